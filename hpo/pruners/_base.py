@@ -1,0 +1,47 @@
+"""What every pruner is."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hpo.trial import TrialRecord
+
+__all__ = ["BasePruner", "PruneDecision"]
+
+
+@dataclass(frozen=True, slots=True)
+class PruneDecision:
+    """Whether to stop a trial now, and why.
+
+    Raises
+    ------
+    ValueError
+        If a stop comes without a reason.
+    """
+
+    stop: bool
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if self.stop and not self.reason:
+            raise ValueError("A decision to stop must carry its reason.")
+
+
+class BasePruner(ABC):
+    """A rule that decides after each report whether the trial goes on.
+
+    A pruner is a function of the histories it is given: the same records give the same
+    decision, whichever backend or executor runs the trials.
+    """
+
+    @abstractmethod
+    def decide(self, record: TrialRecord, peers: Sequence[TrialRecord]) -> PruneDecision:
+        """Decide on the trial whose last report has just come in.
+
+        Parameters
+        ----------
+        record : TrialRecord
+            The running trial; its last report is the one to judge.
+        peers : sequence of TrialRecord
+            Every other trial of the study, whatever its state.
+        """

@@ -1,0 +1,160 @@
+"""What a trial is, what it reports and how it ended: plain data, picklable.
+
+Steps (epochs) count from 1. Scores follow scikit-learn: greater is better.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+__all__ = [
+    "INTERRUPTED",
+    "Report",
+    "Trial",
+    "TrialRecord",
+    "TrialState",
+    "derive_seed",
+]
+
+INTERRUPTED = "interrupted"
+"""First word of the reason of a trial that was cut off and says nothing about its parameters."""
+
+
+class TrialState(StrEnum):
+    """Where a trial stands: running, or how it ended."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    FAILED = "failed"
+
+
+def derive_seed(*parts: int | str) -> int:
+    """Return a 63-bit seed that depends on all ``parts`` and on nothing else.
+
+    The same parts give the same seed on every machine and in every process, and
+    streams of different parts are independent (SHA-256 of their text form).
+    """
+    text = "/".join(map(str, parts)).encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One set of parameters, to be trained on every fold.
+
+    Parameters
+    ----------
+    number : int
+        Position in the study, from 0.
+    params : mapping of str to object
+        Parameter names of the estimator to values as the storage keeps them: numbers,
+        strings, booleans or None. `SearchSpace.resolve` turns them into what the
+        estimator takes (a dotted path into the class it names).
+    seed : int
+        Owned by this trial; every fold derives its random stream from it.
+    """
+
+    number: int
+    params: Mapping[str, Any]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The score of a trial after one step (an epoch, unless the net says otherwise).
+
+    Parameters
+    ----------
+    number : int
+        Number of the trial.
+    step : int
+        Steps done, from 1.
+    value : float
+        Mean of ``fold_values``; nan if any fold has no finite score.
+    fold_values : tuple of float, length n_folds
+        Validation score of each fold.
+    metrics : mapping of str to tuple of float, each of length n_folds
+        Everything else that was measured on each fold: a further scorer under its name,
+        a training score under ``train_score`` or ``train_<scorer>``, skorch's training
+        loss under ``train_loss``.
+    seconds : float
+        Wall time of the step over all folds, scoring included.
+    fit_seconds, score_seconds : tuple of float, length n_folds
+        Wall time of each fold since the trial began, spent on training and on scoring.
+    """
+
+    number: int
+    step: int
+    value: float
+    fold_values: tuple[float, ...] = ()
+    metrics: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    seconds: float = 0.0
+    fit_seconds: tuple[float, ...] = ()
+    score_seconds: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRecord:
+    """Everything known of one trial.
+
+    Parameters
+    ----------
+    trial : Trial
+    state : TrialState
+    reports : tuple of Report
+        In the order of their steps.
+    reason : str
+        Why the trial ended before its last step; empty for a complete one.
+    error : str or None
+        Traceback of a failed trial.
+    max_steps : int or None
+        Steps that the trial would make if nothing stopped it; None if unknown.
+    started, ended : float or None
+        Seconds since the epoch (`time.time`).
+    """
+
+    trial: Trial
+    state: TrialState = TrialState.RUNNING
+    reports: tuple[Report, ...] = ()
+    reason: str = ""
+    error: str | None = None
+    max_steps: int | None = None
+    started: float | None = None
+    ended: float | None = None
+
+    @property
+    def number(self) -> int:
+        """Number of the trial."""
+        return self.trial.number
+
+    @property
+    def last_step(self) -> int:
+        """The last step reported; 0 before the first report."""
+        return self.reports[-1].step if self.reports else 0
+
+    @property
+    def best_report(self) -> Report | None:
+        """The report with the greatest score, the earliest of equals; None without a finite one."""
+        finite = [report for report in self.reports if math.isfinite(report.value)]
+        return max(finite, key=lambda report: (report.value, -report.step), default=None)
+
+    @property
+    def value(self) -> float:
+        """The trial's score: that of its best step, which is the number of epochs a refit makes."""
+        best = self.best_report
+        return math.nan if best is None else best.value
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the trial was cut off, so that its parameters deserve another try."""
+        return self.state is TrialState.FAILED and self.reason.startswith(INTERRUPTED)
+
+    def value_at(self, step: int) -> float | None:
+        """Return the score reported at ``step``, or None if there is none."""
+        if 0 < step <= len(self.reports) and self.reports[step - 1].step == step:
+            return self.reports[step - 1].value
+        return next((r.value for r in self.reports if r.step == step), None)
