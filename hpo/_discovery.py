@@ -11,13 +11,11 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from hpo.exceptions import PluginError
 
 __all__ = ["build", "check_options", "did_you_mean", "find", "names", "parse_spec"]
-
-T = TypeVar("T")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -32,7 +30,7 @@ def names(package: str) -> list[str]:
     return sorted(m.name for m in pkgutil.iter_modules(path) if not m.name.startswith("_"))
 
 
-def find(package: str, name: str, base: type[T]) -> type[T]:
+def find(package: str, name: str, base: type[Any]) -> type[Any]:
     """Return the concrete subclass of ``base`` that the module ``package.name`` defines.
 
     Raises
@@ -113,7 +111,7 @@ def check_options(label: str, target: Any, options: Mapping[str, Any]) -> None:
         )
 
 
-def build(package: str, spec: Any, base: type[T], **defaults: Any) -> T:
+def build(package: str, spec: Any, base: type[Any], **defaults: Any) -> Any:
     """Return the plugin that ``spec`` names, with its options; an instance is passed through.
 
     ``defaults`` are given to the plugin where it takes them and the spec does not set them.

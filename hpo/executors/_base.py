@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hpo.training import BaseObjective
 from hpo.trial import Report, Trial
 
-__all__ = ["BaseExecutor", "Ended", "Event", "Failed", "Reported"]
+__all__ = ["BaseExecutor", "Ended", "Event", "Failed", "Reported", "reason_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,13 @@ class Failed:
 Event = Reported | Ended | Failed
 
 
+def reason_of(error: BaseException) -> str:
+    """Return an error's type, message and notes as one line."""
+    told = [str(error), *getattr(error, "__notes__", [])]
+    text = " ".join(" ".join(told).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 class BaseExecutor(ABC):
     """Advances up to ``capacity`` trials and hands out what happens to them.
 
@@ -78,7 +85,7 @@ class BaseExecutor(ABC):
 
     @abstractmethod
     def poll(self, timeout: float = 0.1) -> list[Event]:
-        """Advance the trials in flight; return what happened, waiting at most about ``timeout`` s."""
+        """Advance the trials in flight for about ``timeout`` seconds; return what happened."""
 
     @abstractmethod
     def stop(self, numbers: Iterable[int]) -> None:

@@ -1,4 +1,7 @@
-"""Training of one trial: folds advanced in lock-step, one report a step."""
+"""Training of one trial: folds advanced in lock-step, one report a step.
+
+Importing this package loads no torch; `Objective` is in `hpo.training.objective`.
+"""
 
 from hpo.training._base import BaseObjective
 

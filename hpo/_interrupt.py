@@ -1,0 +1,54 @@
+"""Ctrl-C as a wish that the driver grants between two steps, not as an exception in the middle.
+
+skorch takes `KeyboardInterrupt` for a normal end of training and goes on with the next net,
+so a study listens to the signal itself.
+"""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+__all__ = ["Interrupt"]
+
+
+class Interrupt:
+    """Whether, and why, the study should end before its budget is spent.
+
+    Parameters
+    ----------
+    exit_on_second : bool, default=False
+        What a second Ctrl-C does: end the process at once (a command line), or raise
+        `KeyboardInterrupt` (a notebook).
+    """
+
+    def __init__(self, *, exit_on_second: bool = False) -> None:
+        self.reason = ""
+        self._exit_on_second = exit_on_second
+
+    def request(self, reason: str) -> None:
+        """Ask the study to end; the first reason stays."""
+        self.reason = self.reason or reason
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take Ctrl-C (and SIGTERM) as a request inside the block, in the main thread only."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        signals = [signal.SIGINT, signal.SIGTERM]
+        before = {number: signal.signal(number, self._hear) for number in signals}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        if self.reason and self._exit_on_second:
+            os._exit(128 + number)
+        if self.reason:
+            raise KeyboardInterrupt
+        self.request("Ctrl-C" if number == signal.SIGINT else "terminated")

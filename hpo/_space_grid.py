@@ -1,0 +1,107 @@
+"""Every combination of a finite search space, in scikit-learn's order."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from hpo._space_parameter import Parameter
+from hpo.exceptions import SpaceError
+
+__all__ = ["grid_of", "grid_values"]
+
+_MOST = 1_000_000
+
+
+def grid_values(distribution: BaseDistribution) -> Sequence[Any] | None:
+    """Return every value of ``distribution`` in order, or None if it is continuous."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    if isinstance(distribution, IntDistribution):
+        return range(distribution.low, distribution.high + 1, distribution.step)
+    if not isinstance(distribution, FloatDistribution):
+        return None
+    if distribution.step is None:
+        return (distribution.low,) if distribution.single() else None
+    low, high, step = (
+        Decimal(str(number)) for number in (distribution.low, distribution.high, distribution.step)
+    )
+    count = int((high - low) // step) + 1
+    if count > _MOST:  # too many to list, and more than any grid may have
+        return range(count)
+    return [float(low + i * step) for i in range(count)]
+
+
+def grid_of(
+    parameters: Mapping[str, Parameter],
+    is_active: Callable[[str, Mapping[str, Any]], bool],
+    source: str,
+) -> list[dict[str, Any]]:
+    """Return all combinations, keys sorted and the last one varying fastest.
+
+    Parameters
+    ----------
+    parameters : mapping of str to Parameter
+        Parents before children.
+    is_active : callable
+        ``is_active(name, params)``: whether a parameter exists under a combination.
+    source : str
+        Names the space in messages.
+
+    Raises
+    ------
+    SpaceError
+        If parameters are continuous, or there are more than a million combinations.
+    """
+    values = {name: grid_values(p.distribution) for name, p in parameters.items()}
+    finite = {name: listed for name, listed in values.items() if listed is not None}
+    if len(finite) < len(values):
+        raise SpaceError(
+            [
+                f"{source}: {name}: is continuous, so it has no grid; give it a step or choices."
+                for name in values
+                if name not in finite
+            ]
+        )
+    too_many = f"{source}: the grid has more than {_MOST:,} combinations; give larger steps."
+    always = [len(finite[name]) for name, p in parameters.items() if not p.when]
+    if math.prod(always) > _MOST:
+        raise SpaceError([too_many])
+    names = list(parameters)
+    found: list[tuple[tuple[int, ...], dict[str, Any]]] = []
+    for places in _places(names, finite, is_active, {}):
+        if len(found) == _MOST:
+            raise SpaceError([too_many])
+        # A parameter that does not exist stands at its first value: that is where the
+        # product of all values first shows the combination.
+        order = tuple(places.get(name, 0) for name in sorted(names))
+        params = {name: finite[name][places[name]] for name in sorted(places)}
+        found.append((order, params))
+    found.sort(key=lambda pair: pair[0])
+    return [params for _, params in found]
+
+
+def _places(
+    names: Sequence[str],
+    values: Mapping[str, Sequence[Any]],
+    is_active: Callable[[str, Mapping[str, Any]], bool],
+    places: dict[str, int],
+) -> Iterator[dict[str, int]]:
+    """Yield the position of the value of each existing parameter, for every combination."""
+    if not names:
+        yield dict(places)
+        return
+    name, rest = names[0], names[1:]
+    params = {known: values[known][place] for known, place in places.items()}
+    if not is_active(name, params):
+        yield from _places(rest, values, is_active, places)
+        return
+    for place in range(len(values[name])):
+        yield from _places(rest, values, is_active, {**places, name: place})

@@ -1,0 +1,260 @@
+"""From the short form to checked parameters; every mistake is told, not only the first."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from hpo._discovery import did_you_mean
+from hpo._space_choices import Choice, read_choices
+from hpo._space_parameter import Parameter, Problems, shorten
+from hpo._space_when import check_cycles, parents_first, read_conditions
+from hpo._space_yaml import Document
+from hpo.exceptions import SpaceError
+
+__all__ = ["parse"]
+
+_NUMERIC_KEYS = ("type", "low", "high", "log", "step", "when")
+_KEYS = {
+    "float": _NUMERIC_KEYS,
+    "int": _NUMERIC_KEYS,
+    "categorical": ("type", "choices", "when"),
+}
+_ALL_KEYS = ("type", "low", "high", "log", "step", "choices", "when")
+_LARGEST_INT = 2**53  # a storage keeps numbers as floats
+_FORM = "{type: float|int|categorical, ...}, a list of choices or an optuna distribution"
+
+
+def parse(document: Document, source: str) -> tuple[Parameter, ...]:
+    """Return the parameters of a space, parents before children, otherwise in order.
+
+    Parameters
+    ----------
+    document : Document
+        Its data is a mapping of names to definitions if all is well; the problems that
+        its reader found are raised with those found here.
+    source : str
+        Names the space in messages.
+
+    Raises
+    ------
+    SpaceError
+        With one message for each mistake.
+    """
+    data = document.data
+    if not isinstance(data, Mapping) or not data:
+        raise SpaceError(document.problems or [f"{source}: {_not_a_space(data)}"])
+    order = {name: i for i, name in enumerate(data)}
+    problems = Problems(source, document.lines, order, document.unread)
+    parameters: dict[str, Parameter] = {}
+    forms: dict[str, Mapping[Any, Any]] = {}
+    for name, spec in data.items():
+        if not isinstance(name, str) or not name:
+            problems.add(name, f"a name must be text, got {name!r}")
+            continue
+        form = _short_form(spec)
+        if form is None:
+            problems.add(name, f"must be {_FORM}, got {spec!r}")
+            continue
+        forms[name] = form
+        parameter = _parameter(name, form, problems)
+        if parameter is not None:
+            parameters[name] = parameter
+    conditions = read_conditions(forms, parameters, problems)
+    check_cycles(conditions, problems)
+    if document.problems or problems.found:
+        raise SpaceError([*document.problems, *problems.sorted()])
+    return tuple(
+        replace(parameters[name], when=conditions[name]) for name in parents_first(conditions)
+    )
+
+
+def _not_a_space(data: Any) -> str:
+    if data is None or data == {}:
+        example = "lr: {type: float, low: 1e-4, high: 0.1, log: true}"
+        return f"is empty; give at least one parameter, such as {example}."
+    kind = type(data).__name__
+    return f"must be a mapping of parameter names to definitions, got a {kind}: {shorten(data)}."
+
+
+def _short_form(spec: Any) -> Mapping[Any, Any] | None:
+    """Return any way to write a parameter as the short form's mapping; None if it is none."""
+    if isinstance(spec, Mapping):
+        return spec
+    if isinstance(spec, list | tuple):
+        return {"type": "categorical", "choices": spec}
+    if isinstance(spec, CategoricalDistribution):
+        return {"type": "categorical", "choices": spec.choices}
+    if isinstance(spec, FloatDistribution | IntDistribution):
+        kind = "float" if isinstance(spec, FloatDistribution) else "int"
+        form = {"type": kind, "low": spec.low, "high": spec.high, "log": spec.log}
+        has_step = spec.step not in (None, 1) if kind == "int" else spec.step is not None
+        return {**form, "step": spec.step} if has_step else form
+    return None
+
+
+def _parameter(name: str, form: Mapping[Any, Any], problems: Problems) -> Parameter | None:
+    before = len(problems.found)
+    kind = form.get("type")
+    if not isinstance(kind, str) or kind not in _KEYS:
+        _check_keys(name, form, _ALL_KEYS, problems)
+        problems.add(name, _wrong_type(form), "type")
+        return None
+    _check_keys(name, form, _KEYS[kind], problems)
+    if kind == "categorical":
+        choices = _choices(name, form, problems)
+        if len(problems.found) > before:
+            return None
+        return Parameter(name, CategoricalDistribution([c.stored for c in choices]), choices)
+    distribution = _numeric(name, kind, form, problems)
+    ok = distribution is not None and len(problems.found) == before
+    return Parameter(name, distribution) if ok and distribution is not None else None
+
+
+def _wrong_type(form: Mapping[Any, Any]) -> str:
+    expected = "float, int or categorical"
+    if "type" not in form:
+        return f"`type` is missing: give {expected}"
+    kind = form["type"]
+    hint = did_you_mean(kind.lower(), _KEYS) if isinstance(kind, str) else ""
+    return f"`type` must be {expected}, got {kind!r}{hint}"
+
+
+def _check_keys(
+    name: str, form: Mapping[Any, Any], known: Sequence[str], problems: Problems
+) -> None:
+    for key in form:
+        if key in known:
+            continue
+        if key in _ALL_KEYS:
+            message = f"`{key}` has no meaning for type {form['type']}, which takes"
+            problems.add(name, f"{message} {', '.join(known)}", key)
+        else:
+            hint = did_you_mean(str(key), known) or f"; the keys are {', '.join(known)}"
+            problems.add(name, f"unknown key '{key}'{hint}", key)
+
+
+def _choices(name: str, form: Mapping[Any, Any], problems: Problems) -> tuple[Choice, ...]:
+    if "choices" not in form:
+        problems.add(name, "`choices` is missing: give a list of at least one value")
+        return ()
+    values = form["choices"]
+    if not isinstance(values, list | tuple):
+        problems.add(name, f"`choices` must be a list, got {shorten(values)}", "choices")
+        return ()
+    if not values:
+        problems.add(name, "`choices` is empty: give at least one value", "choices")
+    return read_choices(values, lambda message: problems.add(name, message, "choices"))
+
+
+def _numeric(
+    name: str, kind: str, form: Mapping[Any, Any], problems: Problems
+) -> BaseDistribution | None:
+    numbers: dict[str, Any] = {}
+    for key in ("low", "high", "step"):
+        if key not in form or (key == "step" and form[key] is None):
+            if key != "step":
+                problems.add(name, f"`{key}` is missing")
+            continue
+        try:
+            numbers[key] = _number(kind, key, form[key])
+        except ValueError as error:
+            problems.add(name, str(error), key)
+    log = form.get("log", False)
+    if not isinstance(log, bool):
+        problems.add(name, f"`log` must be true or false, got {log!r}", "log")
+        log = False
+    wrong = list(_range_problems(kind, numbers, log))
+    for key, message in wrong:
+        problems.add(name, message, key)
+    if wrong or not {"low", "high"} <= numbers.keys():
+        return None
+    return _distribution(kind, log=log, **numbers)
+
+
+def _number(kind: str, key: str, value: Any) -> int | float:
+    """Return ``value`` as a finite number of ``kind``; text such as "1e-4" counts as one."""
+    given = value
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():
+        value = value.item()
+    if isinstance(value, str):
+        value = _number_in(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"`{key}` must be a number, got {shorten(given)}")
+    if isinstance(value, int) and abs(value) > _LARGEST_INT:
+        raise ValueError(f"`{key}` must lie within ±2**53, got {shorten(given)}")
+    if not math.isfinite(value):
+        raise ValueError(f"`{key}` must be finite, got {given!r}")
+    if kind == "float":
+        return float(value)
+    if value != int(value) or abs(value) > _LARGEST_INT:
+        raise ValueError(f"`{key}` must be an integer for type int, got {given!r}")
+    return int(value)
+
+
+def _number_in(text: str) -> int | float | None:
+    for convert in (int, float):
+        try:
+            return convert(text)
+        except ValueError:
+            continue
+    return None
+
+
+def _range_problems(kind: str, numbers: Mapping[str, Any], log: bool) -> list[tuple[str, str]]:
+    """Return what is wrong with the bounds and step together, as (key, message)."""
+    low, high, step = (numbers.get(key) for key in ("low", "high", "step"))
+    found = []
+    if low is not None and high is not None and low > high:
+        found.append(("low", f"`low <= high` must hold, but got ({low=}, {high=})"))
+    if log and low is not None and kind == "float" and low <= 0:
+        found.append(("low", f"`low > 0` must hold for `log=True`, but got ({low=}, {high=})"))
+    if log and low is not None and kind == "int" and low < 1:
+        found.append(("low", f"`low >= 1` must hold for `log=True`, but got ({low=}, {high=})"))
+    if step is None:
+        return found
+    if step <= 0:
+        found.append(("step", f"`step > 0` must hold, but got {step=}"))
+    elif log and not (kind == "int" and step == 1):
+        found.append(("step", f"`step` and `log=True` exclude each other, but got {step=}"))
+    elif low is not None and high is not None and low <= high:
+        if step > high - low and not (kind == "int" and step == 1):
+            message = f"`step` is larger than the range, but got ({low=}, {high=}, {step=})"
+            found.append(("step", message))
+        elif kind == "float" and _last_on_grid(low, high, step) is None:
+            message = f"`step` is too fine for the range, but got ({low=}, {high=}, {step=})"
+            found.append(("step", message))
+    return found
+
+
+def _distribution(kind: str, low: Any, high: Any, log: bool, step: Any = None) -> BaseDistribution:
+    """Return the distribution, ``high`` lowered to the last value that ``step`` reaches.
+
+    Optuna lowers it too, with a warning; `SearchSpace.describe` shows the range that is
+    searched.
+    """
+    if kind == "int":
+        by = 1 if step is None else step
+        return IntDistribution(low, low + (high - low) // by * by, log=log, step=by)
+    if step is not None:
+        high = _last_on_grid(low, high, step)
+    return FloatDistribution(low, high, log=log, step=step)
+
+
+def _last_on_grid(low: float, high: float, step: float) -> float | None:
+    """Return the last of low, low + step, ... up to high; None if floats cannot tell them."""
+    start, by = Decimal(str(low)), Decimal(str(step))
+    try:
+        last = float((Decimal(str(high)) - start) // by * by + start)
+        exact = (Decimal(str(last)) - start) % by == 0
+    except InvalidOperation:
+        return None
+    return last if exact and low <= last <= high else None

@@ -1,0 +1,254 @@
+"""Read and write the YAML of a search space.
+
+A YAML 1.2 reader: ``1e-4`` is a number, ``yes`` and ``off`` are text. The node tree is
+turned into plain data here, because that keeps every line number and finds every key that
+is given twice, where a loader stops at the first.
+"""
+
+import difflib
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hpo.exceptions import SpaceError
+
+__all__ = ["Document", "parse_text", "read_text", "write_value"]
+
+_TAG = "tag:yaml.org,2002:"
+_SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a YAML text holds.
+
+    Parameters
+    ----------
+    data : object
+        Dicts, lists, text, numbers, booleans and None; None for an empty text.
+    lines : mapping of tuple to int
+        Path of keys to the line, from 1, on which the key stands.
+    problems : tuple of str
+        Keys given twice and values that are no plain data.
+    unread : frozenset
+        Top-level keys whose values hold something that is no plain data, None in its place.
+    """
+
+    data: Any
+    lines: Mapping[tuple[Any, ...], int] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+    unread: frozenset[Any] = frozenset()
+
+
+def read_text(source: str | Path) -> str:
+    """Return the text of the file ``source``.
+
+    Raises
+    ------
+    SpaceError
+        If there is no such file, it cannot be read or its bytes are not UTF-8 text.
+    """
+    path = Path(source)
+    if isinstance(source, str) and "\n" in source:
+        raise SpaceError(
+            ["A search space is loaded from a path; read YAML text with SearchSpace.loads(text)."]
+        )
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except IsADirectoryError:
+        message = f"{source}: is a directory; name a YAML file{_listing(path)}."
+        raise SpaceError([message]) from None
+    except FileNotFoundError:
+        raise SpaceError([f"{source}: there is no such file{_nearest(path)}"]) from None
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise SpaceError(
+            [
+                f"{source}: is not UTF-8 text (byte 0x{byte:02x} at position {error.start}); "
+                "a search space is a YAML text file."
+            ]
+        ) from None
+    except (OSError, ValueError) as error:
+        told = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise SpaceError([f"{source}: cannot be read: {told}."]) from None
+
+
+def _yaml_files(folder: Path) -> list[str]:
+    try:
+        return sorted(p.name for p in folder.iterdir() if p.suffix in _SUFFIXES)
+    except OSError:  # a folder that may not be listed
+        return []
+
+
+def _listing(folder: Path) -> str:
+    files = _yaml_files(folder)
+    return f" in it, such as {', '.join(files[:10])}" if files else ""
+
+
+def _nearest(path: Path) -> str:
+    """Say which file may have been meant, or what the folder holds."""
+    if not path.parent.is_dir():
+        return f", nor a folder '{path.parent}'."
+    files = _yaml_files(path.parent)
+    stems = {Path(name).stem: name for name in files}
+    near = difflib.get_close_matches(path.stem, list(stems), n=1)
+    if near:
+        return f", did you mean '{path.parent / stems[near[0]]}'?"
+    return f". The folder holds: {', '.join(files[:10])}." if files else "."
+
+
+def parse_text(text: str, source: str) -> Document:
+    """Return what the YAML ``text`` holds; ``source`` names it in messages.
+
+    Raises
+    ------
+    SpaceError
+        If the text is not YAML; the message gives line and column.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    reader = _Reader(source)
+    try:
+        node = YAML(typ="safe", pure=True).compose(text)
+        data = None if node is None else reader.value(node, ())
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        told = ", ".join(str(part).strip() for part in (error.context, error.problem) if part)
+        raise SpaceError([f"{source}: is not valid YAML{where}: {told}."]) from None
+    except YAMLError as error:
+        told = " ".join(str(error).split())
+        raise SpaceError([f"{source}: is not valid YAML: {told}."]) from None
+    except RecursionError:
+        raise SpaceError([f"{source}: is nested too deeply to be a search space."]) from None
+    return Document(data, reader.lines, tuple(reader.problems), frozenset(reader.unread))
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Turns YAML nodes into plain data, noting lines and problems on the way."""
+
+    source: str
+    lines: dict[tuple[Any, ...], int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    unread: set[Any] = field(default_factory=set)
+    _done: dict[int, Any] = field(default_factory=dict)
+    _open: set[int] = field(default_factory=set)
+
+    def value(self, node: Any, path: tuple[Any, ...]) -> Any:
+        """Return the plain data of ``node``, which stands under the keys ``path``."""
+        if node.id == "scalar":
+            return self._scalar(node, path)
+        if node.tag != _TAG + node.id[:3]:  # "map" of a mapping, "seq" of a sequence
+            self._unknown_tag(node, path)
+            return None
+        if id(node) in self._done:  # an alias: read once, however often it is used
+            return self._done[id(node)]
+        if id(node) in self._open:
+            self._problem(path, "an alias refers to what it stands in", node)
+            return None
+        self._open.add(id(node))
+        build = self._mapping if node.id == "mapping" else self._sequence
+        self._done[id(node)] = data = build(node, path)
+        self._open.discard(id(node))
+        return data
+
+    def _mapping(self, node: Any, path: tuple[Any, ...]) -> dict[Any, Any]:
+        data: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            if key_node.id != "scalar":
+                self._problem(path, "a key must be text, not a list or a mapping", key_node)
+                continue
+            key = self._scalar(key_node, path)
+            here = (*path, key)
+            if key in data:
+                where = ": ".join(map(str, here[:1]))
+                what = "is given twice" if not path else f"key '{key}' is given twice"
+                self.problems.append(
+                    f"{self.source}: {where}: {what} (lines {self.lines[here]} and {line})."
+                )
+                continue
+            self.lines[here] = line
+            data[key] = self.value(value_node, here)
+        return data
+
+    def _sequence(self, node: Any, path: tuple[Any, ...]) -> list[Any]:
+        return [self.value(item, path) for item in node.value]
+
+    def _scalar(self, node: Any, path: tuple[Any, ...]) -> Any:
+        text: str = node.value
+        kind = node.tag.removeprefix(_TAG)
+        if kind in {"str", "timestamp", "merge", "value"}:
+            return text
+        if kind not in _SCALARS:
+            self._unknown_tag(node, path)
+            return None
+        try:
+            return _SCALARS[kind](text)
+        except (KeyError, ValueError):
+            self._problem(path, f"'{text[:40]}' is not a {kind}", node)
+            return None
+
+    def _unknown_tag(self, node: Any, path: tuple[Any, ...]) -> None:
+        self._problem(path, f"the tag {node.tag} is not known here; leave it out", node)
+
+    def _problem(self, path: tuple[Any, ...], message: str, node: Any) -> None:
+        self.unread.update(path[:1])
+        where = "".join(f"{key}: " for key in path[:1])
+        self.problems.append(f"{self.source}: {where}{message} (line {node.start_mark.line + 1}).")
+
+
+def _integer(text: str) -> int:
+    bare = text.replace("_", "").lower()
+    base = {"0x": 16, "0o": 8, "0b": 2}.get(bare.lstrip("+-")[:2], 10)
+    return int(bare, base)
+
+
+def _float(text: str) -> float:
+    bare = text.replace("_", "").lower()
+    return float(bare.replace(".inf", "inf").replace(".nan", "nan"))
+
+
+_SCALARS: dict[str, Callable[[str], Any]] = {
+    "null": lambda text: None,
+    "bool": lambda text: {"true": True, "false": False}[text.lower()],
+    "int": _integer,
+    "float": _float,
+}
+
+
+def write_value(value: Any) -> str:
+    """Return plain data as YAML on one line, so that reading it gives the same data."""
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{write_value(k)}: {write_value(v)}" for k, v in value.items())
+        return "{" + inner + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(write_value, value)) + "]"
+    if isinstance(value, str):
+        return _quoted(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return ".nan" if math.isnan(value) else (".inf" if value > 0 else "-.inf")
+    return json.dumps(value)
+
+
+def _quoted(text: str) -> str:
+    """Return ``text`` bare where that reads as text for sure, else in double quotes."""
+    parts = text.split(".")
+    is_name = all(part.isidentifier() and part.isascii() for part in parts)
+    if is_name and text.lower() not in {"true", "false", "null"}:
+        return text
+    return '"' + "".join(map(_escaped, text)) + '"'
+
+
+def _escaped(char: str) -> str:
+    if char in '"\\':
+        return "\\" + char
+    if char.isprintable():
+        return char
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 256 else f"\\U{code:08x}"

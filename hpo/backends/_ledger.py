@@ -1,0 +1,363 @@
+"""The durable book of a study: one Optuna study that every backend asks and tells.
+
+What Optuna's own tables hold (parameters, values per step, states) is there for its
+samplers and for any other tool that reads them; what they have no place for (scores of the
+folds, reasons, errors, times) stands beside them in one user attribute a trial.
+"""
+
+import dataclasses
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+
+from hpo.backends._storage import open_storage, storage_errors
+from hpo.exceptions import StorageError
+from hpo.space import SearchSpace
+from hpo.trial import INTERRUPTED, Report, Trial, TrialRecord, TrialState, derive_seed
+
+__all__ = ["Ledger", "study_names"]
+
+_RECORD, _OWNER, _RETRY, _KEY = "hpo:record", "hpo:owner", "hpo:retry_of", "hpo:key"
+_BEAT_SECONDS = 60.0
+_SILENT_SECONDS = 3600.0
+"""After this long without a sign, a driver on another machine is taken for dead."""
+
+_TO_OPTUNA = {
+    TrialState.COMPLETE: OptunaState.COMPLETE,
+    TrialState.PRUNED: OptunaState.PRUNED,
+    TrialState.FAILED: OptunaState.FAIL,
+}
+_FROM_OPTUNA = {theirs: ours for ours, theirs in _TO_OPTUNA.items()}
+
+
+class Ledger:
+    """One study in a storage.
+
+    Parameters
+    ----------
+    name : str
+    space : SearchSpace or None
+        What `ask` draws from; None for a ledger that is only read.
+    storage : str or None
+        See `open_storage`; None keeps the study in memory.
+    sampler : optuna.samplers.BaseSampler or None
+    seed : int
+        Of the study: every trial's seed derives from it and its number.
+    create : bool, default=True
+        Make the study if it does not exist.
+
+    Raises
+    ------
+    StorageError
+        If the storage cannot be used, or the study does not exist and may not be made.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        space: SearchSpace | None,
+        storage: str | None = None,
+        *,
+        sampler: optuna.samplers.BaseSampler | None = None,
+        seed: int = 0,
+        create: bool = True,
+    ) -> None:
+        self.name = name
+        self.url = storage
+        self._space = space
+        self._seed = seed
+        self._trials: dict[int, optuna.Trial] = {}
+        self._finite = False
+        self._beaten = 0.0
+        backend = open_storage(storage)
+        self._durable = not isinstance(backend, InMemoryStorage)
+        self._me = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
+        with storage_errors(storage), _quiet():
+            names = optuna.get_all_study_names(backend)
+            if name not in names and not create:
+                raise StorageError(f"There is no study '{name}' in {storage}.{_listed(names)}")
+            self._study = optuna.create_study(
+                storage=backend,
+                study_name=name,
+                direction="maximize",
+                sampler=sampler,
+                pruner=optuna.pruners.NopPruner(),
+                load_if_exists=True,
+            )
+            if _KEY not in self._study.user_attrs:
+                self._study.set_user_attr(_KEY, uuid.uuid4().hex)
+            self.key: str = self._study.user_attrs[_KEY]
+
+    # -- facts of the study ------------------------------------------------------------------
+
+    def note(self, name: str, value: Any) -> None:
+        """Keep a fact of the study (JSON) under ``name``."""
+        with storage_errors(self.url):
+            self._study.set_user_attr(f"hpo:{name}", value)
+
+    def noted(self, name: str) -> Any:
+        """Return the fact kept under ``name``, or None."""
+        with storage_errors(self.url):
+            return self._study.user_attrs.get(f"hpo:{name}")
+
+    def records(self, *, running: bool = False) -> list[TrialRecord]:
+        """Return the records of all finished trials, with ``running`` of those in flight too."""
+        states = {*_FROM_OPTUNA, OptunaState.RUNNING} if running else set(_FROM_OPTUNA)
+        with storage_errors(self.url):
+            trials = self._study.get_trials(deepcopy=False, states=tuple(states))
+        return [self._record(trial) for trial in trials]
+
+    def finished_elsewhere(self, known: Iterable[int]) -> list[TrialRecord]:
+        """Return the records of finished trials whose numbers are not in ``known``."""
+        if not self._durable:
+            return []
+        have = {*known, *self._trials}
+        with storage_errors(self.url):
+            trials = self._study.get_trials(deepcopy=False, states=tuple(_FROM_OPTUNA))
+        return [self._record(trial) for trial in trials if trial.number not in have]
+
+    def running_elsewhere(self) -> int:
+        """Return how many trials run under other drivers."""
+        if not self._durable:
+            return 0
+        with storage_errors(self.url):
+            trials = self._study.get_trials(deepcopy=False, states=(OptunaState.RUNNING,))
+        return sum(trial.number not in self._trials for trial in trials)
+
+    def settle(self) -> list[TrialRecord]:
+        """Close the trials of drivers that have died, and put their parameters up again.
+
+        Returns
+        -------
+        list of TrialRecord
+            Those that were closed now.
+        """
+        with storage_errors(self.url):
+            running = self._study.get_trials(deepcopy=False, states=(OptunaState.RUNNING,))
+            beats = self._study.user_attrs
+        closed = []
+        for trial in running:
+            if trial.number in self._trials or self._alive(trial, beats):
+                continue
+            record = dataclasses.replace(
+                self._record(trial),
+                state=TrialState.FAILED,
+                reason=f"{INTERRUPTED}: the process that ran it is gone",
+                ended=time.time(),
+            )
+            self._close(trial.number, record)
+            closed.append(record)
+        self._put_up_again()
+        return closed
+
+    # -- one trial's life --------------------------------------------------------------------
+
+    def enqueue(self, points: Sequence[Mapping[str, Any]], **attrs: Any) -> None:
+        """Have these points tried before the sampler's own, unless they have been."""
+        with storage_errors(self.url):
+            have = {_fingerprint(trial) for trial in self._counted()}
+            for point in points:
+                if json.dumps(point, sort_keys=True) not in have:
+                    self._study.enqueue_trial(dict(point), user_attrs=attrs or None)
+
+    def limit_to(self, points: Sequence[Mapping[str, Any]]) -> None:
+        """Try these points and no others: the ledger is exhausted when all are asked for."""
+        self.enqueue(points)
+        self._finite = True
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether there is nothing left to ask for."""
+        if not self._finite:
+            return False
+        with storage_errors(self.url):
+            return not self._study.get_trials(deepcopy=False, states=(OptunaState.WAITING,))
+
+    def ask(self) -> Trial:
+        """Return the next trial to run."""
+        with storage_errors(self.url):
+            asked = self._study.ask()
+            space = self._space
+            params = space.sample(lambda name, dist: _suggest(asked, name, dist)) if space else {}
+            if self._durable:
+                asked.set_user_attr(_OWNER, self._me)
+        self._trials[asked.number] = asked
+        return Trial(asked.number, params, derive_seed(self._seed, "trial", asked.number))
+
+    def report(self, report: Report) -> None:
+        """Write down the value of a step; Optuna counts steps from 0."""
+        with storage_errors(self.url):
+            self._trials[report.number].report(report.value, report.step - 1)
+
+    def tell(self, record: TrialRecord) -> None:
+        """Write down how a trial ended; the sampler learns the same state."""
+        self._close(record.number, record)
+        self._trials.pop(record.number, None)
+
+    def beat(self) -> None:
+        """Show that this driver lives; cheap to call often."""
+        now = time.time()
+        if self._durable and now - self._beaten > _BEAT_SECONDS:
+            self._beaten = now
+            with storage_errors(self.url):
+                self._study.set_user_attr(f"hpo:alive:{self._me}", now)
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _close(self, number: int, record: TrialRecord) -> None:
+        value = record.value if record.state is TrialState.COMPLETE else None
+        with storage_errors(self.url):
+            trial: Any = self._trials.get(number)
+            if trial is None:  # another driver's: reach it by its number
+                frozen = self._study.get_trials(deepcopy=False)[number]
+                trial = optuna.Trial(self._study, frozen._trial_id)
+            trial.set_user_attr(_RECORD, _pack(record))
+            self._study.tell(number, value, state=_TO_OPTUNA[record.state])
+
+    def _record(self, trial: FrozenTrial) -> TrialRecord:
+        kept = trial.user_attrs.get(_RECORD, {})
+        reports = tuple(_unpack(trial.number, item) for item in kept.get("reports", ()))
+        if not reports:
+            steps = sorted(trial.intermediate_values.items())
+            reports = tuple(Report(trial.number, s + 1, value) for s, value in steps)
+        started = trial.datetime_start.timestamp() if trial.datetime_start else None
+        ended = trial.datetime_complete.timestamp() if trial.datetime_complete else None
+        return TrialRecord(
+            trial=Trial(
+                trial.number, dict(trial.params), derive_seed(self._seed, "trial", trial.number)
+            ),
+            state=_FROM_OPTUNA.get(trial.state, TrialState.RUNNING),
+            reports=reports,
+            reason=kept.get("reason", ""),
+            error=kept.get("error"),
+            max_steps=kept.get("max_steps"),
+            started=kept.get("started", started),
+            ended=kept.get("ended", ended),
+        )
+
+    def _alive(self, trial: FrozenTrial, beats: Mapping[str, Any]) -> bool:
+        owner = trial.user_attrs.get(_OWNER)
+        if owner is None:  # killed between asking and signing, unless it is just being asked for
+            began = trial.datetime_start
+            return began is not None and time.time() - began.timestamp() < _BEAT_SECONDS
+        host, pid, _ = owner.rsplit("/", 2)
+        if host == socket.gethostname():
+            return int(pid) != os.getpid() and _process_exists(int(pid))
+        last = beats.get(f"hpo:alive:{owner}", 0.0)
+        return time.time() - float(last) < _SILENT_SECONDS
+
+    def _put_up_again(self) -> None:
+        """Enqueue the parameters of interrupted trials that have not been tried again."""
+        with storage_errors(self.url):
+            trials = self._study.get_trials(deepcopy=False)
+            retried = {trial.user_attrs.get(_RETRY) for trial in trials}
+            for trial in trials:
+                if _was_interrupted(trial) and trial.number not in retried:
+                    self._study.enqueue_trial(dict(trial.params), user_attrs={_RETRY: trial.number})
+
+    def _counted(self) -> list[FrozenTrial]:
+        trials = self._study.get_trials(deepcopy=False)
+        return [trial for trial in trials if not _was_interrupted(trial)]
+
+
+def study_names(storage: str) -> list[str]:
+    """Return the names of the studies in ``storage``, sorted.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be read.
+    """
+    backend = open_storage(storage)
+    with storage_errors(storage):
+        return sorted(optuna.get_all_study_names(backend))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Optuna from telling on the terminal that it has made or found a study."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f" It has: {', '.join(sorted(names))}." if names else " It has none."
+
+
+def _suggest(trial: optuna.Trial, name: str, dist: BaseDistribution) -> Any:
+    match dist:
+        case FloatDistribution():
+            return trial.suggest_float(name, dist.low, dist.high, step=dist.step, log=dist.log)
+        case IntDistribution():
+            return trial.suggest_int(name, dist.low, dist.high, step=dist.step, log=dist.log)
+        case CategoricalDistribution():
+            return trial.suggest_categorical(name, dist.choices)
+    raise TypeError(f"unknown distribution {dist!r}")
+
+
+def _was_interrupted(trial: FrozenTrial) -> bool:
+    reason = trial.user_attrs.get(_RECORD, {}).get("reason", "")
+    return trial.state is OptunaState.FAIL and str(reason).startswith(INTERRUPTED)
+
+
+def _fingerprint(trial: FrozenTrial) -> str:
+    waiting = trial.system_attrs.get("fixed_params")
+    return json.dumps(waiting if waiting is not None else trial.params, sort_keys=True)
+
+
+def _process_exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _pack(record: TrialRecord) -> dict[str, Any]:
+    return {
+        "reason": record.reason,
+        "error": record.error,
+        "max_steps": record.max_steps,
+        "started": record.started,
+        "ended": record.ended,
+        "reports": [
+            [r.step, r.value, r.fold_values, r.metrics, r.seconds, r.fit_seconds, r.score_seconds]
+            for r in record.reports
+        ],
+    }
+
+
+def _unpack(number: int, item: Sequence[Any]) -> Report:
+    step, value, folds, metrics, seconds, fit_seconds, score_seconds = item
+    return Report(
+        number=number,
+        step=step,
+        value=value,
+        fold_values=tuple(folds),
+        metrics={name: tuple(values) for name, values in metrics.items()},
+        seconds=seconds,
+        fit_seconds=tuple(fit_seconds),
+        score_seconds=tuple(score_seconds),
+    )

@@ -1,0 +1,140 @@
+"""Optuna's samplers by name, each drawing for every trial from that trial's own seed."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo._discovery import check_options, did_you_mean, parse_spec
+from hpo.exceptions import PluginError
+from hpo.trial import derive_seed
+
+__all__ = ["SAMPLERS", "make_sampler"]
+
+SAMPLERS: Mapping[str, type[BaseSampler]] = {
+    "cmaes": optuna.samplers.CmaEsSampler,
+    "gp": optuna.samplers.GPSampler,
+    "grid": optuna.samplers.RandomSampler,  # proposes nothing: the grid's points are enqueued
+    "qmc": optuna.samplers.QMCSampler,
+    "random": optuna.samplers.RandomSampler,
+    "tpe": optuna.samplers.TPESampler,
+}
+
+_MEMORYLESS = {"grid", "random", "tpe"}
+"""Samplers that keep nothing between two trials but their random state."""
+
+
+def make_sampler(spec: Any, seed: int, *, parallel: bool) -> BaseSampler:
+    """Return the sampler that ``spec`` names.
+
+    Parameters
+    ----------
+    spec : str or optuna.samplers.BaseSampler
+        ``"tpe"``, ``"tpe:multivariate=true,n_startup_trials=20"``, or a sampler, used as it is.
+    seed : int
+    parallel : bool
+        Whether several trials run at once; TPE then takes running trials for bad ones
+        (``constant_liar``), so that it does not propose the same point twice.
+
+    Raises
+    ------
+    PluginError
+        If the name or an option is unknown, or a value is refused.
+    """
+    if isinstance(spec, BaseSampler):
+        return spec
+    if not isinstance(spec, str):
+        raise PluginError(
+            f"The sampler must be a name ({', '.join(SAMPLERS)}) or an Optuna sampler. "
+            f"Got {spec!r} instead."
+        )
+    name, options = parse_spec(spec)
+    if name not in SAMPLERS:
+        hint = did_you_mean(name, SAMPLERS) or "."
+        raise PluginError(
+            f"There is no sampler '{name}'{hint} Choose one of: {', '.join(SAMPLERS)}."
+        )
+    cls = SAMPLERS[name]
+    check_options(f"sampler '{name}'", cls, options)
+    if name == "tpe":
+        options.setdefault("constant_liar", parallel)
+
+    def make(own_seed: int) -> BaseSampler:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return cls(**{"seed": own_seed % 2**32, **options})
+
+    try:
+        sampler = make(derive_seed(seed, "sampler"))
+    except (TypeError, ValueError) as error:
+        raise PluginError(f"sampler '{name}': {error}") from error
+    return PerTrialSampler(make, seed) if name in _MEMORYLESS else sampler
+
+
+class PerTrialSampler(BaseSampler):
+    """Makes the sampler anew for each trial, from the study's seed and the trial's number.
+
+    What is proposed then depends on the trials before and on nothing else: a study that was
+    interrupted and resumed asks for the same trials as one that ran through, and drivers on
+    several machines do not propose the same random points.
+
+    Parameters
+    ----------
+    make : callable
+        ``make(seed)`` returns a sampler.
+    seed : int
+        The study's.
+    """
+
+    def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
+        self._make = make
+        self._seed = seed
+        self._number: int | None = None
+        self._sampler = make(seed)
+
+    def _for(self, trial: FrozenTrial) -> BaseSampler:
+        if trial.number != self._number:
+            self._number = trial.number
+            self._sampler = self._make(derive_seed(self._seed, "sampler", trial.number))
+        return self._sampler
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Delegate."""
+        return self._for(trial).infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Delegate."""
+        return self._for(trial).sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Delegate."""
+        return self._for(trial).sample_independent(study, trial, param_name, param_distribution)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Delegate."""
+        self._for(trial).before_trial(study, trial)
+
+    def after_trial(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        """Delegate."""
+        self._for(trial).after_trial(study, trial, state, values)

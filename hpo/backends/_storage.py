@@ -1,0 +1,97 @@
+"""Open the database of a study, and say in plain words what is wrong with one."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+
+from hpo.exceptions import StorageError
+
+__all__ = ["open_storage", "storage_errors"]
+
+_JOURNAL = "journal:///"
+_SQLITE = "sqlite:///"
+
+_ADVICE = {
+    "locked": "Another process holds it: wait for it to end, or use a PostgreSQL URL for many.",
+    "readonly": "It is read-only: allow writing to the file and its folder, or choose another.",
+    "not a database": "The file is something else or damaged: move it away, or choose another.",
+    "malformed": "The file is damaged: move it away, or restore it from a copy.",
+    "full": "The disk is full: free some space and run the same command again.",
+    "unable to open": "Its folder does not exist or may not be written to: create it first.",
+    "disk i/o": "The disk refuses to read or write it: free some space or choose another place.",
+    "no such table": "It was not made by Optuna: choose another file.",
+}
+
+
+@contextmanager
+def storage_errors(url: str | None) -> Iterator[None]:
+    """Turn what a database raises inside the block into a `StorageError` that says what to do."""
+    try:
+        yield
+    except (
+        sqlalchemy.exc.SQLAlchemyError,
+        optuna.exceptions.StorageInternalError,
+        sqlite3.Error,
+        OSError,
+    ) as error:
+        text = f"{error} {error.__cause__ or ''}"
+        low = text.lower()
+        advice = next((told for key, told in _ADVICE.items() if key in low), "")
+        cause = str(getattr(error, "orig", None) or error.__cause__ or error).strip()
+        raise StorageError(
+            f"The study's storage {url} cannot be used: {cause}. {advice}"
+        ) from error
+    except (ImportError, RuntimeError) as error:
+        raise StorageError(f"The study's storage {url} cannot be used: {error}.") from error
+
+
+def open_storage(url: str | None) -> BaseStorage:
+    """Return the Optuna storage at ``url``.
+
+    Parameters
+    ----------
+    url : str or None
+        None keeps the study in memory; ``journal:///FILE`` is Optuna's journal file, which
+        several machines may share on one disk; anything else is SQLAlchemy's
+        (``sqlite:///FILE``, ``postgresql://...``).
+
+    Raises
+    ------
+    StorageError
+        If it cannot be opened.
+    """
+    if url is None:
+        return InMemoryStorage()
+    with storage_errors(url):
+        if url.startswith(_JOURNAL):
+            return JournalStorage(JournalFileBackend(url.removeprefix(_JOURNAL)))
+        if url.startswith(_SQLITE):
+            return _open_sqlite(url)
+        return RDBStorage(url)
+
+
+def _open_sqlite(url: str) -> RDBStorage:
+    """Open an SQLite file in WAL mode: readers never wait, and a commit needs no disk flush.
+
+    A process that is killed loses nothing; a power cut may lose the last steps, never the file.
+    """
+    path = Path(url.removeprefix(_SQLITE))
+    if path.is_dir():
+        raise StorageError(f"The study's storage {url} is a directory: name a file in it.")
+    storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60.0}})
+    storage.engine.dispose()
+
+    @sqlalchemy.event.listens_for(storage.engine, "connect")
+    def tune(connection: Any, _: Any) -> None:
+        with suppress(sqlite3.OperationalError):  # a read-only file is told of at the first write
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+
+    return storage

@@ -1,0 +1,91 @@
+"""Optuna proposes, an executor of this machine trains."""
+
+from hpo._interrupt import Interrupt
+from hpo.backends._base import BaseBackend, Budget
+from hpo.backends._ledger import Ledger
+from hpo.executors import BaseExecutor, Ended, Event, Failed, Reported
+from hpo.scheduler import TrialScheduler
+from hpo.trial import TrialState
+
+__all__ = ["OptunaBackend"]
+
+
+class OptunaBackend(BaseBackend):
+    """Asks the ledger's Optuna study, and has an executor advance the trials."""
+
+    def run(
+        self,
+        ledger: Ledger,
+        scheduler: TrialScheduler,
+        executor: BaseExecutor,
+        budget: Budget,
+        interrupt: Interrupt,
+    ) -> str:
+        """Fill free places, hand each report to the scheduler, tell what became of each trial."""
+        loop = _Loop(ledger, scheduler, executor, budget)
+        try:
+            while True:
+                why = interrupt.reason or budget.overdrawn(scheduler)
+                if why:
+                    return why
+                loop.fill()
+                if not scheduler.running:
+                    return ""
+                for event in executor.poll():
+                    loop.take(event)
+                ledger.beat()
+        finally:
+            # Also on the way of an error: no trial is left open.
+            loop.interrupt_all(interrupt.reason or budget.overdrawn(scheduler) or "an error")
+
+
+class _Loop:
+    def __init__(
+        self, ledger: Ledger, scheduler: TrialScheduler, executor: BaseExecutor, budget: Budget
+    ) -> None:
+        self._ledger = ledger
+        self._scheduler = scheduler
+        self._executor = executor
+        self._budget = budget
+
+    def fill(self) -> None:
+        """Start as many trials as there are places and the budget allows."""
+        places = self._executor.capacity - len(self._scheduler.running)
+        if places <= 0:
+            return
+        for record in self._ledger.finished_elsewhere(r.number for r in self._scheduler.records):
+            self._scheduler.add(record)
+        elsewhere = self._ledger.running_elsewhere()
+        for _ in range(places):
+            if self._budget.trials_left(self._scheduler, elsewhere) < 1 or self._ledger.exhausted:
+                return
+            trial = self._ledger.ask()
+            max_steps = self._executor.objective.max_steps(trial.params)
+            self._scheduler.on_trial_start(trial, max_steps)
+            self._executor.start([trial])
+
+    def take(self, event: Event) -> None:
+        """Answer one event of the executor."""
+        match event:
+            case Reported(report):
+                self._ledger.report(report)
+                decision = self._scheduler.on_report(report)
+                if decision.stop:
+                    self._executor.stop([report.number])
+                    self._end(report.number, TrialState.PRUNED, decision.reason)
+            case Ended(number):
+                self._end(number, TrialState.COMPLETE)
+            case Failed(number, reason, error):
+                self._end(number, TrialState.FAILED, reason, error)
+
+    def _end(
+        self, number: int, state: TrialState, reason: str = "", error: str | None = None
+    ) -> None:
+        self._ledger.tell(self._scheduler.on_trial_end(number, state, reason, error))
+
+    def interrupt_all(self, why: str) -> None:
+        """Close the trials in flight as interrupted."""
+        running = [record.number for record in self._scheduler.running]
+        self._executor.stop(running)
+        for number in running:
+            self._ledger.tell(self._scheduler.on_interrupt(number, why))

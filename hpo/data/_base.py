@@ -1,0 +1,90 @@
+"""The data of a study."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hpo.exceptions import DataError
+
+__all__ = ["StudyData"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StudyData:
+    """What a study searches on, what its winner is refitted on, and its sealed test part.
+
+    ``X`` may be a numpy array, a pandas frame, a torch tensor, a list, or a dict of such
+    (skorch hands a dict's entries to the module by name).
+
+    Parameters
+    ----------
+    X, y : array-like, length n_samples
+        The search sees these alone; cross-validation splits them.
+    groups : array-like of length n_samples, optional
+        Group of each sample, for splitters that keep groups together.
+    sample_weight : array-like of length n_samples, optional
+        Weight of each sample, for estimators and scorers that take it.
+    X_test, y_test : array-like, optional
+        The sealed test part: scored once, after the winner has been chosen and refitted.
+    X_refit, y_refit : array-like, optional
+        What the winner is refitted on; None means ``X`` and ``y``. Give them where the
+        search runs on a part of the training data. They must not hold test samples.
+
+    Raises
+    ------
+    DataError
+        If one of a pair is missing, or lengths differ. Test and refit parts are first used
+        when the search has ended, so they are checked here.
+    """
+
+    X: Any
+    y: Any
+    groups: Any = None
+    sample_weight: Any = None
+    X_test: Any = None
+    y_test: Any = None
+    X_refit: Any = None
+    y_refit: Any = None
+
+    def __post_init__(self) -> None:
+        _check_pair("X", self.X, "y", self.y, required=True)
+        _check_pair("X_test", self.X_test, "y_test", self.y_test)
+        _check_pair("X_refit", self.X_refit, "y_refit", self.y_refit)
+        for name in ("groups", "sample_weight"):
+            values = getattr(self, name)
+            if values is not None:
+                _check_pair(name, values, "y", self.y)
+
+
+def _check_pair(name_a: str, a: Any, name_b: str, b: Any, *, required: bool = False) -> None:
+    if a is None and b is None and not required:
+        return
+    if a is None or b is None:
+        missing, given = (name_a, name_b) if a is None else (name_b, name_a)
+        raise DataError(f"{given} was given without {missing}. Give both or neither.")
+    lengths = {**_lengths(name_a, a), **_lengths(name_b, b)}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{name}: {length}" for name, length in lengths.items())
+        raise DataError(
+            f"{name_a} and {name_b} must have one entry for each sample, but their lengths "
+            f"differ ({told})."
+        )
+
+
+def _lengths(name: str, values: Any) -> dict[str, int]:
+    """Return the number of samples of ``values``, or of each entry where it is a dict."""
+    if isinstance(values, Mapping):
+        return {f"{name}[{key!r}]": _length(name, item) for key, item in values.items()}
+    return {name: _length(name, values)}
+
+
+def _length(name: str, values: Any) -> int:
+    # a scipy sparse matrix has a shape and refuses len()
+    shape = getattr(values, "shape", None)
+    try:
+        return int(shape[0]) if shape else len(values)
+    except TypeError:
+        raise DataError(
+            f"{name} must be an array, a data frame, a tensor, a list or a dict of them. "
+            f"Got {type(values).__name__} instead."
+        ) from None

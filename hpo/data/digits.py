@@ -1,0 +1,39 @@
+"""The handwritten digits that come with scikit-learn."""
+
+import numpy as np
+
+from hpo.data._base import StudyData
+from hpo.data._partition import stratified_split
+
+__all__ = ["load_digits"]
+
+
+def load_digits(test_size: float = 0.2, seed: int = 0) -> StudyData:
+    """Return the 1,797 digits of 8 x 8 pixels that scikit-learn ships (nothing is downloaded).
+
+    Parameters
+    ----------
+    test_size : float, default=0.2
+        Share of the samples that is sealed as the test part, between 0 and 1 exclusive,
+        drawn at random with the shares of the classes kept.
+    seed : int, default=0
+        Decides which samples those are.
+
+    Returns
+    -------
+    StudyData
+        ``X`` float32 of shape (n_samples, 64), from 0 (paper) to 1 (ink); ``y`` int64 of
+        shape (n_samples,), classes 0 to 9.
+
+    Raises
+    ------
+    DataError
+        If ``test_size`` is out of range.
+    """
+    import sklearn.datasets
+
+    X, y = sklearn.datasets.load_digits(return_X_y=True)
+    X = (X / 16.0).astype(np.float32)
+    y = y.astype(np.int64)
+    test, search = stratified_split(y, test_size, seed, "test_size")
+    return StudyData(X=X[search], y=y[search], X_test=X[test], y_test=y[test])

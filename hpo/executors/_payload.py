@@ -1,0 +1,78 @@
+"""An objective on its way to worker processes: pickled once, its arrays shared by all."""
+
+import mmap
+import pickle
+import sys
+import tempfile
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from hpo.exceptions import ExecutorError
+
+__all__ = ["Payload", "hidden_main", "load"]
+
+
+class Payload:
+    """An object pickled into a temporary file from which any number of processes load it.
+
+    Classes and functions of ``__main__`` and of study files go by value (cloudpickle), so
+    workers need not import them. NumPy arrays stay outside the pickle and are mapped into
+    each worker, copy on write: one copy in memory whatever the number of workers.
+
+    Raises
+    ------
+    ExecutorError
+        If the object cannot be pickled; the message names the part that cannot.
+    """
+
+    def __init__(self, content: Any) -> None:
+        buffers: list[pickle.PickleBuffer] = []
+        try:
+            head = cloudpickle.dumps(content, protocol=5, buffer_callback=buffers.append)
+        except Exception as error:
+            raise ExecutorError(
+                f"The study cannot be carried to worker processes: {error}. Open files, locks and "
+                "generators do not travel: make them inside the module, or use executor='serial'."
+            ) from error
+        self._folder = tempfile.TemporaryDirectory(prefix="hpo-", ignore_cleanup_errors=True)
+        path = Path(self._folder.name) / "objective"
+        sizes = []
+        with path.open("wb") as file:
+            file.write(head)
+            for buffer in buffers:
+                file.write(b"\0" * (-file.tell() % 64))  # aligned, as NumPy likes its arrays
+                start = file.tell()
+                sizes.append((start, file.write(buffer.raw())))
+        self.address: tuple[str, int, list[tuple[int, int]]] = (str(path), len(head), sizes)
+
+    def close(self) -> None:
+        """Remove the file; processes that have loaded it keep their mapping."""
+        self._folder.cleanup()
+
+
+def load(address: tuple[str, int, list[tuple[int, int]]]) -> Any:
+    """Return the object at the ``address`` of a `Payload`."""
+    path, head, parts = address
+    with Path(path).open("rb") as file:
+        mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+    return pickle.loads(mapped[:head], buffers=[mapped[a : a + n] for a, n in parts])
+
+
+@contextmanager
+def hidden_main() -> Iterator[None]:
+    """Keep multiprocessing from running the user's script again in each worker.
+
+    It would import the file of ``__main__`` there, which fails in scripts without an
+    ``if __name__ == "__main__"`` guard; what the worker needs of it travels by value.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main

@@ -1,0 +1,292 @@
+"""What came out of a study: its trials, the best of them, and what the driver did with it."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hpo._cv_results import cv_results
+from hpo.exceptions import NoCompletedTrialError
+from hpo.trial import TrialRecord, TrialState
+
+__all__ = ["StudyResult"]
+
+N_GROUPS = 5
+"""How many different failures a summary tells of; the rest is counted."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StudyResult:
+    """The outcome of a study, finished or still running.
+
+    Parameters
+    ----------
+    name : str
+        Name of the study.
+    records : tuple of TrialRecord
+        Every trial, in the order of their numbers.
+    scoring : str, default="score"
+        Name of the score, for tables and plots.
+    resolved_params : mapping of str to object or None, default=None
+        The winner's parameters as the estimator takes them (classes instead of dotted
+        paths); None until the driver has resolved them.
+    estimator : object, default=None
+        The winner refitted; None without a refit.
+    refit_epochs : int or None, default=None
+        Epochs that the refit made.
+    refit_seconds : float or None, default=None
+        Wall time of the refit.
+    test_score : float or None, default=None
+        The refitted winner's score on the sealed test part; None without one.
+    seconds : float or None, default=None
+        Wall time of the search, without the refit, over all its runs.
+    stopped : str, default=""
+        Why the search ended before all trials of its budget were made; empty if it did not.
+    stopped : str, default=""
+        Why the search ended before all its trials were made.
+    notes : tuple of str, default=()
+        What the trackers have to say at the end.
+    """
+
+    name: str
+    records: tuple[TrialRecord, ...]
+    scoring: str = "score"
+    resolved_params: Mapping[str, Any] | None = None
+    estimator: Any = field(default=None, repr=False)
+    refit_epochs: int | None = None
+    refit_seconds: float | None = None
+    test_score: float | None = None
+    seconds: float | None = None
+    stopped: str = ""
+    stopped: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def best_record(self) -> TrialRecord:
+        """The complete trial with the greatest score, the earliest of equals.
+
+        Raises
+        ------
+        NoCompletedTrialError
+            If no trial is complete with a finite score; the message says how they ended.
+        """
+        ranked = self.top(1)
+        if not ranked:
+            raise NoCompletedTrialError(self._no_completed_message())
+        return ranked[0]
+
+    @property
+    def best_params(self) -> dict[str, Any]:
+        """The winner's parameters as the storage keeps them."""
+        return dict(self.best_record.trial.params)
+
+    @property
+    def best_score(self) -> float:
+        """The winner's cross-validated score: the mean over folds at its best step."""
+        return self.best_record.value
+
+    @property
+    def best_step(self) -> int:
+        """The step (epoch) at which the winner did best, which is how long a refit trains."""
+        report = self.best_record.best_report
+        return report.step if report else 0
+
+    @property
+    def best_score_se(self) -> float:
+        """Standard error of `best_score` over the folds: ``std(ddof=1) / sqrt(n_folds)``.
+
+        nan with one fold. Training parts of folds overlap, so it is somewhat too small
+        (Bengio and Grandvalet 2004).
+        """
+        report = self.best_record.best_report
+        values = report.fold_values if report else ()
+        if len(values) < 2:
+            return math.nan
+        return float(np.std(values, ddof=1) / math.sqrt(len(values)))
+
+    @property
+    def n_trials(self) -> int:
+        """All trials, running ones included."""
+        return len(self.records)
+
+    @property
+    def n_complete(self) -> int:
+        """Trials that made their last step."""
+        return self._count(TrialState.COMPLETE)
+
+    @property
+    def n_pruned(self) -> int:
+        """Trials that the pruner stopped."""
+        return self._count(TrialState.PRUNED)
+
+    @property
+    def n_failed(self) -> int:
+        """Trials that raised or had no finite value; interrupted ones are not among them."""
+        return self._count(TrialState.FAILED) - self.n_interrupted
+
+    @property
+    def n_interrupted(self) -> int:
+        """Trials that were cut off, by Ctrl-C or by a worker that died."""
+        return sum(record.interrupted for record in self.records)
+
+    def _count(self, state: TrialState) -> int:
+        return sum(record.state is state for record in self.records)
+
+    @property
+    def epochs_run(self) -> int:
+        """Steps (epochs) reported by all trials together."""
+        return sum(record.last_step for record in self.records)
+
+    @property
+    def epochs_saved_fraction(self) -> float:
+        """Share of their epochs that pruning spared the complete and pruned trials.
+
+        Epochs that pruned trials did not make, over the epochs that complete and pruned
+        trials would have made unstopped; 0 without such trials.
+        """
+        ended = [
+            record
+            for record in self.records
+            if record.state in {TrialState.COMPLETE, TrialState.PRUNED}
+        ]
+        planned = sum(record.max_steps or 0 for record in ended)
+        saved = sum(
+            max(0, record.max_steps - record.last_step)
+            for record in ended
+            if record.state is TrialState.PRUNED and record.max_steps
+        )
+        return saved / planned if planned else 0.0
+
+    def top(self, n: int = 10) -> list[TrialRecord]:
+        """Return the ``n`` best complete trials, best first, the earlier first among equals."""
+        scored = [
+            record
+            for record in self.records
+            if record.state is TrialState.COMPLETE and record.best_report
+        ]
+        return sorted(scored, key=lambda record: (-record.value, record.number))[:n]
+
+    def failure_summary(self) -> str:
+        """Return how many trials failed and with what, alike ones together; empty if none did."""
+        failed = [r for r in self.records if r.state is TrialState.FAILED and not r.interrupted]
+        if not failed:
+            return ""
+        n_all = self.n_trials
+        head = (
+            f"All the {n_all} trials"
+            if len(failed) == n_all
+            else f"{len(failed)} of {n_all} trials"
+        )
+        return f"{head} failed. {_grouped(failed, 'failed with')}"
+
+    def _no_completed_message(self) -> str:
+        if self.n_failed and self.n_failed == self.n_trials:
+            return self.failure_summary()
+        if not self.records:
+            return f"Study '{self.name}' has no trials yet, so there is no best one."
+        states = Counter("interrupted" if r.interrupted else str(r.state) for r in self.records)
+        told = ", ".join(f"{n} {state}" for state, n in states.most_common())
+        pruned = [record for record in self.records if record.state is TrialState.PRUNED]
+        parts = [
+            f"None of the {self.n_trials} trials of study '{self.name}' is complete with a "
+            f"finite score ({told}), so there is no best one.",
+            self.failure_summary(),
+            _grouped(pruned, "pruned at"),
+        ]
+        return " ".join(part for part in parts if part)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the trials as a data frame, one row each.
+
+        Returns
+        -------
+        DataFrame
+            ``number``, ``state``, ``value`` (nan without a finite one), ``step`` (the best
+            one), ``last_step``, ``reason``, ``seconds`` (of all its steps) and a column
+            ``params_<name>`` for each parameter; missing where a trial has no such parameter.
+        """
+        rows = [_row(record) for record in self.records]
+        columns = ["number", "state", "value", "step", "last_step", "reason", "seconds"]
+        params = dict.fromkeys(key for row in rows for key in row if key.startswith("params_"))
+        frame = pd.DataFrame(rows, columns=[*columns, *params])
+        return frame.astype({"step": "Int64"})
+
+    @property
+    def candidates(self) -> tuple[TrialRecord, ...]:
+        """The rows of `cv_results`: trials that ended by themselves or by the pruner."""
+        return tuple(
+            record
+            for record in self.records
+            if record.state is not TrialState.RUNNING and not record.interrupted
+        )
+
+    def cv_results(
+        self,
+        resolve: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
+        *,
+        scorers: Sequence[str] = ("score",),
+        primary: str | None = None,
+        n_splits: int | None = None,
+        error_score: float = math.nan,
+        return_train_score: bool = False,
+    ) -> dict[str, Any]:
+        """Return the `candidates` in the form of scikit-learn's ``cv_results_``.
+
+        Parameters
+        ----------
+        resolve : callable, default=dict
+            Turns stored parameters into what the estimator takes.
+        scorers : sequence of str, default=("score",)
+            Names of the scores, as in ``mean_test_<name>``.
+        primary : str, optional
+            The one of ``scorers`` that trials report as their value; None means the first.
+        n_splits : int, optional
+            Number of folds; None reads it from the reports (1 if there is none).
+        error_score : float, default=nan
+            Score of a failed trial.
+        return_train_score : bool, default=False
+            Whether to give the training scores too; the reports must hold them.
+
+        Returns
+        -------
+        dict of str to array or list
+            The keys, dtypes and meaning of ``GridSearchCV.cv_results_``. A trial's row holds
+            the scores and times of its best step.
+        """
+        return cv_results(
+            self.candidates,
+            [dict(resolve(record.trial.params)) for record in self.candidates],
+            scorers=scorers,
+            primary=scorers[0] if primary is None else primary,
+            n_splits=n_splits,
+            error_score=error_score,
+            return_train_score=return_train_score,
+        )
+
+
+def _grouped(records: Iterable[TrialRecord], verb: str) -> str:
+    """Return ``"48 failed with: …; 2 failed with: …"``, the most frequent first."""
+    counts = Counter(record.reason or "no reason given" for record in records)
+    told = [f"{n} {verb}: {reason.rstrip('.')}" for reason, n in counts.most_common(N_GROUPS)]
+    rest = sum(n for _, n in counts.most_common()[N_GROUPS:])
+    if rest:
+        told.append(f"{rest} {verb.rpartition(' ')[0]} otherwise")
+    return "; ".join(told) + "." if told else ""
+
+
+def _row(record: TrialRecord) -> dict[str, Any]:
+    best = record.best_report
+    return {
+        "number": record.number,
+        "state": str(record.state),
+        "value": record.value,
+        "step": best.step if best else None,
+        "last_step": record.last_step,
+        "reason": record.reason,
+        "seconds": sum(report.seconds for report in record.reports),
+        **{f"params_{name}": value for name, value in record.trial.params.items()},
+    }

@@ -1,0 +1,279 @@
+"""Figures of a study: its learning curves, its progress, and what its parameters did.
+
+Every function takes a `StudyResult` and returns a matplotlib figure that belongs to the
+caller alone: pyplot and its global state are not touched, so they run in any thread and
+without a display.
+"""
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from hpo.result import StudyResult
+from hpo.trial import TrialRecord, TrialState
+
+__all__ = ["history", "learning_curves", "parameters"]
+
+COLORS = {
+    TrialState.COMPLETE: "#4878a8",
+    TrialState.PRUNED: "#e0995e",
+    TrialState.FAILED: "#c23b3b",
+    TrialState.RUNNING: "#6aa56a",
+}
+WINNER = "#12284b"
+DPI = 110
+LOG_RANGE = 30.0
+"""Positive values whose greatest is at least this many times their least get a log axis."""
+FEW = 8
+"""At most this many different integers are shown as categories."""
+
+
+def learning_curves(result: StudyResult) -> Figure:
+    """Plot the score against the step (epoch), one line a trial, colored by state.
+
+    The winner's line is bold and its best step marked; the band around it is the range of
+    its folds. A cross is where a trial was pruned or failed.
+    """
+    figure, axes = _figure(8.0, 4.8)
+    winner = _winner(result)
+    shown = [record for record in result.records if record.best_report]
+    for record in shown:
+        if record is not winner:
+            _draw_curve(axes, record)
+    if winner is not None:
+        _draw_winner(axes, winner)
+    axes.set_title(f"{result.name}: learning curves", loc="left")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(result.scoring)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _limit_scores(axes, [r.value for record in shown for r in record.reports])
+    _legend(figure, shown, winner)
+    return figure
+
+
+def _draw_curve(axes: Axes, record: TrialRecord) -> None:
+    steps = [report.step for report in record.reports]
+    values = [report.value for report in record.reports]
+    color = COLORS[record.state]
+    axes.plot(steps, values, color=color, linewidth=1.0, alpha=0.55, label=f"trial {record.number}")
+    if record.state in {TrialState.PRUNED, TrialState.FAILED}:
+        axes.plot(steps[-1], values[-1], "x", color=color, markersize=5, alpha=0.9)
+    elif len(steps) == 1:
+        axes.plot(steps, values, ".", color=color)
+
+
+def _draw_winner(axes: Axes, record: TrialRecord) -> None:
+    steps = [report.step for report in record.reports]
+    lows = [min(report.fold_values, default=report.value) for report in record.reports]
+    highs = [max(report.fold_values, default=report.value) for report in record.reports]
+    values = [report.value for report in record.reports]
+    axes.fill_between(steps, lows, highs, color=WINNER, alpha=0.12, linewidth=0)
+    axes.plot(steps, values, color=WINNER, linewidth=2.6, label=f"trial {record.number}", zorder=4)
+    best = record.best_report
+    if best is not None:
+        axes.plot(best.step, best.value, "o", color=WINNER, markersize=7, zorder=5)
+
+
+def history(result: StudyResult) -> Figure:
+    """Plot the best score so far against the trial's number, and against the epochs spent.
+
+    The left panel shows every trial that has a score; only complete ones move the line. On
+    the right, trials count in the order in which they ended.
+    """
+    figure, left, right = _two_panels(10.0, 4.2)
+    scored = [record for record in result.records if record.best_report]
+    ended = sorted(result.records, key=lambda r: (r.ended or math.inf, r.number))
+    spent = list(accumulate(record.last_step for record in ended))
+    bottom = _limit_scores(left, _comparable(scored))  # the right panel shares its axis
+    for axes, xs, records in (
+        (left, [record.number for record in result.records], result.records),
+        (right, spent, ended),
+    ):
+        _draw_points(axes, xs, records, bottom)
+        _draw_best(axes, xs, records)
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    left.set_title(f"{result.name}: best so far", loc="left")
+    left.set_xlabel("trial")
+    left.set_ylabel(result.scoring)
+    right.set_xlabel("epochs spent, all trials together")
+    _legend(figure, scored, _winner(result))
+    return figure
+
+
+def _draw_points(
+    axes: Axes, xs: Sequence[float], records: Sequence[TrialRecord], bottom: float
+) -> None:
+    """Scatter the trials' scores; a triangle at ``bottom`` stands for those below it."""
+    for below, marker in ((False, "o"), (True, "v")):
+        points = [
+            (x, max(record.value, bottom), COLORS[record.state])
+            for x, record in zip(xs, records, strict=True)
+            if record.best_report and (record.value < bottom) is below
+        ]
+        if points:
+            x, y, colors = zip(*points, strict=True)
+            axes.scatter(x, y, s=22, c=colors, marker=marker, alpha=0.75, linewidths=0)
+
+
+def _draw_best(axes: Axes, xs: Sequence[int], records: Iterable[TrialRecord]) -> None:
+    values = [r.value if r.state is TrialState.COMPLETE else math.nan for r in records]
+    if all(math.isnan(value) for value in values):
+        return
+    best = np.fmax.accumulate(values)
+    axes.step(xs, best, where="post", color=WINNER, linewidth=2.0)
+    first = int(np.nanargmax(values))
+    axes.plot(xs[first], values[first], "o", color=WINNER, markersize=7, zorder=5)
+
+
+def parameters(result: StudyResult, log_names: Collection[str] | None = None) -> Figure:
+    """Plot the score against each parameter.
+
+    Numbers are scattered, categories are strips. Trials without a parameter are left out of
+    its panel; a pruned trial stands where its best step was.
+
+    Parameters
+    ----------
+    result : StudyResult
+    log_names : collection of str, optional
+        Parameters on a logarithmic axis; None chooses those whose values are positive and
+        span a factor of 30.
+    """
+    scored = [record for record in result.records if record.best_report]
+    names = sorted({name for record in scored for name in record.trial.params})
+    n_columns = min(3, max(1, len(names)))
+    n_rows = max(1, -(-len(names) // n_columns))
+    figure = Figure(figsize=(3.6 * n_columns + 0.6, 2.7 * n_rows), dpi=DPI, layout="constrained")
+    grid = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True).ravel()
+    bottom = _limit_scores(grid[0], _comparable(scored))  # all panels share its axis
+    for axes, name in zip(grid, names, strict=False):
+        _tidy(axes)
+        records = [record for record in scored if name in record.trial.params]
+        xs = _places(axes, name, [record.trial.params[name] for record in records], log_names)
+        _draw_points(axes, xs, records, bottom)
+        _mark_winner(axes, xs, records, _winner(result))
+        axes.set_xlabel(name)
+    for axes in grid[len(names) :]:
+        axes.set_axis_off()
+    for row in grid[::n_columns]:
+        row.set_ylabel(result.scoring)
+    _legend(figure, scored, _winner(result))
+    return figure
+
+
+def _places(
+    axes: Axes, name: str, values: Sequence[Any], log_names: Collection[str] | None
+) -> list[float]:
+    """Set the x axis up for ``values``; return a place on it for each of them."""
+    if not all(_is_number(value) for value in values):
+        return _strip(axes, [_label(value) for value in values])
+    if _is_log(name, values, log_names):
+        axes.set_xscale("log")
+    elif all(isinstance(value, int) for value in values) and len(set(values)) <= FEW:
+        return _strip(axes, values)
+    return [float(value) for value in values]
+
+
+def _strip(axes: Axes, values: Sequence[Any]) -> list[float]:
+    """Give each different value a place of its own on the x axis, spread around it."""
+    categories = sorted(set(values))
+    labels = [str(category) for category in categories]
+    axes.set_xticks(range(len(labels)), labels)
+    axes.set_xlim(-0.6, len(labels) - 0.4)
+    if sum(map(len, labels)) > 28:
+        axes.tick_params(axis="x", labelrotation=25)
+    # multiples of the golden ratio spread more evenly than random numbers
+    jitter = [(i * 0.618034) % 1.0 * 0.4 - 0.2 for i in range(len(values))]
+    return [categories.index(v) + offset for v, offset in zip(values, jitter, strict=True)]
+
+
+def _mark_winner(
+    axes: Axes, xs: Sequence[float], records: Sequence[TrialRecord], winner: TrialRecord | None
+) -> None:
+    for x, record in zip(xs, records, strict=True):
+        if record is winner:
+            axes.plot(x, record.value, "o", color=WINNER, markersize=8, zorder=5)
+
+
+def _label(value: Any) -> str:
+    text = str(value)
+    return text.rpartition(".")[2] if isinstance(value, str) and text.count(".") else text
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_log(name: str, values: Sequence[float], log_names: Collection[str] | None) -> bool:
+    if not values or min(values) <= 0:
+        return False
+    if log_names is not None:
+        return name in log_names
+    return max(values) / min(values) >= LOG_RANGE
+
+
+def _winner(result: StudyResult) -> TrialRecord | None:
+    return next(iter(result.top(1)), None)
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    _tidy(axes)
+    return figure, axes
+
+
+def _two_panels(width: float, height: float) -> tuple[Figure, Axes, Axes]:
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    _tidy(left)
+    _tidy(right)
+    return figure, left, right
+
+
+def _tidy(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(visible=True, color="#e6e6e6", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _comparable(scored: Sequence[TrialRecord]) -> list[float]:
+    """Return the scores that set the axis: of complete trials, if there are a few.
+
+    A pruned trial's score is that of an early epoch and often far below.
+    """
+    complete = [record.value for record in scored if record.state is TrialState.COMPLETE]
+    return complete if len(complete) > 2 else [record.value for record in scored]
+
+
+def _limit_scores(axes: Axes, values: Iterable[float]) -> float:
+    """Show all scores but the lowest tenth, which are often far below; return the lower end."""
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        axes.text(0.5, 0.5, "no scores yet", transform=axes.transAxes, ha="center", color="#888888")
+        return -math.inf
+    low, high = float(np.quantile(finite, 0.1)), max(finite)
+    margin = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
+    axes.set_ylim(low - 2 * margin, high + margin)
+    return low - margin
+
+
+def _legend(figure: Figure, records: Sequence[TrialRecord], winner: TrialRecord | None) -> None:
+    entries = []
+    for state in TrialState:
+        n = sum(record.state is state for record in records)
+        if n:
+            entries.append(Line2D([], [], color=COLORS[state], label=f"{n} {state}"))
+    if winner is not None:
+        label = f"best: trial {winner.number}"
+        entries.append(Line2D([], [], color=WINNER, linewidth=2.6, marker="o", label=label))
+    if entries:
+        figure.legend(
+            handles=entries, loc="outside upper right", ncols=5, frameon=False, fontsize="small"
+        )

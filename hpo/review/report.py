@@ -1,0 +1,148 @@
+"""The report of a study: one HTML file, its plots as PNG files, its trials as CSV."""
+
+import math
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from hpo.result import StudyResult
+from hpo.review import _html, plots
+from hpo.trial import TrialRecord
+
+__all__ = ["write_report"]
+
+
+def write_report(
+    result: StudyResult,
+    folder: str | Path,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    log_names: Collection[str] | None = None,
+) -> dict[str, Path]:
+    """Write the report of a finished or running study.
+
+    Parameters
+    ----------
+    result : StudyResult
+    folder : path
+        Made if it does not exist; files of an earlier report in it are replaced.
+    settings : mapping of str to object, optional
+        The study's settings (backend, sampler, pruner, seed, ...), shown at the end.
+    log_names : collection of str, optional
+        Parameters plotted on a logarithmic axis; None chooses them by their values.
+
+    Returns
+    -------
+    dict of str to Path
+        File name to file: ``report.html``, which embeds the plots and needs no other file,
+        ``learning_curves.png``, ``history.png``, ``parameters.png`` and ``trials.csv``.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {}
+    for name, figure in (
+        ("learning_curves.png", plots.learning_curves(result)),
+        ("history.png", plots.history(result)),
+        ("parameters.png", plots.parameters(result, log_names)),
+    ):
+        files[name] = folder / name
+        figure.savefig(files[name])
+    images = {name: path.read_bytes() for name, path in files.items()}
+    files["trials.csv"] = folder / "trials.csv"
+    result.to_frame().to_csv(files["trials.csv"], index=False)
+    files["report.html"] = folder / "report.html"
+    files["report.html"].write_text(_document(result, images, settings or {}), encoding="utf-8")
+    return files
+
+
+def _document(result: StudyResult, images: Mapping[str, bytes], settings: Mapping[str, Any]) -> str:
+    ended = result.n_complete + result.n_pruned + result.n_failed + result.n_interrupted
+    running = result.n_trials - ended
+    lead = f"{result.n_trials} trials" + (f", {running} of them still running" if running else "")
+    return _html.page(
+        result.name,
+        lead,
+        [
+            _html.section("Winner", _winner(result)),
+            _html.section("Search", _html.definitions(_search(result))),
+            _html.section(
+                "Learning curves", _html.image(images["learning_curves.png"], "scores by epoch")
+            ),
+            _html.section("Progress", _html.image(images["history.png"], "best score so far")),
+            _html.section(
+                "Parameters", _html.image(images["parameters.png"], "score by parameter")
+            ),
+            _html.section("Top ten", _top(result)),
+            _html.section("Failures", _html.paragraph(result.failure_summary())),
+            _html.section("Settings", _html.definitions({k: str(v) for k, v in settings.items()})),
+        ],
+    )
+
+
+def _winner(result: StudyResult) -> str:
+    if not result.top(1):
+        return _html.paragraph("No trial is complete with a finite score yet.")
+    spread = "" if math.isnan(result.best_score_se) else f" ± {_text(result.best_score_se)} (s.e.)"
+    facts = {
+        "trial": str(result.best_record.number),
+        f"cross-validated {result.scoring}": f"{_text(result.best_score)}{spread}",
+        "best epoch": str(result.best_step),
+    }
+    if result.test_score is not None:
+        facts[f"sealed test {result.scoring}"] = _text(result.test_score) + _gap(result)
+    if result.refit_seconds is not None:
+        epochs = f", {result.refit_epochs} epochs" if result.refit_epochs else ""
+        facts["refit"] = f"{_seconds(result.refit_seconds)}{epochs}"
+    params = {name: _text(value) for name, value in result.best_params.items()}
+    return f"{_html.definitions(facts)}\n<br>\n{_html.definitions(params)}"
+
+
+def _gap(result: StudyResult) -> str:
+    """Say how far the test score is from the cross-validated one, in standard errors."""
+    if result.test_score is None or not result.best_score_se > 0:
+        return ""
+    gap = (result.test_score - result.best_score) / result.best_score_se
+    return f" ({gap:+.1f} standard errors from the cross-validated)"
+
+
+def _search(result: StudyResult) -> dict[str, str]:
+    facts = {
+        "complete": str(result.n_complete),
+        "pruned": str(result.n_pruned),
+        "failed": str(result.n_failed),
+        "interrupted": str(result.n_interrupted),
+        "epochs trained": str(result.epochs_run),
+        "epochs saved by pruning": f"{result.epochs_saved_fraction:.0%}",
+    }
+    if result.seconds is not None:
+        facts["search time"] = _seconds(result.seconds)
+    if result.stopped:
+        facts["stopped"] = result.stopped
+    return facts
+
+
+def _top(result: StudyResult) -> str:
+    best = result.top(10)
+    names = list(dict.fromkeys(name for record in best for name in record.trial.params))
+    return _html.table(
+        ["trial", result.scoring, "epoch", *names], [_top_row(record, names) for record in best]
+    )
+
+
+def _top_row(record: TrialRecord, names: list[str]) -> list[str]:
+    params = record.trial.params
+    step = record.best_report.step if record.best_report else 0
+    values = [_text(params[name]) if name in params else "" for name in names]
+    return [str(record.number), _text(record.value), str(step), *values]
+
+
+def _text(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _seconds(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

@@ -1,0 +1,131 @@
+"""The one place that knows how every trial of a study stands and says what becomes of it.
+
+It lives in the driver process. Backends and executors bring it what happened; it keeps the
+records, asks the pruner and tells the trackers.
+"""
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from hpo.pruners import BasePruner, PruneDecision
+from hpo.trackers import BaseTracker
+from hpo.trial import INTERRUPTED, Report, Trial, TrialRecord, TrialState
+
+__all__ = ["TrialScheduler"]
+
+_CONTINUE = PruneDecision(stop=False)
+
+
+class TrialScheduler:
+    """Holds records, pruner and trackers.
+
+    Parameters
+    ----------
+    pruner : BasePruner
+    trackers : sequence of BaseTracker
+        Told in order.
+    records : iterable of TrialRecord
+        Trials of earlier runs of the same study: they are peers for the pruner.
+    """
+
+    def __init__(
+        self,
+        pruner: BasePruner,
+        trackers: Sequence[BaseTracker] = (),
+        records: Iterable[TrialRecord] = (),
+    ) -> None:
+        self._pruner = pruner
+        self._trackers = tuple(trackers)
+        self._records = {record.number: record for record in records}
+
+    @property
+    def records(self) -> tuple[TrialRecord, ...]:
+        """All records, in the order of their numbers."""
+        return tuple(self._records[number] for number in sorted(self._records))
+
+    @property
+    def running(self) -> tuple[TrialRecord, ...]:
+        """Records of the trials in flight."""
+        return tuple(r for r in self._records.values() if r.state is TrialState.RUNNING)
+
+    def record(self, number: int) -> TrialRecord:
+        """Return the record of trial ``number``."""
+        return self._records[number]
+
+    def add(self, record: TrialRecord) -> None:
+        """Take in a trial that another driver of the same study has finished."""
+        self._records[record.number] = record
+
+    def on_trial_start(self, trial: Trial, max_steps: int | None = None) -> TrialRecord:
+        """Open the record of ``trial``."""
+        record = TrialRecord(trial, max_steps=max_steps, started=time.time())
+        self._records[trial.number] = record
+        for tracker in self._trackers:
+            tracker.trial_started(record)
+        return record
+
+    def on_report(self, report: Report) -> PruneDecision:
+        """Take in a report and decide whether its trial goes on.
+
+        A training that diverged (its loss is not finite) is stopped whatever the pruner: it
+        does not come back, and as a pruned trial it teaches the sampler to keep away.
+        """
+        record = self._records[report.number]
+        record = replace(record, reports=(*record.reports, report))
+        self._records[report.number] = record
+        for tracker in self._trackers:
+            tracker.trial_reported(record, report)
+        diverged = _divergence(report)
+        if diverged:
+            return PruneDecision(stop=True, reason=diverged)
+        if record.max_steps is not None and report.step >= record.max_steps:
+            return _CONTINUE  # nothing is left to save
+        peers = [peer for peer in self._records.values() if peer.number != report.number]
+        return self._pruner.decide(record, peers)
+
+    def on_trial_end(
+        self, number: int, state: TrialState, reason: str = "", error: str | None = None
+    ) -> TrialRecord:
+        """Close the record of a trial, which is final from here on.
+
+        A trial that made all its steps without a finite score at the last of them is FAILED.
+        """
+        record = self._records[number]
+        if state is TrialState.COMPLETE:
+            state, reason = _checked(record)
+        record = replace(record, state=state, reason=reason, error=error, ended=time.time())
+        self._records[number] = record
+        for tracker in self._trackers:
+            tracker.trial_ended(record)
+        return record
+
+    def on_interrupt(self, number: int, why: str) -> TrialRecord:
+        """Close the record of a trial that was cut off for a reason that is not its own."""
+        return self.on_trial_end(number, TrialState.FAILED, f"{INTERRUPTED}: {why}")
+
+
+def _divergence(report: Report) -> str:
+    """Return the reason to stop a trial whose training loss is not finite, or an empty string."""
+    losses = report.metrics.get("train_loss", ())
+    bad = [(i, loss) for i, loss in enumerate(losses) if not math.isfinite(loss)]
+    if not bad or math.isfinite(report.value):
+        return ""
+    fold, loss = bad[0]
+    return f"epoch {report.step}: diverged, the training loss of fold {fold} is {loss}"
+
+
+def _checked(record: TrialRecord) -> tuple[TrialState, str]:
+    if not record.reports:
+        return TrialState.FAILED, "no report: the trial ended before its first step"
+    last = record.reports[-1]
+    if math.isfinite(last.value):
+        return TrialState.COMPLETE, ""
+    folds = [i for i, value in enumerate(last.fold_values) if not math.isfinite(value)]
+    where = f" in fold {', '.join(map(str, folds))}" if folds else ""
+    return (
+        TrialState.FAILED,
+        f"epoch {last.step}: no finite score{where} (the scorer returned "
+        f"{last.fold_values[folds[0]] if folds else last.value})",
+    )

@@ -1,0 +1,46 @@
+"""Where a study ran: versions of the main packages, git commit, host."""
+
+import platform
+import socket
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+__all__ = ["environment"]
+
+_PACKAGES = ("hpo", "torch", "skorch", "scikit-learn", "optuna", "numpy", "ray", "mlflow")
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Return tags that say what ran: ``version.<package>``, ``python``, ``host``, ``git_commit``.
+
+    Parameters
+    ----------
+    folder : Path
+        Whose git commit is meant; a ``+`` behind it marks uncommitted changes.
+    """
+    tags = {"python": platform.python_version(), "host": socket.gethostname()}
+    for package in _PACKAGES:
+        try:
+            tags[f"version.{package}"] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit:
+        dirty = _git(folder, "status", "--porcelain", "--untracked-files=no")
+        tags["git_commit"] = commit + ("+" if dirty else "")
+    return tags
+
+
+def _git(folder: Path, *args: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *args],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=5,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

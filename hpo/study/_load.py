@@ -1,0 +1,40 @@
+"""Read a study back from its storage."""
+
+from hpo.backends._ledger import Ledger
+from hpo.result import StudyResult
+from hpo.space import SearchSpace
+from hpo.study._session import generation
+
+__all__ = ["load_result"]
+
+
+def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace]:
+    """Read a study, finished or still running, from its storage.
+
+    Parameters
+    ----------
+    name : str
+        The newest of a name that was started afresh; ``name@1`` is its first.
+    storage : str
+
+    Returns
+    -------
+    tuple of StudyResult and SearchSpace
+
+    Raises
+    ------
+    StorageError
+        If the storage cannot be read or has no such study.
+    """
+    exact = name.removesuffix("@1")
+    stored = exact if exact != name else generation(name, storage, fresh=False)
+    ledger = Ledger(stored, None, storage, create=False)
+    space = SearchSpace.loads(ledger.noted("space") or "{}", source=ledger.name)
+    refit = ledger.noted("refit") or {}
+    result = StudyResult(
+        name=ledger.name,
+        records=tuple(ledger.records(running=True)),
+        seconds=ledger.noted("seconds"),
+        **{key: value for key, value in refit.items() if key != "number"},
+    )
+    return result, space

@@ -1,0 +1,125 @@
+"""A study: what is searched, on what data and with which means."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pydantic
+
+from hpo._discovery import did_you_mean
+from hpo.data import StudyData
+from hpo.exceptions import StudyError
+
+__all__ = ["Study"]
+
+
+class Study(pydantic.BaseModel):
+    """Everything that defines a search; frozen, keyword-only.
+
+    Parameters
+    ----------
+    name : str
+        Under which storage and MLflow know the study; running the same name again goes on.
+    estimator : estimator
+        A skorch net, a Pipeline that ends in one, or any scikit-learn estimator.
+    data : StudyData or callable
+        The data, or a function without arguments that loads it.
+    search_space : mapping, str, Path or SearchSpace
+        See `SearchSpace.load`; a relative path starts at the study's file.
+    scoring : str, callable, list, dict or None, default=None
+        As in scikit-learn, greater is better; None is the estimator's own ``score``.
+    metric : str or None, default=None
+        Which of several scorers is the trial's score; by default the first.
+    cv : int, splitter or iterable, default=5
+        A number means that many folds, stratified for a classifier, shuffled by ``seed``.
+    epochs : int or None, default=None
+        Epochs a trial; None takes a net's ``max_epochs``.
+    n_trials : int or None, default=50
+        Trials of the whole study, over all runs.
+    timeout : float or None, default=None
+        Seconds of wall time of one run.
+    max_total_epochs : int or None, default=None
+        Epochs of all trials together.
+    pruner : str or BasePruner, default="median"
+        A name with options (``"median:n_startup_trials=8"``).
+    sampler : str or optuna sampler, default="tpe"
+        tpe, random, grid, qmc, cmaes or gp, with options.
+    backend : str, default="optuna"
+    executor : str, default="serial"
+        ``serial`` or ``process``; several ``n_jobs`` mean ``process``.
+    n_jobs : int or None, default=None
+        Trials at a time; -1 is one a core, or one a GPU.
+    n_threads : int, default=1
+        Threads of torch and BLAS for each trial in flight.
+    device : str or None, default=None
+        Torch device for nets that name none; None is all GPUs, else the CPU.
+    seed : int, default=0
+        All random numbers of the study follow from it.
+    storage : str or None, default="sqlite:///hpo.db"
+        Any Optuna storage URL, ``journal:///FILE``, or None for memory.
+    tracker : str or BaseTracker, default="mlflow"
+        ``mlflow`` or ``null``.
+    tracking_uri : str or None, default=None
+        MLflow's store; None is ``$MLFLOW_TRACKING_URI``, else ``sqlite:///mlflow.db``.
+    refit : bool, default=True
+        Train the winner on all data at the end, and score it on the sealed test part.
+    enqueue : sequence of mapping, default=()
+        Parameters to try first.
+
+    Raises
+    ------
+    StudyError
+        If a field is unknown, missing or of the wrong type.
+    """
+
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, protected_namespaces=()
+    )
+
+    name: str = pydantic.Field(min_length=1, pattern=r"^[\w.@ -]+$")
+    estimator: Any
+    data: StudyData | Callable[[], StudyData]
+    search_space: Any
+    scoring: Any = None
+    metric: str | None = None
+    cv: Any = 5
+    epochs: int | None = pydantic.Field(default=None, ge=1)
+    n_trials: int | None = pydantic.Field(default=50, ge=1)
+    timeout: float | None = pydantic.Field(default=None, gt=0)
+    max_total_epochs: int | None = pydantic.Field(default=None, ge=1)
+    pruner: Any = "median"
+    sampler: Any = "tpe"
+    backend: str = "optuna"
+    executor: str = "serial"
+    n_jobs: int | None = None
+    n_threads: int = pydantic.Field(default=1, ge=1)
+    device: str | None = None
+    seed: int = pydantic.Field(default=0, ge=0)
+    storage: str | None = "sqlite:///hpo.db"
+    tracker: Any = "mlflow"
+    tracking_uri: str | None = None
+    refit: bool = True
+    enqueue: Sequence[Mapping[str, Any]] = ()
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except pydantic.ValidationError as error:
+            raise StudyError(_told(error, fields)) from None
+
+    def replace(self, **changes: Any) -> "Study":
+        """Return a copy with some fields changed, checked like a new one."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return Study(**{**fields, **changes})
+
+
+def _told(error: pydantic.ValidationError, fields: Mapping[str, Any]) -> str:
+    lines = []
+    for problem in error.errors():
+        name = str(problem["loc"][0]) if problem["loc"] else "study"
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"Study has no field '{name}'{did_you_mean(name, Study.model_fields)}")
+        elif problem["type"] == "missing":
+            lines.append(f"Study needs the field '{name}'.")
+        else:
+            lines.append(f"Study's '{name}': {problem['msg']}. Got {fields.get(name)!r} instead.")
+    return "\n".join(dict.fromkeys(lines))

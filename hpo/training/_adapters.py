@@ -1,0 +1,186 @@
+"""How an estimator makes one step: skorch nets, ``partial_fit``, or one whole ``fit``."""
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.pipeline import Pipeline
+from skorch import NeuralNet
+
+from hpo.training._batches import batch_whole_rows
+
+__all__ = ["BaseStepper", "last_step", "make_stepper", "net_prefix", "steps_of"]
+
+
+def last_step(estimator: Any) -> Any:
+    """Return the estimator at the end of a Pipeline, or the estimator itself."""
+    return last_step(estimator.steps[-1][1]) if isinstance(estimator, Pipeline) else estimator
+
+
+def net_prefix(estimator: Any) -> str:
+    """Return the prefix of the last step's parameters: ``""``, or ``"net__"`` in a Pipeline."""
+    if not isinstance(estimator, Pipeline):
+        return ""
+    name, step = estimator.steps[-1]
+    return f"{name}__{net_prefix(step)}"
+
+
+def steps_of(estimator: Any, params: Mapping[str, Any], epochs: int | None) -> int:
+    """Return how many steps a training makes.
+
+    ``epochs`` if given; a net's ``max_epochs``, under ``params``; one for everything else.
+    """
+    final = last_step(estimator)
+    if epochs is not None:
+        return epochs if isinstance(final, NeuralNet) or hasattr(final, "partial_fit") else 1
+    if isinstance(final, NeuralNet):
+        return int(params.get(f"{net_prefix(estimator)}max_epochs", final.max_epochs))
+    return 1
+
+
+class BaseStepper(ABC):
+    """Trains one estimator on one training set, a step at a time.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Unfitted and owned by the stepper; no Pipeline.
+    X, y : training data
+    fit_params : dict
+        Arrays already cut to the rows of X.
+    """
+
+    finished = False
+    """Whether the training is over, at its last step or stopped early by itself."""
+
+    def __init__(self, estimator: Any, X: Any, y: Any, fit_params: dict[str, Any]) -> None:
+        self.estimator = estimator
+        self._X, self._y, self._fit_params = X, y, fit_params
+
+    @abstractmethod
+    def step(self, *, last: bool) -> None:
+        """Train one step; ``last`` says that no further one follows."""
+
+    def losses(self) -> dict[str, float]:
+        """Return the losses that the estimator knows of its last step."""
+        return {}
+
+    def close(self) -> None:  # noqa: B027
+        """End a training that is given up."""
+
+
+class NetStepper(BaseStepper):
+    """A skorch net; a step is an epoch.
+
+    ``partial_fit`` would fire ``on_train_begin`` with each call, which resets early stopping
+    and the learning-rate schedule. Here the training begins once and ends once, so that n
+    steps are one ``fit(max_epochs=n)``, bit for bit.
+    """
+
+    def __init__(
+        self, estimator: Any, X: Any, y: Any, fit_params: dict[str, Any], classes: Any = None
+    ) -> None:
+        super().__init__(estimator, X, y, fit_params)
+        batch_whole_rows(estimator, X, y)
+        estimator.initialize()
+        _split_once(estimator)
+        estimator.notify("on_train_begin", X=X, y=y)
+
+    def step(self, *, last: bool) -> None:
+        """Train one epoch."""
+        try:
+            self.estimator.fit_loop(self._X, self._y, epochs=1, **self._fit_params)
+        except KeyboardInterrupt:
+            # How skorch's EarlyStopping and TerminateOnNaN end a training. The user's Ctrl-C
+            # comes by the driver's signal flag and never as this exception.
+            last = True
+        if last:
+            self.close()
+
+    def losses(self) -> dict[str, float]:
+        """Return ``train_loss`` and ``valid_loss`` of the last epoch, where skorch has them."""
+        epoch = self.estimator.history[-1] if len(self.estimator.history) else {}
+        known = {name: epoch.get(name) for name in ("train_loss", "valid_loss")}
+        return {name: float(value) for name, value in known.items() if value is not None}
+
+    def close(self) -> None:
+        """Tell the callbacks, once, that the training is over."""
+        if not self.finished:
+            self.finished = True
+            self.estimator.notify("on_train_end", X=self._X, y=self._y)
+
+
+def _split_once(net: NeuralNet) -> None:
+    """Let ``net`` cut its own validation part (``train_split``) off once and not every epoch."""
+    split = net.get_split_datasets
+    parts: list[Any] = []
+
+    def get_split_datasets(X: Any, y: Any = None, **params: Any) -> Any:
+        if not parts:
+            parts.append(split(X, y, **params))
+        return parts[0]
+
+    net.get_split_datasets = get_split_datasets
+
+
+class PartialFitStepper(BaseStepper):
+    """A scikit-learn estimator with ``partial_fit``; a step is one pass over the data."""
+
+    def __init__(
+        self, estimator: Any, X: Any, y: Any, fit_params: dict[str, Any], classes: Any = None
+    ) -> None:
+        super().__init__(estimator, X, y, fit_params)
+        takes = inspect.signature(estimator.partial_fit).parameters
+        if is_classifier(estimator) and "classes" in takes:
+            self._fit_params = {"classes": classes, **fit_params}
+
+    def step(self, *, last: bool) -> None:
+        """Call ``partial_fit`` once."""
+        self.estimator.partial_fit(self._X, self._y, **self._fit_params)
+        self.finished = last
+
+    def losses(self) -> dict[str, float]:
+        """Return the estimator's ``loss_``, where it has one."""
+        loss = getattr(self.estimator, "loss_", None)
+        return {"train_loss": float(loss)} if isinstance(loss, float | np.floating) else {}
+
+
+class FitStepper(BaseStepper):
+    """Any other estimator; its only step is ``fit``."""
+
+    def __init__(
+        self, estimator: Any, X: Any, y: Any, fit_params: dict[str, Any], classes: Any = None
+    ) -> None:
+        super().__init__(estimator, X, y, fit_params)
+
+    def step(self, *, last: bool) -> None:
+        """Fit."""
+        if self._y is None:
+            self.estimator.fit(self._X, **self._fit_params)
+        else:
+            self.estimator.fit(self._X, self._y, **self._fit_params)
+        self.finished = True
+
+
+def make_stepper(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    fit_params: dict[str, Any],
+    *,
+    classes: Any = None,
+    epochs: int | None = None,
+) -> BaseStepper:
+    """Return the stepper for ``estimator``.
+
+    A net steps by epochs. ``partial_fit`` is used only if ``epochs`` says how often:
+    without it, scikit-learn's estimators mean their ``fit``, with its own stopping rule.
+    """
+    if isinstance(estimator, NeuralNet):
+        return NetStepper(estimator, X, y, fit_params, classes)
+    if epochs is not None and hasattr(estimator, "partial_fit"):
+        return PartialFitStepper(estimator, X, y, fit_params, classes)
+    return FitStepper(estimator, X, y, fit_params, classes)

@@ -1,0 +1,51 @@
+"""Rows of whatever skorch and scikit-learn take as X: arrays, frames, tensors, dicts of them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils import _safe_indexing
+
+__all__ = ["cut", "n_samples", "split_input", "take"]
+
+
+def n_samples(data: Any) -> int:
+    """Return the number of rows of ``data``; of the first entry for a mapping or a tuple."""
+    if isinstance(data, Mapping):
+        return n_samples(next(iter(data.values())))
+    if isinstance(data, tuple):
+        return n_samples(data[0])
+    shape = getattr(data, "shape", None)
+    return int(shape[0]) if shape is not None and len(shape) else len(data)
+
+
+def take(data: Any, rows: np.ndarray) -> Any:
+    """Return the given rows of ``data``, in its own type; None stays None."""
+    if data is None:
+        return None
+    if isinstance(data, Mapping):
+        return {key: take(value, rows) for key, value in data.items()}
+    if isinstance(data, tuple):
+        return tuple(take(value, rows) for value in data)
+    if isinstance(data, torch.Tensor):
+        return data[torch.as_tensor(rows, device=data.device)]
+    return _safe_indexing(data, rows)
+
+
+def split_input(data: Any, n: int) -> Any:
+    """Return what a scikit-learn splitter can take in place of ``data``, n rows long."""
+    if isinstance(data, Mapping | tuple):
+        return np.zeros((n, 1))
+    return data.detach().cpu().numpy() if isinstance(data, torch.Tensor) else data
+
+
+def cut(params: Mapping[str, Any], rows: np.ndarray, X: Any) -> dict[str, Any]:
+    """Return ``params`` with every entry that has one value a row of X cut to ``rows``."""
+    n = n_samples(X)
+    return {key: take(v, rows) if _one_a_row(v, n) else v for key, v in params.items()}
+
+
+def _one_a_row(value: Any, n: int) -> bool:
+    sized = hasattr(value, "__len__") and not isinstance(value, str | bytes) and len(value) > 0
+    return sized and n_samples(value) == n

@@ -1,0 +1,66 @@
+"""Random streams: each fold of each trial draws from its own."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+__all__ = ["RandomStream"]
+
+
+class RandomStream:
+    """The random state of ``random``, NumPy and torch, set aside while others run.
+
+    Inside ``with stream.active():`` everything that draws from the global generators
+    (weight initialisation, shuffling, dropout, estimators with ``random_state=None``)
+    draws from this stream, which goes on where it stopped; outside, nothing has changed.
+
+    Parameters
+    ----------
+    seed : int
+        The same seed gives the same stream.
+    device : str or None
+        Its generator is switched too if it is a CUDA device.
+    """
+
+    def __init__(self, seed: int, device: str | None = None) -> None:
+        self._seed = seed
+        self._cuda = device if device is not None and device.startswith("cuda") else None
+        self._state: tuple[Any, ...] | None = None
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Draw from this stream inside the block."""
+        outer = self._capture()
+        if self._state is None:
+            self._sow()
+        else:
+            self._restore(self._state)
+        try:
+            yield
+        finally:
+            self._state = self._capture()
+            self._restore(outer)
+
+    def _sow(self) -> None:
+        random.seed(self._seed)
+        np.random.seed(self._seed % 2**32)
+        torch.default_generator.manual_seed(self._seed)
+        if self._cuda:
+            with torch.cuda.device(self._cuda):
+                torch.cuda.manual_seed(self._seed)
+
+    def _capture(self) -> tuple[Any, ...]:
+        cuda = torch.cuda.get_rng_state(self._cuda) if self._cuda else None
+        return random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda
+
+    def _restore(self, state: tuple[Any, ...]) -> None:
+        python, numpy, cpu, cuda = state
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(cpu)
+        if self._cuda and cuda is not None:
+            torch.cuda.set_rng_state(cuda, self._cuda)

@@ -1,0 +1,168 @@
+"""One estimator on one fold: trained a step at a time, scored after each, in its own stream."""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+from skorch import NeuralNet
+
+from hpo.training._adapters import BaseStepper, last_step, make_stepper, net_prefix
+from hpo.training._indexing import cut, take
+from hpo.training._random import RandomStream
+from hpo.training._routing import fit_params_by_step
+from hpo.training.scoring import Scoring
+
+__all__ = ["Fold", "FoldData", "configure"]
+
+
+@dataclass(frozen=True, slots=True)
+class FoldData:
+    """Rows and parameters of one fold.
+
+    Parameters
+    ----------
+    X, y : the whole data
+    train, valid : ndarray of int
+        Rows of the two parts.
+    classes : ndarray or None
+        All classes of y, for ``partial_fit``.
+    fit_params, score_params : mapping
+        As given to ``fit``; entries that are as long as X are cut to the rows.
+    """
+
+    X: Any
+    y: Any
+    train: np.ndarray
+    valid: np.ndarray
+    classes: Any = None
+    fit_params: Mapping[str, Any] = field(default_factory=dict)
+    score_params: Mapping[str, Any] = field(default_factory=dict)
+
+
+def configure(estimator: Any, params: Mapping[str, Any], device: str | None) -> Any:
+    """Return an unfitted clone of ``estimator`` with ``params`` set.
+
+    A net on skorch's default device (``"cpu"``), or on ``"cuda"`` without a number, is moved
+    to the worker's ``device``; one that names its GPU stays there.
+    """
+    configured = clone(estimator)
+    configured.set_params(**params)
+    final = last_step(configured)
+    named = f"{net_prefix(estimator)}device" in params
+    if (
+        device is not None
+        and not named
+        and isinstance(final, NeuralNet)
+        and str(final.device) in {"cpu", "cuda"}
+    ):
+        final.set_params(device=device)
+    return configured
+
+
+class Fold:
+    """A training on one fold.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Cloned; the original is never touched.
+    params : mapping
+        Set on the clone.
+    data : FoldData
+    scoring : Scoring
+    seed : int
+        Of this fold's random stream.
+    device : str or None
+    epochs : int or None
+        See `make_stepper`.
+    return_train_score : bool
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        params: Mapping[str, Any],
+        data: FoldData,
+        scoring: Scoring,
+        seed: int,
+        *,
+        device: str | None = None,
+        epochs: int | None = None,
+        return_train_score: bool = False,
+    ) -> None:
+        self._scoring = scoring
+        self._stream = RandomStream(seed, device)
+        # Scoring draws random numbers too (a loader's seed): from a stream of its own, or the
+        # training would depend on how often it is looked at.
+        self._score_stream = RandomStream(seed ^ 0x5C02E, device)
+        self._return_train_score = return_train_score
+        self.scores: dict[str, float] = {}
+        self.fit_seconds = 0.0
+        self.score_seconds = 0.0
+        began = time.perf_counter()
+        with self._stream.active():
+            self._prepare(configure(estimator, params, device), data, epochs)
+        self.fit_seconds += time.perf_counter() - began
+
+    def _prepare(self, estimator: Any, data: FoldData, epochs: int | None) -> None:
+        """Cut the rows, fit the preprocessing on the training part, set the training up."""
+        X, y = take(data.X, data.train), take(data.y, data.train)
+        X_valid, self._y_valid = take(data.X, data.valid), take(data.y, data.valid)
+        self._score_params = cut(data.score_params, data.valid, data.X)
+        self._train_score_params = cut(data.score_params, data.train, data.X)
+        before, final = fit_params_by_step(estimator, cut(data.fit_params, data.train, data.X))
+        scored: Any = estimator
+        Xt, Xt_valid = X, X_valid
+        if isinstance(estimator, Pipeline) and len(estimator.steps) > 1:
+            preprocessing = estimator[:-1]
+            Xt = preprocessing.fit_transform(X, y, **before)
+            if self._scoring.looks_at_predictions_only:
+                Xt_valid = preprocessing.transform(X_valid)
+        self.stepper: BaseStepper = make_stepper(
+            last_step(estimator), Xt, y, final, classes=data.classes, epochs=epochs
+        )
+        if self._scoring.looks_at_predictions_only:
+            scored = self.stepper.estimator
+            X, X_valid = Xt, Xt_valid
+        self._scored, self._X_valid, self._X_train, self._y_train = scored, X_valid, X, y
+
+    @property
+    def finished(self) -> bool:
+        """Whether no further step is to come."""
+        return self.stepper.finished
+
+    def step(self, *, last: bool) -> None:
+        """Train one step and score; a fold that has finished keeps its last scores."""
+        if self.finished:
+            return
+        began = time.perf_counter()
+        with self._stream.active():
+            self.stepper.step(last=last)
+        trained = time.perf_counter()
+        with self._score_stream.active():
+            self.scores = self._score()
+        self.fit_seconds += trained - began
+        self.score_seconds += time.perf_counter() - trained
+
+    def _score(self) -> dict[str, float]:
+        losses = self.stepper.losses()
+        if not math.isfinite(losses.get("train_loss", 0.0)):
+            # Predictions of a diverged net may still be numbers: they mean nothing.
+            return {self._scoring.metric: math.nan, **losses}
+        scores = self._scoring(self._scored, self._X_valid, self._y_valid, **self._score_params)
+        if self._return_train_score:
+            train = self._scoring(
+                self._scored, self._X_train, self._y_train, **self._train_score_params
+            )
+            scores |= {f"train_{name}": value for name, value in train.items()}
+        return {**losses, **scores}
+
+    def close(self) -> None:
+        """End a training that is given up."""
+        with self._stream.active():
+            self.stepper.close()

@@ -1,0 +1,226 @@
+"""The cross-validated score of a trial, as a generator of reports."""
+
+import contextlib
+import time
+import warnings
+from collections.abc import Callable, Generator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import is_classifier
+from sklearn.model_selection import (
+    BaseCrossValidator,
+    KFold,
+    StratifiedKFold,
+    check_cv,
+)
+
+from hpo.exceptions import DataError
+from hpo.training import _checks as checks
+from hpo.training._adapters import steps_of
+from hpo.training._base import BaseObjective
+from hpo.training._indexing import n_samples, split_input
+from hpo.training.fold import Fold, FoldData
+from hpo.training.scoring import Scoring, mean
+from hpo.trial import Report, Trial, derive_seed
+
+__all__ = ["Objective"]
+
+
+def _unchanged(params: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(params)
+
+
+class Objective(BaseObjective):
+    """Cross-validation of one estimator, all folds advanced in lock-step.
+
+    The splits are made once, here. Each trial sets its parameters on a clone of the
+    estimator per fold, fits the preprocessing on the fold's training part, trains every fold
+    one step (an epoch of a skorch net) in its own random stream, scores every validation
+    part and yields the mean.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A skorch net, a Pipeline that ends in one, or any scikit-learn estimator.
+    X, y : array, frame, tensor, or dict of them; y may be None
+    cv : int, splitter or iterable, default=5
+        As in scikit-learn: an int is the number of (stratified) folds.
+    scoring : str, callable, list, tuple, dict or None
+        As in scikit-learn; greater is better. None is the estimator's own ``score``.
+    metric : str or None
+        Which of several scorers is the trial's score; by default the first.
+    groups : array of shape (n_samples,) or None
+        For splitters such as GroupKFold.
+    epochs : int or None
+        Steps a trial makes. None: a net's ``max_epochs``, and one ``fit`` for everything else;
+        with a number, a scikit-learn estimator that has ``partial_fit`` steps by it.
+    fit_params, score_params, split_params : mapping or None
+        Passed to ``fit``, to the scorers and to the splitter; arrays with one entry a row are
+        cut to the fold.
+    return_train_score : bool, default=False
+        Score the training parts too, after every step.
+    resolve : callable or None
+        Turns stored parameters into what the estimator takes (`SearchSpace.resolve`).
+
+    Raises
+    ------
+    DataError
+        If data, folds, scorers and estimator do not fit together.
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        X: Any,
+        y: Any = None,
+        *,
+        cv: Any = 5,
+        scoring: Any = None,
+        metric: str | None = None,
+        groups: Any = None,
+        epochs: int | None = None,
+        fit_params: Mapping[str, Any] | None = None,
+        score_params: Mapping[str, Any] | None = None,
+        split_params: Mapping[str, Any] | None = None,
+        return_train_score: bool = False,
+        resolve: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None,
+    ) -> None:
+        checks.check_estimator_kind(estimator)
+        checks.check_data(X, y)
+        checks.check_nan(estimator, X)
+        self.estimator = estimator
+        self.X, self.y = X, y
+        self.epochs = epochs
+        self.scoring = Scoring(estimator, scoring, metric)
+        self.fit_params = dict(fit_params or {})
+        self.score_params = dict(score_params or {})
+        self.return_train_score = return_train_score
+        self.resolve = resolve or _unchanged
+        splitting = dict(split_params or {})
+        if groups is not None:
+            splitting["groups"] = groups
+        self.splits = make_splits(estimator, X, y, cv, splitting)
+        self.classes = checks.check_folds(estimator, y, self.splits)
+
+    @property
+    def n_folds(self) -> int:
+        """Number of folds."""
+        return len(self.splits)
+
+    def max_steps(self, params: Mapping[str, Any]) -> int:
+        """Return how many steps a trial with the stored ``params`` makes at most."""
+        return steps_of(self.estimator, self.resolve(params), self.epochs)
+
+    def run(self, trial: Trial, device: str | None = None) -> Generator[Report]:
+        """Train ``trial`` on every fold and yield one report a step."""
+        params = self.resolve(trial.params)
+        n_steps = steps_of(self.estimator, params, self.epochs)
+        began = time.perf_counter()
+        folds: list[Fold] = []
+        try:
+            for i in range(self.n_folds):
+                folds.append(self._fold(trial, params, i, device))
+            for step in range(1, n_steps + 1):
+                for i, fold in enumerate(folds):
+                    _step(fold, i, last=step == n_steps)
+                now = time.perf_counter()
+                yield self._report(trial.number, step, folds, now - began)
+                began = time.perf_counter()
+                if all(fold.finished for fold in folds):
+                    return
+        finally:
+            for fold in folds:
+                # A callback that fails while a given-up training is cleared away harms nobody.
+                with contextlib.suppress(Exception):
+                    fold.close()
+
+    def _fold(self, trial: Trial, params: Mapping[str, Any], i: int, device: str | None) -> Fold:
+        train, valid = self.splits[i]
+        data = FoldData(
+            self.X, self.y, train, valid, self.classes, self.fit_params, self.score_params
+        )
+        try:
+            return Fold(
+                self.estimator,
+                params,
+                data,
+                self.scoring,
+                derive_seed(trial.seed, "fold", i),
+                device=device,
+                epochs=self.epochs,
+                return_train_score=self.return_train_score,
+            )
+        except Exception as error:
+            error.add_note(f"while fold {i} was set up")
+            raise
+
+    def _report(self, number: int, step: int, folds: list[Fold], seconds: float) -> Report:
+        main = self.scoring.main(folds[0].scores)
+        values = tuple(fold.scores[main] for fold in folds)
+        names = dict.fromkeys(name for fold in folds for name in fold.scores if name != main)
+        return Report(
+            number=number,
+            step=step,
+            value=mean(values),
+            fold_values=values,
+            metrics={
+                name: tuple(fold.scores.get(name, float("nan")) for fold in folds) for name in names
+            },
+            seconds=seconds,
+            fit_seconds=tuple(fold.fit_seconds for fold in folds),
+            score_seconds=tuple(fold.score_seconds for fold in folds),
+        )
+
+
+def _step(fold: Fold, i: int, *, last: bool) -> None:
+    try:
+        fold.step(last=last)
+    except Exception as error:
+        error.add_note(f"in fold {i}")
+        raise
+
+
+def make_splits(
+    estimator: Any, X: Any, y: Any, cv: Any, params: Mapping[str, Any]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the folds as pairs of row numbers, made once.
+
+    Raises
+    ------
+    DataError
+        If the splitter refuses the data.
+    """
+    n = n_samples(X)
+    labels = _on_cpu(y)
+    try:
+        splitter = check_cv(cv, labels, classifier=is_classifier(estimator))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"cv: {error}") from error
+    if isinstance(splitter, StratifiedKFold) and labels is not None:
+        checks.check_members(labels, splitter.n_splits)
+    if isinstance(splitter, KFold) and splitter.n_splits > n:
+        raise DataError(
+            f"Cannot have number of splits n_splits={splitter.n_splits} greater than the number "
+            f"of samples: {n}. Use fewer folds."
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "The least populated class", UserWarning)
+            folds = list(splitter.split(split_input(X, n), labels, **params))
+    except (TypeError, ValueError, UserWarning) as error:
+        raise DataError(f"The folds cannot be made by {splitter!r}: {error}") from error
+    if not folds:
+        raise DataError(f"{splitter!r} makes no folds.")
+    return [(np.asarray(train), np.asarray(valid)) for train, valid in folds]
+
+
+def shuffled_folds(n_folds: int, seed: int, y: Any, *, classifier: bool) -> BaseCrossValidator:
+    """Return ``n_folds`` folds shuffled by ``seed``, stratified as scikit-learn would."""
+    kind = type(check_cv(n_folds, _on_cpu(y), classifier=classifier))
+    return kind(n_folds, shuffle=True, random_state=derive_seed(seed, "folds") % 2**32)
+
+
+def _on_cpu(y: Any) -> Any:
+    return y.detach().cpu().numpy() if isinstance(y, torch.Tensor) else y

@@ -1,0 +1,70 @@
+"""The winner, trained on all the data for the number of epochs that did best over the folds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.pipeline import Pipeline
+from skorch import NeuralNet
+
+from hpo.training._adapters import last_step as final_step
+from hpo.training._adapters import make_stepper, net_prefix
+from hpo.training._random import RandomStream
+from hpo.training._routing import fit_params_by_step
+from hpo.training.fold import configure
+
+__all__ = ["refit"]
+
+
+def refit(
+    estimator: Any,
+    params: Mapping[str, Any],
+    X: Any,
+    y: Any = None,
+    *,
+    n_steps: int,
+    seed: int,
+    epochs: int | None = None,
+    fit_params: Mapping[str, Any] | None = None,
+    device: str | None = None,
+) -> Any:
+    """Return a fitted clone of ``estimator``.
+
+    Parameters
+    ----------
+    params : mapping
+        As the estimator takes them.
+    n_steps : int
+        Epochs of a net, or calls of ``partial_fit``; ignored by an estimator without either.
+    seed : int
+        Of the random stream that the fit draws from.
+    epochs : int or None
+        What the search was given; see `Objective`.
+    """
+    fit_params = dict(fit_params or {})
+    fitted = configure(estimator, params, device)
+    final = final_step(fitted)
+    with RandomStream(seed, device).active():
+        if isinstance(final, NeuralNet):
+            fitted.set_params(**{f"{net_prefix(fitted)}max_epochs": n_steps})
+        elif epochs is not None and hasattr(final, "partial_fit"):
+            _fit_in_steps(fitted, X, y, fit_params, n_steps)
+            return fitted
+        if y is None:
+            fitted.fit(X, **fit_params)
+        else:
+            fitted.fit(X, y, **fit_params)
+    return fitted
+
+
+def _fit_in_steps(
+    estimator: Any, X: Any, y: Any, fit_params: Mapping[str, Any], n_steps: int
+) -> None:
+    before, final = fit_params_by_step(estimator, fit_params)
+    if isinstance(estimator, Pipeline) and len(estimator.steps) > 1:
+        X = estimator[:-1].fit_transform(X, y, **before)
+    classes = np.unique(np.asarray(y)) if is_classifier(estimator) else None
+    stepper = make_stepper(final_step(estimator), X, y, final, classes=classes, epochs=n_steps)
+    for step in range(1, n_steps + 1):
+        stepper.step(last=step == n_steps)

@@ -1,0 +1,101 @@
+"""What a fitted estimator is worth on a fold: scikit-learn's scorers, one or many."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from sklearn.metrics import check_scoring
+
+from hpo.exceptions import DataError
+
+__all__ = ["Scoring"]
+
+
+class Scoring:
+    """One or more scorers, one of which is the trial's score.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Used to check the scorers, and for its own ``score`` where ``scoring`` is None.
+    scoring : str, callable, list, tuple, set, dict or None
+        As in scikit-learn's ``GridSearchCV``: greater is better.
+    metric : str or None
+        Which of several scorers is the trial's score; by default the first.
+
+    Raises
+    ------
+    DataError
+        If a scorer does not exist, or ``metric`` is none of them.
+    """
+
+    def __init__(self, estimator: Any, scoring: Any = None, metric: str | None = None) -> None:
+        try:
+            self._scorer = check_scoring(estimator, scoring=scoring)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"scoring: {error}") from error
+        self._own = _names_only(scoring)
+        self.names: tuple[str, ...] = ()
+        if scoring is not None and not isinstance(scoring, str) and not callable(scoring):
+            self.names = tuple(scoring)
+        if metric is not None and self.names and metric not in self.names:
+            raise DataError(
+                f"'{metric}' is not one of the scorers: {', '.join(map(str, self.names))}."
+            )
+        self.metric = metric if metric is not None else (self.names[0] if self.names else "score")
+
+    @property
+    def looks_at_predictions_only(self) -> bool:
+        """Whether the scorers see an estimator through its predictions alone.
+
+        A function of the user's may look at a Pipeline's steps or at the raw X, so it is
+        given the whole Pipeline; scikit-learn's scorers get by with its last step.
+        """
+        return self._own
+
+    def __call__(self, estimator: Any, X: Any, y: Any, **params: Any) -> dict[str, float]:
+        """Return the scores by name; a single scorer's is named ``score``.
+
+        Raises
+        ------
+        TypeError
+            If a scorer returns something else than a number, or a mapping of numbers.
+        """
+        result = (
+            self._scorer(estimator, X, **params)
+            if y is None
+            else self._scorer(estimator, X, y, **params)
+        )
+        if not isinstance(result, Mapping):
+            return {"score": _number("scoring", result)}
+        return {name: _number(name, value) for name, value in result.items()}
+
+    def main(self, scores: Mapping[str, float]) -> str:
+        """Return the name of the trial's score among ``scores``.
+
+        A callable that returns several scores without ``metric`` leads with its first.
+        """
+        return self.metric if self.metric in scores else next(iter(scores), "score")
+
+
+def _names_only(scoring: Any) -> bool:
+    if isinstance(scoring, Mapping):
+        return all(_names_only(value) for value in scoring.values())
+    if isinstance(scoring, list | tuple | set):
+        return all(_names_only(value) for value in scoring)
+    return scoring is None or isinstance(scoring, str) or hasattr(scoring, "_score_func")
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value.item() if hasattr(value, "item") else value)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{name} must return a number, got {value!r} ({type(value).__name__}) instead."
+        ) from None
+
+
+def mean(values: tuple[float, ...]) -> float:
+    """Return the mean, or nan if any value is not finite."""
+    finite = all(map(math.isfinite, values))
+    return sum(values) / len(values) if finite and values else math.nan

@@ -1,0 +1,202 @@
+"""Plugins are found by their module's name and built from text."""
+
+import sys
+import textwrap
+from abc import ABC, abstractmethod
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpo import _discovery
+from hpo.exceptions import PluginError
+from hpo.pruners import BasePruner
+from hpo.pruners.median import MedianPruner
+from hpo.pruners.nop import NopPruner
+
+PACKAGE = "hpo.pruners"
+
+
+def test_names_are_the_public_modules():
+    names = _discovery.names(PACKAGE)
+    assert {"median", "nop", "optuna"} <= set(names)
+    assert names == sorted(names)
+    assert not [name for name in names if name.startswith("_")]
+
+
+def test_find_returns_the_class():
+    assert _discovery.find(PACKAGE, "median", BasePruner) is MedianPruner
+
+
+def test_an_unknown_name_is_told_with_the_known_ones():
+    with pytest.raises(PluginError) as caught:
+        _discovery.find(PACKAGE, "medain", BasePruner)
+    known = ", ".join(_discovery.names(PACKAGE))
+    assert str(caught.value) == (
+        f"There is no pruner 'medain', did you mean 'median'? Choose one of: {known}."
+    )
+    with pytest.raises(PluginError, match=r"There is no pruner 'zzz'\. Choose one of: "):
+        _discovery.find(PACKAGE, "zzz", BasePruner)
+
+
+class BaseThing(ABC):
+    """What the plugins of the made-up package below are."""
+
+    @abstractmethod
+    def name(self):
+        """Say something."""
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """Yield a function that writes a module of a plugin package."""
+    folder = tmp_path / "made_up_things"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "_base.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "thing_base", sys.modules[__name__])
+
+    def write(name, code):
+        (folder / f"{name}.py").write_text(textwrap.dedent(code))
+
+    yield write
+    for name in [name for name in sys.modules if name.startswith("made_up_things")]:
+        del sys.modules[name]
+
+
+def test_one_new_file_is_a_new_plugin(package):
+    package(
+        "stone",
+        """
+        from thing_base import BaseThing
+        class Stone(BaseThing):
+            def __init__(self, weight=1): self.weight = weight
+            def name(self): return "stone"
+        """,
+    )
+    assert _discovery.names("made_up_things") == ["stone"]
+    assert _discovery.build("made_up_things", "stone:weight=3", BaseThing).weight == 3
+
+
+def test_abstract_and_imported_classes_do_not_count(package):
+    package(
+        "one", "from thing_base import BaseThing\nclass One(BaseThing):\n    def name(self): ..."
+    )
+    package(
+        "two",
+        """
+        from thing_base import BaseThing
+        from made_up_things.one import One
+        class BaseTwo(BaseThing): pass
+        class Two(BaseTwo):
+            def name(self): return "two"
+        """,
+    )
+    assert _discovery.find("made_up_things", "two", BaseThing).__name__ == "Two"
+
+
+@pytest.mark.parametrize("classes", [[], ["A", "B"]])
+def test_a_module_must_define_one_class(package, classes):
+    code = "from thing_base import BaseThing\n"
+    code += "".join(f"class {name}(BaseThing):\n    def name(self): ...\n" for name in classes)
+    package("odd", code)
+    with pytest.raises(PluginError) as caught:
+        _discovery.find("made_up_things", "odd", BaseThing)
+    assert str(caught.value) == (
+        "made_up_things.odd must define exactly one concrete BaseThing, "
+        f"but it defines {classes!r}."
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "name", "options"),
+    [
+        ("median", "median", {}),
+        ("median:", "median", {}),
+        (" median : a = 8 ", "median", {"a": 8}),
+        ("m:a=8,b=1e-3,c=None,d=text", "m", {"a": 8, "b": 1e-3, "c": None, "d": "text"}),
+        ("m:a=true,b=False,c=TRUE", "m", {"a": True, "b": False, "c": True}),
+        ("m:a=[1, 2],b=(3, 4),c={'x': 5}", "m", {"a": [1, 2], "b": (3, 4), "c": {"x": 5}}),
+        ("m:a='true',b='8'", "m", {"a": "true", "b": "8"}),
+        ("m:url=sqlite:///a.db", "m", {"url": "sqlite:///a.db"}),
+        ("m:a=b=c", "m", {"a": "b=c"}),
+        ("m:a=", "m", {"a": ""}),
+        ("m:a=1,", "m", {"a": 1}),
+    ],
+)
+def test_parse_spec(spec, name, options):
+    assert _discovery.parse_spec(spec) == (name, options)
+
+
+plain = st.one_of(
+    st.integers(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.booleans(),
+    st.none(),
+    st.lists(st.integers(), max_size=3),
+)
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z_]{1,8}", fullmatch=True), plain, max_size=4))
+def test_parse_spec_reads_what_repr_writes(options):
+    spec = "name:" + ",".join(f"{key}={value!r}" for key, value in options.items())
+    assert _discovery.parse_spec(spec) == ("name", options)
+
+
+@pytest.mark.parametrize("spec", ["m:8", "m:a=1,b", "m:=8"])
+def test_an_option_without_a_name_or_a_value_is_told(spec):
+    with pytest.raises(PluginError, match=f"'{spec}': expected name:key=value,key=value, but got"):
+        _discovery.parse_spec(spec)
+
+
+def test_build_passes_options():
+    pruner = _discovery.build(PACKAGE, "median:n_startup_trials=8,peers=reported", BasePruner)
+    assert (pruner.n_startup_trials, pruner.peers) == (8, "reported")
+
+
+def test_build_passes_an_instance_through():
+    pruner = NopPruner()
+    assert _discovery.build(PACKAGE, pruner, BasePruner) is pruner
+
+
+def test_defaults_go_where_they_are_taken_and_yield_to_options():
+    def build(spec):
+        return _discovery.build(PACKAGE, spec, BasePruner, n_startup_trials=2, device="cpu")
+
+    assert build("median").n_startup_trials == 2
+    assert build("median:n_startup_trials=3").n_startup_trials == 3
+    assert isinstance(build("nop"), NopPruner)
+
+
+@pytest.mark.parametrize("spec", [None, 3, MedianPruner])
+def test_build_refuses_what_is_neither_a_name_nor_a_plugin(spec):
+    with pytest.raises(
+        PluginError, match=r"The pruner must be a name \(median, nop, .*\) or a Bas"
+    ):
+        _discovery.build(PACKAGE, spec, BasePruner)
+
+
+def test_unknown_options_are_told_with_the_known_ones():
+    with pytest.raises(PluginError) as caught:
+        _discovery.build(PACKAGE, "median:n_startup_trial=8", BasePruner)
+    message = str(caught.value)
+    assert "pruner 'median' has no option 'n_startup_trial', did you mean 'n_startup_trials'?" in (
+        message
+    )
+    assert "Its options are: n_startup_trials, n_warmup_steps, " in message
+
+
+def test_every_unknown_option_is_told_at_once():
+    with pytest.raises(PluginError, match=r"(?s)'xyz'.*'qqq'"):
+        _discovery.build(PACKAGE, "nop:xyz=1,qqq=2", BasePruner)
+
+
+def test_a_refused_value_is_told():
+    with pytest.raises(PluginError) as caught:
+        _discovery.build(PACKAGE, "median:peers=done", BasePruner)
+    assert str(caught.value) == (
+        "pruner 'median': The 'peers' parameter of MedianPruner must be a str among "
+        "{'complete', 'reported'}. Got 'done' instead."
+    )
+    assert isinstance(caught.value.__cause__, ValueError)
