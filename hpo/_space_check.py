@@ -5,7 +5,7 @@ neither scikit-learn nor skorch is imported here.
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,7 +139,7 @@ class _Checker:
         if takers:
             return _add_when(key, takers)
         known = [n for c in refusing for n in _arguments(c.value)]
-        return did_you_mean(argument, known).replace("'", f"'{key}__", 1) or "."
+        return _meant(argument, known, key + "__") or "."
 
     def _no_text(self, name: str) -> Iterator[str]:
         for choice in self.parameters[name].choices:
@@ -156,24 +156,30 @@ class _Checker:
         callbacks = dict(_callbacks(net))
         head, dunder, tail = rest.partition("__")
         if head not in callbacks:
-            hint = did_you_mean(head, callbacks) or f"; its callbacks are {', '.join(callbacks)}."
+            hint = _meant(head, callbacks, f"{prefix}callbacks__")
+            hint = hint or f"; its callbacks are {', '.join(callbacks)}."
             yield f"{type(net).__name__} has no callback '{head}'{hint}"
         elif dunder and not _callback_takes(callbacks[head], tail):
             kind = _Candidate(callbacks[head])
             yield f"callback '{head}' ({kind}) takes no '{tail}'" + (
-                did_you_mean(tail, _arguments(callbacks[head])) or "."
+                _meant(tail, _arguments(callbacks[head]), f"{prefix}callbacks__{head}__") or "."
             )
 
     def _unknown(self, owner: Any, prefix: str, rest: str) -> str:
         known = list(_known(self.estimator))
         name = prefix + rest
         told = f"'{rest}' is not a parameter of {type(owner).__name__}"
-        for full in known:  # 'lr' for 'net__lr', 'dropout' for 'module__dropout'
-            if full.endswith("__" + rest) and full.startswith(prefix):
-                return f"{told}, did you mean '{full}'?"
+        # 'lr' may be meant for 'net__lr', and 'dropout' for 'module__dropout'.
+        deeper = [n for n in known if n.endswith("__" + rest) and n.startswith(prefix)]
+        if deeper:
+            return f"{told}, did you mean '{min(deeper, key=len)}'?"
         hint = did_you_mean(name, [full for full in known if full.startswith(prefix)])
         own = sorted(key for key in _own_params(owner) if "__" not in key)
         return told + (hint or f"; it has {', '.join(own)}.")
+
+
+def _meant(word: str, known: Iterable[str], prefix: str) -> str:
+    return did_you_mean(word, known).replace("'", f"'{prefix}", 1)
 
 
 def _is_estimator(value: Any) -> bool:

@@ -46,8 +46,6 @@ class StudyResult:
         Wall time of the search, without the refit, over all its runs.
     stopped : str, default=""
         Why the search ended before all trials of its budget were made; empty if it did not.
-    stopped : str, default=""
-        Why the search ended before all its trials were made.
     notes : tuple of str, default=()
         What the trackers have to say at the end.
     """
@@ -61,7 +59,6 @@ class StudyResult:
     refit_seconds: float | None = None
     test_score: float | None = None
     seconds: float | None = None
-    stopped: str = ""
     stopped: str = ""
     notes: tuple[str, ...] = ()
 

@@ -41,7 +41,7 @@ def learning_curves(result: StudyResult) -> Figure:
     The winner's line is bold and its best step marked; the band around it is the range of
     its folds. A cross is where a trial was pruned or failed.
     """
-    figure, axes = _figure(8.0, 4.8)
+    figure, axes = _figure(10.0, 4.6)
     winner = _winner(result)
     shown = [record for record in result.records if record.best_report]
     for record in shown:

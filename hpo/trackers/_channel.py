@@ -106,6 +106,8 @@ class Channel:
             if running or now < self._next_start or not self.writer.spool.events_path.exists():
                 return
             self._next_start = now + RESTART_SECONDS
+            if self._process is not None:
+                end(self._process)
             with suppress(OSError):
                 self._process = start_sender(self._study, self.writer.spool.folder.name)
 

@@ -80,6 +80,26 @@ def test_equals_optuna(own, peers, options):
     assert decision.stop == optuna_says(optuna.pruners.MedianPruner(**options), own, peers)
 
 
+@pytest.mark.parametrize(
+    ("own", "peers", "options", "stop"),
+    [
+        ([math.nan], [], {"n_startup_trials": 0}, False),  # diverged, but nobody to compare with
+        ([math.nan], [[0.5]], {"n_startup_trials": 1}, True),
+        ([math.nan, 0.1], [[0.5, 0.5]], {"n_startup_trials": 1}, True),
+        # nan counts for n_min_trials, and is left out of the median
+        ([0.1], [[0.5], [math.nan]], {"n_startup_trials": 1, "n_min_trials": 2}, True),
+        ([0.1], [[0.5], []], {"n_startup_trials": 1, "n_min_trials": 2}, False),
+        ([0.1], [[math.nan]], {"n_startup_trials": 1}, False),
+    ],
+)
+def test_equals_optuna_at_the_borders(own, peers, options, stop):
+    own = dict(enumerate(own, start=1))
+    peers = [(dict(enumerate(values, start=1)), COMPLETE) for values in peers]
+    records = [record_of(i, history, state) for i, (history, state) in enumerate(peers)]
+    assert MedianPruner(**options).decide(record_of(len(peers), own), records).stop == stop
+    assert optuna_says(optuna.pruners.MedianPruner(**options), own, peers) == stop
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     values=st.lists(st.floats(0, 1), min_size=1, max_size=12),

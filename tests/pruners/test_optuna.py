@@ -231,6 +231,34 @@ def test_records_that_were_rewritten_are_read_again(case):
     assert lent("median").decide(record, better).stop
 
 
+@pytest.mark.parametrize("case", ["halving_2", "median"])
+def test_peers_that_are_gone_do_not_count(case):
+    weak = [scripted_record(i, [0.1] * 8, TrialState.COMPLETE) for i in range(5)]
+    strong = [scripted_record(i, [0.9] * 8, TrialState.COMPLETE) for i in range(5, 15)]
+    pruner, record = lent(case), scripted_record(15, [0.5] * 3)
+    assert pruner.decide(record, [*weak, *strong]).stop
+    assert not pruner.decide(record, weak).stop
+
+
+def test_the_trial_in_question_is_judged_as_it_ran():
+    """Asked about a trial that has ended, a pruner does not count it among its own peers."""
+    peers = [scripted_record(i, [0.5] * 8, TrialState.COMPLETE) for i in range(4)]
+    running = scripted_record(4, [0.1] * 3)
+    ended = replace(running, state=TrialState.COMPLETE)
+    for case in ("median", "halving_2"):
+        assert lent(case).decide(ended, peers) == lent(case).decide(running, peers)
+
+
+def test_wilcoxon_takes_the_earlier_of_two_equal_best_trials():
+    low = [[0.1, 0.11, 0.12, 0.13, 0.14]]
+    high = [[0.9, 0.91, 0.92, 0.93, 0.94]]
+    first = with_folds(0, [*low, *high], TrialState.COMPLETE)
+    second = with_folds(1, [*high, *low], TrialState.COMPLETE)
+    record = with_folds(2, [[0.5, 0.51, 0.52, 0.53, 0.54]])
+    for peers in ([first, second], [second, first]):
+        assert not OptunaPruner("wilcoxon").decide(record, peers).stop
+
+
 def test_a_decision_does_not_read_the_whole_study_again():
     """Adding to a study of 300 trials costs per report what is new."""
     pruner = lent("halving_2")
