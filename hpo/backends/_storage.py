@@ -18,6 +18,9 @@ __all__ = ["open_storage", "storage_errors"]
 _JOURNAL = "journal:///"
 _SQLITE = "sqlite:///"
 
+LOCK_SECONDS = 60.0
+"""How long a write waits for another process to let go of an SQLite file."""
+
 _ADVICE = {
     "locked": "Another process holds it: wait for it to end, or use a PostgreSQL URL for many.",
     "readonly": "It is read-only: allow writing to the file and its folder, or choose another.",
@@ -85,7 +88,7 @@ def _open_sqlite(url: str) -> RDBStorage:
     path = Path(url.removeprefix(_SQLITE))
     if path.is_dir():
         raise StorageError(f"The study's storage {url} is a directory: name a file in it.")
-    storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60.0}})
+    storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}})
     storage.engine.dispose()
 
     @sqlalchemy.event.listens_for(storage.engine, "connect")

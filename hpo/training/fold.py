@@ -51,7 +51,8 @@ def configure(estimator: Any, params: Mapping[str, Any], device: str | None) -> 
     to the worker's ``device``; one that names its GPU stays there.
     """
     configured = clone(estimator)
-    configured.set_params(**params)
+    # A value that is an object (an estimator, a list) is cloned, or the folds would share it.
+    configured.set_params(**{name: clone(value, safe=False) for name, value in params.items()})
     final = last_step(configured)
     named = f"{net_prefix(estimator)}device" in params
     if (

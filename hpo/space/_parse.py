@@ -14,11 +14,11 @@ from optuna.distributions import (
 )
 
 from hpo._discovery import did_you_mean
-from hpo._space_choices import Choice, read_choices
-from hpo._space_parameter import Parameter, Problems, shorten
-from hpo._space_when import check_cycles, parents_first, read_conditions
-from hpo._space_yaml import Document
 from hpo.exceptions import SpaceError
+from hpo.space._choices import Choice, read_choices
+from hpo.space._parameter import Parameter, Problems, shorten
+from hpo.space._when import check_cycles, parents_first, read_conditions
+from hpo.space._yaml import Document
 
 __all__ = ["parse"]
 

@@ -12,8 +12,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from hpo._space_parameter import Parameter
 from hpo.exceptions import SpaceError
+from hpo.space._parameter import Parameter
 
 __all__ = ["grid_of", "grid_values"]
 

@@ -14,13 +14,13 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from hpo._space_check import check_names
-from hpo._space_choices import Stored, same
-from hpo._space_grid import grid_of
-from hpo._space_parameter import Parameter
-from hpo._space_parse import parse
-from hpo._space_yaml import Document, parse_text, read_text, write_value
 from hpo.exceptions import SpaceError
+from hpo.space._check import check_names
+from hpo.space._choices import Stored, same
+from hpo.space._grid import grid_of
+from hpo.space._parameter import Parameter
+from hpo.space._parse import parse
+from hpo.space._yaml import Document, parse_text, read_text, write_value
 
 __all__ = ["SearchSpace"]
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpo._discovery import did_you_mean
-from hpo._space_choices import Choice, Stored, dotted_path, same
-from hpo._space_parameter import Parameter
+from hpo.space._choices import Choice, Stored, dotted_path, same
+from hpo.space._parameter import Parameter
 
 __all__ = ["check_names"]
 

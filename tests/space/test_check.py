@@ -17,7 +17,7 @@ from skorch.helper import SliceDataset
 from hpo.exceptions import SpaceError
 from hpo.space import SearchSpace
 
-MLP = Path(__file__).parents[1] / "search_spaces" / "mlp.yaml"
+MLP = Path(__file__).parents[2] / "search_spaces" / "mlp.yaml"
 
 
 class Module(torch.nn.Module):

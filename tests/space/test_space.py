@@ -24,7 +24,7 @@ from sklearn.svm import SVC
 from hpo.exceptions import SpaceError
 from hpo.space import SearchSpace
 
-FILES = sorted((Path(__file__).parents[1] / "search_spaces").glob("*.yaml"))
+FILES = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"))
 
 MOMENTUM = {
     "momentum": {"type": "float", "low": 0, "high": 0.9, "step": 0.45, "when": {"opt": "sgd"}},

@@ -6,7 +6,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 
-from hpo._space_choices import Choice, Stored
+from hpo.space._choices import Choice, Stored
 
 __all__ = ["Parameter", "Problems", "shorten"]
 

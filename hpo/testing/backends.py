@@ -1,0 +1,200 @@
+"""What every backend must do; inherit `BackendConformance` and supply ``backend``."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hpo._discovery import build
+from hpo._interrupt import Interrupt
+from hpo.backends._base import BaseBackend, Budget
+from hpo.backends._ledger import Ledger
+from hpo.backends._samplers import make_sampler
+from hpo.executors.serial import SerialExecutor
+from hpo.pruners import BasePruner
+from hpo.scheduler import TrialScheduler
+from hpo.space import SearchSpace
+from hpo.testing.scripted import ScriptedObjective
+from hpo.trackers import BaseTracker
+from hpo.training import BaseObjective
+from hpo.trial import Report, Trial, TrialRecord, TrialState
+
+__all__ = ["BackendConformance", "Recorder", "search", "timeless"]
+
+SPACE = {
+    "x": {"type": "float", "low": 0.0, "high": 1.0},
+    "kind": {"type": "categorical", "choices": ["steady", "late", "nan", "raises"]},
+    "rate": {"type": "float", "low": 1e-3, "high": 1.0, "log": True, "when": {"kind": "late"}},
+}
+
+
+def scripted_curve(trial: Trial) -> list[float | BaseException]:
+    """Return five scores that the parameters decide, some of them nan, or an error."""
+    x = float(trial.params["x"])
+    match trial.params["kind"]:
+        case "nan":
+            return [x, math.nan, math.nan, math.nan, math.nan]
+        case "raises":
+            return [x, RuntimeError(f"scripted for {trial.number}")]
+        case "late":
+            return [0.1 * x * step + trial.params["rate"] for step in range(1, 6)]
+    return [x * (1 - 0.5**step) for step in range(1, 6)]
+
+
+class Recorder(BaseTracker):
+    """A tracker that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, int]] = []
+
+    def trial_started(self, record: TrialRecord) -> None:
+        """Note the start."""
+        self.heard.append(("started", record.number))
+
+    def trial_reported(self, record: TrialRecord, report: Report) -> None:
+        """Note the report."""
+        self.heard.append(("reported", record.number))
+
+    def trial_ended(self, record: TrialRecord) -> None:
+        """Note the end."""
+        self.heard.append((str(record.state), record.number))
+
+
+def search(
+    backend: BaseBackend,
+    objective: BaseObjective,
+    *,
+    space: Any = SPACE,
+    storage: str | None = None,
+    name: str = "conformance",
+    n_trials: int = 12,
+    budget: Budget | None = None,
+    sampler: str = "random",
+    pruner: str = "median:n_startup_trials=2",
+    seed: int = 0,
+    interrupt: Interrupt | None = None,
+    trackers: Sequence[BaseTracker] = (),
+) -> tuple[TrialRecord, ...]:
+    """Run a whole search, one trial at a time, and return its records."""
+    checked = SearchSpace.load(space)
+    ledger = Ledger(
+        name,
+        checked,
+        storage,
+        sampler=make_sampler(sampler, seed, parallel=False),
+        seed=seed,
+    )
+    ledger.settle()
+    rule = build("hpo.pruners", pruner, BasePruner)
+    scheduler = TrialScheduler(rule, trackers, ledger.records())
+    with SerialExecutor(objective) as executor:
+        backend.run(
+            ledger, scheduler, executor, budget or Budget(n_trials), interrupt or Interrupt()
+        )
+    return scheduler.records
+
+
+def timeless(record: TrialRecord) -> str:
+    """Return ``record`` as text, without what differs between two runs.
+
+    That is times, and paths in tracebacks. As text, nan equals nan.
+    """
+    reports = tuple(
+        replace(r, seconds=0.0, fit_seconds=(), score_seconds=()) for r in record.reports
+    )
+    error = record.error and record.error.splitlines()[-1]
+    return repr(replace(record, reports=reports, error=error, started=None, ended=None))
+
+
+class BackendConformance:
+    """Laws of a backend; a subclass gives the fixture ``backend``."""
+
+    @pytest.fixture
+    def backend(self) -> BaseBackend:
+        """Return the backend to test."""
+        raise NotImplementedError("A subclass must give the fixture backend.")
+
+    @pytest.fixture
+    def objective(self) -> BaseObjective:
+        """Return an objective with trials of every fate."""
+        return ScriptedObjective(scripted_curve, n_folds=2, n_steps=5)
+
+    def test_the_budget_of_trials_is_kept_and_every_fate_occurs(
+        self, backend: BaseBackend, objective: BaseObjective
+    ) -> None:
+        """Every trial ends in a state, and a stop or a failure carries its reason."""
+        records = search(backend, objective, n_trials=20)
+        assert [record.number for record in records] == list(range(20))
+        assert {record.state for record in records} == {
+            TrialState.COMPLETE,
+            TrialState.PRUNED,
+            TrialState.FAILED,
+        }
+        for record in records:
+            assert bool(record.reason) == (record.state is not TrialState.COMPLETE)
+
+    def test_the_same_seed_gives_the_same_study(
+        self, backend: BaseBackend, objective: BaseObjective
+    ) -> None:
+        """Trials, reports, prunes and reasons agree with the reference backend's."""
+        from hpo.backends.optuna import OptunaBackend
+
+        ours = search(backend, objective)
+        reference = search(OptunaBackend(), objective)
+        assert [timeless(r) for r in ours] == [timeless(r) for r in reference]
+        assert len({r.trial.params["x"] for r in ours}) == len(ours)
+
+    def test_trackers_hear_each_trial_from_start_to_end(
+        self, backend: BaseBackend, objective: BaseObjective
+    ) -> None:
+        """One start, one end, as many reports between as the record has."""
+        tracker = Recorder()
+        for record in search(backend, objective, trackers=[tracker]):
+            heard = [what for what, number in tracker.heard if number == record.number]
+            assert heard == ["started", *["reported"] * len(record.reports), str(record.state)]
+
+    def test_a_study_goes_on_where_it_ended(
+        self, backend: BaseBackend, objective: BaseObjective, tmp_path: Any
+    ) -> None:
+        """Two runs over one storage make the study that one run makes."""
+        storage = f"sqlite:///{tmp_path}/study.db"
+        search(backend, objective, storage=storage, n_trials=5, sampler="tpe")
+        resumed = search(backend, objective, storage=storage, n_trials=14, sampler="tpe")
+        whole = search(backend, objective, n_trials=14, sampler="tpe")
+        assert [timeless(r) for r in resumed] == [timeless(r) for r in whole]
+
+    def test_an_interrupt_closes_what_runs_and_its_parameters_are_tried_again(
+        self, backend: BaseBackend, tmp_path: Any
+    ) -> None:
+        """Nothing is lost: the cut trial is closed as such, and comes back under a new number."""
+        storage = f"sqlite:///{tmp_path}/study.db"
+        interrupt = Interrupt()
+
+        class Cut(Recorder):
+            def trial_reported(self, record: TrialRecord, report: Report) -> None:
+                if (record.number, report.step) == (3, 2):
+                    interrupt.request("test")
+
+        objective = ScriptedObjective(steady_curve, n_steps=5)
+        options: dict[str, Any] = {"storage": storage, "pruner": "nop"}
+        cut = search(backend, objective, interrupt=interrupt, trackers=[Cut()], **options)
+        assert [r.interrupted for r in cut] == [False, False, False, True]
+        again = search(backend, objective, n_trials=6, **options)
+        assert [r.interrupted for r in again] == [r.number == 3 for r in again]
+        assert sum(not r.interrupted for r in again) == 6
+        assert again[4].trial.params == cut[3].trial.params
+
+    def test_epochs_and_time_are_budgets_too(self, backend: BaseBackend) -> None:
+        """Whichever budget is spent first ends the study."""
+        objective = ScriptedObjective(steady_curve, n_steps=5, delay=0.01)
+        by_epochs = search(backend, objective, budget=Budget(max_total_epochs=12), pruner="nop")
+        assert sum(r.last_step for r in by_epochs) in {12, 13}
+        by_time = search(backend, objective, budget=Budget(timeout=0.3), pruner="nop")
+        assert 1 <= len(by_time) <= 12
+
+
+def steady_curve(trial: Trial) -> list[float]:
+    """Return five rising scores."""
+    return [float(trial.params["x"]) * step for step in range(1, 6)]

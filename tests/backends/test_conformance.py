@@ -1,0 +1,13 @@
+"""Every backend of the package, found by its name, keeps the laws."""
+
+import pytest
+
+from hpo._discovery import build, names
+from hpo.backends._base import BaseBackend
+from hpo.testing.backends import BackendConformance
+
+
+class TestBackends(BackendConformance):
+    @pytest.fixture(params=names("hpo.backends"))
+    def backend(self, request):
+        return build("hpo.backends", request.param, BaseBackend)

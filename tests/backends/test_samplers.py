@@ -1,0 +1,74 @@
+"""Samplers by name, and what they propose."""
+
+import optuna
+import pytest
+
+from hpo.backends._ledger import Ledger
+from hpo.backends._samplers import SAMPLERS, make_sampler
+from hpo.exceptions import PluginError
+from hpo.space import SearchSpace
+from hpo.trial import Report, TrialRecord, TrialState
+
+SPACE = SearchSpace.load(
+    {
+        "lr": {"type": "float", "low": 1e-4, "high": 1.0, "log": True},
+        "width": {"type": "int", "low": 4, "high": 64},
+        "kind": {"type": "categorical", "choices": ["a", "b"]},
+        "rate": {"type": "float", "low": 0.0, "high": 1.0, "when": {"kind": "b"}},
+    }
+)
+
+
+def ask_and_tell(sampler, n, seed=0):
+    ledger = Ledger("s", SPACE, sampler=make_sampler(sampler, seed, parallel=False), seed=seed)
+    asked = []
+    for _ in range(n):
+        trial = ledger.ask()
+        asked.append(trial.params)
+        value = trial.params["lr"] + trial.params["width"] / 100
+        report = Report(trial.number, 1, value, (value,))
+        ledger.report(report)
+        ledger.tell(TrialRecord(trial, TrialState.COMPLETE, (report,)))
+    return asked
+
+
+@pytest.mark.parametrize("name", sorted(set(SAMPLERS) - {"grid"}))
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_every_sampler_asks_within_the_space_and_repeats_with_its_seed(name):
+    first, second = ask_and_tell(name, 14), ask_and_tell(name, 14)
+    assert first == second
+    assert ask_and_tell(name, 14, seed=1) != first
+    for params in first:
+        assert 1e-4 <= params["lr"] <= 1
+        assert ("rate" in params) == (params["kind"] == "b")
+
+
+def test_options_reach_the_sampler():
+    sampler = make_sampler("qmc:qmc_type=halton", 0, parallel=False)
+    assert isinstance(sampler, optuna.samplers.QMCSampler)
+    assert sampler._qmc_type == "halton"
+
+
+def test_a_sampler_is_passed_through():
+    sampler = optuna.samplers.RandomSampler()
+    assert make_sampler(sampler, 0, parallel=False) is sampler
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("tpee", "There is no sampler 'tpee', did you mean 'tpe'?"),
+        ("tpe:n_startup=3", "did you mean 'n_startup_trials'?"),
+        (3, "The sampler must be a name"),
+        ("tpe:n_startup_trials", "expected name:key=value"),
+    ],
+)
+def test_mistakes_are_named(spec, message):
+    with pytest.raises(PluginError) as caught:
+        make_sampler(spec, 0, parallel=False)
+    assert message in str(caught.value)
+
+
+def test_running_trials_count_as_bad_ones_when_several_run():
+    assert make_sampler("tpe", 0, parallel=True)._sampler._constant_liar
+    assert not make_sampler("tpe", 0, parallel=False)._sampler._constant_liar

@@ -1,0 +1,104 @@
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from hpo.modules import MLP
+
+
+def names_and_shapes(model):
+    return {name: tuple(p.shape) for name, p in model.named_parameters()}
+
+
+def test_layers_have_the_widths_and_depth_asked_for():
+    assert names_and_shapes(MLP(5, 3, hidden_units=7, n_layers=2)) == {
+        "layers.0.weight": (7, 5),
+        "layers.0.bias": (7,),
+        "layers.3.weight": (7, 7),
+        "layers.3.bias": (7,),
+        "layers.6.weight": (3, 7),
+        "layers.6.bias": (3,),
+    }
+
+
+def test_without_hidden_layers_it_is_linear():
+    model = MLP(5, 3, n_layers=0)
+    X = torch.randn(4, 5)
+    linear = model.layers[0]
+    assert torch.equal(model(X), X @ linear.weight.T + linear.bias)
+
+
+def test_outputs_are_logits():
+    torch.manual_seed(0)
+    outputs = MLP(5, 3)(100 * torch.randn(50, 5))
+    assert outputs.shape == (50, 3)
+    assert outputs.min() < 0
+    assert outputs.max() > 1
+
+
+def test_dropout_changes_nothing_but_its_probability():
+    with_, without = MLP(5, 3, dropout=0.5), MLP(5, 3)
+    assert names_and_shapes(with_) == names_and_shapes(without)
+    assert [m.p for m in with_.modules() if isinstance(m, nn.Dropout)] == [0.5, 0.5]
+
+
+def test_dropout_acts_in_training_only():
+    torch.manual_seed(0)
+    model, X = MLP(5, 3, dropout=0.5), torch.randn(4, 5)
+    assert not torch.equal(model(X), model(X))
+    model.eval()
+    assert torch.equal(model(X), model(X))
+
+
+def test_without_dropout_no_random_number_is_drawn():
+    model, before = MLP(5, 3), torch.get_rng_state()
+    model(torch.randn(4, 5, generator=torch.Generator()))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("activation", ["elu", "gelu", "leaky_relu", "relu", "silu", "tanh"])
+def test_many_models_run_as_one_under_vmap(activation):
+    models = [MLP(5, 3, hidden_units=8, activation=activation) for _ in range(4)]
+    params, buffers = torch.func.stack_module_state(models)
+    X = torch.randn(4, 6, 5)
+
+    def call(params, buffers, X):
+        return torch.func.functional_call(models[0], (params, buffers), (X,))
+
+    together = torch.vmap(call)(params, buffers, X)
+    apart = torch.stack([model(x) for model, x in zip(models, X, strict=True)])
+    torch.testing.assert_close(together, apart)
+
+
+def test_pickles():
+    model = MLP(5, 3)
+    X = torch.randn(2, 5)
+    assert torch.equal(pickle.loads(pickle.dumps(model))(X), model(X))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"hidden_units": 0}, "The hidden_units of MLP must be at least 1. Got 0 instead."),
+        ({"n_layers": -1}, "The n_layers of MLP must be at least 0. Got -1 instead."),
+        ({"dropout": 1.0}, "The dropout of MLP must be from 0 to below 1. Got 1.0 instead."),
+        (
+            {"activation": "rellu"},
+            "The activation of MLP must be one of: elu, gelu, leaky_relu, relu, silu, tanh. "
+            "Got 'rellu' instead, did you mean 'relu'?",
+        ),
+    ],
+)
+def test_arguments_out_of_range_are_refused(arguments, message):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is compared
+        MLP(5, 3, **arguments)
+    assert str(caught.value) == message
+
+
+def test_an_unknown_module_is_an_attribute_error():
+    import hpo.modules
+
+    assert "MLP" in dir(hpo.modules)
+    with pytest.raises(AttributeError, match="no attribute 'CNM'"):
+        _ = hpo.modules.CNM
