@@ -7,7 +7,7 @@ so a study listens to the signal itself.
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -22,11 +22,17 @@ class Interrupt:
     exit_on_second : bool, default=False
         What a second Ctrl-C does: end the process at once (a command line), or raise
         `KeyboardInterrupt` (a notebook).
+    heard : callable or None
+        ``heard(first)`` is called inside the signal handler before anything else happens, with
+        whether this is the first Ctrl-C; it may do no more than a handler may (`os.write`).
     """
 
-    def __init__(self, *, exit_on_second: bool = False) -> None:
+    def __init__(
+        self, *, exit_on_second: bool = False, heard: Callable[[bool], None] | None = None
+    ) -> None:
         self.reason = ""
         self._exit_on_second = exit_on_second
+        self._heard = heard
 
     def request(self, reason: str) -> None:
         """Ask the study to end; the first reason stays."""
@@ -47,6 +53,8 @@ class Interrupt:
                 signal.signal(number, handler)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
+        if self._heard is not None:
+            self._heard(not self.reason)
         if self.reason and self._exit_on_second:
             os._exit(128 + number)
         if self.reason:

@@ -13,7 +13,7 @@ class PenaltyMixin:
     """Adds ``l1_lambda * sum(abs(w)) + l2_lambda * sum(w ** 2)`` to the training loss of a net.
 
     Stands before a skorch net among the bases of a class. The sums run over the weights:
-    every learnable parameter of two or more dimensions. Biases and the scales of
+    every parameter of two or more dimensions that is not frozen. Biases and the scales of
     normalization layers, which have one, are left out, as is usual: they are few, and
     shrinking them underfits more than it helps (Goodfellow, Bengio and Courville 2016,
     *Deep Learning*, section 7.1).
@@ -69,7 +69,7 @@ class PenaltyMixin:
         weights = [
             parameter
             for _, parameter in self.get_all_learnable_params()  # type: ignore[attr-defined]
-            if parameter.ndim > 1
+            if parameter.ndim > 1 and parameter.requires_grad
         ]
         penalty: torch.Tensor | float = 0.0
         if self.l1_lambda:

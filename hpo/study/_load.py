@@ -1,5 +1,7 @@
 """Read a study back from its storage."""
 
+from dataclasses import replace
+
 from hpo.backends._ledger import Ledger
 from hpo.result import StudyResult
 from hpo.space import SearchSpace
@@ -30,11 +32,13 @@ def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace]:
     stored = exact if exact != name else generation(name, storage, fresh=False)
     ledger = Ledger(stored, None, storage, create=False)
     space = SearchSpace.loads(ledger.noted("space") or "{}", source=ledger.name)
-    refit = ledger.noted("refit") or {}
     result = StudyResult(
         name=ledger.name,
         records=tuple(ledger.records(running=True)),
+        scoring=ledger.noted("scoring") or "score",
         seconds=ledger.noted("seconds"),
-        **{key: value for key, value in refit.items() if key != "number"},
     )
+    refit = ledger.noted("refit") or {}
+    if [record.number for record in result.top(1)] == [refit.get("number")]:
+        result = replace(result, **{key: refit[key] for key in refit if key != "number"})
     return result, space

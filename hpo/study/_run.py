@@ -137,7 +137,7 @@ class _Run:
         return StudyResult(
             name=ledger.name,
             records=scheduler.records,
-            scoring=self._session.objective.scoring.metric,
+            scoring=self._session.score_name,
             seconds=seconds,
             stopped=stopped,
         )

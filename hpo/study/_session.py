@@ -91,6 +91,12 @@ class Session:
         )
         return executor
 
+    @property
+    def score_name(self) -> str:
+        """What the trials' score is called: the scorer's name, or ``score`` if it has none."""
+        scoring = self.study.scoring
+        return scoring if isinstance(scoring, str) else self.objective.scoring.metric
+
     def ledger(self, *, fresh: bool = False) -> Ledger:
         """Open the study's storage, making the study if it is new.
 
@@ -120,6 +126,7 @@ class Session:
         if not old:
             ledger.note("fingerprint", mark)
             ledger.note("space", self.space.to_yaml())
+            ledger.note("scoring", self.score_name)
         return ledger
 
     def tracker(self) -> BaseTracker:
@@ -139,9 +146,7 @@ class Session:
             "executor": type(self.executor).__name__.removesuffix("Executor").lower(),
             "seed": study.seed,
             "n_folds": self.objective.n_folds,
-            "scoring": self.objective.scoring.metric
-            if study.scoring is None or not isinstance(study.scoring, str)
-            else study.scoring,
+            "scoring": self.score_name,
             "estimator": type(study.estimator).__name__,
             "n_samples": len(self.objective.splits[0][0]) + len(self.objective.splits[0][1]),
         }

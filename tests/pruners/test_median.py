@@ -72,7 +72,7 @@ def _quiet():
     optuna.logging.set_verbosity(before)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(own=histories, peers=st.lists(st.tuples(histories, states), max_size=9), options=options)
 def test_equals_optuna(own, peers, options):
     records = [record_of(i, history, state) for i, (history, state) in enumerate(peers)]
@@ -100,7 +100,7 @@ def test_equals_optuna_at_the_borders(own, peers, options, stop):
     assert optuna_says(optuna.pruners.MedianPruner(**options), own, peers) == stop
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     values=st.lists(st.floats(0, 1), min_size=1, max_size=12),
     pick=st.integers(0, 11),
@@ -126,7 +126,7 @@ def defined_by_the_paper(own, peers, step):
 tenths = st.integers(-64, 64).map(lambda n: n / 64)  # sums and their halves are exact
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     own=st.lists(tenths, min_size=1, max_size=4),
     peers=st.lists(st.lists(tenths, min_size=1, max_size=8), min_size=1, max_size=8),
@@ -168,7 +168,7 @@ def test_running_mean_follows_a_record_that_is_replaced():
     assert pruner.decide(record, [scripted_record(0, [0.6], COMPLETE)]).stop
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(own=histories, peers=st.lists(st.tuples(histories, states), max_size=9), options=options)
 def test_reported_counts_whoever_has_a_value_at_the_step(own, peers, options):
     """The same as Optuna's rule in a study where those, and only those, are complete."""

@@ -52,9 +52,13 @@ def test_a_line_cut_off_by_the_drivers_death_is_passed_over(writer):
 def test_a_full_disk_loses_and_doubles_nothing(writer, monkeypatch):
     """The disk takes half a line, then nothing, then everything."""
     writer.append(event(0))
-    answers = iter([lambda fd, data: os_write(fd, data[:10]), full, full])
-    os_write = os.write
-    monkeypatch.setattr(_spool.os, "write", lambda *a: next(answers, os_write)(*a))
+    write = os.write
+    answers = iter([lambda descriptor, data: write(descriptor, data[:10]), full, full])
+
+    def filling_up(descriptor, data):
+        return next(answers, write)(descriptor, data)
+
+    monkeypatch.setattr(_spool.os, "write", filling_up)
     writer.append(event(1))
     assert writer.waiting == 1
     writer.append(event(2))

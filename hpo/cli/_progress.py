@@ -1,0 +1,148 @@
+"""How far a study is: counts, the best trial, those in flight, and the time that is left."""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hpo.trial import TrialRecord, TrialState
+
+__all__ = ["Plan", "Progress"]
+
+N_RECENT = 4
+"""How many of the last finished trials are kept to be shown."""
+N_FOR_ESTIMATE = 3
+"""Trials that must have ended before a time is estimated from them."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the study may spend, and what it has done in earlier runs.
+
+    Parameters
+    ----------
+    name : str
+    n_trials : int or None
+    timeout : float or None
+        Seconds of this run.
+    max_total_epochs : int or None
+    earlier : tuple of TrialRecord
+        Finished trials of earlier runs.
+    refit : bool
+        Whether the winner is trained on all data at the end.
+    """
+
+    name: str = ""
+    n_trials: int | None = None
+    timeout: float | None = None
+    max_total_epochs: int | None = None
+    earlier: tuple[TrialRecord, ...] = ()
+    refit: bool = True
+
+
+class Progress:
+    """Keeps count of a running study; every method is cheap whatever the number of trials.
+
+    Parameters
+    ----------
+    plan : Plan
+    now : callable
+        A monotonic clock, in seconds.
+    """
+
+    def __init__(self, plan: Plan, now: Callable[[], float] = time.monotonic) -> None:
+        self.plan = plan
+        self.counts: Counter[str] = Counter()
+        self.best: TrialRecord | None = None
+        self.running: dict[int, TrialRecord] = {}
+        self.recent: deque[TrialRecord] = deque(maxlen=N_RECENT)
+        self.over = False
+        self._now = now
+        self._began = self._last_end = now()
+        self._n_ended = self._n_epochs = self._n_epochs_before = 0
+        for record in plan.earlier:
+            if record.state is not TrialState.RUNNING:
+                self._count(record)
+                self._n_epochs_before += record.last_step
+
+    def started(self, record: TrialRecord) -> None:
+        """Take in that a trial begins."""
+        self.running[record.number] = record
+
+    def reported(self, record: TrialRecord) -> None:
+        """Take in that a trial made a step."""
+        self.running[record.number] = record
+        self._n_epochs += 1
+
+    def ended(self, record: TrialRecord) -> None:
+        """Take in that a trial ended."""
+        mine = self.running.pop(record.number, None) is not None
+        self._count(record)
+        self.recent.append(record)
+        if record.interrupted:
+            # Its own trials are cut off only when the whole search ends.
+            self.over = self.over or mine
+            return
+        self._n_ended += 1
+        self._last_end = self._now()
+
+    def _count(self, record: TrialRecord) -> None:
+        self.counts["interrupted" if record.interrupted else str(record.state)] += 1
+        if record.state is TrialState.COMPLETE and record.best_report is not None:
+            rank = (record.value, -record.number)
+            if self.best is None or rank > (self.best.value, -self.best.number):
+                self.best = record
+
+    @property
+    def n_done(self) -> int:
+        """Trials that count towards the budget: all that ended but interrupted ones."""
+        return self.counts.total() - self.counts["interrupted"]
+
+    @property
+    def n_done_now(self) -> int:
+        """Of those, the ones of this run."""
+        return self._n_ended
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the study began or went on."""
+        return self._now() - self._began
+
+    @property
+    def searching(self) -> bool:
+        """Whether trials still run or are to come."""
+        n_trials = self.plan.n_trials
+        all_made = n_trials is not None and self.n_done >= n_trials
+        return bool(self.running) or not (self.over or all_made)
+
+    def fraction(self) -> float | None:
+        """Return the share of the budget that is spent, of 1; None if there is no limit."""
+        plan = self.plan
+        n_epochs = self._n_epochs_before + self._n_epochs
+        shares = [
+            spent / limit
+            for spent, limit in (
+                (self.n_done, plan.n_trials),
+                (n_epochs, plan.max_total_epochs),
+                (self.elapsed, plan.timeout),
+            )
+            if limit
+        ]
+        return min(1.0, max(shares)) if shares else None
+
+    def seconds_left(self) -> float | None:
+        """Estimate the time to the end of the search from the pace so far; None if unknown."""
+        plan = self.plan
+        estimates = []
+        if plan.timeout is not None:
+            estimates.append(plan.timeout - self.elapsed)
+        if self._n_ended >= N_FOR_ESTIMATE and plan.n_trials is not None:
+            pace = (self._last_end - self._began) / self._n_ended
+            waited = self._now() - self._last_end
+            estimates.append(pace * (plan.n_trials - self.n_done) - min(waited, pace))
+        if self._n_ended >= N_FOR_ESTIMATE and plan.max_total_epochs is not None:
+            left = plan.max_total_epochs - self._n_epochs_before - self._n_epochs
+            estimates.append(left * self.elapsed / max(1, self._n_epochs))
+        return max(0.0, min(estimates)) if estimates else None
+
+

@@ -1,0 +1,77 @@
+"""Which storage is meant, and whether there is anything in it to read."""
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from hpo.exceptions import StorageError
+from hpo.study import Study
+
+__all__ = ["DEFAULT_STORAGE", "exists", "named_storage", "readable_storage", "storage_of"]
+
+DEFAULT_STORAGE = "sqlite:///hpo.db"
+_SQLITE, _JOURNAL = "sqlite:///", "journal:///"
+
+
+def named_storage(option: str | None) -> str:
+    """Return the storage meant: the option, else ``$HPO_STORAGE``, else ``sqlite:///hpo.db``."""
+    return option or os.environ.get("HPO_STORAGE") or DEFAULT_STORAGE
+
+
+def storage_of(study: Study, option: str | None) -> str | None:
+    """Return where ``study`` is kept; what its file says comes before ``$HPO_STORAGE``."""
+    if option is None and "storage" in study.model_fields_set:
+        return study.storage
+    return named_storage(option)
+
+
+def exists(storage: str | None) -> bool:
+    """Return whether ``storage`` can hold studies already; a server is taken to."""
+    path = _file(storage) if storage is not None else None
+    return storage is not None and (path is None or path.exists())
+
+
+def readable_storage(option: str | None) -> str:
+    """Return the storage to read from; nothing is created in looking.
+
+    Raises
+    ------
+    StorageError
+        If its file does not exist, or is a database of something else.
+    """
+    storage = named_storage(option)
+    path = _file(storage)
+    if path is None:
+        return storage
+    if not path.exists():
+        raise StorageError(
+            f"There is no file {path} (storage {storage}), so there are no studies to read. Run a "
+            "study here first (`hpo run STUDY.py`), or name its storage with --storage."
+        )
+    if storage.startswith(_SQLITE) and path.is_file():
+        _check_tables(path, storage)
+    return storage
+
+
+def _file(storage: str) -> Path | None:
+    """Return the file of a storage that is one, None for a server."""
+    for scheme in (_SQLITE, _JOURNAL):
+        if storage.startswith(scheme):
+            return Path(storage.removeprefix(scheme).partition("?")[0])
+    return None
+
+
+def _check_tables(path: Path, storage: str) -> None:
+    """Refuse a database without studies, to which opening it as a storage would add tables."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            found = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            tables = {name for (name,) in found}
+    except sqlite3.Error:
+        return  # damaged, locked or not a database: opening it says so in full
+    if not {"studies", "study_user_attributes"} <= tables:
+        raise StorageError(
+            f"{path} is a database without studies of hpo (storage {storage}). "
+            "Name the file that a study was run with by --storage."
+        )
