@@ -104,9 +104,9 @@ def check_options(label: str, target: Any, options: Mapping[str, Any]) -> None:
         return
     unknown = [key for key in options if key not in parameters]
     if unknown:
-        told = [f"'{key}'{did_you_mean(key, parameters)}" for key in unknown]
+        told = [f"'{key}'{did_you_mean(key, parameters) or '.'}" for key in unknown]
         raise PluginError(
-            f"{label} has no option {' and no option '.join(told)} "
+            f"{label} has no option {' It has no option '.join(told)} "
             f"Its options are: {', '.join(parameters) or 'none'}."
         )
 

@@ -21,6 +21,7 @@ from hpo.study._fingerprint import differences, fingerprint
 from hpo.study._study import Study
 from hpo.trackers import BaseTracker, StudyInfo
 from hpo.training._adapters import net_prefix
+from hpo.training._checks import check_estimator_kind
 from hpo.training.objective import Objective, shuffled_folds
 
 __all__ = ["Session", "generation"]
@@ -56,6 +57,7 @@ class Session:
         study, data = self.study, self.data
         if not isinstance(data, StudyData):
             raise StudyError(f"Study's data must be (or return) a StudyData. Got {type(data)}.")
+        check_estimator_kind(study.estimator)
         cv = study.cv
         if isinstance(cv, int) and not isinstance(cv, bool):
             if cv < 2:

@@ -1,0 +1,221 @@
+"""Show a study while it runs: a calm picture on a terminal, plain lines anywhere else."""
+
+import os
+import sys
+import threading
+from abc import abstractmethod
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from hpo.cli._progress import Plan, Progress
+from hpo.cli._screen import heading, screen
+from hpo.cli._text import clock, ending, score
+from hpo.trackers import BaseTracker, StudyInfo
+from hpo.trial import Report, TrialRecord
+
+__all__ = ["STOPPING", "BaseDisplay", "LiveDisplay", "PlainDisplay"]
+
+STOPPING = "stopping after this epoch (Ctrl-C again: at once)"
+_STOPPING_REFIT = "stopping when the winner is trained (Ctrl-C again: at once)"
+_AT_ONCE = "stopped at once; the trials that ran are tried again by the next run"
+
+_FRAME = 0.2
+"""Seconds between two pictures, at least: drawing one takes milliseconds of the interpreter."""
+
+
+class BaseDisplay(BaseTracker):
+    """Told of a study as an observer; a context manager around its whole run."""
+
+    def __init__(self) -> None:
+        self.progress = Progress(Plan())
+        self.settings: Mapping[str, Any] = {}
+
+    def plan(self, plan: Plan) -> None:
+        """Say what the study may spend; before it starts."""
+        self.progress = Progress(plan)
+
+    @abstractmethod
+    def heard(self, first: bool) -> None:
+        """Answer Ctrl-C, inside the signal handler, where only `os.write` is safe."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class PlainDisplay(BaseDisplay):
+    """One line for each trial that ends.
+
+    Parameters
+    ----------
+    stream : file
+        Where the lines go.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def study_started(self, info: StudyInfo) -> None:
+        """Say what starts, or goes on."""
+        plan = self.progress.plan
+        name, done = plan.name or info.name, self.progress.n_done
+        goal = f"{plan.n_trials} trials" if plan.n_trials else "as many trials as the budget allows"
+        goes_on = f" goes on after {done} trials" if done else ""
+        self._write(f"{name}{goes_on}: {goal}, {heading(info.params)}")
+
+    def trial_started(self, record: TrialRecord) -> None:
+        """Note it."""
+        self.progress.started(record)
+
+    def trial_reported(self, record: TrialRecord, report: Report) -> None:
+        """Note it."""
+        self.progress.reported(record)
+
+    def trial_ended(self, record: TrialRecord) -> None:
+        """Say how the trial ended, and how far the study is."""
+        progress = self.progress
+        progress.ended(record)
+        total = f" of {progress.plan.n_trials}" if progress.plan.n_trials else ""
+        told = [f"{progress.n_done}{total}", clock(progress.elapsed)]
+        if progress.best is record:
+            told.append("best so far")
+        elif progress.best is not None:
+            told.append(f"best {score(progress.best.value)}")
+        self._write(f"trial {record.number} {ending(record)}  ({', '.join(told)})")
+
+    def heard(self, first: bool) -> None:
+        """Say what Ctrl-C does."""
+        stopping = STOPPING if self.progress.searching else _STOPPING_REFIT
+        with suppress(OSError):
+            os.write(2, f"\n{stopping if first else _AT_ONCE}\n".encode())
+
+    def _write(self, line: str) -> None:
+        # A closed pipe or a full disk must not end the study.
+        with suppress(OSError, ValueError):
+            text = line.encode(self._stream.encoding or "utf-8", "backslashreplace")
+            self._stream.write(text.decode(self._stream.encoding or "utf-8") + "\n")
+            self._stream.flush()
+
+
+class LiveDisplay(BaseDisplay):
+    """A picture on the terminal that a thread of its own draws when something has changed.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+    """
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+        self._phase = "getting ready"
+        self._notice = ""
+        self._places = 1
+        self._guard = threading.Lock()
+        self._changed = threading.Event()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._draw, name="hpo-display", daemon=True)
+        self._live = Live(
+            console=console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stderr=sys.stderr.isatty(),  # what goes to a file stays there
+            get_renderable=self._picture,
+        )
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        self._thread.start()
+        return self
+
+    def study_started(self, info: StudyInfo) -> None:
+        """Draw the study from now on."""
+        with self._guard:
+            self.settings = info.params
+            self._phase = ""
+        self._changed.set()
+
+    def trial_started(self, record: TrialRecord) -> None:
+        """Draw the trial."""
+        with self._guard:
+            self.progress.started(record)
+            self._places = max(self._places, len(self.progress.running))
+        self._changed.set()
+
+    def trial_reported(self, record: TrialRecord, report: Report) -> None:
+        """Draw how far the trial is."""
+        with self._guard:
+            self.progress.reported(record)
+        self._changed.set()
+
+    def trial_ended(self, record: TrialRecord) -> None:
+        """Draw how the trial ended."""
+        with self._guard:
+            self.progress.ended(record)
+        self._changed.set()
+
+    def study_ended(
+        self,
+        metrics: Mapping[str, float],
+        params: Mapping[str, Any],
+        artifacts: Mapping[str, Path],
+        *,
+        state: str = "complete",
+    ) -> None:
+        """Say that only the tracker has something left to do."""
+        self._notice = "handing the last records to the tracker"
+        self._changed.set()
+
+    def heard(self, first: bool) -> None:
+        """Say what Ctrl-C does; the second leaves the terminal as it was found."""
+        if first:
+            self._notice = STOPPING if self.progress.searching else _STOPPING_REFIT
+            return
+        with suppress(OSError):
+            os.write(1, f"\x1b[?25h\n{_AT_ONCE}\n".encode())
+
+    def close(self, timeout: float = 60.0) -> str:
+        """Take the picture away."""
+        self._ended.set()
+        self._changed.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        with suppress(OSError):
+            self._live.stop()
+        return ""
+
+    def _draw(self) -> None:
+        """Draw when something has changed, and once a second for the clock."""
+        while not self._ended.is_set():
+            with suppress(OSError):
+                self._live.refresh()
+            self._ended.wait(_FRAME)
+            self._changed.wait(1.0 - _FRAME)
+            self._changed.clear()
+
+    def _picture(self) -> RenderableType:
+        if self._phase:
+            return Text(f"{self._phase} ...", style="dim")
+        with self._guard:
+            return screen(
+                self.progress,
+                self.settings,
+                self._notice,
+                places=self._places,
+                height=self._console.height,
+            )

@@ -1,0 +1,126 @@
+"""What a study came to: the winner, its scores, what pruning saved; tables for `hpo show`."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+
+from rich.table import Table
+from rich.text import Text
+
+from hpo.cli._screen import COLORS
+from hpo.cli._text import counted, duration, number, score, short_names
+from hpo.result import StudyResult
+from hpo.trial import TrialRecord, TrialState
+
+__all__ = ["counts", "facts_table", "saved", "test_verdict", "times", "top_table", "winner_table"]
+
+N_ERRORS = 2.0
+"""How many standard errors of the cross-validated score the test score may be off."""
+
+
+def counts(result: StudyResult) -> Text:
+    """Return ``30 trials: 14 complete, 15 pruned, 1 failed``."""
+    states = Counter("interrupted" if r.interrupted else str(r.state) for r in result.records)
+    text = Text(counted(result.n_trials, "trial"))
+    for i, (state, color) in enumerate(
+        (state, color) for state, color in COLORS.items() if states[state]
+    ):
+        text.append(": " if i == 0 else ", ")
+        text.append(f"{states[state]} {state}", style=color)
+    return text
+
+
+def saved(result: StudyResult) -> str:
+    """Return what pruning saved: ``43 % of the epochs (257 of 600) of ...``."""
+    ended = [r for r in result.records if r.state in {TrialState.COMPLETE, TrialState.PRUNED}]
+    planned = sum(record.max_steps or 0 for record in ended)
+    if not planned or not result.n_pruned:
+        return "nothing: no trial was pruned"
+    n = round(result.epochs_saved_fraction * planned)
+    return f"{result.epochs_saved_fraction:.0%} of the epochs ({n} of {planned})"
+
+
+def winner_table(result: StudyResult) -> Table:
+    """Return the winner's parameters, one a line, and its scores."""
+    best = result.best_record
+    rows: list[tuple[str, str | Text]] = [
+        (name, number(value)) for name, value in best.trial.params.items()
+    ]
+    report = best.best_report
+    n_folds = len(report.fold_values) if report else 0
+    folds = f"over {counted(n_folds, 'fold')}" if n_folds else "cross-validated"
+    told = Text(score(best.value, result.best_score_se), style="bold green")
+    if math.isfinite(result.best_score_se):
+        told.append(" (standard error)", style="not bold")
+    of = f" of {best.max_steps}" if best.max_steps else ""
+    told.append(f", at epoch {result.best_step}{of}", style="not bold")
+    rows += [("", ""), (f"{result.scoring} {folds}", told)]
+    if result.test_score is not None:
+        told = Text(score(result.test_score), style="bold")
+        told.append(f", {test_verdict(result)}", style="not bold")
+        rows.append((f"{result.scoring} on the sealed test part", told))
+    return facts_table(rows)
+
+
+def test_verdict(result: StudyResult) -> str:
+    """Say how the sealed test score compares with the cross-validated one, in words."""
+    assert result.test_score is not None
+    gap, error = result.test_score - result.best_score, result.best_score_se
+    side = "above" if gap > 0 else "below"
+    size = f"{abs(gap):.2g} {side} the cross-validated one"
+    if gap == 0:
+        return "equal to the cross-validated one"
+    if not (math.isfinite(error) and error > 0):
+        return f"{size} (which has no standard error to compare with)"
+    ratio = f"{abs(gap) / error:.1f} standard errors"
+    if abs(gap) <= N_ERRORS * error:
+        return f"{size}: within two standard errors ({ratio})"
+    if gap < 0:
+        return (
+            f"{size}: the gap is {ratio}. The winner of {counted(result.n_trials, 'trial')} is "
+            "chosen for its luck too, so trust the test score"
+        )
+    return (
+        f"{size}: the gap is {ratio}. The refit had more data than each fold, or the test part "
+        "is easier"
+    )
+
+
+def top_table(result: StudyResult, n: int = 10) -> Table:
+    """Return the ``n`` best trials as a table."""
+    best = result.top(n)
+    names = short_names(dict.fromkeys(name for record in best for name in record.trial.params))
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for header in ("trial", result.scoring, "epoch"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for short in names.values():
+        table.add_column(Text(short), no_wrap=True, overflow="ellipsis")
+    for record in best:
+        table.add_row(*_top_row(record, names))
+    return table
+
+
+def _top_row(record: TrialRecord, names: Iterable[str]) -> list[Text]:
+    params = record.trial.params
+    step = record.best_report.step if record.best_report else 0
+    cells = [str(record.number), score(record.value), str(step)]
+    cells += [number(params[name], 3) if name in params else "" for name in names]
+    return [Text(cell) for cell in cells]
+
+
+def facts_table(rows: Iterable[tuple[str, str | Text]]) -> Table:
+    """Return names and values in two columns; an empty name is an empty line."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(Text(f"  {name}"), Text(value) if isinstance(value, str) else value)
+    return table
+
+
+def times(result: StudyResult) -> str:
+    """Return how long the search took, and the refit if there was one."""
+    if result.seconds is None:
+        return "unknown"
+    refit = result.refit_seconds
+    return duration(result.seconds) + (f", refit {duration(refit)}" if refit else "")

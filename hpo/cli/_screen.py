@@ -1,0 +1,153 @@
+"""What the live display shows: a picture of a `Progress`, drawn anew a few times a second."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from hpo.cli._progress import N_RECENT, Progress
+from hpo.cli._text import brief, clock, counted, duration, ending, score
+from hpo.trial import TrialRecord, TrialState
+
+__all__ = ["COLORS", "heading", "screen"]
+
+COLORS = {
+    "complete": "green",
+    "pruned": "yellow",
+    "failed": "red",
+    "interrupted": "magenta",
+    "running": "cyan",
+}
+"""One color a state, here and in the tables of `hpo show`."""
+
+_BAR = 30
+_FIXED_ROWS = 13
+"""Rows that the picture needs beside those of the running trials."""
+
+
+def heading(settings: Mapping[str, Any]) -> str:
+    """Return the study's settings on one line: ``accuracy over 5 folds, sampler tpe, ...``."""
+    told = []
+    if "scoring" in settings and "n_folds" in settings:
+        told.append(f"{settings['scoring']} over {counted(settings['n_folds'], 'fold')}")
+    told += [f"{name} {settings[name]}" for name in ("sampler", "pruner") if name in settings]
+    return ", ".join([*told, *(str(settings[n]) for n in ("executor",) if n in settings)])
+
+
+def screen(
+    progress: Progress, settings: Mapping[str, Any], notice: str, *, places: int, height: int
+) -> RenderableType:
+    """Return the picture.
+
+    Parameters
+    ----------
+    progress : Progress
+    settings : mapping of str to object
+        ``StudyInfo.params``.
+    notice : str
+        What the user should know just now; empty for nothing.
+    places : int
+        Rows kept for running trials, so that the picture does not jump between two trials.
+    height : int
+        Rows of the terminal.
+    """
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="ellipsis", no_wrap=True)
+    _rows(grid, "best", _best(progress), 2)
+    grid.add_row("", "")
+    shown = max(1, min(places, height - _FIXED_ROWS))
+    _rows(grid, "running", _running(progress, shown), shown)
+    grid.add_row("", "")
+    _rows(grid, "finished", [_finished(record) for record in reversed(progress.recent)], N_RECENT)
+    title = Text.assemble((progress.plan.name, "bold"), "  ", (heading(settings), "dim"))
+    title.no_wrap, title.overflow = True, "ellipsis"
+    last = Text(notice, style="bold yellow", no_wrap=True, overflow="ellipsis")
+    return Group(title, _bar(progress), _counts(progress), Text(), grid, last)
+
+
+def _rows(grid: Table, label: str, lines: list[Text], n_rows: int) -> None:
+    for i in range(n_rows):
+        grid.add_row(label if i == 0 else "", lines[i] if i < len(lines) else Text())
+
+
+def _bar(progress: Progress) -> RenderableType:
+    plan, row = progress.plan, Table.grid(padding=(0, 2))
+    of = f"{progress.n_done} of {plan.n_trials} trials" if plan.n_trials else ""
+    told = Text.assemble(of or counted(progress.n_done, "trial"), "   ", clock(progress.elapsed))
+    left = progress.seconds_left()
+    if left is not None and progress.searching:
+        told.append(f", about {duration(round(left))} left" if left >= 1 else ", nearly done")
+    fraction = progress.fraction()
+    if fraction is None:
+        return told
+    bar = ProgressBar(
+        total=1.0, completed=fraction, width=_BAR, complete_style="cyan", finished_style="green"
+    )
+    row.add_row(bar, told)
+    return row
+
+
+def _counts(progress: Progress) -> Text:
+    text = Text()
+    for state in ("complete", "pruned", "failed", "interrupted"):
+        n = progress.counts[state]
+        if n or state in {"complete", "pruned", "failed"}:
+            text.append(f"{n} ", style=COLORS[state] if n else "dim")
+            text.append(f"{state}   ", style="" if n else "dim")
+    return text
+
+
+def _best(progress: Progress) -> list[Text]:
+    best = progress.best
+    report = best.best_report if best is not None else None
+    if best is None or report is None:
+        return [Text("no trial is complete yet", style="dim")]
+    return [
+        Text.assemble(
+            (score(best.value), "bold green"),
+            (f"  trial {best.number}, epoch {report.step}", "dim"),
+        ),
+        Text(brief(best.trial.params)),
+    ]
+
+
+def _running(progress: Progress, n_shown: int) -> list[Text]:
+    records = list(progress.running.values())
+    if not records:
+        return [Text(_idle(progress), style="dim")]
+    lines = [_in_flight(record) for record in records[:n_shown]]
+    if len(records) > n_shown:
+        lines[-1] = Text(f"and {len(records) - n_shown + 1} more", style="dim")
+    return lines
+
+
+def _idle(progress: Progress) -> str:
+    if progress.searching:
+        return "choosing the next trial"
+    if progress.best is None or not progress.plan.refit:
+        return "the search is over"
+    return "training the winner on all data; then the sealed test part, once"
+
+
+def _in_flight(record: TrialRecord) -> Text:
+    steps = f"{record.last_step}/{record.max_steps or '?'}"
+    value = score(record.reports[-1].value) if record.reports else "-"
+    return Text.assemble(
+        f"trial {record.number:<4} epoch {steps:<7} ",
+        (f"{value:<9}", COLORS["running"]),
+        (brief(record.trial.params), "dim"),
+    )
+
+
+def _finished(record: TrialRecord) -> Text:
+    color = COLORS["interrupted" if record.interrupted else str(record.state)]
+    told = ending(record)
+    state, rest = told[: len(record.state)], told[len(record.state) :]
+    if record.interrupted:
+        state, rest = told, ""
+    style = "" if record.state is TrialState.COMPLETE else "dim"
+    return Text.assemble(f"trial {record.number:<4} ", (state, color), (rest, style))

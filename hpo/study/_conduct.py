@@ -1,0 +1,163 @@
+"""The course of a search: trackers told, trials run, the winner finished, the report written."""
+
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from hpo._interrupt import Interrupt
+from hpo.backends._base import Budget
+from hpo.backends._ledger import Ledger
+from hpo.result import StudyResult
+from hpo.review import write_report
+from hpo.scheduler import TrialScheduler
+from hpo.study._search import Search
+from hpo.trackers import BaseTracker, StudyInfo
+
+__all__ = ["conduct"]
+
+Finish = Callable[[StudyResult], StudyResult]
+
+
+def conduct(
+    search: Search,
+    ledger: Ledger,
+    *,
+    info: StudyInfo,
+    trackers: Sequence[BaseTracker],
+    interrupt: Interrupt,
+    budget: Budget,
+    finish: Finish,
+    enqueue: Sequence[Mapping[str, Any]] = (),
+) -> StudyResult:
+    """Run ``search`` to the end of its budget, or go on with it.
+
+    Parameters
+    ----------
+    search : Search
+    ledger : Ledger
+        Of the search.
+    info : StudyInfo
+        What the trackers are told first.
+    trackers : sequence of BaseTracker
+        Told in order, and closed.
+    interrupt : Interrupt
+        Listened to until ``finish`` is done.
+    budget : Budget
+    finish : callable
+        Given the result when the trials are over, returns it with what becomes of the
+        winner; an error of its own ends the study as failed.
+    enqueue : sequence of mapping
+        Parameters to try first.
+    """
+    course = _Course(search, ledger, trackers, interrupt, budget, info)
+    notes: list[str] = []
+    try:
+        result = course.run(finish, enqueue)
+    finally:
+        notes += [tracker.close() for tracker in trackers]
+    return replace(result, notes=tuple(note for note in notes if note))
+
+
+class _Course:
+    def __init__(
+        self,
+        search: Search,
+        ledger: Ledger,
+        trackers: Sequence[BaseTracker],
+        interrupt: Interrupt,
+        budget: Budget,
+        info: StudyInfo,
+    ) -> None:
+        self._search = search
+        self._ledger = ledger
+        self._trackers = trackers
+        self._interrupt = interrupt
+        self._budget = budget
+        self._info = info
+
+    def run(self, finish: Finish, enqueue: Sequence[Mapping[str, Any]]) -> StudyResult:
+        for tracker in self._trackers:
+            tracker.study_started(self._info)
+        state = "failed"
+        result = StudyResult(name=self._ledger.name, records=())
+        try:
+            with self._interrupt.listening():
+                result = self._trials(enqueue)
+                result = finish(result)
+            state = "interrupted" if self._interrupt.reason else "complete"
+        finally:
+            self._end(result, state)
+        return result
+
+    def _trials(self, enqueue: Sequence[Mapping[str, Any]]) -> StudyResult:
+        ledger, search = self._ledger, self._search
+        settled = ledger.settle()
+        scheduler = TrialScheduler(search.pruner, self._trackers, ledger.records())
+        for record in settled:
+            for tracker in self._trackers:
+                tracker.trial_ended(record)
+        ledger.enqueue(enqueue)
+        if search.grid is not None:
+            ledger.limit_to(search.grid)
+        began = time.perf_counter()
+        with search.executor as executor:
+            stopped = search.backend.run(
+                ledger, scheduler, executor, self._budget, self._interrupt
+            )
+        seconds = time.perf_counter() - began + (ledger.noted("seconds") or 0.0)
+        ledger.note("seconds", seconds)
+        return StudyResult(
+            name=ledger.name,
+            records=scheduler.records,
+            scoring=search.score_name,
+            seconds=seconds,
+            stopped=stopped,
+        )
+
+    def _end(self, result: StudyResult, state: str) -> None:
+        metrics, params = _summary(result)
+        with tempfile.TemporaryDirectory(prefix="hpo-") as folder:
+            files = self._report(result, Path(folder))
+            if result.estimator is not None:
+                path = Path(folder) / "model.pkl"
+                path.write_bytes(cloudpickle.dumps(result.estimator))
+                files["model.pkl"] = path
+            for tracker in self._trackers:
+                tracker.study_ended(metrics, params, files, state=state)
+
+    def _report(self, result: StudyResult, folder: Path) -> dict[str, Path]:
+        """Write the report and the plots; a study is not lost for want of a picture."""
+        if not result.records:
+            return {}
+        try:
+            return write_report(
+                result, folder, settings={**self._info.params, **self._info.tags}
+            )
+        except Exception:
+            path = folder / "report_error.txt"
+            path.write_text(traceback.format_exc())
+            return {path.name: path}
+
+
+def _summary(result: StudyResult) -> tuple[dict[str, float], dict[str, Any]]:
+    """Return the metrics and params of the study's parent run."""
+    metrics = {
+        "n_trials": result.n_trials,
+        "n_complete": result.n_complete,
+        "n_pruned": result.n_pruned,
+        "n_failed": result.n_failed,
+        "epochs_saved_fraction": result.epochs_saved_fraction,
+    }
+    if not result.top(1):
+        return metrics, {}
+    metrics |= {"best_score": result.best_score, "best_score_se": result.best_score_se}
+    if result.test_score is not None:
+        metrics["test_score"] = result.test_score
+    params = {f"best_{name}": value for name, value in result.best_params.items()}
+    return metrics, params

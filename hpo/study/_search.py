@@ -1,0 +1,191 @@
+"""A search made ready: its parts built from their names, nothing created yet."""
+
+import inspect
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import joblib
+
+from hpo._discovery import build, check_options, find, parse_spec
+from hpo.backends._base import BaseBackend
+from hpo.backends._ledger import Ledger, study_names
+from hpo.backends._samplers import make_sampler
+from hpo.exceptions import PluginError, StudyError
+from hpo.executors import BaseExecutor
+from hpo.pruners import BasePruner
+from hpo.space import SearchSpace
+from hpo.study._environment import environment
+from hpo.study._fingerprint import differences, fingerprint
+from hpo.trackers import StudyInfo
+from hpo.training.objective import Objective
+
+__all__ = ["Search", "generation", "make_executor"]
+
+
+class Search:
+    """What a search runs with.
+
+    Parameters
+    ----------
+    objective : Objective
+    space : SearchSpace
+    seed : int
+    scoring : str, callable, list, dict or None
+        As the objective was given it.
+    sampler, pruner, backend : str or object
+        Names with options, or objects.
+    executor : str
+        A name with options; ``serial`` becomes ``process`` where ``n_jobs`` asks for several.
+    n_jobs, n_threads, device
+        For executors that take them, where their options do not say otherwise.
+
+    Raises
+    ------
+    SpaceError, PluginError
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        space: SearchSpace,
+        *,
+        seed: int,
+        scoring: Any = None,
+        sampler: Any = "tpe",
+        pruner: Any = "median",
+        backend: Any = "optuna",
+        executor: str = "serial",
+        n_jobs: int | None = None,
+        n_threads: int = 1,
+        device: str | None = None,
+    ) -> None:
+        space.check(objective.estimator)
+        self.objective = objective
+        self.space = space
+        self.seed = seed
+        self.scoring = scoring
+        self.pruner: BasePruner = build("hpo.pruners", pruner, BasePruner)
+        self.executor = make_executor(
+            executor, objective, n_jobs=n_jobs, n_threads=n_threads, device=device
+        )
+        self.sampler = make_sampler(sampler, seed, parallel=self.executor.capacity > 1)
+        self.grid = space.grid() if _name(sampler).partition(":")[0].strip() == "grid" else None
+        self.backend: BaseBackend = build("hpo.backends", backend, BaseBackend)
+        self._names = {
+            "backend": _name(backend),
+            "sampler": _name(sampler),
+            "pruner": _name(pruner),
+            "executor": type(self.executor).__name__.removesuffix("Executor").lower(),
+        }
+
+    @property
+    def score_name(self) -> str:
+        """What the trials' score is called: the scorer's name, or ``score`` if it has none."""
+        return self.scoring if isinstance(self.scoring, str) else self.objective.scoring.metric
+
+    @property
+    def fingerprint(self) -> dict[str, str]:
+        """A hash of each part that the scores depend on."""
+        return fingerprint(self.objective, self.space.fingerprint, self.seed, self.scoring)
+
+    def default_name(self) -> str:
+        """Return a name that the same search has again, and no other one."""
+        mark = joblib.hash(json.dumps(self.fingerprint, sort_keys=True))
+        return f"{type(self.objective.estimator).__name__}-{mark[:12]}"
+
+    def ledger(self, name: str, storage: str | None, *, fresh: bool = False) -> Ledger:
+        """Open the storage, making the study if it is new.
+
+        Raises
+        ------
+        StudyError
+            If the study there was made with something that its scores depend on changed.
+        """
+        ledger = Ledger(
+            generation(name, storage, fresh=fresh),
+            self.space,
+            storage,
+            sampler=self.sampler,
+            seed=self.seed,
+        )
+        if storage is None:  # nobody comes back to it
+            return ledger
+        mark = self.fingerprint
+        old = ledger.noted("fingerprint")
+        changed = differences(old, mark) if old else []
+        if changed:
+            raise StudyError(
+                f"The study '{ledger.name}' in {storage} was made with another "
+                f"{' and another '.join(changed)}, so its trials cannot be compared with new ones. "
+                "Start anew under the same name with --fresh (run_study(study, fresh=True)): the "
+                "old trials are kept. Or give this study another name."
+            )
+        if not old:
+            ledger.note("fingerprint", mark)
+            ledger.note("space", self.space.to_yaml())
+            ledger.note("scoring", self.score_name)
+        return ledger
+
+    def info(self, ledger: Ledger, folder: Path, artifacts: Mapping[str, str]) -> StudyInfo:
+        """Return what trackers are told of the study; ``folder`` is whose git commit is meant."""
+        first_train, first_valid = self.objective.splits[0]
+        params = {
+            **self._names,
+            "seed": self.seed,
+            "n_folds": self.objective.n_folds,
+            "scoring": self.score_name,
+            "estimator": type(self.objective.estimator).__name__,
+            "n_samples": len(first_train) + len(first_valid),
+        }
+        return StudyInfo(
+            name=ledger.name,
+            key=ledger.key,
+            params=params,
+            tags=environment(folder),
+            artifacts={"search_space.yaml": self.space.to_yaml(), **artifacts},
+        )
+
+
+def make_executor(
+    spec: str, objective: Objective, *, n_jobs: int | None, n_threads: int, device: str | None
+) -> BaseExecutor:
+    """Return the executor that ``spec`` (``"process"``, ``"process:n_jobs=4"``) names.
+
+    Raises
+    ------
+    PluginError
+        If the name or an option is unknown, or a value is refused.
+    """
+    name, options = parse_spec(spec)
+    if name == "serial" and n_jobs not in {None, 1}:
+        name = "process"
+    cls = find("hpo.executors", name, BaseExecutor)
+    check_options(f"executor '{name}'", cls, options)
+    defaults = {"n_jobs": n_jobs, "n_threads": n_threads, "device": device}
+    takes = inspect.signature(cls).parameters
+    fitting = {key: value for key, value in defaults.items() if key in takes}
+    try:
+        executor: BaseExecutor = cls(objective, **{**fitting, **options})
+    except (TypeError, ValueError) as error:
+        raise PluginError(f"executor '{name}': {error}") from error
+    return executor
+
+
+def generation(name: str, storage: str | None, *, fresh: bool) -> str:
+    """Return the name in the storage: ``name``, or ``name@2`` and so on after a fresh start."""
+    if storage is None:
+        return name
+    names = set(study_names(storage))
+    if name not in names:
+        return name
+    last = 1
+    while f"{name}@{last + 1}" in names:
+        last += 1
+    number = last + 1 if fresh else last
+    return name if number == 1 else f"{name}@{number}"
+
+
+def _name(spec: Any) -> str:
+    return spec if isinstance(spec, str) else type(spec).__name__
