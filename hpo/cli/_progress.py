@@ -144,5 +144,3 @@ class Progress:
             left = plan.max_total_epochs - self._n_epochs_before - self._n_epochs
             estimates.append(left * self.elapsed / max(1, self._n_epochs))
         return max(0.0, min(estimates)) if estimates else None
-
-

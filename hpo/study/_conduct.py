@@ -28,7 +28,7 @@ def conduct(
     search: Search,
     ledger: Ledger,
     *,
-    info: StudyInfo,
+    info: StudyInfo | None,
     trackers: Sequence[BaseTracker],
     interrupt: Interrupt,
     budget: Budget,
@@ -42,8 +42,9 @@ def conduct(
     search : Search
     ledger : Ledger
         Of the search.
-    info : StudyInfo
-        What the trackers are told first.
+    info : StudyInfo or None
+        What the trackers are told first; None where none of them keeps a report or a model,
+        so that neither is written.
     trackers : sequence of BaseTracker
         Told in order, and closed.
     interrupt : Interrupt
@@ -55,94 +56,86 @@ def conduct(
     enqueue : sequence of mapping
         Parameters to try first.
     """
-    course = _Course(search, ledger, trackers, interrupt, budget, info)
     notes: list[str] = []
+    state = "failed"
+    result = StudyResult(name=ledger.name, records=())
     try:
-        result = course.run(finish, enqueue)
+        for tracker in trackers:
+            tracker.study_started(info or StudyInfo(ledger.name, ledger.key))
+        try:
+            with interrupt.listening():
+                result = _trials(
+                    search, ledger, trackers, interrupt, budget=budget, enqueue=enqueue
+                )
+                result = finish(result)
+            state = "interrupted" if interrupt.reason else "complete"
+        finally:
+            _end(result, info, trackers, state)
     finally:
         notes += [tracker.close() for tracker in trackers]
     return replace(result, notes=tuple(note for note in notes if note))
 
 
-class _Course:
-    def __init__(
-        self,
-        search: Search,
-        ledger: Ledger,
-        trackers: Sequence[BaseTracker],
-        interrupt: Interrupt,
-        budget: Budget,
-        info: StudyInfo,
-    ) -> None:
-        self._search = search
-        self._ledger = ledger
-        self._trackers = trackers
-        self._interrupt = interrupt
-        self._budget = budget
-        self._info = info
+def _trials(
+    search: Search,
+    ledger: Ledger,
+    trackers: Sequence[BaseTracker],
+    interrupt: Interrupt,
+    *,
+    budget: Budget,
+    enqueue: Sequence[Mapping[str, Any]],
+) -> StudyResult:
+    settled = ledger.settle()
+    scheduler = TrialScheduler(search.pruner, trackers, ledger.records())
+    for record in settled:
+        for tracker in trackers:
+            tracker.trial_ended(record)
+    ledger.enqueue(enqueue)
+    if search.grid is not None:
+        ledger.limit_to(search.grid)
+    began = time.perf_counter()
+    with search.executor as executor:
+        stopped = search.backend.run(ledger, scheduler, executor, budget, interrupt)
+    seconds = time.perf_counter() - began + (ledger.noted("seconds") or 0.0)
+    ledger.note("seconds", seconds)
+    return StudyResult(
+        name=ledger.name,
+        records=scheduler.records,
+        scoring=search.score_name,
+        seconds=seconds,
+        stopped=stopped,
+    )
 
-    def run(self, finish: Finish, enqueue: Sequence[Mapping[str, Any]]) -> StudyResult:
-        for tracker in self._trackers:
-            tracker.study_started(self._info)
-        state = "failed"
-        result = StudyResult(name=self._ledger.name, records=())
-        try:
-            with self._interrupt.listening():
-                result = self._trials(enqueue)
-                result = finish(result)
-            state = "interrupted" if self._interrupt.reason else "complete"
-        finally:
-            self._end(result, state)
-        return result
 
-    def _trials(self, enqueue: Sequence[Mapping[str, Any]]) -> StudyResult:
-        ledger, search = self._ledger, self._search
-        settled = ledger.settle()
-        scheduler = TrialScheduler(search.pruner, self._trackers, ledger.records())
-        for record in settled:
-            for tracker in self._trackers:
-                tracker.trial_ended(record)
-        ledger.enqueue(enqueue)
-        if search.grid is not None:
-            ledger.limit_to(search.grid)
-        began = time.perf_counter()
-        with search.executor as executor:
-            stopped = search.backend.run(
-                ledger, scheduler, executor, self._budget, self._interrupt
-            )
-        seconds = time.perf_counter() - began + (ledger.noted("seconds") or 0.0)
-        ledger.note("seconds", seconds)
-        return StudyResult(
-            name=ledger.name,
-            records=scheduler.records,
-            scoring=search.score_name,
-            seconds=seconds,
-            stopped=stopped,
-        )
+def _end(
+    result: StudyResult, info: StudyInfo | None, trackers: Sequence[BaseTracker], state: str
+) -> None:
+    metrics, params = _summary(result)
+    with tempfile.TemporaryDirectory(prefix="hpo-") as folder:
+        files = _files(result, Path(folder), info) if info else {}
+        for tracker in trackers:
+            tracker.study_ended(metrics, params, files, state=state)
 
-    def _end(self, result: StudyResult, state: str) -> None:
-        metrics, params = _summary(result)
-        with tempfile.TemporaryDirectory(prefix="hpo-") as folder:
-            files = self._report(result, Path(folder))
-            if result.estimator is not None:
-                path = Path(folder) / "model.pkl"
-                path.write_bytes(cloudpickle.dumps(result.estimator))
-                files["model.pkl"] = path
-            for tracker in self._trackers:
-                tracker.study_ended(metrics, params, files, state=state)
 
-    def _report(self, result: StudyResult, folder: Path) -> dict[str, Path]:
-        """Write the report and the plots; a study is not lost for want of a picture."""
-        if not result.records:
-            return {}
-        try:
-            return write_report(
-                result, folder, settings={**self._info.params, **self._info.tags}
-            )
-        except Exception:
-            path = folder / "report_error.txt"
-            path.write_text(traceback.format_exc())
-            return {path.name: path}
+def _files(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Path]:
+    """Write the report, the plots and the refitted model."""
+    files = _report(result, folder, info)
+    if result.estimator is not None:
+        files["model.pkl"] = folder / "model.pkl"
+        files["model.pkl"].write_bytes(cloudpickle.dumps(result.estimator))
+    return files
+
+
+def _report(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Path]:
+    """Write the report and the plots; a study is not lost for want of a picture."""
+    if not result.records:
+        return {}
+    try:
+        return write_report(result, folder, settings={**info.params, **info.tags})
+    except Exception:
+        path = folder / "report_error.txt"
+        path.write_text(traceback.format_exc())
+        return {path.name: path}
 
 
 def _summary(result: StudyResult) -> tuple[dict[str, float], dict[str, Any]]:

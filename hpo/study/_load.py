@@ -5,7 +5,7 @@ from dataclasses import replace
 from hpo.backends._ledger import Ledger
 from hpo.result import StudyResult
 from hpo.space import SearchSpace
-from hpo.study._session import generation
+from hpo.study._search import generation
 
 __all__ = ["load_result"]
 

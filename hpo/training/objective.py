@@ -1,6 +1,7 @@
 """The cross-validated score of a trial, as a generator of reports."""
 
 import contextlib
+import math
 import time
 import warnings
 from collections.abc import Callable, Generator, Mapping
@@ -157,16 +158,19 @@ class Objective(BaseObjective):
             raise
 
     def _report(self, number: int, step: int, folds: list[Fold], seconds: float) -> Report:
-        main = self.scoring.main(folds[0].scores)
-        values = tuple(fold.scores[main] for fold in folds)
-        names = dict.fromkeys(name for fold in folds for name in fold.scores if name != main)
+        # A fold that diverged has no scores and so does not know their names.
+        main = self.scoring.main(max((fold.scores for fold in folds), key=len))
+        values = tuple(fold.scores.get(main, math.nan) for fold in folds)
+        names = dict.fromkeys(name for fold in folds for name in fold.scores)
+        if not self.scoring.names_itself or main == "score":
+            del names[main]
         return Report(
             number=number,
             step=step,
             value=mean(values),
             fold_values=values,
             metrics={
-                name: tuple(fold.scores.get(name, float("nan")) for fold in folds) for name in names
+                name: tuple(fold.scores.get(name, math.nan) for fold in folds) for name in names
             },
             seconds=seconds,
             fit_seconds=tuple(fold.fit_seconds for fold in folds),

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from sklearn.metrics import check_scoring
 
 from hpo.exceptions import DataError
@@ -42,6 +43,8 @@ class Scoring:
             raise DataError(
                 f"'{metric}' is not one of the scorers: {', '.join(map(str, self.names))}."
             )
+        self.names_itself = callable(scoring) and not self._own
+        """Whether the names of the scores are known no sooner than a function returns them."""
         self.metric = metric if metric is not None else (self.names[0] if self.names else "score")
 
     @property
@@ -98,4 +101,5 @@ def _number(name: str, value: Any) -> float:
 def mean(values: tuple[float, ...]) -> float:
     """Return the mean, or nan if any value is not finite."""
     finite = all(map(math.isfinite, values))
-    return sum(values) / len(values) if finite and values else math.nan
+    # NumPy's sum, whose last bit differs from Python's: the mean is that of `cv_results_`.
+    return float(np.mean(values)) if finite and values else math.nan

@@ -1,0 +1,255 @@
+"""The commands and their options; what they do is loaded when they are called."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import hpo
+from hpo.exceptions import HpoError, NoCompletedTrialError, SpaceError
+
+__all__ = ["app", "main"]
+
+_ARGS = "hpo.args"
+
+
+class _Group(TyperGroup):
+    """Turns the errors that hpo raises on purpose into messages and exit codes."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Keep the arguments as they came: the command to go on with is made of them."""
+        ctx.meta[_ARGS] = tuple(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except HpoError as error:
+            _complain(error)
+            raise typer.Exit(1 if isinstance(error, NoCompletedTrialError) else 2) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+
+
+def _complain(error: HpoError) -> None:
+    """Write what is wrong to standard error, one message for each mistake."""
+    for problem in error.problems if isinstance(error, SpaceError) else [str(error)]:
+        typer.secho("error: ", fg=typer.colors.RED, bold=True, nl=False, err=True)
+        typer.echo(problem, err=True)
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _option(metavar: str, text: str, default: str = "the study's", **checks: Any) -> Any:
+    """Return an option without a value of its own; ``default`` says where it comes from."""
+    return typer.Option(metavar=metavar, help=text, show_default=default, **checks)
+
+
+_DEFAULT_STORAGE = "$HPO_STORAGE, else sqlite:///hpo.db"
+_DEFAULT_TRACKING = "$MLFLOW_TRACKING_URI, else sqlite:///mlflow.db"
+_STORES = "sqlite:///FILE, journal:///FILE or postgresql://..."
+_TRACKING_STORES = "MLflow's store: sqlite:///FILE or http://HOST:PORT."
+
+_Storage = Annotated[
+    str | None, _option("URL", f"Where studies are kept: {_STORES}.", _DEFAULT_STORAGE)
+]
+_TrackingUri = Annotated[str | None, _option("URI", _TRACKING_STORES, _DEFAULT_TRACKING)]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hpo {hpo.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def hpo_command(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Find good hyperparameters for PyTorch models: cross-validated, pruned, tracked, resumable."""
+
+
+@app.command()
+def run(  # noqa: PLR0917 - each parameter is an option, given by name
+    ctx: typer.Context,
+    study_file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="STUDY.py", help="Python file that defines `study`.", show_default=False
+        ),
+    ],
+    n_trials: Annotated[
+        int | None, _option("N", "Trials of the whole study, those of earlier runs included.")
+    ] = None,
+    timeout: Annotated[float | None, _option("SECONDS", "Wall time of this run.")] = None,
+    max_total_epochs: Annotated[int | None, _option("N", "Epochs of all trials together.")] = None,
+    epochs: Annotated[int | None, _option("N", "Epochs of one trial, at most.")] = None,
+    sampler: Annotated[
+        str | None,
+        _option("NAME", "tpe, random, grid, qmc, cmaes or gp; options: tpe:multivariate=true."),
+    ] = None,
+    pruner: Annotated[
+        str | None,
+        _option("NAME", "median, nop or optuna; options: median:n_startup_trials=8."),
+    ] = None,
+    backend: Annotated[str | None, _option("NAME", "Who proposes and runs trials.")] = None,
+    executor: Annotated[
+        str | None, _option("NAME", "How trials are trained: serial or process.")
+    ] = None,
+    n_jobs: Annotated[
+        int | None, _option("N", "Trials at a time; -1 is one a CPU core, or one a GPU.")
+    ] = None,
+    n_threads: Annotated[int | None, _option("N", "CPU threads of each trial.")] = None,
+    device: Annotated[str | None, _option("NAME", "Torch device: cpu, cuda or cuda:1.")] = None,
+    seed: Annotated[int | None, _option("N", "All random numbers follow from it.")] = None,
+    storage: Annotated[
+        str | None,
+        _option(
+            "URL", f"Where the study is kept: {_STORES}.", f"the study's, else {_DEFAULT_STORAGE}"
+        ),
+    ] = None,
+    tracking_uri: Annotated[
+        str | None, _option("URI", _TRACKING_STORES, f"the study's, else {_DEFAULT_TRACKING}")
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume/--fresh",
+            help="Go on with the study of this name, or start it anew beside the old one.",
+        ),
+    ] = True,
+    data: Annotated[
+        Path | None,
+        _option("PATH", "Folder of data sets.", "$HPO_DATA", exists=True, file_okay=False),
+    ] = None,
+) -> None:
+    """Run a study, or go on with it, and name its winner.
+
+    Ctrl-C stops it after this epoch and prints the command to go on with;
+    pressed twice, it stops at once. All finished trials are kept either way.
+    """
+    changes = {
+        "n_trials": n_trials,
+        "timeout": timeout,
+        "max_total_epochs": max_total_epochs,
+        "epochs": epochs,
+        "sampler": sampler,
+        "pruner": pruner,
+        "backend": backend,
+        "executor": executor,
+        "n_jobs": n_jobs,
+        "n_threads": n_threads,
+        "device": device,
+        "seed": seed,
+        "storage": storage,
+        "tracking_uri": tracking_uri,
+    }
+    from hpo.cli._command import Command
+    from hpo.cli._run import run_file
+
+    raise typer.Exit(
+        run_file(
+            study_file,
+            {name: value for name, value in changes.items() if value is not None},
+            fresh=not resume,
+            data=data,
+            command=Command.typed(ctx.meta[_ARGS]),
+        )
+    )
+
+
+@app.command()
+def validate(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="A study (.py) or a search space (.yaml).", show_default=False
+        ),
+    ],
+) -> None:
+    """Check a study or a search space, and print what it is. Nothing is created."""
+    from hpo.cli._validate import validate_file
+
+    validate_file(file)
+
+
+@app.command("list")
+def list_(storage: _Storage = None) -> None:
+    """List the studies in a storage: how their trials stand and the best score."""
+    from hpo.cli._browse import list_studies
+
+    list_studies(storage)
+
+
+@app.command()
+def show(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="Study. After --fresh it means the newest; NAME@1 is the first.",
+            show_default=False,
+        ),
+    ],
+    storage: _Storage = None,
+    plots: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write report.html, the plots and trials.csv to this folder."
+        ),
+    ] = None,
+) -> None:
+    """Show a study: its winner, the ten best trials, what pruning saved, what failed."""
+    from hpo.cli._browse import show_study
+
+    show_study(name, storage, plots)
+
+
+@app.command()
+def ui(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="Study whose page is meant.", show_default=False),
+    ] = None,
+    tracking_uri: _TrackingUri = None,
+    storage: _Storage = None,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="Where to listen; the next free one if taken.")
+    ] = 5000,
+) -> None:
+    """Serve MLflow's web interface on this machine alone, until Ctrl-C."""
+    from hpo.cli._ui import serve
+
+    raise typer.Exit(serve(tracking_uri, port, name, storage))
+
+
+@app.command()
+def sync(tracking_uri: _TrackingUri = None) -> None:
+    """Send to MLflow what earlier runs could not send."""
+    from hpo.trackers.mlflow import send_pending
+
+    sent = send_pending(tracking_uri)
+    typer.echo(f"{sent.sent} records sent, {sent.left} left.")
+    if sent.message:
+        typer.echo(sent.message, err=True)
+    raise typer.Exit(1 if sent.left else 0)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line on ``args``, by default those of the process, and exit."""
+    app(args=list(sys.argv[1:] if args is None else args), prog_name="hpo")

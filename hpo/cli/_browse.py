@@ -1,0 +1,127 @@
+"""``hpo list`` and ``hpo show``: read studies back from a storage, and change nothing there."""
+
+import time
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from hpo._discovery import did_you_mean
+from hpo.backends._ledger import study_names
+from hpo.cli._console import make_console
+from hpo.cli._outcome import counts, facts_table, saved, times, top_table, winner_table
+from hpo.cli._storage import readable_storage
+from hpo.cli._text import ago, score
+from hpo.exceptions import HpoError, StorageError, StudyError
+from hpo.result import StudyResult
+from hpo.review import write_report
+from hpo.study import load_result
+
+__all__ = ["list_studies", "show_study"]
+
+
+def list_studies(option: str | None) -> None:
+    """Print a table of the studies in a storage.
+
+    Parameters
+    ----------
+    option : str or None
+        The storage's URL; see `named_storage`.
+
+    Raises
+    ------
+    StorageError
+        If there is no such storage.
+    """
+    storage = readable_storage(option)
+    names = study_names(storage)
+    console = make_console()
+    if not names:
+        console.print(f"There are no studies in {storage} yet.")
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("study", no_wrap=True)
+    table.add_column("best", justify="right", no_wrap=True)
+    table.add_column("score", no_wrap=True)
+    table.add_column("trials")
+    table.add_column("last trial", no_wrap=True)
+    for name in names:
+        first = f"{name}@2" in names
+        table.add_row(*_row(name, f"{name}@1" if first else name, storage))
+    console.print(table)
+
+
+def _row(name: str, exact: str, storage: str) -> list[Text]:
+    try:
+        result, _ = load_result(exact, storage)
+    except HpoError as error:
+        return [Text(name), Text("-"), Text(), Text(f"not readable: {error}", style="red"), Text()]
+    best = score(result.best_score, result.best_score_se) if result.top(1) else "-"
+    return [Text(name), Text(best), Text(result.scoring), counts(result), Text(_age(result))]
+
+
+def _age(result: StudyResult) -> str:
+    last = max((r.ended or r.started or 0.0 for r in result.records), default=0.0)
+    return ago(time.time() - last) if last else "-"
+
+
+def show_study(name: str, option: str | None, plots: Path | None) -> None:
+    """Print what is known of a study.
+
+    Parameters
+    ----------
+    name : str
+        See `load_result`.
+    option : str or None
+        The storage's URL; see `named_storage`.
+    plots : Path or None
+        Folder that the report is written to, if any.
+
+    Raises
+    ------
+    HpoError
+        If there is no such study, or the report cannot be written.
+    """
+    storage = readable_storage(option)
+    result = _read(name, storage)
+    console = make_console()
+    console.print(Text.assemble((result.name, "bold"), "  ", counts(result)))
+    facts = [
+        ("search took", times(result)),
+        ("pruning saved", saved(result)),
+        ("last trial", _age(result)),
+    ]
+    console.print(facts_table(facts))
+    console.print()
+    if result.top(1):
+        console.print(f"Winner: trial {result.best_record.number}", style="bold")
+        console.print(winner_table(result))
+        console.print("\nTop ten", style="bold")
+        console.print(top_table(result))
+    else:
+        console.print("No trial is complete with a finite score yet.", style="yellow")
+    if result.failure_summary():
+        console.print("\nFailures", style="bold")
+        console.print(result.failure_summary(), style="red")
+    if plots is not None:
+        console.print(f"\nThe report is {_write(result, plots)}", soft_wrap=True)
+
+
+def _read(name: str, storage: str) -> StudyResult:
+    names = study_names(storage)
+    if name.removesuffix("@1") not in names:
+        known = f" It has: {', '.join(names)}." if names else " It has none."
+        hint = did_you_mean(name, names) or "."
+        raise StorageError(f"There is no study '{name}' in {storage}{hint}{known}")
+    result, _ = load_result(name, storage)
+    return result
+
+
+def _write(result: StudyResult, folder: Path) -> Path:
+    try:
+        return write_report(result, folder)["report.html"]
+    except OSError as error:
+        raise StudyError(
+            f"The report cannot be written to {folder} ({error.strerror}). "
+            "Name another folder with --plots."
+        ) from error

@@ -1,0 +1,52 @@
+"""The command as it was typed, and the one to type next."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Command"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command line.
+
+    Parameters
+    ----------
+    program : tuple of str
+    args : tuple of str
+    """
+
+    program: tuple[str, ...]
+    args: tuple[str, ...]
+
+    @classmethod
+    def typed(cls, args: Sequence[str]) -> "Command":
+        """Return the command of this process."""
+        by_module = Path(sys.argv[0]).name == "__main__.py"
+        return cls(("python", "-m", "hpo.cli") if by_module else ("hpo",), tuple(args))
+
+    def going_on(self) -> str:
+        """Return the command that goes on with the study: the same, and never afresh."""
+        return self._text([arg for arg in self.args if arg != "--fresh"])
+
+    def asking_for(self, n_trials: int) -> str:
+        """Return the command that makes the study ``n_trials`` long."""
+        kept: list[str] = []
+        for arg in self.args:
+            if arg == "--fresh" or arg.startswith("--n-trials="):
+                continue
+            if kept and kept[-1] == "--n-trials":
+                kept.pop()
+                continue
+            kept.append(arg)
+        return self._text([*kept, "--n-trials", str(n_trials)])
+
+    def other(self, *args: str) -> str:
+        """Return another command of the same program."""
+        return self._text(args)
+
+    def _text(self, args: Sequence[str]) -> str:
+        return shlex.join([*self.program, *args])

@@ -1,0 +1,144 @@
+"""``hpo ui``: MLflow's web interface over the right store, on this machine alone."""
+
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+import typer
+
+from hpo.backends._ledger import Ledger
+from hpo.cli._storage import readable_storage
+from hpo.exceptions import HpoError, StorageError
+from hpo.study._search import generation
+from hpo.trackers.mlflow import parent_run, resolve_tracking_uri, study_url, ui_command
+
+__all__ = ["serve"]
+
+_HOST = "127.0.0.1"
+_N_PORTS = 20
+_SECONDS_TO_START = 120.0
+
+
+def serve(tracking_uri: str | None, port: int, name: str | None, storage: str | None) -> int:
+    """Serve the store until Ctrl-C; where it is a server already, print its address.
+
+    Parameters
+    ----------
+    tracking_uri : str or None
+        See `resolve_tracking_uri`.
+    port : int
+        The first port to try.
+    name : str or None
+        Study whose page is printed.
+    storage : str or None
+        Where that study is kept; see `named_storage`.
+
+    Returns
+    -------
+    int
+        Exit code: 0 after Ctrl-C, which is how it ends.
+
+    Raises
+    ------
+    StorageError
+        If there is no such store or study, or the server does not start.
+    """
+    uri = resolve_tracking_uri(tracking_uri)
+    key = _key(name, storage) if name else None
+    if uri.startswith(("http://", "https://")):
+        typer.echo(_address(uri, uri, name, key))
+        return 0
+    path = Path(uri.removeprefix("sqlite:///").partition("?")[0])
+    if uri.startswith("sqlite:///") and not path.exists():
+        raise StorageError(
+            f"There is no tracking store {path}. Run a study here first (`hpo run STUDY.py`), or "
+            "name its store with --tracking-uri."
+        )
+    free = _free_port(port)
+    if free != port:
+        typer.echo(f"Port {port} is taken.")
+    typer.echo("MLflow is starting ...")
+    with tempfile.TemporaryFile() as log, _server(ui_command(uri, _HOST, free), log) as server:
+        try:
+            _await(server, free, log)
+            page = _address(f"http://{_HOST}:{free}", uri, name, key)
+            typer.echo(f"{page}   (Ctrl-C ends it)")
+            return _exit_code(server.wait(), log)
+        except KeyboardInterrupt:
+            return 0
+
+
+def _key(name: str, storage: str | None) -> str:
+    """Return what MLflow knows a study by."""
+    url = readable_storage(storage)
+    return Ledger(generation(name, url, fresh=False), None, url, create=False).key
+
+
+def _address(server: str, uri: str, name: str | None, key: str | None) -> str:
+    if key is None:
+        return server
+    run = parent_run(uri, key)
+    if run is None:
+        raise StorageError(
+            f"The study '{name}' has no run in {uri}. Name its store with --tracking-uri, or "
+            "send what waits with `hpo sync`."
+        )
+    return study_url(server, run)
+
+
+def _free_port(first: int) -> int:
+    """Return the first free port from ``first`` on, or any."""
+    for port in [*range(first, min(first + _N_PORTS, 65536)), 0]:
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((_HOST, port))
+            return int(probe.getsockname()[1])
+    raise StorageError(f"No port is free on {_HOST}.")
+
+
+@contextmanager
+def _server(command: list[str], log: IO[bytes]) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run the server in a group of processes of its own, and end them all."""
+    server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    before = signal.signal(signal.SIGTERM, _as_interrupt)
+    try:
+        yield server
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                server.wait(patience)
+
+
+def _as_interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _await(server: "subprocess.Popen[bytes]", port: int, log: IO[bytes]) -> None:
+    deadline = time.monotonic() + _SECONDS_TO_START
+    while time.monotonic() < deadline and server.poll() is None:
+        with suppress(OSError), socket.create_connection((_HOST, port), timeout=1.0):
+            return
+        time.sleep(0.2)
+    raise _not_started(log)
+
+
+def _exit_code(code: int, log: IO[bytes]) -> int:
+    if code:
+        raise _not_started(log)
+    return 0
+
+
+def _not_started(log: IO[bytes]) -> HpoError:
+    log.seek(0)
+    tail = log.read().decode(errors="replace").splitlines()[-15:]
+    return StorageError("\n".join(["MLflow's server ended:", *tail]))

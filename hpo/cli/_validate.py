@@ -1,0 +1,156 @@
+"""``hpo validate``: check a study or a search space and print what it is; create nothing."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.text import Text
+
+from hpo._discovery import build
+from hpo.backends._base import BaseBackend
+from hpo.backends._ledger import study_names
+from hpo.backends._samplers import make_sampler
+from hpo.cli._console import make_console
+from hpo.cli._outcome import facts_table
+from hpo.cli._storage import exists, storage_of
+from hpo.cli._study_file import StudyFile, is_space_file, load_study_file
+from hpo.cli._text import counted, number
+from hpo.exceptions import HpoError, SpaceError
+from hpo.pruners import BasePruner
+from hpo.space import SearchSpace
+from hpo.study import Study, load_result
+from hpo.study._session import Session, load_space
+from hpo.trackers import BaseTracker
+
+__all__ = ["validate_file"]
+
+
+def validate_file(path: Path) -> None:
+    """Check the study or search space at ``path`` and print what it is.
+
+    Raises
+    ------
+    HpoError
+        With every mistake that could be found.
+    """
+    console = make_console()
+    if is_space_file(path):
+        space = SearchSpace.load(path)
+        console.print(f"{path} is in order.", style="green")
+        _print_space(console, space)
+        console.print(
+            "\nIts names are checked against an estimator when a study that uses it is validated.",
+            style="dim",
+        )
+        return
+    file = load_study_file(path)
+    storage = storage_of(file.study, None)
+    study = file.study.replace(storage=storage)
+    session = _session(study, file)
+    stored = _stored(session)
+    console.print(f"{path} is in order; nothing was created.", style="green")
+    console.print(facts_table([("", ""), *_facts(session, stored)]))
+    _print_space(console, session.space)
+
+
+def _session(study: Study, file: StudyFile) -> Session:
+    """Return the study made ready; on a mistake, look for others that do not hang on it."""
+    try:
+        session = Session(study, file.folder)
+        session.tracker()
+    except HpoError as first:
+        problems = dict.fromkeys(_lines(first))
+        for check in _checks(study, file.folder):
+            try:
+                check()
+            except HpoError as error:
+                problems |= dict.fromkeys(_lines(error))
+        if len(problems) == 1:
+            raise
+        raise SpaceError(tuple(problems)) from None
+    return session
+
+
+def _checks(study: Study, folder: Path) -> list[Callable[[], Any]]:
+    return [
+        lambda: load_space(study, folder).check(study.estimator),
+        lambda: build("hpo.pruners", study.pruner, BasePruner),
+        lambda: make_sampler(study.sampler, study.seed, parallel=False),
+        lambda: build("hpo.backends", study.backend, BaseBackend),
+        lambda: build("hpo.trackers", study.tracker, BaseTracker, tracking_uri=study.tracking_uri),
+    ]
+
+
+def _lines(error: HpoError) -> tuple[str, ...]:
+    return error.problems if isinstance(error, SpaceError) else (str(error),)
+
+
+def _stored(session: Session) -> str:
+    """Return what the storage has of the study; raise if its trials cannot be gone on with."""
+    study = session.study
+    if study.storage is None:
+        return "memory: it ends with the process"
+    if not exists(study.storage):
+        return f"{study.storage}, which the first run makes"
+    if study.name not in study_names(study.storage):
+        return f"{study.storage}, where it is new"
+    session.ledger()
+    result, _ = load_result(study.name, study.storage)
+    return f"{study.storage}, which has {counted(result.n_trials, 'trial')} of it to go on from"
+
+
+def _facts(session: Session, stored: str) -> list[tuple[str, str | Text]]:
+    study, objective = session.study, session.search.objective
+    train, valid = objective.splits[0]
+    folds = counted(objective.n_folds, "fold")
+    return [
+        ("study", study.name),
+        ("estimator", type(study.estimator).__name__),
+        ("data", _shapes(session)),
+        ("score", f"{session.search.score_name} over {folds}"),
+        ("first fold", f"{len(train):,} samples to train on, {len(valid):,} to score"),
+        ("budget", _budget(session)),
+        ("sampler", _name(study.sampler)),
+        ("pruner", _name(study.pruner)),
+        ("backend", study.backend),
+        ("trials at a time", str(session.search.executor.capacity)),
+        ("storage", stored),
+    ]
+
+
+def _shapes(session: Session) -> str:
+    data = session.data
+    told = [f"X {_shape(data.X)}, y {_shape(data.y)}"]
+    told += [f"test part {_shape(data.X_test)}, sealed"] if data.X_test is not None else []
+    told += [f"refit on {_shape(data.X_refit)}"] if data.X_refit is not None else []
+    return "; ".join(told)
+
+
+def _shape(values: Any) -> str:
+    if isinstance(values, Mapping):
+        return "{" + ", ".join(f"{key}: {_shape(value)}" for key, value in values.items()) + "}"
+    shape = getattr(values, "shape", None) or np.shape(values)
+    return " x ".join(f"{n:,}" for n in shape)
+
+
+def _budget(session: Session) -> str:
+    study = session.study
+    limits = [counted(study.n_trials, "trial")] if study.n_trials else []
+    if session.search.grid is not None:
+        limits.append(f"a grid of {counted(len(session.search.grid), 'point')}")
+    limits += [f"{number(study.timeout)} s a run"] if study.timeout else []
+    limits += [f"{study.max_total_epochs} epochs in all"] if study.max_total_epochs else []
+    n_steps = session.search.objective.max_steps({})
+    told = " or ".join(limits) or "none: the study runs until Ctrl-C"
+    return f"{told}; {counted(n_steps, 'epoch')} a trial at most"
+
+
+def _name(spec: Any) -> str:
+    return spec if isinstance(spec, str) else type(spec).__name__
+
+
+def _print_space(console: Console, space: SearchSpace) -> None:
+    console.print(f"\nSearch space: {counted(len(space), 'parameter')}", style="bold")
+    console.print(facts_table((name, space.describe(name)) for name in space))
