@@ -34,4 +34,5 @@ study = Study(
     scoring="accuracy",
     cv=3,
     n_trials=30,
+    pruner="median:n_warmup_steps=2",  # much dropout starts slowly and ends well
 )

@@ -22,11 +22,11 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.storages import InMemoryStorage
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from hpo.backends._storage import open_storage, storage_errors
+from hpo.backends._storage import open_storage, shown, storage_errors
 from hpo.exceptions import StorageError
 from hpo.space import SearchSpace
 from hpo.trial import INTERRUPTED, Report, Trial, TrialRecord, TrialState, derive_seed
@@ -35,6 +35,7 @@ __all__ = ["Ledger", "study_names"]
 
 _RECORD, _OWNER, _RETRY, _KEY = "hpo:record", "hpo:owner", "hpo:retry_of", "hpo:key"
 _BEAT_SECONDS = 60.0
+_MAKING_SECONDS = 3.0
 _SILENT_SECONDS = 3600.0
 """After this long without a sign, a driver on another machine is taken for dead."""
 
@@ -83,6 +84,7 @@ class Ledger:
         self._space = space
         self._seed = seed
         self._trials: dict[int, optuna.Trial] = {}
+        self._asked: set[int] = set()
         self._finite = False
         self._beaten = 0.0
         backend = open_storage(storage)
@@ -91,17 +93,10 @@ class Ledger:
         with storage_errors(storage), _quiet():
             names = optuna.get_all_study_names(backend)
             if name not in names and not create:
-                raise StorageError(f"There is no study '{name}' in {storage}.{_listed(names)}")
-            self._study = optuna.create_study(
-                storage=backend,
-                study_name=name,
-                direction="maximize",
-                sampler=sampler,
-                pruner=optuna.pruners.NopPruner(),
-                load_if_exists=True,
-            )
-            if _KEY not in self._study.user_attrs:
-                self._study.set_user_attr(_KEY, uuid.uuid4().hex)
+                raise StorageError(
+                    f"There is no study '{name}' in {shown(storage)}.{_listed(names)}"
+                )
+            self._study = _open_study(backend, name, sampler, space)
             self.key: str = self._study.user_attrs[_KEY]
 
     # -- facts of the study ------------------------------------------------------------------
@@ -127,7 +122,7 @@ class Ledger:
         """Return the records of finished trials whose numbers are not in ``known``."""
         if not self._durable:
             return []
-        have = {*known, *self._trials}
+        have = {*known, *self._asked}
         with storage_errors(self.url):
             trials = self._study.get_trials(deepcopy=False, states=tuple(_FROM_OPTUNA))
         return [self._record(trial) for trial in trials if trial.number not in have]
@@ -198,6 +193,7 @@ class Ledger:
             if self._durable:
                 asked.set_user_attr(_OWNER, self._me)
         self._trials[asked.number] = asked
+        self._asked.add(asked.number)
         return Trial(asked.number, params, derive_seed(self._seed, "trial", asked.number))
 
     def report(self, report: Report) -> None:
@@ -287,6 +283,36 @@ def study_names(storage: str) -> list[str]:
     backend = open_storage(storage)
     with storage_errors(storage):
         return sorted(optuna.get_all_study_names(backend))
+
+
+def _open_study(
+    backend: BaseStorage,
+    name: str,
+    sampler: optuna.samplers.BaseSampler | None,
+    space: SearchSpace | None,
+) -> optuna.Study:
+    """Load the study, or make it; of several drivers that try, one makes it and gives the key."""
+    made = True
+    try:
+        study = optuna.create_study(
+            storage=backend, study_name=name, direction="maximize", sampler=sampler
+        )
+    except optuna.exceptions.DuplicatedStudyError:
+        made = False
+        study = optuna.load_study(storage=backend, study_name=name, sampler=sampler)
+        if study.direction is not optuna.study.StudyDirection.MAXIMIZE:
+            raise StorageError(
+                f"The study '{name}' there minimizes, and hpo's scores are greater when better: "
+                "it was made by another program. Choose another name."
+            ) from None
+        deadline = time.monotonic() + _MAKING_SECONDS
+        while _KEY not in study.user_attrs and time.monotonic() < deadline:
+            time.sleep(0.1)  # its maker is about to give it
+    if made or _KEY not in study.user_attrs:
+        if space is not None:
+            study.set_user_attr("hpo:space", space.to_yaml())
+        study.set_user_attr(_KEY, uuid.uuid4().hex)
+    return study
 
 
 @contextmanager

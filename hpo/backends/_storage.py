@@ -1,6 +1,8 @@
 """Open the database of a study, and say in plain words what is wrong with one."""
 
+import re
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,7 +15,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from hpo.exceptions import StorageError
 
-__all__ = ["open_storage", "storage_errors"]
+__all__ = ["open_storage", "shown", "storage_errors"]
 
 _JOURNAL = "journal:///"
 _SQLITE = "sqlite:///"
@@ -33,6 +35,11 @@ _ADVICE = {
 }
 
 
+def shown(url: str | None) -> str:
+    """Return ``url`` as it may be shown: without its password."""
+    return "in memory" if url is None else re.sub(r"://([^:/@]+):[^@]*@", r"://\1:***@", url)
+
+
 @contextmanager
 def storage_errors(url: str | None) -> Iterator[None]:
     """Turn what a database raises inside the block into a `StorageError` that says what to do."""
@@ -49,10 +56,15 @@ def storage_errors(url: str | None) -> Iterator[None]:
         advice = next((told for key, told in _ADVICE.items() if key in low), "")
         cause = str(getattr(error, "orig", None) or error.__cause__ or error).strip()
         raise StorageError(
-            f"The study's storage {url} cannot be used: {cause}. {advice}"
+            f"The study's storage {shown(url)} cannot be used: {cause}. {advice}"
         ) from error
-    except (ImportError, RuntimeError) as error:
-        raise StorageError(f"The study's storage {url} cannot be used: {error}.") from error
+    except ImportError as error:
+        raise StorageError(
+            f"The study's storage {shown(url)} needs a database driver that is not installed: "
+            f"{error.__cause__ or error}. For PostgreSQL: pip install 'psycopg[binary]'."
+        ) from error
+    except RuntimeError as error:
+        raise StorageError(f"The study's storage {shown(url)} cannot be used: {error}") from error
 
 
 def open_storage(url: str | None) -> BaseStorage:
@@ -77,7 +89,25 @@ def open_storage(url: str | None) -> BaseStorage:
             return JournalStorage(JournalFileBackend(url.removeprefix(_JOURNAL)))
         if url.startswith(_SQLITE):
             return _open_sqlite(url)
-        return RDBStorage(url)
+        return _make_tables(url)
+
+
+def _make_tables(url: str, **options: Any) -> RDBStorage:
+    """Open a database, which Optuna makes its tables in if it has none.
+
+    Two drivers that open a new one at the same moment both make them, and one is refused: it
+    finds them made when it tries again.
+    """
+    for wait in (0.1, 0.5, 1.0):
+        try:
+            return RDBStorage(url, **options)
+        except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):
+            time.sleep(wait)
+        except sqlalchemy.exc.OperationalError as error:
+            if "already exists" not in str(error):
+                raise
+            time.sleep(wait)
+    return RDBStorage(url, **options)
 
 
 def _open_sqlite(url: str) -> RDBStorage:
@@ -87,8 +117,8 @@ def _open_sqlite(url: str) -> RDBStorage:
     """
     path = Path(url.removeprefix(_SQLITE))
     if path.is_dir():
-        raise StorageError(f"The study's storage {url} is a directory: name a file in it.")
-    storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}})
+        raise StorageError(f"The study's storage {shown(url)} is a directory: name a file in it.")
+    storage = _make_tables(url, engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}})
     storage.engine.dispose()
 
     @sqlalchemy.event.listens_for(storage.engine, "connect")

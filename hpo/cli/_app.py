@@ -63,7 +63,7 @@ _STORES = "sqlite:///FILE, journal:///FILE or postgresql://..."
 _TRACKING_STORES = "MLflow's store: sqlite:///FILE or http://HOST:PORT."
 
 _Storage = Annotated[
-    str | None, _option("URL", f"Where studies are kept: {_STORES}.", _DEFAULT_STORAGE)
+    str | None, _option("URL", f"Where studies are kept: {_STORES}", _DEFAULT_STORAGE)
 ]
 _TrackingUri = Annotated[str | None, _option("URI", _TRACKING_STORES, _DEFAULT_TRACKING)]
 
@@ -120,7 +120,7 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
     storage: Annotated[
         str | None,
         _option(
-            "URL", f"Where the study is kept: {_STORES}.", f"the study's, else {_DEFAULT_STORAGE}"
+            "URL", f"Where the study is kept: {_STORES}", f"the study's, else {_DEFAULT_STORAGE}"
         ),
     ] = None,
     tracking_uri: Annotated[

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from hpo._discovery import did_you_mean
 from hpo.backends._ledger import study_names
-from hpo.cli._console import make_console
+from hpo.cli._console import make_console, say
 from hpo.cli._outcome import counts, facts_table, saved, times, top_table, winner_table
 from hpo.cli._storage import readable_storage
 from hpo.cli._text import ago, score
@@ -16,6 +16,7 @@ from hpo.exceptions import HpoError, StorageError, StudyError
 from hpo.result import StudyResult
 from hpo.review import write_report
 from hpo.study import load_result
+from hpo.trial import TrialState
 
 __all__ = ["list_studies", "show_study"]
 
@@ -37,7 +38,7 @@ def list_studies(option: str | None) -> None:
     names = study_names(storage)
     console = make_console()
     if not names:
-        console.print(f"There are no studies in {storage} yet.")
+        say(console, f"There are no studies in {storage} yet.")
         return
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column("study", no_wrap=True)
@@ -48,7 +49,7 @@ def list_studies(option: str | None) -> None:
     for name in names:
         first = f"{name}@2" in names
         table.add_row(*_row(name, f"{name}@1" if first else name, storage))
-    console.print(table)
+    say(console, table)
 
 
 def _row(name: str, exact: str, storage: str) -> list[Text]:
@@ -85,26 +86,30 @@ def show_study(name: str, option: str | None, plots: Path | None) -> None:
     storage = readable_storage(option)
     result = _read(name, storage)
     console = make_console()
-    console.print(Text.assemble((result.name, "bold"), "  ", counts(result)))
+    say(console, Text.assemble((result.name, "bold"), "  ", counts(result)))
     facts = [
         ("search took", times(result)),
         ("pruning saved", saved(result)),
         ("last trial", _age(result)),
     ]
-    console.print(facts_table(facts))
-    console.print()
+    say(console, facts_table(facts))
+    say(console)
     if result.top(1):
-        console.print(f"Winner: trial {result.best_record.number}", style="bold")
-        console.print(winner_table(result))
-        console.print("\nTop ten", style="bold")
-        console.print(top_table(result))
+        say(console, f"Winner: trial {result.best_record.number}", style="bold")
+        say(console, winner_table(result))
+        say(console, "\nTop ten", style="bold")
+        say(console, top_table(result))
     else:
-        console.print("No trial is complete with a finite score yet.", style="yellow")
+        say(console, "No trial is complete with a finite score yet.", style="yellow")
     if result.failure_summary():
-        console.print("\nFailures", style="bold")
-        console.print(result.failure_summary(), style="red")
+        say(console, "\nFailures", style="bold")
+        say(console, result.failure_summary(), style="red")
+        failed = [r for r in result.records if r.state is TrialState.FAILED and r.error]
+        if failed:
+            say(console, f"\nTraceback of trial {failed[-1].number}", style="bold")
+            say(console, (failed[-1].error or "").rstrip())
     if plots is not None:
-        console.print(f"\nThe report is {_write(result, plots)}", soft_wrap=True)
+        say(console, f"\nThe report is {_write(result, plots)}")
 
 
 def _read(name: str, storage: str) -> StudyResult:

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from hpo._discovery import parse_spec
 from hpo.cli._command import Command
+from hpo.cli._console import say
 from hpo.cli._outcome import counts, facts_table, saved, times, winner_table
 from hpo.cli._progress import Progress
 from hpo.cli._storage import named_storage
@@ -22,121 +23,113 @@ class Closing:
 
     Parameters
     ----------
-    console : rich.console.Console
     study : Study
         As it was run, overrides included.
     result : StudyResult
     progress : Progress
         What the display has counted.
-    command : Command
-        What was typed.
     """
 
-    def __init__(
-        self,
-        console: Console,
-        study: Study,
-        result: StudyResult,
-        progress: Progress,
-        command: Command,
-    ) -> None:
-        self._console = console
+    def __init__(self, study: Study, result: StudyResult, progress: Progress) -> None:
         self._study = study
         self._result = result
         self._progress = progress
-        self._command = command
 
-    def tell(self, interrupted: str) -> int:
+    def tell(self, console: Console, command: Command, interrupted: str) -> int:
         """Print everything; return the exit code.
 
         Parameters
         ----------
+        console : rich.console.Console
+        command : Command
+            What was typed.
         interrupted : str
             Why the study was asked to end; empty if it was not.
 
         Raises
         ------
         NoCompletedTrialError
-            If there is no winner and nobody asked for that.
+            If there is no winner and nobody asked the study to end.
         """
-        result, console = self._result, self._console
-        self._tell_end(interrupted)
+        result = self._result
+        self._tell_end(console, interrupted)
         if result.top(1):
-            console.print()
-            console.print(f"Winner: trial {result.best_record.number}", style="bold")
-            console.print(winner_table(result))
-        elif not interrupted:
-            result.best_record  # raises, with how all trials ended # noqa: B018
-        if interrupted or result.stopped:
-            self._section("Go on with", [self._command.going_on()])
+            say(console)
+            say(console, f"Winner: trial {result.best_record.number}", style="bold")
+            say(console, winner_table(result))
+        if self._study.storage is not None and (interrupted or result.stopped):
+            _section(console, "Go on with", [command.going_on()])
         elif not self._progress.n_done_now:
-            self._tell_more()
-        self._section("Look at it with", self._next())
-        console.print(facts_table([("", ""), *self._places()]))
+            self._tell_more(console, command)
+        _section(console, "Look at it with", self._next(command))
+        say(console, facts_table([("", ""), *self._places()]))
         for note in result.notes:
-            console.print(f"\nnote: {note}")
+            say(console, f"\nnote: {note}")
         if interrupted:
             return 143 if interrupted == "terminated" else 130
+        result.best_record  # raises without one # noqa: B018
         return 0
 
-    def _tell_end(self, interrupted: str) -> None:
+    def _tell_end(self, console: Console, interrupted: str) -> None:
         result, progress = self._result, self._progress
         if interrupted:
-            self._console.print(
-                f"Stopped by {interrupted}. Everything so far is kept; trials that were "
-                "running are tried again.",
+            kept = (
+                "everything so far is kept, and trials that were running are tried again"
+                if self._study.storage is not None
+                else "nothing is kept, for the study has no storage: name one with --storage"
+            )
+            say(console, f"Stopped by {interrupted}: {kept}.", style="yellow")
+        elif result.stopped:
+            say(console, f"Stopped: {result.stopped}.", style="yellow")
+        elif not progress.n_done_now:
+            say(
+                console,
+                f"{result.name} was complete already: nothing was left to do.",
                 style="yellow",
             )
-        elif result.stopped:
-            self._console.print(f"Stopped: {result.stopped}.", style="yellow")
-        elif not progress.n_done_now:
-            self._console.print(
-                f"{result.name} was complete already: nothing was left to do.", style="yellow"
-            )
-        self._console.print(Text.assemble((result.name, "bold"), "  ", counts(result)))
+        say(console, Text.assemble((result.name, "bold"), "  ", counts(result)))
         rows = [("search took", times(result)), ("pruning saved", saved(result))]
-        self._console.print(facts_table(rows))
+        say(console, facts_table(rows))
 
-    def _tell_more(self) -> None:
+    def _tell_more(self, console: Console, command: Command) -> None:
         limit = self._study.n_trials
         if limit is not None and self._progress.n_done >= limit:
-            self._section("For more trials", [self._command.asking_for(2 * limit)])
+            _section(console, "For more trials", [command.asking_for(2 * limit)])
 
-    def _next(self) -> list[str]:
-        result, study, command = self._result, self._study, self._command
+    def _next(self, command: Command) -> list[str]:
+        result, study = self._result, self._study
         told = []
         if study.storage is not None:
             elsewhere = study.storage != named_storage(None)
             storage = ["--storage", study.storage] if elsewhere else []
             told.append(command.other("show", result.name, *storage))
-        uri = _tracking(study)
-        if uri is not None:
-            elsewhere = uri != resolve_tracking_uri()
-            told.append(command.other("ui", *(["--tracking-uri", uri] if elsewhere else [])))
+        tracked, uri = _tracking(study)
+        if tracked:
+            told.append(command.other("ui", *(["--tracking-uri", uri] if uri else [])))
         return told
 
     def _places(self) -> list[tuple[str, str]]:
-        uri = _tracking(self._study)
+        tracked, uri = _tracking(self._study)
         storage = self._study.storage
         return [
             ("study in", redact(storage) if storage else "memory: it ends with this process"),
-            ("tracked in", redact(uri) if uri else "nothing: the tracker is off"),
+            ("tracked in", redact(resolve_tracking_uri(uri)) if tracked else "nothing"),
         ]
 
-    def _section(self, heading: str, lines: list[str]) -> None:
-        if lines:
-            self._console.print()
-            self._console.print(heading, style="dim")
-            for line in lines:
-                self._console.print(f"  {line}", soft_wrap=True)
+
+def _section(console: Console, heading: str, lines: list[str]) -> None:
+    if lines:
+        say(console)
+        say(console, heading, style="dim")
+        for line in lines:
+            say(console, f"  {line}")
 
 
-def _tracking(study: Study) -> str | None:
-    """Return the MLflow store of a study, None if it has none."""
+def _tracking(study: Study) -> tuple[bool, str | None]:
+    """Return whether MLflow is told of a study, and the store that the study names, if any."""
     tracker: Any = study.tracker
     if not isinstance(tracker, str):
-        return getattr(tracker, "tracking_uri", None)
+        uri = getattr(tracker, "tracking_uri", None)
+        return uri is not None, uri
     name, options = parse_spec(tracker)
-    if name != "mlflow":
-        return None
-    return resolve_tracking_uri(options.get("tracking_uri", study.tracking_uri))
+    return name == "mlflow", options.get("tracking_uri", study.tracking_uri)

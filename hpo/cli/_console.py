@@ -2,9 +2,9 @@
 
 import sys
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
-__all__ = ["make_console"]
+__all__ = ["make_console", "say"]
 
 _WIDE = 10_000
 """Columns where the output is no terminal: lines are for programs to read, and never wrapped."""
@@ -14,3 +14,14 @@ def make_console() -> Console:
     """Return a console on standard output that takes every text as it is, without markup."""
     terminal = sys.stdout.isatty()
     return Console(highlight=False, markup=False, emoji=False, width=None if terminal else _WIDE)
+
+
+def say(console: Console, what: RenderableType = "", style: str | None = None) -> None:
+    """Print ``what``; where the output is no terminal, without blanks at the ends of lines."""
+    if console.is_terminal:
+        console.print(what, style=style)
+        return
+    with console.capture() as printed:
+        console.print(what, style=style)
+    console.file.write("".join(f"{line.rstrip()}\n" for line in printed.get().splitlines()))
+    console.file.flush()

@@ -24,18 +24,23 @@ __all__ = ["STOPPING", "BaseDisplay", "LiveDisplay", "PlainDisplay"]
 
 STOPPING = "stopping after this epoch (Ctrl-C again: at once)"
 _STOPPING_REFIT = "stopping when the winner is trained (Ctrl-C again: at once)"
-_AT_ONCE = "stopped at once; the trials that ran are tried again by the next run"
 
 _FRAME = 0.2
 """Seconds between two pictures, at least: drawing one takes milliseconds of the interpreter."""
 
 
 class BaseDisplay(BaseTracker):
-    """Told of a study as an observer; a context manager around its whole run."""
+    """Told of a study as an observer; a context manager around its whole run.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    at_once : str
+        What a second Ctrl-C leaves on the screen.
+    """
+
+    def __init__(self, at_once: str = "stopped at once") -> None:
+        self._at_once = at_once
         self.progress = Progress(Plan())
-        self.settings: Mapping[str, Any] = {}
 
     def plan(self, plan: Plan) -> None:
         """Say what the study may spend; before it starts."""
@@ -64,14 +69,16 @@ class PlainDisplay(BaseDisplay):
     ----------
     stream : TextIO
         Where the lines go.
+    at_once : str
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__()
+    def __init__(self, stream: TextIO, at_once: str = "stopped at once") -> None:
+        super().__init__(at_once)
         self._stream = stream
 
     def study_started(self, info: StudyInfo) -> None:
         """Say what starts, or goes on."""
+        self.progress.begin()
         plan = self.progress.plan
         name, done = plan.name or info.name, self.progress.n_done
         goal = f"{plan.n_trials} trials" if plan.n_trials else "as many trials as the budget allows"
@@ -102,7 +109,7 @@ class PlainDisplay(BaseDisplay):
         """Say what Ctrl-C does."""
         stopping = STOPPING if self.progress.searching else _STOPPING_REFIT
         with suppress(OSError):
-            os.write(2, f"\n{stopping if first else _AT_ONCE}\n".encode())
+            os.write(2, f"\n{stopping if first else self._at_once}\n".encode())
 
     def _write(self, line: str) -> None:
         # A closed pipe or a full disk must not end the study.
@@ -118,11 +125,13 @@ class LiveDisplay(BaseDisplay):
     Parameters
     ----------
     console : rich.console.Console
+    at_once : str
     """
 
-    def __init__(self, console: Console) -> None:
-        super().__init__()
+    def __init__(self, console: Console, at_once: str = "stopped at once") -> None:
+        super().__init__(at_once)
         self._console = console
+        self._settings: Mapping[str, Any] = {}
         self._phase = "getting ready"
         self._notice = ""
         self._places = 1
@@ -139,14 +148,15 @@ class LiveDisplay(BaseDisplay):
         )
 
     def __enter__(self) -> Self:
-        self._live.start()
+        self._live.start(refresh=True)
         self._thread.start()
         return self
 
     def study_started(self, info: StudyInfo) -> None:
         """Draw the study from now on."""
         with self._guard:
-            self.settings = info.params
+            self.progress.begin()
+            self._settings = info.params
             self._phase = ""
         self._changed.set()
 
@@ -187,7 +197,7 @@ class LiveDisplay(BaseDisplay):
             self._notice = STOPPING if self.progress.searching else _STOPPING_REFIT
             return
         with suppress(OSError):
-            os.write(1, f"\x1b[?25h\n{_AT_ONCE}\n".encode())
+            os.write(1, f"\x1b[?25h\n{self._at_once}\n".encode())
 
     def close(self, timeout: float = 60.0) -> str:
         """Take the picture away."""
@@ -214,7 +224,7 @@ class LiveDisplay(BaseDisplay):
         with self._guard:
             return screen(
                 self.progress,
-                self.settings,
+                self._settings,
                 self._notice,
                 places=self._places,
                 height=self._console.height,

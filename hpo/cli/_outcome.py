@@ -59,6 +59,7 @@ def winner_table(result: StudyResult) -> Table:
         told = Text(score(result.test_score), style="bold")
         told.append(f", {test_verdict(result)}", style="not bold")
         rows.append((f"{result.scoring} on the sealed test part", told))
+        rows += [("", explained)] if (explained := gap_explained(result)) else []
     return facts_table(rows)
 
 
@@ -66,23 +67,32 @@ def test_verdict(result: StudyResult) -> str:
     """Say how the sealed test score compares with the cross-validated one, in words."""
     assert result.test_score is not None
     gap, error = result.test_score - result.best_score, result.best_score_se
-    side = "above" if gap > 0 else "below"
-    size = f"{abs(gap):.2g} {side} the cross-validated one"
     if gap == 0:
-        return "equal to the cross-validated one"
+        return "equal to the cross-validated score"
+    size = f"{abs(gap):.2g} {'above' if gap > 0 else 'below'} the cross-validated score"
     if not (math.isfinite(error) and error > 0):
-        return f"{size} (which has no standard error to compare with)"
-    ratio = f"{abs(gap) / error:.1f} standard errors"
-    if abs(gap) <= N_ERRORS * error:
-        return f"{size}: within two standard errors ({ratio})"
+        return f"{size}, which has no standard error to compare with"
+    ratio = abs(gap) / error
+    if ratio <= N_ERRORS:
+        return f"within two standard errors of the cross-validated score ({ratio:.1f})"
+    return f"{size}: the gap is {ratio:.1f} standard errors"
+
+
+def gap_explained(result: StudyResult) -> str:
+    """Return why the test score may be far from the cross-validated one; empty if it is not."""
+    if result.test_score is None or not result.best_score_se > 0:
+        return ""
+    gap = (result.test_score - result.best_score) / result.best_score_se
+    if abs(gap) <= N_ERRORS:
+        return ""
     if gap < 0:
         return (
-            f"{size}: the gap is {ratio}. The winner of {counted(result.n_trials, 'trial')} is "
-            "chosen for its luck too, so trust the test score"
+            f"The winner of {counted(result.n_trials, 'trial')} is chosen for its luck too, and "
+            "the test part has an error of its own: the test score is the honest one."
         )
     return (
-        f"{size}: the gap is {ratio}. The refit had more data than each fold, or the test part "
-        "is easier"
+        "The refit had more data than each fold, and the test part has an error of its own and "
+        "may be easier."
     )
 
 

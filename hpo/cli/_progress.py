@@ -1,8 +1,10 @@
 """How far a study is: counts, the best trial, those in flight, and the time that is left."""
 
+import math
+import statistics
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hpo.trial import TrialRecord, TrialState
@@ -54,16 +56,21 @@ class Progress:
         self.plan = plan
         self.counts: Counter[str] = Counter()
         self.best: TrialRecord | None = None
+        self.best_error = math.nan
         self.running: dict[int, TrialRecord] = {}
         self.recent: deque[TrialRecord] = deque(maxlen=N_RECENT)
         self.over = False
         self._now = now
-        self._began = self._last_end = now()
         self._n_ended = self._n_epochs = self._n_epochs_before = 0
         for record in plan.earlier:
             if record.state is not TrialState.RUNNING:
                 self._count(record)
                 self._n_epochs_before += record.last_step
+        self.begin()
+
+    def begin(self) -> None:
+        """Start the clock."""
+        self._began = self._last_end = self._now()
 
     def started(self, record: TrialRecord) -> None:
         """Take in that a trial begins."""
@@ -88,10 +95,12 @@ class Progress:
 
     def _count(self, record: TrialRecord) -> None:
         self.counts["interrupted" if record.interrupted else str(record.state)] += 1
-        if record.state is TrialState.COMPLETE and record.best_report is not None:
+        report = record.best_report
+        if record.state is TrialState.COMPLETE and report is not None:
             rank = (record.value, -record.number)
             if self.best is None or rank > (self.best.value, -self.best.number):
                 self.best = record
+                self.best_error = _standard_error(report.fold_values)
 
     @property
     def n_done(self) -> int:
@@ -144,3 +153,10 @@ class Progress:
             left = plan.max_total_epochs - self._n_epochs_before - self._n_epochs
             estimates.append(left * self.elapsed / max(1, self._n_epochs))
         return max(0.0, min(estimates)) if estimates else None
+
+
+def _standard_error(values: Sequence[float]) -> float:
+    """Return the standard error of the mean of ``values``, as `StudyResult.best_score_se`."""
+    if len(values) < 2:
+        return math.nan
+    return statistics.stdev(values) / math.sqrt(len(values))

@@ -3,24 +3,15 @@
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+import typer
 
 from hpo._interrupt import Interrupt
-from hpo.cli._closing import Closing
 from hpo.cli._command import Command
 from hpo.cli._console import make_console
 from hpo.cli._display import BaseDisplay, LiveDisplay, PlainDisplay
-from hpo.cli._progress import Plan
-from hpo.cli._storage import exists, storage_of
-from hpo.cli._study_file import load_study_file
-from hpo.exceptions import HpoError
-from hpo.study import Study, load_result, run_study
-from hpo.study._session import load_space
-from hpo.trial import TrialState
 
 __all__ = ["run_file"]
 
@@ -60,40 +51,18 @@ def run_file(
     if data is not None:
         os.environ["HPO_DATA"] = str(data.absolute())
     console = make_console()
-    display = _display(console)
+    at_once = f"stopped at once. Go on with\n  {command.going_on()}"
+    display: BaseDisplay = (
+        LiveDisplay(console, at_once) if console.is_terminal else PlainDisplay(sys.stdout, at_once)
+    )
     interrupt = Interrupt(exit_on_second=True, heard=display.heard)
-    with display:
-        file = load_study_file(path)
-        storage = storage_of(file.study, changes.get("storage"))
-        study = file.study.replace(**{**changes, "storage": storage})
-        display.plan(_plan(study, file.folder, fresh=fresh))
-        result = run_study(
-            study,
-            folder=file.folder,
-            fresh=fresh,
-            observers=[display],
-            interrupt=interrupt,
-            artifacts={path.name: file.text},
-            reuse_refit=True,
-        )
-    return Closing(console, study, result, display.progress, command).tell(interrupt.reason)
-
-
-def _display(console: Console) -> BaseDisplay:
-    return LiveDisplay(console) if console.is_terminal else PlainDisplay(sys.stdout)
-
-
-def _plan(study: Study, folder: Path, *, fresh: bool) -> Plan:
-    """Return what is to be done and what has been done; trouble is told of by the run itself."""
-    plan = Plan(study.name, study.n_trials, study.timeout, study.max_total_epochs, (), study.refit)
-    if str(study.sampler).startswith("grid"):
-        n_points = len(load_space(study, folder).grid())
-        plan = replace(plan, n_trials=min(n_points, plan.n_trials or n_points))
-    if fresh or study.storage is None or not exists(study.storage):
-        return plan
     try:
-        result, _ = load_result(study.name, study.storage)
-    except HpoError:
-        return plan
-    ended = [record for record in result.records if record.state is not TrialState.RUNNING]
-    return replace(plan, earlier=tuple(ended))
+        with display:
+            # Loading torch takes seconds, in which something is to be seen already.
+            from hpo.cli._launch import launch
+
+            closing = launch(path, changes, fresh, display, interrupt)
+    except KeyboardInterrupt:  # before the study began to listen, or after it had ended
+        typer.echo(f"\n{at_once}", err=True)
+        return 130
+    return closing.tell(console, command, interrupt.reason)

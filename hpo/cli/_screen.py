@@ -55,8 +55,8 @@ def screen(
         Rows of the terminal.
     """
     grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="ellipsis", no_wrap=True)
+    grid.add_column(style="dim", width=8)
+    grid.add_column(overflow="ellipsis")
     _rows(grid, "best", _best(progress), 2)
     grid.add_row("", "")
     shown = max(1, min(places, height - _FIXED_ROWS))
@@ -71,7 +71,9 @@ def screen(
 
 def _rows(grid: Table, label: str, lines: list[Text], n_rows: int) -> None:
     for i in range(n_rows):
-        grid.add_row(label if i == 0 else "", lines[i] if i < len(lines) else Text())
+        line = lines[i] if i < len(lines) else Text()
+        line.no_wrap, line.overflow = True, "ellipsis"
+        grid.add_row(label if i == 0 else "", line)
 
 
 def _bar(progress: Progress) -> RenderableType:
@@ -108,7 +110,7 @@ def _best(progress: Progress) -> list[Text]:
         return [Text("no trial is complete yet", style="dim")]
     return [
         Text.assemble(
-            (score(best.value), "bold green"),
+            (score(best.value, progress.best_error), "bold green"),
             (f"  trial {best.number}, epoch {report.step}", "dim"),
         ),
         Text(brief(best.trial.params)),

@@ -12,7 +12,7 @@ from hpo._discovery import build
 from hpo.backends._base import BaseBackend
 from hpo.backends._ledger import study_names
 from hpo.backends._samplers import make_sampler
-from hpo.cli._console import make_console
+from hpo.cli._console import make_console, say
 from hpo.cli._outcome import facts_table
 from hpo.cli._storage import exists, storage_of
 from hpo.cli._study_file import StudyFile, is_space_file, load_study_file
@@ -38,9 +38,10 @@ def validate_file(path: Path) -> None:
     console = make_console()
     if is_space_file(path):
         space = SearchSpace.load(path)
-        console.print(f"{path} is in order.", style="green")
+        say(console, f"{path} is in order.", style="green")
         _print_space(console, space)
-        console.print(
+        say(
+            console,
             "\nIts names are checked against an estimator when a study that uses it is validated.",
             style="dim",
         )
@@ -50,8 +51,8 @@ def validate_file(path: Path) -> None:
     study = file.study.replace(storage=storage)
     session = _session(study, file)
     stored = _stored(session)
-    console.print(f"{path} is in order; nothing was created.", style="green")
-    console.print(facts_table([("", ""), *_facts(session, stored)]))
+    say(console, f"{path} is in order; nothing was created.", style="green")
+    say(console, facts_table([("", ""), *_facts(session, stored)]))
     _print_space(console, session.space)
 
 
@@ -152,5 +153,5 @@ def _name(spec: Any) -> str:
 
 
 def _print_space(console: Console, space: SearchSpace) -> None:
-    console.print(f"\nSearch space: {counted(len(space), 'parameter')}", style="bold")
-    console.print(facts_table((name, space.describe(name)) for name in space))
+    say(console, f"\nSearch space: {counted(len(space), 'parameter')}", style="bold")
+    say(console, facts_table((name, space.describe(name)) for name in space))

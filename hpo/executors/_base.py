@@ -71,6 +71,9 @@ class BaseExecutor(ABC):
         What every trial runs.
     """
 
+    error: Exception | None = None
+    """What the last failed trial raised, where it was raised in this process."""
+
     def __init__(self, objective: BaseObjective) -> None:
         self.objective = objective
 

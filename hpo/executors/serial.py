@@ -61,6 +61,7 @@ class SerialExecutor(BaseExecutor):
         except StopIteration:
             event: Event = Ended(self._number)
         except Exception as error:
+            self.error = error
             event = Failed(self._number, reason_of(error), traceback.format_exc())
         self._steps = self._number = None
         return [event]

@@ -10,7 +10,7 @@ from hpo.study._search import generation
 __all__ = ["load_result"]
 
 
-def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace]:
+def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | None]:
     """Read a study, finished or still running, from its storage.
 
     Parameters
@@ -22,6 +22,7 @@ def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace]:
     Returns
     -------
     tuple of StudyResult and SearchSpace
+        The space is None for a study that hpo did not make.
 
     Raises
     ------
@@ -31,7 +32,8 @@ def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace]:
     exact = name.removesuffix("@1")
     stored = exact if exact != name else generation(name, storage, fresh=False)
     ledger = Ledger(stored, None, storage, create=False)
-    space = SearchSpace.loads(ledger.noted("space") or "{}", source=ledger.name)
+    text = ledger.noted("space")
+    space = SearchSpace.loads(text, source=ledger.name) if text else None
     result = StudyResult(
         name=ledger.name,
         records=tuple(ledger.records(running=True)),

@@ -70,6 +70,7 @@ class Search:
         self.executor = make_executor(
             executor, objective, n_jobs=n_jobs, n_threads=n_threads, device=device
         )
+        self._options = {"n_threads": n_threads, "device": device, **parse_spec(executor)[1]}
         self.sampler = make_sampler(sampler, seed, parallel=self.executor.capacity > 1)
         self.grid = space.grid() if _name(sampler).partition(":")[0].strip() == "grid" else None
         self.backend: BaseBackend = build("hpo.backends", backend, BaseBackend)
@@ -79,6 +80,17 @@ class Search:
             "pruner": _name(pruner),
             "executor": type(self.executor).__name__.removesuffix("Executor").lower(),
         }
+
+    @property
+    def n_threads(self) -> int:
+        """Threads that a trial computes with, and a refit should."""
+        return int(self._options["n_threads"])
+
+    @property
+    def device(self) -> str | None:
+        """Torch device that was asked for; None if none was."""
+        device: str | None = self._options["device"]
+        return device
 
     @property
     def score_name(self) -> str:

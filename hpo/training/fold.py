@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
 from skorch import NeuralNet
 
 from hpo.training._adapters import BaseStepper, last_step, make_stepper, net_prefix
@@ -114,6 +115,8 @@ class Fold:
         """Cut the rows, fit the preprocessing on the training part, set the training up."""
         X, y = take(data.X, data.train), take(data.y, data.train)
         X_valid, self._y_valid = take(data.X, data.valid), take(data.y, data.valid)
+        if get_tags(estimator).input_tags.pairwise:  # X is a kernel: its columns are rows too
+            X, X_valid = X[:, data.train], X_valid[:, data.train]
         self._score_params = cut(data.score_params, data.valid, data.X)
         self._train_score_params = cut(data.score_params, data.train, data.X)
         before, final = fit_params_by_step(estimator, cut(data.fit_params, data.train, data.X))
@@ -161,7 +164,7 @@ class Fold:
                 self._scored, self._X_train, self._y_train, **self._train_score_params
             )
             scores |= {f"train_{name}": value for name, value in train.items()}
-        return {**losses, **scores}
+        return {**scores, **losses, **scores}  # a score stands before a loss and overrides it
 
     def close(self) -> None:
         """End a training that is given up."""

@@ -167,6 +167,20 @@ def test_a_directory(tmp_path):
         Ledger("s", SPACE, f"sqlite:///{tmp_path}")
 
 
+def test_a_password_is_not_shown():
+    with pytest.raises(StorageError) as caught:
+        Ledger("s", SPACE, "postgresql+nosuch://me:secret@host/db")
+    assert "secret" not in str(caught.value)
+    assert "me:***@host/db" in str(caught.value)
+
+
+def test_a_study_of_another_program_that_minimizes(tmp_path):
+    url = storages(tmp_path)["sqlite"]
+    optuna.create_study(study_name="s", storage=url)
+    with pytest.raises(StorageError, match="minimizes"):
+        Ledger("s", SPACE, url)
+
+
 def test_a_url_without_a_driver():
     with pytest.raises(StorageError, match="cannot be used"):
         Ledger("s", SPACE, "nosuchdb://host/db")

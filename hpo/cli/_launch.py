@@ -1,0 +1,75 @@
+"""The heavy half of ``hpo run``: what needs torch and the study itself."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hpo._interrupt import Interrupt
+from hpo.cli._closing import Closing
+from hpo.cli._display import BaseDisplay
+from hpo.cli._progress import Plan
+from hpo.cli._storage import exists, storage_of
+from hpo.cli._study_file import load_study_file
+from hpo.exceptions import HpoError
+from hpo.study import Study, load_result, run_study
+from hpo.study._session import load_space
+from hpo.trial import TrialState
+
+__all__ = ["launch"]
+
+
+def launch(
+    path: Path,
+    changes: Mapping[str, Any],
+    fresh: bool,
+    display: BaseDisplay,
+    interrupt: Interrupt,
+) -> Closing:
+    """Load the study at ``path``, run it, and return what there is to say of it.
+
+    Parameters
+    ----------
+    path : Path
+    changes : mapping of str to object
+        Fields of `Study` that were given on the command line.
+    fresh : bool
+        Start anew under the same name.
+    display : BaseDisplay
+    interrupt : Interrupt
+
+    Raises
+    ------
+    HpoError
+        If something about the study is wrong, or no trial is complete at its end.
+    """
+    file = load_study_file(path)
+    storage = storage_of(file.study, changes.get("storage"))
+    study = file.study.replace(**{**changes, "storage": storage})
+    display.plan(_plan(study, file.folder, fresh=fresh))
+    result = run_study(
+        study,
+        folder=file.folder,
+        fresh=fresh,
+        observers=[display],
+        interrupt=interrupt,
+        artifacts={path.name: file.text},
+        reuse_refit=True,
+    )
+    return Closing(study, result, display.progress)
+
+
+def _plan(study: Study, folder: Path, *, fresh: bool) -> Plan:
+    """Return what is to be done and what has been done; trouble is told of by the run itself."""
+    plan = Plan(study.name, study.n_trials, study.timeout, study.max_total_epochs, (), study.refit)
+    if str(study.sampler).startswith("grid"):
+        n_points = len(load_space(study, folder).grid())
+        plan = replace(plan, n_trials=min(n_points, plan.n_trials or n_points))
+    if fresh or study.storage is None or not exists(study.storage):
+        return plan
+    try:
+        result, _ = load_result(study.name, study.storage)
+    except HpoError:
+        return plan
+    ended = [record for record in result.records if record.state is not TrialState.RUNNING]
+    return replace(plan, earlier=tuple(ended))

@@ -1,0 +1,448 @@
+"""The search as a scikit-learn estimator."""
+
+import copy
+import time
+import warnings
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import _fit_context
+from sklearn.exceptions import FitFailedWarning
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.utils import check_random_state, indexable
+from sklearn.utils._param_validation import Interval
+
+from hpo._discovery import build
+from hpo._interrupt import Interrupt
+from hpo._search_observers import CallbackTasks, FailFast, Printer
+from hpo.backends._base import BaseBackend, Budget
+from hpo.exceptions import HpoError, StudyError
+from hpo.pruners import BasePruner
+from hpo.result import StudyResult
+from hpo.space import SearchSpace
+from hpo.study._conduct import conduct
+from hpo.study._search import Search
+from hpo.trackers import BaseTracker
+from hpo.training._checks import check_estimator_kind
+from hpo.training._threads import devices, limit_threads
+from hpo.training.objective import Objective
+from hpo.training.refit import refit
+from hpo.trial import Report, TrialState, derive_seed
+
+__all__ = ["HPOSearchCV"]
+
+_LOSSES = {"train_loss", "valid_loss"}
+
+
+class HPOSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no types
+    """Search for the hyperparameters of an estimator, with cross-validation and pruning.
+
+    Used like `sklearn.model_selection.GridSearchCV`, of which it has every attribute; with
+    ``sampler="grid"`` and ``pruner="nop"`` it also gives the same results. The folds of a
+    trial advance together, one step at a time (an epoch of a skorch net), and a trial that
+    falls behind is stopped.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A skorch net, a Pipeline that ends in one, or any scikit-learn estimator.
+    search_space : mapping, str, Path or SearchSpace
+        Names of the estimator's parameters to what they may be; see `SearchSpace.load`.
+    n_trials : int or None, default=50
+        Trials to make; None makes all points of a grid, or as many as ``timeout`` allows.
+    timeout : float or None, default=None
+        Seconds after which no trial goes on; the best of those complete by then wins.
+    backend : str or BaseBackend, default="optuna"
+        Who runs the loop.
+    sampler : str or optuna.samplers.BaseSampler, default="tpe"
+        tpe, random, grid, qmc, cmaes or gp, with options (``"tpe:multivariate=true"``).
+    pruner : str or BasePruner, default="median"
+        A name with options (``"median:n_startup_trials=8"``); ``"nop"`` stops no trial.
+        An estimator that makes one step is never stopped.
+    executor : str, default="serial"
+        ``serial`` or ``process``, with options (``"serial:n_threads=4"``). Torch and BLAS
+        compute with one thread a trial unless told otherwise.
+    storage : str or None, default=None
+        Optuna storage URL in which the study is kept, so that a later fit of the same search
+        to the same data goes on where this one ended. None keeps it in memory.
+    study_name : str or None, default=None
+        Under which the storage and MLflow know the study. With a storage, None makes a name
+        of what the scores depend on: estimator, data, folds, space, scoring and seed.
+    tracking_uri : str or None, default=None
+        MLflow's store, in which every trial becomes a run; None tracks nothing.
+    scoring : str, callable, list, tuple, dict or None, default=None
+        Greater is better. None is the estimator's own ``score``. Of several scores the one
+        that ``refit`` names, or else the first, is what sampler and pruner look at.
+    refit : bool, str or callable, default=True
+        Whether to train the winner on all data; by which of several scores, or by a function
+        of ``cv_results_`` that returns the row. It is given the rows of complete trials
+        alone, since the scores and times of pruned ones are partial. A net is
+        refitted for the number of epochs that did best over the folds.
+    cv : int, splitter, iterable or None, default=None
+        None is 5 folds; they are stratified for a classifier and not shuffled.
+    n_jobs : int or None, default=None
+        Trials at a time, each in a process; -1 is one a core, or one a GPU.
+    verbose : int, default=0
+        1 prints a line for each trial, 2 one for each step too.
+    random_state : int, RandomState or None, default=None
+        Sampler, folds' random streams and refit follow from it. None differs from fit to
+        fit, but is 0 with a ``storage``, or the study could not be gone on with.
+    error_score : "raise" or float, default=nan
+        Score, on every fold, of a trial that raised. ``"raise"`` ends the search with its
+        error: the error itself, or an `HpoError` that tells of it if it was raised in
+        another process.
+    return_train_score : bool, default=False
+        Score the training parts too, after every step.
+    epochs : int or None, default=None
+        Steps a trial makes. None takes a net's ``max_epochs``, and fits everything else once;
+        with a number, an estimator that has ``partial_fit`` steps by it.
+
+    Attributes
+    ----------
+    cv_results_ : dict of str to array or list
+        A row a trial, in the order in which they began. A row holds the scores
+        and times at the trial's best step. Complete trials rank first, then pruned ones, then
+        failed ones. Trials that were cut off by Ctrl-C or the timeout are left out.
+    best_index_, best_score_, best_params_, best_estimator_, refit_time_, scorer_, n_splits_, \
+multimetric_, classes_, n_features_in_, feature_names_in_
+        As in ``GridSearchCV``. ``best_index_`` is the row of ``result_.best_record``, unless
+        ``refit`` is a function.
+    n_steps_ : int
+        Steps (epochs) after which the winner did best, and for which it was refitted.
+    result_ : StudyResult
+        Every trial with every report.
+
+    Raises
+    ------
+    SpaceError, PluginError, StudyError, DataError
+        By ``fit``, before anything is trained; each is a ValueError.
+    StorageError
+        By ``fit``, if the storage cannot be used.
+    NoCompletedTrialError
+        By ``fit``, if no trial is complete; a ValueError.
+
+    Notes
+    -----
+    The first Ctrl-C ends the search: what is complete is kept, a warning says so, and the
+    winner is refitted. The second one raises `KeyboardInterrupt`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from hpo import HPOSearchCV
+    >>> space = {"C": {"type": "float", "low": 0.01, "high": 10.0, "log": True}}
+    >>> search = HPOSearchCV(LogisticRegression(max_iter=500), space, n_trials=5, random_state=0)
+    >>> search.fit(*load_iris(return_X_y=True)).best_score_ > 0.9
+    np.True_
+    """
+
+    _parameter_constraints = {  # noqa: RUF012
+        **{k: v for k, v in BaseSearchCV._parameter_constraints.items() if k != "pre_dispatch"},
+        "estimator": "no_validation",  # checked in fit, with a better message
+        "search_space": "no_validation",
+        "n_trials": [Interval(Integral, 1, None, closed="left"), None],
+        "timeout": [Interval(Real, 0, None, closed="neither"), None],
+        "backend": [str, BaseBackend],
+        "sampler": "no_validation",
+        "pruner": [str, BasePruner],
+        "executor": [str],
+        "storage": [str, None],
+        "study_name": [str, None],
+        "tracking_uri": [str, None],
+        "random_state": ["random_state"],
+        "epochs": [Interval(Integral, 1, None, closed="left"), None],
+    }
+
+    def __init__(
+        self,
+        estimator: Any,
+        search_space: Any,
+        *,
+        n_trials: int | None = 50,
+        timeout: float | None = None,
+        backend: Any = "optuna",
+        sampler: Any = "tpe",
+        pruner: Any = "median",
+        executor: str = "serial",
+        storage: str | None = None,
+        study_name: str | None = None,
+        tracking_uri: str | None = None,
+        scoring: Any = None,
+        refit: Any = True,
+        cv: Any = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+        random_state: Any = None,
+        error_score: Any = np.nan,
+        return_train_score: bool = False,
+        epochs: int | None = None,
+    ) -> None:
+        super().__init__(
+            estimator,
+            scoring=scoring,
+            n_jobs=n_jobs,
+            refit=refit,
+            cv=cv,
+            verbose=verbose,
+            error_score=error_score,
+            return_train_score=return_train_score,
+        )
+        del self.pre_dispatch  # joblib's
+        self.search_space = search_space
+        self.n_trials = n_trials
+        self.timeout = timeout
+        self.backend = backend
+        self.sampler = sampler
+        self.pruner = pruner
+        self.executor = executor
+        self.storage = storage
+        self.study_name = study_name
+        self.tracking_uri = tracking_uri
+        self.random_state = random_state
+        self.epochs = epochs
+
+    @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
+    def fit(self, X: Any, y: Any = None, **params: Any) -> "HPOSearchCV":
+        """Search, and refit the winner.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix, data frame, tensor, or dict of them
+            Of shape (n_samples, ...).
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), or None
+        **params : dict
+            For the estimator's ``fit``, the scorers and the splitter (``groups``), as in
+            ``GridSearchCV.fit``: routed as requested if metadata routing is enabled. Arrays
+            with an entry a row are cut to the folds.
+
+        Returns
+        -------
+        HPOSearchCV
+            Itself.
+        """
+        check_estimator_kind(self.estimator)
+        scorers, _ = self._get_scorers()
+        if not isinstance(X, Mapping | tuple):  # forms of X that skorch alone takes
+            X, y = indexable(X, y)
+        routed = self._get_routed_params_for_fit(params)
+        search = self._prepare(X, y, routed)
+        weights = params.get("sample_weight")
+        tasks = CallbackTasks(
+            self,
+            self.n_trials,
+            X=X,
+            y=y,
+            metadata=None if weights is None else {"sample_weight": weights},
+        )
+        with tasks.fit():
+            self.result_ = self._run(search, tasks)
+        self.n_splits_ = search.objective.n_folds
+        self.scorer_ = getattr(scorers, "_scorers", scorers)
+        return self
+
+    def _prepare(self, X: Any, y: Any, routed: Any) -> Search:
+        """Check everything and create nothing."""
+        space = SearchSpace.load(self.search_space)
+        several = not (self.scoring is None or isinstance(self.scoring, str))
+        objective = Objective(
+            self.estimator,
+            X,
+            y,
+            cv=self.cv,
+            scoring=self.scoring,
+            metric=self.refit if several and isinstance(self.refit, str) else None,
+            epochs=self.epochs,
+            fit_params=routed.estimator.fit,
+            score_params=routed.scorer.score,
+            split_params=routed.splitter.split,
+            return_train_score=self.return_train_score,
+            resolve=lambda params: dict(sorted(space.resolve(params).items())),
+        )
+        search = Search(
+            objective,
+            space,
+            seed=self._seed(),
+            scoring=self.scoring,
+            sampler=copy.deepcopy(self.sampler),
+            pruner=self.pruner,
+            backend=self.backend,
+            executor=self.executor,
+            n_jobs=self.n_jobs,
+        )
+        self._check_budget(search.grid)
+        return search
+
+    def _seed(self) -> int:
+        if isinstance(self.random_state, Integral):
+            return int(self.random_state)
+        if self.random_state is None and self.storage is not None:
+            return 0
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _check_budget(self, grid: list[Any] | None) -> None:
+        if grid is None and self.n_trials is None and self.timeout is None:
+            raise StudyError(
+                "n_trials=None and timeout=None would search for ever: give one of them a value."
+            )
+        if grid is not None and self.n_trials is not None and len(grid) > self.n_trials:
+            warnings.warn(
+                f"The grid has {len(grid)} points and n_trials={self.n_trials} tries the first "
+                f"{self.n_trials} of them. Set n_trials=None to try all.",
+                UserWarning,
+                stacklevel=4,
+            )
+
+    def _run(self, search: Search, tasks: CallbackTasks) -> StudyResult:
+        again: list[bool] = []
+        interrupt = Interrupt(heard=again.append)
+        failures = FailFast(interrupt)
+        tracked = self.tracking_uri is not None
+        trackers: list[BaseTracker] = [tasks]
+        if tracked:
+            uri = self.tracking_uri
+            trackers.append(build("hpo.trackers", "mlflow", BaseTracker, tracking_uri=uri))
+        if self.error_score == "raise":
+            trackers.append(failures)
+        if self.verbose:
+            n_trials = self.n_trials if search.grid is None else len(search.grid)
+            trackers.append(Printer(n_trials, steps=self.verbose > 1))
+        name = self.study_name or (search.default_name() if self.storage else "HPOSearchCV")
+        ledger = search.ledger(name, self.storage)
+        with ExitStack() as searching:
+            searching.enter_context(tasks.trials())
+
+            def finish(result: StudyResult) -> StudyResult:
+                searching.close()
+                if failures.failed is not None:
+                    raise self._failure(search, failures)
+                if interrupt.reason and not result.top(1):
+                    raise KeyboardInterrupt(f"{interrupt.reason}: no trial is complete.")
+                self._warn(result, interrupt)
+                with tasks.refit():
+                    result = self._conclude(result, search)
+                if False in again:  # skorch takes the exception for the end of the training
+                    raise KeyboardInterrupt
+                return result
+
+            return conduct(
+                search,
+                ledger,
+                info=search.info(ledger, Path.cwd(), {}) if tracked else None,
+                trackers=trackers,
+                interrupt=interrupt,
+                budget=Budget(self.n_trials, self.timeout),
+                finish=finish,
+            )
+
+    def _failure(self, search: Search, failures: FailFast) -> Exception:
+        """Return the error of the trial that ended the search."""
+        failed, error = failures.failed, search.executor.error
+        assert failed is not None
+        told = f"Trial {failed.number} failed with the parameters {dict(failed.trial.params)}."
+        if error is None:
+            return HpoError(f"{told} {failed.reason}\n{failed.error}")
+        error.add_note(told)
+        return error
+
+    def _warn(self, result: StudyResult, interrupt: Interrupt) -> None:
+        if result.n_failed and result.top(1):
+            warnings.warn(
+                f"{result.failure_summary()} Their scores are set to {self.error_score}. Set "
+                "error_score='raise' to stop at the first failure.",
+                FitFailedWarning,
+                stacklevel=2,
+            )
+        if interrupt.reason:
+            warnings.warn(
+                f"The search was ended early ({interrupt.reason}): the best of "
+                f"{result.n_complete} complete trials is taken.",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    def _conclude(self, result: StudyResult, search: Search) -> StudyResult:
+        """Make the table, choose a row and refit it."""
+        best = result.best_record  # raises if no trial is complete
+        objective = search.objective
+        names = objective.scoring.names or _names_returned(objective, best.best_report)
+        primary = objective.scoring.main(dict.fromkeys(names, 0.0))
+        self.multimetric_ = bool(objective.scoring.names) or names != ("score",)
+        if self.multimetric_:
+            self._check_refit_for_multimetric(names)
+        self.cv_results_ = result.cv_results(
+            objective.resolve,
+            scorers=names,
+            primary=primary,
+            n_splits=objective.n_folds,
+            error_score=np.nan if self.error_score == "raise" else self.error_score,
+            return_train_score=self.return_train_score,
+        )
+        result = replace(result, resolved_params=objective.resolve(best.trial.params))
+        if not self.refit and self.multimetric_:
+            return result
+        return self._choose(result, search, primary)
+
+    def _choose(self, result: StudyResult, search: Search, primary: str) -> StudyResult:
+        complete = np.flatnonzero([r.state is TrialState.COMPLETE for r in result.candidates])
+        row = self._select_best_index(self.refit, primary, _rows(self.cv_results_, complete))
+        self.best_index_ = complete[row]
+        if not callable(self.refit):
+            self.best_score_ = self.cv_results_[f"mean_test_{primary}"][self.best_index_]
+        self.best_params_ = self.cv_results_["params"][self.best_index_]
+        report = result.candidates[self.best_index_].best_report
+        self.n_steps_ = report.step if report else 0
+        result = replace(result, resolved_params=self.best_params_)
+        return self._refit(result, search) if self.refit else result
+
+    def _refit(self, result: StudyResult, search: Search) -> StudyResult:
+        objective = search.objective
+        began = time.perf_counter()
+        with limit_threads(search.n_threads):
+            self.best_estimator_ = refit(
+                self.estimator,
+                self.best_params_,
+                objective.X,
+                objective.y,
+                n_steps=self.n_steps_,
+                seed=derive_seed(search.seed, "refit"),
+                epochs=self.epochs,
+                fit_params=objective.fit_params,
+                device=devices(search.device)[0],
+            )
+        self.refit_time_ = time.perf_counter() - began
+        if hasattr(self.best_estimator_, "feature_names_in_"):
+            self.feature_names_in_ = self.best_estimator_.feature_names_in_
+        return replace(
+            result,
+            estimator=self.best_estimator_,
+            refit_epochs=self.n_steps_,
+            refit_seconds=self.refit_time_,
+        )
+
+
+def _names_returned(objective: Objective, report: Report | None) -> tuple[str, ...]:
+    """Return the names of the scores; a function tells them by what it returns."""
+    if not objective.scoring.names_itself or report is None:
+        return ("score",)
+    names = tuple(
+        name
+        for name in report.metrics
+        if name not in _LOSSES and not (objective.return_train_score and name.startswith("train_"))
+    )
+    # The trial's score is among them, unless the function calls it "score" itself.
+    known = any(report.metrics[name] == report.fold_values for name in names)
+    return names if known else ("score", *names)
+
+
+def _rows(table: Mapping[str, Any], rows: np.ndarray) -> dict[str, Any]:
+    """Return the given rows of a ``cv_results_``."""
+    return {
+        key: [column[i] for i in rows] if isinstance(column, list) else column[rows]
+        for key, column in table.items()
+    }
