@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import _fit_context
 from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection._search import BaseSearchCV
-from sklearn.utils import check_random_state, indexable
+from sklearn.utils import check_random_state, get_tags, indexable
 from sklearn.utils._param_validation import Interval
 
 from hpo._discovery import build
 from hpo._interrupt import Interrupt
 from hpo._search_observers import CallbackTasks, FailFast, Printer
 from hpo.backends._base import BaseBackend, Budget
-from hpo.exceptions import HpoError, StudyError
+from hpo.exceptions import DataError, HpoError, StudyError
 from hpo.pruners import BasePruner
 from hpo.result import StudyResult
 from hpo.space import SearchSpace
@@ -207,6 +208,11 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         self.random_state = random_state
         self.epochs = epochs
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags = copy.deepcopy(get_tags(self.estimator).target_tags)
+        return tags
+
     @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any = None, **params: Any) -> "HPOSearchCV":
         """Search, and refit the winner.
@@ -227,8 +233,13 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             Itself.
         """
         check_estimator_kind(self.estimator)
+        if y is None and get_tags(self).target_tags.required:
+            raise DataError(
+                f"{type(self.estimator).__name__} requires y to be passed, but the target y is None."
+            )
         scorers, _ = self._get_scorers()
-        if not isinstance(X, Mapping | tuple):  # forms of X that skorch alone takes
+        # skorch alone takes a dict or tuple of arrays as X; one kind of sparse matrix is a dict.
+        if issparse(X) or not isinstance(X, Mapping | tuple):
             X, y = indexable(X, y)
         routed = self._get_routed_params_for_fit(params)
         search = self._prepare(X, y, routed)

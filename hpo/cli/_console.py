@@ -1,5 +1,6 @@
 """Where the command line prints."""
 
+import io
 import sys
 
 from rich.console import Console, RenderableType
@@ -12,6 +13,8 @@ _WIDE = 10_000
 
 def make_console() -> Console:
     """Return a console on standard output that takes every text as it is, without markup."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a poor alphabet ends no study
     terminal = sys.stdout.isatty()
     return Console(highlight=False, markup=False, emoji=False, width=None if terminal else _WIDE)
 

@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+import time
 from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
@@ -80,10 +81,10 @@ class PlainDisplay(BaseDisplay):
         """Say what starts, or goes on."""
         self.progress.begin()
         plan = self.progress.plan
-        name, done = plan.name or info.name, self.progress.n_done
+        done = self.progress.n_done
         goal = f"{plan.n_trials} trials" if plan.n_trials else "as many trials as the budget allows"
-        goes_on = f" goes on after {done} trials" if done else ""
-        self._write(f"{name}{goes_on}: {goal}, {heading(info.params)}")
+        made = f" goes on, {done} trials are made of" if done else ":"
+        self._write(f"{info.name}{made} {goal}, {heading(info.params)}")
 
     def trial_started(self, record: TrialRecord) -> None:
         """Note it."""
@@ -114,8 +115,7 @@ class PlainDisplay(BaseDisplay):
     def _write(self, line: str) -> None:
         # A closed pipe or a full disk must not end the study.
         with suppress(OSError, ValueError):
-            encoding = self._stream.encoding or "utf-8"
-            self._stream.write(line.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+            self._stream.write(f"{line}\n")
             self._stream.flush()
 
 
@@ -131,12 +131,11 @@ class LiveDisplay(BaseDisplay):
     def __init__(self, console: Console, at_once: str = "stopped at once") -> None:
         super().__init__(at_once)
         self._console = console
-        self._settings: Mapping[str, Any] = {}
-        self._phase = "getting ready"
+        self._info: StudyInfo | None = None
         self._notice = ""
         self._places = 1
         self._guard = threading.Lock()
-        self._changed = threading.Event()
+        self._changed = True
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._draw, name="hpo-display", daemon=True)
         self._live = Live(
@@ -156,28 +155,27 @@ class LiveDisplay(BaseDisplay):
         """Draw the study from now on."""
         with self._guard:
             self.progress.begin()
-            self._settings = info.params
-            self._phase = ""
-        self._changed.set()
+            self._info = info
+        self._changed = True
 
     def trial_started(self, record: TrialRecord) -> None:
         """Draw the trial."""
         with self._guard:
             self.progress.started(record)
             self._places = max(self._places, len(self.progress.running))
-        self._changed.set()
+        self._changed = True
 
     def trial_reported(self, record: TrialRecord, report: Report) -> None:
         """Draw how far the trial is."""
         with self._guard:
             self.progress.reported(record)
-        self._changed.set()
+        self._changed = True
 
     def trial_ended(self, record: TrialRecord) -> None:
         """Draw how the trial ended."""
         with self._guard:
             self.progress.ended(record)
-        self._changed.set()
+        self._changed = True
 
     def study_ended(
         self,
@@ -189,12 +187,13 @@ class LiveDisplay(BaseDisplay):
     ) -> None:
         """Say that only the tracker has something left to do."""
         self._notice = "handing the last records to the tracker"
-        self._changed.set()
+        self._changed = True
 
     def heard(self, first: bool) -> None:
         """Say what Ctrl-C does; the second leaves the terminal as it was found."""
         if first:
             self._notice = STOPPING if self.progress.searching else _STOPPING_REFIT
+            self._changed = True
             return
         with suppress(OSError):
             os.write(1, f"\x1b[?25h\n{self._at_once}\n".encode())
@@ -202,7 +201,6 @@ class LiveDisplay(BaseDisplay):
     def close(self, timeout: float = 60.0) -> str:
         """Take the picture away."""
         self._ended.set()
-        self._changed.set()
         if self._thread.is_alive():
             self._thread.join()
         with suppress(OSError):
@@ -211,20 +209,21 @@ class LiveDisplay(BaseDisplay):
 
     def _draw(self) -> None:
         """Draw when something has changed, and once a second for the clock."""
-        while not self._ended.is_set():
-            with suppress(OSError):
-                self._live.refresh()
-            self._ended.wait(_FRAME)
-            self._changed.wait(1.0 - _FRAME)
-            self._changed.clear()
+        drawn = 0.0
+        while not self._ended.wait(_FRAME):
+            now = time.monotonic()
+            if self._changed or now - drawn >= 1.0:
+                self._changed, drawn = False, now
+                with suppress(OSError):
+                    self._live.refresh()
 
     def _picture(self) -> RenderableType:
-        if self._phase:
-            return Text(f"{self._phase} ...", style="dim")
+        if self._info is None:
+            return Text("getting ready ...", style="dim")
         with self._guard:
             return screen(
+                self._info,
                 self.progress,
-                self._settings,
                 self._notice,
                 places=self._places,
                 height=self._console.height,

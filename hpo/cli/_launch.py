@@ -61,7 +61,7 @@ def launch(
 
 def _plan(study: Study, folder: Path, *, fresh: bool) -> Plan:
     """Return what is to be done and what has been done; trouble is told of by the run itself."""
-    plan = Plan(study.name, study.n_trials, study.timeout, study.max_total_epochs, (), study.refit)
+    plan = Plan(study.n_trials, study.timeout, study.max_total_epochs, (), study.refit)
     if str(study.sampler).startswith("grid"):
         n_points = len(load_space(study, folder).grid())
         plan = replace(plan, n_trials=min(n_points, plan.n_trials or n_points))

@@ -23,7 +23,6 @@ class Plan:
 
     Parameters
     ----------
-    name : str
     n_trials : int or None
     timeout : float or None
         Seconds of this run.
@@ -34,7 +33,6 @@ class Plan:
         Whether the winner is trained on all data at the end.
     """
 
-    name: str = ""
     n_trials: int | None = None
     timeout: float | None = None
     max_total_epochs: int | None = None

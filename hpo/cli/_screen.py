@@ -10,6 +10,7 @@ from rich.text import Text
 
 from hpo.cli._progress import N_RECENT, Progress
 from hpo.cli._text import brief, clock, counted, duration, ending, score
+from hpo.trackers import StudyInfo
 from hpo.trial import TrialRecord, TrialState
 
 __all__ = ["COLORS", "heading", "screen"]
@@ -38,15 +39,14 @@ def heading(settings: Mapping[str, Any]) -> str:
 
 
 def screen(
-    progress: Progress, settings: Mapping[str, Any], notice: str, *, places: int, height: int
+    info: StudyInfo, progress: Progress, notice: str, *, places: int, height: int
 ) -> RenderableType:
     """Return the picture.
 
     Parameters
     ----------
+    info : StudyInfo
     progress : Progress
-    settings : mapping of str to object
-        ``StudyInfo.params``.
     notice : str
         What the user should know just now; empty for nothing.
     places : int
@@ -60,10 +60,10 @@ def screen(
     _rows(grid, "best", _best(progress), 2)
     grid.add_row("", "")
     shown = max(1, min(places, height - _FIXED_ROWS))
-    _rows(grid, "running", _running(progress, shown), shown)
+    _rows(grid, "running", _running(progress, shown, notice), shown)
     grid.add_row("", "")
     _rows(grid, "finished", [_finished(record) for record in reversed(progress.recent)], N_RECENT)
-    title = Text.assemble((progress.plan.name, "bold"), "  ", (heading(settings), "dim"))
+    title = Text.assemble((info.name, "bold"), "  ", (heading(info.params), "dim"))
     title.no_wrap, title.overflow = True, "ellipsis"
     last = Text(notice, style="bold yellow", no_wrap=True, overflow="ellipsis")
     return Group(title, _bar(progress), _counts(progress), Text(), grid, last)
@@ -117,10 +117,10 @@ def _best(progress: Progress) -> list[Text]:
     ]
 
 
-def _running(progress: Progress, n_shown: int) -> list[Text]:
+def _running(progress: Progress, n_shown: int, notice: str) -> list[Text]:
     records = list(progress.running.values())
     if not records:
-        return [Text(_idle(progress), style="dim")]
+        return [Text("" if notice else _idle(progress), style="dim")]
     lines = [_in_flight(record) for record in records[:n_shown]]
     if len(records) > n_shown:
         lines[-1] = Text(f"and {len(records) - n_shown + 1} more", style="dim")

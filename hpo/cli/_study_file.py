@@ -6,6 +6,8 @@ import importlib.machinery
 import importlib.util
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -65,8 +67,14 @@ def load_study_file(path: Path) -> StudyFile:
     """
     source = _read(path)
     code = _compile(source, path)
-    module = _execute(code, path)
-    return StudyFile(path, importlib.util.decode_source(source), _study_of(module, path))
+    with _new_module(path) as module:
+        try:
+            exec(code, vars(module))
+        except (Exception, SystemExit) as error:
+            raise _told(error, path) from error
+        study = _study_of(module, path)
+    cloudpickle.register_pickle_by_value(module)
+    return StudyFile(path, importlib.util.decode_source(source), study)
 
 
 def _read(path: Path) -> bytes:
@@ -113,27 +121,27 @@ def _compile(source: bytes, path: Path) -> CodeType:
         raise StudyError(f"{path} is not Python: {error}.") from None
 
 
-def _execute(code: CodeType, path: Path) -> ModuleType:
+@contextmanager
+def _new_module(path: Path) -> Iterator[ModuleType]:
+    """Register an empty module for the file; take it out again if the block raises."""
     place = str(path.absolute())
     digest = hashlib.sha256(place.encode()).hexdigest()[:8]
     name = f"hpo_study_{path.stem.replace('.', '_')}_{digest}"
-    spec = importlib.machinery.ModuleSpec(name, None, origin=place)
-    module = importlib.util.module_from_spec(spec)
+    module = importlib.util.module_from_spec(
+        importlib.machinery.ModuleSpec(name, None, origin=place)
+    )
     module.__file__ = place
-    folder = str(path.absolute().parent)
-    added = folder not in sys.path
-    if added:
-        sys.path.insert(0, folder)
     sys.modules[name] = module
+    before = list(sys.path)
+    folder = str(path.absolute().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
     try:
-        exec(code, vars(module))
-    except (Exception, SystemExit) as error:
+        yield module
+    except BaseException:
         del sys.modules[name]
-        if added:
-            sys.path.remove(folder)
-        raise _told(error, path) from error
-    cloudpickle.register_pickle_by_value(module)
-    return module
+        sys.path[:] = before
+        raise
 
 
 def _told(error: BaseException, path: Path) -> HpoError:

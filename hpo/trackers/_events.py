@@ -78,12 +78,14 @@ def trial_reported(report: Report) -> Event:
 
 def trial_ended(record: TrialRecord) -> Event:
     """Return the event of a trial's end, which stands on its own: its start may be lost."""
+    best = record.best_report
     return {
         **trial_started(record),
         "kind": "trial_ended",
         "state": str(record.state),
         "reason": record.reason,
         "error": record.error,
+        "best": [best.step, best.value] if best else None,
         "ended": record.ended or time.time(),
     }
 

@@ -106,6 +106,10 @@ def _add(plan: RunPlan, event: Mapping[str, Any]) -> None:
     plan.tags["state"] = str(event["state"])
     plan.status = TRIAL_STATUS.get(event["state"], "FAILED")
     plan.end = _ms(event["ended"])
+    if event.get("best"):  # a table of runs shows the last of `score`, which is not the trial's
+        step, value = event["best"]
+        plan.metrics += [("best_score", _number(value), plan.end, step)]
+        plan.metrics += [("best_step", float(step), plan.end, step)]
     if event["reason"]:
         plan.tags["reason"] = _text(event["reason"], MAX_TAG)
     if event["error"]:
@@ -118,7 +122,7 @@ def _step_metrics(event: Mapping[str, Any]) -> list[tuple[str, float]]:
     metrics = [("score", _number(event["value"]))]
     metrics += [(f"score_fold_{i}", _number(v)) for i, v in enumerate(event["fold_values"])]
     for name, values in event["metrics"].items():
-        key = name if name.startswith("train_") else f"score_{name}"
+        key = name if name.startswith(("train_", "valid_")) else f"score_{name}"
         numbers = [_number(value) for value in values]
         metrics.append((key, sum(numbers) / len(numbers) if numbers else math.nan))
     metrics.append(("seconds", _number(event["seconds"])))

@@ -202,13 +202,13 @@ def make_splits(
         splitter = check_cv(cv, labels, classifier=is_classifier(estimator))
     except (TypeError, ValueError) as error:
         raise DataError(f"cv: {error}") from error
-    if isinstance(splitter, StratifiedKFold) and labels is not None:
-        checks.check_members(labels, splitter.n_splits)
-    if isinstance(splitter, KFold) and splitter.n_splits > n:
+    if isinstance(splitter, KFold | StratifiedKFold) and splitter.n_splits > n:
         raise DataError(
             f"Cannot have number of splits n_splits={splitter.n_splits} greater than the number "
-            f"of samples: {n}. Use fewer folds."
+            f"of samples: n_samples={n}. Use fewer folds."
         )
+    if isinstance(splitter, StratifiedKFold) and labels is not None:
+        checks.check_members(labels, splitter.n_splits)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", "The least populated class", UserWarning)

@@ -56,6 +56,8 @@ def test_a_study_is_read_back_whole(new_tracker, store, read, tmp_path):
     assert trials[0].data.params == {"lr": "0.1", "optimizer": "torch.optim.SGD"}
     assert trials[0].info.start_time <= trials[0].info.end_time
     assert found.history(trials[0], "score") == [(1, 0.5), (2, "nan"), (3, 0.75)]
+    assert found.history(trials[0], "best_score") == [(3, 0.75)]
+    assert found.history(trials[0], "best_step") == [(3, 3.0)]
     assert found.history(trials[0], "score_fold_1") == [(1, 0.5), (2, "nan"), (3, 0.75)]
     assert found.history(trials[0], "score_f1_macro") == [(1, 0.5), (2, "nan"), (3, 0.75)]
     assert found.history(trials[0], "train_loss") == [(1, 2.0), (2, 2.0), (3, 2.0)]

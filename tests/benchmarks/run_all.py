@@ -1,0 +1,46 @@
+"""All benchmarks, one after the other, as Markdown: ``python tests/benchmarks/run_all.py``.
+
+It takes about a quarter of an hour on two cores, which should have nothing else to do.
+"""
+
+import argparse
+import contextlib
+import io
+import sys
+import warnings
+from collections.abc import Sequence
+
+import bits
+import driver_cost
+import optuna_search_cv
+import tracking
+from _bench import one_thread
+
+TINY = ["--folds", "2", "--epochs", "2"]
+
+
+def run_tracking(n_trials: int, n_epochs: int) -> None:
+    """Run `tracking`, whose lines become a section."""
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text), warnings.catch_warnings(), one_thread():
+        warnings.filterwarnings("ignore", "The ``noload`` loader", DeprecationWarning)
+        tracking.main(n_trials, n_epochs)
+    print(f"## Tracking\n\n```\n{text.getvalue().rstrip()}\n```\n", flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run everything; ``--tiny`` only shows in seconds that it runs."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--tiny", action="store_true", help="small sizes, no meaningful figures")
+    tiny = parser.parse_args(argv).tiny
+    print("# Benchmarks\n", flush=True)
+    driver_cost.main([*TINY, "--n-trials", "2", "--repeats", "1"] if tiny else [])
+    print()
+    optuna_search_cv.main([*TINY, "--n-trials", "2", "--repeats", "1"] if tiny else [])
+    print()
+    run_tracking(*((3, 2) if tiny else (1000, 20)))
+    bits.main([*TINY, "--n-trials", "2"] if tiny else [])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,113 @@
+import math
+import random
+
+import pytest
+
+from hpo.cli._progress import Plan, Progress
+from hpo.result import StudyResult
+from hpo.trial import Report, Trial, TrialRecord, TrialState
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _run(
+    progress: Progress,
+    clock: Clock,
+    number: int,
+    state: TrialState = TrialState.COMPLETE,
+    *,
+    seconds: float = 10.0,
+    value: float = 0.5,
+    reason: str = "",
+) -> TrialRecord:
+    trial = Trial(number, {"lr": 0.1}, 0)
+    progress.started(TrialRecord(trial, max_steps=2))
+    reports: tuple[Report, ...] = ()
+    for step in (1, 2):
+        clock.now += seconds / 2
+        reports += (Report(number, step, value, (value - 0.01, value, value + 0.01)),)
+        progress.reported(TrialRecord(trial, reports=reports, max_steps=2))
+    record = TrialRecord(trial, state, reports, reason, max_steps=2)
+    progress.ended(record)
+    return record
+
+
+def test_the_counts_and_the_best_are_those_of_the_result() -> None:
+    rng = random.Random(3)
+    clock = Clock()
+    progress = Progress(Plan(n_trials=40), clock)
+    records = []
+    for number in range(40):
+        state = rng.choice([TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED])
+        reason = rng.choice(["", "interrupted: Ctrl-C"]) if state is TrialState.FAILED else ""
+        value = rng.choice([math.nan, 0.3, 0.5, 0.5])
+        records.append(_run(progress, clock, number, state, value=value, reason=reason))
+        result = StudyResult(name="x", records=tuple(records))
+        assert progress.counts["complete"] == result.n_complete
+        assert progress.counts["pruned"] == result.n_pruned
+        assert progress.counts["failed"] == result.n_failed
+        assert progress.counts["interrupted"] == result.n_interrupted
+        assert progress.n_done == result.n_trials - result.n_interrupted
+        assert [progress.best] == (result.top(1) or [None])
+        if progress.best is not None:
+            assert progress.best_error == pytest.approx(result.best_score_se)
+
+
+def test_a_study_that_goes_on_starts_with_what_it_has() -> None:
+    clock = Clock()
+    first = Progress(Plan(n_trials=4), clock)
+    earlier = [_run(first, clock, 0), _run(first, clock, 1, value=0.9)]
+    progress = Progress(Plan(n_trials=4, earlier=tuple(earlier)), clock)
+    assert (progress.n_done, progress.n_done_now, progress.best) == (2, 0, earlier[1])
+    assert progress.fraction() == 0.5
+    _run(progress, clock, 2)
+    assert (progress.n_done, progress.n_done_now) == (3, 1)
+
+
+def test_the_time_left_follows_the_pace_and_runs_down() -> None:
+    clock = Clock()
+    progress = Progress(Plan(n_trials=10), clock)
+    for number in range(2):
+        _run(progress, clock, number)
+        assert progress.seconds_left() is None
+    _run(progress, clock, 2)
+    assert progress.seconds_left() == pytest.approx(70)
+    clock.now += 4
+    assert progress.seconds_left() == pytest.approx(66)
+    clock.now += 1000
+    assert progress.seconds_left() == pytest.approx(60)
+
+
+def test_the_nearest_limit_counts() -> None:
+    clock = Clock()
+    progress = Progress(Plan(n_trials=100, timeout=50.0, max_total_epochs=1000), clock)
+    for number in range(4):
+        _run(progress, clock, number)
+    assert progress.seconds_left() == pytest.approx(10)
+    assert progress.fraction() == pytest.approx(0.8)
+    progress = Progress(Plan(n_trials=100, max_total_epochs=10), clock)
+    for number in range(4):
+        _run(progress, clock, number)
+    assert progress.seconds_left() == pytest.approx(10)
+    assert Progress(Plan(), clock).fraction() is None
+
+
+def test_the_search_is_over_when_all_are_made_or_running_ones_are_cut_off() -> None:
+    clock = Clock()
+    progress = Progress(Plan(n_trials=2), clock)
+    _run(progress, clock, 0)
+    assert progress.searching
+    _run(progress, clock, 1)
+    assert not progress.searching
+    progress = Progress(Plan(n_trials=9), clock)
+    died = "interrupted: the process that ran it is gone"
+    progress.ended(TrialRecord(Trial(0, {}, 0), TrialState.FAILED, reason=died))
+    assert progress.searching
+    _run(progress, clock, 1, TrialState.FAILED, reason="interrupted: Ctrl-C")
+    assert not progress.searching
