@@ -234,9 +234,8 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         """
         check_estimator_kind(self.estimator)
         if y is None and get_tags(self).target_tags.required:
-            raise DataError(
-                f"{type(self.estimator).__name__} requires y to be passed, but the target y is None."
-            )
+            name = type(self.estimator).__name__
+            raise DataError(f"{name} requires y to be passed, but the target y is None.")
         scorers, _ = self._get_scorers()
         # skorch alone takes a dict or tuple of arrays as X; one kind of sparse matrix is a dict.
         if issparse(X) or not isinstance(X, Mapping | tuple):

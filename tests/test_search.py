@@ -131,8 +131,9 @@ def test_every_form_of_scoring_and_refit_is_that_of_grid_search(scoring, refit):
     assert_same_search(ours, theirs)
     assert hasattr(ours, "predict_proba") == hasattr(theirs, "predict_proba") == bool(refit)
     if refit:
-        assert ours.score(*IRIS) == theirs.score(*IRIS)
         assert ours.refit_time_ > 0
+        if not (callable(refit) and ours.multimetric_):  # scikit-learn's `score` knows no answer
+            assert ours.score(*IRIS) == theirs.score(*IRIS)
 
 
 @pytest.mark.parametrize("refit", [True, "f1"])
@@ -249,14 +250,14 @@ def test_error_score_raise_ends_with_the_error_itself():
     with pytest.raises(ArithmeticError, match="no 2") as caught:
         grid(Picky(), {"size": [0, 2, 3]}, error_score="raise").fit(*IRIS)
     assert "Trial 1 failed with the parameters {'size': 2}." in caught.value.__notes__
-    with pytest.raises(HpoError, match="Trial 1 failed.*ArithmeticError: no 2") as told:
+    with pytest.raises(HpoError, match=r"Trial 1 failed.*ArithmeticError: no 2") as told:
         grid(Picky(), {"size": [0, 2]}, error_score="raise", n_jobs=2).fit(*IRIS)
     assert "Traceback" in str(told.value)
 
 
 def test_all_trials_failing_is_one_error_with_the_summary():
     search = grid(Picky(), {"size": [2, 3, 4]}, cv=3)
-    with pytest.raises(ValueError, match="All the 3 trials failed. 1 failed with: Ari") as caught:
+    with pytest.raises(ValueError, match=r"All the 3 trials failed\. 1 failed with: Ari") as caught:
         search.fit(*IRIS)
     assert isinstance(caught.value, NoCompletedTrialError)
     with pytest.raises(NotFittedError):
@@ -329,7 +330,7 @@ def iris_for_torch():
 
 
 NET_SPACE = {
-    "lr": {"type": "float", "low": 1e-4, "high": 0.5, "log": True},
+    "lr": {"type": "float", "low": 1e-3, "high": 0.5, "log": True},
     "optimizer": ["torch.optim.SGD", "torch.optim.Adam"],
     "optimizer__momentum": {
         "type": "float",
@@ -342,8 +343,9 @@ NET_SPACE = {
 
 def test_a_net_is_searched_refitted_cloned_and_pickled():
     X, y = iris_for_torch()
-    search = HPOSearchCV(net(), NET_SPACE, n_trials=12, random_state=0, cv=3).fit(X, y)
-    assert search.best_score_ > 0.8
+    estimator = net(max_epochs=10, batch_size=16)
+    search = HPOSearchCV(estimator, NET_SPACE, n_trials=12, random_state=0, cv=3).fit(X, y)
+    assert search.best_score_ > 0.9
     assert search.best_params_["optimizer"] in (torch.optim.SGD, torch.optim.Adam)
     assert search.result_.n_pruned > 0
     assert search.best_estimator_.max_epochs == search.n_steps_ == search.result_.best_step
@@ -359,11 +361,10 @@ def test_a_net_is_searched_refitted_cloned_and_pickled():
     assert loaded.result_.records == search.result_.records
 
 
-@pytest.mark.parametrize("sampler", ["random", "grid"])
-def test_two_processes_give_the_results_of_one(sampler):
+def test_two_processes_give_the_results_of_one():
     X, y = iris_for_torch()
-    space = {"lr": [0.01, 0.1], "module__bias": [True, False]}
-    settings = {"sampler": sampler, "pruner": "nop", "n_trials": 4, "cv": 3, "random_state": 1}
+    space = {"lr": {"type": "float", "low": 0.01, "high": 0.2}, "module__bias": [True, False]}
+    settings = {"sampler": "random", "pruner": "nop", "n_trials": 4, "cv": 3, "random_state": 1}
     one = HPOSearchCV(net(max_epochs=2), space, **settings).fit(X, y)
     two = HPOSearchCV(net(max_epochs=2), space, n_jobs=2, **settings).fit(X, y)
     for key, column in one.cv_results_.items():
@@ -412,8 +413,9 @@ def test_it_is_a_step_of_a_pipeline_and_is_nested():
     assert scores.min() > 0.9
     np.testing.assert_array_equal(scores, cross_val_score(pipeline, *IRIS, cv=3))
     X, y = iris_for_torch()
-    nested = HPOSearchCV(net(max_epochs=3), {"lr": [0.01, 0.1]}, n_trials=2, cv=2, random_state=0)
-    assert cross_val_score(nested, X, y, cv=KFold(2, shuffle=True, random_state=0)).min() > 0.5
+    nested = grid(net(batch_size=8), {"lr": [1e-6, 0.05]}, cv=2, random_state=0)
+    scores = cross_val_score(nested, X, y, cv=KFold(2, shuffle=True, random_state=0))
+    assert scores.min() > 0.6
     outer = GridSearchCV(search, {"estimator__fit_intercept": [True, False]}, cv=2).fit(*IRIS)
     assert outer.best_estimator_.best_score_ > 0.9
 
@@ -478,9 +480,12 @@ def test_a_study_in_a_storage_goes_on_where_it_ended(tmp_path):
         named.fit(DIABETES[0][:300], DIABETES[1][:300])
 
 
-def test_trials_are_tracked_in_mlflow(tmp_path):
+# MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
+def test_trials_are_tracked_in_mlflow(tmp_path, monkeypatch):
     import mlflow
 
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     search = grid(Ridge(), {"alpha": [0.1, 1.0]}, tracking_uri=uri, study_name="ridge")
     search.fit(*DIABETES)
@@ -488,7 +493,7 @@ def test_trials_are_tracked_in_mlflow(tmp_path):
     experiments = [e.experiment_id for e in client.search_experiments()]
     runs = client.search_runs(experiments)
     assert len(runs) == 3
-    (parent,) = [run for run in runs if "best_score" in run.data.metrics]
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     assert parent.data.metrics["best_score"] == pytest.approx(search.best_score_)
 
 
@@ -593,18 +598,22 @@ def test_the_time_is_kept():
 
 
 class Interrupted(Sinking):
-    """Presses Ctrl-C in the step in which ``start`` says so: 0.3 once, 0.7 at the refit too."""
+    """Presses Ctrl-C where ``start`` is 0.3, in a fold, and where it is 0.7, at the refit."""
 
     def partial_fit(self, X, y, classes=None):
-        if self.start == 0.3 or (self.start == 0.7 and len(X) == 100):
+        if (self.start, len(X)) in {(0.3, 33), (0.7, 100)}:
             os.kill(os.getpid(), signal.SIGINT)
         return super().partial_fit(X, y)
 
     fit = partial_fit
 
 
+UNEVEN = [(rows, np.arange(100)) for rows in (np.arange(0, 99, 3), np.arange(0, 100, 3))]
+"""Folds of which one is interrupted."""
+
+
 def test_the_first_ctrl_c_ends_the_search_and_keeps_what_is_complete():
-    search = grid(Interrupted(), {"start": [0.1, 0.2, 0.3, 0.4]}, epochs=2, cv=2)
+    search = grid(Interrupted(), {"start": [0.1, 0.2, 0.3, 0.4]}, epochs=2, cv=UNEVEN)
     with pytest.warns(UserWarning, match="ended early .Ctrl-C.: the best of 2 complete"):
         search.fit(*TWO)
     assert search.best_params_ == {"start": 0.2}
@@ -614,11 +623,12 @@ def test_the_first_ctrl_c_ends_the_search_and_keeps_what_is_complete():
 
 def test_ctrl_c_before_anything_is_complete_is_a_keyboard_interrupt():
     with pytest.raises(KeyboardInterrupt, match="no trial is complete"):
-        grid(Interrupted(), {"start": [0.3, 0.4]}, epochs=2, cv=2).fit(*TWO)
+        grid(Interrupted(), {"start": [0.3, 0.4]}, epochs=2, cv=UNEVEN).fit(*TWO)
 
 
 @pytest.mark.filterwarnings("ignore:The search was ended early:UserWarning")
 def test_the_second_ctrl_c_is_a_keyboard_interrupt():
-    search = grid(Interrupted(), {"start": [0.7, 0.3]}, epochs=2, cv=2)
+    search = grid(Interrupted(), {"start": [0.7, 0.3]}, epochs=2, cv=UNEVEN)
     with pytest.raises(KeyboardInterrupt):
         search.fit(*TWO)
+    assert not hasattr(search, "result_")

@@ -25,7 +25,7 @@ class Command:
     @classmethod
     def typed(cls, args: Sequence[str]) -> "Command":
         """Return the command of this process."""
-        by_module = Path(sys.argv[0]).name == "__main__.py"
+        by_module = Path(sys.argv[0]).parts[-2:] == ("cli", "__main__.py")
         return cls(("python", "-m", "hpo.cli") if by_module else ("hpo",), tuple(args))
 
     def going_on(self) -> str:

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from hpo.cli._progress import Plan, Progress
 from hpo.cli._screen import heading, screen
-from hpo.cli._text import clock, ending, score
+from hpo.cli._text import clock, counted, ending, score
 from hpo.trackers import BaseTracker, StudyInfo
 from hpo.trial import Report, TrialRecord
 
@@ -82,9 +82,14 @@ class PlainDisplay(BaseDisplay):
         self.progress.begin()
         plan = self.progress.plan
         done = self.progress.n_done
-        goal = f"{plan.n_trials} trials" if plan.n_trials else "as many trials as the budget allows"
-        made = f" goes on, {done} trials are made of" if done else ":"
-        self._write(f"{info.name}{made} {goal}, {heading(info.params)}")
+        total = plan.n_trials
+        if done:
+            begun = (
+                f" goes on, {done} of {total} trials made" if total else f" goes on after {done}"
+            )
+        else:
+            begun = f", {counted(total, 'trial')}" if total else ""
+        self._write(f"{info.name}{begun}: {heading(info.params)}")
 
     def trial_started(self, record: TrialRecord) -> None:
         """Note it."""

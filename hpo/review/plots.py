@@ -31,7 +31,7 @@ WINNER = "#12284b"
 DPI = 110
 LOG_RANGE = 30.0
 """Positive values whose greatest is at least this many times their least get a log axis."""
-FEW = 8
+FEW = 5
 """At most this many different integers are shown as categories."""
 
 
@@ -103,7 +103,7 @@ def history(result: StudyResult) -> Figure:
     left.set_xlabel("trial")
     left.set_ylabel(result.scoring)
     right.set_xlabel("epochs spent, all trials together")
-    _legend(figure, scored, _winner(result))
+    _legend(figure, scored, _winner(result), bottom)
     return figure
 
 
@@ -163,7 +163,7 @@ def parameters(result: StudyResult, log_names: Collection[str] | None = None) ->
         axes.set_axis_off()
     for row in grid[::n_columns]:
         row.set_ylabel(result.scoring)
-    _legend(figure, scored, _winner(result))
+    _legend(figure, scored, _winner(result), bottom)
     return figure
 
 
@@ -264,7 +264,12 @@ def _limit_scores(axes: Axes, values: Iterable[float]) -> float:
     return low - margin
 
 
-def _legend(figure: Figure, records: Sequence[TrialRecord], winner: TrialRecord | None) -> None:
+def _legend(
+    figure: Figure,
+    records: Sequence[TrialRecord],
+    winner: TrialRecord | None,
+    bottom: float = -math.inf,
+) -> None:
     entries = []
     for state in TrialState:
         n = sum(record.state is state for record in records)
@@ -273,7 +278,10 @@ def _legend(figure: Figure, records: Sequence[TrialRecord], winner: TrialRecord 
     if winner is not None:
         label = f"best: trial {winner.number}"
         entries.append(Line2D([], [], color=WINNER, linewidth=2.6, marker="o", label=label))
+    if any(record.value < bottom for record in records):
+        label = "below the axis"
+        entries.append(Line2D([], [], color="#888888", marker="v", linestyle="", label=label))
     if entries:
         figure.legend(
-            handles=entries, loc="outside upper right", ncols=5, frameon=False, fontsize="small"
+            handles=entries, loc="outside upper right", ncols=6, frameon=False, fontsize="small"
         )

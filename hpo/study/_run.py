@@ -61,6 +61,7 @@ def run_study(
         end, if no trial is complete and nobody interrupted.
     """
     session = Session(study, folder)
+    tracker = session.tracker()
     ledger = session.ledger(fresh=fresh)
     interrupt = interrupt or Interrupt()
 
@@ -75,7 +76,7 @@ def run_study(
         session.search,
         ledger,
         info=session.info(ledger, artifacts or {}),
-        trackers=(session.tracker(), *observers),
+        trackers=(tracker, *observers),
         interrupt=interrupt,
         budget=Budget(study.n_trials, study.timeout, study.max_total_epochs),
         finish=finish,

@@ -57,7 +57,7 @@ def test_plain_lines_say_how_each_trial_ended() -> None:
     tell_trial(display, 2, (), TrialState.FAILED, reason="ValueError: no")
     tell_trial(display, 3, (0.8,), TrialState.RUNNING)
     assert stream.getvalue().splitlines() == [
-        "digits: 4 trials, accuracy over 5 folds, sampler tpe, pruner median",
+        "digits, 4 trials: accuracy over 5 folds, sampler tpe, pruner median",
         "trial 0 complete: 0.7500 at epoch 2  (1 of 4, 0:00, best so far)",
         "trial 1 pruned at epoch 1: 0.25 < median 0.5  (2 of 4, 0:00, best 0.7500)",
         "trial 2 failed: ValueError: no  (3 of 4, 0:00, best 0.7500)",
@@ -88,7 +88,7 @@ def test_the_picture_shows_counts_best_running_and_finished_trials() -> None:
     assert lines[2] == "1 complete   1 pruned   0 failed"
     shown = "\n".join(lines)
     assert "best      0.7500  trial 0, epoch 2\n          lr 0.1, optimizer SGD" in shown
-    assert "running   trial 2    epoch 1/?     0.6250    lr 0.0333, optimizer SGD" in shown
+    assert "running   trial 2    epoch 1/?     0.6250   lr 0.0333, optimizer SGD" in shown
     assert "finished  trial 1    pruned at epoch 1: 0.25 < median 0.5\n" in shown
     assert "          trial 0    complete: 0.7500 at epoch 2" in shown
 

@@ -1,0 +1,198 @@
+"""``hpo run``, ``list`` and ``show`` in this process, on a small study without a net."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hpo.study import load_result
+
+Run = Callable[..., tuple[int, str, str]]
+Write = Callable[..., str]
+
+
+def _files() -> set[str]:
+    return {path.name for path in Path.cwd().iterdir()}
+
+
+def test_a_study_runs_and_says_what_came_out(hpo_command: Run, write_study: Write) -> None:
+    code, out, err = hpo_command("run", write_study())
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == (
+        "tiny, 6 trials: accuracy over 3 folds, sampler tpe, "
+        "pruner median:n_startup_trials=2, serial"
+    )
+    assert [line.split()[1] for line in lines if line.startswith("trial ")] == list("012345")
+    assert "Winner: trial " in out
+    assert " ± " in out
+    assert "accuracy on the sealed test part" in out
+    assert "  hpo show tiny\n" in out
+    assert "hpo ui" not in out  # nothing is tracked
+    assert "study in    sqlite:///hpo.db" in out
+    assert not [line for line in lines if line != line.rstrip()]
+    assert _files() == {"tiny.py", "hpo.db"}
+
+
+def test_a_complete_study_is_shown_again_and_told_how_to_get_more(
+    hpo_command: Run, write_study: Write
+) -> None:
+    file = write_study()
+    _, first, _ = hpo_command("run", file, "--seed", "3")
+    before = load_result("tiny", "sqlite:///hpo.db")[0].records
+    code, again, _ = hpo_command("run", file, "--seed", "3")
+    assert code == 0
+    assert "tiny was complete already" in again
+    assert f"hpo run {file} --seed 3 --n-trials 12" in again
+    winner = first[first.index("Winner") : first.index("Look at")]
+    assert winner == again[again.index("Winner") : again.index("For more")]
+    assert load_result("tiny", "sqlite:///hpo.db")[0].records == before
+
+    code, more, _ = hpo_command("run", file, "--seed", "3", "--n-trials", "8")
+    assert "tiny goes on, 6 of 8 trials made: " in more
+    records = load_result("tiny", "sqlite:///hpo.db")[0].records
+    assert len(records) == 8
+    assert records[:6] == before
+
+
+def test_options_reach_the_study(hpo_command: Run, write_study: Write) -> None:
+    code, out, _ = hpo_command(
+        "run", write_study(), "--n-trials=2", "--epochs=2", "--sampler=random", "--pruner=nop"
+    )
+    assert code == 0
+    assert "tiny, 2 trials: accuracy over 3 folds, sampler random, pruner nop" in out
+    result, _ = load_result("tiny", "sqlite:///hpo.db")
+    assert {record.max_steps for record in result.records} == {2}
+
+
+def test_the_storage_is_the_options_then_the_files_then_the_environments(
+    hpo_command: Run, write_study: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HPO_STORAGE", "sqlite:///environment.db")
+    file = write_study()
+    _, out, _ = hpo_command("run", file, "--n-trials=1")
+    assert "hpo show tiny\n" in out
+    assert "environment.db" in _files()
+    _, out, _ = hpo_command("run", file, "--n-trials=1", "--storage=sqlite:///option.db")
+    assert "hpo show tiny --storage sqlite:///option.db\n" in out
+    assert "option.db" in _files()
+    write_study({"cv=3,": "cv=3, storage='sqlite:///file.db',"})
+    hpo_command("run", file, "--n-trials=1")
+    assert "file.db" in _files()
+    assert "hpo.db" not in _files()
+
+
+def test_a_study_in_memory_says_that_nothing_stays(hpo_command: Run, write_study: Write) -> None:
+    code, out, _ = hpo_command("run", write_study({"cv=3,": "cv=3, storage=None,"}))
+    assert code == 0
+    assert "memory: it ends with this process" in out
+    assert "hpo show" not in out
+    assert _files() == {"tiny.py"}
+
+
+def test_a_grid_counts_its_points(hpo_command: Run, write_study: Write) -> None:
+    space = '"alpha": {"type": "float", "low": 1e-5, "high": 1.0, "log": True}'
+    file = write_study({space: '"alpha": [0.1, 0.2]'})
+    _, out, _ = hpo_command("run", file, "--sampler=grid")
+    assert "tiny, 2 trials: " in out
+    assert "(2 of 2," in out
+
+
+def test_the_data_folder_is_set(
+    hpo_command: Run, write_study: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HPO_DATA", "elsewhere")
+    Path("sets").mkdir()
+    file = write_study({"import time": "import os, time\nprint('data', os.environ['HPO_DATA'])"})
+    _, out, _ = hpo_command("run", file, "--data=sets", "--n-trials=1")
+    assert f"data {Path('sets').absolute()}" in out
+    code, _, err = hpo_command("run", file, "--data=nowhere")
+    assert code == 2
+    assert "nowhere" in err
+
+
+def test_a_study_whose_trials_all_fail_ends_with_code_1(
+    hpo_command: Run, write_study: Write
+) -> None:
+    broken = {"        if 0.0:": "        raise ValueError('no')\n        if 0.0:"}
+    file = write_study(broken)
+    code, out, err = hpo_command("run", file)
+    assert code == 1
+    assert "trial 0 failed: ValueError: no" in out
+    assert err.startswith("error: All the 6 trials failed. 6 failed with: ValueError: no")
+    code, out, _ = hpo_command("show", "tiny")
+    assert code == 0
+    assert "No trial is complete" in out
+    assert "Traceback of trial 5" in out
+    assert "raise ValueError('no')" in out
+
+
+def test_a_spent_time_budget_prints_the_command_to_go_on(
+    hpo_command: Run, write_study: Write
+) -> None:
+    file = write_study(seconds=0.02)
+    code, out, _ = hpo_command("run", file, "--fresh", "--timeout=0.5", "--n-trials=500")
+    assert code == 0
+    assert "Stopped: the time budget of 0.5 s is spent." in out
+    assert f"Go on with\n  hpo run {file} --timeout=0.5 --n-trials=500\n" in out
+
+
+def test_studies_are_listed_and_shown(hpo_command: Run, write_study: Write) -> None:
+    file = write_study()
+    hpo_command("run", file)
+    hpo_command("run", file, "--fresh", "--n-trials=3")
+    files = _files()
+    code, out, _ = hpo_command("list")
+    assert code == 0
+    rows = {line.split()[0]: line for line in out.splitlines()[1:]}
+    assert set(rows) == {"tiny", "tiny@2"}
+    assert "6 trials: " in rows["tiny"]
+    assert "3 trials: " in rows["tiny@2"]
+    assert "accuracy" in rows["tiny"]
+    _, newest, _ = hpo_command("show", "tiny")
+    assert newest.startswith("tiny@2  3 trials: ")
+    code, first, _ = hpo_command("show", "tiny@1")
+    assert first.startswith("tiny  6 trials: ")
+    top = first[first.index("Top ten") :].splitlines()[1:]
+    assert top[0].split() == ["trial", "accuracy", "epoch", "alpha"]
+    scores = [float(line.split()[1]) for line in top[1:]]
+    assert scores == sorted(scores, reverse=True)
+    assert _files() == files
+
+
+def test_the_report_is_written(hpo_command: Run, write_study: Write) -> None:
+    hpo_command("run", write_study())
+    code, out, _ = hpo_command("show", "tiny", "--plots", "new/plots")
+    assert code == 0
+    assert f"The report is {Path('new/plots/report.html')}" in out
+    assert "accuracy" in Path("new/plots/report.html").read_text()
+    Path("blocked").write_text("a file")
+    code, _, err = hpo_command("show", "tiny", "--plots", "blocked")
+    assert code == 2
+    assert "cannot be written to blocked" in err
+
+
+def test_the_newest_winner_takes_no_test_score_of_another(
+    hpo_command: Run, write_study: Write
+) -> None:
+    """A refit of an earlier winner says nothing about a later one."""
+    file = write_study()
+    hpo_command("run", file, "--n-trials=1")
+    hpo_command("run", write_study({"trials=6": "trials=6, refit=False"}), "--n-trials=6")
+    result, _ = load_result("tiny", "sqlite:///hpo.db")
+    assert (result.test_score is None) == (result.best_record.number != 0)
+    assert result.best_record.number != 0
+
+
+def test_a_tracked_study_points_to_the_ui_and_leaves_nothing_to_sync(
+    hpo_command: Run, write_study: Write
+) -> None:
+    file = write_study({'tracker="null"': 'tracker="mlflow"'})
+    code, out, _ = hpo_command("run", file, "--n-trials=2", "--tracking-uri=sqlite:///runs.db")
+    assert code == 0
+    assert "  hpo ui --tracking-uri sqlite:///runs.db\n" in out
+    assert f"tracked in  sqlite:///{Path('runs.db').absolute()}" in out
+    assert "note:" not in out
+    assert "runs.db" in _files()
+    code, out, _ = hpo_command("sync")
+    assert (code, out) == (0, "0 records sent, 0 left.\n")
