@@ -6,6 +6,7 @@ import signal
 import warnings
 
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 import sklearn
@@ -24,6 +25,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 from skorch import NeuralNetClassifier
+from skorch.callbacks import Callback
 from skorch.helper import SliceDict
 from torch import nn
 
@@ -93,6 +95,19 @@ def test_a_search_over_a_grid_is_grid_search(estimator, space, data, train):
     np.testing.assert_array_equal(ours.predict(data[0]), theirs.predict(data[0]))
     assert ours.result_.best_record.number == ours.best_index_
     assert ours.result_.best_score == ours.best_score_
+
+
+def test_scores_of_the_records_are_those_of_the_table_to_the_last_bit():
+    search = grid(Ridge(), {"alpha": np.linspace(0.1, 9, 12).tolist()}, cv=10).fit(*DIABETES)
+    means = search.cv_results_["mean_test_score"].tolist()
+    assert [record.value for record in search.result_.records] == means
+
+
+def test_estimators_of_the_space_stay_as_they_are():
+    scalers = [StandardScaler(), MinMaxScaler()]
+    search = grid(SCALED_KNN, {"scale": scalers}).fit(*IRIS)
+    assert any(search.best_params_["scale"] is scaler for scaler in scalers)
+    assert not any(hasattr(scaler, "n_features_in_") for scaler in scalers)
 
 
 def worst(results):
@@ -397,6 +412,27 @@ def test_a_net_that_diverges_is_never_the_best():
         assert "diverged" in search.result_.records[0].reason
 
 
+def scored_twice(estimator, X, y):
+    return {"nll": get_scorer("neg_log_loss")(estimator, X, y), "acc": estimator.score(X, y)}
+
+
+def test_scores_that_a_function_names_are_not_mixed_with_losses_of_a_net():
+    X, y = iris_for_torch()
+    X[0] = 1e30
+    rest = np.arange(100, 150)
+    folds = [(np.arange(100), rest), (np.arange(1, 100), rest)]  # the first of them diverges
+    search = grid(net(max_epochs=2), {"lr": [0.1]}, scoring=scored_twice, refit=False)
+    search.fit(X[1:], y[1:])
+    assert [key for key in search.cv_results_ if key.startswith("mean_test")] == [
+        "mean_test_nll",
+        "mean_test_acc",
+    ]
+    (record,) = search.result_.records
+    assert record.value == search.cv_results_["mean_test_nll"][0]
+    with pytest.raises(NoCompletedTrialError, match="diverged"):
+        search.set_params(cv=folds).fit(X, y)
+
+
 # -- as a part of something larger ---------------------------------------------------------------
 
 
@@ -413,7 +449,8 @@ def test_it_is_a_step_of_a_pipeline_and_is_nested():
     assert scores.min() > 0.9
     np.testing.assert_array_equal(scores, cross_val_score(pipeline, *IRIS, cv=3))
     X, y = iris_for_torch()
-    nested = grid(net(batch_size=8), {"lr": [1e-6, 0.05]}, cv=2, random_state=0)
+    X = StandardScaler().fit_transform(X)
+    nested = grid(net(batch_size=8), {"lr": [1e-6, 0.1]}, cv=2, random_state=0)
     scores = cross_val_score(nested, X, y, cv=KFold(2, shuffle=True, random_state=0))
     assert scores.min() > 0.6
     outer = GridSearchCV(search, {"estimator__fit_intercept": [True, False]}, cv=2).fit(*IRIS)
@@ -454,6 +491,14 @@ def test_random_state_rules_what_is_proposed():
     first, second = proposed(np.random.RandomState(0), 2)
     assert first != second
     assert [first, second] == proposed(np.random.RandomState(0), 2)
+
+
+def test_a_sampler_starts_anew_with_each_fit():
+    space = {"alpha": {"type": "float", "low": 0.1, "high": 9.0}}
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    search = HPOSearchCV(Ridge(), space, n_trials=3, sampler=sampler)
+    first = search.fit(*DIABETES).cv_results_["params"]
+    assert search.fit(*DIABETES).cv_results_["params"] == first
 
 
 def test_the_search_space_comes_as_a_path_or_a_space(tmp_path):
@@ -632,3 +677,19 @@ def test_the_second_ctrl_c_is_a_keyboard_interrupt():
     with pytest.raises(KeyboardInterrupt):
         search.fit(*TWO)
     assert not hasattr(search, "result_")
+
+
+class Impatient(Callback):
+    """Presses Ctrl-C twice while the net is trained on all rows."""
+
+    def on_epoch_end(self, net, dataset_train=None, **kwargs):
+        if len(dataset_train) == 150:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_the_second_ctrl_c_ends_the_refit_of_a_net_too():
+    # skorch takes the exception for a normal end of the training
+    search = grid(net(callbacks=[Impatient()]), {"lr": [0.1]}, cv=2)
+    with pytest.raises(KeyboardInterrupt):
+        search.fit(*iris_for_torch())

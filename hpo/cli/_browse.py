@@ -98,7 +98,7 @@ def show_study(name: str, option: str | None, plots: Path | None) -> None:
         say(console, f"Winner: trial {result.best_record.number}", style="bold")
         say(console, winner_table(result))
         say(console, "\nTop ten", style="bold")
-        say(console, top_table(result))
+        say(console, top_table(result, console.width))
     else:
         say(console, "No trial is complete with a finite score yet.", style="yellow")
     if result.failure_summary():

@@ -78,7 +78,7 @@ class Closing:
                 if self._study.storage is not None
                 else "nothing is kept, for the study has no storage: name one with --storage"
             )
-            say(console, f"Stopped by {interrupted}: {kept}.", style="yellow")
+            say(console, f"Stopped ({interrupted}): {kept}.", style="yellow")
         elif result.stopped:
             say(console, f"Stopped: {result.stopped}.", style="yellow")
         elif not progress.n_done_now:
@@ -98,14 +98,14 @@ class Closing:
 
     def _next(self, command: Command) -> list[str]:
         result, study = self._result, self._study
-        told = []
+        told, named = [], []
         if study.storage is not None:
             elsewhere = study.storage != named_storage(None)
-            storage = ["--storage", study.storage] if elsewhere else []
-            told.append(command.other("show", result.name, *storage))
+            named = [result.name, *(["--storage", study.storage] if elsewhere else [])]
+            told.append(command.other("show", *named))
         tracked, uri = _tracking(study)
         if tracked:
-            told.append(command.other("ui", *(["--tracking-uri", uri] if uri else [])))
+            told.append(command.other("ui", *named, *(["--tracking-uri", uri] if uri else [])))
         return told
 
     def _places(self) -> list[tuple[str, str]]:

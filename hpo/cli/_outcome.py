@@ -8,14 +8,16 @@ from rich.table import Table
 from rich.text import Text
 
 from hpo.cli._screen import COLORS
-from hpo.cli._text import counted, duration, number, score, short_names
+from hpo.cli._text import brief, brief_value, counted, duration, number, score, short_names
 from hpo.result import StudyResult
-from hpo.trial import TrialRecord, TrialState
+from hpo.trial import TrialState
 
 __all__ = ["counts", "facts_table", "saved", "test_verdict", "times", "top_table", "winner_table"]
 
 N_ERRORS = 2.0
 """How many standard errors of the cross-validated score the test score may be off."""
+_FACTS = 28
+"""Columns that a trial's number, score and epoch take."""
 
 
 def counts(result: StudyResult) -> Text:
@@ -48,17 +50,17 @@ def winner_table(result: StudyResult) -> Table:
     ]
     report = best.best_report
     n_folds = len(report.fold_values) if report else 0
-    folds = f"over {counted(n_folds, 'fold')}" if n_folds else "cross-validated"
+    folds = counted(n_folds, "fold") if n_folds else "cross-validated"
     told = Text(score(best.value, result.best_score_se), style="bold green")
     if math.isfinite(result.best_score_se):
-        told.append(" (standard error)", style="not bold")
+        told.append(" s.e.", style="not bold")
     of = f" of {best.max_steps}" if best.max_steps else ""
-    told.append(f", at epoch {result.best_step}{of}", style="not bold")
-    rows += [("", ""), (f"{result.scoring} {folds}", told)]
+    told.append(f", epoch {result.best_step}{of}", style="not bold")
+    rows += [("", ""), (f"{result.scoring}, {folds}", told)]
     if result.test_score is not None:
         told = Text(score(result.test_score), style="bold")
         told.append(f", {test_verdict(result)}", style="not bold")
-        rows.append((f"{result.scoring} on the sealed test part", told))
+        rows.append((f"{result.scoring}, sealed test", told))
         rows += [("", explained)] if (explained := gap_explained(result)) else []
     return facts_table(rows)
 
@@ -68,14 +70,13 @@ def test_verdict(result: StudyResult) -> str:
     assert result.test_score is not None
     gap, error = result.test_score - result.best_score, result.best_score_se
     if gap == 0:
-        return "equal to the cross-validated score"
-    size = f"{abs(gap):.2g} {'above' if gap > 0 else 'below'} the cross-validated score"
+        return "the same"
+    size = f"{abs(gap):.2g} {'above' if gap > 0 else 'below'} that"
     if not (math.isfinite(error) and error > 0):
-        return f"{size}, which has no standard error to compare with"
-    ratio = abs(gap) / error
-    if ratio <= N_ERRORS:
-        return f"within two standard errors of the cross-validated score ({ratio:.1f})"
-    return f"{size}: the gap is {ratio:.1f} standard errors"
+        return f"{size}, which has no standard error"
+    if abs(gap) <= N_ERRORS * error:
+        return "within two standard errors of that"
+    return f"{size}: the gap is {abs(gap) / error:.1f} standard errors"
 
 
 def gap_explained(result: StudyResult) -> str:
@@ -96,26 +97,37 @@ def gap_explained(result: StudyResult) -> str:
     )
 
 
-def top_table(result: StudyResult, n: int = 10) -> Table:
-    """Return the ``n`` best trials as a table."""
+def top_table(result: StudyResult, width: int, n: int = 10) -> Table:
+    """Return the ``n`` best trials as a table.
+
+    Parameters
+    ----------
+    result : StudyResult
+    width : int
+        Columns that there are; where they do not hold a column for each parameter, the
+        parameters share one.
+    n : int, default=10
+    """
     best = result.top(n)
     names = short_names(dict.fromkeys(name for record in best for name in record.trial.params))
-    table = Table(box=None, pad_edge=False, header_style="dim")
+    cells = [
+        [brief_value(r.trial.params[name]) if name in r.trial.params else "" for name in names]
+        for r in best
+    ]
+    headers = list(names.values())
+    columns = zip(headers, *cells, strict=True)
+    if _FACTS + sum(max(map(len, column)) + 2 for column in columns) > width:
+        headers, cells = ["parameters"], [[brief(record.trial.params)] for record in best]
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for header in ("trial", result.scoring, "epoch"):
-        table.add_column(header, justify="right", no_wrap=True)
-    for short in names.values():
-        table.add_column(Text(short), no_wrap=True, overflow="ellipsis")
-    for record in best:
-        table.add_row(*_top_row(record, names))
+        table.add_column(Text(header), justify="right", no_wrap=True)
+    for header in headers:
+        table.add_column(Text(header))
+    for record, values in zip(best, cells, strict=True):
+        step = record.best_report.step if record.best_report else 0
+        facts = [str(record.number), score(record.value), str(step)]
+        table.add_row(*map(Text, [*facts, *values]))
     return table
-
-
-def _top_row(record: TrialRecord, names: Iterable[str]) -> list[Text]:
-    params = record.trial.params
-    step = record.best_report.step if record.best_report else 0
-    cells = [str(record.number), score(record.value), str(step)]
-    cells += [number(params[name], 3) if name in params else "" for name in names]
-    return [Text(cell) for cell in cells]
 
 
 def facts_table(rows: Iterable[tuple[str, str | Text]]) -> Table:

@@ -10,6 +10,7 @@ from hpo.trial import TrialRecord, TrialState
 __all__ = [
     "ago",
     "brief",
+    "brief_value",
     "clock",
     "counted",
     "duration",
@@ -93,10 +94,11 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
 def brief(params: Mapping[str, Any]) -> str:
     """Return parameters on one line: ``lr 0.0041, batch_size 64, optimizer Adam``."""
     names = short_names(params)
-    return ", ".join(f"{names[name]} {_brief_value(value)}" for name, value in params.items())
+    return ", ".join(f"{names[name]} {brief_value(value)}" for name, value in params.items())
 
 
-def _brief_value(value: Any) -> str:
+def brief_value(value: Any) -> str:
+    """Return a parameter's value with three digits, a dotted path as its last name."""
     if isinstance(value, str) and _DOTTED.fullmatch(value):
         return value.rpartition(".")[2]
     return number(value, 3)

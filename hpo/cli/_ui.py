@@ -76,9 +76,11 @@ def serve(tracking_uri: str | None, port: int, name: str | None, storage: str | 
 
 
 def _key(name: str, storage: str | None) -> str:
-    """Return what MLflow knows a study by."""
+    """Return what MLflow knows a study by; names are those of `load_result`."""
     url = readable_storage(storage)
-    return Ledger(generation(name, url, fresh=False), None, url, create=False).key
+    first = name.removesuffix("@1")
+    exact = first if first != name else generation(name, url, fresh=False)
+    return Ledger(exact, None, url, create=False).key
 
 
 def _address(server: str, uri: str, name: str | None, key: str | None) -> str:

@@ -14,7 +14,7 @@ import cloudpickle
 
 from hpo.exceptions import ExecutorError
 
-__all__ = ["Payload", "hidden_main", "load"]
+__all__ = ["Payload", "hidden_main", "load", "pickled"]
 
 
 class Payload:
@@ -31,14 +31,7 @@ class Payload:
     """
 
     def __init__(self, content: Any) -> None:
-        buffers: list[pickle.PickleBuffer] = []
-        try:
-            head = cloudpickle.dumps(content, protocol=5, buffer_callback=buffers.append)
-        except Exception as error:
-            raise ExecutorError(
-                f"The study cannot be carried to worker processes: {error}. Open files, locks and "
-                "generators do not travel: make them inside the module, or use executor='serial'."
-            ) from error
+        head, buffers = pickled(content)
         self._folder = tempfile.TemporaryDirectory(prefix="hpo-", ignore_cleanup_errors=True)
         path = Path(self._folder.name) / "objective"
         sizes = []
@@ -53,6 +46,25 @@ class Payload:
     def close(self) -> None:
         """Remove the file; processes that have loaded it keep their mapping."""
         self._folder.cleanup()
+
+
+def pickled(content: Any) -> tuple[bytes, list[pickle.PickleBuffer]]:
+    """Return ``content`` pickled by value, and its arrays apart.
+
+    Raises
+    ------
+    ExecutorError
+        If it cannot be pickled.
+    """
+    buffers: list[pickle.PickleBuffer] = []
+    try:
+        head = cloudpickle.dumps(content, protocol=5, buffer_callback=buffers.append)
+    except Exception as error:
+        raise ExecutorError(
+            f"The study cannot be carried to worker processes: {error}. Open files, locks and "
+            "generators do not travel: make them inside the module, or use executor='serial'."
+        ) from error
+    return head, buffers
 
 
 def load(address: tuple[str, int, list[tuple[int, int]]]) -> Any:

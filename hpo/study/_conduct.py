@@ -112,28 +112,35 @@ def _end(
 ) -> None:
     metrics, params = _summary(result)
     with tempfile.TemporaryDirectory(prefix="hpo-") as folder:
-        files = _files(result, Path(folder), info) if info else {}
+        kept = info is not None and any(tracker.keeps_artifacts for tracker in trackers)
+        files = _files(result, Path(folder), info) if info and kept else {}
         for tracker in trackers:
             tracker.study_ended(metrics, params, files, state=state)
 
 
 def _files(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Path]:
     """Write the report, the plots and the refitted model."""
-    files = _report(result, folder, info)
+    files: dict[str, Path] = {}
+    if result.records:
+        settings = {**info.params, **info.tags}
+        files |= _tried("report", folder, lambda: write_report(result, folder, settings=settings))
     if result.estimator is not None:
-        files["model.pkl"] = folder / "model.pkl"
-        files["model.pkl"].write_bytes(cloudpickle.dumps(result.estimator))
+        files |= _tried("model", folder, lambda: _model(result.estimator, folder))
     return files
 
 
-def _report(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Path]:
-    """Write the report and the plots; a study is not lost for want of a picture."""
-    if not result.records:
-        return {}
+def _model(estimator: Any, folder: Path) -> dict[str, Path]:
+    path = folder / "model.pkl"
+    path.write_bytes(cloudpickle.dumps(estimator))
+    return {path.name: path}
+
+
+def _tried(what: str, folder: Path, make: Callable[[], dict[str, Path]]) -> dict[str, Path]:
+    """Return what ``make`` writes; a study is not lost for want of a picture."""
     try:
-        return write_report(result, folder, settings={**info.params, **info.tags})
+        return make()
     except Exception:
-        path = folder / "report_error.txt"
+        path = folder / f"{what}_error.txt"
         path.write_text(traceback.format_exc())
         return {path.name: path}
 

@@ -43,6 +43,9 @@ class BaseTracker(ABC):  # noqa: B024 - every method is a hook with a default
     or broken does so elsewhere. A tracker overrides what it wants to hear.
     """
 
+    keeps_artifacts = False
+    """Whether the report, the plots and the model are worth making for this tracker."""
+
     def study_started(self, info: StudyInfo) -> None:  # noqa: B027
         """Hear that a study starts, or goes on after a restart."""
 

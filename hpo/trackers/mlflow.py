@@ -87,6 +87,8 @@ class MlflowTracker(BaseTracker):
         If nothing can be tracked at ``tracking_uri``.
     """
 
+    keeps_artifacts = True
+
     def __init__(
         self, tracking_uri: str | None = None, spool_dir: str | Path | None = None
     ) -> None:

@@ -51,6 +51,13 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing the report that nobody keeps is most of a tiny study's time."""
+    if "tracked" not in request.node.name:
+        monkeypatch.setattr("hpo.study._conduct.write_report", lambda *args, **kwargs: {})
+
+
 @pytest.fixture
 def write_study(tmp_path: Path) -> Callable[..., str]:
     """Return a function that writes a study file, with changes, and returns its name."""

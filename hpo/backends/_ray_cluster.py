@@ -1,0 +1,167 @@
+"""Reach a Ray cluster, or start a private one, and see what a trial finds there."""
+
+import math
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from hpo.exceptions import ExecutorError
+
+__all__ = ["check_room", "connected", "room"]
+
+_OLDEST = (2, 50)
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
+    "RAY_USAGE_STATS_PROMPT_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what Ray will do by itself, without its warning
+    "RAY_AIR_NEW_OUTPUT": "0",  # no progress tables
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths of a study stay what they are
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard file a trial
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is the study's
+    "TUNE_GLOBAL_CHECKPOINT_S": "inf",  # the ledger is what a study goes on from
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",  # our searcher knows how many fit
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # they are in the records
+}
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """Be a driver of the cluster at ``address`` inside the block.
+
+    A connection that is there already is used and kept. Without one, None starts a private
+    Ray on this machine, without a dashboard, and shuts it down at the end.
+
+    Raises
+    ------
+    ExecutorError
+        If Ray is missing, too old or not reachable.
+    """
+    with _environment():
+        ray = _imported()
+        if ray.is_initialized():
+            yield
+            return
+        _start(ray, address)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def room(wanted: Mapping[str, float]) -> int:
+    """Return how many trials that each want these resources the cluster can hold at a time."""
+    return sum(_fitting(node, wanted) for node in _nodes())
+
+
+def check_room(wanted: Mapping[str, float]) -> None:
+    """Raise `ExecutorError` if no node can ever hold a trial that wants these resources."""
+    if room(wanted):
+        return
+    nodes = _nodes()
+    told = "; ".join(_listed({k: node.get(k, 0.0) for k in wanted}) for node in nodes)
+    where = "its one node has" if len(nodes) == 1 else f"its {len(nodes)} nodes have"
+    raise ExecutorError(
+        f"A trial wants {_listed(wanted)} on one node, which this Ray cluster can never give: "
+        f"{where} {told}. Ask for less (cpus_per_trial, gpus_per_trial, resources), or start a "
+        "node that has it."
+    )
+
+
+def _nodes() -> list[dict[str, float]]:
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _fitting(node: Mapping[str, float], wanted: Mapping[str, float]) -> int:
+    return min(_times(node.get(name, 0.0), amount) for name, amount in wanted.items())
+
+
+def _times(total: float, amount: float) -> int:
+    """Return how often ``amount`` goes into ``total``; a part of a unit never spans two units."""
+    if amount < 1:
+        return math.floor(total) * math.floor(1 / amount + 1e-9)
+    return math.floor(total / amount + 1e-9)
+
+
+def _listed(resources: Mapping[str, float]) -> str:
+    return ", ".join(f"{amount:g} {name}" for name, amount in resources.items())
+
+
+def _imported() -> Any:
+    try:
+        import ray
+        from ray import tune as tune  # noqa: PLC0414  # its parts may be missing where ray is not
+    except ImportError as error:
+        raise ExecutorError(
+            f"backend 'ray' needs Ray Tune, which cannot be imported: {error}. "
+            "pip install 'ray[tune]', or use backend='optuna'."
+        ) from error
+    version = tuple(int(part) for part in ray.__version__.split(".")[:2])
+    if version < _OLDEST:
+        raise ExecutorError(
+            f"backend 'ray' needs Ray {'.'.join(map(str, _OLDEST))} or newer. Got "
+            f"{ray.__version__} instead: pip install -U 'ray[tune]'."
+        )
+    return ray
+
+
+def _start(ray: Any, address: str | None) -> None:
+    if (address or "").startswith("ray://"):
+        raise ExecutorError(
+            f"address '{address}' is one of Ray Client, which runs the driver elsewhere. Start "
+            "this study on a node of the cluster with address=auto, or name host:port."
+        )
+    try:
+        with _signals_kept():
+            ray.init(
+                address=address or "local",
+                include_dashboard=False if address is None else None,
+                log_to_driver=False,
+                logging_level="ERROR",
+            )
+    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        what = "started on this machine" if address is None else f"reached at '{address}'"
+        todo = (
+            "Free memory and disk space under /tmp, or use backend='optuna'."
+            if address is None
+            else "Start one with 'ray start --head', or leave the address out for a private one."
+        )
+        raise ExecutorError(f"Ray cannot be {what}: {error}. {todo}") from error
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
+    os.environ.update(_ENVIRONMENT)
+    try:
+        with _signals_kept():
+            yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Undo what Ray does to the driver's signal handlers inside the block."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [signal.SIGINT, signal.SIGTERM, *_optional_signals()]
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _optional_signals() -> list[signal.Signals]:
+    return [signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []  # not on Windows

@@ -1,0 +1,181 @@
+"""Optuna proposes, Ray Tune trains: on this machine or on a cluster."""
+
+import math
+import sys
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+from hpo._interrupt import Interrupt
+from hpo.backends._base import BaseBackend, Budget
+from hpo.backends._ledger import Ledger
+from hpo.backends._ray_cluster import check_room, connected, room
+from hpo.exceptions import ExecutorError
+from hpo.executors import BaseExecutor
+from hpo.executors._payload import pickled
+from hpo.scheduler import TrialScheduler
+
+__all__ = ["RayBackend"]
+
+
+class RayBackend(BaseBackend):
+    """Asks the ledger's Optuna study, and has actors of Ray Tune train the trials.
+
+    Actors are reused from trial to trial, so torch is loaded once an actor; the objective
+    and its data go through Ray's object store once a study. What a trial is, when it is
+    stopped and what is written down is as with the backend ``optuna``.
+
+    Parameters
+    ----------
+    address : str or None, default=None
+        ``auto`` or ``host:port`` of a running cluster; None starts a private Ray on this
+        machine and shuts it down at the end, unless the process is connected already.
+    cpus_per_trial : float, default=1
+        CPUs a trial is given; torch and BLAS use as many threads.
+    gpus_per_trial : float, default=0
+        GPUs a trial is given: a fraction below 1, or a whole number.
+    resources : mapping of str to float, default={}
+        Ray's custom resources a trial is given.
+    max_concurrent : int or None, default=None
+        Trials at a time; None is as many as the cluster can hold.
+    max_failures : int, default=2
+        How often a trial is started again whose worker died; then it is FAILED.
+    device : str or None, default=None
+        Torch device of the workers; None is the first GPU given, else the CPU.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of its range.
+    """
+
+    runs_trials_itself = True
+
+    def __init__(
+        self,
+        *,
+        address: str | None = None,
+        cpus_per_trial: float = 1,
+        gpus_per_trial: float = 0,
+        resources: Mapping[str, float] | None = None,
+        max_concurrent: int | None = None,
+        max_failures: int = 2,
+        device: str | None = None,
+    ) -> None:
+        if not cpus_per_trial > 0:
+            raise ValueError(f"cpus_per_trial must be above 0. Got {cpus_per_trial} instead.")
+        if gpus_per_trial < 0 or (gpus_per_trial > 1 and gpus_per_trial % 1):
+            raise ValueError(
+                "gpus_per_trial must be a fraction between 0 and 1 or a whole number. Got "
+                f"{gpus_per_trial} instead."
+            )
+        if max_concurrent is not None and max_concurrent < 1:
+            raise ValueError(f"max_concurrent must be at least 1. Got {max_concurrent} instead.")
+        if max_failures < 0:
+            raise ValueError(f"max_failures must not be negative. Got {max_failures} instead.")
+        if resources is not None and not isinstance(resources, Mapping):
+            raise ValueError(
+                f"resources must be a mapping such as {{'fast_disk': 1}}. Got {resources!r} instead."
+            )
+        wanted = {"CPU": cpus_per_trial, "GPU": gpus_per_trial, **(resources or {})}
+        self._wanted = {name: float(amount) for name, amount in wanted.items() if amount}
+        self.address = address
+        self.max_concurrent = max_concurrent
+        self.max_failures = max_failures
+        self.n_threads = max(1, math.floor(cpus_per_trial))
+        self.device = device or ("cuda:0" if gpus_per_trial else "cpu")
+
+    def run(
+        self,
+        ledger: Ledger,
+        scheduler: TrialScheduler,
+        executor: BaseExecutor,
+        budget: Budget,
+        interrupt: Interrupt,
+    ) -> str:
+        """Have Ray Tune run trials; ``executor`` only tells what a trial is.
+
+        Raises
+        ------
+        ExecutorError
+            If Ray cannot be used, cannot ever hold a trial, or its workers keep dying.
+        """
+        with connected(self.address):
+            from hpo.backends._ray_driver import Driver
+
+            check_room(self._wanted)
+            driver = Driver(
+                ledger,
+                scheduler,
+                budget,
+                interrupt,
+                objective=executor.objective,
+                room=self._room,
+                max_failures=self.max_failures,
+            )
+            try:
+                self._fit(driver, executor.objective)
+            finally:
+                # Also on the way of an error: no trial is left open.
+                driver.interrupt_all()
+        return driver.stopped
+
+    def _room(self) -> int:
+        fitting = room(self._wanted)
+        return fitting if self.max_concurrent is None else min(fitting, self.max_concurrent)
+
+    def _fit(self, driver: Any, objective: Any) -> None:
+        from ray import tune
+        from ray.tune import TuneError
+
+        from hpo.backends._ray_driver import Asker, Decider, Halt
+
+        with tempfile.TemporaryDirectory(prefix="hpo-", ignore_cleanup_errors=True) as folder:
+            tuner = tune.Tuner(
+                self._trainable(objective),
+                tune_config=tune.TuneConfig(
+                    search_alg=Asker(driver),
+                    scheduler=Decider(driver),
+                    num_samples=-1,
+                    reuse_actors=True,
+                    trial_name_creator=_name,
+                    trial_dirname_creator=_name,
+                ),
+                run_config=tune.RunConfig(
+                    name="study",
+                    storage_path=folder,
+                    stop=Halt(driver),
+                    failure_config=tune.FailureConfig(max_failures=0),
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                    callbacks=[],
+                    verbose=0,
+                ),
+            )
+            try:
+                tuner.fit()
+            except TuneError as error:
+                raise driver.error or ExecutorError(f"Ray Tune gave up: {error}") from error
+        if driver.error:
+            raise driver.error
+
+    def _trainable(self, objective: Any) -> Any:
+        """Return the actors' class; the objective is put into the object store here, once."""
+        import numpy as np
+        from ray import tune
+
+        from hpo.backends._ray_worker import Cargo, Worker
+
+        head, buffers = pickled(objective)
+        cargo = Cargo(
+            head=head,
+            arrays=[np.frombuffer(buffer.raw(), np.uint8) for buffer in buffers],
+            path=list(sys.path),
+            n_threads=self.n_threads,
+            device=self.device,
+        )
+        resources = tune.PlacementGroupFactory([self._wanted])
+        return tune.with_resources(tune.with_parameters(Worker, cargo=cargo), resources)
+
+
+def _name(trial: Any) -> str:
+    return str(trial.trial_id)

@@ -1,0 +1,197 @@
+"""The command as a process of its own: signals, a real terminal, what is imported."""
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from hpo.cli._command import Command
+from hpo.cli._display import STOPPING
+from hpo.cli._run import run_file
+from hpo.study import load_result
+from hpo.trial import TrialState
+
+COMMAND = [sys.executable, "-m", "hpo.cli"]
+Write = Callable[..., str]
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def start(repository: Path) -> Iterator[Start]:
+    """Return a function that starts a command, which does not outlive the test."""
+    begun: list[subprocess.Popen[bytes]] = []
+    environment = {**os.environ, "PYTHONPATH": str(repository), "TERM": "xterm", "COLUMNS": "100"}
+
+    def begin(*args: str, **streams: int) -> "subprocess.Popen[bytes]":
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+        begun.append(subprocess.Popen([*COMMAND, *args], env=environment, **pipes))  # type: ignore[call-overload]
+        return begun[-1]
+
+    yield begin
+    for process in begun:
+        process.kill()
+        process.communicate()
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _finished() -> dict[int, tuple[str, float]]:
+    """Return the state and the value of each trial that has ended by itself."""
+    result, _ = load_result("tiny", "sqlite:///hpo.db")
+    return {
+        record.number: (str(record.state), record.value)
+        for record in result.records
+        if record.state is not TrialState.RUNNING and not record.interrupted
+    }
+
+
+def _terminal_output(leader: int) -> Iterator[str]:
+    """Yield all that a terminal has shown so far, again and again."""
+    shown = b""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with suppress(OSError):
+            if select.select([leader], [], [], 0.05)[0]:
+                shown += os.read(leader, 65536)
+        yield shown.decode(errors="replace")
+    raise AssertionError(shown)
+
+
+def test_ctrl_c_keeps_everything_and_says_how_to_go_on(
+    start: Start, write_study: Write, hpo_command: Callable[..., tuple[int, str, str]]
+) -> None:
+    file = write_study(seconds=0.05)
+    process = start("run", file, "--fresh", "--n-trials", "5")
+    assert process.stdout is not None
+    lines = iter(process.stdout.readline, b"")
+    assert next(line for line in lines if line.startswith(b"trial 1 "))
+    process.send_signal(signal.SIGINT)
+    out, err = (stream.decode() for stream in process.communicate(timeout=60))
+    assert process.returncode == 130
+    assert STOPPING in err
+    assert "Traceback" not in err
+    assert "Stopped (Ctrl-C): everything so far is kept" in out
+    assert f"Go on with\n  python -m hpo.cli run {file} --n-trials 5\n" in out
+    before = _finished()
+    assert 2 <= len(before) < 5
+
+    code, out, _ = hpo_command("run", file, "--n-trials", "5")
+    assert code == 0
+    assert f"tiny goes on, {len(before)} of 5 trials made: " in out
+    after = _finished()
+    assert len(after) == 5
+    assert {number: after[number] for number in before} == before
+    assert "was complete already" in hpo_command("run", file, "--n-trials", "5")[1]
+    assert _finished() == after
+
+
+def test_on_a_terminal_a_picture_and_ctrl_c_twice_ends_at_once(
+    start: Start, write_study: Write, hpo_command: Callable[..., tuple[int, str, str]]
+) -> None:
+    file = write_study(seconds=60.0)
+    leader, follower = pty.openpty()
+    process = start("run", file, "--n-trials=2", stdout=follower, stderr=follower)
+    os.close(follower)
+    output = _terminal_output(leader)
+    assert next(shown for shown in output if "epoch 0/3" in shown)
+    assert next(shown for shown in output if Path("training").exists())
+    process.send_signal(signal.SIGINT)
+    assert next(shown for shown in output if STOPPING in shown)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == 130
+    assert time.monotonic() - began < 5
+    shown = next(output)
+    os.close(leader)
+    last = shown[shown.rindex("\x1b[?25h") :].split("\r\n")
+    assert last[1:] == [
+        "stopped at once. Go on with",
+        f"  python -m hpo.cli run {file} --n-trials=2",
+        "",
+    ]
+
+    code, out, _ = hpo_command("run", write_study(), "--n-trials=2")
+    assert code == 0
+    assert "trial 0 interrupted: the process that ran it is gone" in out
+    assert len(_finished()) == 2
+
+
+def test_a_whole_run_on_a_terminal_ends_with_the_winner(
+    write_study: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader, follower = pty.openpty()
+    seen: list[bytes] = []
+
+    def read() -> None:
+        with suppress(OSError):  # the end of a terminal
+            while data := os.read(leader, 65536):
+                seen.append(data)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    monkeypatch.setenv("TERM", "xterm")
+    with os.fdopen(follower, "w") as terminal, monkeypatch.context() as patch:
+        patch.setattr("sys.stdout", terminal)
+        code = run_file(
+            Path(write_study(seconds=0.02)),
+            {"n_trials": 4},
+            fresh=False,
+            data=None,
+            command=Command(("hpo",), ("run", "tiny.py")),
+        )
+    reader.join(timeout=20)
+    os.close(leader)
+    shown = b"".join(seen).decode()
+    assert code == 0
+    assert "getting ready" in shown
+    assert "of 4 trials" in shown
+    assert "trial 0 complete" not in shown  # that is a plain line
+    end = shown[shown.rindex("\x1b[?25h") :]
+    assert "Winner: " in end
+    assert "running" not in end
+
+
+def test_sigterm_is_a_request_to_stop_too(
+    write_study: Write, hpo_command: Callable[..., tuple[int, str, str]]
+) -> None:
+    def terminate() -> None:
+        _wait_for(Path("training").exists)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    killer = threading.Thread(target=terminate)
+    killer.start()
+    code, out, _ = hpo_command("run", write_study(seconds=0.05), "--n-trials=500")
+    killer.join()
+    assert code == 143
+    assert "Stopped (terminated): everything so far is kept" in out
+    assert "Go on with\n  hpo run tiny.py --n-trials=500\n" in out
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = """
+import sys
+from typer.testing import CliRunner
+from hpo.cli import app
+result = CliRunner().invoke(app, ["run", "--help"])
+assert result.exit_code == 0, result.output
+heavy = {"torch", "mlflow", "ray", "optuna", "sklearn", "numpy", "pandas", "yaml"}
+print(sorted(heavy & set(sys.modules)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "[]\n"
