@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from hpo._interrupt import Interrupt
+from hpo.exceptions import HpoError
+from hpo.executors import BaseExecutor
 from hpo.trackers import BaseTracker
 from hpo.trial import Report, TrialRecord, TrialState
 
@@ -64,6 +66,16 @@ class FailFast(BaseTracker):
         if raised and self.failed is None:
             self.failed = record
             self._interrupt.request(f"trial {record.number} failed and error_score='raise'")
+
+    def error(self, executor: BaseExecutor) -> Exception:
+        """Return what the failed trial raised, or an error that tells of it."""
+        assert self.failed is not None
+        trial = self.failed.trial
+        told = f"Trial {trial.number} failed with the parameters {dict(trial.params)}."
+        if executor.error is None:  # it was raised in another process
+            return HpoError(f"{told} {self.failed.reason}\n{self.failed.error}")
+        executor.error.add_note(told)
+        return executor.error
 
 
 class CallbackTasks(BaseTracker):

@@ -21,8 +21,9 @@ from sklearn.utils._param_validation import Interval
 from hpo._discovery import build
 from hpo._interrupt import Interrupt
 from hpo._search_observers import CallbackTasks, FailFast, Printer
+from hpo._search_table import rows_of, score_names
 from hpo.backends._base import BaseBackend, Budget
-from hpo.exceptions import DataError, HpoError, StudyError
+from hpo.exceptions import DataError, StudyError
 from hpo.pruners import BasePruner
 from hpo.result import StudyResult
 from hpo.space import SearchSpace
@@ -33,11 +34,9 @@ from hpo.training._checks import check_estimator_kind
 from hpo.training._threads import devices, limit_threads
 from hpo.training.objective import Objective
 from hpo.training.refit import refit
-from hpo.trial import Report, TrialState, derive_seed
+from hpo.trial import TrialState, derive_seed
 
 __all__ = ["HPOSearchCV"]
-
-_LOSSES = {"train_loss", "valid_loss"}
 
 
 class HPOSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no types
@@ -131,6 +130,9 @@ multimetric_, classes_, n_features_in_, feature_names_in_
     -----
     The first Ctrl-C ends the search: what is complete is kept, a warning says so, and the
     winner is refitted. The second one raises `KeyboardInterrupt`.
+
+    scikit-learn's callbacks (``set_callbacks``) hear of the search, of each trial and of the
+    refit; they are not handed on to the estimator.
 
     Examples
     --------
@@ -330,7 +332,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             def finish(result: StudyResult) -> StudyResult:
                 searching.close()
                 if failures.failed is not None:
-                    raise self._failure(search, failures)
+                    raise failures.error(search.executor)
                 if interrupt.reason and not result.top(1):
                     raise KeyboardInterrupt(f"{interrupt.reason}: no trial is complete.")
                 self._warn(result, interrupt)
@@ -349,16 +351,6 @@ multimetric_, classes_, n_features_in_, feature_names_in_
                 budget=Budget(self.n_trials, self.timeout),
                 finish=finish,
             )
-
-    def _failure(self, search: Search, failures: FailFast) -> Exception:
-        """Return the error of the trial that ended the search."""
-        failed, error = failures.failed, search.executor.error
-        assert failed is not None
-        told = f"Trial {failed.number} failed with the parameters {dict(failed.trial.params)}."
-        if error is None:
-            return HpoError(f"{told} {failed.reason}\n{failed.error}")
-        error.add_note(told)
-        return error
 
     def _warn(self, result: StudyResult, interrupt: Interrupt) -> None:
         if result.n_failed and result.top(1):
@@ -380,7 +372,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         """Make the table, choose a row and refit it."""
         best = result.best_record  # raises if no trial is complete
         objective = search.objective
-        names = objective.scoring.names or _names_returned(objective, best.best_report)
+        names = score_names(objective, best.best_report)
         primary = objective.scoring.main(dict.fromkeys(names, 0.0))
         self.multimetric_ = bool(objective.scoring.names) or names != ("score",)
         if self.multimetric_:
@@ -400,7 +392,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
 
     def _choose(self, result: StudyResult, search: Search, primary: str) -> StudyResult:
         complete = np.flatnonzero([r.state is TrialState.COMPLETE for r in result.candidates])
-        row = self._select_best_index(self.refit, primary, _rows(self.cv_results_, complete))
+        row = self._select_best_index(self.refit, primary, rows_of(self.cv_results_, complete))
         self.best_index_ = complete[row]
         if not callable(self.refit):
             self.best_score_ = self.cv_results_[f"mean_test_{primary}"][self.best_index_]
@@ -434,25 +426,3 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             refit_epochs=self.n_steps_,
             refit_seconds=self.refit_time_,
         )
-
-
-def _names_returned(objective: Objective, report: Report | None) -> tuple[str, ...]:
-    """Return the names of the scores; a function tells them by what it returns."""
-    if not objective.scoring.names_itself or report is None:
-        return ("score",)
-    names = tuple(
-        name
-        for name in report.metrics
-        if name not in _LOSSES and not (objective.return_train_score and name.startswith("train_"))
-    )
-    # The trial's score is among them, unless the function calls it "score" itself.
-    known = any(report.metrics[name] == report.fold_values for name in names)
-    return names if known else ("score", *names)
-
-
-def _rows(table: Mapping[str, Any], rows: np.ndarray) -> dict[str, Any]:
-    """Return the given rows of a ``cv_results_``."""
-    return {
-        key: [column[i] for i in rows] if isinstance(column, list) else column[rows]
-        for key, column in table.items()
-    }

@@ -1,32 +1,20 @@
-"""HPOSearchCV: a scikit-learn search, first by what GridSearchCV says."""
+"""HPOSearchCV: pruning, failures, settings, Ctrl-C, and as a part of something larger."""
 
 import os
-import pickle
 import signal
-import warnings
 
 import numpy as np
 import optuna
-import pandas as pd
 import pytest
-import sklearn
-import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.callback import ProgressBar
 from sklearn.datasets import load_diabetes, load_iris
-from sklearn.exceptions import FitFailedWarning, NotFittedError
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression, Ridge, SGDClassifier
-from sklearn.metrics import accuracy_score, get_scorer
-from sklearn.metrics.pairwise import rbf_kernel
-from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, cross_val_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
-from sklearn.svm import SVC
-from sklearn.tree import DecisionTreeClassifier
-from skorch import NeuralNetClassifier
-from skorch.callbacks import Callback
-from skorch.helper import SliceDict
 from torch import nn
 
 from hpo import HPOSearchCV, SearchSpace, load_result
@@ -52,180 +40,11 @@ def grid(estimator, space, **settings):
     )
 
 
-def assert_same_search(ours, theirs):
-    """Compare two fitted searches: results, the choice and what the choice does."""
-    mine, expected = ours.cv_results_, theirs.cv_results_
-    assert list(mine) == list(expected)
-    assert mine["params"] == expected["params"]
-    for key in set(expected) - {"params"}:
-        assert type(mine[key]) is type(expected[key]), key
-        assert mine[key].dtype == expected[key].dtype, key
-        if key.startswith("param_"):
-            assert mine[key].tolist() == expected[key].tolist()
-            assert np.array_equal(mine[key].mask, expected[key].mask)
-        elif "time" not in key:
-            np.testing.assert_array_equal(mine[key], expected[key], err_msg=key)
-    for name in ("best_index_", "best_params_", "best_score_", "n_splits_", "multimetric_"):
-        assert hasattr(ours, name) == hasattr(theirs, name), name
-        assert getattr(ours, name, None) == getattr(theirs, name, None), name
-
-
-GRIDS = {
-    "logistic": (LogisticRegression(max_iter=300), {"C": [0.01, 1.0, 10.0]}, IRIS),
-    "ridge": (Ridge(), {"fit_intercept": [True, False], "alpha": [0.1, 1, 10.0]}, DIABETES),
-    "knn": (KNeighborsClassifier(), {"weights": ["uniform", "distance"], "p": [1, 2]}, IRIS),
-    "tree": (DecisionTreeClassifier(random_state=3), {"max_depth": [None, 1, 3]}, IRIS),
-    "pipeline": (
-        SCALED_KNN,
-        {"scale": [StandardScaler(), MinMaxScaler(), "passthrough"], "knn__n_neighbors": [1, 5]},
-        IRIS,
-    ),
-}
-
-
-@pytest.mark.parametrize(("estimator", "space", "data"), GRIDS.values(), ids=GRIDS)
-@pytest.mark.parametrize("train", [False, True])
-def test_a_search_over_a_grid_is_grid_search(estimator, space, data, train):
-    # estimators in the space are told apart by identity: both searches get the same objects
-    settings = {"return_train_score": train, "cv": 3}
-    ours = grid(estimator, space, **settings).fit(*data)
-    theirs = GridSearchCV(estimator, space, **settings).fit(*data)
-    assert_same_search(ours, theirs)
-    assert ours.score(*data) == theirs.score(*data)
-    np.testing.assert_array_equal(ours.predict(data[0]), theirs.predict(data[0]))
-    assert ours.result_.best_record.number == ours.best_index_
-    assert ours.result_.best_score == ours.best_score_
-
-
-def test_scores_of_the_records_are_those_of_the_table_to_the_last_bit():
-    search = grid(Ridge(), {"alpha": np.linspace(0.1, 9, 12).tolist()}, cv=10).fit(*DIABETES)
-    means = search.cv_results_["mean_test_score"].tolist()
-    assert [record.value for record in search.result_.records] == means
-
-
 def test_estimators_of_the_space_stay_as_they_are():
     scalers = [StandardScaler(), MinMaxScaler()]
     search = grid(SCALED_KNN, {"scale": scalers}).fit(*IRIS)
     assert any(search.best_params_["scale"] is scaler for scaler in scalers)
     assert not any(hasattr(scaler, "n_features_in_") for scaler in scalers)
-
-
-def worst(results):
-    return int(
-        np.argmax(results["rank_test_score" if "rank_test_score" in results else "rank_test_auc"])
-    )
-
-
-def two_scores(estimator, X, y):
-    return {"acc": accuracy_score(y, estimator.predict(X)), "neg": -float(np.mean(X))}
-
-
-@pytest.mark.parametrize(
-    ("scoring", "refit"),
-    [
-        ("f1_macro", True),
-        (["accuracy", "f1_macro"], "f1_macro"),
-        ({"acc": "accuracy", "auc": get_scorer("roc_auc_ovr")}, "auc"),
-        ({"acc": "accuracy", "auc": "roc_auc_ovr"}, False),
-        ({"acc": "accuracy", "auc": "roc_auc_ovr"}, worst),
-        (None, worst),
-        (None, False),
-        (two_scores, "acc"),
-        (two_scores, "neg"),
-        (two_scores, False),
-        (lambda estimator, X, y: -float(np.mean(estimator.predict(X) != y)), True),
-        (lambda estimator, X, y: {"score": 1.0, "acc": estimator.score(X, y)}, "acc"),
-        (lambda estimator, X, y: {"score": 1.0, "acc": estimator.score(X, y)}, False),
-    ],
-)
-def test_every_form_of_scoring_and_refit_is_that_of_grid_search(scoring, refit):
-    space = {"knn__n_neighbors": [1, 5, 60]}
-    settings = {"scoring": scoring, "refit": refit, "return_train_score": True, "cv": 3}
-    ours = grid(SCALED_KNN, space, **settings).fit(*IRIS)
-    theirs = GridSearchCV(SCALED_KNN, space, **settings).fit(*IRIS)
-    assert_same_search(ours, theirs)
-    assert hasattr(ours, "predict_proba") == hasattr(theirs, "predict_proba") == bool(refit)
-    if refit:
-        assert ours.refit_time_ > 0
-        if not (callable(refit) and ours.multimetric_):  # scikit-learn's `score` knows no answer
-            assert ours.score(*IRIS) == theirs.score(*IRIS)
-
-
-@pytest.mark.parametrize("refit", [True, "f1"])
-def test_several_scores_need_a_name_in_refit(refit):
-    for scoring in (["accuracy", "f1_macro"], two_scores):
-        with pytest.raises(ValueError, match="refit must be set to a scorer key"):
-            grid(SCALED_KNN, {"knn__p": [1, 2]}, scoring=scoring, refit=refit).fit(*IRIS)
-
-
-def test_groups_and_a_splitter_are_those_of_grid_search():
-    groups = np.arange(150) % 7
-    space = {"n_neighbors": [1, 5]}
-    ours = grid(KNeighborsClassifier(), space, cv=GroupKFold(4)).fit(*IRIS, groups=groups)
-    theirs = GridSearchCV(KNeighborsClassifier(), space, cv=GroupKFold(4)).fit(*IRIS, groups=groups)
-    assert_same_search(ours, theirs)
-    splits = list(KFold(3, shuffle=True, random_state=1).split(IRIS[0]))
-    assert_same_search(
-        grid(KNeighborsClassifier(), space, cv=iter(splits)).fit(*IRIS),
-        GridSearchCV(KNeighborsClassifier(), space, cv=iter(splits)).fit(*IRIS),
-    )
-    with pytest.raises(DataError, match="'groups' parameter should not be None"):
-        grid(KNeighborsClassifier(), space, cv=GroupKFold(4)).fit(*IRIS)
-
-
-def test_sample_weights_without_routing_are_those_of_grid_search():
-    weights = np.linspace(0, 1, 150)
-    space = {"C": [0.01, 1.0]}
-    estimator = LogisticRegression(max_iter=300)
-    ours = grid(estimator, space).fit(*IRIS, sample_weight=weights)
-    theirs = GridSearchCV(estimator, space).fit(*IRIS, sample_weight=weights)
-    assert_same_search(ours, theirs)
-    np.testing.assert_allclose(ours.best_estimator_.coef_, theirs.best_estimator_.coef_)
-
-
-@pytest.fixture
-def routing():
-    with sklearn.config_context(enable_metadata_routing=True):
-        yield
-
-
-@pytest.mark.usefixtures("routing")
-def test_metadata_goes_where_it_is_requested():
-    weights, groups = np.linspace(0.1, 1, 150), np.arange(150) % 5
-    estimator = LogisticRegression(max_iter=300).set_fit_request(sample_weight=True)
-    pipeline = Pipeline([("scale", StandardScaler()), ("clf", estimator)])
-    pipeline.named_steps["scale"].set_fit_request(sample_weight=False)
-    scorer = get_scorer("accuracy").set_score_request(sample_weight=True)
-    for of, name in ((estimator, "C"), (pipeline, "clf__C")):
-        settings = {"scoring": scorer, "cv": GroupKFold(3)}
-        ours = grid(of, {name: [0.01, 1.0]}, **settings)
-        theirs = GridSearchCV(of, {name: [0.01, 1.0]}, **settings)
-        for search in (ours, theirs):
-            search.fit(*IRIS, sample_weight=weights, groups=groups)
-        assert_same_search(ours, theirs)
-        weighted = ours.score(*IRIS, sample_weight=weights)
-        assert weighted == theirs.score(*IRIS, sample_weight=weights) != ours.score(*IRIS)
-
-
-@pytest.mark.usefixtures("routing")
-def test_metadata_that_nobody_requests_is_refused():
-    with pytest.raises(ValueError, match="sample_weight"):
-        grid(LogisticRegression(), {"C": [1.0]}).fit(*IRIS, sample_weight=np.ones(150))
-
-
-def test_data_frames_sparse_matrices_and_kernels():
-    frame = pd.DataFrame(IRIS[0], columns=list("abcd"), index=np.arange(150) + 7)
-    target = pd.Series(IRIS[1], index=frame.index)
-    ours = grid(SCALED_KNN, {"knn__p": [1, 2]}).fit(frame, target)
-    assert ours.feature_names_in_.tolist() == list("abcd")
-    assert ours.n_features_in_ == 4
-    assert ours.classes_.tolist() == [0, 1, 2]
-    assert_same_search(ours, GridSearchCV(SCALED_KNN, {"knn__p": [1, 2]}).fit(frame, target))
-    kernel = rbf_kernel(IRIS[0])
-    settings = SVC(kernel="precomputed"), {"C": [0.1, 1.0]}
-    assert_same_search(
-        grid(*settings).fit(kernel, IRIS[1]), GridSearchCV(*settings).fit(kernel, IRIS[1])
-    )
 
 
 class Picky(ClassifierMixin, BaseEstimator):
@@ -242,23 +61,6 @@ class Picky(ClassifierMixin, BaseEstimator):
 
     def predict(self, X):
         return np.full(len(X), self.classes_[self.size])
-
-
-@pytest.mark.parametrize("error_score", [np.nan, -1.0])
-def test_a_trial_that_failed_gets_the_error_score(error_score):
-    space = {"size": [0, 1, 2]}
-    settings = {"error_score": error_score, "cv": 3, "return_train_score": True}
-    with pytest.warns(FitFailedWarning) as caught:
-        ours = grid(Picky(), space, **settings).fit(*IRIS)
-    (warning,) = caught
-    assert "1 of 3 trials failed. 1 failed with: ArithmeticError: no 2 in fold 0" in str(
-        warning.message
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        theirs = GridSearchCV(Picky(), space, **settings).fit(*IRIS)
-    assert_same_search(ours, theirs)
-    assert ours.result_.records[2].error.startswith("Traceback")
 
 
 def test_error_score_raise_ends_with_the_error_itself():
@@ -319,120 +121,6 @@ def test_the_best_row_is_complete_however_well_a_pruned_trial_began():
     assert by_function.best_params_ == {"start": 0.2}
 
 
-# -- skorch ----------------------------------------------------------------------------------
-
-
-def net(**settings):
-    return NeuralNetClassifier(
-        nn.Linear,
-        **{
-            "module__in_features": 4,
-            "module__out_features": 3,
-            "criterion": nn.CrossEntropyLoss,
-            "max_epochs": 5,
-            "lr": 0.1,
-            "batch_size": 32,
-            "iterator_train__shuffle": True,
-            "train_split": None,
-            "verbose": 0,
-            **settings,
-        },
-    )
-
-
-def iris_for_torch():
-    return IRIS[0].astype("float32"), IRIS[1].astype("int64")
-
-
-NET_SPACE = {
-    "lr": {"type": "float", "low": 1e-3, "high": 0.5, "log": True},
-    "optimizer": ["torch.optim.SGD", "torch.optim.Adam"],
-    "optimizer__momentum": {
-        "type": "float",
-        "low": 0.0,
-        "high": 0.9,
-        "when": {"optimizer": "torch.optim.SGD"},
-    },
-}
-
-
-def test_a_net_is_searched_refitted_cloned_and_pickled():
-    X, y = iris_for_torch()
-    estimator = net(max_epochs=10, batch_size=16)
-    search = HPOSearchCV(estimator, NET_SPACE, n_trials=12, random_state=0, cv=3).fit(X, y)
-    assert search.best_score_ > 0.9
-    assert search.best_params_["optimizer"] in (torch.optim.SGD, torch.optim.Adam)
-    assert search.result_.n_pruned > 0
-    assert search.best_estimator_.max_epochs == search.n_steps_ == search.result_.best_step
-    assert len(search.best_estimator_.history) == search.n_steps_
-    assert search.score(X, y) > 0.8
-    table = search.cv_results_
-    assert table["rank_test_score"][search.best_index_] == 1
-    assert table["param_optimizer__momentum"].mask.any()
-    again = clone(search).fit(X, y)
-    np.testing.assert_array_equal(again.predict_proba(X), search.predict_proba(X))
-    loaded = pickle.loads(pickle.dumps(search))
-    np.testing.assert_array_equal(loaded.predict_proba(X), search.predict_proba(X))
-    assert loaded.result_.records == search.result_.records
-
-
-def test_two_processes_give_the_results_of_one():
-    X, y = iris_for_torch()
-    space = {"lr": {"type": "float", "low": 0.01, "high": 0.2}, "module__bias": [True, False]}
-    settings = {"sampler": "random", "pruner": "nop", "n_trials": 4, "cv": 3, "random_state": 1}
-    one = HPOSearchCV(net(max_epochs=2), space, **settings).fit(X, y)
-    two = HPOSearchCV(net(max_epochs=2), space, n_jobs=2, **settings).fit(X, y)
-    for key, column in one.cv_results_.items():
-        if "time" not in key:
-            np.testing.assert_array_equal(column, two.cv_results_[key])
-    assert one.best_params_ == two.best_params_
-    np.testing.assert_array_equal(one.predict_proba(X), two.predict_proba(X))
-
-
-def test_a_net_takes_a_dict_of_arrays_and_tensors():
-    X, y = iris_for_torch()
-    settings = {"sampler": "grid", "pruner": "nop", "cv": 3, "random_state": 0}
-    for form in ({"input": X}, SliceDict(input=X), torch.as_tensor(X)):
-        search = HPOSearchCV(net(), {"lr": [0.1]}, **settings)
-        assert search.fit(form, torch.as_tensor(y)).best_score_ > 0.5
-
-
-@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
-def test_a_net_that_diverges_is_never_the_best():
-    X, y = iris_for_torch()
-    scorings = (
-        {"nll": "neg_log_loss"},
-        lambda e, X, y: {"nll": get_scorer("neg_log_loss")(e, X, y)},
-    )
-    for scoring in scorings:
-        search = grid(net(), {"lr": [1e38, 0.01]}, scoring=scoring, refit="nll", random_state=0)
-        search.fit(X * 1e3, y)
-        assert search.best_params_ == {"lr": 0.01}
-        assert search.cv_results_["rank_test_nll"].tolist() == [2, 1]
-        assert "diverged" in search.result_.records[0].reason
-
-
-def scored_twice(estimator, X, y):
-    return {"nll": get_scorer("neg_log_loss")(estimator, X, y), "acc": estimator.score(X, y)}
-
-
-def test_scores_that_a_function_names_are_not_mixed_with_losses_of_a_net():
-    X, y = iris_for_torch()
-    X[0] = 1e30
-    rest = np.arange(100, 150)
-    folds = [(np.arange(100), rest), (np.arange(1, 100), rest)]  # the first of them diverges
-    search = grid(net(max_epochs=2), {"lr": [0.1]}, scoring=scored_twice, refit=False)
-    search.fit(X[1:], y[1:])
-    assert [key for key in search.cv_results_ if key.startswith("mean_test")] == [
-        "mean_test_nll",
-        "mean_test_acc",
-    ]
-    (record,) = search.result_.records
-    assert record.value == search.cv_results_["mean_test_nll"][0]
-    with pytest.raises(NoCompletedTrialError, match="diverged"):
-        search.set_params(cv=folds).fit(X, y)
-
-
 # -- as a part of something larger ---------------------------------------------------------------
 
 
@@ -448,11 +136,6 @@ def test_it_is_a_step_of_a_pipeline_and_is_nested():
     scores = cross_val_score(pipeline, *IRIS, cv=3)
     assert scores.min() > 0.9
     np.testing.assert_array_equal(scores, cross_val_score(pipeline, *IRIS, cv=3))
-    X, y = iris_for_torch()
-    X = StandardScaler().fit_transform(X)
-    nested = grid(net(batch_size=8), {"lr": [1e-6, 0.1]}, cv=2, random_state=0)
-    scores = cross_val_score(nested, X, y, cv=KFold(2, shuffle=True, random_state=0))
-    assert scores.min() > 0.6
     outer = GridSearchCV(search, {"estimator__fit_intercept": [True, False]}, cv=2).fit(*IRIS)
     assert outer.best_estimator_.best_score_ > 0.9
 
@@ -677,19 +360,3 @@ def test_the_second_ctrl_c_is_a_keyboard_interrupt():
     with pytest.raises(KeyboardInterrupt):
         search.fit(*TWO)
     assert not hasattr(search, "result_")
-
-
-class Impatient(Callback):
-    """Presses Ctrl-C twice while the net is trained on all rows."""
-
-    def on_epoch_end(self, net, dataset_train=None, **kwargs):
-        if len(dataset_train) == 150:
-            os.kill(os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGINT)
-
-
-def test_the_second_ctrl_c_ends_the_refit_of_a_net_too():
-    # skorch takes the exception for a normal end of the training
-    search = grid(net(callbacks=[Impatient()]), {"lr": [0.1]}, cv=2)
-    with pytest.raises(KeyboardInterrupt):
-        search.fit(*iris_for_torch())

@@ -96,8 +96,11 @@ class Ledger:
                 raise StorageError(
                     f"There is no study '{name}' in {shown(storage)}.{_listed(names)}"
                 )
-            self._study = _open_study(backend, name, sampler, space)
-            self.key: str = self._study.user_attrs[_KEY]
+            if create:
+                self._study = _open_study(backend, name, sampler, space)
+            else:
+                self._study = optuna.load_study(storage=backend, study_name=name)
+            self.key: str = self._study.user_attrs.get(_KEY, "")
 
     # -- facts of the study ------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """Reach a Ray cluster, or start a private one, and see what a trial finds there."""
 
+import logging
 import math
 import os
 import signal
@@ -121,7 +122,7 @@ def _start(ray: Any, address: str | None) -> None:
                 address=address or "local",
                 include_dashboard=False if address is None else None,
                 log_to_driver=False,
-                logging_level="ERROR",
+                logging_level=logging.ERROR,
             )
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         what = "started on this machine" if address is None else f"reached at '{address}'"
@@ -137,10 +138,14 @@ def _start(ray: Any, address: str | None) -> None:
 def _environment() -> Iterator[None]:
     before = {name: os.environ.get(name) for name in _ENVIRONMENT}
     os.environ.update(_ENVIRONMENT)
+    logger = logging.getLogger("ray")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         with _signals_kept():
             yield
     finally:
+        logger.setLevel(level)
         for name, value in before.items():
             if value is None:
                 del os.environ[name]

@@ -1,11 +1,13 @@
 """The driver's side: what Ray Tune asks and tells, answered by the ledger and the scheduler."""
 
+import contextlib
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import ray
 from ray.tune import Stopper
 from ray.tune.schedulers import TrialScheduler as TuneScheduler
 from ray.tune.search import Searcher
@@ -207,6 +209,7 @@ class Decider(TuneScheduler):  # type: ignore[misc]  # Ray has no types
     def __init__(self, driver: Driver) -> None:
         super().__init__()
         self._driver = driver
+        self._live: dict[str, Any] = {}
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> str:
         """Take in the event in ``result``."""
@@ -216,23 +219,35 @@ class Decider(TuneScheduler):  # type: ignore[misc]  # Ray has no types
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Hear that a trial's actor died."""
+        self._live.pop(trial.trial_id, None)
         driver = self._driver
         text = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
         driver.guarded(lambda: driver.bury(trial.config[TRIAL], _cause(text)), None)
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Do nothing: the asker has counted it."""
+        """Remember the trial, for `kill`."""
+        self._live[trial.trial_id] = trial
 
     def on_trial_complete(
         self, tune_controller: Any, trial: Any, result: Mapping[str, Any]
     ) -> None:
-        """Do nothing: it ended at a result, or by `on_trial_error`."""
+        """Forget the trial: it has ended at a result."""
+        self._live.pop(trial.trial_id, None)
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         """Do nothing: no trial is taken out before it runs."""
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
         """Leave the choice to Ray Tune: first come, first served."""
+
+    def kill(self) -> None:
+        """End the actors of all trials in flight, in the middle of a step if they make one."""
+        for trial in self._live.values():
+            actor = trial.temporary_state.ray_actor
+            if actor is not None:
+                with contextlib.suppress(ray.exceptions.RayError, ValueError):
+                    ray.kill(actor)
+        self._live.clear()
 
     def debug_string(self) -> str:
         """Return a line for Ray Tune's status."""
@@ -245,8 +260,9 @@ class Decider(TuneScheduler):  # type: ignore[misc]  # Ray has no types
 class Halt(Stopper):  # type: ignore[misc]  # Ray has no types
     """Ray Tune's stopper: ends everything when the driver says so."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, decider: Decider) -> None:
         self._driver = driver
+        self._decider = decider
 
     def __call__(self, trial_id: str, result: Mapping[str, Any]) -> bool:
         """Let the trial go on: `Decider` decides."""
@@ -256,7 +272,10 @@ class Halt(Stopper):  # type: ignore[misc]  # Ray has no types
         """Return whether the run must end; called after every event, and every 0.1 s."""
         driver = self._driver
         driver.guarded(driver.beat, None)
-        return bool(driver.error or driver.why_stop())
+        if not (driver.error or driver.why_stop()):
+            return False
+        driver.guarded(self._decider.kill, None)  # Ray Tune would wait for their steps to end
+        return True
 
     def __getstate__(self) -> dict[str, Any]:
         return {}

@@ -75,7 +75,7 @@ class RayBackend(BaseBackend):
             raise ValueError(f"max_failures must not be negative. Got {max_failures} instead.")
         if resources is not None and not isinstance(resources, Mapping):
             raise ValueError(
-                f"resources must be a mapping such as {{'fast_disk': 1}}. Got {resources!r} instead."
+                f"resources must be a mapping such as {{'disk': 1}}. Got {resources!r} instead."
             )
         wanted = {"CPU": cpus_per_trial, "GPU": gpus_per_trial, **(resources or {})}
         self._wanted = {name: float(amount) for name, amount in wanted.items() if amount}
@@ -130,12 +130,13 @@ class RayBackend(BaseBackend):
 
         from hpo.backends._ray_driver import Asker, Decider, Halt
 
+        decider = Decider(driver)
         with tempfile.TemporaryDirectory(prefix="hpo-", ignore_cleanup_errors=True) as folder:
             tuner = tune.Tuner(
                 self._trainable(objective),
                 tune_config=tune.TuneConfig(
                     search_alg=Asker(driver),
-                    scheduler=Decider(driver),
+                    scheduler=decider,
                     num_samples=-1,
                     reuse_actors=True,
                     trial_name_creator=_name,
@@ -144,7 +145,7 @@ class RayBackend(BaseBackend):
                 run_config=tune.RunConfig(
                     name="study",
                     storage_path=folder,
-                    stop=Halt(driver),
+                    stop=Halt(driver, decider),
                     failure_config=tune.FailureConfig(max_failures=0),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                     callbacks=[],

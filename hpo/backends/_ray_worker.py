@@ -108,9 +108,10 @@ class Worker(tune.Trainable):  # type: ignore[misc]  # Ray has no types
 
     def _load(self) -> BaseObjective:
         self._objective = self._cargo.unpack()
-        from hpo.training._threads import limit_threads
+        if "torch" in sys.modules:  # an objective without it is spared its seconds of loading
+            from hpo.training._threads import limit_threads
 
-        self._limits.enter_context(limit_threads(self._cargo.n_threads))
+            self._limits.enter_context(limit_threads(self._cargo.n_threads))
         return self._objective
 
     def _leave(self) -> None:

@@ -21,9 +21,9 @@ from hpo.cli._text import clock, counted, ending, score
 from hpo.trackers import BaseTracker, StudyInfo
 from hpo.trial import Report, TrialRecord
 
-__all__ = ["STOPPING", "BaseDisplay", "LiveDisplay", "PlainDisplay"]
+__all__ = ["BaseDisplay", "LiveDisplay", "PlainDisplay"]
 
-STOPPING = "stopping after this epoch (Ctrl-C again: at once)"
+_STOPPING = "stopping after this epoch (Ctrl-C again: at once)"
 _STOPPING_REFIT = "stopping when the winner is trained (Ctrl-C again: at once)"
 
 _FRAME = 0.2
@@ -113,7 +113,7 @@ class PlainDisplay(BaseDisplay):
 
     def heard(self, first: bool) -> None:
         """Say what Ctrl-C does."""
-        stopping = STOPPING if self.progress.searching else _STOPPING_REFIT
+        stopping = _STOPPING if self.progress.searching else _STOPPING_REFIT
         with suppress(OSError):
             os.write(2, f"\n{stopping if first else self._at_once}\n".encode())
 
@@ -197,7 +197,7 @@ class LiveDisplay(BaseDisplay):
     def heard(self, first: bool) -> None:
         """Say what Ctrl-C does; the second leaves the terminal as it was found."""
         if first:
-            self._notice = STOPPING if self.progress.searching else _STOPPING_REFIT
+            self._notice = _STOPPING if self.progress.searching else _STOPPING_REFIT
             self._changed = True
             return
         with suppress(OSError):

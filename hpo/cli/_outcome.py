@@ -12,7 +12,7 @@ from hpo.cli._text import brief, brief_value, counted, duration, number, score, 
 from hpo.result import StudyResult
 from hpo.trial import TrialState
 
-__all__ = ["counts", "facts_table", "saved", "test_verdict", "times", "top_table", "winner_table"]
+__all__ = ["counts", "facts_table", "saved", "sealed_verdict", "times", "top_table", "winner_table"]
 
 N_ERRORS = 2.0
 """How many standard errors of the cross-validated score the test score may be off."""
@@ -59,13 +59,13 @@ def winner_table(result: StudyResult) -> Table:
     rows += [("", ""), (f"{result.scoring}, {folds}", told)]
     if result.test_score is not None:
         told = Text(score(result.test_score), style="bold")
-        told.append(f", {test_verdict(result)}", style="not bold")
+        told.append(f", {sealed_verdict(result)}", style="not bold")
         rows.append((f"{result.scoring}, sealed test", told))
         rows += [("", explained)] if (explained := gap_explained(result)) else []
     return facts_table(rows)
 
 
-def test_verdict(result: StudyResult) -> str:
+def sealed_verdict(result: StudyResult) -> str:
     """Say how the sealed test score compares with the cross-validated one, in words."""
     assert result.test_score is not None
     gap, error = result.test_score - result.best_score, result.best_score_se

@@ -3,8 +3,10 @@
 import contextlib
 import multiprocessing
 import os
+import signal
 import sys
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
@@ -224,6 +226,19 @@ def _context() -> BaseContext:
     return context
 
 
+@contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Let processes started inside the block ignore Ctrl-C, also while they still load torch."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _start_server() -> None:
     """Start the server that workers are forked from; it loads torch while the driver goes on.
 
@@ -238,7 +253,7 @@ def _start_server() -> None:
     before = {name: os.environ[name] for name in names if name in os.environ}
     os.environ.update(dict.fromkeys(names, "1"))
     try:
-        with hidden_main():
+        with hidden_main(), _deaf_to_ctrl_c():
             forkserver.ensure_running()
     finally:
         for name in names:

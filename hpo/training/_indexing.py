@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from sklearn.utils import _safe_indexing
 
-__all__ = ["cut", "n_samples", "split_input", "take"]
+__all__ = ["as_numpy", "cut", "n_samples", "split_input", "take"]
 
 
 def n_samples(data: Any) -> int:
@@ -33,11 +33,16 @@ def take(data: Any, rows: np.ndarray) -> Any:
     return _safe_indexing(data, rows)
 
 
+def as_numpy(data: Any) -> Any:
+    """Return a tensor as a NumPy array; anything else as it is."""
+    return data.detach().cpu().numpy() if isinstance(data, torch.Tensor) else data
+
+
 def split_input(data: Any, n: int) -> Any:
     """Return what a scikit-learn splitter can take in place of ``data``, n rows long."""
     if isinstance(data, Mapping | tuple):
         return np.zeros((n, 1))
-    return data.detach().cpu().numpy() if isinstance(data, torch.Tensor) else data
+    return as_numpy(data)
 
 
 def cut(params: Mapping[str, Any], rows: np.ndarray, X: Any) -> dict[str, Any]:

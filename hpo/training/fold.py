@@ -13,7 +13,7 @@ from sklearn.utils import get_tags
 from skorch import NeuralNet
 
 from hpo.training._adapters import BaseStepper, last_step, make_stepper, net_prefix
-from hpo.training._indexing import cut, take
+from hpo.training._indexing import as_numpy, cut, take
 from hpo.training._random import RandomStream
 from hpo.training._routing import fit_params_by_step
 from hpo.training.scoring import Scoring
@@ -114,7 +114,10 @@ class Fold:
     def _prepare(self, estimator: Any, data: FoldData, epochs: int | None) -> None:
         """Cut the rows, fit the preprocessing on the training part, set the training up."""
         X, y = take(data.X, data.train), take(data.y, data.train)
-        X_valid, self._y_valid = take(data.X, data.valid), take(data.y, data.valid)
+        X_valid = take(data.X, data.valid)
+        # scikit-learn's metrics compare with NumPy predictions
+        self._y_valid = as_numpy(take(data.y, data.valid))
+        self._y_train = as_numpy(y)
         if get_tags(estimator).input_tags.pairwise:  # X is a kernel: its columns are rows too
             X, X_valid = X[:, data.train], X_valid[:, data.train]
         self._score_params = cut(data.score_params, data.valid, data.X)
@@ -133,7 +136,7 @@ class Fold:
         if self._scoring.looks_at_predictions_only:
             scored = self.stepper.estimator
             X, X_valid = Xt, Xt_valid
-        self._scored, self._X_valid, self._X_train, self._y_train = scored, X_valid, X, y
+        self._scored, self._X_valid, self._X_train = scored, X_valid, X
 
     @property
     def finished(self) -> bool:

@@ -21,7 +21,7 @@ from hpo.exceptions import DataError
 from hpo.training import _checks as checks
 from hpo.training._adapters import steps_of
 from hpo.training._base import BaseObjective
-from hpo.training._indexing import n_samples, split_input
+from hpo.training._indexing import as_numpy, n_samples, split_input
 from hpo.training.fold import Fold, FoldData
 from hpo.training.scoring import Scoring, mean
 from hpo.trial import Report, Trial, derive_seed
@@ -197,7 +197,7 @@ def make_splits(
         If the splitter refuses the data.
     """
     n = n_samples(X)
-    labels = _on_cpu(y)
+    labels = as_numpy(y)
     try:
         splitter = check_cv(cv, labels, classifier=is_classifier(estimator))
     except (TypeError, ValueError) as error:
@@ -222,7 +222,7 @@ def make_splits(
 
 def shuffled_folds(n_folds: int, seed: int, y: Any, *, classifier: bool) -> BaseCrossValidator:
     """Return ``n_folds`` folds shuffled by ``seed``, stratified as scikit-learn would."""
-    kind = type(check_cv(n_folds, _on_cpu(y), classifier=classifier))
+    kind = type(check_cv(n_folds, as_numpy(y), classifier=classifier))
     return kind(n_folds, shuffle=True, random_state=derive_seed(seed, "folds") % 2**32)
 
 

@@ -1,4 +1,5 @@
 import pytest
+
 from hpo.backends._ray_wip import RayBackend
 from hpo.testing.backends import BackendConformance
 
@@ -6,6 +7,7 @@ from hpo.testing.backends import BackendConformance
 @pytest.fixture(scope="session")
 def local_ray():
     from hpo.backends._ray_cluster import connected
+
     with connected(None):
         yield
 

@@ -1,5 +1,6 @@
 """What the benchmarks share: the machine, arms run in turn, tables, and the study on digits."""
 
+import argparse
 import os
 import platform
 import statistics
@@ -9,11 +10,7 @@ from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple, TypeVar
-
-# Before torch and BLAS are loaded, and for the workers too: one thread everywhere.
-for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
+from typing import NamedTuple, Self, TypeVar
 
 import torch
 from skorch import NeuralNetClassifier
@@ -49,22 +46,61 @@ def digits_net(cls: type = NeuralNetClassifier, **params: object) -> NeuralNetCl
     )
 
 
-def run_timed(study: Study) -> Timed:
-    """Run ``study`` in a temporary folder: an SQLite storage, tracked to an SQLite MLflow."""
-    with TemporaryDirectory(prefix="hpo-benchmark-") as folder:
-        home = Path(folder)
+class Workplace:
+    """A temporary folder with the two databases that studies write to: Optuna's and MLflow's.
+
+    They are there for all studies of a benchmark, so that making them, which takes seconds
+    once in a user's life, falls on the run that warms up.
+
+    Parameters
+    ----------
+    tracked : bool, default=True
+        Whether the studies are tracked to MLflow.
+    """
+
+    def __init__(self, tracked: bool = True) -> None:
+        self._tracked = tracked
+        self._folder = TemporaryDirectory(prefix="hpo-benchmark-")
+        self._home = Path(self._folder.name)
+        self._n_runs = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.cleanup()
+
+    def run(self, study: Study) -> Timed:
+        """Run ``study`` under a name of its own, stored and tracked in SQLite files here."""
+        self._n_runs += 1
+        uri, spool = f"sqlite:///{self._home / 'mlflow.db'}", self._home / "spool"
         study = study.replace(
-            storage=f"sqlite:///{home / 'hpo.db'}",
-            tracker=MlflowTracker(f"sqlite:///{home / 'mlflow.db'}", home / "spool"),
+            name=f"{study.name}-{self._n_runs}",
+            storage=f"sqlite:///{self._home / 'hpo.db'}",
+            tracker=MlflowTracker(uri, spool) if self._tracked else "null",
         )
         began = time.perf_counter()
-        result = run_study(study, folder=home)
+        result = run_study(study, folder=self._home)
         seconds = time.perf_counter() - began
-    if result.n_failed or result.stopped or result.notes:
-        raise RuntimeError(
-            f"{result.failure_summary()} {result.stopped} {' '.join(result.notes)}".strip()
+        if result.n_failed or result.stopped or result.notes:
+            told = (result.failure_summary(), result.stopped, *result.notes)
+            raise RuntimeError(" ".join(filter(None, told)))
+        return Timed(result, seconds)
+
+
+def sizes(about: str | None, **defaults: int | list[int]) -> argparse.ArgumentParser:
+    """Return a parser of a benchmark's sizes (a list takes several), and of ``--untracked``."""
+    parser = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
+    for name, default in defaults.items():
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=int,
+            nargs="+" if isinstance(default, list) else None,
+            default=default,
+            help="default: %(default)s",
         )
-    return Timed(result, seconds)
+    parser.add_argument("--untracked", action="store_true", help="leave MLflow out")
+    return parser
 
 
 @contextmanager

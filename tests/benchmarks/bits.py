@@ -4,12 +4,11 @@ Runs one study serially and in two processes and compares every value of every r
 score and the training loss of each fold, and the mean score of the epoch.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 
 import torch
-from _bench import digits_net, one_thread, report, run_timed, table, verdict
+from _bench import Workplace, digits_net, one_thread, report, sizes, table, verdict
 from sklearn.model_selection import StratifiedKFold
 
 from hpo import Study, StudyResult
@@ -41,11 +40,7 @@ def values_of(result: StudyResult) -> Values:
 
 def main(argv: Sequence[str] | None = None) -> dict[str, int]:
     """Run the comparison, print it and return the numbers of equal and of all values."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--n-trials", type=int, default=8)
-    parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=5)
-    size = parser.parse_args(argv)
+    size = sizes(__doc__, n_trials=8, folds=5, epochs=5).parse_args(argv)
     study = Study(
         name="bits",
         estimator=digits_net(optimizer=torch.optim.Adam),
@@ -59,9 +54,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, int]:
         pruner="nop",
         refit=False,
     )
-    with one_thread():
-        serial = values_of(run_timed(study).result)
-        process = values_of(run_timed(study.replace(executor="process", n_jobs=2)).result)
+    with one_thread(), Workplace(not size.untracked) as place:
+        serial = values_of(place.run(study).result)
+        process = values_of(place.run(study.replace(executor="process", n_jobs=2)).result)
     keys = serial.keys() | process.keys()
     equal = sum(serial.get(key) == process.get(key) for key in keys)
     kinds = sorted({str(key[2]) for key in keys})

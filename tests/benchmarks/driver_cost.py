@@ -6,7 +6,6 @@ loop. hpo loads whole minibatches at once and skorch row by row, which hides par
 driver's cost; so the two are also compared with each other's loading.
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,12 +15,13 @@ from unittest.mock import patch
 
 import torch
 from _bench import (
+    Workplace,
     digits_net,
     in_turn,
     one_thread,
     ratio,
     report,
-    run_timed,
+    sizes,
     spread,
     table,
     verdict,
@@ -63,9 +63,9 @@ def leave_alone(*_: Any) -> None:
     """Let a net load its rows as skorch does."""
 
 
-def run_study_arm(study: Study, points: Sequence[Params]) -> Run:
+def run_study_arm(place: Workplace, study: Study, points: Sequence[Params]) -> Run:
     """Run ``study``, which must draw ``points``."""
-    timed = run_timed(study)
+    timed = place.run(study)
     records = timed.result.records
     if [record.trial.params for record in records] != list(points):
         raise RuntimeError("The study drew other parameters than the bare loop is given.")
@@ -73,10 +73,10 @@ def run_study_arm(study: Study, points: Sequence[Params]) -> Run:
     return Run(timed.seconds, timed.result.seconds, score)
 
 
-def run_study_by_rows(study: Study, points: Sequence[Params]) -> Run:
+def run_study_by_rows(place: Workplace, study: Study, points: Sequence[Params]) -> Run:
     """Run ``study`` with skorch's own loading."""
     with patch("hpo.training._adapters.batch_whole_rows", leave_alone):
-        return run_study_arm(study, points)
+        return run_study_arm(place, study, points)
 
 
 def run_bare(study: Study, points: Sequence[Params], prepare: Callable[..., None]) -> Run:
@@ -116,15 +116,15 @@ def make_study(n_trials: int, folds: int, epochs: int) -> Study:
     )
 
 
-def measure(study: Study, repeats: int) -> dict[str, list[Run]]:
+def measure(place: Workplace, study: Study, repeats: int) -> dict[str, list[Run]]:
     """Run the four arms in turn, after a short study that warms up and draws the points."""
-    warm = run_timed(study.replace(epochs=1)).result
+    warm = place.run(study.replace(epochs=1)).result
     points = [record.trial.params for record in warm.records]
     run_bare(study.replace(epochs=1), points[:1], leave_alone)
     arms = {
         BARE: lambda _: run_bare(study, points, leave_alone),
-        STUDY: lambda _: run_study_arm(study, points),
-        STUDY_ROWS: lambda _: run_study_by_rows(study, points),
+        STUDY: lambda _: run_study_arm(place, study, points),
+        STUDY_ROWS: lambda _: run_study_by_rows(place, study, points),
         BARE_WHOLE: lambda _: run_bare(study, points, batch_whole_rows),
     }
     return in_turn(arms, repeats)
@@ -132,15 +132,26 @@ def measure(study: Study, repeats: int) -> dict[str, list[Run]]:
 
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     """Run the benchmark, print its tables and return the ratios."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--n-trials", type=int, default=20)
-    parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--repeats", type=int, default=5)
-    size = parser.parse_args(argv)
-    with one_thread():
-        runs = measure(make_study(size.n_trials, size.folds, size.epochs), size.repeats)
-    arms = [
+    size = sizes(__doc__, n_trials=20, folds=5, epochs=10, repeats=5).parse_args(argv)
+    with one_thread(), Workplace(not size.untracked) as place:
+        study = make_study(size.n_trials, size.folds, size.epochs)
+        runs = measure(place, study, size.repeats)
+    seconds = {name: [run.seconds for run in done] for name, done in runs.items()}
+    ratios = {pair: ratio(seconds[a], seconds[b]) for pair, (a, b) in PAIRS.items()}
+    report(
+        "Driver's cost",
+        f"{size.n_trials} trials x {size.folds} folds x {size.epochs} epochs of digits, MLP "
+        f"2 x 64, batches of 64, one thread, serial; medians of {size.repeats} rounds "
+        "(least-greatest).",
+        arms_table(runs),
+        ratios_table(runs),
+    )
+    return ratios
+
+
+def arms_table(runs: Mapping[str, Sequence[Run]]) -> str:
+    """Return how long each arm took."""
+    rows = [
         (
             name,
             f"{median(run.seconds for run in done):.2f}",
@@ -149,27 +160,24 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         )
         for name, done in runs.items()
     ]
+    return table(("arm", "whole run, s", "trials alone, s", "mean score"), rows)
+
+
+def ratios_table(runs: Mapping[str, Sequence[Run]]) -> str:
+    """Return how the arms compare."""
     seconds = {name: [run.seconds for run in done] for name, done in runs.items()}
     trials = {name: [run.trials for run in done] for name, done in runs.items()}
-    ratios = {pair: ratio(seconds[a], seconds[b]) for pair, (a, b) in PAIRS.items()}
     rows = [
         (
             pair,
             spread(seconds[a], seconds[b]),
             spread(trials[a], trials[b]),
             f"<= {TARGET}",
-            verdict(ratios[pair] <= TARGET),
+            verdict(ratio(seconds[a], seconds[b]) <= TARGET),
         )
         for pair, (a, b) in PAIRS.items()
     ]
-    report(
-        "Driver's cost",
-        f"{size.n_trials} trials x {size.folds} folds x {size.epochs} epochs of digits, MLP "
-        f"2 x 64, batches of 64, one thread, serial; medians of {size.repeats} rounds.",
-        table(("arm", "whole run, s", "trials alone, s", "mean score"), arms),
-        table(("study / bare loop", "whole run", "trials alone", "target", ""), rows),
-    )
-    return ratios
+    return table(("study / bare loop", "whole run", "trials alone", "target", "whole run is"), rows)
 
 
 if __name__ == "__main__":

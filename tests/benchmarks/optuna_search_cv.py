@@ -9,19 +9,31 @@ OptunaSearchCV is in a package of its own, which hpo does not need:
 ``pip install optuna-integration``.
 """
 
-import argparse
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any, NamedTuple
 
 import optuna
-from _bench import digits_net, in_turn, one_thread, ratio, report, run_timed, spread, table, verdict
+from _bench import (
+    Workplace,
+    digits_net,
+    in_turn,
+    one_thread,
+    ratio,
+    report,
+    sizes,
+    spread,
+    table,
+    verdict,
+)
 from optuna.distributions import BaseDistribution, CategoricalDistribution
+from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
 
 from hpo import SearchSpace, Study
@@ -80,7 +92,7 @@ def run_theirs(study: Study, seed: int) -> Run:
     """Search with OptunaSearchCV."""
     from optuna_integration import OptunaSearchCV
 
-    net = study.estimator.set_params(max_epochs=study.epochs)
+    net = clone(study.estimator).set_params(max_epochs=study.epochs)
     sampler = make_sampler("tpe", seed, parallel=False)
     search = OptunaSearchCV(
         net,
@@ -99,9 +111,9 @@ def run_theirs(study: Study, seed: int) -> Run:
     return Run(seconds, folds, search.best_score_, study.n_trials * study.epochs)
 
 
-def run_ours(study: Study, seed: int, **changes: Any) -> Run:
+def run_ours(place: Workplace, study: Study, seed: int, **changes: Any) -> Run:
     """Search with hpo; the winner is the trial that is best at its last epoch, as for theirs."""
-    timed = run_timed(study.replace(seed=seed, **changes))
+    timed = place.run(study.replace(seed=seed, **changes))
     complete = timed.result.top(study.n_trials)
     last = max((record.reports[-1] for record in complete), key=lambda step: step.value)
     return Run(timed.seconds, last.fold_values, timed.result.best_score, timed.result.epochs_run)
@@ -124,12 +136,12 @@ def make_study(n_trials: int, folds: int, epochs: int) -> Study:
     )
 
 
-def arms_of(study: Study) -> dict[str, Callable[[int], Run]]:
+def arms_of(place: Workplace, study: Study) -> dict[str, Callable[[int], Run]]:
     """Return the three arms; each takes a seed."""
     return {
         THEIRS: partial(run_theirs, study),
-        SERIAL: partial(run_ours, study),
-        PROCESSES: partial(run_ours, study, executor="process", n_jobs=2),
+        SERIAL: partial(run_ours, place, study),
+        PROCESSES: partial(run_ours, place, study, executor="process", n_jobs=2),
     }
 
 
@@ -149,7 +161,7 @@ def rows_of(runs: dict[str, list[Run]], n_trials: int) -> tuple[list[tuple[Any, 
                 spread(seconds[THEIRS], seconds[name]),
                 f">= {target} {verdict(faster[name] >= target)}" if target else "",
                 f"{mean(run.epochs for run in done):.0f}",
-                f"{score:.4f} +- {error:.4f}",
+                f"{score:.4f} ± {error:.4f}",
                 "" if name == THEIRS else verdict(score >= their_score - error),
                 f"{mean(run.best for run in done):.4f}",
             )
@@ -157,37 +169,52 @@ def rows_of(runs: dict[str, list[Run]], n_trials: int) -> tuple[list[tuple[Any, 
     return rows, faster
 
 
-def main(argv: Sequence[str] | None = None) -> dict[tuple[str, int], float]:
-    """Run the benchmark, print its table; return how many times faster each arm is."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--n-trials", type=int, nargs="+", default=[20, 60])
-    parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--repeats", type=int, default=3)
-    size = parser.parse_args(argv)
+def installed() -> bool:
+    """Return whether OptunaSearchCV can be imported."""
     try:
-        import optuna_integration  # noqa: F401
+        from optuna_integration import OptunaSearchCV  # noqa: F401
     except ImportError:
-        print(f"## Against OptunaSearchCV\n\n{MISSING}")
-        return {}
+        return False
+    return True
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Optuna from telling of every trial, of classes as choices and of what it will drop."""
+    level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    faster, rows = {}, []
-    with one_thread(), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         warnings.filterwarnings("ignore", "Choices for a categorical distribution", UserWarning)
-        for arm in arms_of(make_study(2, size.folds, 1)).values():
-            arm(0)  # imports, and the server that worker processes are forked from
+        warnings.filterwarnings("ignore", "`optuna.terminator` module", FutureWarning)
+        try:
+            yield
+        finally:
+            optuna.logging.set_verbosity(level)
+
+
+def main(argv: Sequence[str] | None = None) -> dict[tuple[str, int], float]:
+    """Run the benchmark, print its table; return how many times faster each arm is."""
+    size = sizes(__doc__, n_trials=[20, 60], folds=5, epochs=10, repeats=3).parse_args(argv)
+    faster, rows = {}, []
+    with one_thread(), quiet(), Workplace(not size.untracked) as place:
+        if not installed():
+            print(f"## Against OptunaSearchCV\n\n{MISSING}", flush=True)
+            return {}
+        for arm in arms_of(place, make_study(2, size.folds, 1)).values():
+            arm(0)  # imports, the databases, and the server that workers are forked from
         for n_trials in size.n_trials:
-            runs = in_turn(arms_of(make_study(n_trials, size.folds, size.epochs)), size.repeats)
+            study = make_study(n_trials, size.folds, size.epochs)
+            runs = in_turn(arms_of(place, study), size.repeats)
             more, ratios = rows_of(runs, n_trials)
             rows += more
             faster |= {(name, n_trials): value for name, value in ratios.items()}
     report(
         "Against OptunaSearchCV",
         f"Digits, search_spaces/mlp.yaml without momentum, {size.folds} folds x {size.epochs} "
-        f"epochs, one thread a process, {size.repeats} rounds of another seed each. Times are "
+        f"epochs, one thread a process, rounds: {size.repeats}, each of another seed. Times are "
         "medians, speed-ups medians (least-greatest) of the rounds. The score is the winner's "
-        "mean over the folds at the last epoch +- its standard error, the mean of the rounds; "
+        "mean over the folds at the last epoch ± its standard error, the mean of the rounds; "
         "the last column is the score at hpo's best epoch.",
         table(
             ("arm", "s", "times faster", "target", "epochs", "best score", "within 1 s.e.", "best"),

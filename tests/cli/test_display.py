@@ -8,12 +8,13 @@ from rich.console import Console
 from rich.text import Text
 
 from hpo.cli._console import make_console, say
-from hpo.cli._display import STOPPING, BaseDisplay, LiveDisplay, PlainDisplay
+from hpo.cli._display import BaseDisplay, LiveDisplay, PlainDisplay
 from hpo.cli._progress import Plan
 from hpo.testing.trackers import INFO, TrackerConformance, tell_study, tell_trial
 from hpo.trackers import StudyInfo
 from hpo.trial import TrialState
 
+STOPPING = "stopping after this epoch (Ctrl-C again: at once)"
 SETTINGS = {"scoring": "accuracy", "n_folds": 5, "sampler": "tpe", "pruner": "median"}
 
 

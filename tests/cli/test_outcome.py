@@ -4,11 +4,10 @@ import math
 import pytest
 from rich.console import Console
 
-from hpo.cli._outcome import counts, gap_explained, saved, test_verdict, top_table
+from hpo.cli._outcome import counts, gap_explained, saved, sealed_verdict, top_table
 from hpo.result import StudyResult
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 
-test_verdict.__test__ = False  # type: ignore[attr-defined]
 FOLDS = (0.88, 0.90, 0.92)
 ERROR = 0.02 / math.sqrt(3)
 
@@ -43,14 +42,14 @@ def test_the_sealed_score_is_set_beside_the_winners(
     test_score: float, verdict: str, explained: str
 ) -> None:
     result = _result(test_score)
-    assert test_verdict(result) == verdict
+    assert sealed_verdict(result) == verdict
     assert bool(gap_explained(result)) == bool(explained)
     assert explained in gap_explained(result)
 
 
 def test_one_fold_has_no_standard_error() -> None:
     result = _result(0.8, folds=1)
-    assert test_verdict(result) == "0.1 below that, which has no standard error"
+    assert sealed_verdict(result) == "0.1 below that, which has no standard error"
     assert gap_explained(result) == ""
 
 

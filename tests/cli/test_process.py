@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from hpo.cli._command import Command
-from hpo.cli._display import STOPPING
 from hpo.cli._run import run_file
 from hpo.study import load_result
 from hpo.trial import TrialState
 
+STOPPING = "stopping after this epoch (Ctrl-C again: at once)"
 COMMAND = [sys.executable, "-m", "hpo.cli"]
 Write = Callable[..., str]
 Start = Callable[..., "subprocess.Popen[bytes]"]

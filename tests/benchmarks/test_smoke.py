@@ -1,0 +1,63 @@
+"""The benchmarks run, at sizes that say nothing about speed."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+TINY = ["--n-trials", "2", "--folds", "2", "--epochs", "2"]
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """Return a function that imports a benchmark as running it from its folder does."""
+    monkeypatch.syspath_prepend(HERE)
+    for path in HERE.glob("*.py"):
+        monkeypatch.delitem(sys.modules, path.stem, raising=False)
+    yield importlib.import_module
+    for path in HERE.glob("*.py"):
+        sys.modules.pop(path.stem, None)
+
+
+def test_driver_cost(load, capsys):
+    figures = load("driver_cost").main([*TINY, "--repeats", "1", "--untracked"])
+    assert len(figures) == 3
+    assert all(figure > 0 for figure in figures.values())
+    told = capsys.readouterr().out
+    assert "| bare loop, whole batches |" in told
+    assert "cores of" in told
+
+
+def test_bits(load, capsys):
+    figures = load("bits").main([*TINY, "--untracked"])
+    # two trials of two epochs: the mean score, and the score and loss of each of two folds
+    assert figures == {"equal": 20, "all": 20}
+    assert "| all        |    20 | 20 |" in capsys.readouterr().out
+
+
+def test_against_optuna_search_cv(load, capsys):
+    pytest.importorskip("optuna_integration", reason="its package is not one that hpo needs")
+    figures = load("optuna_search_cv").main([*TINY, "--repeats", "1", "--untracked"])
+    assert figures["OptunaSearchCV", 2] == 1.0
+    assert len(figures) == 3
+    assert "| hpo, 2 processes, 2 trials |" in capsys.readouterr().out
+
+
+def test_it_is_said_how_to_get_optuna_search_cv(load, monkeypatch, capsys):
+    benchmark = load("optuna_search_cv")
+    monkeypatch.setitem(sys.modules, "optuna_integration", None)
+    assert benchmark.main(TINY) == {}
+    assert "pip install optuna-integration" in capsys.readouterr().out
+
+
+def test_all_of_them_are_run_by_one_command(load, monkeypatch, capsys):
+    run_all = load("run_all")
+    ran = []
+    for name in ("bits", "driver_cost", "optuna_search_cv", "tracking"):
+        monkeypatch.setattr(load(name), "main", lambda *_, name=name: ran.append(name))
+    run_all.main(["--tiny"])
+    scripts = {path.stem for path in HERE.glob("[!_]*.py")} - {"run_all", "test_smoke"}
+    assert sorted(ran) == sorted(scripts)
+    assert capsys.readouterr().out.startswith("# Benchmarks\n")
