@@ -18,9 +18,7 @@ from skorch.helper import SliceDict
 from torch import nn
 
 from hpo import HPOSearchCV
-from hpo.exceptions import (
-    NoCompletedTrialError,
-)
+from hpo.exceptions import NoCompletedTrialError
 
 IRIS = load_iris(return_X_y=True)
 

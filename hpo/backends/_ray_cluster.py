@@ -4,6 +4,7 @@ import logging
 import math
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from hpo.exceptions import ExecutorError
 __all__ = ["check_room", "connected", "room"]
 
 _OLDEST = (2, 50)
+_KNOCK_SECONDS = 10.0
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
     "RAY_USAGE_STATS_PROMPT_ENABLED": "0",
@@ -117,6 +119,7 @@ def _start(ray: Any, address: str | None) -> None:
             "this study on a node of the cluster with address=auto, or name host:port."
         )
     try:
+        _knock(address)
         with _signals_kept():
             ray.init(
                 address=address or "local",
@@ -132,6 +135,13 @@ def _start(ray: Any, address: str | None) -> None:
             else "Start one with 'ray start --head', or leave the address out for a private one."
         )
         raise ExecutorError(f"Ray cannot be {what}: {error}. {todo}") from error
+
+
+def _knock(address: str | None) -> None:
+    """Raise `OSError` if nobody listens at ``host:port``, which takes Ray minutes to tell."""
+    host, colon, port = (address or "").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
 
 
 @contextmanager

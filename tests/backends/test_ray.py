@@ -14,7 +14,7 @@ import torch
 from hpo._discovery import build
 from hpo._interrupt import Interrupt
 from hpo.backends._base import BaseBackend
-from hpo.backends._ray_wip import RayBackend
+from hpo.backends.ray import RayBackend
 from hpo.exceptions import ExecutorError, PluginError
 from hpo.testing.backends import Recorder, search
 from hpo.training import BaseObjective
@@ -180,7 +180,8 @@ def test_options_are_checked_before_anything_starts(spec, told):
 
 PRIVATE = """
     import logging, os, signal, sys
-    from hpo.backends._ray_wip import RayBackend
+    from hpo.backends._ray_cluster import _ENVIRONMENT
+    from hpo.backends.ray import RayBackend
     from hpo.exceptions import ExecutorError
     from hpo.testing.backends import search, scripted_curve
     from hpo.testing.scripted import ScriptedObjective
@@ -201,8 +202,7 @@ PRIVATE = """
     import ray
     assert not ray.is_initialized()
     assert signal.getsignal(signal.SIGTERM) is heard
-    changed = {k for k in {*os.environ, *environment} if os.environ.get(k) != environment.get(k)}
-    print(sorted(changed))
+    print([name for name in _ENVIRONMENT if os.environ.get(name) != environment.get(name)])
 """
 
 

@@ -1,0 +1,188 @@
+"""Deaths at random moments: ``python tests/benchmarks/ray_faults.py [--repeats 20]``.
+
+A study on Ray Tune whose workers, or whose driver, or one of two nodes, are killed with SIGKILL
+while it runs, and which is run again where its driver died. Afterwards no finished trial is
+lost or there twice, and MLflow and the storage tell the same.
+"""
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+from _bench import report, table, verdict
+
+from hpo import load_result
+from hpo.result import StudyResult
+
+N_TRIALS = 12
+
+STUDY = """
+    import sys, time
+    from sklearn.datasets import load_iris
+    from sklearn.linear_model import SGDClassifier
+    from hpo import Study, run_study
+    from hpo.data import StudyData
+    from hpo.trackers.mlflow import MlflowTracker
+    from hpo._interrupt import Interrupt
+    from pathlib import Path
+
+    class Slow(SGDClassifier):
+        def partial_fit(self, *args, **kwargs):
+            time.sleep(0.01)
+            return super().partial_fit(*args, **kwargs)
+
+    class Shown:
+        def __getattr__(self, name):
+            return lambda *args, **kwargs: ""
+
+        def trial_reported(self, record, report):
+            print(record.number, report.step, flush=True)
+
+    home = Path(sys.argv[1])
+    X, y = load_iris(return_X_y=True)
+    study = Study(
+        name="faults", estimator=Slow(), data=StudyData(X, y),
+        search_space={"alpha": {"type": "float", "low": 1e-5, "high": 1.0, "log": True}},
+        cv=3, epochs=8, n_trials=int(sys.argv[2]), pruner="median:n_startup_trials=2",
+        backend=f"ray:max_concurrent=2,max_failures=3,address={sys.argv[3]}", refit=False,
+        storage=f"sqlite:///{home / 'hpo.db'}",
+        tracker=MlflowTracker(f"sqlite:///{home / 'mlflow.db'}", home / "spool"),
+    )
+    run_study(study, observers=[Shown()])
+"""
+
+
+def start(home: Path, address: str = "None") -> subprocess.Popen[str]:
+    """Start a driver of the study in ``home``."""
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(STUDY), str(home), str(N_TRIALS), address],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_reports(driver: subprocess.Popen[str], n: int) -> None:
+    """Read the driver's first ``n`` reports."""
+    assert driver.stdout is not None
+    for _ in range(n):
+        if not driver.stdout.readline():
+            return
+
+
+def workers() -> list[psutil.Process]:
+    """Return the processes that train; Ray names them after the method they run."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        title = (process.info["cmdline"] or [""])[0]
+        if title.startswith("ray::") and ".train" in title:
+            found.append(process)
+    return found
+
+
+def kill_a_worker(driver: subprocess.Popen[str], dice: random.Random) -> int:
+    """Kill a worker in a step; return how many were."""
+    wait_for_reports(driver, dice.randint(1, 40))
+    time.sleep(dice.uniform(0.0, 0.05))
+    mine = {child.pid for child in psutil.Process(driver.pid).children(recursive=True)}
+    for process in workers():
+        if process.pid in mine:
+            process.send_signal(signal.SIGKILL)
+            return 1
+    return 0
+
+
+def kill_the_driver(driver: subprocess.Popen[str], dice: random.Random) -> int:
+    """Kill the driver at a moment of its own; its Ray dies with it."""
+    wait_for_reports(driver, dice.randint(1, 40))
+    time.sleep(dice.uniform(0.0, 0.05))
+    if driver.poll() is not None:
+        return 0
+    driver.send_signal(signal.SIGKILL)
+    return 1
+
+
+def finish(driver: subprocess.Popen[str]) -> None:
+    """Let the driver end; raise if it failed."""
+    _, errors = driver.communicate(timeout=300)
+    if driver.returncode:
+        raise RuntimeError(f"The driver ended with {driver.returncode}:\n{errors}")
+
+
+def complaints(home: Path, before: StudyResult | None) -> list[str]:
+    """Return what is wrong with the study in ``home``; ``before`` is how it stood at a death."""
+    from mlflow.tracking import MlflowClient
+
+    result, _ = load_result("faults", f"sqlite:///{home / 'hpo.db'}")
+    wrong = []
+    if result.n_trials != N_TRIALS or result.n_failed:
+        wrong.append(f"{result.n_trials} trials, {result.n_failed} failed")
+    for record in result.records:
+        if [r.step for r in record.reports] != list(range(1, record.last_step + 1)):
+            wrong.append(f"trial {record.number}: steps {[r.step for r in record.reports]}")
+    now = {record.number: record for record in result.records}
+    for record in before.records if before else ():
+        if record.ended and repr(now.get(record.number)) != repr(record):
+            wrong.append(f"trial {record.number} was finished and is not what it was")
+    client = MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("faults")
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    told = Counter(
+        (int(r.data.tags["number"]), r.data.tags["state"]) for r in runs if "number" in r.data.tags
+    )
+    kept = Counter((record.number, str(record.state)) for record in result.records)
+    if told != kept:
+        wrong.append(f"MLflow and the storage differ: {told - kept} {kept - told}")
+    return wrong
+
+
+def one_round(kind: str, dice: random.Random) -> tuple[int, list[str]]:
+    """Run a study in which somebody dies; return the deaths and what is wrong afterwards."""
+    with tempfile.TemporaryDirectory(prefix="hpo-benchmark-") as folder:
+        home, before = Path(folder), None
+        driver = start(home)
+        deaths = (kill_a_worker if kind == "worker" else kill_the_driver)(driver, dice)
+        if kind == "driver" and deaths:
+            driver.wait()
+            before, _ = load_result("faults", f"sqlite:///{home / 'hpo.db'}")
+            driver = start(home)
+        finish(driver)
+        return deaths, complaints(home, before)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the rounds and print their table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    size = parser.parse_args(argv)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    rows = []
+    for kind in ("worker", "driver"):
+        dice = random.Random(f"{kind}{size.seed}")
+        deaths, wrong = 0, []
+        for i in range(size.repeats):
+            died, found = one_round(kind, dice)
+            deaths += died
+            wrong += [f"{kind} {i}: {text}" for text in found]
+        print(*wrong, sep="\n", file=sys.stderr)
+        rows.append((kind, size.repeats, deaths, len(wrong), verdict(not wrong)))
+    report(
+        "Deaths under Ray Tune",
+        f"{N_TRIALS} trials of 8 epochs, two at a time; SIGKILL at a random moment.",
+        table(("killed", "rounds", "deaths", "complaints", ""), rows),
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
