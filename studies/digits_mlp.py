@@ -1,4 +1,4 @@
-"""Which multilayer perceptron reads handwritten digits best, and how well does it read new ones?
+"""Asks which multilayer perceptron reads handwritten digits best, and how well it reads new ones.
 
 The data come with scikit-learn (1,797 digits of 8 x 8 pixels): one fifth is sealed as the test
 part, the rest is cross-validated on five folds. Optimizer, learning rate, regularization,

@@ -1,4 +1,4 @@
-"""How well does a plain multilayer perceptron read MNIST, if a sixth of it decides the settings?
+"""Asks how well a plain multilayer perceptron reads MNIST if a sixth of it decides the settings.
 
 The search cross-validates on 10,000 of the 60,000 training images; the winner is trained on all
 of them and scored once on the official 10,000 test images. The learning rate falls to zero

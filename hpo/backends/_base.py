@@ -62,6 +62,10 @@ class BaseBackend(ABC):
     runs_trials_itself = False
     """Whether the backend trains by workers of its own and takes no executor."""
 
+    def is_parallel(self, executor: BaseExecutor) -> bool:
+        """Return whether several trials may be in flight at a time."""
+        return executor.capacity > 1
+
     @abstractmethod
     def run(
         self,

@@ -85,6 +85,10 @@ class RayBackend(BaseBackend):
         self.n_threads = max(1, math.floor(cpus_per_trial))
         self.device = device or ("cuda:0" if gpus_per_trial else "cpu")
 
+    def is_parallel(self, executor: BaseExecutor) -> bool:
+        """Return whether several trials may be in flight at a time."""
+        return self.max_concurrent != 1
+
     def run(
         self,
         ledger: Ledger,

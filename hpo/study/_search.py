@@ -67,13 +67,23 @@ class Search:
         self.seed = seed
         self.scoring = scoring
         self.pruner: BasePruner = build("hpo.pruners", pruner, BasePruner)
+        self.backend: BaseBackend = build(
+            "hpo.backends",
+            backend,
+            BaseBackend,
+            max_concurrent=None if n_jobs == -1 else n_jobs,
+            cpus_per_trial=n_threads,
+            device=device,
+        )
+        if self.backend.runs_trials_itself:
+            executor, n_jobs = "serial", None  # it only holds the objective
         self.executor = make_executor(
             executor, objective, n_jobs=n_jobs, n_threads=n_threads, device=device
         )
         self._options = {"n_threads": n_threads, "device": device, **parse_spec(executor)[1]}
-        self.sampler = make_sampler(sampler, seed, parallel=self.executor.capacity > 1)
+        parallel = self.backend.is_parallel(self.executor)
+        self.sampler = make_sampler(sampler, seed, parallel=parallel)
         self.grid = space.grid() if _name(sampler).partition(":")[0].strip() == "grid" else None
-        self.backend: BaseBackend = build("hpo.backends", backend, BaseBackend)
         self._names = {
             "backend": _name(backend),
             "sampler": _name(sampler),

@@ -149,7 +149,7 @@ def rows_of(runs: dict[str, list[Run]], n_trials: int) -> tuple[list[tuple[Any, 
     """Return the table's rows for one size, and the speed-ups by arm."""
     seconds = {name: [run.seconds for run in done] for name, done in runs.items()}
     faster = {name: ratio(seconds[THEIRS], seconds[name]) for name in runs}
-    their_score = mean(run.score for run in runs[THEIRS])
+    least = mean(run.score - run.error for run in runs[THEIRS])
     rows = []
     for name, done in runs.items():
         target = TARGETS.get(n_trials, {}).get(name)
@@ -162,7 +162,7 @@ def rows_of(runs: dict[str, list[Run]], n_trials: int) -> tuple[list[tuple[Any, 
                 f">= {target} {verdict(faster[name] >= target)}" if target else "",
                 f"{mean(run.epochs for run in done):.0f}",
                 f"{score:.4f} ± {error:.4f}",
-                "" if name == THEIRS else verdict(score >= their_score - error),
+                "" if name == THEIRS else verdict(score >= least),
                 f"{mean(run.best for run in done):.4f}",
             )
         )

@@ -1,8 +1,8 @@
 """Deaths at random moments: ``python tests/benchmarks/ray_faults.py [--repeats 20]``.
 
-A study on Ray Tune whose workers, or whose driver, or one of two nodes, are killed with SIGKILL
-while it runs, and which is run again where its driver died. Afterwards no finished trial is
-lost or there twice, and MLflow and the storage tell the same.
+A study on Ray Tune one of whose workers, or whose driver, is killed with SIGKILL while it runs,
+and which is run again where its driver died. Afterwards no finished trial is lost or there
+twice, and MLflow and the storage tell the same.
 """
 
 import argparse
@@ -19,9 +19,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
+import ray
 from _bench import report, table, verdict
 
 from hpo import load_result
+from hpo.backends._ray_cluster import connected
 from hpo.result import StudyResult
 
 N_TRIALS = 12
@@ -37,9 +39,9 @@ STUDY = """
     from pathlib import Path
 
     class Slow(SGDClassifier):
-        def partial_fit(self, *args, **kwargs):
+        def partial_fit(self, X, y, classes=None, sample_weight=None):
             time.sleep(0.01)
-            return super().partial_fit(*args, **kwargs)
+            return super().partial_fit(X, y, classes, sample_weight)
 
     class Shown:
         def __getattr__(self, name):
@@ -51,7 +53,7 @@ STUDY = """
     home = Path(sys.argv[1])
     X, y = load_iris(return_X_y=True)
     study = Study(
-        name="faults", estimator=Slow(), data=StudyData(X, y),
+        name="faults", estimator=Slow(), data=StudyData(X=X, y=y),
         search_space={"alpha": {"type": "float", "low": 1e-5, "high": 1.0, "log": True}},
         cv=3, epochs=8, n_trials=int(sys.argv[2]), pruner="median:n_startup_trials=2",
         backend=f"ray:max_concurrent=2,max_failures=3,address={sys.argv[3]}", refit=False,
@@ -62,7 +64,7 @@ STUDY = """
 """
 
 
-def start(home: Path, address: str = "None") -> subprocess.Popen[str]:
+def start(home: Path, address: str) -> subprocess.Popen[str]:
     """Start a driver of the study in ``home``."""
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(STUDY), str(home), str(N_TRIALS), address],
@@ -81,29 +83,30 @@ def wait_for_reports(driver: subprocess.Popen[str], n: int) -> None:
 
 
 def workers() -> list[psutil.Process]:
-    """Return the processes that train; Ray names them after the method they run."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        title = (process.info["cmdline"] or [""])[0]
-        if title.startswith("ray::") and ".train" in title:
-            found.append(process)
-    return found
+    """Return the processes that train, which Ray names after the method they run."""
+    mine = psutil.Process().children(recursive=True)
+    return [process for process in mine if _title(process).startswith("ray::Worker.train")]
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return (process.cmdline() or [""])[0]
+    except psutil.Error:  # it has just ended
+        return ""
 
 
 def kill_a_worker(driver: subprocess.Popen[str], dice: random.Random) -> int:
     """Kill a worker in a step; return how many were."""
     wait_for_reports(driver, dice.randint(1, 40))
     time.sleep(dice.uniform(0.0, 0.05))
-    mine = {child.pid for child in psutil.Process(driver.pid).children(recursive=True)}
     for process in workers():
-        if process.pid in mine:
-            process.send_signal(signal.SIGKILL)
-            return 1
+        process.send_signal(signal.SIGKILL)
+        return 1
     return 0
 
 
 def kill_the_driver(driver: subprocess.Popen[str], dice: random.Random) -> int:
-    """Kill the driver at a moment of its own; its Ray dies with it."""
+    """Kill the driver; its actors die with it."""
     wait_for_reports(driver, dice.randint(1, 40))
     time.sleep(dice.uniform(0.0, 0.05))
     if driver.poll() is not None:
@@ -146,18 +149,30 @@ def complaints(home: Path, before: StudyResult | None) -> list[str]:
     return wrong
 
 
-def one_round(kind: str, dice: random.Random) -> tuple[int, list[str]]:
+def one_round(kind: str, dice: random.Random, address: str) -> tuple[int, list[str]]:
     """Run a study in which somebody dies; return the deaths and what is wrong afterwards."""
     with tempfile.TemporaryDirectory(prefix="hpo-benchmark-") as folder:
         home, before = Path(folder), None
-        driver = start(home)
+        driver = start(home, address)
         deaths = (kill_a_worker if kind == "worker" else kill_the_driver)(driver, dice)
         if kind == "driver" and deaths:
             driver.wait()
             before, _ = load_result("faults", f"sqlite:///{home / 'hpo.db'}")
-            driver = start(home)
+            driver = start(home, address)
         finish(driver)
         return deaths, complaints(home, before)
+
+
+def run_rounds(kind: str, repeats: int, seed: int, address: str) -> tuple[object, ...]:
+    """Run ``repeats`` rounds; return a row of the table."""
+    dice = random.Random(f"{kind}{seed}")
+    deaths, wrong = 0, []
+    for i in range(repeats):
+        died, found = one_round(kind, dice, address)
+        deaths += died
+        wrong += [f"{kind} {i}: {text}" for text in found]
+        print(f"{kind} {i}: {died} died", *found, sep="\n", file=sys.stderr)
+    return kind, repeats, deaths, len(wrong), verdict(not wrong)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -167,16 +182,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     size = parser.parse_args(argv)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    rows = []
-    for kind in ("worker", "driver"):
-        dice = random.Random(f"{kind}{size.seed}")
-        deaths, wrong = 0, []
-        for i in range(size.repeats):
-            died, found = one_round(kind, dice)
-            deaths += died
-            wrong += [f"{kind} {i}: {text}" for text in found]
-        print(*wrong, sep="\n", file=sys.stderr)
-        rows.append((kind, size.repeats, deaths, len(wrong), verdict(not wrong)))
+    with connected(None):
+        rows = [
+            run_rounds(kind, size.repeats, size.seed, ray.get_runtime_context().gcs_address)
+            for kind in ("worker", "driver")
+        ]
     report(
         "Deaths under Ray Tune",
         f"{N_TRIALS} trials of 8 epochs, two at a time; SIGKILL at a random moment.",

@@ -54,7 +54,7 @@ def tree(folder):
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
+def empty_cache(tmp_path, monkeypatch):
     """An empty cache folder, no data folder and no network."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("HPO_CACHE", str(folder))
@@ -66,7 +66,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("write", [write_plain, write_packed])
 @pytest.mark.parametrize("below", ["mnist", "."])
-def test_files_are_found_in_every_layout(cache, tmp_path, write, below):
+def test_files_are_found_in_every_layout(empty_cache, tmp_path, write, below):
     files = tiny_files()
     write(tmp_path / "data" / below / RAW, files)
     before = tree(tmp_path / "data")
@@ -80,13 +80,13 @@ def test_files_are_found_in_every_layout(cache, tmp_path, write, below):
     assert tree(tmp_path / "data") == before, "the data folder may be read-only"
 
 
-def test_the_folder_of_the_environment_is_looked_at(cache, tmp_path, monkeypatch):
+def test_the_folder_of_the_environment_is_looked_at(empty_cache, tmp_path, monkeypatch):
     write_packed(tmp_path / "data" / "mnist" / RAW, tiny_files())
     monkeypatch.setenv("HPO_DATA", str(tmp_path / "data"))
     assert load_mnist().X.shape == (40, 784)
 
 
-def test_two_sources_do_not_mix_in_the_cache(cache, tmp_path):
+def test_two_sources_do_not_mix_in_the_cache(empty_cache, tmp_path):
     for seed in (1, 2):
         write_packed(tmp_path / str(seed) / RAW, tiny_files(seed))
     first = load_mnist(data_dir=tmp_path / "1").X
@@ -96,7 +96,7 @@ def test_two_sources_do_not_mix_in_the_cache(cache, tmp_path):
     assert np.array_equal(load_mnist(data_dir=tmp_path / "1").X, second)
 
 
-def test_an_unpacking_that_was_cut_off_is_done_again(cache, tmp_path, monkeypatch):
+def test_an_unpacking_that_was_cut_off_is_done_again(empty_cache, tmp_path, monkeypatch):
     write_packed(tmp_path / RAW, tiny_files())
 
     def cut_off(source, target):
@@ -107,20 +107,20 @@ def test_an_unpacking_that_was_cut_off_is_done_again(cache, tmp_path, monkeypatc
         patch.setattr(_mnist_files.shutil, "copyfileobj", cut_off)
         with pytest.raises(KeyboardInterrupt):
             load_mnist(data_dir=tmp_path)
-    assert not [path for path in tree(cache) if "ubyte" in path.name]
+    assert not [path for path in tree(empty_cache) if "ubyte" in path.name]
     assert load_mnist(data_dir=tmp_path).X.shape == (40, 784)
 
 
-def test_a_damaged_archive_is_told_and_leaves_nothing(cache, tmp_path):
+def test_a_damaged_archive_is_told_and_leaves_nothing(empty_cache, tmp_path):
     write_packed(tmp_path / RAW, tiny_files())
     packed = tmp_path / RAW / "train-images-idx3-ubyte.gz"
     packed.write_bytes(packed.read_bytes()[:-2000])
     with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz is damaged .* whole copy"):
         load_mnist(data_dir=tmp_path)
-    assert not [path for path in tree(cache) if "ubyte" in path.name]
+    assert not [path for path in tree(empty_cache) if "ubyte" in path.name]
 
 
-def test_a_file_that_is_no_mnist_is_told(cache, tmp_path):
+def test_a_file_that_is_no_mnist_is_told(empty_cache, tmp_path):
     files = tiny_files()
     files["t10k-images-idx3-ubyte"] = files["t10k-images-idx3-ubyte"][:-1]
     write_plain(tmp_path / RAW, files)
@@ -128,24 +128,24 @@ def test_a_file_that_is_no_mnist_is_told(cache, tmp_path):
         load_mnist(data_dir=tmp_path)
 
 
-def test_a_data_dir_without_mnist_is_told(cache, tmp_path):
+def test_a_data_dir_without_mnist_is_told(empty_cache, tmp_path):
     with pytest.raises(
         DataError, match=r"no complete MNIST in data_dir=.*Looked in .*mnist/MNIST/raw"
     ):
         load_mnist(data_dir=tmp_path)
-    assert not cache.exists()
+    assert not empty_cache.exists()
 
 
-def test_nowhere_and_no_network_says_what_to_do(cache, tmp_path, monkeypatch):
+def test_nowhere_and_no_network_says_what_to_do(empty_cache, tmp_path, monkeypatch):
     monkeypatch.setenv("HPO_DATA", str(tmp_path / "data"))
     with pytest.raises(DataError) as caught:
         load_mnist()
     message = str(caught.value)
     assert message.startswith("MNIST is not on this machine and could not be downloaded. Looked in")
-    for folder in (tmp_path / "data" / "mnist" / RAW, cache / "mnist" / RAW):
+    for folder in (tmp_path / "data" / "mnist" / RAW, empty_cache / "mnist" / RAW):
         assert str(folder) in message
     assert "Set HPO_DATA to a folder" in message
-    assert tree(cache) == [Path("mnist")]
+    assert tree(empty_cache) == [Path("mnist")]
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
         pass
 
 
-def test_downloads_once_into_the_cache(cache, mirror, monkeypatch):
+def test_downloads_once_into_the_cache(empty_cache, mirror, monkeypatch):
     folder, address = mirror
     sums = [
         (path.name, hashlib.md5(path.read_bytes()).hexdigest()) for path in sorted(folder.iterdir())
@@ -175,21 +175,21 @@ def test_downloads_once_into_the_cache(cache, mirror, monkeypatch):
     monkeypatch.setattr(MNIST, "mirrors", [address])
     monkeypatch.setattr(MNIST, "resources", sums)
     assert load_mnist().X.shape == (40, 784)
-    raw = cache / "mnist" / RAW
+    raw = empty_cache / "mnist" / RAW
     assert {path.name for path in raw.iterdir()} == set(_mnist_files.FILES)
-    assert tree(cache / "mnist")[0] == Path("MNIST"), "nothing but the files is left"
+    assert tree(empty_cache / "mnist")[0] == Path("MNIST"), "nothing but the files is left"
     monkeypatch.setattr(MNIST, "mirrors", [])
     assert load_mnist().X.shape == (40, 784)
 
 
-def test_a_cache_that_is_a_file_is_told(cache, tmp_path):
+def test_a_cache_that_is_a_file_is_told(empty_cache, tmp_path):
     write_packed(tmp_path / RAW, tiny_files())
-    cache.write_text("")
+    empty_cache.write_text("")
     with pytest.raises(DataError, match=r"cannot be written .* Set HPO_CACHE"):
         load_mnist(data_dir=tmp_path)
 
 
-def test_a_part_to_search_on_keeps_all_for_the_refit(cache, tmp_path):
+def test_a_part_to_search_on_keeps_all_for_the_refit(empty_cache, tmp_path):
     write_plain(tmp_path / RAW, tiny_files(n=200))
     data = load_mnist(n_train=50, data_dir=tmp_path)
     assert np.bincount(data.y).tolist() == [5] * 10
