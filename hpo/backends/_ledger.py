@@ -191,10 +191,10 @@ class Ledger:
         """Return the next trial to run."""
         with storage_errors(self.url):
             asked = self._study.ask()
+            if self._durable:  # first: who dies while the sampler thinks has signed
+                asked.set_user_attr(_OWNER, self._me)
             space = self._space
             params = space.sample(lambda name, dist: _suggest(asked, name, dist)) if space else {}
-            if self._durable:
-                asked.set_user_attr(_OWNER, self._me)
         self._trials[asked.number] = asked
         self._asked.add(asked.number)
         return Trial(asked.number, params, derive_seed(self._seed, "trial", asked.number))

@@ -85,7 +85,7 @@ def wait_for_reports(driver: subprocess.Popen[str], n: int) -> None:
 def workers() -> list[psutil.Process]:
     """Return the processes that train, which Ray names after the method they run."""
     mine = psutil.Process().children(recursive=True)
-    return [process for process in mine if _title(process).startswith("ray::Worker.train")]
+    return [process for process in mine if _title(process).endswith("Trainable.train")]
 
 
 def _title(process: psutil.Process) -> str:
@@ -128,8 +128,9 @@ def complaints(home: Path, before: StudyResult | None) -> list[str]:
 
     result, _ = load_result("faults", f"sqlite:///{home / 'hpo.db'}")
     wrong = []
-    if result.n_trials != N_TRIALS or result.n_failed:
-        wrong.append(f"{result.n_trials} trials, {result.n_failed} failed")
+    counted = [record for record in result.records if not record.interrupted]
+    if len(counted) != N_TRIALS or result.n_failed:
+        wrong.append(f"{len(counted)} trials, {result.n_failed} failed")
     for record in result.records:
         if [r.step for r in record.reports] != list(range(1, record.last_step + 1)):
             wrong.append(f"trial {record.number}: steps {[r.step for r in record.reports]}")

@@ -1,6 +1,7 @@
 """All benchmarks, one after the other, as Markdown: ``python tests/benchmarks/run_all.py``.
 
-It takes about a quarter of an hour on two cores, which should have nothing else to do.
+It takes about a quarter of an hour on two cores, which should have nothing else to do. Those of
+Ray Tune start machines of their own and stay apart: ``ray_*.py``, each with its own command.
 """
 
 import argparse
