@@ -29,6 +29,11 @@ _ENVIRONMENT = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # they are in the records
 }
 
+_PRIVATE = {
+    "include_dashboard": False,
+    "_node_ip_address": "127.0.0.1",  # who reaches a Ray can run code in it: this machine only
+}
+
 
 @contextmanager
 def connected(address: str | None) -> Iterator[None]:
@@ -123,9 +128,9 @@ def _start(ray: Any, address: str | None) -> None:
         with _signals_kept():
             ray.init(
                 address=address or "local",
-                include_dashboard=False if address is None else None,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
+                **({} if address else _PRIVATE),
             )
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         what = "started on this machine" if address is None else f"reached at '{address}'"

@@ -222,7 +222,10 @@ def _context() -> BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["hpo.executors._worker", "hpo.training.objective"])
+    # The first step of any torch optimizer imports torch._dynamo, two seconds a process.
+    context.set_forkserver_preload(
+        ["hpo.executors._worker", "hpo.training.objective", "torch._dynamo"]
+    )
     return context
 
 
