@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from hpo.exceptions import ExecutorError
@@ -27,11 +27,6 @@ _ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "inf",  # the ledger is what a study goes on from
     "TUNE_MAX_PENDING_TRIALS_PG": "1000000",  # our searcher knows how many fit
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # they are in the records
-}
-
-_PRIVATE = {
-    "include_dashboard": False,
-    "_node_ip_address": "127.0.0.1",  # who reaches a Ray can run code in it: this machine only
 }
 
 
@@ -125,12 +120,12 @@ def _start(ray: Any, address: str | None) -> None:
         )
     try:
         _knock(address)
-        with _signals_kept():
+        with _signals_kept(), nullcontext() if address else _on_loopback(ray):
             ray.init(
                 address=address or "local",
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                **({} if address else _PRIVATE),
+                include_dashboard=None if address else False,
             )
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
         what = "started on this machine" if address is None else f"reached at '{address}'"
@@ -150,6 +145,32 @@ def _knock(address: str | None) -> None:
 
 
 @contextmanager
+def _on_loopback(ray: Any) -> Iterator[None]:
+    """Have a Ray that is started inside the block listen on the loopback address alone.
+
+    Who reaches a Ray can run code in it. Ray knows this for systems on which it makes no
+    clusters, and has no public option for it on the others.
+    """
+    constants = ray._private.ray_constants
+    before, name = constants.ENABLE_RAY_CLUSTER, constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    kept = os.environ.get(name)
+    constants.ENABLE_RAY_CLUSTER = False
+    os.environ[name] = "0"
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = before
+        _put_back(name, kept)
+
+
+def _put_back(name: str, value: str | None) -> None:
+    if value is None:
+        del os.environ[name]
+    else:
+        os.environ[name] = value
+
+
+@contextmanager
 def _environment() -> Iterator[None]:
     before = {name: os.environ.get(name) for name in _ENVIRONMENT}
     os.environ.update(_ENVIRONMENT)
@@ -162,10 +183,7 @@ def _environment() -> Iterator[None]:
     finally:
         logger.setLevel(level)
         for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+            _put_back(name, value)
 
 
 @contextmanager

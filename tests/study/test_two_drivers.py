@@ -69,7 +69,8 @@ def test_two_drivers_share_a_budget_and_no_trial_is_run_twice(kind, tmp_path):
         assert driver.returncode == 0, err
         ran.append(set(map(int, out.split())))
     result, _ = load_result("shared", url)
-    assert ran[0] and ran[1]
+    assert ran[0]
+    assert ran[1]
     assert not ran[0] & ran[1]
     assert ran[0] | ran[1] == {r.number for r in result.records}
     assert 16 <= result.n_trials <= 17  # both may see the last place free at once
