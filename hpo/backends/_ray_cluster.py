@@ -22,6 +22,7 @@ _ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what Ray will do by itself, without its warning
     "RAY_AIR_NEW_OUTPUT": "0",  # no progress tables
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths of a study stay what they are
+    "RAY_TQDM_PATCH_PRINT": "0",  # `print` stays itself, or what refers to it cannot be pickled
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard file a trial
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is the study's
     "TUNE_GLOBAL_CHECKPOINT_S": "inf",  # the ledger is what a study goes on from

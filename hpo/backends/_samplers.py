@@ -14,7 +14,7 @@ from hpo._discovery import check_options, did_you_mean, parse_spec
 from hpo.exceptions import PluginError
 from hpo.trial import derive_seed
 
-__all__ = ["SAMPLERS", "make_sampler"]
+__all__ = ["SAMPLERS", "PerTrialSampler", "make_sampler"]
 
 SAMPLERS: Mapping[str, type[BaseSampler]] = {
     "cmaes": optuna.samplers.CmaEsSampler,

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 import hpo
 from hpo.exceptions import HpoError, NoCompletedTrialError, SpaceError
 
-__all__ = ["app", "main"]
+__all__ = ["app", "hpo_command", "list_", "main", "run", "show", "sync", "ui", "validate"]
 
 _ARGS = "hpo.args"
 

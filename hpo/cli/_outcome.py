@@ -12,7 +12,16 @@ from hpo.cli._text import brief, brief_value, counted, duration, number, score, 
 from hpo.result import StudyResult
 from hpo.trial import TrialState
 
-__all__ = ["counts", "facts_table", "saved", "sealed_verdict", "times", "top_table", "winner_table"]
+__all__ = [
+    "counts",
+    "facts_table",
+    "gap_explained",
+    "saved",
+    "sealed_verdict",
+    "times",
+    "top_table",
+    "winner_table",
+]
 
 N_ERRORS = 2.0
 """How many standard errors of the cross-validated score the test score may be off."""

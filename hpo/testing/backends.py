@@ -21,7 +21,7 @@ from hpo.trackers import BaseTracker
 from hpo.training import BaseObjective
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 
-__all__ = ["BackendConformance", "Recorder", "search", "timeless"]
+__all__ = ["BackendConformance", "Recorder", "scripted_curve", "search", "steady_curve", "timeless"]
 
 SPACE = {
     "x": {"type": "float", "low": 0.0, "high": 1.0},

@@ -14,7 +14,7 @@ from typing import Any
 
 from hpo.trackers._plan import RunPlan
 
-__all__ = ["MlflowApi", "RunWriter", "find_parent"]
+__all__ = ["MlflowApi", "RunWriter", "find_parent", "refused"]
 
 KEY_TAG = "hpo.study_key"
 KIND_TAG = "hpo.kind"

@@ -33,7 +33,7 @@ from typing import Any
 
 from hpo.trackers._lock import FileLock
 
-__all__ = ["Spool", "SpoolWriter", "default_root", "store_name", "study_folder"]
+__all__ = ["Spool", "SpoolWriter", "default_root", "store_name", "study_folder", "write_text"]
 
 Event = dict[str, Any]
 

@@ -38,6 +38,7 @@ __all__ = [
     "MlflowTracker",
     "RunIds",
     "Sent",
+    "main",
     "parent_run",
     "resolve_tracking_uri",
     "send_pending",

@@ -12,7 +12,16 @@ from skorch import NeuralNet
 
 from hpo.training._batches import batch_whole_rows
 
-__all__ = ["BaseStepper", "last_step", "make_stepper", "net_prefix", "steps_of"]
+__all__ = [
+    "BaseStepper",
+    "FitStepper",
+    "NetStepper",
+    "PartialFitStepper",
+    "last_step",
+    "make_stepper",
+    "net_prefix",
+    "steps_of",
+]
 
 
 def last_step(estimator: Any) -> Any:

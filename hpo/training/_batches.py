@@ -14,7 +14,7 @@ import torch
 from skorch.dataset import Dataset
 from torch.utils.data import DataLoader, default_collate
 
-__all__ = ["batch_whole_rows"]
+__all__ = ["BatchDataset", "batch_whole_rows"]
 
 
 class BatchDataset(Dataset):  # type: ignore[misc]  # skorch has no types

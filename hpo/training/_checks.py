@@ -13,7 +13,7 @@ from hpo.exceptions import DataError
 from hpo.training._adapters import last_step
 from hpo.training._indexing import n_samples, take
 
-__all__ = ["check_data", "check_estimator_kind", "check_folds", "check_nan"]
+__all__ = ["check_data", "check_estimator_kind", "check_folds", "check_members", "check_nan"]
 
 
 def check_estimator_kind(estimator: Any) -> None:

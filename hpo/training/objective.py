@@ -26,7 +26,7 @@ from hpo.training.fold import Fold, FoldData
 from hpo.training.scoring import Scoring, mean
 from hpo.trial import Report, Trial, derive_seed
 
-__all__ = ["Objective"]
+__all__ = ["Objective", "make_splits", "shuffled_folds"]
 
 
 def _unchanged(params: Mapping[str, Any]) -> dict[str, Any]:

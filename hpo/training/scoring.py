@@ -9,7 +9,7 @@ from sklearn.metrics import check_scoring
 
 from hpo.exceptions import DataError
 
-__all__ = ["Scoring"]
+__all__ = ["Scoring", "mean"]
 
 
 class Scoring:
