@@ -54,15 +54,16 @@ def _arrays(data: Any) -> Any:
 
 def _describe(thing: Any) -> Any:
     """Return what is stable of an object from run to run: names and plain values, no addresses."""
-    if isinstance(thing, str | int | float | bool | None):
-        return repr(thing)
     if isinstance(thing, Mapping):
         return {str(key): _describe(value) for key, value in thing.items()}
-    if isinstance(thing, list | tuple | set):
+    if isinstance(thing, list | tuple):
         return [_describe(item) for item in thing]
+    if isinstance(thing, set | frozenset):  # in another order in each process
+        return sorted(json.dumps(_describe(item), sort_keys=True) for item in thing)
     if inspect.isclass(thing) or inspect.isroutine(thing):
         return getattr(thing, "__qualname__", type(thing).__qualname__)
-    return [type(thing).__qualname__, _settings(thing)]
+    plain = isinstance(thing, str | int | float | bool | None)
+    return repr(thing) if plain else [type(thing).__qualname__, _settings(thing)]
 
 
 def _settings(thing: Any) -> str:
