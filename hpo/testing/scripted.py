@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
+from types import TracebackType
 from typing import Any
 
 from hpo.training import BaseObjective
@@ -40,23 +42,65 @@ class ScriptedObjective(BaseObjective):
         self.delay = delay
         self.n_steps = n_steps
 
-    def run(self, trial: Trial, device: str | None = None) -> Generator[Report]:
+    def run(self, trial: Trial, device: str | None = None) -> "_Replay":
         """Yield the curve of ``trial`` as reports."""
-        for step, value in enumerate(self.curve(trial), start=1):
-            if self.delay:
-                time.sleep(self.delay)
-            if isinstance(value, BaseException):
-                raise value
-            yield Report(
-                number=trial.number,
-                step=step,
-                value=float(value),
-                fold_values=(float(value),) * self.n_folds,
-                seconds=self.delay,
-                fit_seconds=(self.delay * step,) * self.n_folds,
-                score_seconds=(0.0,) * self.n_folds,
-            )
+        return _Replay(self, trial, 0)
+
+    def resume(
+        self,
+        trial: Trial,
+        state: bytes,
+        device: str | None = None,
+        changes: Mapping[str, Any] | None = None,
+    ) -> "_Replay":
+        """Go on with the curve of the changed parameters after the step that ``state`` spells."""
+        changed = replace(trial, params={**trial.params, **(changes or {})})
+        return _Replay(self, changed, int(state))
 
     def max_steps(self, params: Mapping[str, Any]) -> int:
         """Return ``n_steps``."""
         return self.n_steps
+
+
+class _Replay(Generator[Report, None, None]):
+    """The reports of one curve; its state is the number of the last step."""
+
+    def __init__(self, objective: ScriptedObjective, trial: Trial, done: int) -> None:
+        self._objective = objective
+        self._trial = trial
+        self._done = done
+
+    def send(self, value: None) -> Report:
+        objective = self._objective
+        curve = objective.curve(self._trial)
+        if self._done >= len(curve):
+            raise StopIteration
+        if objective.delay:
+            time.sleep(objective.delay)
+        score = curve[self._done]
+        self._done += 1
+        if isinstance(score, BaseException):
+            self._done = len(curve)  # a generator that has raised is exhausted
+            raise score
+        return Report(
+            number=self._trial.number,
+            step=self._done,
+            value=float(score),
+            fold_values=(float(score),) * objective.n_folds,
+            seconds=objective.delay,
+            fit_seconds=(objective.delay * self._done,) * objective.n_folds,
+            score_seconds=(0.0,) * objective.n_folds,
+        )
+
+    def throw(
+        self,
+        typ: Any,
+        val: BaseException | object = None,
+        tb: TracebackType | None = None,
+        /,
+    ) -> Report:
+        self._done = self._objective.n_steps
+        return super().throw(typ, val, tb)
+
+    def state(self) -> bytes:
+        return str(self._done).encode()

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 from skorch import NeuralNet
+from torch.utils.data import Subset
 
 from hpo.training._batches import batch_whole_rows
 
@@ -22,6 +23,8 @@ __all__ = [
     "net_prefix",
     "steps_of",
 ]
+
+_SPLIT = "get_split_datasets"
 
 
 def last_step(estimator: Any) -> Any:
@@ -77,6 +80,16 @@ class BaseStepper(ABC):
         """Return the losses that the estimator knows of its last step."""
         return {}
 
+    def state(self) -> Any:
+        """Return what the training has come to, without the data."""
+        return self.finished, vars(self.estimator)
+
+    def load_state(self, state: Any, changes: Mapping[str, Any]) -> None:
+        """Go on from a `state`, with ``changes`` of the estimator's parameters."""
+        self.finished, known = state
+        vars(self.estimator).update(known)
+        self.estimator.set_params(**changes)
+
     def close(self) -> None:  # noqa: B027
         """End a training that is given up."""
 
@@ -95,7 +108,7 @@ class NetStepper(BaseStepper):
         super().__init__(estimator, X, y, fit_params)
         batch_whole_rows(estimator, X, y)
         estimator.initialize()
-        _split_once(estimator)
+        self._parts = _split_once(estimator)
         estimator.notify("on_train_begin", X=X, y=y)
 
     def step(self, *, last: bool) -> None:
@@ -115,6 +128,30 @@ class NetStepper(BaseStepper):
         known = {name: epoch.get(name) for name in ("train_loss", "valid_loss")}
         return {name: float(value) for name, value in known.items() if value is not None}
 
+    def state(self) -> Any:
+        """Return the net's attributes, and which rows its own validation part has."""
+        net = {name: value for name, value in vars(self.estimator).items() if name != _SPLIT}
+        rows = [getattr(part, "indices", None) for part in self._parts]
+        return self.finished, net, rows
+
+    def load_state(self, state: Any, changes: Mapping[str, Any]) -> None:
+        """Go on from a `state`.
+
+        Raises
+        ------
+        ValueError
+            If one of the changes is none of the optimizer, the loss or the loader.
+        """
+        self.finished, net, rows = state
+        fixed = [name for name in changes if not _changes_in_training(self.estimator, name)]
+        if fixed:
+            raise ValueError(f"{', '.join(fixed)} cannot change while the net trains.")
+        vars(self.estimator).update(net)
+        if any(part is not None for part in rows):
+            whole = self.estimator.get_dataset(self._X, self._y)
+            self._parts[:] = [part if part is None else Subset(whole, part) for part in rows]
+        self.estimator.set_params(**changes)
+
     def close(self) -> None:
         """Tell the callbacks, once, that the training is over."""
         if not self.finished:
@@ -122,17 +159,30 @@ class NetStepper(BaseStepper):
             self.estimator.notify("on_train_end", X=self._X, y=self._y)
 
 
-def _split_once(net: NeuralNet) -> None:
-    """Let ``net`` cut its own validation part (``train_split``) off once and not every epoch."""
+def _changes_in_training(net: NeuralNet, name: str) -> bool:
+    """Whether parameter ``name`` can be set on a net in training without building it anew."""
+    own = "__" not in name and not name.startswith(("module", "optimizer", "criterion"))
+    return own or name.startswith(("optimizer__", "iterator_train__"))
+
+
+def _split_once(net: NeuralNet) -> list[Any]:
+    """Let ``net`` cut its own validation part (``train_split``) off once and not every epoch.
+
+    Returns
+    -------
+    list
+        The training and the validation part, once they are made.
+    """
     split = net.get_split_datasets
     parts: list[Any] = []
 
     def get_split_datasets(X: Any, y: Any = None, **params: Any) -> Any:
         if not parts:
-            parts.append(split(X, y, **params))
-        return parts[0]
+            parts[:] = split(X, y, **params)
+        return tuple(parts)
 
-    net.get_split_datasets = get_split_datasets
+    setattr(net, _SPLIT, get_split_datasets)
+    return parts
 
 
 class PartialFitStepper(BaseStepper):

@@ -29,6 +29,31 @@ class BaseObjective(ABC):
             Torch device of the worker, for nets that name none of their own.
         """
 
+    def resume(
+        self,
+        trial: Trial,
+        state: bytes,
+        device: str | None = None,
+        changes: Mapping[str, Any] | None = None,
+    ) -> Generator[Report]:
+        """Go on with a run that was put aside, with the report after its last one.
+
+        Parameters
+        ----------
+        trial : Trial
+        state : bytes
+            What the ``state()`` of the generator that `run` returned has given.
+        device : str or None
+        changes : mapping or None
+            Stored parameters to change in the course of the training.
+
+        Raises
+        ------
+        NotImplementedError
+            If runs of this objective cannot be put aside: their generators have no ``state``.
+        """
+        raise NotImplementedError(f"{type(self).__name__} cannot go on from a state")
+
     @abstractmethod
     def max_steps(self, params: Mapping[str, Any]) -> int:
         """Return how many reports a trial with ``params`` makes at most."""

@@ -29,20 +29,21 @@ class RandomStream:
     def __init__(self, seed: int, device: str | None = None) -> None:
         self._seed = seed
         self._cuda = device if device is not None and device.startswith("cuda") else None
-        self._state: tuple[Any, ...] | None = None
+        self.state: tuple[Any, ...] | None = None
+        """Where the stream stands; None before its first use."""
 
     @contextmanager
     def active(self) -> Iterator[None]:
         """Draw from this stream inside the block."""
         outer = self._capture()
-        if self._state is None:
+        if self.state is None:
             self._sow()
         else:
-            self._restore(self._state)
+            self._restore(self.state)
         try:
             yield
         finally:
-            self._state = self._capture()
+            self.state = self._capture()
             self._restore(outer)
 
     def _sow(self) -> None:

@@ -103,6 +103,7 @@ class Fold:
         # training would depend on how often it is looked at.
         self._score_stream = RandomStream(seed ^ 0x5C02E, device)
         self._return_train_score = return_train_score
+        self._prefix = net_prefix(estimator)
         self.scores: dict[str, float] = {}
         self.fit_seconds = 0.0
         self.score_seconds = 0.0
@@ -168,6 +169,28 @@ class Fold:
             )
             scores |= {f"train_{name}": value for name, value in train.items()}
         return {**scores, **losses, **scores}  # a score stands before a loss and overrides it
+
+    def state(self) -> dict[str, Any]:
+        """Return what the training has come to, without the data."""
+        return {
+            "stepper": self.stepper.state(),
+            "streams": [self._stream.state, self._score_stream.state],
+            "scores": self.scores,
+            "seconds": (self.fit_seconds, self.score_seconds),
+        }
+
+    def load_state(self, state: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
+        """Go on from a `state`, with ``changes`` of the estimator's parameters."""
+        prefix = self._prefix
+        outside = [name for name in changes if not name.startswith(prefix)]
+        if outside:
+            raise ValueError(f"{', '.join(outside)} cannot change while the model trains.")
+        self.stepper.load_state(
+            state["stepper"], {name.removeprefix(prefix): v for name, v in changes.items()}
+        )
+        self._stream.state, self._score_stream.state = state["streams"]
+        self.scores = state["scores"]
+        self.fit_seconds, self.score_seconds = state["seconds"]
 
     def close(self) -> None:
         """End a training that is given up."""

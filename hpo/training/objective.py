@@ -1,10 +1,8 @@
 """The cross-validated score of a trial, as a generator of reports."""
 
-import contextlib
-import math
-import time
 import warnings
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,10 +19,11 @@ from hpo.exceptions import DataError
 from hpo.training import _checks as checks
 from hpo.training._adapters import steps_of
 from hpo.training._base import BaseObjective
+from hpo.training._cross_validation import CrossValidation
 from hpo.training._indexing import as_numpy, n_samples, split_input
 from hpo.training.fold import Fold, FoldData
-from hpo.training.scoring import Scoring, mean
-from hpo.trial import Report, Trial, derive_seed
+from hpo.training.scoring import Scoring
+from hpo.trial import Trial, derive_seed
 
 __all__ = ["Objective", "make_splits", "shuffled_folds"]
 
@@ -114,76 +113,44 @@ class Objective(BaseObjective):
         """Return how many steps a trial with the stored ``params`` makes at most."""
         return steps_of(self.estimator, self.resolve(params), self.epochs)
 
-    def run(self, trial: Trial, device: str | None = None) -> Generator[Report]:
+    def run(self, trial: Trial, device: str | None = None) -> CrossValidation:
         """Train ``trial`` on every fold and yield one report a step."""
         params = self.resolve(trial.params)
         n_steps = steps_of(self.estimator, params, self.epochs)
-        began = time.perf_counter()
-        folds: list[Fold] = []
-        try:
-            for i in range(self.n_folds):
-                folds.append(self._fold(trial, params, i, device))
-            for step in range(1, n_steps + 1):
-                for i, fold in enumerate(folds):
-                    _step(fold, i, last=step == n_steps)
-                now = time.perf_counter()
-                yield self._report(trial.number, step, folds, now - began)
-                began = time.perf_counter()
-                if all(fold.finished for fold in folds):
-                    return
-        finally:
-            for fold in folds:
-                # A callback that fails while a given-up training is cleared away harms nobody.
-                with contextlib.suppress(Exception):
-                    fold.close()
+        return CrossValidation(
+            trial.number,
+            [partial(self._fold, trial, params, i, device) for i in range(self.n_folds)],
+            self.scoring,
+            n_steps,
+        )
+
+    def resume(
+        self,
+        trial: Trial,
+        state: bytes,
+        device: str | None = None,
+        changes: Mapping[str, Any] | None = None,
+    ) -> CrossValidation:
+        """Go on from the ``state`` of a run, with ``changes`` of the stored parameters."""
+        run = self.run(trial, device)
+        run.load_state(state, self.resolve(changes or {}))
+        return run
 
     def _fold(self, trial: Trial, params: Mapping[str, Any], i: int, device: str | None) -> Fold:
         train, valid = self.splits[i]
         data = FoldData(
             self.X, self.y, train, valid, self.classes, self.fit_params, self.score_params
         )
-        try:
-            return Fold(
-                self.estimator,
-                params,
-                data,
-                self.scoring,
-                derive_seed(trial.seed, "fold", i),
-                device=device,
-                epochs=self.epochs,
-                return_train_score=self.return_train_score,
-            )
-        except Exception as error:
-            error.add_note(f"while fold {i} was set up")
-            raise
-
-    def _report(self, number: int, step: int, folds: list[Fold], seconds: float) -> Report:
-        # A fold that diverged has no scores and so does not know their names.
-        main = self.scoring.main(max((fold.scores for fold in folds), key=len))
-        values = tuple(fold.scores.get(main, math.nan) for fold in folds)
-        names = dict.fromkeys(name for fold in folds for name in fold.scores)
-        if not self.scoring.names_itself or main == "score":
-            del names[main]
-        return Report(
-            number=number,
-            step=step,
-            value=mean(values),
-            fold_values=values,
-            metrics={
-                name: tuple(fold.scores.get(name, math.nan) for fold in folds) for name in names
-            },
-            seconds=seconds,
-            fit_seconds=tuple(fold.fit_seconds for fold in folds),
-            score_seconds=tuple(fold.score_seconds for fold in folds),
+        return Fold(
+            self.estimator,
+            params,
+            data,
+            self.scoring,
+            derive_seed(trial.seed, "fold", i),
+            device=device,
+            epochs=self.epochs,
+            return_train_score=self.return_train_score,
         )
-
-
-def _step(fold: Fold, i: int, *, last: bool) -> None:
-    try:
-        fold.step(last=last)
-    except Exception as error:
-        error.add_note(f"in fold {i}")
-        raise
 
 
 def make_splits(
