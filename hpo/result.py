@@ -79,7 +79,7 @@ class StudyResult:
     @property
     def best_params(self) -> dict[str, Any]:
         """The winner's parameters as the storage keeps them."""
-        return dict(self.best_record.trial.params)
+        return self.best_record.best_params
 
     @property
     def best_score(self) -> float:

@@ -385,7 +385,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             error_score=np.nan if self.error_score == "raise" else self.error_score,
             return_train_score=self.return_train_score,
         )
-        result = replace(result, resolved_params=objective.resolve(best.trial.params))
+        result = replace(result, resolved_params=objective.resolve(best.best_params))
         if not self.refit and self.multimetric_:
             return result
         return self._choose(result, search, primary)

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 __all__ = [
+    "CHANGED",
     "INTERRUPTED",
     "Report",
     "Trial",
@@ -21,6 +22,9 @@ __all__ = [
 
 INTERRUPTED = "interrupted"
 """First word of the reason of a trial that was cut off and says nothing about its parameters."""
+
+CHANGED = "param_"
+"""First part of the name of a metric that tells what a parameter, changed on the way, is now."""
 
 
 class TrialState(StrEnum):
@@ -147,6 +151,17 @@ class TrialRecord:
         """The trial's score: that of its best step, which is the number of epochs a refit makes."""
         best = self.best_report
         return math.nan if best is None else best.value
+
+    @property
+    def best_params(self) -> dict[str, Any]:
+        """Parameters at the best step: the trial's, with what was changed on the way by then."""
+        metrics = self.best_report.metrics if self.best_report else {}
+        params = dict(self.trial.params)
+        for name, value in self.trial.params.items():
+            now = metrics.get(f"{CHANGED}{name}")
+            if now:
+                params[name] = type(value)(now[0])  # metrics are floats
+        return params
 
     @property
     def interrupted(self) -> bool:

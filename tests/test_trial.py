@@ -48,6 +48,19 @@ def test_value_at_finds_steps_between_gaps(history, step):
     assert record.last_step == max(history, default=0)
 
 
+def test_the_best_parameters_are_those_of_the_best_step():
+    trial = Trial(0, {"lr": 0.1, "batch_size": 8, "kind": "a"}, seed=1)
+    assert TrialRecord(trial).best_params == trial.params
+    changes = [(0.3, 16.0), (0.2, 32.0), (0.1, 64.0)]
+    reports = tuple(
+        Report(0, i, [1, 3, 2][i - 1], metrics={"param_lr": (lr,), "param_batch_size": (size,)})
+        for i, (lr, size) in enumerate(changes, start=1)
+    )
+    best = TrialRecord(trial, reports=reports).best_params
+    assert best == {"lr": 0.2, "batch_size": 32, "kind": "a"}
+    assert isinstance(best["batch_size"], int)
+
+
 def test_last_step_before_the_first_report():
     assert record_of([]).last_step == 0
 

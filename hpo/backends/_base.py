@@ -62,6 +62,9 @@ class BaseBackend(ABC):
     runs_trials_itself = False
     """Whether the backend trains by workers of its own and takes no executor."""
 
+    prunes_itself = False
+    """Whether the backend stops trials by a rule of its own, and no pruner is asked."""
+
     def is_parallel(self, executor: BaseExecutor) -> bool:
         """Return whether several trials may be in flight at a time."""
         return executor.capacity > 1

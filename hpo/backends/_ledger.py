@@ -102,6 +102,16 @@ class Ledger:
                 self._study = optuna.load_study(storage=backend, study_name=name)
             self.key: str = self._study.user_attrs.get(_KEY, "")
 
+    @property
+    def space(self) -> SearchSpace:
+        """What `ask` draws from."""
+        return self._space or SearchSpace.load({})
+
+    @property
+    def sampler(self) -> optuna.samplers.BaseSampler:
+        """What proposes the trials."""
+        return self._study.sampler
+
     # -- facts of the study ------------------------------------------------------------------
 
     def note(self, name: str, value: Any) -> None:
@@ -121,22 +131,36 @@ class Ledger:
             trials = self._study.get_trials(deepcopy=False, states=tuple(states))
         return [self._record(trial) for trial in trials]
 
-    def finished_elsewhere(self, known: Iterable[int]) -> list[TrialRecord]:
-        """Return the records of finished trials whose numbers are not in ``known``."""
+    def look_elsewhere(self, known: Iterable[int]) -> tuple[list[TrialRecord], int]:
+        """Return what other drivers of the study have done, and are doing.
+
+        Parameters
+        ----------
+        known : iterable of int
+            Numbers of trials that the caller has records of.
+
+        Returns
+        -------
+        finished : list of TrialRecord
+            Finished trials that are not in ``known``.
+        running : int
+            How many trials run under other drivers.
+        """
         if not self._durable:
-            return []
+            return [], 0
         have = {*known, *self._asked}
         with storage_errors(self.url):
-            trials = self._study.get_trials(deepcopy=False, states=tuple(_FROM_OPTUNA))
-        return [self._record(trial) for trial in trials if trial.number not in have]
-
-    def running_elsewhere(self) -> int:
-        """Return how many trials run under other drivers."""
-        if not self._durable:
-            return 0
-        with storage_errors(self.url):
-            trials = self._study.get_trials(deepcopy=False, states=(OptunaState.RUNNING,))
-        return sum(trial.number not in self._trials for trial in trials)
+            trials = self._study.get_trials(deepcopy=False)
+        finished = [
+            self._record(trial)
+            for trial in trials
+            if trial.state in _FROM_OPTUNA and trial.number not in have
+        ]
+        running = sum(
+            trial.state is OptunaState.RUNNING and trial.number not in self._trials
+            for trial in trials
+        )
+        return finished, running
 
     def settle(self) -> list[TrialRecord]:
         """Close the trials of drivers that have died, and put their parameters up again.

@@ -12,9 +12,9 @@ from typing import Any
 
 from hpo.exceptions import ExecutorError
 
-__all__ = ["check_room", "connected", "room"]
+__all__ = ["check_room", "connected", "missing", "room"]
 
-_OLDEST = (2, 50)
+_OLDEST = (2, 60)
 _KNOCK_SECONDS = 10.0
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
@@ -95,15 +95,20 @@ def _listed(resources: Mapping[str, float]) -> str:
     return ", ".join(f"{amount:g} {name}" for name, amount in resources.items())
 
 
+def missing(error: ImportError) -> ExecutorError:
+    """Return the error that says how to get Ray Tune."""
+    return ExecutorError(
+        f"backend 'ray' needs Ray Tune, which cannot be imported: {error}. "
+        "pip install 'ray[tune]', or use backend='optuna'."
+    )
+
+
 def _imported() -> Any:
     try:
         import ray
         from ray import tune as tune  # noqa: PLC0414  # its parts may be missing where ray is not
     except ImportError as error:
-        raise ExecutorError(
-            f"backend 'ray' needs Ray Tune, which cannot be imported: {error}. "
-            "pip install 'ray[tune]', or use backend='optuna'."
-        ) from error
+        raise missing(error) from error
     version = tuple(int(part) for part in ray.__version__.split(".")[:2])
     if version < _OLDEST:
         raise ExecutorError(

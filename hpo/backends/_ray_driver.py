@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,12 +15,12 @@ from ray.tune.search import Searcher
 from hpo._interrupt import Interrupt
 from hpo.backends._base import Budget
 from hpo.backends._ledger import Ledger
-from hpo.backends._ray_worker import EVENT, TRIAL, Unloadable
+from hpo.backends._ray_worker import CHANGES, EVENT, SCORE, TRIAL, Unloadable
 from hpo.exceptions import ExecutorError
 from hpo.executors import Ended, Event, Failed, Reported
 from hpo.scheduler import TrialScheduler
 from hpo.training import BaseObjective
-from hpo.trial import Trial, TrialState
+from hpo.trial import Report, Trial, TrialRecord, TrialState
 
 __all__ = ["Asker", "Decider", "Driver", "Halt"]
 
@@ -74,6 +74,21 @@ class Driver:
         self._again: deque[Trial] = deque()
         self._deaths: Counter[int] = Counter()
         self._stillborn = 0
+        self.parked: Callable[[], int] = lambda: 0
+        """How many trials are put aside, and so take no place."""
+        self.all_at_once = False
+        """Whether all trials of the budget are handed out, to take turns on the places."""
+        self.changing: Collection[str] = ()
+        """Names of the parameters that may change while a trial runs."""
+
+    @property
+    def searcher(self) -> Any:
+        """The search algorithm of Ray's that the study's sampler wraps, or None."""
+        return getattr(self._ledger.sampler, "searcher", None)
+
+    def config(self, trial: Trial) -> dict[str, Any]:
+        """Return what a worker is given of ``trial``."""
+        return {TRIAL: trial, CHANGES: {name: trial.params[name] for name in self.changing}}
 
     def why_stop(self) -> str:
         """Return why the run must end now; an empty string if it may go on."""
@@ -100,16 +115,19 @@ class Driver:
         """Return the trial to start now; None while there is no place or none is wanted."""
         if self._again:
             return self._again.popleft()
-        if len(self._scheduler.running) >= self._capacity():
+        if not self.all_at_once and self._taken() >= self._capacity():
             return None
-        for record in self._ledger.finished_elsewhere(r.number for r in self._scheduler.records):
+        finished, elsewhere = self._ledger.look_elsewhere(r.number for r in self._scheduler.records)
+        for record in finished:
             self._scheduler.add(record)
-        elsewhere = self._ledger.running_elsewhere()
         if self._budget.trials_left(self._scheduler, elsewhere) < 1 or self._ledger.exhausted:
             return None
         trial = self._ledger.ask()
         self._scheduler.on_trial_start(trial, self._objective.max_steps(trial.params))
         return trial
+
+    def _taken(self) -> int:
+        return len(self._scheduler.running) - self.parked()
 
     def _capacity(self) -> int:
         now = time.monotonic()
@@ -139,6 +157,19 @@ class Driver:
             case Failed(number, reason, error):
                 self._end(number, TrialState.FAILED, reason, error)
         return True
+
+    def stop(self, number: int, reason: str) -> None:
+        """Close a trial as pruned, for a reason that is not the pruner's."""
+        self._end(number, TrialState.PRUNED, reason)
+
+    def record(self, number: int) -> TrialRecord:
+        """Return the record of trial ``number``."""
+        return self._scheduler.record(number)
+
+    def is_last(self, report: Report) -> bool:
+        """Whether a trial ends by itself after ``report``."""
+        max_steps = self.record(report.number).max_steps
+        return max_steps is not None and report.step >= max_steps
 
     def bury(self, trial: Trial, cause: str) -> None:
         """Start a trial whose worker died again, or fail it if that has happened too often."""
@@ -179,6 +210,8 @@ class Asker(Searcher):  # type: ignore[misc]  # Ray has no types
     def __init__(self, driver: Driver) -> None:
         super().__init__()
         self._driver = driver
+        self._numbers: dict[str, str] = {}
+        self._theirs = driver.searcher
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the config of the next trial, None for later, or FINISHED."""
@@ -187,7 +220,8 @@ class Asker(Searcher):  # type: ignore[misc]  # Ray has no types
             return str(Searcher.FINISHED)
         trial = driver.guarded(driver.next_trial, None)
         if trial is not None:
-            return {TRIAL: trial}
+            self._numbers[trial_id] = str(trial.number)
+            return driver.config(trial)
         # With nothing in flight, None would put the loop to sleep for seconds.
         return str(Searcher.FINISHED) if driver.idle or driver.error else None
 
@@ -195,6 +229,21 @@ class Asker(Searcher):  # type: ignore[misc]  # Ray has no types
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
         """Do nothing: the driver knows."""
+
+    def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        """Pass a report on to a search algorithm of Ray's, if one proposes the trials."""
+        if self._theirs is not None and SCORE in result:
+            self._theirs.on_trial_result(self._numbers[trial_id], dict(result))
+
+    def on_pause(self, trial_id: str) -> None:
+        """Pass on that BOHB's scheduler has put a trial aside."""
+        if hasattr(self._theirs, "on_pause"):
+            self._theirs.on_pause(self._numbers[trial_id])
+
+    def on_unpause(self, trial_id: str) -> None:
+        """Pass on that BOHB's scheduler lets a trial go on."""
+        if hasattr(self._theirs, "on_unpause"):
+            self._theirs.on_unpause(self._numbers[trial_id])
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
         """Do nothing: a study goes on from its ledger."""
@@ -210,6 +259,7 @@ class Decider(TuneScheduler):  # type: ignore[misc]  # Ray has no types
         super().__init__()
         self._driver = driver
         self._live: dict[str, Any] = {}
+        self._own: dict[str, Trial] = {}
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> str:
         """Take in the event in ``result``."""
@@ -227,6 +277,7 @@ class Decider(TuneScheduler):  # type: ignore[misc]  # Ray has no types
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Remember the trial, for `kill`."""
         self._live[trial.trial_id] = trial
+        self._own[trial.trial_id] = trial.config[TRIAL]
 
     def on_trial_complete(
         self, tune_controller: Any, trial: Any, result: Mapping[str, Any]

@@ -15,10 +15,16 @@ from hpo.executors._base import Ended, Event, Failed, Reported, reason_of
 from hpo.training import BaseObjective
 from hpo.trial import Report, Trial
 
-__all__ = ["EVENT", "TRIAL", "Cargo", "Unloadable", "Worker"]
+__all__ = ["CHANGES", "EVENT", "SCORE", "STEP", "TRIAL", "Cargo", "Unloadable", "Worker"]
 
-TRIAL, EVENT = "trial", "event"
-"""Under which name a Ray trial's config holds the trial, and a result holds the event."""
+TRIAL, CHANGES = "trial", "changes"
+"""Under which name a Ray trial's config holds the trial, and parameters changed since."""
+
+EVENT, SCORE, STEP = "event", "score", "step"
+"""Under which name a result holds the event, and a report's value and step, for Ray's eyes."""
+
+_STATE = "state"
+"""Under which name a checkpoint holds the state of a training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,23 +79,48 @@ class Worker(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         self._cargo = cargo
         self._objective: BaseObjective | None = None
         self._limits = ExitStack()
-        self._steps: Generator[Report] | None = None
-        self._trial: Trial = config[TRIAL]
+        self._take(config)
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:
         """Leave the trial at hand, take the next one."""
         self._leave()
-        self._trial = new_config[TRIAL]
+        self._take(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
         """Make one step of the trial."""
-        return {EVENT: self._event()}
+        event = self._event()
+        if isinstance(event, Reported):
+            self._last: dict[str, float] = {
+                SCORE: event.report.value,
+                STEP: event.report.step,
+            }
+        return {EVENT: event, **self._last}  # Ray's schedulers look at the last result too
+
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+        """Return the state of the training; None where it cannot be put aside."""
+        state = getattr(self._steps, "state", None)
+        return {_STATE: state() if state else None}
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        """Go on from the state of this trial, or of another one, at the next step.
+
+        A training that cannot be put aside is made again from its beginning; the driver
+        knows its reports already.
+        """
+        self._state: bytes | None = checkpoint[_STATE] if checkpoint else None
 
     def cleanup(self) -> None:
         """Leave the trial at hand, and give the threads back."""
         self._leave()
         self._limits.close()
+
+    def _take(self, config: Mapping[str, Any]) -> None:
+        self._trial: Trial = config[TRIAL]
+        self._changes: Mapping[str, Any] = config.get(CHANGES, {})
+        self._steps: Generator[Report] | None = None
+        self._state = None
+        self._last = {}
 
     def _event(self) -> Event | Unloadable:
         number = self._trial.number
@@ -99,12 +130,18 @@ class Worker(tune.Trainable):  # type: ignore[misc]  # Ray has no types
             return Unloadable(number, reason_of(error), traceback.format_exc())
         try:
             if self._steps is None:
-                self._steps = objective.run(self._trial, self._cargo.device)
+                self._steps = self._begin(objective)
             return Reported(next(self._steps))
         except StopIteration:
             return Ended(number)
         except Exception as error:
             return Failed(number, reason_of(error), traceback.format_exc())
+
+    def _begin(self, objective: BaseObjective) -> Generator[Report]:
+        trial, device = self._trial, self._cargo.device
+        if self._state is None:
+            return objective.run(trial, device)
+        return objective.resume(trial, self._state, device, self._changes)
 
     def _load(self) -> BaseObjective:
         self._objective = self._cargo.unpack()

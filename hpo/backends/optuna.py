@@ -53,9 +53,9 @@ class _Loop:
         places = self._executor.capacity - len(self._scheduler.running)
         if places <= 0:
             return
-        for record in self._ledger.finished_elsewhere(r.number for r in self._scheduler.records):
+        finished, elsewhere = self._ledger.look_elsewhere(r.number for r in self._scheduler.records)
+        for record in finished:
             self._scheduler.add(record)
-        elsewhere = self._ledger.running_elsewhere()
         for _ in range(places):
             if self._budget.trials_left(self._scheduler, elsewhere) < 1 or self._ledger.exhausted:
                 return

@@ -9,11 +9,13 @@ from typing import Any
 from hpo._interrupt import Interrupt
 from hpo.backends._base import BaseBackend, Budget
 from hpo.backends._ledger import Ledger
-from hpo.backends._ray_cluster import check_room, connected, room
+from hpo.backends._ray_cluster import check_room, connected, missing, room
 from hpo.exceptions import ExecutorError
 from hpo.executors import BaseExecutor
 from hpo.executors._payload import pickled
 from hpo.scheduler import TrialScheduler
+from hpo.space import SearchSpace
+from hpo.training import BaseObjective
 
 __all__ = ["RayBackend"]
 
@@ -42,6 +44,15 @@ class RayBackend(BaseBackend):
         How often a trial is started again whose worker died; then it is FAILED.
     device : str or None, default=None
         Torch device of the workers; None is the first GPU given, else the CPU.
+    scheduler : str or None, default=None
+        One of Ray's schedulers, which then stops trials instead of the study's pruner:
+        ``asha``, ``hyperband``, ``bohb``, ``median_stopping`` or ``pbt``, with its options as
+        Ray documents them, in brackets (``"asha(grace_period=2)"``). Time is counted in
+        steps, and ``max_t`` is the study's number of epochs. ``hyperband`` and ``pbt`` ask for
+        all trials at once, so that no sampler learns on the way. A scheduler begins anew when
+        a study goes on: what ran before is unknown to it.
+    storage_path : str or None, default=None
+        Folder or URI that all nodes share, for schedulers that put trials aside.
 
     Raises
     ------
@@ -61,6 +72,8 @@ class RayBackend(BaseBackend):
         max_concurrent: int | None = None,
         max_failures: int = 2,
         device: str | None = None,
+        scheduler: str | None = None,
+        storage_path: str | None = None,
     ) -> None:
         if not cpus_per_trial > 0:
             raise ValueError(f"cpus_per_trial must be above 0. Got {cpus_per_trial} instead.")
@@ -77,6 +90,9 @@ class RayBackend(BaseBackend):
             raise ValueError(
                 f"resources must be a mapping such as {{'disk': 1}}. Got {resources!r} instead."
             )
+        self._rule = None if scheduler is None else _rule(scheduler)
+        self.prunes_itself = scheduler is not None
+        self.storage_path = storage_path
         wanted = {"CPU": cpus_per_trial, "GPU": gpus_per_trial, **(resources or {})}
         self._wanted = {name: float(amount) for name, amount in wanted.items() if amount}
         self.address = address
@@ -108,6 +124,7 @@ class RayBackend(BaseBackend):
             from hpo.backends._ray_driver import Driver
 
             check_room(self._wanted)
+            self._check_rule(budget)
             driver = Driver(
                 ledger,
                 scheduler,
@@ -118,7 +135,7 @@ class RayBackend(BaseBackend):
                 max_failures=self.max_failures,
             )
             try:
-                self._fit(driver, executor.objective)
+                self._fit(driver, ledger.space, executor.objective)
             finally:
                 # Also on the way of an error: no trial is left open.
                 driver.interrupt_all()
@@ -128,13 +145,34 @@ class RayBackend(BaseBackend):
         fitting = room(self._wanted)
         return fitting if self.max_concurrent is None else min(fitting, self.max_concurrent)
 
-    def _fit(self, driver: Any, objective: Any) -> None:
+    def _check_rule(self, budget: Budget) -> None:
+        if self._rule is None:
+            return
+        from hpo.backends._ray_scheduler import check_storage
+
+        check_storage(self._rule, self.storage_path)
+        if self._rule.all_at_once and budget.n_trials is None:
+            raise ExecutorError(
+                f"Ray's scheduler '{self._rule.name}' compares all trials side by side: n_trials "
+                "must say how many. Got None instead."
+            )
+
+    def _decider(self, driver: Any, space: SearchSpace, objective: BaseObjective) -> Any:
+        from hpo.backends._ray_driver import Decider
+
+        if self._rule is None:
+            return Decider(driver)
+        from hpo.backends._ray_scheduler import Follower
+
+        return Follower(driver, self._rule, space, objective)
+
+    def _fit(self, driver: Any, space: SearchSpace, objective: BaseObjective) -> None:
         from ray import tune
         from ray.tune import TuneError
 
-        from hpo.backends._ray_driver import Asker, Decider, Halt
+        from hpo.backends._ray_driver import Asker, Halt
 
-        decider = Decider(driver)
+        decider = self._decider(driver, space, objective)
         with tempfile.TemporaryDirectory(prefix="hpo-", ignore_cleanup_errors=True) as folder:
             tuner = tune.Tuner(
                 self._trainable(objective),
@@ -148,7 +186,7 @@ class RayBackend(BaseBackend):
                 ),
                 run_config=tune.RunConfig(
                     name="study",
-                    storage_path=folder,
+                    storage_path=self.storage_path or folder,
                     stop=Halt(driver, decider),
                     failure_config=tune.FailureConfig(max_failures=0),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
@@ -180,6 +218,14 @@ class RayBackend(BaseBackend):
         )
         resources = tune.PlacementGroupFactory([self._wanted])
         return tune.with_resources(tune.with_parameters(Worker, cargo=cargo), resources)
+
+
+def _rule(scheduler: Any) -> Any:
+    try:
+        from hpo.backends._ray_scheduler import read_rule
+    except ImportError as error:
+        raise missing(error) from error
+    return read_rule(scheduler)
 
 
 def _name(trial: Any) -> str:

@@ -55,7 +55,7 @@ def winner_table(result: StudyResult) -> Table:
     """Return the winner's parameters, one a line, and its scores."""
     best = result.best_record
     rows: list[tuple[str, str | Text]] = [
-        (name, number(value)) for name, value in best.trial.params.items()
+        (name, number(value)) for name, value in best.best_params.items()
     ]
     report = best.best_report
     n_folds = len(report.fold_values) if report else 0

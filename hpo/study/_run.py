@@ -89,7 +89,7 @@ def _finish(
 ) -> StudyResult:
     """Refit the winner and open the sealed test part, once."""
     best = result.best_record
-    result = replace(result, resolved_params=session.space.resolve(best.trial.params))
+    result = replace(result, resolved_params=session.space.resolve(best.best_params))
     if not session.study.refit or interrupted:
         return result
     known = ledger.noted("refit") or {}

@@ -66,7 +66,6 @@ class Search:
         self.space = space
         self.seed = seed
         self.scoring = scoring
-        self.pruner: BasePruner = build("hpo.pruners", pruner, BasePruner)
         self.backend: BaseBackend = build(
             "hpo.backends",
             backend,
@@ -75,6 +74,9 @@ class Search:
             cpus_per_trial=n_threads,
             device=device,
         )
+        if self.backend.prunes_itself:
+            pruner = "nop"
+        self.pruner: BasePruner = build("hpo.pruners", pruner, BasePruner)
         if self.backend.runs_trials_itself:
             executor, n_jobs = "serial", None  # it only holds the objective
         self.executor = make_executor(

@@ -57,6 +57,10 @@ class ScriptedObjective(BaseObjective):
         changed = replace(trial, params={**trial.params, **(changes or {})})
         return _Replay(self, changed, int(state))
 
+    def changeable(self, name: str) -> bool:
+        """Return True: a curve can be any function of the parameters."""
+        return True
+
     def max_steps(self, params: Mapping[str, Any]) -> int:
         """Return ``n_steps``."""
         return self.n_steps

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from hpo.trial import CHANGED
+
 __all__ = ["RunPlan", "plan_runs"]
 
 MAX_KEY = 250
@@ -122,7 +124,7 @@ def _step_metrics(event: Mapping[str, Any]) -> list[tuple[str, float]]:
     metrics = [("score", _number(event["value"]))]
     metrics += [(f"score_fold_{i}", _number(v)) for i, v in enumerate(event["fold_values"])]
     for name, values in event["metrics"].items():
-        key = name if name.startswith(("train_", "valid_")) else f"score_{name}"
+        key = name if name.startswith(("train_", "valid_", CHANGED)) else f"score_{name}"
         numbers = [_number(value) for value in values]
         metrics.append((key, sum(numbers) / len(numbers) if numbers else math.nan))
     metrics.append(("seconds", _number(event["seconds"])))

@@ -18,6 +18,7 @@ __all__ = [
     "FitStepper",
     "NetStepper",
     "PartialFitStepper",
+    "changeable",
     "last_step",
     "make_stepper",
     "net_prefix",
@@ -51,6 +52,23 @@ def steps_of(estimator: Any, params: Mapping[str, Any], epochs: int | None) -> i
     if isinstance(final, NeuralNet):
         return int(params.get(f"{net_prefix(estimator)}max_epochs", final.max_epochs))
     return 1
+
+
+def changeable(estimator: Any, name: str, epochs: int | None) -> bool:
+    """Return whether parameter ``name`` can be set while ``estimator`` trains.
+
+    Of a net: what its optimizer, its loss or its loader reads anew at each step; what the
+    module or the criterion are made of would build them anew.
+    """
+    prefix = net_prefix(estimator)
+    final, own = last_step(estimator), name.removeprefix(prefix)
+    if not name.startswith(prefix):
+        return False
+    if not isinstance(final, NeuralNet):
+        return epochs is not None and hasattr(final, "partial_fit")
+    if "__" in own:
+        return own.startswith(("optimizer__", "iterator_train__"))
+    return own not in {"module", "criterion", "optimizer", "max_epochs", "train_split", "dataset"}
 
 
 class BaseStepper(ABC):
@@ -135,17 +153,8 @@ class NetStepper(BaseStepper):
         return self.finished, net, rows
 
     def load_state(self, state: Any, changes: Mapping[str, Any]) -> None:
-        """Go on from a `state`.
-
-        Raises
-        ------
-        ValueError
-            If one of the changes is none of the optimizer, the loss or the loader.
-        """
+        """Go on from a `state`; the changes are `changeable` ones."""
         self.finished, net, rows = state
-        fixed = [name for name in changes if not _changes_in_training(self.estimator, name)]
-        if fixed:
-            raise ValueError(f"{', '.join(fixed)} cannot change while the net trains.")
         vars(self.estimator).update(net)
         if any(part is not None for part in rows):
             whole = self.estimator.get_dataset(self._X, self._y)
@@ -157,12 +166,6 @@ class NetStepper(BaseStepper):
         if not self.finished:
             self.finished = True
             self.estimator.notify("on_train_end", X=self._X, y=self._y)
-
-
-def _changes_in_training(net: NeuralNet, name: str) -> bool:
-    """Whether parameter ``name`` can be set on a net in training without building it anew."""
-    own = "__" not in name and not name.startswith(("module", "optimizer", "criterion"))
-    return own or name.startswith(("optimizer__", "iterator_train__"))
 
 
 def _split_once(net: NeuralNet) -> list[Any]:

@@ -54,6 +54,10 @@ class BaseObjective(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} cannot go on from a state")
 
+    def changeable(self, name: str) -> bool:
+        """Return whether `resume` can change the parameter ``name``."""
+        return False
+
     @abstractmethod
     def max_steps(self, params: Mapping[str, Any]) -> int:
         """Return how many reports a trial with ``params`` makes at most."""

@@ -80,11 +80,6 @@ class CrossValidation(Generator[Report, None, None]):
             What `state` returned.
         changes : mapping of str to object
             Parameters of the estimator to change in the course of the training.
-
-        Raises
-        ------
-        ValueError
-            If one of the changes needs a new model.
         """
         self._done, folds = cloudpickle.loads(state)
         if not folds:  # it had not begun

@@ -180,11 +180,8 @@ class Fold:
         }
 
     def load_state(self, state: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
-        """Go on from a `state`, with ``changes`` of the estimator's parameters."""
+        """Go on from a `state`, with ``changes`` of the last step's parameters."""
         prefix = self._prefix
-        outside = [name for name in changes if not name.startswith(prefix)]
-        if outside:
-            raise ValueError(f"{', '.join(outside)} cannot change while the model trains.")
         self.stepper.load_state(
             state["stepper"], {name.removeprefix(prefix): v for name, v in changes.items()}
         )

@@ -17,7 +17,7 @@ from sklearn.model_selection import (
 
 from hpo.exceptions import DataError
 from hpo.training import _checks as checks
-from hpo.training._adapters import steps_of
+from hpo.training._adapters import changeable, steps_of
 from hpo.training._base import BaseObjective
 from hpo.training._cross_validation import CrossValidation
 from hpo.training._indexing import as_numpy, n_samples, split_input
@@ -131,10 +131,23 @@ class Objective(BaseObjective):
         device: str | None = None,
         changes: Mapping[str, Any] | None = None,
     ) -> CrossValidation:
-        """Go on from the ``state`` of a run, with ``changes`` of the stored parameters."""
+        """Go on from the ``state`` of a run, with ``changes`` of the stored parameters.
+
+        Raises
+        ------
+        ValueError
+            If one of the changes is not `changeable`.
+        """
+        fixed = [name for name in changes or {} if not self.changeable(name)]
+        if fixed:
+            raise ValueError(f"{', '.join(fixed)} cannot change while the model trains.")
         run = self.run(trial, device)
         run.load_state(state, self.resolve(changes or {}))
         return run
+
+    def changeable(self, name: str) -> bool:
+        """Return whether `resume` can change the parameter ``name``."""
+        return changeable(self.estimator, name, self.epochs)
 
     def _fold(self, trial: Trial, params: Mapping[str, Any], i: int, device: str | None) -> Fold:
         train, valid = self.splits[i]

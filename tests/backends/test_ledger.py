@@ -138,9 +138,12 @@ def test_running_trials_of_a_live_driver_are_left_alone(tmp_path):
             [json.dumps(owner)],
         )
     assert two.settle() == []
-    assert two.running_elsewhere() == 1
+    assert two.look_elsewhere([]) == ([], 1)
     one.tell(TrialRecord(trial, TrialState.PRUNED, (), "x"))
-    assert [r.number for r in two.finished_elsewhere([])] == [0]
+    finished, running = two.look_elsewhere([])
+    assert [r.number for r in finished] == [0]
+    assert running == 0
+    assert two.look_elsewhere([0]) == ([], 0)
 
 
 def test_a_study_that_is_not_there(tmp_path):

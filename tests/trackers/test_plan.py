@@ -60,6 +60,7 @@ def test_states(state, status):
 
 def test_names_of_metrics():
     metrics = {"f1": (0.5, 1.0), "train_score": (1, 1), "train_loss": (math.nan, 1), "none": ()}
+    metrics["param_lr"] = (0.1, 0.1)
     report = Report(3, 2, 0.25, (0.0, 0.5), metrics, seconds=3.0)
     (plan,) = plan_runs([_events.trial_reported(report)])
     values = {key: value for key, value, _, _ in plan.metrics}
@@ -72,6 +73,7 @@ def test_names_of_metrics():
         "score_fold_1": 0.5,
         "score_f1": 0.75,
         "train_score": 1.0,
+        "param_lr": 0.1,
         "seconds": 3.0,
     }
 

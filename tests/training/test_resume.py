@@ -109,9 +109,9 @@ def test_another_trial_goes_on_with_the_weights_and_parameters_of_its_own():
     assert fold.history[-1]["train_batch_count"] > fold.history[0]["train_batch_count"]
 
 
-@pytest.mark.parametrize("name", ["module__dropout", "optimizer", "criterion"])
+@pytest.mark.parametrize("name", ["module__dropout", "optimizer", "criterion", "max_epochs"])
 def test_what_needs_a_new_model_is_refused(name):
     objective = Objective(net(), *data(), cv=3, epochs=N_EPOCHS)
     _, state = cut(objective, 1)
-    with pytest.raises(ValueError, match=f"{name} cannot change while the net trains"):
+    with pytest.raises(ValueError, match=f"{name} cannot change while the model trains"):
         objective.resume(TRIAL, state, changes={name: 0.5})
