@@ -16,6 +16,7 @@ __all__ = ["check_room", "connected", "missing", "room"]
 
 _OLDEST = (2, 60)
 _KNOCK_SECONDS = 10.0
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
     "RAY_USAGE_STATS_PROMPT_ENABLED": "0",
@@ -125,8 +126,8 @@ def _start(ray: Any, address: str | None) -> None:
             "this study on a node of the cluster with address=auto, or name host:port."
         )
     try:
-        _knock(address)
-        with _signals_kept(), nullcontext() if address else _on_loopback(ray):
+        address = _found(ray, address)
+        with _signals_kept(), _on_loopback(ray) if _is_private(ray, address) else nullcontext():
             ray.init(
                 address=address or "local",
                 log_to_driver=False,
@@ -143,16 +144,47 @@ def _start(ray: Any, address: str | None) -> None:
         raise ExecutorError(f"Ray cannot be {what}: {error}. {todo}") from error
 
 
-def _knock(address: str | None) -> None:
-    """Raise `OSError` if nobody listens at ``host:port``, which takes Ray minutes to tell."""
-    host, colon, port = (address or "").rpartition(":")
-    if colon and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
+def _found(ray: Any, address: str | None) -> str | None:
+    """Return ``host:port`` of the cluster meant; raise `OSError` if nobody listens there.
+
+    Ray itself takes minutes to tell.
+    """
+    if address == "auto":
+        address = ray._private.services.get_ray_address_from_environment("auto", None)
+    if address is not None and _parts(address):
+        _knock(address)
+    return address
+
+
+def _is_private(ray: Any, address: str | None) -> bool:
+    """Whether a cluster is to listen, or listens, on this machine's loopback address alone.
+
+    Ray means this machine's outer address by ``127.0.0.1``, as far as it can be told.
+    """
+    if address is None:
+        return True
+    host, port = _parts(address) or ("", 0)
+    if host not in _LOOPBACK:
+        return False
+    try:
+        _knock(f"{ray._private.services.get_node_ip_address()}:{port}")
+    except OSError:
+        return True
+    return False
+
+
+def _parts(address: str) -> tuple[str, int] | None:
+    host, colon, port = address.rpartition(":")
+    return (host.strip("[]"), int(port)) if colon and port.isdigit() else None
+
+
+def _knock(address: str) -> None:
+    socket.create_connection(_parts(address) or ("", 0), timeout=_KNOCK_SECONDS).close()
 
 
 @contextmanager
 def _on_loopback(ray: Any) -> Iterator[None]:
-    """Have a Ray that is started inside the block listen on the loopback address alone.
+    """Have a Ray that is started or joined inside the block use the loopback address alone.
 
     Who reaches a Ray can run code in it. Ray knows this for systems on which it makes no
     clusters, and has no public option for it on the others.

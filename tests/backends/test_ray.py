@@ -97,6 +97,16 @@ class TestOnOneCluster:
         running = [sum(change for _, change in events[: i + 1]) for i in range(len(events))]
         assert max(running) == 2
 
+    def test_the_objective_is_pickled_once_a_study_and_loaded_once_a_worker(self, tmp_path):
+        objective = Probe()
+        objective.cargo = Counted(tmp_path)
+        backend = RayBackend(max_concurrent=2)
+        records = search(backend, objective, space=SPACE, n_trials=6, pruner="nop")
+        assert len((tmp_path / "pickled").read_text().split()) == 1
+        loaded = (tmp_path / "loaded").read_text().split()
+        assert len(loaded) == len(set(loaded))
+        assert set(loaded) >= {str(pid) for pid in facts(records, "pid")}
+
     def test_torch_computes_with_the_cpus_given(self):
         backend = RayBackend(cpus_per_trial=2)
         records = search(backend, TorchProbe(), space=SPACE, n_trials=2, pruner="nop")
@@ -151,6 +161,25 @@ class TestOnOneCluster:
 
         with pytest.raises(OSError, match="disk full"):
             search(RayBackend(max_concurrent=1), Probe(), space=SPACE, trackers=[Full()])
+
+
+class Counted:
+    """Writes down who pickles it and who loads it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def note(self, what):
+        with (self.folder / what).open("a") as file:
+            file.write(f"{os.getpid()}\n")
+
+    def __getstate__(self):
+        self.note("pickled")
+        return {"folder": self.folder}
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        self.note("loaded")
 
 
 def fail_to_load():
