@@ -101,6 +101,8 @@ class HPOSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no ty
     epochs : int or None, default=None
         Steps a trial makes. None takes a net's ``max_epochs``, and fits everything else once;
         with a number, an estimator that has ``partial_fit`` steps by it.
+    eval_every : int or None, default=None
+        Of a net: optimizer steps that make one step here, instead of an epoch.
 
     Attributes
     ----------
@@ -160,6 +162,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         "tracking_uri": [str, None],
         "random_state": ["random_state"],
         "epochs": [Interval(Integral, 1, None, closed="left"), None],
+        "eval_every": [Interval(Integral, 1, None, closed="left"), None],
     }
 
     def __init__(
@@ -185,6 +188,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         error_score: Any = np.nan,
         return_train_score: bool = False,
         epochs: int | None = None,
+        eval_every: int | None = None,
     ) -> None:
         super().__init__(
             estimator,
@@ -209,6 +213,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         self.tracking_uri = tracking_uri
         self.random_state = random_state
         self.epochs = epochs
+        self.eval_every = eval_every
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -270,6 +275,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             scoring=self.scoring,
             metric=self.refit if several and isinstance(self.refit, str) else None,
             epochs=self.epochs,
+            eval_every=self.eval_every,
             fit_params=routed.estimator.fit,
             score_params=routed.scorer.score,
             split_params=routed.splitter.split,
@@ -414,6 +420,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
                 n_steps=self.n_steps_,
                 seed=derive_seed(search.seed, "refit"),
                 epochs=self.epochs,
+                eval_every=self.eval_every,
                 fit_params=objective.fit_params,
                 device=devices(search.device)[0],
             )

@@ -33,7 +33,9 @@ def fingerprint(objective: Objective, space: str, seed: int, scoring: Any) -> di
         "data": [_arrays(objective.X), _arrays(objective.y)],
         "folds": [list(pair) for pair in objective.splits],
         "scoring": [_describe(scoring), objective.scoring.metric],
-        "epochs": objective.epochs,
+        "epochs": [objective.epochs, objective.eval_every]
+        if objective.eval_every
+        else objective.epochs,
         "seed": seed,
     }
     return {name: str(joblib.hash(part)) for name, part in parts.items()}

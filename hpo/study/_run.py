@@ -117,6 +117,7 @@ def _refit(result: StudyResult, session: Session) -> StudyResult:
             n_steps=result.best_step,
             seed=derive_seed(study.seed, "refit"),
             epochs=study.epochs,
+            eval_every=study.eval_every,
             fit_params=session.search.objective.fit_params if all_rows else {},
             device=device,
         )

@@ -69,6 +69,7 @@ class Session:
             metric=study.metric,
             groups=data.groups,
             epochs=study.epochs,
+            eval_every=study.eval_every,
             fit_params=self._fit_params(),
             resolve=self.space.resolve,
         )

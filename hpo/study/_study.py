@@ -33,6 +33,9 @@ class Study(pydantic.BaseModel):
         A number means that many folds, stratified for a classifier, shuffled by ``seed``.
     epochs : int or None, default=None
         Epochs a trial; None takes a net's ``max_epochs``.
+    eval_every : int or None, default=None
+        Optimizer steps of a net after which a trial reports, where an epoch is too long: all
+        that counts epochs (``epochs``, ``max_total_epochs``, the pruner) then counts these.
     n_trials : int or None, default=50
         Trials of the whole study, over all runs.
     timeout : float or None, default=None
@@ -83,6 +86,7 @@ class Study(pydantic.BaseModel):
     metric: str | None = None
     cv: Any = 5
     epochs: int | None = pydantic.Field(default=None, ge=1)
+    eval_every: int | None = pydantic.Field(default=None, ge=1)
     n_trials: int | None = pydantic.Field(default=50, ge=1)
     timeout: float | None = pydantic.Field(default=None, gt=0)
     max_total_epochs: int | None = pydantic.Field(default=None, ge=1)

@@ -12,6 +12,7 @@ from skorch import NeuralNet
 from torch.utils.data import Subset
 
 from hpo.training._batches import batch_whole_rows
+from hpo.training._slices import cut_epochs
 
 __all__ = [
     "BaseStepper",
@@ -25,7 +26,8 @@ __all__ = [
     "steps_of",
 ]
 
-_SPLIT = "get_split_datasets"
+_OURS = {"get_split_datasets", "get_iterator"}
+"""Methods of a net that a stepper puts its own in the place of."""
 
 
 def last_step(estimator: Any) -> Any:
@@ -113,7 +115,7 @@ class BaseStepper(ABC):
 
 
 class NetStepper(BaseStepper):
-    """A skorch net; a step is an epoch.
+    """A skorch net; a step is an epoch, or ``eval_every`` optimizer steps.
 
     ``partial_fit`` would fire ``on_train_begin`` with each call, which resets early stopping
     and the learning-rate schedule. Here the training begins once and ends once, so that n
@@ -121,12 +123,19 @@ class NetStepper(BaseStepper):
     """
 
     def __init__(
-        self, estimator: Any, X: Any, y: Any, fit_params: dict[str, Any], classes: Any = None
+        self,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        fit_params: dict[str, Any],
+        *,
+        eval_every: int | None = None,
     ) -> None:
         super().__init__(estimator, X, y, fit_params)
         batch_whole_rows(estimator, X, y)
         estimator.initialize()
         self._parts = _split_once(estimator)
+        self._slices = cut_epochs(estimator, eval_every) if eval_every else []
         estimator.notify("on_train_begin", X=X, y=y)
 
     def step(self, *, last: bool) -> None:
@@ -147,19 +156,22 @@ class NetStepper(BaseStepper):
         return {name: float(value) for name, value in known.items() if value is not None}
 
     def state(self) -> Any:
-        """Return the net's attributes, and which rows its own validation part has."""
-        net = {name: value for name, value in vars(self.estimator).items() if name != _SPLIT}
+        """Return the net's attributes, its own validation part's rows, its place in the epoch."""
+        net = {name: value for name, value in vars(self.estimator).items() if name not in _OURS}
         rows = [getattr(part, "indices", None) for part in self._parts]
-        return self.finished, net, rows
+        return self.finished, net, rows, [slices.state() for slices in self._slices]
 
     def load_state(self, state: Any, changes: Mapping[str, Any]) -> None:
         """Go on from a `state`; the changes are `changeable` ones."""
-        self.finished, net, rows = state
+        self.finished, net, rows, places = state
         vars(self.estimator).update(net)
         if any(part is not None for part in rows):
             whole = self.estimator.get_dataset(self._X, self._y)
             self._parts[:] = [part if part is None else Subset(whole, part) for part in rows]
         self.estimator.set_params(**changes)
+        for place in places:
+            part, _ = self.estimator.get_split_datasets(self._X, self._y)
+            self.estimator.get_iterator(part, training=True).load_state(place)
 
     def close(self) -> None:
         """Tell the callbacks, once, that the training is over."""
@@ -184,7 +196,7 @@ def _split_once(net: NeuralNet) -> list[Any]:
             parts[:] = split(X, y, **params)
         return tuple(parts)
 
-    setattr(net, _SPLIT, get_split_datasets)
+    net.get_split_datasets = get_split_datasets
     return parts
 
 
@@ -235,14 +247,16 @@ def make_stepper(
     *,
     classes: Any = None,
     epochs: int | None = None,
+    eval_every: int | None = None,
 ) -> BaseStepper:
     """Return the stepper for ``estimator``.
 
-    A net steps by epochs. ``partial_fit`` is used only if ``epochs`` says how often:
-    without it, scikit-learn's estimators mean their ``fit``, with its own stopping rule.
+    A net steps by epochs, or by ``eval_every`` optimizer steps. ``partial_fit`` is used only if
+    ``epochs`` says how often: without it, scikit-learn's estimators mean their ``fit``, with
+    its own stopping rule.
     """
     if isinstance(estimator, NeuralNet):
-        return NetStepper(estimator, X, y, fit_params, classes)
+        return NetStepper(estimator, X, y, fit_params, eval_every=eval_every)
     if epochs is not None and hasattr(estimator, "partial_fit"):
         return PartialFitStepper(estimator, X, y, fit_params, classes)
     return FitStepper(estimator, X, y, fit_params, classes)

@@ -13,7 +13,14 @@ from hpo.exceptions import DataError
 from hpo.training._adapters import last_step
 from hpo.training._indexing import n_samples, take
 
-__all__ = ["check_data", "check_estimator_kind", "check_folds", "check_members", "check_nan"]
+__all__ = [
+    "check_data",
+    "check_estimator_kind",
+    "check_eval_every",
+    "check_folds",
+    "check_members",
+    "check_nan",
+]
 
 
 def check_estimator_kind(estimator: Any) -> None:
@@ -32,6 +39,16 @@ def check_estimator_kind(estimator: Any) -> None:
         raise DataError(
             f"{what}{lacks}. The estimator must be an instance of a scikit-learn estimator, "
             "such as skorch.NeuralNetClassifier(...) or a Pipeline that ends in one."
+        )
+
+
+def check_eval_every(estimator: Any, eval_every: int | None) -> None:
+    """Raise `DataError` if optimizer steps are to be counted where there is no net."""
+    final = last_step(estimator)
+    if eval_every is not None and not isinstance(final, NeuralNet):
+        raise DataError(
+            "eval_every counts optimizer steps of a skorch net. Got "
+            f"{type(final).__name__}: leave it out."
         )
 
 

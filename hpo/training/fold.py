@@ -80,7 +80,7 @@ class Fold:
     seed : int
         Of this fold's random stream.
     device : str or None
-    epochs : int or None
+    epochs, eval_every : int or None
         See `make_stepper`.
     return_train_score : bool
     """
@@ -95,6 +95,7 @@ class Fold:
         *,
         device: str | None = None,
         epochs: int | None = None,
+        eval_every: int | None = None,
         return_train_score: bool = False,
     ) -> None:
         self._scoring = scoring
@@ -109,10 +110,12 @@ class Fold:
         self.score_seconds = 0.0
         began = time.perf_counter()
         with self._stream.active():
-            self._prepare(configure(estimator, params, device), data, epochs)
+            self._prepare(configure(estimator, params, device), data, epochs, eval_every)
         self.fit_seconds += time.perf_counter() - began
 
-    def _prepare(self, estimator: Any, data: FoldData, epochs: int | None) -> None:
+    def _prepare(
+        self, estimator: Any, data: FoldData, epochs: int | None, eval_every: int | None
+    ) -> None:
         """Cut the rows, fit the preprocessing on the training part, set the training up."""
         X, y = take(data.X, data.train), take(data.y, data.train)
         X_valid = take(data.X, data.valid)
@@ -132,7 +135,13 @@ class Fold:
             if self._scoring.looks_at_predictions_only:
                 Xt_valid = preprocessing.transform(X_valid)
         self.stepper: BaseStepper = make_stepper(
-            last_step(estimator), Xt, y, final, classes=data.classes, epochs=epochs
+            last_step(estimator),
+            Xt,
+            y,
+            final,
+            classes=data.classes,
+            epochs=epochs,
+            eval_every=eval_every,
         )
         if self._scoring.looks_at_predictions_only:
             scored = self.stepper.estimator

@@ -56,6 +56,8 @@ class Objective(BaseObjective):
     epochs : int or None
         Steps a trial makes. None: a net's ``max_epochs``, and one ``fit`` for everything else;
         with a number, a scikit-learn estimator that has ``partial_fit`` steps by it.
+    eval_every : int or None
+        Of a net: a step is this many optimizer steps and not an epoch.
     fit_params, score_params, split_params : mapping or None
         Passed to ``fit``, to the scorers and to the splitter; arrays with one entry a row are
         cut to the fold.
@@ -81,6 +83,7 @@ class Objective(BaseObjective):
         metric: str | None = None,
         groups: Any = None,
         epochs: int | None = None,
+        eval_every: int | None = None,
         fit_params: Mapping[str, Any] | None = None,
         score_params: Mapping[str, Any] | None = None,
         split_params: Mapping[str, Any] | None = None,
@@ -92,7 +95,9 @@ class Objective(BaseObjective):
         checks.check_nan(estimator, X)
         self.estimator = estimator
         self.X, self.y = X, y
+        checks.check_eval_every(estimator, eval_every)
         self.epochs = epochs
+        self.eval_every = eval_every
         self.scoring = Scoring(estimator, scoring, metric)
         self.fit_params = dict(fit_params or {})
         self.score_params = dict(score_params or {})
@@ -162,6 +167,7 @@ class Objective(BaseObjective):
             derive_seed(trial.seed, "fold", i),
             device=device,
             epochs=self.epochs,
+            eval_every=self.eval_every,
             return_train_score=self.return_train_score,
         )
 

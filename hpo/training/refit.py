@@ -12,6 +12,7 @@ from hpo.training._adapters import last_step as final_step
 from hpo.training._adapters import make_stepper, net_prefix
 from hpo.training._random import RandomStream
 from hpo.training._routing import fit_params_by_step
+from hpo.training._slices import cut_epochs
 from hpo.training.fold import configure
 
 __all__ = ["refit"]
@@ -26,6 +27,7 @@ def refit(
     n_steps: int,
     seed: int,
     epochs: int | None = None,
+    eval_every: int | None = None,
     fit_params: Mapping[str, Any] | None = None,
     device: str | None = None,
 ) -> Any:
@@ -36,10 +38,11 @@ def refit(
     params : mapping
         As the estimator takes them.
     n_steps : int
-        Epochs of a net, or calls of ``partial_fit``; ignored by an estimator without either.
+        Steps of a net (epochs, unless ``eval_every`` says otherwise), or calls of
+        ``partial_fit``; ignored by an estimator without either.
     seed : int
         Of the random stream that the fit draws from.
-    epochs : int or None
+    epochs, eval_every : int or None
         What the search was given; see `Objective`.
     """
     fit_params = dict(fit_params or {})
@@ -48,6 +51,8 @@ def refit(
     with RandomStream(seed, device).active():
         if isinstance(final, NeuralNet):
             fitted.set_params(**{f"{net_prefix(fitted)}max_epochs": n_steps})
+            if eval_every:
+                cut_epochs(final, eval_every)
         elif epochs is not None and hasattr(final, "partial_fit"):
             _fit_in_steps(fitted, X, y, fit_params, n_steps)
             return fitted
@@ -55,6 +60,7 @@ def refit(
             fitted.fit(X, **fit_params)
         else:
             fitted.fit(X, y, **fit_params)
+        vars(final).pop("get_iterator", None)  # the next fit of it is its own
     return fitted
 
 

@@ -115,3 +115,13 @@ def test_what_needs_a_new_model_is_refused(name):
     _, state = cut(objective, 1)
     with pytest.raises(ValueError, match=f"{name} cannot change while the model trains"):
         objective.resume(TRIAL, state, changes={name: 0.5})
+
+
+@pytest.mark.parametrize("at", [1, 3, 4])
+def test_going_on_in_the_middle_of_an_epoch_changes_nothing(at):
+    # 60 training rows, 45 of them without the net's own validation part: 3 batches an epoch
+    objective = Objective(net(), *data(), cv=3, scoring="accuracy", epochs=6, eval_every=2)
+    whole = timeless(objective.run(TRIAL))
+    assert [r.step for r in whole] == [1, 2, 3, 4, 5, 6]
+    before, state = cut(objective, at)
+    assert timeless([*before, *objective.resume(TRIAL, state)]) == whole
