@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from hpo.pruners import BasePruner, PruneDecision
 from hpo.trackers import BaseTracker
-from hpo.trial import INTERRUPTED, Report, Trial, TrialRecord, TrialState
+from hpo.trial import INTERRUPTED, OUT_OF_MEMORY, Report, Trial, TrialRecord, TrialState
 
 __all__ = ["TrialScheduler"]
 
@@ -91,10 +91,14 @@ class TrialScheduler:
         """Close the record of a trial, which is final from here on.
 
         A trial that made all its steps without a finite score at the last of them is FAILED.
+        One that ran out of memory is PRUNED: it says something about its parameters, which
+        the sampler learns from pruned trials and not from failed ones.
         """
         record = self._records[number]
         if state is TrialState.COMPLETE:
             state, reason = _checked(record)
+        elif reason.startswith(OUT_OF_MEMORY):
+            state = TrialState.PRUNED
         record = replace(record, state=state, reason=reason, error=error, ended=time.time())
         self._records[number] = record
         for tracker in self._trackers:

@@ -13,6 +13,7 @@ from typing import Any
 __all__ = [
     "CHANGED",
     "INTERRUPTED",
+    "OUT_OF_MEMORY",
     "Report",
     "Trial",
     "TrialRecord",
@@ -22,6 +23,9 @@ __all__ = [
 
 INTERRUPTED = "interrupted"
 """First word of the reason of a trial that was cut off and says nothing about its parameters."""
+
+OUT_OF_MEMORY = "out of memory"
+"""First words of the reason of a trial whose parameters ask for more memory than there is."""
 
 CHANGED = "param_"
 """First part of the name of a metric that tells what a parameter, changed on the way, is now."""
@@ -167,6 +171,11 @@ class TrialRecord:
     def interrupted(self) -> bool:
         """Whether the trial was cut off, so that its parameters deserve another try."""
         return self.state is TrialState.FAILED and self.reason.startswith(INTERRUPTED)
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether the trial did not fit into memory, which its parameters are the cause of."""
+        return self.state is TrialState.PRUNED and self.reason.startswith(OUT_OF_MEMORY)
 
     def value_at(self, step: int) -> float | None:
         """Return the score reported at ``step``, or None if there is none."""

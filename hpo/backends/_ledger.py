@@ -251,6 +251,8 @@ class Ledger:
                 frozen = self._study.get_trials(deepcopy=False)[number]
                 trial = optuna.Trial(self._study, frozen._trial_id)
             trial.set_user_attr(_RECORD, _pack(record))
+            if record.out_of_memory:
+                trial.set_constraint("memory", 1.0)  # above 0: infeasible, says the sampler
             self._study.tell(number, value, state=_TO_OPTUNA[record.state])
 
     def _record(self, trial: FrozenTrial) -> TrialRecord:

@@ -12,6 +12,7 @@ import numpy as np
 from ray import tune
 
 from hpo.executors._base import Ended, Event, Failed, Reported, reason_of
+from hpo.executors._memory import clear_memory, shortage
 from hpo.training import BaseObjective
 from hpo.trial import Report, Trial
 
@@ -135,7 +136,12 @@ class Worker(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         except StopIteration:
             return Ended(number)
         except Exception as error:
-            return Failed(number, reason_of(error), traceback.format_exc())
+            failed = Failed(number, reason_of(error), traceback.format_exc())
+            if not shortage(error):
+                return failed
+        self._leave()
+        clear_memory()
+        return failed
 
     def _begin(self, objective: BaseObjective) -> Generator[Report]:
         trial, device = self._trial, self._cargo.device

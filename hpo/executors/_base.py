@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from hpo.executors._memory import shortage
 from hpo.training import BaseObjective
 from hpo.trial import Report, Trial
 
@@ -51,7 +52,9 @@ Event = Reported | Ended | Failed
 
 
 def reason_of(error: BaseException) -> str:
-    """Return an error's type, message and notes as one line."""
+    """Return an error's type, message and notes as one line; or that it is one of memory."""
+    if short := shortage(error):
+        return short
     told = [str(error), *getattr(error, "__notes__", [])]
     text = " ".join(" ".join(told).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

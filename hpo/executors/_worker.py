@@ -8,6 +8,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from hpo.executors._base import Ended, Event, Failed, Reported, reason_of
+from hpo.executors._memory import clear_memory, shortage
 from hpo.executors._payload import load
 from hpo.training import BaseObjective
 from hpo.trial import Report, Trial
@@ -57,6 +58,7 @@ def _events(
 ) -> Generator[Event]:
     """Yield what happens to ``trial``, waiting for the driver's answer after each report."""
     steps: Generator[Report] | None = None
+    short = ""
     try:
         steps = objective.run(trial, device)
         for report in steps:
@@ -68,7 +70,10 @@ def _events(
     except (EOFError, BrokenPipeError, ConnectionResetError):
         raise
     except Exception as error:
+        short = shortage(error)
         yield Failed(trial.number, reason_of(error), traceback.format_exc())
     finally:
         if steps is not None:
             steps.close()
+        if short:
+            clear_memory()

@@ -5,6 +5,7 @@ from collections.abc import Generator, Iterable, Sequence
 from contextlib import ExitStack
 
 from hpo.executors._base import BaseExecutor, Ended, Event, Failed, Reported, reason_of
+from hpo.executors._memory import clear_memory, shortage
 from hpo.training import BaseObjective
 from hpo.trial import Report, Trial
 
@@ -56,14 +57,19 @@ class SerialExecutor(BaseExecutor):
         """Make one step of the trial in flight; ``timeout`` is not used."""
         if self._steps is None or self._number is None:
             return []
+        short = ""
         try:
             return [Reported(next(self._steps))]
         except StopIteration:
             event: Event = Ended(self._number)
         except Exception as error:
-            self.error = error
             event = Failed(self._number, reason_of(error), traceback.format_exc())
+            short = shortage(error)
+            # An error holds on to all that its trial held: where memory is short, it is let go.
+            self.error = None if short else error
         self._steps = self._number = None
+        if short:
+            clear_memory()
         return [event]
 
     def stop(self, numbers: Iterable[int]) -> None:
