@@ -31,6 +31,9 @@ _ENVIRONMENT = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # they are in the records
 }
 
+_SET_BY_RAY = ("PYTHONBREAKPOINT", "RAY_AUTH_MODE", "RAY_CLIENT_MODE")
+"""What a Ray leaves in the environment: `breakpoint` would open a debugger of Ray's."""
+
 
 @contextmanager
 def connected(address: str | None) -> Iterator[None]:
@@ -44,8 +47,10 @@ def connected(address: str | None) -> Iterator[None]:
     ExecutorError
         If Ray is missing, too old or not reachable.
     """
+    address = None if address == "local" else address
     with _environment():
         ray = _imported()
+        logging.getLogger("ray").setLevel(logging.ERROR)  # Ray's import has set its own
         if ray.is_initialized():
             yield
             return
@@ -126,8 +131,8 @@ def _start(ray: Any, address: str | None) -> None:
             "this study on a node of the cluster with address=auto, or name host:port."
         )
     try:
-        address = _found(ray, address)
-        with _signals_kept(), _on_loopback(ray) if _is_private(ray, address) else nullcontext():
+        private = _is_private(ray, _found(ray, address))
+        with _signals_kept(), _on_loopback(ray) if private else nullcontext():
             ray.init(
                 address=address or "local",
                 log_to_driver=False,
@@ -139,7 +144,8 @@ def _start(ray: Any, address: str | None) -> None:
         todo = (
             "Free memory and disk space under /tmp, or use backend='optuna'."
             if address is None
-            else "Start one with 'ray start --head', or leave the address out for a private one."
+            else "Start one with 'ray start --head', or leave the address out for a private one. "
+            "A cluster that asks for a token wants RAY_AUTH_MODE=token in the environment."
         )
         raise ExecutorError(f"Ray cannot be {what}: {error}. {todo}") from error
 
@@ -203,18 +209,17 @@ def _on_loopback(ray: Any) -> Iterator[None]:
 
 def _put_back(name: str, value: str | None) -> None:
     if value is None:
-        del os.environ[name]
+        os.environ.pop(name, None)
     else:
         os.environ[name] = value
 
 
 @contextmanager
 def _environment() -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in _ENVIRONMENT}
+    before = {name: os.environ.get(name) for name in (*_ENVIRONMENT, *_SET_BY_RAY)}
     os.environ.update(_ENVIRONMENT)
     logger = logging.getLogger("ray")
     level = logger.level
-    logger.setLevel(logging.ERROR)
     try:
         with _signals_kept():
             yield

@@ -25,7 +25,7 @@ from hpo.space import SearchSpace
 from hpo.training import BaseObjective
 from hpo.trial import CHANGED, Report
 
-__all__ = ["Follower", "Rule", "read_rule"]
+__all__ = ["Follower", "Rule", "check_storage", "read_rule"]
 
 RULES: Mapping[str, type[schedulers.TrialScheduler]] = {
     "asha": schedulers.ASHAScheduler,

@@ -120,6 +120,8 @@ class RayBackend(BaseBackend):
         ExecutorError
             If Ray cannot be used, cannot ever hold a trial, or its workers keep dying.
         """
+        if budget.trials_left(scheduler) < 1 or ledger.exhausted:
+            return ""
         with connected(self.address):
             from hpo.backends._ray_driver import Driver
 

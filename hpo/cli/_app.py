@@ -107,15 +107,40 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         str | None,
         _option("NAME", "median, nop or optuna; options: median:n_startup_trials=8."),
     ] = None,
-    backend: Annotated[str | None, _option("NAME", "Who proposes and runs trials.")] = None,
+    backend: Annotated[
+        str | None,
+        _option("NAME", "optuna or ray (Ray Tune); options: ray:max_concurrent=4."),
+    ] = None,
     executor: Annotated[
         str | None, _option("NAME", "How trials are trained: serial or process.")
     ] = None,
     n_jobs: Annotated[
         int | None, _option("N", "Trials at a time; -1 is one a CPU core, or one a GPU.")
     ] = None,
-    n_threads: Annotated[int | None, _option("N", "CPU threads of each trial.")] = None,
+    n_threads: Annotated[
+        int | None, _option("N", "CPU threads of each trial, and of the winner's training.")
+    ] = None,
     device: Annotated[str | None, _option("NAME", "Torch device: cpu, cuda or cuda:1.")] = None,
+    ray_address: Annotated[
+        str | None,
+        _option(
+            "ADDRESS",
+            "With the backend ray: a running cluster, as auto or HOST:PORT.",
+            "the study's, else a Ray of this run's own",
+        ),
+    ] = None,
+    cpus_per_trial: Annotated[
+        float | None,
+        _option(
+            "N",
+            "With the backend ray: CPUs kept for each trial, and its threads.",
+            "the study's, else --n-threads",
+        ),
+    ] = None,
+    gpus_per_trial: Annotated[
+        float | None,
+        _option("N", "With the backend ray: GPUs kept for each trial; 0.25: four share one."),
+    ] = None,
     seed: Annotated[int | None, _option("N", "All random numbers follow from it.")] = None,
     storage: Annotated[
         str | None,
@@ -159,18 +184,28 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         "storage": storage,
         "tracking_uri": tracking_uri,
     }
+    backend_options = {
+        "address": ray_address,
+        "cpus_per_trial": cpus_per_trial,
+        "gpus_per_trial": gpus_per_trial,
+    }
     from hpo.cli._command import Command
     from hpo.cli._run import run_file
 
     raise typer.Exit(
         run_file(
             study_file,
-            {name: value for name, value in changes.items() if value is not None},
+            _given(changes),
+            backend_options=_given(backend_options),
             fresh=not resume,
             data=data,
             command=Command.typed(ctx.meta[_ARGS]),
         )
     )
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 @app.command()

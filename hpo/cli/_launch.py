@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo._interrupt import Interrupt
+from hpo.cli._backend import with_options
 from hpo.cli._closing import Closing
 from hpo.cli._display import BaseDisplay
 from hpo.cli._progress import Plan
@@ -22,6 +23,8 @@ __all__ = ["launch"]
 def launch(
     path: Path,
     changes: Mapping[str, Any],
+    *,
+    backend_options: Mapping[str, Any],
     fresh: bool,
     display: BaseDisplay,
     interrupt: Interrupt,
@@ -33,6 +36,8 @@ def launch(
     path : Path
     changes : mapping of str to object
         Fields of `Study` that were given on the command line.
+    backend_options : mapping of str to object
+        Options of the study's backend that were given there.
     fresh : bool
         Start anew under the same name.
     display : BaseDisplay
@@ -45,7 +50,8 @@ def launch(
     """
     file = load_study_file(path)
     storage = storage_of(file.study, changes.get("storage"))
-    study = file.study.replace(**{**changes, "storage": storage})
+    backend = with_options(changes.get("backend", file.study.backend), backend_options)
+    study = file.study.replace(**{**changes, "storage": storage, "backend": backend})
     display.plan(_plan(study, file.folder, fresh=fresh))
     result = run_study(
         study,

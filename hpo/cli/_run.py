@@ -20,6 +20,7 @@ def run_file(
     path: Path,
     changes: Mapping[str, Any],
     *,
+    backend_options: Mapping[str, Any],
     fresh: bool,
     data: Path | None,
     command: Command,
@@ -31,6 +32,8 @@ def run_file(
     path : Path
     changes : mapping of str to object
         Fields of `Study` that were given on the command line.
+    backend_options : mapping of str to object
+        Options of the study's backend that were given there.
     fresh : bool
         Start anew under the same name.
     data : Path or None
@@ -61,7 +64,14 @@ def run_file(
             # Loading torch takes seconds, in which something is to be seen already.
             from hpo.cli._launch import launch
 
-            closing = launch(path, changes, fresh, display, interrupt)
+            closing = launch(
+                path,
+                changes,
+                backend_options=backend_options,
+                fresh=fresh,
+                display=display,
+                interrupt=interrupt,
+            )
     except KeyboardInterrupt:  # before the study began to listen, or after it had ended
         typer.echo(f"\n{at_once}", err=True)
         return 130

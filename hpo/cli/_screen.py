@@ -30,12 +30,22 @@ _FIXED_ROWS = 13
 
 
 def heading(settings: Mapping[str, Any]) -> str:
-    """Return the study's settings on one line: ``accuracy over 5 folds, sampler tpe, ...``."""
+    """Return the study's settings on one line: ``accuracy over 5 folds, sampler tpe, ...``.
+
+    It ends with who trains: an executor, or a backend that has its own workers.
+    """
     told = []
     if "scoring" in settings and "n_folds" in settings:
         told.append(f"{settings['scoring']} over {counted(settings['n_folds'], 'fold')}")
     told += [f"{name} {settings[name]}" for name in ("sampler", "pruner") if name in settings]
-    return ", ".join([*told, *(str(settings[n]) for n in ("executor",) if n in settings)])
+    trainer = "backend" if _own_workers(settings) else "executor"
+    return ", ".join([*told, *(str(settings[n]) for n in (trainer,) if n in settings)])
+
+
+def _own_workers(settings: Mapping[str, Any]) -> str:
+    """Return the name of a backend that has its own workers; empty where an executor trains."""
+    name = str(settings.get("backend", "")).partition(":")[0].strip()
+    return "" if name == "optuna" else name
 
 
 def screen(
@@ -60,7 +70,8 @@ def screen(
     _rows(grid, "best", _best(progress), 2)
     grid.add_row("", "")
     shown = max(1, min(places, height - _FIXED_ROWS))
-    _rows(grid, "running", _running(progress, shown, notice), shown)
+    idle = "" if notice else _idle(progress, _own_workers(info.params))
+    _rows(grid, "running", _running(progress, shown, idle), shown)
     grid.add_row("", "")
     _rows(grid, "finished", [_finished(record) for record in reversed(progress.recent)], N_RECENT)
     title = Text.assemble((info.name, "bold"), "  ", (heading(info.params), "dim"))
@@ -117,17 +128,19 @@ def _best(progress: Progress) -> list[Text]:
     ]
 
 
-def _running(progress: Progress, n_shown: int, notice: str) -> list[Text]:
+def _running(progress: Progress, n_shown: int, idle: str) -> list[Text]:
     records = list(progress.running.values())
     if not records:
-        return [Text("" if notice else _idle(progress), style="dim")]
+        return [Text(idle, style="dim")]
     lines = [_in_flight(record) for record in records[:n_shown]]
     if len(records) > n_shown:
         lines[-1] = Text(f"and {len(records) - n_shown + 1} more", style="dim")
     return lines
 
 
-def _idle(progress: Progress) -> str:
+def _idle(progress: Progress, own_workers: str) -> str:
+    if progress.searching and own_workers and not progress.n_done_now:
+        return f"waiting for {own_workers}"  # which takes seconds to start
     if progress.searching:
         return "choosing the next trial"
     if progress.best is None or not progress.plan.refit:

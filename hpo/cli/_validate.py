@@ -114,9 +114,9 @@ def _facts(session: Session, stored: str) -> list[tuple[str, str | Text]]:
         ("first fold", f"{len(train):,} samples to train on, {len(valid):,} to score"),
         ("budget", _budget(session)),
         ("sampler", _name(study.sampler)),
-        ("pruner", _name(study.pruner)),
+        ("pruner", _pruner(session)),
         ("backend", study.backend),
-        ("trials at a time", str(session.search.executor.capacity)),
+        ("trials at a time", _at_a_time(session)),
         ("storage", stored),
     ]
 
@@ -146,6 +146,20 @@ def _budget(session: Session) -> str:
     n_steps = session.search.objective.max_steps({})
     told = " or ".join(limits) or "none: the study runs until Ctrl-C"
     return f"{told}; {counted(n_steps, 'epoch')} a trial at most"
+
+
+def _pruner(session: Session) -> str:
+    if session.search.backend.prunes_itself:
+        return "none: the backend's own scheduler stops trials"
+    return _name(session.study.pruner)
+
+
+def _at_a_time(session: Session) -> str:
+    backend = session.search.backend
+    if not backend.runs_trials_itself:
+        return str(session.search.executor.capacity)
+    most = getattr(backend, "max_concurrent", None)
+    return "as many as the cluster holds" + (f", at most {most}" if most else "")
 
 
 def _name(spec: Any) -> str:

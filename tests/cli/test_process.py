@@ -149,6 +149,7 @@ def test_a_whole_run_on_a_terminal_ends_with_the_winner(
         code = run_file(
             Path(write_study(seconds=0.02)),
             {"n_trials": 4},
+            backend_options={},
             fresh=False,
             data=None,
             command=Command(("hpo",), ("run", "tiny.py")),
