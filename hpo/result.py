@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import le
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,8 @@ class StudyResult:
         Why the search ended before all trials of its budget were made; empty if it did not.
     notes : tuple of str, default=()
         What the trackers have to say at the end.
+    costs : tuple of str, default=()
+        What was to be small beside the score to be great; see `TrialRecord.cost`.
     """
 
     name: str
@@ -61,6 +64,7 @@ class StudyResult:
     seconds: float | None = None
     stopped: str = ""
     notes: tuple[str, ...] = ()
+    costs: tuple[str, ...] = ()
 
     @property
     def best_record(self) -> TrialRecord:
@@ -166,6 +170,25 @@ class StudyResult:
             if record.state is TrialState.COMPLETE and record.best_report
         ]
         return sorted(scored, key=lambda record: (-record.value, record.number))[:n]
+
+    def pareto_front(self) -> list[TrialRecord]:
+        """Return the complete trials that no other one is at least as good as in all respects.
+
+        That is a score as great and all `costs` as small, one of them better; best score
+        first. Without costs it is the winner alone.
+        """
+        front: list[tuple[list[float], TrialRecord]] = []
+        costs = {r.number: self._costs_of(r) for r in self.top(self.n_trials)}
+        ranked = sorted(self.top(self.n_trials), key=lambda r: (-r.value, costs[r.number]))
+        for record in ranked:  # whoever is better in all respects comes before
+            own = costs[record.number]
+            if not any(all(map(le, other, own)) for other, _ in front):
+                front.append((own, record))
+        return [record for _, record in front]
+
+    def _costs_of(self, record: TrialRecord) -> list[float]:
+        costs = [record.cost(name) for name in self.costs]
+        return [math.inf if math.isnan(cost) else cost for cost in costs]
 
     def failure_summary(self) -> str:
         """Return how many trials failed and with what, alike ones together; empty if none did."""

@@ -9,9 +9,11 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from hpo._discovery import did_you_mean
+from hpo.exceptions import StudyError
 from hpo.pruners import BasePruner, PruneDecision
 from hpo.trackers import BaseTracker
-from hpo.trial import INTERRUPTED, OUT_OF_MEMORY, Report, Trial, TrialRecord, TrialState
+from hpo.trial import INTERRUPTED, OUT_OF_MEMORY, SECONDS, Report, Trial, TrialRecord, TrialState
 
 __all__ = ["TrialScheduler"]
 
@@ -28,6 +30,8 @@ class TrialScheduler:
         Told in order.
     records : iterable of TrialRecord
         Trials of earlier runs of the same study: they are peers for the pruner.
+    costs : sequence of str
+        Names of what is to be small; each must be among what trials report.
     """
 
     def __init__(
@@ -35,10 +39,12 @@ class TrialScheduler:
         pruner: BasePruner,
         trackers: Sequence[BaseTracker] = (),
         records: Iterable[TrialRecord] = (),
+        costs: Sequence[str] = (),
     ) -> None:
         self._pruner = pruner
         self._trackers = tuple(trackers)
         self._records = {record.number: record for record in records}
+        self._costs = tuple(costs)
 
     @property
     def records(self) -> tuple[TrialRecord, ...]:
@@ -71,7 +77,13 @@ class TrialScheduler:
 
         A training that diverged (its loss is not finite) is stopped whatever the pruner: it
         does not come back, and as a pruned trial it teaches the sampler to keep away.
+
+        Raises
+        ------
+        StudyError
+            If one of the study's costs is not among what trials report.
         """
+        self._check_costs(report)
         record = self._records[report.number]
         record = replace(record, reports=(*record.reports, report))
         self._records[report.number] = record
@@ -84,6 +96,16 @@ class TrialScheduler:
             return _CONTINUE  # nothing is left to save
         peers = [peer for peer in self._records.values() if peer.number != report.number]
         return self._pruner.decide(record, peers)
+
+    def _check_costs(self, report: Report) -> None:
+        measured = {SECONDS, *report.metrics}
+        for name in self._costs:
+            if name not in measured:
+                hint = did_you_mean(name, measured) or "."
+                raise StudyError(
+                    f"No trial reports the cost '{name}'{hint} There are: "
+                    f"{', '.join(sorted(measured))}."
+                )
 
     def on_trial_end(
         self, number: int, state: TrialState, reason: str = "", error: str | None = None

@@ -14,6 +14,7 @@ __all__ = [
     "CHANGED",
     "INTERRUPTED",
     "OUT_OF_MEMORY",
+    "SECONDS",
     "Report",
     "Trial",
     "TrialRecord",
@@ -29,6 +30,9 @@ OUT_OF_MEMORY = "out of memory"
 
 CHANGED = "param_"
 """First part of the name of a metric that tells what a parameter, changed on the way, is now."""
+
+SECONDS = "seconds"
+"""Name of the cost that every trial has."""
 
 
 class TrialState(StrEnum):
@@ -166,6 +170,23 @@ class TrialRecord:
             if now:
                 params[name] = type(value)(now[0])  # metrics are floats
         return params
+
+    def cost(self, name: str) -> float:
+        """Return what the trial cost up to its best step; nan where that was not measured.
+
+        Parameters
+        ----------
+        name : str
+            ``seconds`` (wall time of its steps), or a metric, of which it is the mean over
+            the folds at the best step.
+        """
+        best = self.best_report
+        if best is None:
+            return math.nan
+        if name == SECONDS:
+            return sum(report.seconds for report in self.reports if report.step <= best.step)
+        values = best.metrics.get(name, ())
+        return sum(values) / len(values) if values else math.nan
 
     @property
     def interrupted(self) -> bool:

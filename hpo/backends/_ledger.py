@@ -7,6 +7,7 @@ folds, reasons, errors, times) stands beside them in one user attribute a trial.
 
 import dataclasses
 import json
+import math
 import os
 import socket
 import time
@@ -23,6 +24,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
@@ -62,6 +64,8 @@ class Ledger:
         Of the study: every trial's seed derives from it and its number.
     create : bool, default=True
         Make the study if it does not exist.
+    costs : sequence of str
+        What is to be small beside the score: further objectives of the sampler.
 
     Raises
     ------
@@ -78,11 +82,13 @@ class Ledger:
         sampler: optuna.samplers.BaseSampler | None = None,
         seed: int = 0,
         create: bool = True,
+        costs: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.url = storage
         self._space = space
         self._seed = seed
+        self._costs = tuple(costs)
         self._trials: dict[int, optuna.Trial] = {}
         self._asked: set[int] = set()
         self._finite = False
@@ -97,7 +103,7 @@ class Ledger:
                     f"There is no study '{name}' in {shown(storage)}.{_listed(names)}"
                 )
             if create:
-                self._study = _open_study(backend, name, sampler, space)
+                self._study = _open_study(backend, name, sampler, space, len(self._costs))
             else:
                 self._study = optuna.load_study(storage=backend, study_name=name)
             self.key: str = self._study.user_attrs.get(_KEY, "")
@@ -224,7 +230,13 @@ class Ledger:
         return Trial(asked.number, params, derive_seed(self._seed, "trial", asked.number))
 
     def report(self, report: Report) -> None:
-        """Write down the value of a step; Optuna counts steps from 0."""
+        """Write down the value of a step; Optuna counts steps from 0.
+
+        Of a study with several objectives it is written when the trial ends: Optuna has no
+        place for it before.
+        """
+        if self._costs:
+            return
         with storage_errors(self.url):
             self._trials[report.number].report(report.value, report.step - 1)
 
@@ -244,7 +256,10 @@ class Ledger:
     # -- inside ------------------------------------------------------------------------------
 
     def _close(self, number: int, record: TrialRecord) -> None:
-        value = record.value if record.state is TrialState.COMPLETE else None
+        values = None
+        if record.state is TrialState.COMPLETE:
+            costs = [record.cost(name) for name in self._costs]
+            values = [record.value, *(math.inf if math.isnan(cost) else cost for cost in costs)]
         with storage_errors(self.url):
             trial: Any = self._trials.get(number)
             if trial is None:  # another driver's: reach it by its number
@@ -253,7 +268,7 @@ class Ledger:
             trial.set_user_attr(_RECORD, _pack(record))
             if record.out_of_memory:
                 trial.set_constraint("memory", 1.0)  # above 0: infeasible, says the sampler
-            self._study.tell(number, value, state=_TO_OPTUNA[record.state])
+            self._study.tell(number, values, state=_TO_OPTUNA[record.state])
 
     def _record(self, trial: FrozenTrial) -> TrialRecord:
         kept = trial.user_attrs.get(_RECORD, {})
@@ -319,20 +334,27 @@ def _open_study(
     name: str,
     sampler: optuna.samplers.BaseSampler | None,
     space: SearchSpace | None,
+    n_costs: int,
 ) -> optuna.Study:
     """Load the study, or make it; of several drivers that try, one makes it and gives the key."""
     made = True
+    directions = [StudyDirection.MAXIMIZE, *[StudyDirection.MINIMIZE] * n_costs]
     try:
         study = optuna.create_study(
-            storage=backend, study_name=name, direction="maximize", sampler=sampler
+            storage=backend, study_name=name, directions=directions, sampler=sampler
         )
     except optuna.exceptions.DuplicatedStudyError:
         made = False
         study = optuna.load_study(storage=backend, study_name=name, sampler=sampler)
-        if study.direction is not optuna.study.StudyDirection.MAXIMIZE:
+        if study.directions != directions:
+            found, wanted = (
+                ", ".join(direction.name.lower() for direction in those)
+                for those in (study.directions, directions)
+            )
             raise StorageError(
-                f"The study '{name}' there minimizes, and hpo's scores are greater when better: "
-                "it was made by another program. Choose another name."
+                f"The study '{name}' there has the objectives {found}, and this one "
+                f"{wanted} (hpo's scores are greater when better): it has other "
+                "costs, or was made by another program. Choose another name."
             ) from None
         deadline = time.monotonic() + _MAKING_SECONDS
         while _KEY not in study.user_attrs and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""Optuna's samplers by name, each drawing for every trial from that trial's own seed."""
+"""Samplers by name: Optuna's, each trial drawn from its own seed, and Ray Tune's searchers."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo._discovery import check_options, did_you_mean, parse_spec
 from hpo.exceptions import PluginError
+from hpo.space import SearchSpace
 from hpo.trial import derive_seed
 
 __all__ = ["SAMPLERS", "PerTrialSampler", "make_sampler"]
@@ -29,36 +30,44 @@ _MEMORYLESS = {"grid", "random", "tpe"}
 """Samplers that keep nothing between two trials but their random state."""
 
 
-def make_sampler(spec: Any, seed: int, *, parallel: bool) -> BaseSampler:
+def make_sampler(
+    spec: Any, seed: int, *, parallel: bool, space: SearchSpace | None = None
+) -> BaseSampler:
     """Return the sampler that ``spec`` names.
 
     Parameters
     ----------
     spec : str or optuna.samplers.BaseSampler
-        ``"tpe"``, ``"tpe:multivariate=true,n_startup_trials=20"``, or a sampler, used as it is.
+        ``"tpe"``, ``"tpe:multivariate=true,n_startup_trials=20"``, a search algorithm of Ray
+        Tune (``"ray:algorithm=hyperopt,n_initial_points=10"``), or a sampler, used as it is.
     seed : int
     parallel : bool
         Whether several trials run at once; TPE then takes running trials for bad ones
         (``constant_liar``), so that it does not propose the same point twice.
+    space : SearchSpace or None, default=None
+        What Ray Tune's algorithms search; without it, their names and options are checked, and
+        the sampler cannot be used.
 
     Raises
     ------
     PluginError
-        If the name or an option is unknown, or a value is refused.
+        If the name or an option is unknown, a value is refused, what the sampler needs is not
+        installed, or it cannot search the space.
     """
     if isinstance(spec, BaseSampler):
         return spec
+    names = [*SAMPLERS, "ray"]
     if not isinstance(spec, str):
         raise PluginError(
-            f"The sampler must be a name ({', '.join(SAMPLERS)}) or an Optuna sampler. "
+            f"The sampler must be a name ({', '.join(names)}) or an Optuna sampler. "
             f"Got {spec!r} instead."
         )
     name, options = parse_spec(spec)
+    if name == "ray":
+        return _rays(options, seed, space)
     if name not in SAMPLERS:
-        hint = did_you_mean(name, SAMPLERS) or "."
-        raise PluginError(
-            f"There is no sampler '{name}'{hint} Choose one of: {', '.join(SAMPLERS)}."
-        )
+        hint = did_you_mean(name, names) or "."
+        raise PluginError(f"There is no sampler '{name}'{hint} Choose one of: {', '.join(names)}.")
     cls = SAMPLERS[name]
     check_options(f"sampler '{name}'", cls, options)
     if name == "tpe":
@@ -74,6 +83,18 @@ def make_sampler(spec: Any, seed: int, *, parallel: bool) -> BaseSampler:
     except (TypeError, ValueError) as error:
         raise PluginError(f"sampler '{name}': {error}") from error
     return PerTrialSampler(make, seed) if name in _MEMORYLESS else sampler
+
+
+def _rays(options: dict[str, Any], seed: int, space: SearchSpace | None) -> BaseSampler:
+    try:
+        from hpo.backends._ray_sampler import RaySampler
+    except ImportError as error:
+        raise PluginError(
+            f"sampler 'ray' needs Ray Tune, which cannot be imported: {error}. "
+            "pip install 'ray[tune]', or choose another sampler."
+        ) from error
+    algorithm = options.pop("algorithm", None)
+    return RaySampler(algorithm, options, space.distributions if space else {}, seed)
 
 
 class PerTrialSampler(BaseSampler):

@@ -15,6 +15,7 @@ from hpo.trial import TrialState
 __all__ = [
     "counts",
     "facts_table",
+    "front_table",
     "gap_explained",
     "saved",
     "sealed_verdict",
@@ -104,6 +105,19 @@ def gap_explained(result: StudyResult) -> str:
         "The refit had more data than each fold, and the test part has an error of its own and "
         "may be easier."
     )
+
+
+def front_table(result: StudyResult) -> Table:
+    """Return the trials of the Pareto front, with their score and what they cost."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for header in ("trial", result.scoring, *result.costs):
+        table.add_column(Text(header), justify="right", no_wrap=True)
+    table.add_column("parameters")
+    for record in result.pareto_front():
+        costs = [number(record.cost(name)) for name in result.costs]
+        facts = [str(record.number), score(record.value), *costs]
+        table.add_row(*map(Text, [*facts, brief(record.trial.params)]))
+    return table
 
 
 def top_table(result: StudyResult, width: int, n: int = 10) -> Table:

@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from hpo.result import StudyResult
 from hpo.trial import TrialRecord, TrialState
 
-__all__ = ["history", "learning_curves", "parameters"]
+__all__ = ["history", "learning_curves", "parameters", "pareto_front"]
 
 COLORS = {
     TrialState.COMPLETE: "#4878a8",
@@ -164,6 +164,39 @@ def parameters(result: StudyResult, log_names: Collection[str] | None = None) ->
     for row in grid[::n_columns]:
         row.set_ylabel(result.scoring)
     _legend(figure, scored, _winner(result), bottom)
+    return figure
+
+
+def pareto_front(result: StudyResult) -> Figure:
+    """Plot the score of the complete trials against each cost, with the front as a line.
+
+    With several costs a trial of the front may stand below the line of one panel.
+    """
+    names = result.costs
+    figure = Figure(figsize=(1.5 + 4.5 * len(names), 4.2), dpi=DPI, layout="constrained")
+    panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
+    complete, front = result.top(result.n_trials), result.pareto_front()
+    for axes, name in zip(panels, names, strict=True):
+        _tidy(axes)
+        xs = [record.cost(name) for record in complete]
+        _draw_points(axes, xs, complete, -math.inf)
+        line = sorted(front, key=lambda record: record.cost(name))
+        axes.plot(
+            [record.cost(name) for record in line],
+            [record.value for record in line],
+            "o-",
+            color=WINNER,
+            drawstyle="steps-post",
+            label="Pareto front",
+        )
+        for record in line:
+            axes.annotate(f" {record.number}", (record.cost(name), record.value), fontsize=8)
+        if _is_log(name, [x for x in xs if math.isfinite(x)], None):
+            axes.set_xscale("log")
+        axes.set_xlabel(name)
+    panels[0].set_ylabel(result.scoring)
+    panels[0].set_title(f"{result.name}: score against cost", loc="left")
+    panels[0].legend(frameon=False, loc="lower right")
     return figure
 
 

@@ -35,16 +35,20 @@ def write_report(
     -------
     dict of str to Path
         File name to file: ``report.html``, which embeds the plots and needs no other file,
-        ``learning_curves.png``, ``history.png``, ``parameters.png`` and ``trials.csv``.
+        ``learning_curves.png``, ``history.png``, ``parameters.png``, ``pareto_front.png`` (of a
+        study with costs) and ``trials.csv``.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     files = {}
-    for name, figure in (
-        ("learning_curves.png", plots.learning_curves(result)),
-        ("history.png", plots.history(result)),
-        ("parameters.png", plots.parameters(result, log_names)),
-    ):
+    figures = {
+        "learning_curves.png": plots.learning_curves(result),
+        "history.png": plots.history(result),
+        "parameters.png": plots.parameters(result, log_names),
+    }
+    if result.costs:
+        figures["pareto_front.png"] = plots.pareto_front(result)
+    for name, figure in figures.items():
         files[name] = folder / name
         figure.savefig(files[name])
     images = {name: path.read_bytes() for name, path in files.items()}
@@ -72,6 +76,7 @@ def _document(result: StudyResult, images: Mapping[str, bytes], settings: Mappin
             _html.section(
                 "Parameters", _html.image(images["parameters.png"], "score by parameter")
             ),
+            _html.section("Pareto front", _front(result, images.get("pareto_front.png"))),
             _html.section("Top ten", _top(result)),
             _html.section("Failures", _html.paragraph(result.failure_summary())),
             _html.section("Settings", _html.definitions({k: str(v) for k, v in settings.items()})),
@@ -119,6 +124,17 @@ def _search(result: StudyResult) -> dict[str, str]:
     if result.stopped:
         facts["stopped"] = result.stopped
     return facts
+
+
+def _front(result: StudyResult, image: bytes | None) -> str:
+    if image is None:
+        return ""
+    rows = [
+        [str(r.number), _text(r.value), *(_text(r.cost(name)) for name in result.costs)]
+        for r in result.pareto_front()
+    ]
+    table = _html.table(["trial", result.scoring, *result.costs], rows)
+    return f"{_html.image(image, 'score against cost')}\n{table}"
 
 
 def _top(result: StudyResult) -> str:

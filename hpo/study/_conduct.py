@@ -86,7 +86,7 @@ def _trials(
     enqueue: Sequence[Mapping[str, Any]],
 ) -> StudyResult:
     settled = ledger.settle()
-    scheduler = TrialScheduler(search.pruner, trackers, ledger.records())
+    scheduler = TrialScheduler(search.pruner, trackers, ledger.records(), search.costs)
     for record in settled:
         for tracker in trackers:
             tracker.trial_ended(record)
@@ -104,6 +104,7 @@ def _trials(
         scoring=search.score_name,
         seconds=seconds,
         stopped=stopped,
+        costs=search.costs,
     )
 
 

@@ -39,6 +39,7 @@ def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | Non
         records=tuple(ledger.records(running=True)),
         scoring=ledger.noted("scoring") or "score",
         seconds=ledger.noted("seconds"),
+        costs=tuple(ledger.noted("costs") or ()),
     )
     refit = ledger.noted("refit") or {}
     if [record.number for record in result.top(1)] == [refit.get("number")]:

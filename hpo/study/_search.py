@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from hpo.training.objective import Objective
 
 __all__ = ["Search", "generation", "make_executor"]
 
+_SINGLE_OBJECTIVE = {"CmaEsSampler", "RaySampler"}
+
 
 class Search:
     """What a search runs with.
@@ -38,6 +40,8 @@ class Search:
         Names with options, or objects.
     executor : str
         A name with options; ``serial`` becomes ``process`` where ``n_jobs`` asks for several.
+    costs : sequence of str
+        See `TrialRecord.cost`.
     n_jobs, n_threads, device
         For executors that take them, where their options do not say otherwise.
 
@@ -57,6 +61,7 @@ class Search:
         pruner: Any = "median",
         backend: Any = "optuna",
         executor: str = "serial",
+        costs: Sequence[str] = (),
         n_jobs: int | None = None,
         n_threads: int = 1,
         device: str | None = None,
@@ -66,6 +71,7 @@ class Search:
         self.space = space
         self.seed = seed
         self.scoring = scoring
+        self.costs = tuple(costs)
         self.backend: BaseBackend = build(
             "hpo.backends",
             backend,
@@ -84,14 +90,16 @@ class Search:
         )
         self._options = {"n_threads": n_threads, "device": device, **parse_spec(executor)[1]}
         parallel = self.backend.is_parallel(self.executor)
-        self.sampler = make_sampler(sampler, seed, parallel=parallel)
+        self.sampler = make_sampler(sampler, seed, parallel=parallel, space=space)
         self.grid = space.grid() if _name(sampler).partition(":")[0].strip() == "grid" else None
+        _check_costs(self.costs, self.sampler)
         self._names = {
             "backend": _name(backend),
             "sampler": _name(sampler),
             "pruner": _name(pruner),
-            "executor": type(self.executor).__name__.removesuffix("Executor").lower(),
         }
+        if not self.backend.runs_trials_itself:
+            self._names["executor"] = type(self.executor).__name__.removesuffix("Executor").lower()
 
     @property
     def n_threads(self) -> int:
@@ -133,6 +141,7 @@ class Search:
             storage,
             sampler=self.sampler,
             seed=self.seed,
+            costs=self.costs,
         )
         if storage is None:  # nobody comes back to it
             return ledger
@@ -150,6 +159,7 @@ class Search:
             ledger.note("fingerprint", mark)
             ledger.note("space", self.space.to_yaml())
             ledger.note("scoring", self.score_name)
+            ledger.note("costs", list(self.costs))
         return ledger
 
     def info(self, ledger: Ledger, folder: Path, artifacts: Mapping[str, str]) -> StudyInfo:
@@ -169,6 +179,17 @@ class Search:
             params=params,
             tags=environment(folder),
             artifacts={"search_space.yaml": self.space.to_yaml(), **artifacts},
+        )
+
+
+def _check_costs(costs: Sequence[str], sampler: Any) -> None:
+    if isinstance(costs, str):
+        raise StudyError(f"costs must be a list of names. Got {costs!r} instead.")
+    name = type(sampler).__name__
+    if costs and name in _SINGLE_OBJECTIVE:
+        raise PluginError(
+            f"{name} searches for one objective, and costs are further ones: use tpe, random, "
+            "qmc or gp, or leave costs out."
         )
 
 

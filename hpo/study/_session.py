@@ -45,6 +45,7 @@ class Session:
             pruner=study.pruner,
             backend=study.backend,
             executor=study.executor,
+            costs=study.costs,
             n_jobs=study.n_jobs,
             n_threads=study.n_threads,
             device=study.device,

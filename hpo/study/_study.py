@@ -29,6 +29,9 @@ class Study(pydantic.BaseModel):
         As in scikit-learn, greater is better; None is the estimator's own ``score``.
     metric : str or None, default=None
         Which of several scorers is the trial's score; by default the first.
+    costs : sequence of str, default=()
+        What is to be small beside the score to be great: ``seconds``, or metrics that trials
+        report. The study then ends with the Pareto front too; pruning looks at the score.
     cv : int, splitter or iterable, default=5
         A number means that many folds, stratified for a classifier, shuffled by ``seed``.
     epochs : int or None, default=None
@@ -84,6 +87,7 @@ class Study(pydantic.BaseModel):
     search_space: Any
     scoring: Any = None
     metric: str | None = None
+    costs: Sequence[str] = ()
     cv: Any = 5
     epochs: int | None = pydantic.Field(default=None, ge=1)
     eval_every: int | None = pydantic.Field(default=None, ge=1)

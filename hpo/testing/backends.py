@@ -83,7 +83,7 @@ def search(
         name,
         checked,
         storage,
-        sampler=make_sampler(sampler, seed, parallel=False),
+        sampler=make_sampler(sampler, seed, parallel=False, space=checked),
         seed=seed,
     )
     ledger.settle()

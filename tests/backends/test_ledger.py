@@ -180,7 +180,7 @@ def test_a_password_is_not_shown():
 def test_a_study_of_another_program_that_minimizes(tmp_path):
     url = storages(tmp_path)["sqlite"]
     optuna.create_study(study_name="s", storage=url)
-    with pytest.raises(StorageError, match="minimizes"):
+    with pytest.raises(StorageError, match="has the objectives minimize, and this one maximize"):
         Ledger("s", SPACE, url)
 
 
