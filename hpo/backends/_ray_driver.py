@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 from hpo._interrupt import Interrupt
 from hpo.backends._base import Budget
 from hpo.backends._ledger import Ledger
-from hpo.backends._ray_worker import CHANGES, EVENT, SCORE, TRIAL, Unloadable
+from hpo.backends._ray_worker import CHANGES, EVENT, TRIAL, Unloadable
 from hpo.exceptions import ExecutorError
 from hpo.executors import Ended, Event, Failed, Reported
 from hpo.scheduler import TrialScheduler
@@ -211,7 +211,6 @@ class Asker(Searcher):  # type: ignore[misc]  # Ray has no types
         super().__init__()
         self._driver = driver
         self._numbers: dict[str, str] = {}
-        self._theirs = driver.searcher
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the config of the next trial, None for later, or FINISHED."""
@@ -232,18 +231,19 @@ class Asker(Searcher):  # type: ignore[misc]  # Ray has no types
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
         """Pass a report on to a search algorithm of Ray's, if one proposes the trials."""
-        if self._theirs is not None and SCORE in result:
-            self._theirs.on_trial_result(self._numbers[trial_id], dict(result))
+        self._pass_on("on_trial_result", trial_id, result)
 
     def on_pause(self, trial_id: str) -> None:
         """Pass on that BOHB's scheduler has put a trial aside."""
-        if hasattr(self._theirs, "on_pause"):
-            self._theirs.on_pause(self._numbers[trial_id])
+        self._pass_on("on_pause", trial_id)
 
     def on_unpause(self, trial_id: str) -> None:
         """Pass on that BOHB's scheduler lets a trial go on."""
-        if hasattr(self._theirs, "on_unpause"):
-            self._theirs.on_unpause(self._numbers[trial_id])
+        self._pass_on("on_unpause", trial_id)
+
+    def _pass_on(self, what: str, trial_id: str, *arguments: Any) -> None:
+        if self._driver.searcher is not None:
+            getattr(self._driver.searcher, what)(self._numbers[trial_id], *arguments)
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
         """Do nothing: a study goes on from its ledger."""

@@ -85,6 +85,13 @@ class TestOnOneCluster:
             else:
                 assert record.last_step == STEPS
 
+    def test_bohb_proposes_from_what_its_scheduler_has_marked(self):
+        pytest.importorskip("hpbandster", reason="pip install hpbandster ConfigSpace")
+        records = run("bohb", n_trials=30, sampler="ray:algorithm=bohb", seed=1)
+        xs = np.array([record.trial.params["x"] for record in records])
+        assert np.median(xs[15:]) > np.median(xs[:10])
+        assert np.std(xs[15:]) < np.std(xs[:10]) + 0.1
+
     def test_hyperband_puts_aside_and_goes_on(self):
         records = run("hyperband(reduction_factor=2)", n_trials=24)
         assert len(records) == 24
