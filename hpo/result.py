@@ -43,6 +43,8 @@ class StudyResult:
         Wall time of the refit.
     test_score : float or None, default=None
         The refitted winner's score on the sealed test part; None without one.
+    recommendation : str, default=""
+        What the refitted winner says of itself to those who want to use it (a line of code).
     seconds : float or None, default=None
         Wall time of the search, without the refit, over all its runs.
     stopped : str, default=""
@@ -61,6 +63,7 @@ class StudyResult:
     refit_epochs: int | None = None
     refit_seconds: float | None = None
     test_score: float | None = None
+    recommendation: str = ""
     seconds: float | None = None
     stopped: str = ""
     notes: tuple[str, ...] = ()

@@ -60,7 +60,7 @@ class HPOSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no ty
     backend : str or BaseBackend, default="optuna"
         Who runs the loop.
     sampler : str or optuna.samplers.BaseSampler, default="tpe"
-        tpe, random, grid, qmc, cmaes or gp, with options (``"tpe:multivariate=true"``).
+        tpe, random, grid, qmc, cmaes, gp or ray, with options (``"tpe:multivariate=true"``).
     pruner : str or BasePruner, default="median"
         A name with options (``"median:n_startup_trials=8"``); ``"nop"`` stops no trial.
         An estimator that makes one step is never stopped.
@@ -403,7 +403,10 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         if not callable(self.refit):
             self.best_score_ = self.cv_results_[f"mean_test_{primary}"][self.best_index_]
         self.best_params_ = self.cv_results_["params"][self.best_index_]
-        report = result.candidates[self.best_index_].best_report
+        chosen = result.candidates[self.best_index_]
+        if chosen.best_params != chosen.trial.params:  # changed while it trained
+            self.best_params_ = search.objective.resolve(chosen.best_params)
+        report = chosen.best_report
         self.n_steps_ = report.step if report else 0
         result = replace(result, resolved_params=self.best_params_)
         return self._refit(result, search) if self.refit else result

@@ -115,7 +115,7 @@ class RaySampler(BaseSampler):
         try:
             self.searcher.start(seed % 2**32, ())
             if self._distributions:  # some options are looked at by the first proposal only
-                self.searcher.suggest("0")
+                self.searcher.suggest("check")
         except Exception as error:  # whatever the algorithm's package raises
             raise PluginError(maker.explained(error)) from error
 

@@ -58,6 +58,8 @@ def winner_table(result: StudyResult) -> Table:
     rows: list[tuple[str, str | Text]] = [
         (name, number(value)) for name, value in best.best_params.items()
     ]
+    if result.recommendation:
+        rows += [("", ""), ("recommended", result.recommendation)]
     report = best.best_report
     n_folds = len(report.fold_values) if report else 0
     folds = counted(n_folds, "fold") if n_folds else "cross-validated"

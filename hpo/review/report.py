@@ -98,6 +98,8 @@ def _winner(result: StudyResult) -> str:
     if result.refit_seconds is not None:
         epochs = f", {result.refit_epochs} epochs" if result.refit_epochs else ""
         facts["refit"] = f"{_seconds(result.refit_seconds)}{epochs}"
+    if result.recommendation:
+        facts["recommended"] = result.recommendation
     params = {name: _text(value) for name, value in result.best_params.items()}
     return f"{_html.definitions(facts)}\n<br>\n{_html.definitions(params)}"
 

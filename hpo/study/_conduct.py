@@ -18,6 +18,7 @@ from hpo.review import write_report
 from hpo.scheduler import TrialScheduler
 from hpo.study._search import Search
 from hpo.trackers import BaseTracker, StudyInfo
+from hpo.training.refit import save_artifacts
 
 __all__ = ["conduct"]
 
@@ -133,7 +134,10 @@ def _files(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Path
 def _model(estimator: Any, folder: Path) -> dict[str, Path]:
     path = folder / "model.pkl"
     path.write_bytes(cloudpickle.dumps(estimator))
-    return {path.name: path}
+    own = folder / "own"
+    own.mkdir()
+    files = {str(file.relative_to(own)): file for file in save_artifacts(estimator, own)}
+    return {path.name: path, **files}
 
 
 def _tried(what: str, folder: Path, make: Callable[[], dict[str, Path]]) -> dict[str, Path]:

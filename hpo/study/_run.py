@@ -14,7 +14,7 @@ from hpo.study._session import Session
 from hpo.study._study import Study
 from hpo.trackers import BaseTracker
 from hpo.training._threads import devices, limit_threads
-from hpo.training.refit import refit
+from hpo.training.refit import recommendation_of, refit
 from hpo.training.scoring import Scoring
 from hpo.trial import derive_seed
 
@@ -97,7 +97,8 @@ def _finish(
         return replace(result, **{k: v for k, v in known.items() if k != "number"})
     result = _refit(result, session)
     outcome = {
-        name: getattr(result, name) for name in ("test_score", "refit_epochs", "refit_seconds")
+        name: getattr(result, name)
+        for name in ("test_score", "refit_epochs", "refit_seconds", "recommendation")
     }
     ledger.note("refit", {"number": best.number, **outcome})
     return result
@@ -133,4 +134,5 @@ def _refit(result: StudyResult, session: Session) -> StudyResult:
         refit_epochs=result.best_step,
         refit_seconds=seconds,
         test_score=test_score,
+        recommendation=recommendation_of(estimator),
     )

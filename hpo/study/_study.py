@@ -48,7 +48,7 @@ class Study(pydantic.BaseModel):
     pruner : str or BasePruner, default="median"
         A name with options (``"median:n_startup_trials=8"``).
     sampler : str or optuna sampler, default="tpe"
-        tpe, random, grid, qmc, cmaes or gp, with options.
+        tpe, random, grid, qmc, cmaes, gp or ray, with options.
     backend : str, default="optuna"
     executor : str, default="serial"
         ``serial`` or ``process``; several ``n_jobs`` mean ``process``.

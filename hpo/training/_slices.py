@@ -32,6 +32,9 @@ class Slices:
         self._began: torch.Tensor | None = None
         self._taken = 0
 
+    def __len__(self) -> int:
+        return self._n_batches
+
     def __iter__(self) -> Iterator[Any]:
         for _ in range(self._n_batches):
             yield self._next()

@@ -1,6 +1,7 @@
 """The winner, trained on all the data for the number of epochs that did best over the folds."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from hpo.training._routing import fit_params_by_step
 from hpo.training._slices import cut_epochs
 from hpo.training.fold import configure
 
-__all__ = ["refit"]
+__all__ = ["recommendation_of", "refit", "save_artifacts"]
 
 
 def refit(
@@ -74,3 +75,21 @@ def _fit_in_steps(
     stepper = make_stepper(final_step(estimator), X, y, final, classes=classes, epochs=n_steps)
     for step in range(1, n_steps + 1):
         stepper.step(last=step == n_steps)
+
+
+def recommendation_of(estimator: Any) -> str:
+    """Return what a fitted estimator recommends, by its last step's ``recommendation()``."""
+    tell = getattr(final_step(estimator), "recommendation", None)
+    return str(tell()) if tell else ""
+
+
+def save_artifacts(estimator: Any, folder: Path) -> list[Path]:
+    """Return the files that a fitted estimator writes below ``folder``.
+
+    By its last step's ``save_artifacts(folder)``; one without it writes none.
+    """
+    save = getattr(final_step(estimator), "save_artifacts", None)
+    if save is None:
+        return []
+    save(folder)
+    return sorted(path for path in folder.rglob("*") if path.is_file())
