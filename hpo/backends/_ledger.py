@@ -171,6 +171,9 @@ class Ledger:
     def settle(self) -> list[TrialRecord]:
         """Close the trials of drivers that have died, and put their parameters up again.
 
+        A driver may have died after it had written down how a trial ended, and before the
+        sampler was told: such a trial is closed as it ended.
+
         Returns
         -------
         list of TrialRecord
@@ -183,12 +186,14 @@ class Ledger:
         for trial in running:
             if trial.number in self._trials or self._alive(trial, beats):
                 continue
-            record = dataclasses.replace(
-                self._record(trial),
-                state=TrialState.FAILED,
-                reason=f"{INTERRUPTED}: the process that ran it is gone",
-                ended=time.time(),
-            )
+            record = self._record(trial)
+            if record.state is TrialState.RUNNING:
+                record = dataclasses.replace(
+                    record,
+                    state=TrialState.FAILED,
+                    reason=f"{INTERRUPTED}: the process that ran it is gone",
+                    ended=time.time(),
+                )
             self._close(trial.number, record)
             closed.append(record)
         self._put_up_again()
@@ -266,7 +271,7 @@ class Ledger:
                 frozen = self._study.get_trials(deepcopy=False)[number]
                 trial = optuna.Trial(self._study, frozen._trial_id)
             trial.set_user_attr(_RECORD, _pack(record))
-            if record.out_of_memory:
+            if record.out_of_memory and "memory" not in trial.constraints:
                 trial.set_constraint("memory", 1.0)  # above 0: infeasible, says the sampler
             self._study.tell(number, values, state=_TO_OPTUNA[record.state])
 
@@ -282,7 +287,7 @@ class Ledger:
             trial=Trial(
                 trial.number, dict(trial.params), derive_seed(self._seed, "trial", trial.number)
             ),
-            state=_FROM_OPTUNA.get(trial.state, TrialState.RUNNING),
+            state=_state(trial, kept),
             reports=reports,
             reason=kept.get("reason", ""),
             error=kept.get("error"),
@@ -392,6 +397,13 @@ def _suggest(trial: optuna.Trial, name: str, dist: BaseDistribution) -> Any:
     raise TypeError(f"unknown distribution {dist!r}")
 
 
+def _state(trial: FrozenTrial, kept: Mapping[str, Any]) -> TrialState:
+    """Return the state of a trial; its record, written first, knows an end that Optuna does not."""
+    if trial.state in _FROM_OPTUNA:
+        return _FROM_OPTUNA[trial.state]
+    return TrialState(kept.get("state", TrialState.RUNNING))
+
+
 def _was_interrupted(trial: FrozenTrial) -> bool:
     reason = trial.user_attrs.get(_RECORD, {}).get("reason", "")
     return trial.state is OptunaState.FAIL and str(reason).startswith(INTERRUPTED)
@@ -414,6 +426,7 @@ def _process_exists(pid: int) -> bool:
 
 def _pack(record: TrialRecord) -> dict[str, Any]:
     return {
+        "state": str(record.state),
         "reason": record.reason,
         "error": record.error,
         "max_steps": record.max_steps,

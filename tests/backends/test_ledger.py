@@ -127,6 +127,47 @@ def test_trials_of_a_driver_that_died_are_closed_and_tried_again(kind, tmp_path)
     assert [r.number for r in ledger.records()] == [0]
 
 
+LATE = """
+    import os, sys
+    from hpo.backends._ledger import Ledger
+    from hpo.space import SearchSpace
+    from hpo.trial import Report, TrialRecord, TrialState
+    space = SearchSpace.load({"x": {"type": "float", "low": 0.0, "high": 1.0}, "k": [1, 2, 3]})
+    ledger = Ledger("s", space, sys.argv[1])
+    trial = ledger.ask()
+    report = Report(trial.number, 1, 0.75, (0.75,))
+    ledger.report(report)
+    ledger._study.tell = lambda *args, **kwargs: os._exit(9)
+    reason = "" if sys.argv[2] == "complete" else "out of memory: tried to allocate 9 GiB"
+    ledger.tell(
+        TrialRecord(trial, TrialState(sys.argv[2]), (report,), reason, started=1.0, ended=2.0)
+    )
+"""
+
+
+@pytest.mark.parametrize("state", ["complete", "pruned"])
+def test_a_trial_that_ended_when_its_driver_died_is_closed_as_it_ended(state, tmp_path):
+    url = storages(tmp_path)["sqlite"]
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(LATE), url, state],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 9, done.stderr
+    ledger = Ledger("s", SPACE, url)
+    assert ledger.records() == []
+    (before,) = ledger.records(running=True)
+    assert before.state == state
+    (closed,) = ledger.settle()
+    assert closed == before
+    assert ledger.records() == [before]
+    assert [r.value for r in closed.reports] == [0.75]
+    assert ledger.settle() == []
+    assert ledger.ask().number == 1  # nothing is tried again
+
+
 def test_running_trials_of_a_live_driver_are_left_alone(tmp_path):
     url = storages(tmp_path)["sqlite"]
     one, two = Ledger("s", SPACE, url), Ledger("s", SPACE, url)
