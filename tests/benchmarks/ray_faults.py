@@ -184,12 +184,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--killed", nargs="+", default=["worker", "driver"])
     size = parser.parse_args(argv)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with connected(None):
         rows = [
             run_rounds(kind, size.repeats, size.seed, ray.get_runtime_context().gcs_address)
-            for kind in ("worker", "driver")
+            for kind in size.killed
         ]
     report(
         "Deaths under Ray Tune",
