@@ -9,7 +9,6 @@ from hpo import Study, load_result, run_study
 from hpo.cli._outcome import winner_table
 from hpo.data import StudyData
 
-
 # of MLflow about its own database library
 pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 
