@@ -3,9 +3,19 @@
 from importlib import import_module
 from typing import Any
 
-__all__ = ["PenaltyMixin", "RegularizedClassifier", "RegularizedRegressor"]
+__all__ = [
+    "AdaptedCausalLM",
+    "CausalLMNet",
+    "NextTokenLoss",
+    "PenaltyMixin",
+    "RegularizedClassifier",
+    "RegularizedRegressor",
+    "causal_lm_scores",
+    "neg_log_perplexity",
+]
 
-_HOMES = dict.fromkeys(__all__, "hpo.nets.penalty")
+_PENALTY = {"PenaltyMixin", "RegularizedClassifier", "RegularizedRegressor"}
+_HOMES = {name: f"hpo.nets.{'penalty' if name in _PENALTY else 'causal_lm'}" for name in __all__}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,89 @@
+"""Texts by name or by file, as plain strings."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpo._discovery import did_you_mean
+from hpo.data._folder import cache_folder, data_folder
+from hpo.exceptions import DataError
+
+__all__ = ["CORPORA", "Corpus", "read_corpus"]
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Files of a text, below a data folder, and those of its own test part where it has one."""
+
+    files: tuple[str, ...]
+    test_files: tuple[str, ...] = ()
+
+
+CORPORA = {
+    "tinyshakespeare": Corpus(("tinyshakespeare/input.txt",)),
+    "war_and_peace": Corpus(("war_and_peace/2600-0.txt",)),
+    "wikitext2": Corpus(("wikitext2/train.txt",), ("wikitext2/test.txt",)),
+}
+
+_GUTENBERG = re.compile(r"\*\*\* START OF [^\n]*\*\*\*\n(.*)\*\*\* END OF ", re.DOTALL)
+"""What stands between the licence notes of Project Gutenberg."""
+
+
+def read_corpus(text: str | Path | Sequence[str | Path]) -> tuple[list[str], list[str]]:
+    """Return the texts of a corpus, one a file, and those of its own test part.
+
+    Parameters
+    ----------
+    text : str, path or sequence of them
+        A file, several files, or the name of a corpus, whose files are looked for in
+        ``$HPO_DATA`` and the cache folder.
+
+    Raises
+    ------
+    DataError
+        If a file does not exist, cannot be read or is no UTF-8.
+    """
+    if isinstance(text, str) and text in CORPORA:
+        corpus = CORPORA[text]
+        return (
+            [_read(_find(text, name)) for name in corpus.files],
+            [_read(_find(text, name)) for name in corpus.test_files],
+        )
+    files = [text] if isinstance(text, str | Path) else list(text)
+    if not files:
+        raise DataError("There is no text: give at least one file.")
+    return [_read(_existing(Path(file).expanduser())) for file in files], []
+
+
+def _existing(file: Path) -> Path:
+    if not file.is_file():
+        hint = did_you_mean(str(file), CORPORA) or "."
+        raise DataError(
+            f"There is no file {str(file)!r}{hint} Give a text file, or one of: "
+            f"{', '.join(CORPORA)}."
+        )
+    return file
+
+
+def _find(corpus: str, name: str) -> Path:
+    folders = [folder for folder in (data_folder(), cache_folder()) if folder]
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+    places = " and ".join(str(folder / name) for folder in folders)
+    raise DataError(
+        f"The text '{corpus}' is not on this machine. Looked for {places}. Set HPO_DATA to a "
+        "folder that holds it, or give a file of your own."
+    )
+
+
+def _read(file: Path) -> str:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not a text in UTF-8 ({error}). Convert it.") from error
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error}") from error
+    inner = _GUTENBERG.search(text)
+    return inner[1] if inner else text

@@ -1,0 +1,142 @@
+"""Texts as blocks of tokens, for causal language models."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpo.data._base import StudyData
+from hpo.data._corpora import read_corpus
+from hpo.exceptions import DataError
+
+__all__ = ["ContiguousHoldout", "load_text"]
+
+
+def load_text(
+    text: str | Path | Sequence[str | Path],
+    model: str | Path,
+    *,
+    context_length: int = 256,
+    test_size: float = 0.1,
+) -> StudyData:
+    """Return a text as blocks of the tokens of a model, the last of them sealed as the test part.
+
+    The blocks follow each other without a gap and without overlap; what does not fill the
+    last one is left out. No token is added at their borders, and special tokens that stand
+    in the text (``<s>``) are read as the characters that they are.
+
+    Parameters
+    ----------
+    text : str, path or sequence of them
+        A text file in UTF-8, several, or the name of a corpus: ``"tinyshakespeare"``,
+        ``"war_and_peace"`` or ``"wikitext2"``, looked for in ``$HPO_DATA`` and in the cache
+        folder (``$HPO_CACHE``, else ``~/.cache/hpo``).
+    model : str or path
+        Whose tokenizer reads the text: a folder, or an id on the hub.
+    context_length : int, default=256
+        Tokens of a block, at least 2.
+    test_size : float, default=0.1
+        Share of the blocks that is sealed, from 0 (none) to below 1. A corpus that comes
+        with a test part (``"wikitext2"``) keeps its own.
+
+    Returns
+    -------
+    StudyData
+        ``X`` int64 of shape (n_blocks, context_length); ``y`` is the same array, since the
+        label of a token is the token after it.
+
+    Raises
+    ------
+    DataError
+        If a text or the tokenizer cannot be read, an argument is out of range, or the text
+        is too short.
+    ImportError
+        If the ``lora`` extra is not installed.
+    """
+    if context_length < 2:
+        raise DataError(f"context_length must be at least 2. Got {context_length!r} instead.")
+    if not 0 <= test_size < 1:
+        raise DataError(f"test_size must be from 0 to below 1. Got {test_size!r} instead.")
+    texts, test_texts = read_corpus(text)
+    tokenizer = _load_tokenizer(model)
+    if context_length > tokenizer.model_max_length:
+        raise DataError(
+            f"context_length={context_length} is more than the {tokenizer.model_max_length} "
+            f"tokens that the model {str(model)!r} reads at once."
+        )
+    blocks = _blocks(texts, tokenizer, context_length)
+    if test_texts:
+        X, X_test = blocks, _blocks(test_texts, tokenizer, context_length)
+    else:
+        X, X_test = np.split(blocks, [_first_of_last_share(len(blocks), test_size)])
+    if len(X) < 2 or (test_size and not len(X_test)):
+        raise DataError(
+            f"The text is too short: it has {len(blocks)} blocks of {context_length} tokens, "
+            f"{len(X_test)} of them for the test. Give more text or make context_length smaller."
+        )
+    if not len(X_test):
+        return StudyData(X=X, y=X)
+    return StudyData(X=X, y=X, X_test=X_test, y_test=X_test)
+
+
+class ContiguousHoldout:
+    """A splitter with one fold: the last rows are validated on, all before them trained on.
+
+    For texts and other sequences, whose neighbouring rows are too alike to be parted by chance.
+
+    Parameters
+    ----------
+    size : float, default=0.1
+        Share of the rows to validate on, between 0 and 1 exclusive.
+    """
+
+    def __init__(self, size: float = 0.1) -> None:
+        if not 0 < size < 1:
+            raise DataError(f"The size of a hold-out must be between 0 and 1. Got {size!r}.")
+        self.size = size
+
+    def __repr__(self) -> str:
+        return f"ContiguousHoldout(size={self.size!r})"
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """Return 1."""
+        return 1
+
+    def split(
+        self, X: Any, y: Any = None, groups: Any = None
+    ) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+        """Yield the numbers of the rows to train on, and of those to validate on."""
+        train, valid = np.split(np.arange(len(X)), [_first_of_last_share(len(X), self.size)])
+        yield train, valid
+
+
+def _first_of_last_share(n: int, share: float) -> int:
+    """Return where the last ``share`` of ``n`` rows begins; at least one row, unless it is 0."""
+    return n - max(round(n * share), 1) if share else n
+
+
+def _load_tokenizer(model: str | Path) -> Any:
+    try:
+        from transformers import AutoTokenizer
+    except ImportError as error:
+        raise ImportError("Texts need transformers: pip install 'hpo[lora]'.") from error
+    try:
+        return AutoTokenizer.from_pretrained(model)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"The tokenizer of the model {str(model)!r} cannot be loaded. Give a folder that "
+            f"holds one, or an id on the hub (which takes a network).\n{error}"
+        ) from error
+
+
+def _blocks(texts: list[str], tokenizer: Any, length: int) -> np.ndarray[Any, Any]:
+    tokens = [
+        # The text is data: "<s>" in it must not end the document. `verbose` would warn of a
+        # text longer than the context, which is cut into blocks here.
+        tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)
+        for text in texts
+    ]
+    ids = np.concatenate([np.asarray(part["input_ids"], dtype=np.int64) for part in tokens])
+    n_blocks = len(ids) // length
+    return ids[: n_blocks * length].reshape(n_blocks, length)

@@ -1,0 +1,177 @@
+"""Pretrained models: each is loaded once a process, frozen, and shared by all who adapt it."""
+
+import copy
+import gc
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+import torch
+
+from hpo.exceptions import DataError
+
+__all__ = ["BaseModel", "Source", "forget_base_model", "import_libraries", "load", "shared_base"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a model is loaded from, and how.
+
+    Parameters
+    ----------
+    model : str
+        A folder, or an id on the hub.
+    dtype : {"float32", "bfloat16"}
+        Of the weights; of a quantized model: what it computes with.
+    quantized : bool
+        Whether the linear layers are kept in 4 bits: NF4, its constants quantized too
+        (Dettmers et al. 2023, *QLoRA*, section 3). Embedding, head and normalizations are
+        kept in float32.
+    device : str
+    """
+
+    model: str
+    dtype: str = "float32"
+    quantized: bool = False
+    device: str = "cpu"
+
+    @classmethod
+    def of(cls, model: str | Path, dtype: str, quantized: bool, device: Any) -> "Source":
+        """Return the source of ``model``, written in one way: folder whole, GPU with its number."""
+        folder = Path(model).expanduser()
+        place = torch.device(device)
+        if place.type == "cuda" and place.index is None:
+            place = torch.device("cuda", torch.cuda.current_device())
+        return cls(
+            str(folder.resolve()) if folder.is_dir() else str(model), dtype, quantized, str(place)
+        )
+
+
+class BaseModel:
+    """A frozen pretrained model, whose weights are never changed.
+
+    It is not adapted itself: whoever adapts it works on a `view`, so that nothing of an
+    adapter is ever attached to it.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.model: Any = load(source).requires_grad_(False).eval()
+
+    def view(self) -> Any:
+        """Return a model with modules of its own over the same weights.
+
+        Its modules may be wrapped, replaced and given hooks; its tensors are shared.
+        """
+        modules = list(self.model.modules())
+        shared = [
+            *self.model.parameters(),
+            *self.model.buffers(),
+            # of quantized layers: scales of the blocks, not held as buffers
+            *(m.quant_state for m in modules if getattr(m, "quant_state", None) is not None),
+        ]
+        return copy.deepcopy(self.model, {id(thing): thing for thing in shared})
+
+
+_alive: WeakValueDictionary[Source, BaseModel] = WeakValueDictionary()
+_kept: list[BaseModel] = []
+"""The base model that was last asked for: it stays between two trials. One alone, so that the
+memory of a trial is that of its own model."""
+
+
+def shared_base(source: Source) -> BaseModel:
+    """Return the one base model of this process that comes from ``source``."""
+    base = _alive.get(source)
+    if base is None:
+        forget_base_model()
+        base = _alive[source] = BaseModel(source)
+    _kept[:] = [base]
+    return base
+
+
+def forget_base_model() -> None:
+    """Free the base model that is kept, unless somebody uses it."""
+    if _kept:
+        _kept.clear()
+        gc.collect()  # the weights and modules of bitsandbytes refer to each other
+
+
+def import_libraries() -> tuple[Any, Any]:
+    """Return ``transformers`` and ``peft``.
+
+    Raises
+    ------
+    ImportError
+        If they are not installed; the message says how to get them.
+    """
+    # It advises another package for a way of computing that is switched off in `load`.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    try:
+        import peft
+        import transformers
+    except ImportError as error:
+        raise ImportError(
+            "Language models need transformers and peft: pip install 'hpo[lora]'."
+        ) from error
+    return transformers, peft
+
+
+def load(source: Source) -> Any:
+    """Return a causal language model of transformers, on its device.
+
+    Raises
+    ------
+    DataError
+        If there is none at ``source.model``.
+    ImportError
+        If the ``lora`` extra is not installed.
+    """
+    transformers, _ = import_libraries()
+    kwargs: dict[str, Any] = {"dtype": getattr(torch, source.dtype)}
+    if source.quantized:
+        kwargs["quantization_config"] = transformers.BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=kwargs["dtype"],
+        )
+        kwargs["device_map"] = {"": source.device}
+    try:
+        with _without_progress_bars(transformers), torch.random.fork_rng(devices=[]):
+            # Weights that a checkpoint lacks are drawn: the same ones wherever it is loaded.
+            torch.default_generator.manual_seed(0)
+            model = transformers.AutoModelForCausalLM.from_pretrained(source.model, **kwargs)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"The model {source.model!r} cannot be loaded. Give a folder that holds a causal "
+            f"language model, or an id on the hub (which takes a network).\n{error}"
+        ) from error
+    return _quantized_for_training(model) if source.quantized else model.to(source.device)
+
+
+def _quantized_for_training(model: Any) -> Any:
+    import bitsandbytes
+    import peft
+
+    for module in model.modules():
+        if isinstance(module, bitsandbytes.nn.Linear4bit):
+            # On a CPU with AVX-512 BF16 an evaluation would pack the weights anew, in place and
+            # with loss, and through packed weights flows no gradient, in later training either.
+            module.support_avx512bf16_for_cpu = False
+    return peft.prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+
+
+@contextmanager
+def _without_progress_bars(transformers: Any) -> Iterator[None]:
+    bars = transformers.utils.logging
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            bars.enable_progress_bar()

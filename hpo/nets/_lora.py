@@ -1,0 +1,111 @@
+"""LoRA by peft's names: which layers, and how strong."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from hpo.nets._base_models import import_libraries
+
+__all__ = ["attach_adapter", "attention_layers", "lora_config", "told"]
+
+
+def lora_config(
+    model: Any,
+    *,
+    r: int,
+    scale: float,
+    lora_dropout: float,
+    use_rslora: bool,
+    target_modules: str | Sequence[str],
+) -> Any:
+    """Return the `peft.LoraConfig` that adapts ``model``.
+
+    Parameters
+    ----------
+    model : transformers model
+    r, lora_dropout, use_rslora
+        As in peft.
+    scale : float
+        ``lora_alpha / r``.
+    target_modules : str or sequence of str
+        ``"attention"`` for the linear layers of the attention; anything else as in peft.
+    """
+    _, peft = import_libraries()
+    if target_modules == "attention":
+        target_modules = attention_layers(model)
+    alpha = scale * r
+    return peft.LoraConfig(
+        task_type="CAUSAL_LM",
+        r=r,
+        lora_alpha=int(alpha) if float(alpha).is_integer() else alpha,
+        lora_dropout=lora_dropout,
+        use_rslora=use_rslora,
+        target_modules=target_modules if isinstance(target_modules, str) else list(target_modules),
+    )
+
+
+def attention_layers(model: Any) -> list[str]:
+    """Return names that tell the linear layers of the attention from all others, as peft does.
+
+    Raises
+    ------
+    ValueError
+        If no layer stands in a module that is named for attention.
+    """
+    from torch import nn
+    from transformers.pytorch_utils import Conv1D
+
+    linear = [
+        name for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)
+    ]
+    inside = [name for name in linear if _in_attention(name)]
+    others = {name.rpartition(".")[2] for name in linear if not _in_attention(name)}
+    if not inside:
+        raise ValueError(
+            f"{type(model).__name__} has no modules with 'attn' or 'attention' in their names. "
+            f"Give target_modules some of: {', '.join(sorted(others))}."
+        )
+    names = []
+    for name in inside:
+        *_, parent, own = name.split(".")
+        names.append(f"{parent}.{own}" if own in others else own)
+    return list(dict.fromkeys(names))
+
+
+def _in_attention(name: str) -> bool:
+    return any("attn" in part or "attention" in part for part in name.lower().split(".")[:-1])
+
+
+def attach_adapter(model: Any, config: Any) -> Any:
+    """Return ``model`` as a `peft.PeftModel` with a new adapter; its modules are replaced.
+
+    peft writes the names of the layers that it has found into the config.
+    """
+    _, peft = import_libraries()
+    with _expected_warnings():
+        return peft.get_peft_model(model, config)
+
+
+@contextmanager
+def _expected_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # between peft and transformers
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated")
+        # GPT-2 keeps its weights transposed; peft sees it and sets the flag itself
+        warnings.filterwarnings("ignore", "fan_in_fan_out is set to False")
+        yield
+
+
+def told(config: Any) -> str:
+    """Return the part of a `peft.LoraConfig` that `lora_config` sets, as Python code."""
+    targets = config.target_modules
+    shown = {
+        "task_type": config.task_type,
+        "r": config.r,
+        "lora_alpha": config.lora_alpha,
+        "lora_dropout": config.lora_dropout,
+        "use_rslora": config.use_rslora,
+        "target_modules": sorted(targets) if isinstance(targets, set) else targets,
+    }
+    return f"LoraConfig({', '.join(f'{name}={value!r}' for name, value in shown.items())})"

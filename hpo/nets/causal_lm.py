@@ -1,0 +1,279 @@
+"""Fine-tuning of causal language models, whole or by LoRA adapters, as a skorch net."""
+
+import hashlib
+import math
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from skorch.dataset import get_len, unpack_data
+from skorch.utils import to_tensor
+from torch import nn
+
+from hpo.nets import _lora
+from hpo.nets._adapted import AdaptedCausalLM
+from hpo.nets._base_models import Source
+from hpo.nets._memory import PeakMemory
+from hpo.nets._optimizer_steps import OptimizerStepsMixin
+from hpo.nets.penalty import PenaltyMixin
+
+__all__ = [
+    "AdaptedCausalLM",
+    "CausalLMNet",
+    "NextTokenLoss",
+    "causal_lm_scores",
+    "neg_log_perplexity",
+]
+
+
+class NextTokenLoss(nn.Module):
+    """Mean cross-entropy of each token given those before it in its block, in nats."""
+
+    def forward(self, logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """Return the loss.
+
+        Parameters
+        ----------
+        logits : tensor of shape (n_blocks, context_length, n_tokens)
+            Of the token after each token.
+        tokens : int64 tensor of shape (n_blocks, context_length)
+            The blocks themselves: the first token of each is given, the others are predicted.
+        """
+        predicted = logits[:, :-1].flatten(0, 1).float()
+        return nn.functional.cross_entropy(predicted, tokens[:, 1:].flatten())
+
+
+class CausalLMNet(OptimizerStepsMixin, PenaltyMixin, NeuralNet):  # type: ignore[misc]
+    """A pretrained causal language model, fine-tuned on blocks of tokens.
+
+    ``X`` and ``y`` are the same blocks, int64 of shape (n_blocks, context_length); see
+    `hpo.data.load_text`. The score is `neg_log_perplexity`. What a search turns are
+    ``module__r``, ``module__scale`` and the other parameters of `AdaptedCausalLM`, ``lr``,
+    ``lr_schedule``, ``warmup_ratio``, ``batch_size``, ``gradient_accumulation_steps``,
+    ``optimizer__weight_decay``, ``loraplus_lr_ratio``, ``l1_lambda`` and ``l2_lambda``.
+
+    Weight decay and penalties act on matrices alone: on those of the adapter, or in full
+    fine-tuning on all but normalizations and biases. Under ``"full"`` the penalties pull
+    towards 0 and not towards the pretrained weights.
+
+    Parameters
+    ----------
+    module : class, default=AdaptedCausalLM
+        Its ``module__model`` must be given: a folder, or an id on the hub.
+    *args, **kwargs
+        Those of `skorch.NeuralNet`; ``l1_lambda`` and ``l2_lambda`` (see `PenaltyMixin`);
+        ``gradient_accumulation_steps``, ``lr_schedule``, ``warmup_ratio`` and
+        ``schedule_epochs`` (see `OptimizerStepsMixin`). ``batch_size`` counts blocks.
+    loraplus_lr_ratio : float, default=1.0
+        Learning rate of the matrices B of an adapter in units of ``lr``, which that of the
+        matrices A is (Hayou et al. 2024, *LoRA+*). Greater than 0.
+
+    Attributes
+    ----------
+    module_ : AdaptedCausalLM
+        After ``initialize``.
+    """
+
+    def __init__(
+        self,
+        module: Any = AdaptedCausalLM,
+        *args: Any,
+        criterion: Any = NextTokenLoss,
+        optimizer: Any = torch.optim.AdamW,
+        lr: float = 2e-4,
+        batch_size: int = 16,
+        train_split: Any = None,
+        loraplus_lr_ratio: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            module,
+            *args,
+            criterion=criterion,
+            optimizer=optimizer,
+            lr=lr,
+            batch_size=batch_size,
+            train_split=train_split,
+            **kwargs,
+        )
+        self.loraplus_lr_ratio = loraplus_lr_ratio
+
+    def initialize(self) -> "CausalLMNet":
+        """Build the net; the frozen base is loaded if this process has not done so.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its range.
+        DataError
+            If the model cannot be loaded.
+        ImportError
+            If the ``lora`` extra is not installed.
+        """
+        if not self.loraplus_lr_ratio > 0:
+            raise ValueError(
+                f"loraplus_lr_ratio must be greater than 0. Got {self.loraplus_lr_ratio!r}."
+            )
+        super().initialize()
+        self._peak = PeakMemory(self.device)
+        self._n_tokens = 0
+        self._seconds = 0.0
+        return self
+
+    def initialize_module(self) -> "CausalLMNet":
+        """Build the module on this net's device."""
+        kwargs = {"device": self.device, **self.get_params_for("module")}
+        self.module_ = self.initialized_instance(self.module, kwargs)
+        return self
+
+    def get_params_for_optimizer(
+        self, prefix: str, named_parameters: Iterable[tuple[str, nn.Parameter]]
+    ) -> tuple[Any, dict[str, Any]]:
+        """Return the groups of parameters and what else the optimizer is made with.
+
+        The matrices B have their own learning rate, vectors no weight decay. With
+        ``optimizer__param_groups`` of the user's, those alone count.
+        """
+        named = list(named_parameters)
+        args, kwargs = super().get_params_for_optimizer(prefix, named)
+        if self.get_params_for(prefix).get("param_groups"):
+            return args, kwargs
+        matrices = [p for name, p in named if p.ndim > 1 and "lora_B" not in name]
+        fast = [p for name, p in named if p.ndim > 1 and "lora_B" in name]
+        vectors = [p for _, p in named if p.ndim <= 1]
+        groups = [
+            {"params": matrices},
+            {"params": fast, "lr": kwargs["lr"] * self.loraplus_lr_ratio},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        return ([group for group in groups if group["params"]],), kwargs
+
+    def get_loss(
+        self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False
+    ) -> torch.Tensor:
+        """Return the loss of a batch."""
+        if training:
+            self._peak.look()  # all activations are there
+        loss: torch.Tensor = super().get_loss(y_pred, y_true, X=X, training=training)
+        return loss
+
+    def run_single_epoch(self, iterator: Any, training: bool, *args: Any, **kwargs: Any) -> None:
+        """Run an epoch; in training, its time and memory are measured."""
+        if not training:
+            super().run_single_epoch(iterator, training, *args, **kwargs)
+            return
+        self._peak.begin()
+        began = time.perf_counter()
+        super().run_single_epoch(iterator, training, *args, **kwargs)
+        self._seconds += time.perf_counter() - began
+        self._peak.look()
+
+    def train_step(self, batch: Any, **fit_params: Any) -> Any:
+        """Train on one batch."""
+        Xi, _ = unpack_data(batch)
+        self._n_tokens += Xi.numel()
+        return super().train_step(batch, **fit_params)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return the negative logarithm of the perplexity of ``X``."""
+        return neg_log_perplexity(self, X, y)
+
+    def figures(self) -> dict[str, float]:
+        """Return what the training took.
+
+        Returns
+        -------
+        dict
+            ``trainable_parameters``; ``tokens_per_second`` of the training so far (nan
+            before); ``peak_memory_bytes`` (see `PeakMemory`; 0 before).
+        """
+        return {
+            "trainable_parameters": sum(p.numel() for p in self.module_.parameters()),
+            "tokens_per_second": self._n_tokens / self._seconds if self._seconds else math.nan,
+            "peak_memory_bytes": self._peak.bytes,
+        }
+
+    def lora_config(self) -> Any:
+        """Return the `peft.LoraConfig` of the adapter; see `AdaptedCausalLM.lora_config`."""
+        return self.module_.lora_config()
+
+    def recommendation(self) -> str:
+        """Return the `lora_config` as a line of Python; nothing after full fine-tuning."""
+        return "" if self.module_.method == "full" else _lora.told(self.lora_config())
+
+    def save_adapter(self, folder: str | Path) -> None:
+        """Write the adapter in peft's format; see `AdaptedCausalLM.save_adapter`."""
+        self.module_.save_adapter(folder)
+
+    def save_artifacts(self, folder: Path) -> None:
+        """Write what a study keeps of its winner: the adapter, to ``folder / "adapter"``."""
+        if self.module_.method != "full":
+            self.save_adapter(folder / "adapter")
+
+
+def neg_log_perplexity(net: CausalLMNet, X: Any, y: Any = None) -> float:
+    """Return the negative logarithm of the perplexity of ``X``: greater is better.
+
+    It is minus the mean loss of a token in nats. A scorer: ``scoring=neg_log_perplexity``.
+
+    Parameters
+    ----------
+    net : CausalLMNet
+        Initialized; evaluated without dropout.
+    X : int64 array of shape (n_blocks, context_length)
+    y : ignored
+    """
+    return -_mean_loss(net, net.module_, X)
+
+
+def causal_lm_scores(net: CausalLMNet, X: Any, y: Any = None) -> dict[str, float]:
+    """Return the score of a net and what is told beside it; a scorer of several values.
+
+    Returns
+    -------
+    dict
+        ``neg_log_perplexity``, which is the first and so the score of a trial; ``perplexity``;
+        ``perplexity_before``, of the model as it came (with ``"qlora"``: as quantized), computed
+        once a process for the same model and blocks; and `CausalLMNet.figures`.
+    """
+    score = neg_log_perplexity(net, X)
+    return {
+        "neg_log_perplexity": score,
+        "perplexity": _perplexity(-score),
+        "perplexity_before": _perplexity(_loss_before(net, X)),
+        **net.figures(),
+    }
+
+
+_losses_before: dict[tuple[Source, bytes], float] = {}
+
+
+def _loss_before(net: CausalLMNet, X: Any) -> float:
+    """Return the mean loss of the model that is adapted by ``net``."""
+    module = net.module_
+    blocks = np.ascontiguousarray(X)
+    key = module.source, hashlib.blake2b(blocks.tobytes() + repr(blocks.shape).encode()).digest()
+    if key not in _losses_before:
+        with module.as_it_came() as before:
+            _losses_before[key] = _mean_loss(net, before, X)
+    return _losses_before[key]
+
+
+def _perplexity(loss: float) -> float:
+    return math.inf if loss > 700 else math.exp(loss)
+
+
+def _mean_loss(net: CausalLMNet, module: nn.Module, X: Any) -> float:
+    """Return the mean loss over all blocks, without keeping their logits."""
+    module.eval()
+    total, n = 0.0, 0
+    with torch.no_grad():
+        for batch in net.get_iterator(net.get_dataset(X, X), training=False):
+            Xi, yi = (to_tensor(part, device=net.device) for part in unpack_data(batch))
+            total += net.criterion_(module(Xi), yi).item() * get_len(Xi)
+            n += get_len(Xi)
+    return total / n
