@@ -37,5 +37,5 @@ def test_a_study_runs_one_trial_of_one_epoch(path):
             pytest.skip(f"no data: {error}")
         raise
     assert result.n_complete == 1
-    assert 0 < result.best_score <= 1
+    assert result.best_score <= 1  # accuracies, and minus losses
     assert math.isfinite(result.test_score)

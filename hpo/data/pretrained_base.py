@@ -150,7 +150,12 @@ def _model(size: Mapping[str, int], seed: int) -> Any:
 
 def _blocks(texts: list[str], tokenizer: Any, length: int) -> np.ndarray[Any, Any]:
     ids = [
-        np.asarray(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        # As `load_text` reads it: "<unk>" in a text is five characters.
+        np.asarray(
+            tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)[
+                "input_ids"
+            ]
+        )
         for text in texts
     ]
     joined = np.concatenate(ids)

@@ -8,7 +8,19 @@ from pathlib import Path
 
 __all__ = ["environment"]
 
-_PACKAGES = ("hpo", "torch", "skorch", "scikit-learn", "optuna", "numpy", "ray", "mlflow")
+_PACKAGES = (
+    "hpo",
+    "torch",
+    "skorch",
+    "scikit-learn",
+    "optuna",
+    "numpy",
+    "ray",
+    "mlflow",
+    "transformers",
+    "peft",
+    "bitsandbytes",
+)
 
 
 def environment(folder: Path) -> dict[str, str]:

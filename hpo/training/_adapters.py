@@ -178,6 +178,9 @@ class NetStepper(BaseStepper):
         if not self.finished:
             self.finished = True
             self.estimator.notify("on_train_end", X=self._X, y=self._y)
+            # They refer to the net, which would wait for the garbage collector with all it holds.
+            for method in _OURS:
+                vars(self.estimator).pop(method, None)
 
 
 def _split_once(net: NeuralNet) -> list[Any]:
