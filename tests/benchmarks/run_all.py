@@ -1,6 +1,6 @@
 """All benchmarks, one after the other, as Markdown: ``python tests/benchmarks/run_all.py``.
 
-It takes about a quarter of an hour on two cores, which should have nothing else to do. Those of
+It takes about half an hour on two cores, which should have nothing else to do. Those of
 Ray Tune start machines of their own and stay apart: ``ray_*.py``, each with its own command.
 """
 
@@ -13,11 +13,31 @@ from collections.abc import Sequence
 
 import bits
 import driver_cost
+import lora
 import optuna_search_cv
 import tracking
 from _bench import one_thread
 
+from hpo.exceptions import DataError
+
 TINY = ["--folds", "2", "--epochs", "2"]
+TINY_LORA = [
+    *["--n-trials", "2", "--steps", "4", "--reports", "2"],
+    *["--blocks", "40", "--early", "1", "--late", "2"],
+]
+    "--n-trials",
+    "2",
+    "--steps",
+    "4",
+    "--reports",
+    "2",
+    "--blocks",
+    "40",
+    "--early",
+    "1",
+    "--late",
+    "2",
+]
 
 
 def run_tracking(n_trials: int, n_epochs: int) -> None:
@@ -41,6 +61,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     print()
     run_tracking(*((3, 2) if tiny else (1000, 20)))
     bits.main([*TINY, "--n-trials", "2"] if tiny else [])
+    try:
+        lora.main(TINY_LORA if tiny else [])
+    except (DataError, ImportError) as error:
+        print(f"\nLoRA: {error}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from hpo.exceptions import DataError
+
 HERE = Path(__file__).parent
 TINY = ["--n-trials", "2", "--folds", "2", "--epochs", "2"]
 
@@ -52,10 +54,22 @@ def test_it_is_said_how_to_get_optuna_search_cv(load, monkeypatch, capsys):
     assert "pip install optuna-integration" in capsys.readouterr().out
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft's own
+def test_lora(load, capsys):
+    benchmark = load("lora")
+    try:
+        figures = benchmark.main(load("run_all").TINY_LORA)
+    except DataError as error:
+        pytest.skip(str(error))
+    assert figures["speed"] > 0
+    assert 0.5 < figures["memory"] < 2
+    assert "| peft loop |" in capsys.readouterr().out
+
+
 def test_all_of_them_are_run_by_one_command(load, monkeypatch, capsys):
     run_all = load("run_all")
     ran = []
-    for name in ("bits", "driver_cost", "optuna_search_cv", "tracking"):
+    for name in ("bits", "driver_cost", "lora", "optuna_search_cv", "tracking"):
         monkeypatch.setattr(load(name), "main", lambda *_, name=name: ran.append(name))
     run_all.main(["--tiny"])
     scripts = {path.stem for path in HERE.glob("[!_]*.py") if not path.stem.startswith("ray_")}
