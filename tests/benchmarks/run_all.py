@@ -25,19 +25,6 @@ TINY_LORA = [
     *["--n-trials", "2", "--steps", "4", "--reports", "2"],
     *["--blocks", "40", "--early", "1", "--late", "2"],
 ]
-    "--n-trials",
-    "2",
-    "--steps",
-    "4",
-    "--reports",
-    "2",
-    "--blocks",
-    "40",
-    "--early",
-    "1",
-    "--late",
-    "2",
-]
 
 
 def run_tracking(n_trials: int, n_epochs: int) -> None:
