@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 import hpo
+from hpo.cli._study_command import StudyCommand, study_options
 from hpo.exceptions import HpoError, NoCompletedTrialError, SpaceError
 
 __all__ = ["app", "hpo_command", "list_", "main", "run", "show", "sync", "ui", "validate"]
@@ -84,13 +85,15 @@ def hpo_command(
     """Find good hyperparameters for PyTorch models: cross-validated, pruned, tracked, resumable."""
 
 
-@app.command()
+@app.command(cls=StudyCommand)
 def run(  # noqa: PLR0917 - each parameter is an option, given by name
     ctx: typer.Context,
     study_file: Annotated[
         Path,
         typer.Argument(
-            metavar="STUDY.py", help="Python file that defines `study`.", show_default=False
+            metavar="STUDY.py",
+            help="Python file that defines `study`; --help after it lists its own options too.",
+            show_default=False,
         ),
     ],
     n_trials: Annotated[
@@ -99,6 +102,10 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
     timeout: Annotated[float | None, _option("SECONDS", "Wall time of this run.")] = None,
     max_total_epochs: Annotated[int | None, _option("N", "Epochs of all trials together.")] = None,
     epochs: Annotated[int | None, _option("N", "Epochs of one trial, at most.")] = None,
+    eval_every: Annotated[
+        int | None,
+        _option("N", "Optimizer steps of a net between two reports, instead of an epoch."),
+    ] = None,
     sampler: Annotated[
         str | None,
         _option("NAME", "tpe, random, grid, qmc, cmaes or gp; options: tpe:multivariate=true."),
@@ -173,6 +180,7 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         "timeout": timeout,
         "max_total_epochs": max_total_epochs,
         "epochs": epochs,
+        "eval_every": eval_every,
         "sampler": sampler,
         "pruner": pruner,
         "backend": backend,
@@ -196,6 +204,7 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         run_file(
             study_file,
             _given(changes),
+            study_options=study_options(ctx),
             backend_options=_given(backend_options),
             fresh=not resume,
             data=data,
@@ -208,8 +217,9 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-@app.command()
+@app.command(cls=StudyCommand)
 def validate(
+    ctx: typer.Context,
     file: Annotated[
         Path,
         typer.Argument(
@@ -220,7 +230,7 @@ def validate(
     """Check a study or a search space, and print what it is. Nothing is created."""
     from hpo.cli._validate import validate_file
 
-    validate_file(file)
+    validate_file(file, study_options(ctx))
 
 
 @app.command("list")

@@ -1,5 +1,6 @@
 """The heavy half of ``hpo run``: what needs torch and the study itself."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from hpo.cli._closing import Closing
 from hpo.cli._display import BaseDisplay
 from hpo.cli._progress import Plan
 from hpo.cli._storage import exists, storage_of
-from hpo.cli._study_file import load_study_file
+from hpo.cli._study_file import StudyFile, load_study_file
 from hpo.exceptions import HpoError
 from hpo.study import Study, load_result, run_study
 from hpo.study._session import load_space
@@ -24,6 +25,7 @@ def launch(
     path: Path,
     changes: Mapping[str, Any],
     *,
+    study_options: Mapping[str, Any],
     backend_options: Mapping[str, Any],
     fresh: bool,
     display: BaseDisplay,
@@ -36,6 +38,8 @@ def launch(
     path : Path
     changes : mapping of str to object
         Fields of `Study` that were given on the command line.
+    study_options : mapping of str to object
+        Options of the study file's own that were given there.
     backend_options : mapping of str to object
         Options of the study's backend that were given there.
     fresh : bool
@@ -48,7 +52,7 @@ def launch(
     HpoError
         If something about the study is wrong, or no trial is complete at its end.
     """
-    file = load_study_file(path)
+    file = load_study_file(path, study_options)
     storage = storage_of(file.study, changes.get("storage"))
     backend = with_options(changes.get("backend", file.study.backend), backend_options)
     study = file.study.replace(**{**changes, "storage": storage, "backend": backend})
@@ -59,10 +63,18 @@ def launch(
         fresh=fresh,
         observers=[display],
         interrupt=interrupt,
-        artifacts={path.name: file.text},
+        artifacts=_artifacts(file),
         reuse_refit=True,
     )
     return Closing(study, result, display.progress)
+
+
+def _artifacts(file: StudyFile) -> dict[str, str]:
+    """Return what belongs to the record of the study: its file, and what the file was given."""
+    told = {file.path.name: file.text}
+    if file.options:
+        told["options.json"] = json.dumps(dict(file.options), default=str, indent=2)
+    return told
 
 
 def _plan(study: Study, folder: Path, *, fresh: bool) -> Plan:

@@ -20,6 +20,7 @@ def run_file(
     path: Path,
     changes: Mapping[str, Any],
     *,
+    study_options: Mapping[str, Any],
     backend_options: Mapping[str, Any],
     fresh: bool,
     data: Path | None,
@@ -32,6 +33,8 @@ def run_file(
     path : Path
     changes : mapping of str to object
         Fields of `Study` that were given on the command line.
+    study_options : mapping of str to object
+        Options of the study file's own that were given there.
     backend_options : mapping of str to object
         Options of the study's backend that were given there.
     fresh : bool
@@ -67,6 +70,7 @@ def run_file(
             closing = launch(
                 path,
                 changes,
+                study_options=study_options,
                 backend_options=backend_options,
                 fresh=fresh,
                 display=display,

@@ -1,25 +1,26 @@
 """Load the study that a Python file defines, and say in one message what is wrong with one."""
 
-import difflib
 import hashlib
 import importlib.machinery
 import importlib.util
+import inspect
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any
 
 import cloudpickle
 
 import hpo
+from hpo.cli._study_source import compile_source, read_source
 from hpo.exceptions import HpoError, SpaceError, StudyError
 from hpo.study import Study
 
-__all__ = ["StudyFile", "is_space_file", "load_study_file"]
+__all__ = ["StudyFile", "load_study_file"]
 
 _NAME = "study"
 _PACKAGE = Path(hpo.__file__).absolute().parent
@@ -35,11 +36,14 @@ class StudyFile:
     text : str
         The file's contents.
     study : Study
+    options : mapping of str to object
+        What the file's function was given and its defaults; empty if it defines a study itself.
     """
 
     path: Path
     text: str
     study: Study
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -47,16 +51,17 @@ class StudyFile:
         return self.path.absolute().parent
 
 
-def is_space_file(path: Path) -> bool:
-    """Return whether ``path`` is named like a search space, not like a study."""
-    return path.suffix.lower() in {".yaml", ".yml"}
-
-
-def load_study_file(path: Path) -> StudyFile:
+def load_study_file(path: Path, options: Mapping[str, Any] | None = None) -> StudyFile:
     """Run the Python file at ``path`` and return the `Study` that it calls ``study``.
 
     The file's folder is put on ``sys.path``, as for a script. Its classes and functions are
     pickled by value, so that worker processes need not import it.
+
+    Parameters
+    ----------
+    path : Path
+    options : mapping of str to object or None
+        What ``study`` is called with, where it is a function that returns the study.
 
     Raises
     ------
@@ -65,60 +70,14 @@ def load_study_file(path: Path) -> StudyFile:
     SpaceError
         If the file makes a search space that is wrong.
     """
-    source = _read(path)
-    code = _compile(source, path)
+    source = read_source(path)
+    code = compile_source(source, path)
     with _new_module(path) as module:
-        try:
+        with _telling(path, "it was read"):
             exec(code, vars(module))
-        except (Exception, SystemExit) as error:
-            raise _told(error, path) from error
-        study = _study_of(module, path)
+        study, used = _study_of(module, path, options or {})
     cloudpickle.register_pickle_by_value(module)
-    return StudyFile(path, importlib.util.decode_source(source), study)
-
-
-def _read(path: Path) -> bytes:
-    if path.is_dir():
-        raise StudyError(f"{path} is a directory. Name a study file in it{_files_in(path)}")
-    if not path.exists():
-        raise StudyError(_missing(path))
-    if is_space_file(path):
-        raise StudyError(
-            f"{path} is a search space, not a study. Check it with `hpo validate {path}`; to run "
-            "a study, name the Python file that defines it."
-        )
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise StudyError(f"{path} cannot be read: {error.strerror}.") from error
-
-
-def _missing(path: Path) -> str:
-    folder = path.parent
-    if not folder.is_dir():
-        return f"There is no study file {path}: its folder {folder} does not exist."
-    files = {file.name: file for file in folder.glob("*.py")}
-    wanted = f"{path.name}.py" if not path.suffix else path.name
-    near = difflib.get_close_matches(wanted, files, n=1)
-    hint = f", did you mean '{files[near[0]]}'?" if near else _files_in(folder)
-    return f"There is no study file {path}{hint}"
-
-
-def _files_in(folder: Path) -> str:
-    files = sorted(file.name for file in folder.glob("*.py") if not file.name.startswith("_"))
-    return f": {folder} has {', '.join(files)}." if files else f"; {folder} has no Python file."
-
-
-def _compile(source: bytes, path: Path) -> CodeType:
-    try:
-        return compile(source, str(path), "exec", dont_inherit=True)
-    except SyntaxError as error:
-        where = f"{path}, line {error.lineno}" if error.lineno else str(path)
-        lines = "".join(traceback.format_exception_only(error)).splitlines()
-        shown = [line for line in lines[1:-1] if error.lineno]
-        raise StudyError("\n".join([f"{where}: {error.msg}", *shown])) from None
-    except ValueError as error:  # a null byte
-        raise StudyError(f"{path} is not Python: {error}.") from None
+    return StudyFile(path, importlib.util.decode_source(source), study, used)
 
 
 @contextmanager
@@ -144,8 +103,16 @@ def _new_module(path: Path) -> Iterator[ModuleType]:
         raise
 
 
-def _told(error: BaseException, path: Path) -> HpoError:
-    """Return what went wrong while the file ran, with the lines of the user's own code."""
+@contextmanager
+def _telling(path: Path, when: str) -> Iterator[None]:
+    """Say what goes wrong in the file's own code, and in which of its lines."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        raise _told(error, path, when) from error
+
+
+def _told(error: BaseException, path: Path, when: str) -> HpoError:
     if isinstance(error, SpaceError):
         return SpaceError(error.problems)
     frames = traceback.extract_tb(error.__traceback__)
@@ -160,7 +127,7 @@ def _told(error: BaseException, path: Path) -> HpoError:
             'if __name__ == "__main__".'
         )
     lines = [*traceback.format_list(own), *traceback.format_exception_only(error)]
-    return StudyError(f"{path} raised while it was read:\n{''.join(lines).rstrip()}")
+    return StudyError(f"{path} raised while {when}:\n{''.join(lines).rstrip()}")
 
 
 def _is_own(filename: str, path: Path) -> bool:
@@ -172,8 +139,34 @@ def _is_own(filename: str, path: Path) -> bool:
     return file.is_relative_to(path.absolute().parent) and not ours
 
 
-def _study_of(module: ModuleType, path: Path) -> Study:
+def _study_of(
+    module: ModuleType, path: Path, options: Mapping[str, Any]
+) -> tuple[Study, dict[str, Any]]:
+    """Return the study that the file defines, and what a function was called with for it."""
     found: Any = getattr(module, _NAME, None)
+    if callable(found):
+        return _called(found, path, options)
+    if options:
+        raise StudyError(f"`{_NAME}` in {path} must stay the function that it is defined as.")
+    return _defined(found, module, path), {}
+
+
+def _called(
+    function: Callable[..., Any], path: Path, options: Mapping[str, Any]
+) -> tuple[Study, dict[str, Any]]:
+    try:
+        bound = inspect.signature(function).bind(**options)
+    except TypeError as error:
+        raise StudyError(f"{_NAME}() in {path}: {error}.") from None
+    bound.apply_defaults()
+    with _telling(path, "it made its study"):
+        study = function(**options)
+    if not isinstance(study, Study):
+        raise StudyError(f"{_NAME}() in {path} must return an hpo.Study. Got {study!r} instead.")
+    return study, bound.arguments
+
+
+def _defined(found: Any, module: ModuleType, path: Path) -> Study:
     if isinstance(found, Study):
         return found
     others = [name for name, value in vars(module).items() if isinstance(value, Study)]
@@ -186,7 +179,8 @@ def _study_of(module: ModuleType, path: Path) -> Study:
     if hasattr(module, _NAME):
         kind = f"{type(found).__module__}.{type(found).__qualname__}"
         raise StudyError(
-            f"`{_NAME}` in {path} must be an hpo.Study. Got {found!r} ({kind}) instead."
+            f"`{_NAME}` in {path} must be an hpo.Study, or a function that returns one. "
+            f"Got {found!r} ({kind}) instead."
         )
     raise StudyError(
         f"{path} defines no `{_NAME}`. Let it end with `{_NAME} = Study(name=..., estimator=..., "

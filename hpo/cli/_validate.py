@@ -15,7 +15,8 @@ from hpo.backends._samplers import make_sampler
 from hpo.cli._console import make_console, say
 from hpo.cli._outcome import facts_table
 from hpo.cli._storage import exists, storage_of
-from hpo.cli._study_file import StudyFile, is_space_file, load_study_file
+from hpo.cli._study_file import StudyFile, load_study_file
+from hpo.cli._study_source import is_space_file
 from hpo.cli._text import counted, number
 from hpo.exceptions import HpoError, SpaceError
 from hpo.pruners import BasePruner
@@ -27,8 +28,14 @@ from hpo.trackers import BaseTracker
 __all__ = ["validate_file"]
 
 
-def validate_file(path: Path) -> None:
+def validate_file(path: Path, study_options: Mapping[str, Any]) -> None:
     """Check the study or search space at ``path`` and print what it is.
+
+    Parameters
+    ----------
+    path : Path
+    study_options : mapping of str to object
+        Options of the study file's own that were given.
 
     Raises
     ------
@@ -46,13 +53,13 @@ def validate_file(path: Path) -> None:
             style="dim",
         )
         return
-    file = load_study_file(path)
+    file = load_study_file(path, study_options)
     storage = storage_of(file.study, None)
     study = file.study.replace(storage=storage)
     session = _session(study, file)
     stored = _stored(session)
     say(console, f"{path} is in order; nothing was created.", style="green")
-    say(console, facts_table([("", ""), *_facts(session, stored)]))
+    say(console, facts_table([("", ""), *_options(file), *_facts(session, stored)]))
     _print_space(console, session.space)
 
 
@@ -100,6 +107,11 @@ def _stored(session: Session) -> str:
     session.ledger()
     result, _ = load_result(study.name, study.storage)
     return f"{study.storage}, which has {counted(result.n_trials, 'trial')} of it to go on from"
+
+
+def _options(file: StudyFile) -> list[tuple[str, str]]:
+    told = ", ".join(f"{name} {value}" for name, value in file.options.items())
+    return [("options", told)] if told else []
 
 
 def _facts(session: Session, stored: str) -> list[tuple[str, str | Text]]:

@@ -158,6 +158,8 @@ def test_wrong_usage(hpo_command: Run, args: list[str]) -> None:
     [
         ("--n-trials=0", "n_trials"),
         ("--timeout=-1", "timeout"),
+        ("--eval-every=0", "eval_every"),
+        ("--eval-every=9", "eval_every counts optimizer steps of a skorch net"),
         ("--executor=fussed", "There is no executor 'fussed'"),
         ("--backend=rya", "There is no backend 'rya'"),
         ("--n-jobs=0", "n_jobs must be a positive number or -1"),

@@ -149,6 +149,7 @@ def test_a_whole_run_on_a_terminal_ends_with_the_winner(
         code = run_file(
             Path(write_study(seconds=0.02)),
             {"n_trials": 4},
+            study_options={},
             backend_options={},
             fresh=False,
             data=None,
@@ -182,14 +183,24 @@ def test_sigterm_is_a_request_to_stop_too(
     assert "Go on with\n  hpo run tiny.py --n-trials=500\n" in out
 
 
-def test_help_loads_nothing_heavy() -> None:
-    code = """
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["run", "--help"], "--n-trials"),
+        (["run", "x.py", "--help"], "--model"),
+        (["run", "x.py", "--modle"], "did you mean --model"),
+        (["run", "y.py"], "There is no study file y.py"),
+    ],
+)
+def test_help_and_mistyped_commands_load_nothing_heavy(args: list[str], told: str) -> None:
+    Path("x.py").write_text("import torch\n\ndef study(model: str = 'small'): ...\n")
+    code = f"""
 import sys
 from typer.testing import CliRunner
 from hpo.cli import app
-result = CliRunner().invoke(app, ["run", "--help"])
-assert result.exit_code == 0, result.output
-heavy = {"torch", "mlflow", "ray", "optuna", "sklearn", "numpy", "pandas", "yaml"}
+result = CliRunner().invoke(app, {args})
+assert {told!r} in result.output, result.output
+heavy = {{"torch", "mlflow", "ray", "optuna", "sklearn", "numpy", "pandas", "yaml"}}
 print(sorted(heavy & set(sys.modules)))
 """
     done = subprocess.run(

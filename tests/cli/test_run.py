@@ -1,5 +1,6 @@
 """``hpo run``, ``list`` and ``show`` in this process, on a small study without a net."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -189,12 +190,17 @@ def test_the_newest_winner_takes_no_test_score_of_another(
 def test_a_tracked_study_points_to_the_ui_and_leaves_nothing_to_sync(
     hpo_command: Run, write_study: Write
 ) -> None:
-    file = write_study({'tracker="null"': 'tracker="mlflow"'})
-    code, out, _ = hpo_command("run", file, "--n-trials=2", "--tracking-uri=sqlite:///runs.db")
+    head = "def study(model: str = 'small', n: int = 3):\n    return Study("
+    file = write_study({'tracker="null"': 'tracker="mlflow"', "study = Study(": head})
+    code, out, _ = hpo_command(
+        "run", file, "--n-trials=2", "--tracking-uri=sqlite:///runs.db", "--n=4"
+    )
     assert code == 0
     assert "  hpo ui tiny --tracking-uri sqlite:///runs.db\n" in out
     assert f"tracked in  sqlite:///{Path('runs.db').absolute()}" in out
     assert "note:" not in out
     assert "runs.db" in _files()
+    (options,) = Path.cwd().rglob("options.json")
+    assert json.loads(options.read_text()) == {"model": "small", "n": 4}
     code, out, _ = hpo_command("sync")
     assert (code, out) == (0, "0 records sent, 0 left.\n")

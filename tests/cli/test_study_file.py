@@ -144,7 +144,8 @@ def test_a_file_that_ends_the_program() -> None:
 def test_no_study_in_the_file(write_study: Callable[..., str]) -> None:
     assert _message("a = 1\n").startswith("x.py defines no `study`.")
     assert _message("study = {'name': 'x'}\n") == (
-        "`study` in x.py must be an hpo.Study. Got {'name': 'x'} (builtins.dict) instead."
+        "`study` in x.py must be an hpo.Study, or a function that returns one. "
+        "Got {'name': 'x'} (builtins.dict) instead."
     )
     text = Path(write_study({"study = Study(": "search = Study("})).read_text()
     assert _message(text) == (

@@ -1,0 +1,92 @@
+"""Read a study file without running it: its text and its syntax."""
+
+import ast
+import difflib
+import traceback
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+from hpo.exceptions import StudyError
+
+__all__ = ["compile_source", "is_space_file", "parse_source", "read_source"]
+
+
+def is_space_file(path: Path) -> bool:
+    """Return whether ``path`` is named like a search space, not like a study."""
+    return path.suffix.lower() in {".yaml", ".yml"}
+
+
+def read_source(path: Path) -> bytes:
+    """Return what the study file at ``path`` holds.
+
+    Raises
+    ------
+    StudyError
+        If there is no such file, or it is something else.
+    """
+    if path.is_dir():
+        raise StudyError(f"{path} is a directory. Name a study file in it{_files_in(path)}")
+    if not path.exists():
+        raise StudyError(_missing(path))
+    if is_space_file(path):
+        raise StudyError(
+            f"{path} is a search space, not a study. Check it with `hpo validate {path}`; to run "
+            "a study, name the Python file that defines it."
+        )
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StudyError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _missing(path: Path) -> str:
+    folder = path.parent
+    if not folder.is_dir():
+        return f"There is no study file {path}: its folder {folder} does not exist."
+    files = {file.name: file for file in folder.glob("*.py")}
+    wanted = f"{path.name}.py" if not path.suffix else path.name
+    near = difflib.get_close_matches(wanted, files, n=1)
+    hint = f", did you mean '{files[near[0]]}'?" if near else _files_in(folder)
+    return f"There is no study file {path}{hint}"
+
+
+def _files_in(folder: Path) -> str:
+    files = sorted(file.name for file in folder.glob("*.py") if not file.name.startswith("_"))
+    return f": {folder} has {', '.join(files)}." if files else f"; {folder} has no Python file."
+
+
+def parse_source(source: bytes, path: Path) -> ast.Module:
+    """Return the syntax tree of a study file.
+
+    Raises
+    ------
+    StudyError
+        If it is not Python.
+    """
+    tree: ast.Module = _compiled(source, path, ast.PyCF_ONLY_AST)
+    return tree
+
+
+def compile_source(source: bytes, path: Path) -> CodeType:
+    """Return the code of a study file.
+
+    Raises
+    ------
+    StudyError
+        If it is not Python.
+    """
+    code: CodeType = _compiled(source, path, 0)
+    return code
+
+
+def _compiled(source: bytes, path: Path, flags: int) -> Any:
+    try:
+        return compile(source, str(path), "exec", flags, dont_inherit=True)
+    except SyntaxError as error:
+        where = f"{path}, line {error.lineno}" if error.lineno else str(path)
+        lines = "".join(traceback.format_exception_only(error)).splitlines()
+        shown = [line for line in lines[1:-1] if error.lineno]
+        raise StudyError("\n".join([f"{where}: {error.msg}", *shown])) from None
+    except ValueError as error:  # a null byte
+        raise StudyError(f"{path} is not Python: {error}.") from None
