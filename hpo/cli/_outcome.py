@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hpo.cli._screen import COLORS
-from hpo.cli._text import brief, brief_value, counted, duration, number, score, short_names
+from hpo.cli._text import amount, brief, brief_value, counted, duration, number, score, short_names
 from hpo.result import StudyResult
 from hpo.trial import TrialState
 
@@ -116,7 +116,7 @@ def front_table(result: StudyResult) -> Table:
         table.add_column(Text(header), justify="right", no_wrap=True)
     table.add_column("parameters")
     for record in result.pareto_front():
-        costs = [number(record.cost(name)) for name in result.costs]
+        costs = [amount(record.cost(name)) for name in result.costs]
         facts = [str(record.number), score(record.value), *costs]
         table.add_row(*map(Text, [*facts, brief(record.trial.params)]))
     return table

@@ -9,6 +9,7 @@ from hpo.trial import TrialRecord, TrialState
 
 __all__ = [
     "ago",
+    "amount",
     "brief",
     "brief_value",
     "clock",
@@ -22,6 +23,11 @@ __all__ = [
 ]
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+
+
+def amount(value: float) -> str:
+    """Return a measured amount: whole ones in full (``98,260``), others as `number` does."""
+    return f"{int(value):,}" if float(value).is_integer() else number(value)
 
 
 def number(value: Any, digits: int = 4) -> str:

@@ -132,7 +132,7 @@ def _front(result: StudyResult, image: bytes | None) -> str:
     if image is None:
         return ""
     rows = [
-        [str(r.number), _text(r.value), *(_text(r.cost(name)) for name in result.costs)]
+        [str(r.number), _text(r.value), *(_amount(r.cost(name)) for name in result.costs)]
         for r in result.pareto_front()
     ]
     table = _html.table(["trial", result.scoring, *result.costs], rows)
@@ -152,6 +152,10 @@ def _top_row(record: TrialRecord, names: list[str]) -> list[str]:
     step = record.best_report.step if record.best_report else 0
     values = [_text(params[name]) if name in params else "" for name in names]
     return [str(record.number), _text(record.value), str(step), *values]
+
+
+def _amount(value: float) -> str:
+    return f"{int(value):,}" if float(value).is_integer() else _text(value)
 
 
 def _text(value: Any) -> str:

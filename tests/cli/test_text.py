@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo.cli._text import ago, brief, clock, duration, ending, number, score, short_names
+from hpo.cli._text import ago, amount, brief, clock, duration, ending, number, score, short_names
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 
 
@@ -91,3 +91,10 @@ def _record(state: TrialState, reason: str = "", n_reports: int = 4) -> TrialRec
 )
 def test_how_a_trial_ended_is_one_line(record: TrialRecord, text: str) -> None:
     assert ending(record) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [(98260.0, "98,260"), (3.14159, "3.142"), (0.0, "0"), (1e-7, "1e-07")]
+)
+def test_amounts(value, told):
+    assert amount(value) == told
