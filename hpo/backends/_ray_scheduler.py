@@ -23,7 +23,7 @@ from hpo.exceptions import ExecutorError, PluginError
 from hpo.executors import Reported
 from hpo.space import SearchSpace
 from hpo.training import BaseObjective
-from hpo.trial import CHANGED, Report
+from hpo.trial import CHANGED, Report, TrialState
 
 __all__ = ["Follower", "Rule", "check_storage", "read_rule"]
 
@@ -211,6 +211,13 @@ class Follower(Decider):
         """Undo what a clone of another trial's config does to a trial's identity."""
         trial.config[TRIAL] = self._own[trial.trial_id]
 
+    def _stopped_by_others(self, trial: Any) -> None:
+        """Close the record of a trial, unless its own last event or the end of the run has."""
+        driver, number = self._driver, trial.config[TRIAL].number
+        open_still = driver.record(number).state is TrialState.RUNNING
+        if open_still and not (driver.error or driver.stopped):
+            driver.guarded(lambda: self._stop(number), None)
+
     def _stop(self, number: int) -> None:
         record = self._driver.record(number)
         value = f"{record.reports[-1].value:.4g}, " if record.reports else ""
@@ -226,16 +233,15 @@ class Follower(Decider):
     def on_trial_complete(
         self, tune_controller: Any, trial: Any, result: Mapping[str, Any]
     ) -> None:
-        """Pass the end on."""
+        """Pass the end on; close the record of a trial that was stopped on its way to a pause."""
         super().on_trial_complete(tune_controller, trial, result)
+        self._stopped_by_others(trial)
         self._theirs.on_trial_complete(tune_controller, trial, result)
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         """Close the record of a trial that was stopped while it was put aside."""
         self._live.pop(trial.trial_id, None)
-        driver = self._driver
-        if not (driver.error or driver.stopped):
-            driver.guarded(lambda: self._stop(trial.config[TRIAL].number), None)
+        self._stopped_by_others(trial)
         self._theirs.on_trial_remove(tune_controller, trial)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
