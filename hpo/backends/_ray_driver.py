@@ -111,6 +111,11 @@ class Driver:
         """Whether no trial is in flight."""
         return not self._scheduler.running
 
+    @property
+    def handed_out_all(self) -> bool:
+        """Whether the budget's trials are all handed out, none to be started again."""
+        return not self._again and self._budget.trials_left(self._scheduler) < 1
+
     def next_trial(self) -> Trial | None:
         """Return the trial to start now; None while there is no place or none is wanted."""
         if self._again:

@@ -245,8 +245,18 @@ class Follower(Decider):
         self._theirs.on_trial_remove(tune_controller, trial)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """Leave the choice to Ray's scheduler."""
-        return self._theirs.choose_trial_to_run(tune_controller)
+        """Leave the choice to Ray's scheduler.
+
+        Hyperband forgets a trial that was still on its way to a pause when its bracket ended:
+        where all that is left is put aside and nothing is to come, it is stopped here.
+        """
+        chosen = self._theirs.choose_trial_to_run(tune_controller)
+        if chosen is None and self._driver.all_at_once and self._driver.handed_out_all:
+            left = list(self._live.values())
+            if all(trial.status == "PAUSED" and not trial.is_saving for trial in left):
+                for trial in left:
+                    tune_controller.stop_trial(trial)
+        return chosen
 
     def _parked(self) -> int:
         return sum(trial.status == "PAUSED" for trial in self._live.values())

@@ -1,6 +1,7 @@
 """Ray's own schedulers on hpo's studies."""
 
 import sys
+import time
 
 import cloudpickle
 import numpy as np
@@ -28,6 +29,27 @@ STEPS = 9
 
 def rising(trial):
     return [trial.params["x"] * step for step in range(1, STEPS + 1)]
+
+
+class SlowToSave(ScriptedObjective):
+    """Takes longer to be put aside than a step takes."""
+
+    def run(self, trial, device=None):
+        return slow_to_save(super().run(trial, device))
+
+    def resume(self, *args, **kwargs):
+        return slow_to_save(super().resume(*args, **kwargs))
+
+
+def slow_to_save(steps):
+    state = steps.state
+
+    def slow():
+        time.sleep(0.3)
+        return state()
+
+    steps.state = slow
+    return steps
 
 
 def run(scheduler, *, n_trials=12, max_concurrent=2, objective=None, space=SPACE, **options):
@@ -98,6 +120,12 @@ class TestOnOneCluster:
         assert {str(r.state) for r in records} == {"complete", "pruned"}
         for record in records:
             assert [r.step for r in record.reports] == list(range(1, record.last_step + 1))
+
+    def test_a_trial_that_is_slow_to_be_put_aside_is_not_forgotten(self):
+        objective = SlowToSave(rising, n_folds=2, n_steps=STEPS)
+        budget = Budget(24, timeout=60)
+        records = run("hyperband(reduction_factor=2)", objective=objective, budget=budget)
+        assert {str(r.state) for r in records} == {"complete", "pruned"}
 
     def test_options_of_the_scheduler_count(self):
         records = run("asha(grace_period=4)", n_trials=8)
