@@ -3,8 +3,6 @@
 import hashlib
 import json
 import math
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from hpo.data._corpora import read_corpus
-from hpo.data._folder import cache_folder
-from hpo.exceptions import DataError
+from hpo.data._folder import cache_folder, made_whole
 
 __all__ = ["pretrained_base"]
 
@@ -80,17 +77,9 @@ def pretrained_base(
     folder = cache_folder() / "models" / f"{Path(corpus).stem}-{digest}"
     if folder.is_dir():
         return folder
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix="training-"))
-    except OSError as error:
-        raise DataError(
-            f"The cache folder {cache_folder()} cannot be written ({error}). "
-            "Set HPO_CACHE to a folder that can."
-        ) from error
     from safetensors.torch import save_file
 
-    try:
+    with made_whole(folder) as scratch:
         tokenizer = _tokenizer(texts, size)
         model = _model(size, seed)
         blocks = _blocks(texts, tokenizer, context_length)
@@ -109,13 +98,6 @@ def pretrained_base(
         weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
         weights.pop("lm_head.weight", None)  # the embedding's
         save_file(weights, scratch / "model.safetensors", metadata={"format": "pt"})
-        scratch.chmod(0o755)  # mkdtemp's is its owner's alone
-        scratch.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # another process was faster
-            raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return folder
 
 

@@ -1,12 +1,10 @@
 """A pretrained causal language model of 260,032 parameters."""
 
 import hashlib
-import shutil
 import struct
-import tempfile
 from pathlib import Path
 
-from hpo.data._folder import cache_folder, data_folder
+from hpo.data._folder import cache_folder, data_folder, made_whole
 from hpo.data._llama2c import convert
 from hpo.exceptions import DataError
 
@@ -55,27 +53,14 @@ def _find(name: str) -> Path:
 
 
 def _convert_into(folder: Path, weights: Path, tokenizer: Path) -> None:
-    """Convert to a folder that appears only when it is whole."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix="converting-"))
-    except OSError as error:
-        raise DataError(
-            f"The cache folder {cache_folder()} cannot be written ({error}). "
-            "Set HPO_CACHE to a folder that can."
-        ) from error
-    try:
-        convert(weights, tokenizer, scratch)
-        scratch.chmod(0o755)  # mkdtemp's is its owner's alone
-        scratch.rename(folder)
+        with made_whole(folder) as scratch:
+            convert(weights, tokenizer, scratch)
     except ImportError as error:
         raise ImportError("Language models need transformers: pip install 'hpo[lora]'.") from error
     except (ValueError, struct.error) as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(
             f"{weights} or {tokenizer} is damaged ({error}). Replace them by whole copies."
         ) from error
-    except OSError:
-        if not folder.is_dir():  # another process was faster
-            raise
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
