@@ -1,0 +1,1 @@
+"""What is made of a refitted winner, beyond its scores; one analysis a module."""

@@ -1,0 +1,19 @@
+"""Training techniques as skorch callbacks; each is loaded, with skorch, when it is first asked for."""
+
+from importlib import import_module
+from typing import Any
+
+_HOMES: dict[str, str] = {}
+"""Name of each callback and the module that it stands in."""
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"hpo.callbacks.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
