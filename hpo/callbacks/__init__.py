@@ -1,12 +1,12 @@
-"""Training techniques as skorch callbacks; each is loaded, with skorch, when it is first asked for."""
+"""Training techniques as skorch callbacks; each is loaded when it is first asked for."""
 
 from importlib import import_module
 from typing import Any
 
+__all__: list[str] = []
+
 _HOMES: dict[str, str] = {}
 """Name of each callback and the module that it stands in."""
-
-__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
