@@ -10,8 +10,6 @@ from hpo.trial import Report
 
 __all__ = ["rows_of", "score_names"]
 
-_LOSSES = {"train_loss", "valid_loss"}
-
 
 def score_names(objective: Objective, report: Report | None) -> tuple[str, ...]:
     """Return the names of the scores, which a function tells by what it returned in ``report``."""
@@ -22,7 +20,8 @@ def score_names(objective: Objective, report: Report | None) -> tuple[str, ...]:
     names = tuple(
         name
         for name in report.metrics
-        if name not in _LOSSES and not (objective.return_train_score and name.startswith("train_"))
+        if name not in report.recorded
+        and not (objective.return_train_score and name.startswith("train_"))
     )
     # The trial's score is among them, unless the function calls it "score" itself.
     known = any(report.metrics[name] == report.fold_values for name in names)

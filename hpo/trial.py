@@ -91,12 +91,14 @@ class Report:
         Validation score of each fold.
     metrics : mapping of str to tuple of float, each of length n_folds
         Everything else that was measured on each fold: a further scorer under its name,
-        a training score under ``train_score`` or ``train_<scorer>``, skorch's training
-        loss under ``train_loss``.
+        a training score under ``train_score`` or ``train_<scorer>``, and what a net records
+        of its epochs (``train_loss``, whatever its callbacks write into its history).
     seconds : float
         Wall time of the step over all folds, scoring included.
     fit_seconds, score_seconds : tuple of float, length n_folds
         Wall time of each fold since the trial began, spent on training and on scoring.
+    recorded : tuple of str
+        Those of ``metrics`` that the estimator recorded itself: no scores.
     """
 
     number: int
@@ -107,6 +109,7 @@ class Report:
     seconds: float = 0.0
     fit_seconds: tuple[float, ...] = ()
     score_seconds: tuple[float, ...] = ()
+    recorded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

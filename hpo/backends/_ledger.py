@@ -433,14 +433,23 @@ def _pack(record: TrialRecord) -> dict[str, Any]:
         "started": record.started,
         "ended": record.ended,
         "reports": [
-            [r.step, r.value, r.fold_values, r.metrics, r.seconds, r.fit_seconds, r.score_seconds]
+            [
+                r.step,
+                r.value,
+                r.fold_values,
+                r.metrics,
+                r.seconds,
+                r.fit_seconds,
+                r.score_seconds,
+                r.recorded,
+            ]
             for r in record.reports
         ],
     }
 
 
 def _unpack(number: int, item: Sequence[Any]) -> Report:
-    step, value, folds, metrics, seconds, fit_seconds, score_seconds = item
+    step, value, folds, metrics, seconds, fit_seconds, score_seconds, *recorded = item
     return Report(
         number=number,
         step=step,
@@ -450,4 +459,5 @@ def _unpack(number: int, item: Sequence[Any]) -> Report:
         seconds=seconds,
         fit_seconds=tuple(fit_seconds),
         score_seconds=tuple(score_seconds),
+        recorded=tuple(*recorded),  # older studies have none
     )

@@ -72,6 +72,7 @@ def trial_reported(report: Report) -> Event:
         "value": report.value,
         "fold_values": list(report.fold_values),
         "metrics": metrics,
+        "recorded": list(report.recorded),
         "seconds": report.seconds,
     }
 

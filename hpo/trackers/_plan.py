@@ -123,8 +123,10 @@ def _add(plan: RunPlan, event: Mapping[str, Any]) -> None:
 def _step_metrics(event: Mapping[str, Any]) -> list[tuple[str, float]]:
     metrics = [("score", _number(event["value"]))]
     metrics += [(f"score_fold_{i}", _number(v)) for i, v in enumerate(event["fold_values"])]
+    recorded = event.get("recorded", ())
     for name, values in event["metrics"].items():
-        key = name if name.startswith(("train_", "valid_", CHANGED)) else f"score_{name}"
+        as_named = name in recorded or name.startswith(("train_", "valid_", CHANGED))
+        key = name if as_named else f"score_{name}"
         numbers = [_number(value) for value in values]
         metrics.append((key, sum(numbers) / len(numbers) if numbers else math.nan))
     metrics.append(("seconds", _number(event["seconds"])))

@@ -1,6 +1,7 @@
 """How an estimator makes one step: skorch nets, ``partial_fit``, or one whole ``fit``."""
 
 import inspect
+import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
@@ -25,6 +26,9 @@ __all__ = [
     "net_prefix",
     "steps_of",
 ]
+
+_BOOKKEEPING = {"epoch", "dur"}
+"""Numbers in a net's history that say nothing of its training."""
 
 _OURS = {"get_split_datasets", "get_iterator"}
 """Methods of a net that a stepper puts its own in the place of."""
@@ -96,8 +100,8 @@ class BaseStepper(ABC):
     def step(self, *, last: bool) -> None:
         """Train one step; ``last`` says that no further one follows."""
 
-    def losses(self) -> dict[str, float]:
-        """Return the losses that the estimator knows of its last step."""
+    def figures(self) -> dict[str, float]:
+        """Return the figures that the estimator has recorded of its last step, such as losses."""
         return {}
 
     def state(self) -> Any:
@@ -149,11 +153,21 @@ class NetStepper(BaseStepper):
         if last:
             self.close()
 
-    def losses(self) -> dict[str, float]:
-        """Return ``train_loss`` and ``valid_loss`` of the last epoch, where skorch has them."""
+    def figures(self) -> dict[str, float]:
+        """Return the numbers in the last row of the net's history, skorch's bookkeeping left out.
+
+        Losses, scores of the net's own callbacks, and whatever else a callback has written
+        there. Flags (``train_loss_best``, ``event_cp``) are no numbers.
+        """
         epoch = self.estimator.history[-1] if len(self.estimator.history) else {}
-        known = {name: epoch.get(name) for name in ("train_loss", "valid_loss")}
-        return {name: float(value) for name, value in known.items() if value is not None}
+        return {
+            name: float(value)
+            for name, value in epoch.items()
+            if isinstance(value, numbers.Real)
+            and not isinstance(value, bool)
+            and name not in _BOOKKEEPING
+            and not name.endswith("_batch_count")
+        }
 
     def state(self) -> Any:
         """Return the net's attributes, its own validation part's rows, its place in the epoch."""
@@ -219,7 +233,7 @@ class PartialFitStepper(BaseStepper):
         self.estimator.partial_fit(self._X, self._y, **self._fit_params)
         self.finished = last
 
-    def losses(self) -> dict[str, float]:
+    def figures(self) -> dict[str, float]:
         """Return the estimator's ``loss_``, where it has one."""
         loss = getattr(self.estimator, "loss_", None)
         return {"train_loss": float(loss)} if isinstance(loss, float | np.floating) else {}

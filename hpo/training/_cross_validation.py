@@ -122,7 +122,8 @@ class CrossValidation(Generator[Report, None, None]):
     def _report(self, seconds: float) -> Report:
         folds = self._folds
         # A fold that diverged has no scores and so does not know their names.
-        main = self._scoring.main(max((fold.scores for fold in folds), key=len))
+        most = max(folds, key=lambda fold: len(fold.scores) - len(fold.recorded))
+        main = self._scoring.main(most.scores)
         values = tuple(fold.scores.get(main, math.nan) for fold in folds)
         names = dict.fromkeys(name for fold in folds for name in fold.scores)
         if not self._scoring.names_itself or main == "score":
@@ -138,4 +139,5 @@ class CrossValidation(Generator[Report, None, None]):
             seconds=seconds,
             fit_seconds=tuple(fold.fit_seconds for fold in folds),
             score_seconds=tuple(fold.score_seconds for fold in folds),
+            recorded=tuple(n for n in names if any(n in fold.recorded for fold in folds)),
         )

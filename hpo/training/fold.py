@@ -106,6 +106,7 @@ class Fold:
         self._return_train_score = return_train_score
         self._prefix = net_prefix(estimator)
         self.scores: dict[str, float] = {}
+        self.recorded: set[str] = set()
         self.fit_seconds = 0.0
         self.score_seconds = 0.0
         began = time.perf_counter()
@@ -167,17 +168,19 @@ class Fold:
         self.score_seconds += time.perf_counter() - trained
 
     def _score(self) -> dict[str, float]:
-        losses = self.stepper.losses()
-        if not math.isfinite(losses.get("train_loss", 0.0)):
+        figures = self.stepper.figures()
+        self.recorded = set(figures)
+        if not math.isfinite(figures.get("train_loss", 0.0)):
             # Predictions of a diverged net may still be numbers: they mean nothing.
-            return {self._scoring.metric: math.nan, **losses}
+            return {self._scoring.metric: math.nan, **figures}
         scores = self._scoring(self._scored, self._X_valid, self._y_valid, **self._score_params)
         if self._return_train_score:
             train = self._scoring(
                 self._scored, self._X_train, self._y_train, **self._train_score_params
             )
             scores |= {f"train_{name}": value for name, value in train.items()}
-        return {**scores, **losses, **scores}  # a score stands before a loss and overrides it
+        self.recorded -= set(scores)
+        return {**scores, **figures, **scores}  # a score comes before a figure and overrides it
 
     def state(self) -> dict[str, Any]:
         """Return what the training has come to, without the data."""
@@ -185,6 +188,7 @@ class Fold:
             "stepper": self.stepper.state(),
             "streams": [self._stream.state, self._score_stream.state],
             "scores": self.scores,
+            "recorded": self.recorded,
             "seconds": (self.fit_seconds, self.score_seconds),
         }
 
@@ -196,6 +200,7 @@ class Fold:
         )
         self._stream.state, self._score_stream.state = state["streams"]
         self.scores = state["scores"]
+        self.recorded = state["recorded"]
         self.fit_seconds, self.score_seconds = state["seconds"]
 
     def close(self) -> None:

@@ -60,8 +60,8 @@ def test_states(state, status):
 
 def test_names_of_metrics():
     metrics = {"f1": (0.5, 1.0), "train_score": (1, 1), "train_loss": (math.nan, 1), "none": ()}
-    metrics["param_lr"] = (0.1, 0.1)
-    report = Report(3, 2, 0.25, (0.0, 0.5), metrics, seconds=3.0)
+    metrics |= {"param_lr": (0.1, 0.1), "weight_norm": (2.0, 3.0)}
+    report = Report(3, 2, 0.25, (0.0, 0.5), metrics, seconds=3.0, recorded=("weight_norm",))
     (plan,) = plan_runs([_events.trial_reported(report)])
     values = {key: value for key, value, _, _ in plan.metrics}
     assert {step for *_, step in plan.metrics} == {2}
@@ -74,6 +74,7 @@ def test_names_of_metrics():
         "score_f1": 0.75,
         "train_score": 1.0,
         "param_lr": 0.1,
+        "weight_norm": 2.5,
         "seconds": 3.0,
     }
 

@@ -1,5 +1,7 @@
 """The cross-validated score over kinds of estimators, data, folds and scorers."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +17,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch import NeuralNetClassifier
+from skorch.callbacks import Callback, EpochScoring, LRScheduler
 from torch import nn
 
 from hpo.exceptions import DataError
@@ -101,6 +104,52 @@ def test_several_scorers_and_training_scores():
     assert report.metrics["acc"] == tuple(expected["test_acc"])
     assert report.metrics["train_acc"] == tuple(expected["train_acc"])
     assert report.metrics["train_loss"] == tuple(expected["train_loss"])
+
+
+class Recorder(Callback):
+    """Writes into the history what nets' callbacks write."""
+
+    def on_epoch_end(self, net, dataset_train=None, dataset_valid=None, **kwargs):
+        epoch = len(net.history)
+        net.history.record("weight_norm", np.float32(epoch + 0.5))
+        net.history.record("sparsity", math.nan)
+        net.history.record("n_layers", 3)
+        net.history.record("event_kept", True)
+        net.history.record("note", "text")
+
+
+def test_what_a_net_records_of_an_epoch_is_a_metric_of_its_report():
+    X, y = IRIS
+    trained = net(
+        callbacks=[
+            ("train", EpochScoring("accuracy", on_train=True, name="train_accuracy")),
+            ("rate", LRScheduler("StepLR", step_size=1, gamma=0.5)),
+            ("own", Recorder()),
+        ]
+    )
+    X = X.astype("float32")
+    reports = scores(Objective(trained, X, y, cv=3, scoring=["accuracy", "f1_macro"]))
+    names = {"train_loss", "train_accuracy", "event_lr", "weight_norm", "sparsity", "n_layers"}
+    for epoch, report in enumerate(reports, start=1):
+        assert set(report.metrics) == names | {"f1_macro"}
+        assert set(report.recorded) == names
+        assert report.metrics["weight_norm"] == (epoch + 0.5,) * 3
+        assert report.metrics["n_layers"] == (3.0,) * 3
+        assert report.metrics["event_lr"] == (0.1 * 0.5 ** (epoch - 1),) * 3
+        assert np.isnan(report.metrics["sparsity"]).all()
+        assert all(type(value) is float for v in report.metrics.values() for value in v)
+        assert min(report.metrics["train_accuracy"]) > 0
+
+
+def test_a_score_stands_before_what_the_net_records_under_its_name():
+    X, y = IRIS
+    trained = net(callbacks=[("own", Recorder())])
+    scoring = {"weight_norm": "accuracy", "other": "f1_macro"}
+    objective = Objective(trained, X.astype("float32"), y, cv=3, scoring=scoring, metric="other")
+    report = scores(objective)[-1]
+    assert max(report.metrics["weight_norm"]) <= 1
+    assert "weight_norm" not in report.recorded
+    assert report.value != report.metrics["n_layers"][0]
 
 
 def test_the_first_scorer_leads_unless_told():
