@@ -3,9 +3,9 @@
 from importlib import import_module
 from typing import Any
 
-__all__: list[str] = []
+__all__ = ["Freezing"]
 
-_HOMES: dict[str, str] = {}
+_HOMES = {"Freezing": "freezing"}
 """Name of each callback and the module that it stands in."""
 
 

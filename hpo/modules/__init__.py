@@ -3,15 +3,20 @@
 from importlib import import_module
 from typing import Any
 
-__all__ = ["MLP"]
+__all__ = ["MLP", "RecurrentLM", "ResNetCIFAR"]
 
-_HOMES = {"MLP": "hpo.modules.mlp"}
+_HOMES = {
+    "MLP": "mlp",
+    "RecurrentLM": "recurrent_lm",
+    "ResNetCIFAR": "resnet_cifar",
+}
+"""Name of each network and the module that it stands in."""
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(f"hpo.modules.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

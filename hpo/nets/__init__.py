@@ -5,7 +5,11 @@ from typing import Any
 
 __all__ = [
     "AdaptedCausalLM",
+    "BodyLRMixin",
     "CausalLMNet",
+    "FineTuningClassifier",
+    "NextSymbolLoss",
+    "NextSymbolNet",
     "NextTokenLoss",
     "PenaltyMixin",
     "RegularizedClassifier",
@@ -14,14 +18,27 @@ __all__ = [
     "neg_log_perplexity",
 ]
 
-_PENALTY = {"PenaltyMixin", "RegularizedClassifier", "RegularizedRegressor"}
-_HOMES = {name: f"hpo.nets.{'penalty' if name in _PENALTY else 'causal_lm'}" for name in __all__}
+_HOMES = {
+    "AdaptedCausalLM": "causal_lm",
+    "BodyLRMixin": "body_lr",
+    "CausalLMNet": "causal_lm",
+    "FineTuningClassifier": "body_lr",
+    "NextSymbolLoss": "next_symbol",
+    "NextSymbolNet": "next_symbol",
+    "NextTokenLoss": "causal_lm",
+    "PenaltyMixin": "penalty",
+    "RegularizedClassifier": "penalty",
+    "RegularizedRegressor": "penalty",
+    "causal_lm_scores": "causal_lm",
+    "neg_log_perplexity": "causal_lm",
+}
+"""Name of each net and the module that it stands in."""
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(f"hpo.nets.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -1,0 +1,105 @@
+"""Frozen stages of a pretrained module, and their gradual unfreezing."""
+
+from typing import Any
+
+from skorch.callbacks import Callback
+
+from hpo._stages import stages_of
+
+__all__ = ["Freezing"]
+
+
+def _evaluate(stage: Any, inputs: Any) -> None:
+    """Put a frozen stage back into evaluation just before it runs.
+
+    skorch calls ``module.train()`` before each batch, which reaches every layer.
+    """
+    stage.eval()
+
+
+class Freezing(Callback):  # type: ignore[misc]  # skorch has no types
+    """Keeps the first stages of a module as they are, for the whole training or its beginning.
+
+    The stages are the direct children of the net's module that have parameters, in the order
+    in which they were registered; the last of them is the head, which is always trained. Of
+    `hpo.modules.ResNetCIFAR`: ``stem``, ``stage1``, ``stage2``, ``stage3`` and the head.
+
+    A frozen stage has no gradients, costs no backward pass if all before it are frozen too,
+    and runs as in evaluation: its batch norms use, and keep, their stored statistics, and it
+    drops nothing out. The optimizer knows its weights and leaves them alone, weight decay
+    included, until they are unfrozen.
+
+    Parameters
+    ----------
+    depth : int, default=0
+        Stages to freeze, counted from the input; 0 freezes none, the number of stages all
+        but the head.
+    unfreeze_every : int, optional
+        Epochs after which the frozen stage that is next to the head is unfrozen, again and
+        again until none is left (Howard and Ruder 2018, *Universal language model
+        fine-tuning*, section 3.3, where it is 1). None leaves them frozen.
+
+    Attributes
+    ----------
+    n_frozen_ : int
+        Stages that are frozen now. Recorded as ``frozen_stages`` in the net's history.
+
+    Notes
+    -----
+    ``on_train_begin`` raises ValueError if a parameter is out of its range or the module has
+    fewer stages than ``depth``.
+    """
+
+    def __init__(self, depth: int = 0, unfreeze_every: int | None = None) -> None:
+        self.depth = depth
+        self.unfreeze_every = unfreeze_every
+
+    def initialize(self) -> "Freezing":
+        """Begin with a new module, of which nothing is frozen."""
+        self.n_frozen_ = 0
+        self._hooks: list[Any] = []
+        return self
+
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Freeze the first ``depth`` stages, and no other."""
+        stages = stages_of(net.module_)[:-1]
+        if not 0 <= self.depth <= len(stages):
+            named = ", ".join(name for name, _ in stages) or "none"
+            raise ValueError(
+                f"The depth of Freezing must be from 0 to {len(stages)}, the number of stages "
+                f"before the head of {type(net.module_).__name__} ({named}). "
+                f"Got {self.depth!r} instead."
+            )
+        if self.unfreeze_every is not None and self.unfreeze_every < 1:
+            raise ValueError(
+                "The unfreeze_every of Freezing must be None or at least 1 epoch. "
+                f"Got {self.unfreeze_every!r} instead."
+            )
+        self._unfreeze_to(net, 0)
+        self._hooks = [_freeze(stage) for _, stage in stages[: self.depth]]
+        self.n_frozen_ = self.depth
+        self._n_epochs = 0
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Unfreeze a stage where it is time to."""
+        if self.unfreeze_every and self._n_epochs:
+            self._unfreeze_to(net, self.depth - self._n_epochs // self.unfreeze_every)
+        self._n_epochs += 1
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Record how many stages were frozen."""
+        net.history.record("frozen_stages", self.n_frozen_)
+
+    def _unfreeze_to(self, net: Any, n_frozen: int) -> None:
+        stages = stages_of(net.module_)
+        while self.n_frozen_ > max(0, n_frozen):
+            self.n_frozen_ -= 1
+            self._hooks.pop().remove()
+            stages[self.n_frozen_][1].requires_grad_(True)
+
+
+def _freeze(stage: Any) -> Any:
+    stage.requires_grad_(False)
+    for parameter in stage.parameters():
+        parameter.grad = None  # of an earlier training: an optimizer would go on with it
+    return stage.register_forward_pre_hook(_evaluate)
