@@ -5,17 +5,28 @@ imports what it needs when it is called.
 """
 
 from hpo.data._base import StudyData
+from hpo.data.cifar10 import load_cifar10
 from hpo.data.digits import load_digits
-from hpo.data.mnist import load_mnist
+from hpo.data.faces import load_afhq, load_animal_faces, load_faces
+from hpo.data.image_folder import load_image_folder
+from hpo.data.mnist import load_fashion_mnist, load_mnist
 from hpo.data.pretrained_base import pretrained_base
+from hpo.data.resnet_cifar10 import find_resnet_cifar10
 from hpo.data.stories260k import find_stories260k
 from hpo.data.text import ContiguousHoldout, load_text
 
 __all__ = [
     "ContiguousHoldout",
     "StudyData",
+    "find_resnet_cifar10",
     "find_stories260k",
+    "load_afhq",
+    "load_animal_faces",
+    "load_cifar10",
     "load_digits",
+    "load_faces",
+    "load_fashion_mnist",
+    "load_image_folder",
     "load_mnist",
     "load_text",
     "pretrained_base",

@@ -29,6 +29,11 @@ class StudyData:
     X_refit, y_refit : array-like, optional
         What the winner is refitted on; None means ``X`` and ``y``. Give them where the
         search runs on a part of the training data. They must not hold test samples.
+    class_names : tuple of str, optional
+        Name of each class, in the order of the classes' numbers; for plots.
+    source : str, optional
+        What the data are, in a few words, where that must stand beside every figure (a part
+        of a well-known set, a lossy copy, a stand-in).
 
     Raises
     ------
@@ -45,6 +50,8 @@ class StudyData:
     y_test: Any = None
     X_refit: Any = None
     y_refit: Any = None
+    class_names: tuple[str, ...] | None = None
+    source: str | None = None
 
     def __post_init__(self) -> None:
         _check_pair("X", self.X, "y", self.y, required=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpo._discovery import did_you_mean
-from hpo.data._folder import cache_folder, data_folder
+from hpo.data._folder import find_data
 from hpo.exceptions import DataError
 
 __all__ = ["CORPORA", "Corpus", "read_corpus"]
@@ -67,15 +67,7 @@ def _existing(file: Path) -> Path:
 
 
 def _find(corpus: str, name: str) -> Path:
-    folders = [folder for folder in (data_folder(), cache_folder()) if folder]
-    for folder in folders:
-        if (folder / name).is_file():
-            return folder / name
-    places = " and ".join(str(folder / name) for folder in folders)
-    raise DataError(
-        f"The text '{corpus}' is not on this machine. Looked for {places}. Set HPO_DATA to a "
-        "folder that holds it, or give a file of your own."
-    )
+    return find_data(f"The text '{corpus}'", name, hint="give a file of your own")
 
 
 def _read(file: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hpo.exceptions import DataError
 
-__all__ = ["cache_folder", "data_folder", "made_whole"]
+__all__ = ["cache_folder", "data_folder", "find_data", "folders_to_search", "made_whole"]
 
 
 def data_folder() -> Path | None:
@@ -23,6 +23,41 @@ def data_folder() -> Path | None:
 def cache_folder() -> Path:
     """Return ``$HPO_CACHE``, or ``~/.cache/hpo`` where that is not set. It may not exist yet."""
     return _from_environment("HPO_CACHE") or Path("~/.cache/hpo").expanduser()
+
+
+def folders_to_search(data_dir: str | Path | None = None) -> list[Path]:
+    """Return ``data_dir`` alone if it is given, else ``$HPO_DATA`` and the cache folder."""
+    if data_dir is not None:
+        return [Path(data_dir).expanduser()]
+    return [folder for folder in (data_folder(), cache_folder()) if folder]
+
+
+def find_data(what: str, *names: str, data_dir: str | Path | None = None, hint: str = "") -> Path:
+    """Return the first file or folder there is of some names in `folders_to_search`.
+
+    Parameters
+    ----------
+    what : str
+        The data set, for the message.
+    *names : str
+        Paths below a data folder; an earlier one counts before a later one.
+    data_dir : path, optional
+    hint : str, default=""
+        What else can be done, in a sentence.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    places = [folder / name for name in names for folder in folders_to_search(data_dir)]
+    for place in places:
+        if place.exists():
+            return place
+    raise DataError(
+        f"{what} is not on this machine. Looked for {' and '.join(map(str, places))}. "
+        f"Set HPO_DATA to a folder that holds it{f', or {hint}' if hint else ''}."
+    )
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Find, unpack or download the four files of MNIST in the layout that torchvision reads."""
+"""Find, unpack or download the four files of an MNIST in the layout that torchvision reads."""
 
 import contextlib
 import gzip
@@ -10,12 +10,14 @@ import zlib
 from collections.abc import Generator
 from http.client import HTTPException
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from hpo.data._folder import cache_folder, data_folder
+import numpy as np
+
+from hpo.data._folder import cache_folder, folders_to_search
 from hpo.exceptions import DataError
 
-__all__ = ["FILES", "find_root"]
+__all__ = ["FILES", "download_root", "find_root", "read_root"]
 
 FILES = (
     "train-images-idx3-ubyte",
@@ -23,40 +25,75 @@ FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
-RAW = Path("MNIST") / "raw"
-"""Where torchvision has the files, below its ``root``."""
+FOLDERS = {"MNIST": "mnist", "FashionMNIST": "fashion_mnist"}
+"""Name of the data sets in torchvision, and of their folders among our data."""
 
 
-def find_root(data_dir: str | Path | None = None) -> Path:
-    """Return a folder that ``torchvision.datasets.MNIST`` takes as ``root``.
+def read_root(
+    root: Path, dataset: str, *, train: bool
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return the images and labels in a folder that torchvision takes as ``root``.
 
-    Looked at in turn: ``data_dir`` alone if it is given, else ``$HPO_DATA`` and the cache
-    folder. The first complete set of files counts, plain or gzipped. Gzipped ones are
-    unpacked into the cache folder, and where there are none, the files are downloaded to it.
+    Returns
+    -------
+    images : array of uint8, shape (n_samples, 28, 28)
+    labels : array of int64, shape (n_samples,)
 
     Raises
     ------
     DataError
-        If ``data_dir`` has no complete set of files, there is none and the download fails,
-        a file is damaged, or the cache folder cannot be written.
+        If a file is damaged.
     """
-    folders = [Path(data_dir).expanduser()] if data_dir else [data_folder(), cache_folder()]
-    roots = [root for folder in folders if folder for root in (folder / "mnist", folder)]
-    for root in roots:
-        if _complete(root / RAW):
-            return root
-        if _complete(root / RAW, ".gz"):
-            return _unpacked(root / RAW)
+    from torchvision import datasets
+
+    try:
+        data = getattr(datasets, dataset)(root, train=train)
+        images, labels = data.data.numpy(), data.targets.numpy()
+        return images.reshape(len(labels), 28, 28), labels.astype(np.int64)
+    except (AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise DataError(
+            f"The files in {root / dataset / 'raw'} cannot be read as {dataset} "
+            f"({type(error).__name__}: {error}). Delete them, and they will be made anew, or "
+            "replace them by whole copies."
+        ) from error
+
+
+def find_root(data_dir: str | Path | None = None, dataset: str = "MNIST") -> Path | None:
+    """Return a folder that ``torchvision.datasets.MNIST`` takes as ``root``, if there is one.
+
+    Looked at in turn: ``data_dir`` alone if it is given, else ``$HPO_DATA`` and the cache
+    folder. The first complete set of files counts, plain or gzipped. Gzipped ones are
+    unpacked into the cache folder.
+
+    Raises
+    ------
+    DataError
+        If ``data_dir`` has no complete set of files, a file is damaged, or the cache folder
+        cannot be written.
+    """
+    raws = _places(data_dir, dataset)
+    for raw in raws:
+        if _complete(raw):
+            return raw.parents[1]
+        if _complete(raw, ".gz"):
+            return _unpacked(raw, dataset)
     if data_dir:
         raise DataError(
-            f"There is no complete MNIST in data_dir={str(data_dir)!r}. {_searched(roots)} Leave "
-            "data_dir out to have it looked for in $HPO_DATA, then downloaded."
+            f"There is no complete {dataset} in data_dir={str(data_dir)!r}. {_searched(raws)} "
+            "Leave data_dir out to have it looked for in $HPO_DATA, then downloaded."
         )
-    return _downloaded(roots)
+    return None
 
 
-def _searched(roots: list[Path]) -> str:
-    places = " and ".join(str(root / RAW) for root in roots)
+def _places(data_dir: str | Path | None, dataset: str) -> list[Path]:
+    """Return where torchvision's files may be: below its ``root``, they are in MNIST/raw."""
+    folders = folders_to_search(data_dir or None)
+    roots = [root for folder in folders for root in (folder / FOLDERS[dataset], folder)]
+    return [root / dataset / "raw" for root in roots]
+
+
+def _searched(raws: list[Path]) -> str:
+    places = " and ".join(map(str, raws))
     return f"Looked in {places} for {', '.join(FILES)} (each plain or with .gz)."
 
 
@@ -64,15 +101,15 @@ def _complete(raw: Path, suffix: str = "") -> bool:
     return all((raw / (name + suffix)).is_file() for name in FILES)
 
 
-def _unpacked(raw: Path) -> Path:
+def _unpacked(raw: Path, dataset: str) -> Path:
     """Unpack the gzipped files in ``raw`` into the cache folder, unless they are there already.
 
     The cache knows them by their contents, so that two sources never mix and a new version
     of a source is unpacked anew.
     """
-    root = cache_folder() / "mnist" / f"unpacked-{_fingerprint(raw)}"
+    root = cache_folder() / FOLDERS[dataset] / f"unpacked-{_fingerprint(raw)}"
     for name in FILES:
-        source, target = raw / f"{name}.gz", root / RAW / name
+        source, target = raw / f"{name}.gz", root / dataset / "raw" / name
         if target.is_file():
             continue
         try:
@@ -125,25 +162,32 @@ def _cache_errors() -> Generator[None]:
         ) from error
 
 
-def _downloaded(roots: list[Path]) -> Path:
-    """Download MNIST to the cache folder; return its root there."""
-    from torchvision.datasets import MNIST
+def download_root(dataset: str = "MNIST") -> Path:
+    """Download the files to the cache folder; return the ``root`` of torchvision there.
 
-    root = cache_folder() / "mnist"
+    Raises
+    ------
+    DataError
+        If there is no network, or the cache folder cannot be written.
+    """
+    from torchvision import datasets
+
+    root = cache_folder() / FOLDERS[dataset]
+    raw = Path(dataset) / "raw"
     with _cache_errors():
         root.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=root, prefix="download-"))
     try:
         # torchvision unpacks in place: only whole files may reach the place that is looked at
-        MNIST(scratch, download=True)
-        (root / RAW).mkdir(parents=True, exist_ok=True)
+        getattr(datasets, dataset)(scratch, download=True)
+        (root / raw).mkdir(parents=True, exist_ok=True)
         for name in FILES:
-            (scratch / RAW / name).replace(root / RAW / name)
+            (scratch / raw / name).replace(root / raw / name)
     except (RuntimeError, OSError, HTTPException) as error:
         raise DataError(
-            f"MNIST is not on this machine and could not be downloaded. {_searched(roots)} Set "
-            "HPO_DATA to a folder that holds mnist/MNIST/raw with these files, or try again with "
-            f"a network.\n{error}"
+            f"{dataset} is not on this machine and could not be downloaded. "
+            f"{_searched(_places(None, dataset))} Set HPO_DATA to a folder that holds "
+            f"{FOLDERS[dataset]}/{raw} with these files, or try again with a network.\n{error}"
         ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

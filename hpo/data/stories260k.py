@@ -4,7 +4,7 @@ import hashlib
 import struct
 from pathlib import Path
 
-from hpo.data._folder import cache_folder, data_folder, made_whole
+from hpo.data._folder import cache_folder, find_data, made_whole
 from hpo.data._llama2c import convert
 from hpo.exceptions import DataError
 
@@ -32,24 +32,14 @@ def find_stories260k() -> Path:
     ImportError
         If the ``lora`` extra is not installed.
     """
-    weights, tokenizer = (_find(name) for name in FILES)
+    weights, tokenizer = (
+        find_data("The model stories260K", f"models/stories260k/{name}") for name in FILES
+    )
     digest = hashlib.sha256(weights.read_bytes() + tokenizer.read_bytes() + bytes([FORMAT]))
     folder = cache_folder() / "models" / f"stories260k-{digest.hexdigest()[:12]}"
     if not folder.is_dir():
         _convert_into(folder, weights, tokenizer)
     return folder
-
-
-def _find(name: str) -> Path:
-    folders = [folder for folder in (data_folder(), cache_folder()) if folder]
-    files = [folder / "models" / "stories260k" / name for folder in folders]
-    for file in files:
-        if file.is_file():
-            return file
-    raise DataError(
-        f"The model stories260K is not on this machine. Looked for "
-        f"{' and '.join(map(str, files))}. Set HPO_DATA to a folder that holds it."
-    )
 
 
 def _convert_into(folder: Path, weights: Path, tokenizer: Path) -> None:
