@@ -30,8 +30,7 @@ def test_a_space_loads_and_says_what_it_is_for(path):
 def test_a_study_runs_one_trial_of_one_epoch(path):
     try:
         study = load_study_file(path).study
-        smallest = study.replace(n_trials=1, epochs=1, storage=None, tracker="null", n_jobs=None)
-        result = run_study(smallest, folder=path.parent)
+        result = run_study(study.smoke(), folder=path.parent)
     except (DataError, StudyError) as error:
         if "HPO_DATA" in str(error):
             pytest.skip(f"no data: {error}")

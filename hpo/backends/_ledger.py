@@ -36,6 +36,8 @@ from hpo.trial import INTERRUPTED, Report, Trial, TrialRecord, TrialState, deriv
 __all__ = ["Ledger", "study_names"]
 
 _RECORD, _OWNER, _RETRY, _KEY = "hpo:record", "hpo:owner", "hpo:retry_of", "hpo:key"
+_REPORT = tuple(field.name for field in dataclasses.fields(Report) if field.name != "number")
+"""What is kept of a report, in this order, for places stand for names: new fields go last."""
 _BEAT_SECONDS = 60.0
 _MAKING_SECONDS = 3.0
 _SILENT_SECONDS = 3600.0
@@ -432,32 +434,12 @@ def _pack(record: TrialRecord) -> dict[str, Any]:
         "max_steps": record.max_steps,
         "started": record.started,
         "ended": record.ended,
-        "reports": [
-            [
-                r.step,
-                r.value,
-                r.fold_values,
-                r.metrics,
-                r.seconds,
-                r.fit_seconds,
-                r.score_seconds,
-                r.recorded,
-            ]
-            for r in record.reports
-        ],
+        "reports": [[getattr(r, name) for name in _REPORT] for r in record.reports],
     }
 
 
 def _unpack(number: int, item: Sequence[Any]) -> Report:
-    step, value, folds, metrics, seconds, fit_seconds, score_seconds, *recorded = item
-    return Report(
-        number=number,
-        step=step,
-        value=value,
-        fold_values=tuple(folds),
-        metrics={name: tuple(values) for name, values in metrics.items()},
-        seconds=seconds,
-        fit_seconds=tuple(fit_seconds),
-        score_seconds=tuple(score_seconds),
-        recorded=tuple(*recorded),  # older studies have none
-    )
+    kept = dict(zip(_REPORT, item, strict=False))  # older studies have no `recorded`
+    kept["metrics"] = {name: tuple(values) for name, values in kept["metrics"].items()}
+    frozen = {name: tuple(v) if isinstance(v, list) else v for name, v in kept.items()}
+    return Report(number, **frozen)

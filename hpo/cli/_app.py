@@ -158,6 +158,13 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
     tracking_uri: Annotated[
         str | None, _option("URI", _TRACKING_STORES, f"the study's, else {_DEFAULT_TRACKING}")
     ] = None,
+    smoke: Annotated[
+        bool,
+        typer.Option(
+            "--smoke",
+            help="Does it all work? One trial of one epoch on few samples; nothing is kept.",
+        ),
+    ] = False,
     resume: Annotated[
         bool,
         typer.Option(
@@ -207,6 +214,7 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
             study_options=study_options(ctx),
             backend_options=_given(backend_options),
             fresh=not resume,
+            smoke=smoke,
             data=data,
             command=Command.typed(ctx.meta[_ARGS]),
         )

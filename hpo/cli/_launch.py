@@ -28,6 +28,7 @@ def launch(
     study_options: Mapping[str, Any],
     backend_options: Mapping[str, Any],
     fresh: bool,
+    smoke: bool,
     display: BaseDisplay,
     interrupt: Interrupt,
 ) -> Closing:
@@ -44,6 +45,8 @@ def launch(
         Options of the study's backend that were given there.
     fresh : bool
         Start anew under the same name.
+    smoke : bool
+        Run the study's smallest form; what was given on the command line still holds.
     display : BaseDisplay
     interrupt : Interrupt
 
@@ -53,9 +56,11 @@ def launch(
         If something about the study is wrong, or no trial is complete at its end.
     """
     file = load_study_file(path, study_options)
-    storage = storage_of(file.study, changes.get("storage"))
+    given = changes.get("storage")
+    storage = given if smoke else storage_of(file.study, given)
     backend = with_options(changes.get("backend", file.study.backend), backend_options)
-    study = file.study.replace(**{**changes, "storage": storage, "backend": backend})
+    study = file.study.smoke() if smoke else file.study
+    study = study.replace(**{**changes, "storage": storage, "backend": backend})
     display.plan(_plan(study, file.folder, fresh=fresh))
     result = run_study(
         study,

@@ -23,6 +23,7 @@ def run_file(
     study_options: Mapping[str, Any],
     backend_options: Mapping[str, Any],
     fresh: bool,
+    smoke: bool,
     data: Path | None,
     command: Command,
 ) -> int:
@@ -39,6 +40,8 @@ def run_file(
         Options of the study's backend that were given there.
     fresh : bool
         Start anew under the same name.
+    smoke : bool
+        Run the study's smallest form (`Study.smoke`).
     data : Path or None
         Folder of data sets, instead of ``$HPO_DATA``.
     command : Command
@@ -73,6 +76,7 @@ def run_file(
                 study_options=study_options,
                 backend_options=backend_options,
                 fresh=fresh,
+                smoke=smoke,
                 display=display,
                 interrupt=interrupt,
             )

@@ -204,3 +204,16 @@ def test_a_tracked_study_points_to_the_ui_and_leaves_nothing_to_sync(
     assert json.loads(options.read_text()) == {"model": "small", "n": 4}
     code, out, _ = hpo_command("sync")
     assert (code, out) == (0, "0 records sent, 0 left.\n")
+
+
+def test_smoke_runs_one_trial_and_keeps_nothing(
+    hpo_command: Run, write_study: Write, own_folder: Path
+) -> None:
+    code, told, _ = hpo_command("run", write_study(), "--smoke")
+    assert code == 0
+    assert "1 trial: 1 complete" in told
+    assert "epoch 1 of 1" in told
+    assert [path.name for path in own_folder.iterdir() if path.suffix != ".py"] in ([], ["cache"])
+    code, told, _ = hpo_command("run", "tiny.py", "--smoke", "--n-trials", "2")
+    assert code == 0
+    assert "2 trials: 2 complete" in told
