@@ -3,9 +3,15 @@
 from importlib import import_module
 from typing import Any
 
-__all__ = ["MLP", "RecurrentLM", "ResNetCIFAR"]
+__all__ = [
+    "MLP",
+    "ConvEncoder",
+    "RecurrentLM",
+    "ResNetCIFAR",
+]
 
 _HOMES = {
+    "ConvEncoder": "conv_encoder",
     "MLP": "mlp",
     "RecurrentLM": "recurrent_lm",
     "ResNetCIFAR": "resnet_cifar",

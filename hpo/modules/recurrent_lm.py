@@ -1,5 +1,7 @@
 """A small recurrent language model."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -7,7 +9,7 @@ from hpo._discovery import did_you_mean
 
 __all__ = ["RecurrentLM"]
 
-CELLS: dict[str, tuple[type[nn.RNNBase], dict[str, str]]] = {
+CELLS: dict[str, tuple[Any, dict[str, str]]] = {
     "gru": (nn.GRU, {}),
     "lstm": (nn.LSTM, {}),
     "rnn_relu": (nn.RNN, {"nonlinearity": "relu"}),

@@ -5,9 +5,14 @@ from typing import Any
 
 __all__ = [
     "AdaptedCausalLM",
+    "AugmentationMixin",
     "BodyLRMixin",
     "CausalLMNet",
+    "ContrastiveClassifier",
+    "DistillationMixin",
     "FineTuningClassifier",
+    "ImageClassifier",
+    "LabelNoiseMixin",
     "NextSymbolLoss",
     "NextSymbolNet",
     "NextTokenLoss",
@@ -16,13 +21,19 @@ __all__ = [
     "RegularizedRegressor",
     "causal_lm_scores",
     "neg_log_perplexity",
+    "nt_xent",
 ]
 
 _HOMES = {
     "AdaptedCausalLM": "causal_lm",
+    "AugmentationMixin": "augmentation",
     "BodyLRMixin": "body_lr",
     "CausalLMNet": "causal_lm",
+    "ContrastiveClassifier": "contrastive",
+    "DistillationMixin": "distillation",
     "FineTuningClassifier": "body_lr",
+    "ImageClassifier": "images",
+    "LabelNoiseMixin": "label_noise",
     "NextSymbolLoss": "next_symbol",
     "NextSymbolNet": "next_symbol",
     "NextTokenLoss": "causal_lm",
@@ -31,6 +42,7 @@ _HOMES = {
     "RegularizedRegressor": "penalty",
     "causal_lm_scores": "causal_lm",
     "neg_log_perplexity": "causal_lm",
+    "nt_xent": "contrastive",
 }
 """Name of each net and the module that it stands in."""
 
