@@ -5,6 +5,7 @@ imports what it needs when it is called.
 """
 
 from hpo.data._base import StudyData
+from hpo.data.characters import find_alphabet, load_characters
 from hpo.data.cifar10 import load_cifar10
 from hpo.data.digits import load_digits
 from hpo.data.faces import load_afhq, load_animal_faces, load_faces
@@ -18,10 +19,12 @@ from hpo.data.text import ContiguousHoldout, load_text
 __all__ = [
     "ContiguousHoldout",
     "StudyData",
+    "find_alphabet",
     "find_resnet_cifar10",
     "find_stories260k",
     "load_afhq",
     "load_animal_faces",
+    "load_characters",
     "load_cifar10",
     "load_digits",
     "load_faces",

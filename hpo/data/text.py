@@ -10,7 +10,7 @@ from hpo.data._base import StudyData
 from hpo.data._corpora import read_corpus
 from hpo.exceptions import DataError
 
-__all__ = ["ContiguousHoldout", "load_text"]
+__all__ = ["ContiguousHoldout", "last_share_from", "load_text"]
 
 
 def load_text(
@@ -69,7 +69,7 @@ def load_text(
     if test_texts:
         X, X_test = blocks, _blocks(test_texts, tokenizer, context_length)
     else:
-        X, X_test = np.split(blocks, [_first_of_last_share(len(blocks), test_size)])
+        X, X_test = np.split(blocks, [last_share_from(len(blocks), test_size)])
     if len(X) < 2 or (test_size and not len(X_test)):
         raise DataError(
             f"The text is too short: it has {len(blocks)} blocks of {context_length} tokens, "
@@ -107,11 +107,11 @@ class ContiguousHoldout:
         self, X: Any, y: Any = None, groups: Any = None
     ) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
         """Yield the numbers of the rows to train on, and of those to validate on."""
-        train, valid = np.split(np.arange(len(X)), [_first_of_last_share(len(X), self.size)])
+        train, valid = np.split(np.arange(len(X)), [last_share_from(len(X), self.size)])
         yield train, valid
 
 
-def _first_of_last_share(n: int, share: float) -> int:
+def last_share_from(n: int, share: float) -> int:
     """Return where the last ``share`` of ``n`` rows begins; at least one row, unless it is 0."""
     return n - max(round(n * share), 1) if share else n
 
