@@ -3,9 +3,27 @@
 from importlib import import_module
 from typing import Any
 
-__all__ = ["Freezing"]
+__all__ = [
+    "Freezing",
+    "GradientClipping",
+    "LRSchedule",
+    "OncePruned",
+    "WeightAveraging",
+    "WeightInit",
+    "WeightPruning",
+    "WeightStats",
+]
 
-_HOMES = {"Freezing": "freezing"}
+_HOMES = {
+    "Freezing": "freezing",
+    "GradientClipping": "clipping",
+    "LRSchedule": "schedule",
+    "OncePruned": "weight_pruning",
+    "WeightAveraging": "averaging",
+    "WeightInit": "initialisation",
+    "WeightPruning": "weight_pruning",
+    "WeightStats": "weight_stats",
+}
 """Name of each callback and the module that it stands in."""
 
 

@@ -1,0 +1,201 @@
+"""The learning rate over the epochs of a training, as parameters to search over."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from skorch.callbacks import Callback
+from torch.optim import Optimizer, lr_scheduler
+
+from hpo._discovery import did_you_mean
+
+__all__ = ["LRSchedule"]
+
+
+def _inverse_sqrt(epoch: int) -> float:
+    return 1 / math.sqrt(epoch + 1)
+
+
+_POLICIES: Mapping[str, Callable[["LRSchedule", Optimizer, int], Any]] = {
+    "constant": lambda own, opt, n: lr_scheduler.ConstantLR(opt, factor=1.0),
+    "linear": lambda own, opt, n: lr_scheduler.LinearLR(opt, 1.0, end_factor=0.0, total_iters=n),
+    "inverse_sqrt": lambda own, opt, n: lr_scheduler.LambdaLR(opt, _inverse_sqrt),
+    "exponential": lambda own, opt, n: lr_scheduler.ExponentialLR(
+        opt, own.gamma or 0.01 ** (1 / n)
+    ),
+    "step": lambda own, opt, n: lr_scheduler.StepLR(
+        opt, own.step_epochs or math.ceil(n / 3), own.gamma or 0.1
+    ),
+    "cosine": lambda own, opt, n: lr_scheduler.CosineAnnealingLR(opt, T_max=n),
+    "cosine_restarts": lambda own, opt, n: lr_scheduler.CosineAnnealingWarmRestarts(
+        opt, own.step_epochs or math.ceil(n / 3), T_mult=2
+    ),
+    "plateau": lambda own, opt, n: lr_scheduler.ReduceLROnPlateau(
+        opt, factor=own.gamma or 0.1, patience=own.patience
+    ),
+    "one_cycle": lambda own, opt, n: lr_scheduler.OneCycleLR(
+        opt,
+        [group["lr"] for group in opt.param_groups],
+        total_steps=n,
+        pct_start=own.warmup_epochs / own.epochs if own.warmup_epochs else 0.3,
+        cycle_momentum=False,
+    ),
+}
+"""How each policy's scheduler is made for its number of epochs; of batches for one_cycle."""
+
+_ENDLESS = {"constant", "inverse_sqrt", "plateau"}
+"""Policies that need no length."""
+
+
+class LRSchedule(Callback):  # type: ignore[misc]  # skorch has no types
+    """Turns the learning rate by one of torch's schedulers, each after a linear warm-up.
+
+    In the *w* epochs of the warm-up the rate is 1, 2, … *w* parts in *w* + 1 of the net's own
+    (of each group of parameters' own). Then, with *n* epochs left and *t* from 0:
+
+    ==================  =========================================================================
+    ``constant``        the rate itself
+    ``linear``          times 1 - t / n
+    ``inverse_sqrt``    times 1 / sqrt(t + 1)
+    ``exponential``     times gamma each epoch; by default 1 % is left after n epochs
+    ``step``            times gamma (0.1) every ``step_epochs`` (a third of n)
+    ``cosine``          half a cosine towards 0 (Loshchilov and Hutter 2017, *SGDR*)
+    ``cosine_restarts`` that, from the start again after ``step_epochs`` (a third of n), then twice
+                        as many, and so on (the same paper, section 3)
+    ``plateau``         times gamma (0.1) when the loss has not fallen for ``patience`` epochs:
+                        ``valid_loss`` of a net with a validation part of its own, else
+                        ``train_loss``
+    ``one_cycle``       by batches: rises from 1 / 25 for ``warmup_epochs`` (0.3 of the schedule),
+                        falls to 4e-6 (Smith and Topin 2018, *Super-convergence*); the momentum
+                        stays as it is
+    ==================  =========================================================================
+
+    After ``epochs`` the rate stays where it was in the last of them. Each epoch's ``lr`` is put
+    down in the history (of the first group, at the last batch).
+
+    Parameters
+    ----------
+    policy : str, default="constant"
+        One of the above.
+    epochs : int, optional
+        Length of the schedule with its warm-up; of reports, where a study says ``eval_every``.
+        Needed by all but ``constant``, ``inverse_sqrt`` and ``plateau``. It is no search's
+        ``max_epochs``: a winner that did best before the last epoch is refitted for fewer, on the
+        same schedule.
+    warmup_epochs : int, default=0
+        From 0 to below ``epochs``.
+    gamma : float, optional
+        From above 0 to below 1: what one fall leaves. None is the default of the policy.
+    step_epochs : int, optional
+        At least 1: epochs from fall to fall, or to the first restart.
+    patience : int, default=2
+        Epochs without progress that a plateau has, at least 0.
+    """
+
+    def __init__(
+        self,
+        policy: str = "constant",
+        epochs: int | None = None,
+        warmup_epochs: int = 0,
+        *,
+        gamma: float | None = None,
+        step_epochs: int | None = None,
+        patience: int = 2,
+    ) -> None:
+        self.policy = policy
+        self.epochs = epochs
+        self.warmup_epochs = warmup_epochs
+        self.gamma = gamma
+        self.step_epochs = step_epochs
+        self.patience = patience
+
+    def initialize(self) -> "LRSchedule":
+        """Go to the start of the schedule.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its range, or ``epochs`` is missing.
+        """
+        self._check()
+        self.scheduler_: Any = None
+        self.epochs_done_ = 0
+        return self
+
+    def _check(self) -> None:
+        if self.policy not in _POLICIES:
+            hint = did_you_mean(str(self.policy), _POLICIES) or "."
+            raise ValueError(
+                f"The policy of LRSchedule must be one of: {', '.join(_POLICIES)}. "
+                f"Got {self.policy!r} instead{hint}"
+            )
+        if self.epochs is None and self.policy not in _ENDLESS:
+            raise ValueError(
+                f"LRSchedule(policy={self.policy!r}) needs epochs: the number of epochs over which "
+                "the learning rate falls (max_epochs, or the epochs of the study)."
+            )
+        for name, least in (("epochs", 1), ("step_epochs", 1), ("warmup_epochs", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"LRSchedule's {name} must be at least {least}. Got {value!r}.")
+        if self.epochs is not None and self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"LRSchedule's warmup_epochs must be below its epochs. Got {self.warmup_epochs!r} "
+                f"of {self.epochs!r}."
+            )
+        if self.gamma is not None and not 0 < self.gamma < 1:
+            raise ValueError(
+                f"LRSchedule's gamma must be from above 0 to below 1. Got {self.gamma!r}."
+            )
+        if self.patience < 0:
+            raise ValueError(f"LRSchedule's patience must be at least 0. Got {self.patience!r}.")
+
+    def on_epoch_begin(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
+        """Make the scheduler, where there is none; take the net's optimizer."""
+        groups = net.optimizer_.param_groups
+        if any("initial_lr" not in group for group in groups):  # an optimizer that is new
+            self.initialize()
+            for group in groups:
+                group["initial_lr"] = group["lr"]
+        if self.scheduler_ is None:
+            # Here and not at the end of the warm-up: torch warns of a scheduler that was pickled
+            # before its first step.
+            self.scheduler_ = self._scheduler(net, dataset_train)
+        self.scheduler_.optimizer = net.optimizer_  # an unpickled net has a copy of it
+
+    def _scheduler(self, net: Any, dataset_train: Any) -> Any:
+        optimizer = net.optimizer_
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"]
+        if self.policy == "one_cycle":
+            n_batches = len(net.get_iterator(dataset_train, training=True))
+            return _POLICIES["one_cycle"](self, optimizer, (self.epochs or 0) * n_batches)
+        if self.epochs_done_ < self.warmup_epochs:
+            return lr_scheduler.LinearLR(
+                optimizer, 1 / (self.warmup_epochs + 1), total_iters=self.warmup_epochs
+            )
+        return _POLICIES[self.policy](self, optimizer, (self.epochs or 0) - self.warmup_epochs)
+
+    def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
+        """Step the one policy that goes by batches."""
+        if not training:
+            return
+        self.lr_ = net.optimizer_.param_groups[0]["lr"]
+        scheduler = self.scheduler_
+        if self.policy == "one_cycle" and scheduler.last_epoch < scheduler.total_steps - 1:
+            scheduler.step()
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Put the rate of this epoch down and go to that of the next."""
+        net.history.record("lr", float(self.lr_))
+        self.epochs_done_ += 1
+        over = self.epochs is not None and self.epochs_done_ >= self.epochs
+        if over or self.policy == "one_cycle":
+            return
+        if self.epochs_done_ == self.warmup_epochs:
+            self.scheduler_ = None
+        elif self.policy == "plateau" and self.epochs_done_ > self.warmup_epochs:
+            epoch = net.history[-1]
+            self.scheduler_.step(epoch.get("valid_loss", epoch["train_loss"]))
+        else:
+            self.scheduler_.step()
