@@ -1,0 +1,218 @@
+"""Weights that are cut out of a net while it trains; lottery tickets."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from sklearn.metrics import get_scorer
+from skorch.callbacks import Callback
+from torch.nn.utils import prune
+
+from hpo._discovery import did_you_mean
+
+__all__ = ["OncePruned", "WeightPruning"]
+
+SCOPES = ("global", "layer")
+REINITS = ("keep", "random", "rewind")
+
+
+class WeightPruning(Callback):  # type: ignore[misc]  # skorch has no types
+    """Sets the smallest weights to zero for good after some epochs; training goes on.
+
+    Weights are every parameter of two or more dimensions that is not frozen; the smallest in
+    absolute value go first (`torch.nn.utils.prune.L1Unstructured`). They stay exactly zero: their
+    gradients are cut before each step, and what momentum or weight decay moved is undone after
+    it. So the module keeps the names of its parameters and needs nothing to predict.
+
+    With one round and ``reinit="keep"`` this is pruning and fine-tuning (Han et al. 2015,
+    *Learning both weights and connections*). With several rounds and ``reinit="rewind"`` it is
+    the iterative magnitude pruning of lottery tickets, with ``"random"`` their control (Frankle
+    and Carbin 2019, *The lottery ticket hypothesis*, sections 1 and 2). Round ``k`` of ``n``
+    leaves ``(1 - amount) ** (k / n)`` of the weights, so each takes the same share of those that
+    are left.
+
+    Records ``sparsity``, the share of the weights that are cut, from 0 to 1. A score before the
+    last round is that of a net that is less sparse than asked for, and a search takes the best
+    epoch of a trial: score by `OncePruned`.
+
+    Parameters
+    ----------
+    amount : float, default=0.5
+        Share of the weights that are cut after the last round, from 0 to below 1.
+    at_epoch : int, default=10
+        Epochs before the first round and between two rounds, at least 1. The epochs after
+        the last round are the fine-tuning.
+    rounds : int, default=1
+        How often some are cut, at least 1. The last time is after ``at_epoch * rounds`` epochs.
+    scope : {"global", "layer"}, default="global"
+        Compare the weights of all layers with one another, or cut the same share of each layer.
+    reinit : {"keep", "random", "rewind"}, default="keep"
+        What becomes of the remaining weights at each round: they go on; they get their initial
+        values, shuffled within each tensor (a draw from the same distribution, however the
+        net was initialized); or they get their initial values. The latter two reset biases
+        and buffers to their initial values too, and the optimizer's memory to nothing; a
+        schedule of the learning rate goes on.
+    """
+
+    def __init__(
+        self,
+        amount: float = 0.5,
+        at_epoch: int = 10,
+        rounds: int = 1,
+        scope: str = "global",
+        reinit: str = "keep",
+    ) -> None:
+        self.amount = amount
+        self.at_epoch = at_epoch
+        self.rounds = rounds
+        self.scope = scope
+        self.reinit = reinit
+
+    def initialize(self) -> "WeightPruning":
+        """Forget what an earlier training came to."""
+        self.rounds_done_ = 0
+        self.epochs_done_ = 0
+        self.masks_: dict[str, torch.Tensor] = {}
+        self.initial_: dict[str, torch.Tensor] = {}
+        return self
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Check the parameters.
+
+        Raises
+        ------
+        ValueError
+            If one is out of its range.
+        """
+        if not 0 <= self.amount < 1:
+            raise ValueError(
+                f"The amount of WeightPruning must be from 0 to below 1. Got {self.amount!r}."
+            )
+        for name in ("at_epoch", "rounds"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"The {name} of WeightPruning must be at least 1. Got {getattr(self, name)!r}."
+                )
+        for name, choices in (("scope", SCOPES), ("reinit", REINITS)):
+            value = getattr(self, name)
+            if value not in choices:
+                hint = did_you_mean(str(value), choices) or "."
+                raise ValueError(
+                    f"The {name} of WeightPruning must be one of: {', '.join(choices)}. "
+                    f"Got {value!r} instead{hint}"
+                )
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Keep the initial values; cut if this epoch follows a round's last one."""
+        if not self.epochs_done_ and self.reinit != "keep":  # all other callbacks have begun
+            self.initial_ = {
+                name: value.detach().clone() for name, value in net.module_.state_dict().items()
+            }
+        if self.pruned or self.epochs_done_ < self.at_epoch * (self.rounds_done_ + 1):
+            return
+        self.rounds_done_ += 1
+        self._cut(net)
+        if self.reinit != "keep":
+            self._start_anew(net)
+        self._apply(net)
+
+    def on_grad_computed(self, net: Any, **kwargs: Any) -> None:
+        """Cut the gradients of what is cut."""
+        for name, parameter in self._weights(net):
+            if name in self.masks_ and parameter.grad is not None:
+                parameter.grad.mul_(self.masks_[name])
+
+    def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
+        """Set to zero what the step moved."""
+        if training:
+            self._apply(net)
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Record the sparsity."""
+        self.epochs_done_ += 1
+        n_cut = sum(int((mask == 0).sum().item()) for mask in self.masks_.values())
+        n = sum(parameter.numel() for _, parameter in self._weights(net))
+        net.history.record("sparsity", n_cut / n if n else 0.0)
+
+    @property
+    def pruned(self) -> bool:
+        """Whether the last round is done."""
+        return self.rounds_done_ >= self.rounds
+
+    def _weights(self, net: Any) -> Iterator[tuple[str, torch.Tensor]]:
+        for name, parameter in net.module_.named_parameters():
+            if parameter.ndim > 1 and parameter.requires_grad:
+                yield name, parameter
+
+    def _cut(self, net: Any) -> None:
+        left = (1 - self.amount) ** (self.rounds_done_ / self.rounds)
+        method = prune.L1Unstructured(1 - left)
+        weights = {name: parameter.detach() for name, parameter in self._weights(net)}
+        if self.scope == "layer":
+            # What is cut already is zero, and so the first to be chosen again.
+            self.masks_ = {name: _mask(method, weight) for name, weight in weights.items()}
+            return
+        whole = _mask(method, torch.cat([weight.ravel() for weight in weights.values()]))
+        parts = torch.split(whole, [weight.numel() for weight in weights.values()])
+        self.masks_ = {
+            name: part.view_as(weight)
+            for (name, weight), part in zip(weights.items(), parts, strict=True)
+        }
+
+    def _start_anew(self, net: Any) -> None:
+        values: Mapping[str, torch.Tensor] = self.initial_
+        if self.reinit == "random":
+            values = dict(values)
+            for name, parameter in self._weights(net):
+                flat = values[name].ravel()
+                order = torch.randperm(flat.numel()).to(flat.device)
+                values[name] = flat[order].view_as(parameter)
+        net.module_.load_state_dict(values)
+        net.optimizer_.state.clear()
+
+    def _apply(self, net: Any) -> None:
+        with torch.no_grad():
+            for name, parameter in self._weights(net):
+                if name in self.masks_:
+                    parameter.mul_(self.masks_[name])
+
+
+def _mask(method: prune.L1Unstructured, weight: torch.Tensor) -> torch.Tensor:
+    mask: torch.Tensor = method.compute_mask(  # type: ignore[no-untyped-call]
+        weight, default_mask=torch.ones_like(weight)
+    )
+    return mask
+
+
+class OncePruned:
+    """A scorer that is 0 for a net that `WeightPruning` has yet to prune.
+
+    A search takes the best epoch of a trial and refits the winner for as many; by this scorer,
+    both are after the last round.
+
+    Parameters
+    ----------
+    scoring : str, default="accuracy"
+        Name of a scikit-learn scorer whose values are 0 or greater.
+    """
+
+    def __init__(self, scoring: str = "accuracy") -> None:
+        self.scoring = scoring
+
+    def __call__(self, estimator: Any, X: Any, y: Any) -> float:
+        """Return the score of a fitted net, or of a Pipeline that ends in one.
+
+        Raises
+        ------
+        ValueError
+            If the net has no callback `WeightPruning`.
+        """
+        net = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+        found = [callback for _, callback in net.callbacks_ if isinstance(callback, WeightPruning)]
+        if not found:
+            raise ValueError(
+                "OncePruned needs a net with the callback hpo.callbacks.WeightPruning."
+            )
+        if not all(callback.pruned for callback in found):
+            return 0.0
+        return float(get_scorer(self.scoring)(estimator, X, y))

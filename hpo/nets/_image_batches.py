@@ -1,0 +1,117 @@
+"""Random changes of a batch of images, each image's own; all draw from torch's generator.
+
+torchvision's transforms draw once for all images of a batch; image by image they cost more than
+a small net's training step.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+from torchvision.transforms import v2
+
+__all__ = ["CHANGES", "POLICIES", "policy_of", "through_policy"]
+
+CHUNK = 4
+"""Images that share one draw of a policy: a quarter of the time, and a batch of 32 has 8 draws."""
+
+
+def flip(X: torch.Tensor, strength: float) -> torch.Tensor:
+    """Mirror each image, left for right, with probability 0.5, whatever the strength."""
+    return torch.where(_uniform(X, 0.0, 1.0) < 0.5, X.flip(-1), X)
+
+
+def crop(X: torch.Tensor, strength: float) -> torch.Tensor:
+    """Shift by up to an eighth of the side (times strength), zeros coming in from outside.
+
+    Four pixels of 32: the crop that is usual on CIFAR-10 (He et al. 2016, *Deep residual
+    learning*, section 4.2).
+    """
+    n, _, height, width = X.shape
+    pad_y, pad_x = round(strength * height / 8), round(strength * width / 8)
+    padded = F.pad(X, (pad_x, pad_x, pad_y, pad_y)).flatten(2)
+    rows = torch.randint(2 * pad_y + 1, (n, 1)) + torch.arange(height)
+    columns = torch.randint(2 * pad_x + 1, (n, 1)) + torch.arange(width)
+    places = (rows[:, :, None] * (width + 2 * pad_x) + columns[:, None, :]).flatten(1)
+    return padded.gather(2, places.to(X.device)[:, None].expand((*X.shape[:2], -1))).view_as(X)
+
+
+def rotation(X: torch.Tensor, strength: float) -> torch.Tensor:
+    """Turn by up to 15 degrees (times strength) either way, zeros coming in from outside."""
+    angle = _uniform(X, -1.0, 1.0).ravel() * math.radians(15) * strength
+    ratio = X.shape[-2] / X.shape[-1]
+    zero = torch.zeros_like(angle)
+    # affine_grid measures both sides from -1 to 1, whatever their lengths.
+    rows = [
+        torch.stack([angle.cos(), -angle.sin() * ratio, zero], dim=1),
+        torch.stack([angle.sin() / ratio, angle.cos(), zero], dim=1),
+    ]
+    grid = F.affine_grid(torch.stack(rows, dim=1), list(X.shape), align_corners=False)
+    return F.grid_sample(X, grid.to(X.dtype), align_corners=False)
+
+
+def colour(X: torch.Tensor, strength: float) -> torch.Tensor:
+    """Change brightness, contrast and saturation by a factor of 0.6 to 1.4 (at strength 1) each.
+
+    As torchvision's ``ColorJitter(0.4, 0.4, 0.4)``, always in this order; values are kept
+    within those of the batch.
+    """
+    low, high = X.amin(), X.amax()
+    spread = 0.4 * strength
+    X = (X * _uniform(X, 1 - spread, 1 + spread)).clamp(low, high)
+    mean = X.mean(dim=(1, 2, 3), keepdim=True)
+    X = (mean + (X - mean) * _uniform(X, 1 - spread, 1 + spread)).clamp(low, high)
+    grey = X.mean(dim=1, keepdim=True)
+    return (grey + (X - grey) * _uniform(X, 1 - spread, 1 + spread)).clamp(low, high)
+
+
+CHANGES: Mapping[str, Callable[[torch.Tensor, float], torch.Tensor]] = {
+    "flip": flip,
+    "crop": crop,
+    "rotation": rotation,
+    "colour": colour,
+}
+"""A function of a float batch of shape (n_samples, n_channels, height, width) and a strength."""
+
+POLICIES = ("autoaugment", "randaugment", "trivialaugment")
+
+
+def policy_of(name: str, strength: float) -> v2.Transform:
+    """Return torchvision's policy of that name; the strength is RandAugment's, in ninths of 1."""
+    if name == "randaugment":
+        return v2.RandAugment(num_ops=2, magnitude=min(30, round(9 * strength)))
+    if name == "trivialaugment":
+        return v2.TrivialAugmentWide()
+    return v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10)
+
+
+def through_policy(X: torch.Tensor, policy: v2.Transform) -> torch.Tensor:
+    """Change a float batch of pixels from 0 to 1, `CHUNK` images at a time.
+
+    Raises
+    ------
+    ValueError
+        If there are other numbers among the pixels, or the images have neither 1 nor 3
+        channels.
+    """
+    if X.shape[1] not in (1, 3):
+        raise ValueError(
+            "An augmentation policy needs images of 1 or 3 channels. "
+            f"Got {X.shape[1]} instead. Use flip, crop or rotation."
+        )
+    if X.numel() and not (X.amin() >= 0 and X.amax() <= 1):
+        raise ValueError(
+            "An augmentation policy needs pixels from 0 to 1. "
+            f"Got {X.amin().item():.3g} to {X.amax().item():.3g} instead. "
+            "Use flip, crop, rotation or colour, or scale the pixels inside the module."
+        )
+    pixels = (X * 255).round().to(torch.uint8)
+    changed = torch.cat([policy(chunk) for chunk in torch.split(pixels, CHUNK)])
+    return changed.to(X.dtype) / 255
+
+
+def _uniform(X: torch.Tensor, low: float, high: float) -> torch.Tensor:
+    """Return a number for each image, of a shape that broadcasts over it."""
+    draws = low + (high - low) * torch.rand(len(X), 1, 1, 1)  # drawn where the fold's stream is
+    return draws.to(X.device, X.dtype)

@@ -1,0 +1,158 @@
+"""Training images that are changed at random each time they are shown."""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any
+
+import torch
+from skorch.dataset import unpack_data
+from skorch.utils import to_tensor
+
+from hpo._discovery import did_you_mean
+from hpo.nets._image_batches import CHANGES, POLICIES, policy_of, through_policy
+
+__all__ = ["AugmentationMixin"]
+
+
+class AugmentationMixin:
+    """Changes the images of training batches, and shows the training set several times an epoch.
+
+    Stands before a skorch net among the bases of a class. Validation and prediction see the
+    images as they are. Each image has its own draw; those of a policy are shared by four
+    images of a batch, which takes a quarter of the time.
+
+    ``augmentation`` is ``"none"``, names from this list joined by ``_`` (such as
+    ``"flip_crop"``), which are done in that order, or one policy:
+
+    * ``flip``: left for right, every second time;
+    * ``crop``: shifted by up to an eighth of the side, zeros coming in;
+    * ``rotation``: turned by up to 15 degrees;
+    * ``colour``: brightness, contrast and saturation times 0.6 to 1.4 each;
+    * ``randaugment``: two changes of a list of 14 (Cubuk et al. 2020, *RandAugment*), magnitude 9
+      of 30;
+    * ``trivialaugment``: one change of any magnitude (Müller and Hutter 2021, *TrivialAugment*);
+    * ``autoaugment``: pairs of changes that were searched for on CIFAR-10 (Cubuk et al. 2019,
+      *AutoAugment*).
+
+    The policies are torchvision's; they need pixels from 0 to 1 and round them to 256 steps.
+
+    Parameters
+    ----------
+    augmentation : str, default="none"
+    augmentation_strength : float, default=1.0
+        What the ranges of crop, rotation and colour and RandAugment's magnitude are multiplied
+        by, 0 or greater; colour takes 2.5 at most. The other policies have no strength.
+    repeats : int, default=1
+        How many times an epoch shows each training sample, at least 1; each time in an
+        order of its own.
+    image_shape : tuple of int (n_channels, height, width), optional
+        Of images that come as flat rows; None if they come as images.
+    *args, **kwargs
+        Those of the skorch net.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        augmentation: str = "none",
+        augmentation_strength: float = 1.0,
+        repeats: int = 1,
+        image_shape: Sequence[int] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.augmentation = augmentation
+        self.augmentation_strength = augmentation_strength
+        self.repeats = repeats
+        self.image_shape = image_shape
+
+    def initialize(self) -> Any:
+        """Build the net.
+
+        Raises
+        ------
+        ValueError
+            If one of the four parameters is out of its range.
+        """
+        names = _names(self.augmentation)
+        if not (self.augmentation_strength >= 0 and math.isfinite(self.augmentation_strength)):
+            raise ValueError(
+                "augmentation_strength must be a number of 0 or greater. "
+                f"Got {self.augmentation_strength!r} instead."
+            )
+        if "colour" in names and self.augmentation_strength > 2.5:  # factors would be negative
+            raise ValueError(
+                "augmentation_strength must be at most 2.5 where colours change. "
+                f"Got {self.augmentation_strength!r} instead."
+            )
+        if self.repeats < 1:
+            raise ValueError(f"repeats must be at least 1. Got {self.repeats!r} instead.")
+        if self.image_shape is not None and len(self.image_shape) != 3:
+            raise ValueError(
+                "image_shape must be three numbers: channels, height, width. "
+                f"Got {self.image_shape!r} instead."
+            )
+        return super().initialize()  # type: ignore[misc]
+
+    def get_iterator(self, dataset: Any, training: bool = False) -> Any:
+        """Return the loader of a dataset; in training, one that goes over it several times."""
+        loader = super().get_iterator(dataset, training=training)  # type: ignore[misc]
+        return _Repeated(loader, self.repeats) if training and self.repeats > 1 else loader
+
+    def train_step(self, batch: Any, **fit_params: Any) -> Any:
+        """Make the optimizer step of a batch, its images changed."""
+        if self.augmentation != "none":
+            Xi, yi = unpack_data(batch)
+            batch = self._augmented(Xi), yi
+        return super().train_step(batch, **fit_params)  # type: ignore[misc]
+
+    def _augmented(self, Xi: Any) -> torch.Tensor:
+        if not isinstance(Xi, torch.Tensor) or not Xi.is_floating_point():
+            raise ValueError(
+                "augmentation needs images of floating-point numbers in one tensor. "
+                f"Got {Xi.dtype if isinstance(Xi, torch.Tensor) else type(Xi).__name__} instead."
+            )
+        X: torch.Tensor = to_tensor(Xi, device=self.device)  # type: ignore[attr-defined]
+        images = X.reshape(len(X), *self.image_shape) if self.image_shape else X
+        if images.ndim != 4:
+            raise ValueError(
+                "augmentation needs a batch of shape (n_samples, n_channels, height, width). Got "
+                f"{tuple(X.shape)} instead. Set image_shape for images that come as flat rows."
+            )
+        strength = self.augmentation_strength
+        if self.augmentation in POLICIES:
+            images = through_policy(images, policy_of(self.augmentation, strength))
+        else:
+            for name in _names(self.augmentation):
+                images = CHANGES[name](images, strength)
+        return images.reshape(X.shape)
+
+
+def _names(augmentation: str) -> list[str]:
+    """Return the changes that an augmentation is made of; none for a policy."""
+    if augmentation == "none" or augmentation in POLICIES:
+        return []
+    names = str(augmentation).split("_")
+    unknown = [name for name in names if name not in CHANGES]
+    if unknown:
+        known = ("none", *CHANGES, *POLICIES)
+        hint = did_you_mean(unknown[0], known) or "."
+        raise ValueError(
+            f"augmentation must be none, one of: {', '.join(POLICIES)}; or some of: "
+            f"{', '.join(CHANGES)}; joined by '_'. Got '{augmentation}' instead{hint}"
+        )
+    return names
+
+
+class _Repeated:
+    """A loader that goes over another one several times."""
+
+    def __init__(self, loader: Any, n: int) -> None:
+        self._loader, self._n = loader, n
+
+    def __len__(self) -> int:
+        return self._n * len(self._loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        return chain.from_iterable(self._loader for _ in range(self._n))
