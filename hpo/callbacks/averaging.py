@@ -162,4 +162,5 @@ def _write(module: nn.Module, values: list[torch.Tensor]) -> None:
 def _ema(averaged: Any, current: Any, n_averaged: torch.Tensor, *, decay: float) -> None:
     """Average as torch does: at the top of a module, as torch's own cannot be pickled."""
     n = float(n_averaged)
-    get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averaged, current, n_averaged)
+    average = get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))  # type: ignore[no-untyped-call]
+    average(averaged, current, n_averaged)

@@ -15,7 +15,7 @@ __all__ = ["WeightInit"]
 
 _LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
 
-_SCHEMES: Mapping[str, Callable[[torch.Tensor, str | None], Any]] = {
+_SCHEMES: Mapping[str, Callable[[torch.Tensor, Any], Any]] = {
     "default": lambda weight, activation: weight,
     "xavier_uniform": lambda weight, activation: init.xavier_uniform_(weight, _gain(activation)),
     "xavier_normal": lambda weight, activation: init.xavier_normal_(weight, _gain(activation)),

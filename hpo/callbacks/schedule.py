@@ -16,7 +16,7 @@ def _inverse_sqrt(epoch: int) -> float:
     return 1 / math.sqrt(epoch + 1)
 
 
-_POLICIES: Mapping[str, Callable[["LRSchedule", Optimizer, int], Any]] = {
+_POLICIES: Mapping[str, Callable[[Any, Optimizer, int], Any]] = {
     "constant": lambda own, opt, n: lr_scheduler.ConstantLR(opt, factor=1.0),
     "linear": lambda own, opt, n: lr_scheduler.LinearLR(opt, 1.0, end_factor=0.0, total_iters=n),
     "inverse_sqrt": lambda own, opt, n: lr_scheduler.LambdaLR(opt, _inverse_sqrt),
