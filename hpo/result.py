@@ -53,6 +53,10 @@ class StudyResult:
         What the trackers have to say at the end.
     costs : tuple of str, default=()
         What was to be small beside the score to be great; see `TrialRecord.cost`.
+    compare, watch : tuple of str, default=()
+        Parameters whose values are compared, and metrics that are shown beside the score.
+    fold_sizes : tuple of (int, int), default=()
+        Training and validation samples of each fold.
     """
 
     name: str
@@ -68,6 +72,9 @@ class StudyResult:
     stopped: str = ""
     notes: tuple[str, ...] = ()
     costs: tuple[str, ...] = ()
+    compare: tuple[str, ...] = ()
+    watch: tuple[str, ...] = ()
+    fold_sizes: tuple[tuple[int, int], ...] = ()
 
     @property
     def best_record(self) -> TrialRecord:

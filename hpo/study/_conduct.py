@@ -102,10 +102,9 @@ def _trials(
     return StudyResult(
         name=ledger.name,
         records=scheduler.records,
-        scoring=search.score_name,
         seconds=seconds,
         stopped=stopped,
-        costs=search.costs,
+        **search.shown,
     )
 
 

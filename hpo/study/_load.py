@@ -1,6 +1,7 @@
 """Read a study back from its storage."""
 
 from dataclasses import replace
+from typing import Any
 
 from hpo.backends._ledger import Ledger
 from hpo.result import StudyResult
@@ -37,11 +38,21 @@ def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | Non
     result = StudyResult(
         name=ledger.name,
         records=tuple(ledger.records(running=True)),
-        scoring=ledger.noted("scoring") or "score",
         seconds=ledger.noted("seconds"),
-        costs=tuple(ledger.noted("costs") or ()),
+        **_shown(ledger),
     )
     refit = ledger.noted("refit") or {}
     if [record.number for record in result.top(1)] == [refit.get("number")]:
         result = replace(result, **{key: refit[key] for key in refit if key != "number"})
     return result, space
+
+
+def _shown(ledger: Ledger) -> dict[str, Any]:
+    """Return what was noted of the search for those who look at it."""
+    shown = ledger.noted("shown")
+    if shown is None:  # an older study, or none of hpo's
+        old = {"scoring": ledger.noted("scoring"), "costs": tuple(ledger.noted("costs") or ())}
+        return {name: value for name, value in old.items() if value}
+    sizes = tuple((train, valid) for train, valid in shown.pop("fold_sizes"))
+    names = {name: tuple(shown[name]) for name in ("costs", "compare", "watch")}
+    return {"scoring": shown["scoring"], "fold_sizes": sizes, **names}

@@ -16,6 +16,7 @@ from hpo.exceptions import PluginError, StudyError
 from hpo.executors import BaseExecutor
 from hpo.pruners import BasePruner
 from hpo.space import SearchSpace
+from hpo.study._comparing import compared
 from hpo.study._environment import environment
 from hpo.study._fingerprint import differences, fingerprint
 from hpo.trackers import StudyInfo
@@ -42,6 +43,8 @@ class Search:
         A name with options; ``serial`` becomes ``process`` where ``n_jobs`` asks for several.
     costs : sequence of str
         See `TrialRecord.cost`.
+    compare, watch : sequence of str
+        See `Study`; they change nothing but what is shown.
     n_jobs, n_threads, device
         For executors that take them, where their options do not say otherwise.
 
@@ -62,6 +65,8 @@ class Search:
         backend: Any = "optuna",
         executor: str = "serial",
         costs: Sequence[str] = (),
+        compare: Sequence[str] | None = (),
+        watch: Sequence[str] = (),
         n_jobs: int | None = None,
         n_threads: int = 1,
         device: str | None = None,
@@ -93,6 +98,8 @@ class Search:
         self.sampler = make_sampler(sampler, seed, parallel=parallel, space=space)
         self.grid = space.grid() if _name(sampler).partition(":")[0].strip() == "grid" else None
         _check_costs(self.costs, self.sampler)
+        self.compare = compared(compare, space, grid=self.grid is not None)
+        self.watch = tuple(watch)
         self._names = {
             "backend": _name(backend),
             "sampler": _name(sampler),
@@ -121,6 +128,17 @@ class Search:
     def fingerprint(self) -> dict[str, str]:
         """A hash of each part that the scores depend on."""
         return fingerprint(self.objective, self.space.fingerprint, self.seed, self.scoring)
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """What a `StudyResult` is told of the search, for those who look at it."""
+        return {
+            "scoring": self.score_name,
+            "costs": self.costs,
+            "compare": self.compare,
+            "watch": self.watch,
+            "fold_sizes": tuple((len(train), len(v)) for train, v in self.objective.splits),
+        }
 
     def default_name(self) -> str:
         """Return a name that the same search has again, and no other one."""
@@ -158,8 +176,7 @@ class Search:
         if not old:
             ledger.note("fingerprint", mark)
             ledger.note("space", self.space.to_yaml())
-            ledger.note("scoring", self.score_name)
-            ledger.note("costs", list(self.costs))
+        ledger.note("shown", self.shown)
         return ledger
 
     def info(self, ledger: Ledger, folder: Path, artifacts: Mapping[str, str]) -> StudyInfo:

@@ -46,6 +46,8 @@ class Session:
             backend=study.backend,
             executor=study.executor,
             costs=study.costs,
+            compare=study.compare,
+            watch=study.watch,
             n_jobs=study.n_jobs,
             n_threads=study.n_threads,
             device=study.device,

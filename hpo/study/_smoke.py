@@ -57,6 +57,7 @@ def smoke_changes(
         "n_jobs": None,
         "storage": None,
         "tracker": "null",
+        "analyses": (),
     }
 
 

@@ -70,6 +70,17 @@ class Study(pydantic.BaseModel):
         Train the winner on all data at the end, and score it on the sealed test part.
     enqueue : sequence of mapping, default=()
         Parameters to try first.
+    compare : sequence of str or None, default=None
+        Parameters whose values are compared at the end: the best complete trial of each
+        combination of them stands for it. None is all parameters of a grid, and none in any
+        other search.
+    watch : sequence of str, default=()
+        What a comparison shows beside the score: metrics that trials report
+        (``train_accuracy``, whatever a callback records).
+    analyses : sequence of str or BaseAnalysis, or None, default=None
+        What is made of the refitted winner: confusion, features or ensemble, with options
+        (``"ensemble:k=7"``). None is confusion and features of a net that classifies a sealed
+        test part.
 
     Raises
     ------
@@ -107,6 +118,9 @@ class Study(pydantic.BaseModel):
     tracking_uri: str | None = None
     refit: bool = True
     enqueue: Sequence[Mapping[str, Any]] = ()
+    compare: Sequence[str] | None = None
+    watch: Sequence[str] = ()
+    analyses: Sequence[Any] | None = None
 
     def __init__(self, **fields: Any) -> None:
         try:
