@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from torchvision.datasets import MNIST
+from torchvision.datasets import MNIST, FashionMNIST
 
-from hpo.data import _mnist_files, load_mnist
+from hpo.data import _mnist_files, load_fashion_mnist, load_mnist
 from hpo.exceptions import DataError
 
 RAW = Path("MNIST") / "raw"
@@ -60,7 +60,8 @@ def empty_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("HPO_CACHE", str(folder))
     monkeypatch.delenv("HPO_DATA", raising=False)
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/"])
+    for dataset in (MNIST, FashionMNIST):
+        monkeypatch.setattr(dataset, "mirrors", ["http://127.0.0.1:9/"])
     return folder
 
 
@@ -200,6 +201,33 @@ def test_a_part_to_search_on_keeps_all_for_the_refit(empty_cache, tmp_path):
     assert not np.array_equal(other.X, data.X)
     with pytest.raises(DataError, match=r"^n_train=500 does not fit 200 samples"):
         load_mnist(500, data_dir=tmp_path)
+
+
+def test_images_keep_their_shape_and_the_refit_may_stay_on_the_part(empty_cache, tmp_path):
+    write_plain(tmp_path / RAW, tiny_files(n=200))
+    flat = load_mnist(50, data_dir=tmp_path)
+    data = load_mnist(50, data_dir=tmp_path, flat=False, refit_on_all=False)
+    assert data.X.shape == (50, 1, 28, 28)
+    assert np.array_equal(data.X.reshape(50, 784), flat.X)
+    assert data.X_refit is None
+
+
+def test_fashion_is_whole_or_says_that_it_is_a_part(empty_cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("HPO_DATA", str(tmp_path))
+    write_plain(tmp_path / "mnist" / RAW, tiny_files())
+    with pytest.raises(DataError, match=r"^FashionMNIST is not on this machine"):
+        load_fashion_mnist()
+    folder = tmp_path / "fashion_mnist_part"
+    folder.mkdir()
+    arrays = {"x_train": (30, 28, 28), "y_train": 30, "x_test": (20, 28, 28), "y_test": 20}
+    bytes_of = {name: np.zeros(shape, dtype=np.uint8) for name, shape in arrays.items()}
+    np.savez(folder / "fashion_mnist_part.npz", **bytes_of)
+    part = load_fashion_mnist()
+    assert (part.X.shape, part.X_test.shape) == ((30, 784), (20, 784))
+    assert part.source == "the first 30 + 20 images of Fashion-MNIST"
+    write_packed(tmp_path / "fashion_mnist" / "FashionMNIST" / "raw", tiny_files(n=60))
+    whole = load_fashion_mnist()
+    assert (len(whole.X), whole.source, whole.class_names[9]) == (60, None, "ankle boot")
 
 
 @pytest.mark.skipif(
