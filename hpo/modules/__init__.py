@@ -4,17 +4,21 @@ from importlib import import_module
 from typing import Any
 
 __all__ = [
+    "CNN",
     "MLP",
     "ConvEncoder",
     "RecurrentLM",
     "ResNetCIFAR",
+    "ResidualMLP",
 ]
 
 _HOMES = {
+    "CNN": "cnn",
     "ConvEncoder": "conv_encoder",
     "MLP": "mlp",
     "RecurrentLM": "recurrent_lm",
     "ResNetCIFAR": "resnet_cifar",
+    "ResidualMLP": "residual_mlp",
 }
 """Name of each network and the module that it stands in."""
 

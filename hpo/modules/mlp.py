@@ -1,28 +1,31 @@
 """A multilayer perceptron."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
-from hpo._discovery import did_you_mean
+from hpo.modules._layers import (
+    ACTIVATIONS,
+    NORMS,
+    check_at_least,
+    check_choice,
+    check_rate,
+    flat_norm,
+    weighted,
+)
 
 __all__ = ["MLP"]
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "elu": nn.ELU,
-    "gelu": nn.GELU,
-    "leaky_relu": nn.LeakyReLU,
-    "relu": nn.ReLU,
-    "silu": nn.SiLU,
-    "tanh": nn.Tanh,
-}
+DROPOUT_LAYERS = ("all", "first", "last")
 
 
 class MLP(nn.Module):
-    """Hidden layers of one width, each a linear map, an activation and dropout.
+    """Hidden layers of one width, each a linear map, a normalization, an activation and dropout.
 
-    The structure depends on the widths, the depth and the activation alone: there is a
-    dropout layer even where its probability is 0 (it then costs nothing and draws nothing),
-    so that models that differ only in dropout can be trained in one batch.
+    The structure depends on the widths, the depth, the activation and the normalization alone:
+    there is a dropout layer even where its probability is 0 (it then costs nothing and draws
+    nothing), so that models that differ only in dropout can be trained in one batch.
 
     Parameters
     ----------
@@ -35,10 +38,21 @@ class MLP(nn.Module):
         Width of each hidden layer, at least 1.
     n_layers : int, default=2
         Number of hidden layers, at least 0; 0 is a linear model.
-    dropout : float, default=0.0
-        Probability of zeroing a hidden unit in training, from 0 to below 1.
+    dropout : float or sequence of float, default=0.0
+        Probability of zeroing a hidden unit in training, from 0 to below 1; or one for each hidden
+        layer.
     activation : {"elu", "gelu", "leaky_relu", "relu", "silu", "tanh"}, default="relu"
         Activation after each hidden layer.
+    norm : {"none", "batch", "layer", "group", "instance", "rms", "weight"}, default="none"
+        What stands between a hidden layer and its activation. ``group`` has eight groups of units,
+        or as many as divide the width; ``instance`` is `torch.nn.InstanceNorm1d` over all
+        units of one sample as one channel, which is ``layer`` with one scale and one shift in the
+        place of one a unit; ``weight`` divides the length and the direction of each unit's
+        weights. The output layer has none.
+    dropout_layers : {"all", "first", "last"}, default="all"
+        Which hidden layers a single ``dropout`` stands after.
+    dropout_input : float, default=0.0
+        Probability of zeroing an input in training, from 0 to below 1.
 
     Raises
     ------
@@ -53,50 +67,60 @@ class MLP(nn.Module):
         hidden_units: int = 64,
         n_layers: int = 2,
         *,
-        dropout: float = 0.0,
+        dropout: float | Sequence[float] = 0.0,
         activation: str = "relu",
+        norm: str = "none",
+        dropout_layers: str = "all",
+        dropout_input: float = 0.0,
     ) -> None:
         super().__init__()
-        _check_at_least("n_features", n_features, 1)
-        _check_at_least("n_classes", n_classes, 1)
-        _check_at_least("hidden_units", hidden_units, 1)
-        _check_at_least("n_layers", n_layers, 0)
-        if not 0.0 <= dropout < 1.0:
-            raise ValueError(
-                f"The dropout of MLP must be from 0 to below 1. Got {dropout!r} instead."
-            )
-        if activation not in ACTIVATIONS:
-            hint = did_you_mean(activation, ACTIVATIONS) or "."
-            raise ValueError(
-                f"The activation of MLP must be one of: {', '.join(ACTIVATIONS)}. "
-                f"Got '{activation}' instead{hint}"
-            )
+        check_at_least(self, 1, n_features=n_features, n_classes=n_classes)
+        check_at_least(self, 1, hidden_units=hidden_units)
+        check_at_least(self, 0, n_layers=n_layers)
+        check_choice(self, "activation", activation, ACTIVATIONS)
+        check_choice(self, "norm", norm, NORMS)
+        check_rate(self, "dropout_input", dropout_input)
+        self.input_dropout = nn.Dropout(dropout_input)
         layers: list[nn.Module] = []
         width = n_features
-        for _ in range(n_layers):
+        for rate in self._rates(dropout, dropout_layers, n_layers):
             layers += [
-                nn.Linear(width, hidden_units),
+                weighted(norm, nn.Linear(width, hidden_units)),
+                *flat_norm(norm, hidden_units),
                 ACTIVATIONS[activation](),
-                nn.Dropout(dropout),
+                nn.Dropout(rate),
             ]
             width = hidden_units
         self.layers = nn.Sequential(*layers, nn.Linear(width, n_classes))
+
+    def _rates(self, dropout: float | Sequence[float], where: str, n_layers: int) -> list[float]:
+        """Return the dropout after each hidden layer."""
+        check_choice(self, "dropout_layers", where, DROPOUT_LAYERS)
+        if isinstance(dropout, Sequence):
+            if len(dropout) != n_layers or where != "all":
+                raise ValueError(
+                    f"The dropout of MLP must be a number, or one for each of {n_layers} hidden "
+                    f"layers with dropout_layers='all'. Got {list(dropout)} and '{where}' instead."
+                )
+            rates = [float(rate) for rate in dropout]
+        else:
+            places = {"all": range(n_layers), "first": [0], "last": [n_layers - 1]}[where]
+            rates = [dropout if place in places else 0.0 for place in range(n_layers)]
+            check_rate(self, "dropout", dropout)
+        for rate in rates:
+            check_rate(self, "dropout", rate)
+        return rates
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """Return the outputs for ``X``.
 
         Parameters
         ----------
-        X : tensor of shape (n_samples, n_features)
+        X : tensor of shape (n_samples, n_features), or one that is so when flattened
 
         Returns
         -------
         tensor of shape (n_samples, n_classes)
         """
-        outputs: torch.Tensor = self.layers(X)
+        outputs: torch.Tensor = self.layers(self.input_dropout(X.flatten(1)))
         return outputs
-
-
-def _check_at_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ValueError(f"The {name} of MLP must be at least {least}. Got {value!r} instead.")

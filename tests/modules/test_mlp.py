@@ -40,7 +40,58 @@ def test_outputs_are_logits():
 def test_dropout_changes_nothing_but_its_probability():
     with_, without = MLP(5, 3, dropout=0.5), MLP(5, 3)
     assert names_and_shapes(with_) == names_and_shapes(without)
-    assert [m.p for m in with_.modules() if isinstance(m, nn.Dropout)] == [0.5, 0.5]
+    assert [m.p for m in with_.layers if isinstance(m, nn.Dropout)] == [0.5, 0.5]
+
+
+def test_each_hidden_layer_may_have_its_own_dropout():
+    def rates(**kwargs):
+        model = MLP(5, 3, n_layers=3, **kwargs)
+        return [m.p for m in model.modules() if isinstance(m, nn.Dropout)]
+
+    assert rates(dropout=[0.1, 0.2, 0.3]) == [0, 0.1, 0.2, 0.3]
+    assert rates(dropout=0.4, dropout_layers="first", dropout_input=0.2) == [0.2, 0.4, 0, 0]
+    assert rates(dropout=0.4, dropout_layers="last") == [0, 0, 0, 0.4]
+
+
+def test_inputs_are_dropped_in_training_only():
+    torch.manual_seed(0)
+    model = MLP(1000, 1, n_layers=0, dropout_input=0.25)
+    X = torch.ones(1, 1000)
+    dropped = model.input_dropout(X)
+    assert ((dropped == 0).float().mean() - 0.25).abs() < 0.05
+    model.eval()
+    assert torch.equal(model(X), model.layers(X))
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer", "group", "instance", "rms"])
+def test_a_norm_makes_units_of_one_size(norm):
+    torch.manual_seed(0)
+    model = MLP(5, 3, hidden_units=32, norm=norm)
+    first, normed = model.layers[0], model.layers[1]
+    outputs = normed(first(100 * torch.randn(64, 5)))
+    assert outputs.shape == (64, 32)
+    over = {"batch": (0,), "group": (2,)}.get(norm, (1,))
+    grouped = outputs.unflatten(1, (8, 4)) if norm == "group" else outputs
+    size = grouped.square().mean(over)
+    torch.testing.assert_close(size, torch.ones_like(size), atol=1e-2, rtol=0)
+    assert isinstance(model.layers[2], nn.ReLU)
+    assert isinstance(model.layers[-1], nn.Linear)
+
+
+def test_weight_norm_divides_length_and_direction():
+    model = MLP(5, 3, hidden_units=4, norm="weight")
+    shapes = names_and_shapes(model)
+    assert shapes["layers.0.parametrizations.weight.original0"] == (4, 1)
+    assert shapes["layers.6.weight"] == (3, 4)
+    with torch.no_grad():
+        model.layers[0].parametrizations.weight.original1.mul_(7)
+    lengths = model.layers[0].parametrizations.weight.original0
+    torch.testing.assert_close(model.layers[0].weight.norm(dim=1, keepdim=True), lengths)
+
+
+def test_images_are_flattened():
+    model, X = MLP(12, 2), torch.randn(4, 3, 2, 2)
+    assert torch.equal(model(X), model(X.flatten(1)))
 
 
 def test_dropout_acts_in_training_only():
@@ -83,6 +134,20 @@ def test_pickles():
         ({"hidden_units": 0}, "The hidden_units of MLP must be at least 1. Got 0 instead."),
         ({"n_layers": -1}, "The n_layers of MLP must be at least 0. Got -1 instead."),
         ({"dropout": 1.0}, "The dropout of MLP must be from 0 to below 1. Got 1.0 instead."),
+        (
+            {"dropout_input": -1},
+            "The dropout_input of MLP must be from 0 to below 1. Got -1 instead.",
+        ),
+        (
+            {"norm": "batchnorm"},
+            "The norm of MLP must be one of: none, batch, layer, group, instance, rms, weight. "
+            "Got 'batchnorm' instead, did you mean 'batch'?",
+        ),
+        (
+            {"dropout": [0.1], "n_layers": 2},
+            "The dropout of MLP must be a number, or one for each of 2 hidden layers with "
+            "dropout_layers='all'. Got [0.1] and 'all' instead.",
+        ),
         (
             {"activation": "rellu"},
             "The activation of MLP must be one of: elu, gelu, leaky_relu, relu, silu, tanh. "

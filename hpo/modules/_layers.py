@@ -1,0 +1,123 @@
+"""What the modules are put together from: activations, normalizations, checks of arguments."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from hpo._discovery import did_you_mean
+
+__all__ = [
+    "ACTIVATIONS",
+    "NORMS",
+    "check_at_least",
+    "check_choice",
+    "check_rate",
+    "conv_norm",
+    "flat_norm",
+    "weighted",
+]
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "leaky_relu": nn.LeakyReLU,
+    "relu": nn.ReLU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+}
+
+NORMS = ("none", "batch", "layer", "group", "instance", "rms", "weight")
+"""Normalizations of a hidden layer.
+
+batch (Ioffe and Szegedy 2015), layer (Ba, Kiros and Hinton 2016), group (Wu and He 2018; of eight
+groups, or as many as divide the width), instance (Ulyanov, Vedaldi and Lempitsky 2016), rms (Zhang
+and Sennrich 2019) normalize its outputs; weight (Salimans and Kingma 2016) its weights.
+"""
+
+
+class _FlatInstanceNorm(nn.InstanceNorm1d):
+    """`torch.nn.InstanceNorm1d` of a flat layer: its units are the places of one channel."""
+
+    def __init__(self) -> None:
+        super().__init__(1, affine=True)
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        return super().forward(X.unsqueeze(1)).squeeze(1)
+
+
+class _ChannelRMSNorm(nn.RMSNorm):
+    """`torch.nn.RMSNorm` over the channels at each place of a map."""
+
+    def forward(self, X: torch.Tensor) -> torch.Tensor:
+        return super().forward(X.movedim(1, -1)).movedim(-1, 1)
+
+
+def flat_norm(kind: str, width: int) -> list[nn.Module]:
+    """Return what normalizes a layer's outputs ``(n_samples, width)``: one module, or none."""
+    if kind == "batch":
+        return [nn.BatchNorm1d(width)]
+    if kind == "layer":
+        return [nn.LayerNorm(width)]
+    if kind == "group":
+        return [nn.GroupNorm(math.gcd(width, 8), width)]
+    if kind == "instance":
+        return [_FlatInstanceNorm()]
+    if kind == "rms":
+        return [nn.RMSNorm(width)]
+    return []
+
+
+def conv_norm(kind: str, channels: int) -> list[nn.Module]:
+    """Return what normalizes maps ``(n_samples, channels, height, width)``.
+
+    ``layer`` is over all channels and places of a sample, a group norm of one group; ``rms`` is
+    over the channels of each place.
+    """
+    if kind == "batch":
+        return [nn.BatchNorm2d(channels)]
+    if kind == "layer":
+        return [nn.GroupNorm(1, channels)]
+    if kind == "group":
+        return [nn.GroupNorm(math.gcd(channels, 8), channels)]
+    if kind == "instance":
+        return [nn.InstanceNorm2d(channels, affine=True)]
+    if kind == "rms":
+        return [_ChannelRMSNorm(channels)]
+    return []
+
+
+def weighted(kind: str, layer: nn.Module) -> nn.Module:
+    """Return ``layer``, its weights normalized where ``kind`` is "weight"."""
+    return weight_norm(layer) if kind == "weight" else layer
+
+
+def check_at_least(module: nn.Module, least: int, **values: int) -> None:
+    """Raise ValueError if an argument of ``module`` is too small."""
+    for name, value in values.items():
+        if value < least:
+            raise ValueError(
+                f"The {name} of {type(module).__name__} must be at least {least}. "
+                f"Got {value!r} instead."
+            )
+
+
+def check_rate(module: nn.Module, name: str, value: float) -> None:
+    """Raise ValueError unless ``value`` is a dropout rate."""
+    if not 0.0 <= value < 1.0:
+        raise ValueError(
+            f"The {name} of {type(module).__name__} must be from 0 to below 1. "
+            f"Got {value!r} instead."
+        )
+
+
+def check_choice(module: nn.Module, name: str, value: str, known: Iterable[str]) -> None:
+    """Raise ValueError unless ``value`` is among ``known``."""
+    if value not in tuple(known):
+        hint = did_you_mean(str(value), known) or "."
+        raise ValueError(
+            f"The {name} of {type(module).__name__} must be one of: {', '.join(known)}. "
+            f"Got '{value}' instead{hint}"
+        )
