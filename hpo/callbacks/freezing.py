@@ -57,7 +57,7 @@ class Freezing(Callback):  # type: ignore[misc]  # skorch has no types
     def initialize(self) -> "Freezing":
         """Begin with a new module, of which nothing is frozen."""
         self.n_frozen_ = 0
-        self._hooks: list[Any] = []
+        self._hooks_: list[Any] = []
         return self
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
@@ -76,15 +76,15 @@ class Freezing(Callback):  # type: ignore[misc]  # skorch has no types
                 f"Got {self.unfreeze_every!r} instead."
             )
         self._unfreeze_to(net, 0)
-        self._hooks = [_freeze(stage) for _, stage in stages[: self.depth]]
+        self._hooks_ = [_freeze(stage) for _, stage in stages[: self.depth]]
         self.n_frozen_ = self.depth
-        self._n_epochs = 0
+        self._n_epochs_ = 0
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         """Unfreeze a stage where it is time to."""
-        if self.unfreeze_every and self._n_epochs:
-            self._unfreeze_to(net, self.depth - self._n_epochs // self.unfreeze_every)
-        self._n_epochs += 1
+        if self.unfreeze_every and self._n_epochs_:
+            self._unfreeze_to(net, self.depth - self._n_epochs_ // self.unfreeze_every)
+        self._n_epochs_ += 1
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Record how many stages were frozen."""
@@ -94,7 +94,7 @@ class Freezing(Callback):  # type: ignore[misc]  # skorch has no types
         stages = stages_of(net.module_)
         while self.n_frozen_ > max(0, n_frozen):
             self.n_frozen_ -= 1
-            self._hooks.pop().remove()
+            self._hooks_.pop().remove()
             stages[self.n_frozen_][1].requires_grad_(True)
 
 

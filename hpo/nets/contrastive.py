@@ -196,14 +196,14 @@ class ContrastiveClassifier(NeuralNetClassifier):  # type: ignore[misc]  # skorc
             rows, _ = train_test_split(
                 rows, train_size=self.n_labels, stratify=labels, random_state=self.label_seed
             )
-        self._rows = rows
-        self._labelled = X[rows], labels[rows]
+        self._rows_ = rows
+        self._labelled_ = X[rows], labels[rows]
 
     def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> tuple[Any, Any]:
         """Return what an epoch goes over, and None."""
         whole, _ = super().get_split_datasets(X, y, **fit_params)
         if self.method == "supervised":
-            return Subset(whole, np.resize(self._rows, len(whole)).tolist()), None
+            return Subset(whole, np.resize(self._rows_, len(whole)).tolist()), None
         return whole, None
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
@@ -224,20 +224,20 @@ class ContrastiveClassifier(NeuralNetClassifier):  # type: ignore[misc]  # skorc
         """Fit the probe to the features as they are now."""
         super().on_epoch_end(net, **kwargs)
         if self.method == "simclr":
-            images, labels = self._labelled
+            images, labels = self._labelled_
             probe = LogisticRegression(C=self.probe_C, max_iter=1000)
             self.probe_ = make_pipeline(StandardScaler(), probe).fit(self.transform(images), labels)
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Let go of the labelled images."""
         super().on_train_end(net, **kwargs)
-        del self._labelled
+        del self._labelled_
 
     def transform(self, X: Any) -> np.ndarray[Any, Any]:
         """Return the encoder's features, of shape (n_samples, n_features)."""
         # those of an encoder that diverged mean nothing; its loss says so, not an error here
-        features = to_numpy(self.forward(X, training=False))
-        return np.nan_to_num(features)
+        features: np.ndarray[Any, Any] = np.nan_to_num(to_numpy(self.forward(X, training=False)))
+        return features
 
     def predict_proba(self, X: Any) -> np.ndarray[Any, Any]:
         """Return the probability of each class, of shape (n_samples, n_classes)."""
