@@ -11,7 +11,7 @@ from hpo.data._base import StudyData
 from hpo.data._folder import cache_folder, folders_to_search, made_whole
 from hpo.data._images import as_pixels
 from hpo.data._npz import read_npz
-from hpo.data._partition import search_on_part, stratified_split
+from hpo.data._partition import random_split, search_on_part
 from hpo.exceptions import DataError
 
 __all__ = ["load_cifar10"]
@@ -130,7 +130,7 @@ def _jpeg(folder: Path, options: dict[str, Any]) -> StudyData:
 def _lossless(file: Path, options: dict[str, Any]) -> StudyData:
     images, labels = read_npz(file, "images", "labels")
     y = labels.astype(np.int64)
-    test, search = stratified_split(y, 0.2, options["seed"], "the test share")
+    test, search = random_split(y, 0.2, options["seed"], "the test share")
     return search_on_part(
         lambda rows: as_pixels(images[search[rows]]),
         y[search],
@@ -161,7 +161,7 @@ class _Compressed:
             for i, row in enumerate(rows):
                 end = self._ends[row]
                 file = self._stream[end - self._sizes[row] : end].tobytes()
-                images[i] = Image.open(io.BytesIO(file))
+                images[i] = np.asarray(Image.open(io.BytesIO(file)))
         except (OSError, ValueError) as error:
             raise DataError(
                 f"Image {row} of {self._file} cannot be decoded ({error}). Replace the file by a "

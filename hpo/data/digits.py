@@ -3,7 +3,7 @@
 import numpy as np
 
 from hpo.data._base import StudyData
-from hpo.data._partition import stratified_split
+from hpo.data._partition import seal_part
 
 __all__ = ["load_digits"]
 
@@ -35,5 +35,4 @@ def load_digits(test_size: float = 0.2, seed: int = 0) -> StudyData:
     X, y = sklearn.datasets.load_digits(return_X_y=True)
     X = (X / 16.0).astype(np.float32)
     y = y.astype(np.int64)
-    test, search = stratified_split(y, test_size, seed, "test_size")
-    return StudyData(X=X[search], y=y[search], X_test=X[test], y_test=y[test])
+    return seal_part(X, y, test_size, seed, class_names=tuple("0123456789"))

@@ -7,7 +7,7 @@ import numpy as np
 
 from hpo.data._base import StudyData
 from hpo.data._images import as_pixels, read_images
-from hpo.data._partition import search_on_part, stratified_split
+from hpo.data._partition import random_split, search_on_part
 from hpo.exceptions import DataError
 
 __all__ = ["load_image_folder"]
@@ -68,7 +68,7 @@ def load_image_folder(
         images_test, labels_test, _ = _joined([sealed[0]], size, names)
     else:
         everything, classes, names = read_images(folder, size)
-        test, search = stratified_split(classes, test_size, seed, "test_size")
+        test, search = random_split(classes, test_size, seed, "test_size")
         images, labels = everything[search], classes[search]
         images_test, labels_test = everything[test], classes[test]
     return search_on_part(

@@ -10,6 +10,8 @@ __all__ = [
     "RecurrentLM",
     "ResNetCIFAR",
     "ResidualMLP",
+    "TabularNet",
+    "table_sizes",
 ]
 
 _HOMES = {
@@ -19,6 +21,8 @@ _HOMES = {
     "RecurrentLM": "recurrent_lm",
     "ResNetCIFAR": "resnet_cifar",
     "ResidualMLP": "residual_mlp",
+    "TabularNet": "tabular",
+    "table_sizes": "tabular",
 }
 """Name of each network and the module that it stands in."""
 

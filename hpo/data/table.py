@@ -1,0 +1,202 @@
+"""A user's own table or arrays."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpo._discovery import did_you_mean
+from hpo.data._base import StudyData
+from hpo.data._npz import npz_names, read_npz
+from hpo.data._partition import seal_part
+from hpo.exceptions import DataError
+
+__all__ = ["load_npz", "load_table"]
+
+TASKS = ("classification", "regression")
+MOST_CLASSES = 20
+"""Different whole numbers that a target may have and still mean classes."""
+PARTS = (("X", "y", "X_test", "y_test"), ("x_train", "y_train", "x_test", "y_test"))
+
+
+def load_table(
+    path: str | Path,
+    target: str,
+    *,
+    test_size: float = 0.2,
+    seed: int = 0,
+    task: str | None = None,
+    categorical: Sequence[str] = (),
+    drop: Sequence[str] = (),
+) -> StudyData:
+    """Return a table from a file, with one of its columns as what is to be predicted.
+
+    Its numbers are not scaled here and its categories not encoded: `TableEncoder`, as the first
+    step of a Pipeline, learns both on the training part of each fold.
+
+    Parameters
+    ----------
+    path : path
+        A Parquet file (``.parquet``, ``.pq``), or a text file with names in its first line and
+        commas between values (tabs, where it ends in ``.tsv``), which may be compressed.
+    target : str
+        Name of the column to predict.
+    test_size : float, default=0.2
+        Share of the rows that is sealed, between 0 and 1 exclusive, drawn at random; with the
+        shares of the classes kept.
+    seed : int, default=0
+        Decides which rows those are.
+    task : {"classification", "regression"}, optional
+        None tells it by the target: numbers mean a regression, unless they are whole and at most
+        20 different ones; all else means classes.
+    categorical : sequence of str, default=()
+        Columns of numbers that are names of categories. Those of texts, booleans and of pandas'
+        type for categories always are.
+    drop : sequence of str, default=()
+        Columns to leave out.
+
+    Returns
+    -------
+    StudyData
+        ``X`` is a data frame whose columns are float32 or categories. ``y`` is int64 of shape
+        (n_samples,), places in ``class_names``; or float32 of shape (n_samples, 1), as skorch's
+        regressors take it.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, a column is not in it or is of dates, a target is missing,
+        or an argument is out of range.
+    ImportError
+        If pandas needs a package to read the file (Parquet: pyarrow).
+    """
+    if task is not None and task not in TASKS:
+        hint = did_you_mean(task, TASKS) or "."
+        raise DataError(f"task must be one of: {', '.join(TASKS)}. Got '{task}' instead{hint}")
+    file = Path(path).expanduser()
+    frame = _read(file)
+    for name in (target, *categorical, *drop):
+        if name not in frame.columns:
+            hint = did_you_mean(name, map(str, frame.columns)) or "."
+            raise DataError(
+                f"{file} has no column '{name}'{hint} It has: {', '.join(map(str, frame.columns))}."
+            )
+    if n_missing := int(frame[target].isna().sum()):
+        raise DataError(
+            f"The target '{target}' is missing in {n_missing} of the {len(frame)} rows of {file}. "
+            "Remove these rows, or fill them."
+        )
+    X = _features(frame.drop(columns=[target, *drop]), categorical, file)
+    return _sealed(X, frame[target].to_numpy(), task, test_size, seed)
+
+
+def load_npz(
+    path: str | Path,
+    *,
+    test_size: float = 0.2,
+    seed: int = 0,
+    task: str | None = None,
+    scale: float | None = None,
+) -> StudyData:
+    """Return the arrays of an ``.npz`` file (`numpy.savez`).
+
+    Parameters
+    ----------
+    path : path
+        Holds ``X`` and ``y``, and may hold ``X_test`` and ``y_test``, which are then sealed; or
+        ``x_train``, ``y_train``, ``x_test`` and ``y_test``.
+    test_size, seed
+        As in `load_table`; for files without a test part.
+    task : {"classification", "regression"}, optional
+        As in `load_table`.
+    scale : float, optional
+        Divide ``X`` by it (255 for images of bytes); it is then float32.
+
+    Returns
+    -------
+    StudyData
+        ``X`` in its own shape, float32 if it was of floating point, else in its own type; ``y``
+        as of `load_table`.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, lacks an array, or an argument is out of range.
+    """
+    file = Path(path).expanduser()
+    known = npz_names(file)
+    names = next((names for names in PARTS if names[0] in known), PARTS[0])
+    sealed = names[2] in known
+    arrays = list(read_npz(file, *(names if sealed else names[:2])))
+    for i, X in enumerate(arrays[::2]):
+        if scale is not None:
+            arrays[2 * i] = X.astype(np.float32) / np.float32(scale)
+        elif X.dtype.kind == "f":
+            arrays[2 * i] = X.astype(np.float32)
+    if not sealed:
+        return _sealed(arrays[0], arrays[1], task, test_size, seed)
+    X, y, X_test, y_test = arrays
+    both, fields = _target(np.concatenate([y, y_test]), task)
+    return StudyData(X=X, y=both[: len(y)], X_test=X_test, y_test=both[len(y) :], **fields)
+
+
+def _read(file: Path) -> Any:
+    """Return the data frame in a file."""
+    import pandas as pd
+
+    try:
+        if file.suffix in {".parquet", ".pq"}:
+            return pd.read_parquet(file)
+        return pd.read_csv(file, sep="\t" if ".tsv" in file.suffixes else ",")
+    except FileNotFoundError:
+        raise DataError(f"There is no file {str(file)!r}.") from None
+    except (OSError, EOFError, ValueError) as error:
+        raise DataError(
+            f"{file} cannot be read as a table ({type(error).__name__}: {error}). Give a Parquet "
+            "file (.parquet), or a text with names in its first line and commas between values."
+        ) from error
+
+
+def _features(frame: Any, categorical: Sequence[str], file: Path) -> Any:
+    """Return a frame whose columns are float32 or categories."""
+    from pandas.api import types
+
+    for name, column in frame.items():
+        if types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column):
+            raise DataError(
+                f"The column '{name}' of {file} holds times. Make numbers of them (year, day of "
+                f"the week, ...), or leave it out: drop=['{name}']."
+            )
+        numeric = types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
+        frame[name] = column.astype(
+            np.float32 if numeric and name not in categorical else "category"
+        )
+    if frame.shape[1] == 0:
+        raise DataError(f"{file} has no column beside the target.")
+    return frame
+
+
+def _sealed(X: Any, y: np.ndarray[Any, Any], task: str | None, size: float, seed: int) -> StudyData:
+    y, fields = _target(y, task)
+    return seal_part(X, y, size, seed, stratify=y.dtype.kind == "i", **fields)
+
+
+def _target(
+    y: np.ndarray[Any, Any], task: str | None
+) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
+    """Return the target as a net takes it, and the names of the classes where it has them."""
+    if (task or _likely_task(y)) == "classification":
+        classes, places = np.unique(y, return_inverse=True)
+        return places.astype(np.int64), {"class_names": tuple(map(str, classes))}
+    try:
+        return y.astype(np.float32).reshape(len(y), -1), {}
+    except (TypeError, ValueError) as error:
+        raise DataError(f"A regression needs a target of numbers ({error}).") from error
+
+
+def _likely_task(y: np.ndarray[Any, Any]) -> str:
+    if y.dtype.kind not in "iuf":
+        return "classification"
+    whole = y.ndim == 1 and np.array_equal(y, np.round(y))
+    return "classification" if whole and len(np.unique(y)) <= MOST_CLASSES else "regression"
