@@ -57,6 +57,8 @@ class StudyResult:
         Parameters whose values are compared, and metrics that are shown beside the score.
     fold_sizes : tuple of (int, int), default=()
         Training and validation samples of each fold.
+    enqueued : tuple of mapping, default=()
+        Parameters that were to be tried first; see `given`.
     """
 
     name: str
@@ -75,6 +77,7 @@ class StudyResult:
     compare: tuple[str, ...] = ()
     watch: tuple[str, ...] = ()
     fold_sizes: tuple[tuple[int, int], ...] = ()
+    enqueued: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def best_record(self) -> TrialRecord:
@@ -180,6 +183,23 @@ class StudyResult:
             if record.state is TrialState.COMPLETE and record.best_report
         ]
         return sorted(scored, key=lambda record: (-record.value, record.number))[:n]
+
+    def given(self) -> list[tuple[int | None, TrialRecord]]:
+        """Return the trials of the `enqueued` points, with their rank among the complete ones.
+
+        Returns
+        -------
+        list of (int or None, TrialRecord)
+            In the order of their numbers. The best complete trial has rank 1; None is that of
+            a trial which is not complete.
+        """
+        ranks = {r.number: rank for rank, r in enumerate(self.top(self.n_trials), start=1)}
+        return [
+            (ranks.get(record.number), record)
+            for record in self.records
+            if not record.interrupted
+            and any(point.items() <= record.trial.params.items() for point in self.enqueued)
+        ]
 
     def pareto_front(self) -> list[TrialRecord]:
         """Return the complete trials that no other one is at least as good as in all respects.

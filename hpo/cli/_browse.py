@@ -8,8 +8,18 @@ from rich.text import Text
 
 from hpo._discovery import did_you_mean
 from hpo.backends._ledger import study_names
+from hpo.cli._comparison import tell_comparison
 from hpo.cli._console import make_console, say
-from hpo.cli._outcome import counts, facts_table, front_table, saved, times, top_table, winner_table
+from hpo.cli._outcome import (
+    counts,
+    facts_table,
+    front_table,
+    given_table,
+    saved,
+    times,
+    top_table,
+    winner_table,
+)
 from hpo.cli._storage import readable_storage
 from hpo.cli._text import ago, score
 from hpo.exceptions import HpoError, StorageError, StudyError
@@ -100,6 +110,10 @@ def show_study(name: str, option: str | None, plots: Path | None) -> None:
         if result.costs:
             say(console, "\nPareto front", style="bold")
             say(console, front_table(result))
+        if result.given():
+            say(console, "\nGiven points", style="bold")
+            say(console, given_table(result))
+        tell_comparison(console, result)
         say(console, "\nTop ten", style="bold")
         say(console, top_table(result, console.width))
     else:

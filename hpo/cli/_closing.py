@@ -7,8 +7,17 @@ from rich.text import Text
 
 from hpo._discovery import parse_spec
 from hpo.cli._command import Command
+from hpo.cli._comparison import tell_comparison
 from hpo.cli._console import say
-from hpo.cli._outcome import counts, facts_table, front_table, saved, times, winner_table
+from hpo.cli._outcome import (
+    counts,
+    facts_table,
+    front_table,
+    given_table,
+    saved,
+    times,
+    winner_table,
+)
 from hpo.cli._progress import Progress
 from hpo.cli._storage import named_storage
 from hpo.result import StudyResult
@@ -60,6 +69,10 @@ class Closing:
         if result.costs and result.top(1):
             say(console, "\nPareto front", style="bold")
             say(console, front_table(result))
+        if result.given() and result.top(1):
+            say(console, "\nGiven points", style="bold")
+            say(console, given_table(result))
+        tell_comparison(console, result)
         if self._study.storage is not None and (interrupted or result.stopped):
             _section(console, "Go on with", [command.going_on()])
         elif not self._progress.n_done_now:

@@ -17,6 +17,7 @@ __all__ = [
     "facts_table",
     "front_table",
     "gap_explained",
+    "given_table",
     "saved",
     "sealed_verdict",
     "times",
@@ -118,6 +119,19 @@ def front_table(result: StudyResult) -> Table:
     for record in result.pareto_front():
         costs = [amount(record.cost(name)) for name in result.costs]
         facts = [str(record.number), score(record.value), *costs]
+        table.add_row(*map(Text, [*facts, brief(record.trial.params)]))
+    return table
+
+
+def given_table(result: StudyResult) -> Table:
+    """Return the trials whose parameters the study gave, with their ranks."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for header in ("trial", result.scoring, "rank"):
+        table.add_column(Text(header), justify="right", no_wrap=True)
+    table.add_column("parameters")
+    for rank, record in result.given():
+        place = f"{rank} of {result.n_complete}" if rank else str(record.state)
+        facts = [str(record.number), score(record.value), place]
         table.add_row(*map(Text, [*facts, brief(record.trial.params)]))
     return table
 

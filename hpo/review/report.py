@@ -5,8 +5,12 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from hpo.result import StudyResult
 from hpo.review import _html, plots
+from hpo.review.comparison import compare
+from hpo.review.comparison_plots import comparison, comparison_curves
 from hpo.trial import TrialRecord
 
 __all__ = ["write_report"]
@@ -36,19 +40,24 @@ def write_report(
     dict of str to Path
         File name to file: ``report.html``, which embeds the plots and needs no other file,
         ``learning_curves.png``, ``history.png``, ``parameters.png``, ``pareto_front.png`` (of a
-        study with costs) and ``trials.csv``.
+        study with costs), ``comparison.png`` and ``comparison_curves.png`` (of one that
+        compares values) and ``trials.csv``.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     files = {}
-    figures = {
+    figures: dict[str, Figure | None] = {
         "learning_curves.png": plots.learning_curves(result),
         "history.png": plots.history(result),
         "parameters.png": plots.parameters(result, log_names),
     }
     if result.costs:
         figures["pareto_front.png"] = plots.pareto_front(result)
+    figures["comparison.png"] = comparison(result)
+    figures["comparison_curves.png"] = comparison_curves(result)
     for name, figure in figures.items():
+        if figure is None:
+            continue
         files[name] = folder / name
         figure.savefig(files[name])
     images = {name: path.read_bytes() for name, path in files.items()}
@@ -77,6 +86,8 @@ def _document(result: StudyResult, images: Mapping[str, bytes], settings: Mappin
                 "Parameters", _html.image(images["parameters.png"], "score by parameter")
             ),
             _html.section("Pareto front", _front(result, images.get("pareto_front.png"))),
+            _html.section("Given points", _given(result)),
+            _html.section("Comparison", _comparison(result, images)),
             _html.section("Top ten", _top(result)),
             _html.section("Failures", _html.paragraph(result.failure_summary())),
             _html.section("Settings", _html.definitions({k: str(v) for k, v in settings.items()})),
@@ -137,6 +148,31 @@ def _front(result: StudyResult, image: bytes | None) -> str:
     ]
     table = _html.table(["trial", result.scoring, *result.costs], rows)
     return f"{_html.image(image, 'score against cost')}\n{table}"
+
+
+def _given(result: StudyResult) -> str:
+    given = result.given()
+    names = list(dict.fromkeys(name for _, record in given for name in record.trial.params))
+    rows = [
+        [f"{rank} of {result.n_complete}" if rank else str(r.state), *_top_row(r, names)]
+        for rank, r in given
+    ]
+    return _html.table(["rank", "trial", result.scoring, "epoch", *names], rows)
+
+
+def _comparison(result: StudyResult, images: Mapping[str, bytes]) -> str:
+    compared = compare(result)
+    if compared is None:
+        return ""
+    parts = [
+        _html.table(compared.header, compared.rows()),
+        _html.paragraph(compared.note),
+        _html.image(images["comparison.png"], "score by compared value"),
+    ]
+    if "comparison_curves.png" in images:
+        curves = _html.image(images["comparison_curves.png"], "curves of the compared values")
+        parts.append(curves)
+    return "\n".join(parts)
 
 
 def _top(result: StudyResult) -> str:

@@ -3,7 +3,7 @@
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,6 @@ def conduct(
     interrupt: Interrupt,
     budget: Budget,
     finish: Finish,
-    enqueue: Sequence[Mapping[str, Any]] = (),
 ) -> StudyResult:
     """Run ``search`` to the end of its budget, or go on with it.
 
@@ -54,8 +53,6 @@ def conduct(
     finish : callable
         Given the result when the trials are over, returns it with what becomes of the
         winner; an error of its own ends the study as failed.
-    enqueue : sequence of mapping
-        Parameters to try first.
     """
     notes: list[str] = []
     state = "failed"
@@ -65,9 +62,7 @@ def conduct(
             tracker.study_started(info or StudyInfo(ledger.name, ledger.key))
         try:
             with interrupt.listening():
-                result = _trials(
-                    search, ledger, trackers, interrupt, budget=budget, enqueue=enqueue
-                )
+                result = _trials(search, ledger, trackers, interrupt, budget)
                 result = finish(result)
             state = "interrupted" if interrupt.reason else "complete"
         finally:
@@ -82,16 +77,14 @@ def _trials(
     ledger: Ledger,
     trackers: Sequence[BaseTracker],
     interrupt: Interrupt,
-    *,
     budget: Budget,
-    enqueue: Sequence[Mapping[str, Any]],
 ) -> StudyResult:
     settled = ledger.settle()
     scheduler = TrialScheduler(search.pruner, trackers, ledger.records(), search.costs)
     for record in settled:
         for tracker in trackers:
             tracker.trial_ended(record)
-    ledger.enqueue(enqueue)
+    ledger.enqueue(search.enqueue)
     if search.grid is not None:
         ledger.limit_to(search.grid)
     began = time.perf_counter()

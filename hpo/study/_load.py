@@ -55,4 +55,5 @@ def _shown(ledger: Ledger) -> dict[str, Any]:
         return {name: value for name, value in old.items() if value}
     sizes = tuple((train, valid) for train, valid in shown.pop("fold_sizes"))
     names = {name: tuple(shown[name]) for name in ("costs", "compare", "watch")}
-    return {"scoring": shown["scoring"], "fold_sizes": sizes, **names}
+    points = tuple(shown.get("enqueued", ()))
+    return {"scoring": shown["scoring"], "fold_sizes": sizes, "enqueued": points, **names}

@@ -80,7 +80,6 @@ def run_study(
         interrupt=interrupt,
         budget=Budget(study.n_trials, study.timeout, study.max_total_epochs),
         finish=finish,
-        enqueue=study.enqueue,
     )
 
 

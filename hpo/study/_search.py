@@ -45,6 +45,8 @@ class Search:
         See `TrialRecord.cost`.
     compare, watch : sequence of str
         See `Study`; they change nothing but what is shown.
+    enqueue : sequence of mapping
+        Parameters to try first.
     n_jobs, n_threads, device
         For executors that take them, where their options do not say otherwise.
 
@@ -67,6 +69,7 @@ class Search:
         costs: Sequence[str] = (),
         compare: Sequence[str] | None = (),
         watch: Sequence[str] = (),
+        enqueue: Sequence[Mapping[str, Any]] = (),
         n_jobs: int | None = None,
         n_threads: int = 1,
         device: str | None = None,
@@ -100,6 +103,7 @@ class Search:
         _check_costs(self.costs, self.sampler)
         self.compare = compared(compare, space, grid=self.grid is not None)
         self.watch = tuple(watch)
+        self.enqueue = tuple(dict(point) for point in enqueue)
         self._names = {
             "backend": _name(backend),
             "sampler": _name(sampler),
@@ -137,6 +141,7 @@ class Search:
             "costs": self.costs,
             "compare": self.compare,
             "watch": self.watch,
+            "enqueued": self.enqueue,
             "fold_sizes": tuple((len(train), len(v)) for train, v in self.objective.splits),
         }
 

@@ -48,6 +48,7 @@ class Session:
             costs=study.costs,
             compare=study.compare,
             watch=study.watch,
+            enqueue=study.enqueue,
             n_jobs=study.n_jobs,
             n_threads=study.n_threads,
             device=study.device,
