@@ -441,5 +441,7 @@ def _pack(record: TrialRecord) -> dict[str, Any]:
 def _unpack(number: int, item: Sequence[Any]) -> Report:
     kept = dict(zip(_REPORT, item, strict=False))  # older studies have no `recorded`
     kept["metrics"] = {name: tuple(values) for name, values in kept["metrics"].items()}
-    frozen = {name: tuple(v) if isinstance(v, list) else v for name, v in kept.items()}
+    frozen: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in kept.items()
+    }
     return Report(number, **frozen)

@@ -1,0 +1,323 @@
+"""What a study that compares values of parameters says: which differences are more than noise.
+
+Pure functions of a `StudyResult`: a group is a combination of the compared values, and the best
+complete trial among those that have it stands for it.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from hpo._discovery import did_you_mean
+from hpo._words import brief_value, score, short_names
+from hpo.result import StudyResult
+from hpo.trial import SECONDS, TrialRecord, TrialState
+
+__all__ = [
+    "BEST",
+    "LEVEL",
+    "MISSING",
+    "SAME",
+    "WORSE",
+    "Comparison",
+    "Group",
+    "adjusted_by_holm",
+    "compare",
+    "is_number",
+    "paired_difference",
+    "place_of",
+    "seconds_per_epoch",
+]
+
+LEVEL = 0.05
+"""Probability with which, at most, any difference is called one where there is none."""
+MISSING = "–"
+"""Stands for the value of a parameter that does not exist under the others."""
+BEST, WORSE, SAME = "best", "worse", "within noise"
+
+Estimate = tuple[float, float]
+"""A mean over the folds and its standard error, nan where there is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """One combination of the compared values.
+
+    Parameters
+    ----------
+    values : tuple
+        One for each compared parameter; `MISSING` where it does not exist.
+    record : TrialRecord or None
+        The best complete trial of them; None if none is complete.
+    n_trials : int
+        Trials that ended with these values.
+    score : (float, float)
+        Mean over the folds at the best epoch, and its standard error over the folds.
+    seconds : (float, float)
+        See `seconds_per_epoch`.
+    watched : mapping of str to (float, float)
+        The watched metrics at the best epoch, in the same form.
+    difference : (float, float)
+        This score minus the best group's, paired over the folds, and its standard error
+        corrected for the training data that folds share.
+    verdict : str
+        `BEST`, `WORSE`, `SAME`, how its trials ended if none is complete, or nothing where
+        one fold tells nothing.
+    """
+
+    values: tuple[Any, ...]
+    record: TrialRecord | None = None
+    n_trials: int = 0
+    score: Estimate = (math.nan, math.nan)
+    seconds: Estimate = (math.nan, math.nan)
+    watched: Mapping[str, Estimate]
+    difference: Estimate = (math.nan, math.nan)
+    verdict: str = ""
+
+    @property
+    def label(self) -> str:
+        """The values in short, such as ``Adam, 0.01``."""
+        return ", ".join(map(brief_value, self.values))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The groups of a study.
+
+    Parameters
+    ----------
+    names : tuple of str
+        The compared parameters.
+    groups : tuple of Group
+        In the order of a single numeric parameter's values, or else the best first.
+    watch : tuple of str
+        Metrics that are shown.
+    scoring : str
+    note : str
+        How to read the differences, in a line.
+    """
+
+    names: tuple[str, ...]
+    groups: tuple[Group, ...]
+    watch: tuple[str, ...]
+    scoring: str
+    note: str
+
+    @property
+    def ranked(self) -> list[Group]:
+        """The groups that have a score, best first."""
+        scored = [group for group in self.groups if group.record is not None]
+        return sorted(scored, key=lambda group: -group.score[0])
+
+    @property
+    def header(self) -> list[str]:
+        """Headers of `rows`."""
+        names = [*short_names(self.names).values(), self.scoring, "epoch", "s/epoch"]
+        return [*names, *self.watch, "difference", "verdict"]
+
+    def rows(self, *, errors: bool = True) -> list[list[str]]:
+        """Return a row of text for each group; ``errors=False`` spares watched metrics theirs."""
+        return [self._row(group, errors) for group in self.groups]
+
+    def _row(self, group: Group, errors: bool) -> list[str]:
+        report = group.record.best_report if group.record else None
+        watched = [group.watched.get(name, (math.nan, math.nan)) for name in self.watch]
+        seconds = group.seconds[0]
+        return [
+            *map(brief_value, group.values),
+            _told(*group.score),
+            str(report.step) if report else MISSING,
+            f"{seconds:.3g}" if math.isfinite(seconds) else MISSING,
+            *(_told(value, error if errors else math.nan) for value, error in watched),
+            MISSING if group.verdict == BEST else _told(*group.difference, sign=True),
+            group.verdict or MISSING,
+        ]
+
+
+def compare(result: StudyResult) -> Comparison | None:
+    """Return the comparison that ``result`` asks for; None without one, or without any score."""
+    ended = [
+        record
+        for record in result.records
+        if record.state is not TrialState.RUNNING and not record.interrupted
+    ]
+    by_values: dict[tuple[str, ...], list[TrialRecord]] = {}
+    for record in ended:
+        key = tuple(repr(record.trial.params.get(name, MISSING)) for name in result.compare)
+        by_values.setdefault(key, []).append(record)
+    watch = tuple(name for name in result.watch if name != SECONDS)  # it has its own column
+    groups = [_group(records, result.compare, watch) for records in by_values.values()]
+    scored = [group for group in groups if group.record is not None]
+    if not result.compare or not scored:
+        return None
+    best = max(scored, key=lambda group: group.score[0])
+    judged = _judged(groups, best, result.fold_sizes)
+    n_folds = len(best.record.best_report.fold_values)  # type: ignore[union-attr]
+    return Comparison(
+        names=result.compare,
+        groups=tuple(_ordered(judged)),
+        watch=watch,
+        scoring=result.scoring,
+        note=_note(n_folds, len(scored)) + _unheard(watch, scored),
+    )
+
+
+def _group(records: Sequence[TrialRecord], names: Iterable[str], watch: Iterable[str]) -> Group:
+    values = tuple(records[0].trial.params.get(name, MISSING) for name in names)
+    complete = [r for r in records if r.state is TrialState.COMPLETE and r.best_report]
+    if not complete:
+        states = Counter(str(record.state) for record in records).most_common()
+        told = ", ".join(f"{n} {state}" for state, n in states)
+        return Group(values=values, n_trials=len(records), watched={}, verdict=told)
+    record = max(complete, key=lambda record: (record.value, -record.number))
+    report = record.best_report
+    assert report is not None
+    return Group(
+        values=values,
+        record=record,
+        n_trials=len(records),
+        score=(record.value, _estimate(report.fold_values)[1]),
+        seconds=seconds_per_epoch(record),
+        watched={name: _estimate(report.metrics.get(name, ())) for name in watch},
+    )
+
+
+def seconds_per_epoch(record: TrialRecord) -> Estimate:
+    """Return the mean seconds that a fold trains for an epoch, scoring left out, with its error.
+
+    Of a trial without times of its folds, the seconds of an epoch over all folds together.
+    """
+    if not record.reports:
+        return math.nan, math.nan
+    n_steps = len(record.reports)
+    fit = [seconds / n_steps for seconds in record.reports[-1].fit_seconds]
+    return _estimate(fit) if fit else (sum(r.seconds for r in record.reports) / n_steps, math.nan)
+
+
+def _estimate(values: Sequence[float]) -> Estimate:
+    if not values:
+        return math.nan, math.nan
+    error = np.std(values, ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return float(np.mean(values)), float(error)
+
+
+def _judged(
+    groups: Sequence[Group], best: Group, fold_sizes: Sequence[tuple[int, int]]
+) -> list[Group]:
+    """Give every group its difference to the best one, and a verdict on it."""
+    tests = {}
+    for i, group in enumerate(groups):
+        if group is not best and group.record is not None:
+            tests[i] = paired_difference(_folds(group), _folds(best), fold_sizes)
+    tested = [i for i, (*_, p) in tests.items() if math.isfinite(p)]
+    adjusted = dict(zip(tested, adjusted_by_holm([tests[i][2] for i in tested]), strict=True))
+    judged = []
+    for i, group in enumerate(groups):
+        if group is best:
+            judged.append(replace(group, verdict=BEST, difference=(0.0, math.nan)))
+        elif i in tests:
+            verdict = (WORSE if adjusted[i] < LEVEL else SAME) if i in adjusted else ""
+            judged.append(replace(group, verdict=verdict, difference=tests[i][:2]))
+        else:
+            judged.append(group)
+    return judged
+
+
+def _folds(group: Group) -> Sequence[float]:
+    report = group.record.best_report if group.record else None
+    return report.fold_values if report else ()
+
+
+def paired_difference(
+    scores: Sequence[float], others: Sequence[float], fold_sizes: Sequence[tuple[int, int]] = ()
+) -> tuple[float, float, float]:
+    """Return the mean of ``scores - others`` over the folds, its standard error, and a p-value.
+
+    The corrected resampled t-test of Nadeau and Bengio (2003, *Inference for the
+    Generalization Error*, Machine Learning 52, section 3.5): training parts of folds overlap,
+    so the variance of a mean over ``J`` folds is taken as ``(1 / J + n_valid / n_train)`` times
+    that of the differences, with ``J - 1`` degrees of freedom.
+
+    Parameters
+    ----------
+    scores, others : sequence of float, length n_folds
+    fold_sizes : sequence of (int, int)
+        Training and validation samples of each fold; without them, those of ``J`` folds that
+        share all samples out among them.
+
+    Returns
+    -------
+    difference, error, p : float
+        Error and p (two-sided) are nan with one fold, or where a score is not finite.
+    """
+    differences = np.asarray(scores, dtype=float) - np.asarray(others, dtype=float)
+    n = len(differences)
+    mean = float(differences.mean()) if n else math.nan
+    if n < 2 or not np.isfinite(differences).all():
+        return mean, math.nan, math.nan
+    train, valid = np.sum(fold_sizes, axis=0) if len(fold_sizes) else (n - 1, 1)
+    error = float(differences.std(ddof=1) * math.sqrt(1 / n + valid / train))
+    if error == 0:
+        return mean, 0.0, 1.0 if mean == 0 else 0.0
+    return mean, error, float(2 * stats.t.sf(abs(mean / error), n - 1))
+
+
+def adjusted_by_holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values corrected for their number (Holm 1979), in the order given."""
+    n = len(p_values)
+    adjusted = [1.0] * n
+    largest = 0.0
+    for rank, i in enumerate(sorted(range(n), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, (n - rank) * p_values[i]))
+        adjusted[i] = largest
+    return adjusted
+
+
+def _ordered(groups: Sequence[Group]) -> list[Group]:
+    """Return a single numeric parameter's groups by its values, any others the best first."""
+    values = [group.values[0] for group in groups]
+    if len(groups[0].values) == 1 and sum(map(is_number, values)) > 1:
+        return sorted(groups, key=lambda g: place_of(g.values[0]))
+    return sorted(groups, key=lambda g: (g.record is None, -g.score[0] if g.record else 0.0))
+
+
+def place_of(value: Any) -> tuple[bool, float, str]:
+    """Return what values sort by: names before numbers, each kind in its own order."""
+    return (True, float(value), "") if is_number(value) else (False, 0.0, str(value))
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a number and no truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _note(n_folds: int, n_groups: int) -> str:
+    if n_folds < 2:
+        return "One fold alone does not tell which differences are larger than noise."
+    holm = f", Holm's correction for {n_groups - 1} comparisons" if n_groups > 2 else ""
+    return (
+        f"± is one standard error over {n_folds} folds. Differences to the best are paired over "
+        "the folds and judged by the corrected resampled t-test (Nadeau and Bengio 2003: folds "
+        f"share training data){holm}, level {LEVEL}."
+    )
+
+
+def _unheard(watch: Iterable[str], groups: Iterable[Group]) -> str:
+    """Say which watched metrics no trial reports."""
+    reports = [group.record.best_report for group in groups if group.record]
+    known = {name for report in reports if report for name in report.metrics}
+    told = [
+        f" No trial reports '{n}'{did_you_mean(n, known) or '.'}" for n in watch if n not in known
+    ]
+    return "".join(told)
+
+
+def _told(value: float, error: float = math.nan, *, sign: bool = False) -> str:
+    if not math.isfinite(value):
+        return MISSING
+    return f"{'+' if sign and value >= 0 else ''}{score(value, error)}"
