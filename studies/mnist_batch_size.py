@@ -1,0 +1,56 @@
+"""Asks how the minibatch size changes accuracy and the time of an epoch.
+
+The source notes tried three sizes at one learning rate, with one seed, judged on the test set: a
+large batch then looks bad because it makes fewer steps of the same length. Here each size stands at
+its own best of three learning rates, over ten folds.
+"""
+
+from functools import partial
+
+from sklearn.model_selection import RepeatedStratifiedKFold
+from skorch.callbacks import EpochScoring
+from torch.optim import SGD
+
+from hpo import Study
+from hpo.data import load_mnist
+from hpo.modules import MLP
+from hpo.nets import RegularizedClassifier
+
+TRAIN_ACCURACY = EpochScoring(
+    "accuracy", on_train=True, name="train_accuracy", lower_is_better=False
+)
+
+
+def study(full: bool = False) -> Study:
+    """Compare minibatch sizes.
+
+    Parameters
+    ----------
+    full : bool
+        All 60,000 images and 20 epochs, for a GPU, in the place of 2,500 and 6.
+    """
+    return Study(
+        name="mnist_batch_size_full" if full else "mnist_batch_size",
+        estimator=RegularizedClassifier(
+            MLP,
+            module__n_features=28 * 28,
+            module__n_classes=10,
+            module__hidden_units=128,
+            optimizer=SGD,
+            optimizer__momentum=0.9,
+            max_epochs=20 if full else 6,
+            iterator_train__shuffle=True,
+            callbacks=[("train_accuracy", TRAIN_ACCURACY)],
+            train_split=None,
+            verbose=0,
+        ),
+        data=partial(load_mnist, n_train=None if full else 2_500, refit_on_all=False),
+        search_space="../search_spaces/mnist_batch_size.yaml",
+        scoring="accuracy",
+        cv=RepeatedStratifiedKFold(n_splits=5, n_repeats=1 if full else 2, random_state=0),
+        sampler="grid",
+        pruner="nop",
+        n_trials=None,
+        compare=["batch_size"],
+        watch=["train_accuracy"],
+    )
