@@ -1,0 +1,58 @@
+"""Asks what changing the training images at random does for faces of animals, and what it costs.
+
+Mirrored, shifted, turned and recoloured images, and three policies of torchvision (RandAugment,
+TrivialAugment, AutoAugment), stand against none; some are also shown twice an epoch, which
+separates what new images give from what more steps give. The norm of the weights is recorded.
+
+The animal faces of $HPO_DATA stand in for AFHQ where that is not at hand; the score is balanced
+accuracy, because their classes are of unequal size (chance: 1/3).
+"""
+
+from sklearn.model_selection import RepeatedStratifiedKFold
+from torch.optim import AdamW
+
+from hpo import Study
+from hpo.callbacks import WeightStats
+from hpo.data import load_faces
+from hpo.modules import CNN
+from hpo.nets import ImageClassifier
+
+
+def study(full: bool = False) -> Study:
+    """Compare augmentations of images.
+
+    Parameters
+    ----------
+    full : bool
+        More filters, ten times the epochs, five folds twice instead of three once.
+    """
+    return Study(
+        name="faces_augmentation_full" if full else "faces_augmentation",
+        estimator=ImageClassifier(
+            CNN,
+            module__n_classes=3,
+            module__in_channels=3,
+            module__image_size=32,
+            module__n_blocks=3,
+            module__filters=32 if full else 8,
+            module__norm="batch",
+            optimizer=AdamW,
+            lr=2e-3,
+            batch_size=32,
+            max_epochs=200 if full else 20,
+            iterator_train__shuffle=True,
+            callbacks=[("weights", WeightStats())],
+            train_split=None,
+            verbose=0,
+        ),
+        data=load_faces,
+        search_space="../search_spaces/faces_augmentation.yaml",
+        scoring="balanced_accuracy",
+        cv=RepeatedStratifiedKFold(
+            n_splits=5 if full else 3, n_repeats=2 if full else 1, random_state=0
+        ),
+        sampler="grid",
+        pruner="nop",
+        n_trials=None,
+        watch=["train_loss", "weight_norm"],
+    )

@@ -1,0 +1,99 @@
+"""Asks whether a small net learns better from a larger one's probabilities than from labels alone.
+
+The teacher is fitted on each fold's training part, never on what it is validated on, and the
+student on a mixture of its softened probabilities and the labels (Hinton, Vinyals and Dean 2015,
+*Distilling the knowledge in a neural network*). ``alpha = 0`` is the student by itself.
+
+The teacher is a net of some four times the filters with batch normalization, on mirrored and
+shifted images; ``--teacher STUDY`` takes its parameters and its epochs from the winner of another
+study of such a net, such as faces_augmentation.
+
+The animal faces of $HPO_DATA stand in for AFHQ where that is not at hand; the score is balanced
+accuracy, because their classes are of unequal size (chance: 1/3).
+"""
+
+from typing import Any
+
+from sklearn.model_selection import RepeatedStratifiedKFold
+from torch.optim import AdamW
+
+from hpo import Study, load_result
+from hpo.data import load_faces
+from hpo.exceptions import StudyError
+from hpo.modules import CNN
+from hpo.nets import ImageClassifier
+
+
+def network(**params: Any) -> ImageClassifier:
+    """Return an image classifier for the faces."""
+    given = {
+        "module__n_classes": 3,
+        "module__in_channels": 3,
+        "module__image_size": 32,
+        "module__n_blocks": 3,
+        "optimizer": AdamW,
+        "lr": 2e-3,
+        "batch_size": 32,
+        "iterator_train__shuffle": True,
+        "train_split": None,
+        "verbose": 0,
+    }
+    return ImageClassifier(CNN, **given | params)
+
+
+def winner_of(name: str, storage: str, teacher: ImageClassifier) -> ImageClassifier:
+    """Return ``teacher`` with what another study chose."""
+    result, space = load_result(name, storage)
+    best = result.best
+    if best is None or space is None:
+        raise StudyError(f"The study {name!r} in {storage} has no winner to be a teacher.")
+    try:
+        teacher.set_params(**space.resolve(best.best_params), max_epochs=best.best_report.step)
+    except ValueError as error:
+        raise StudyError(f"The winner of {name!r} cannot be a teacher here: {error}") from error
+    return teacher
+
+
+def study(
+    full: bool = False, teacher: str = "", teacher_storage: str = "sqlite:///hpo.db"
+) -> Study:
+    """Compare a student with and without a teacher.
+
+    Parameters
+    ----------
+    full : bool
+        More filters, more epochs, five folds four times instead of three twice.
+    teacher : str
+        Name of another study whose winner teaches; empty for one that stands here.
+    teacher_storage : str
+        Where that study is kept.
+    """
+    filters, epochs = (8, 100) if full else (3, 20)
+    teaching = network(
+        module__filters=4 * filters,
+        module__norm="batch",
+        augmentation="flip_crop",
+        max_epochs=epochs,
+    )
+    if teacher:
+        teaching = winner_of(teacher, teacher_storage, teaching)
+    suffix = f"_by_{teacher}" if teacher else ""
+    return Study(
+        name=f"faces_distillation{'_full' if full else ''}{suffix}",
+        estimator=network(
+            module__filters=filters,
+            module__hidden_units=16,
+            max_epochs=epochs,
+            teacher=teaching,
+        ),
+        data=load_faces,
+        search_space="../search_spaces/faces_distillation.yaml",
+        scoring="balanced_accuracy",
+        cv=RepeatedStratifiedKFold(
+            n_splits=5 if full else 3, n_repeats=4 if full else 1, random_state=0
+        ),
+        sampler="grid",
+        pruner="nop",
+        n_trials=None,
+        watch=["train_loss"],
+    )

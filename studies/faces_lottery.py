@@ -1,0 +1,61 @@
+"""Asks whether what is left of a pruned net learns as well from its first weights, and from others.
+
+The smallest weights are cut in four rounds, and after each the rest is trained anew: from the
+initial values that it had (a winning ticket), or from these in another order (Frankle and Carbin
+2019, *The lottery ticket hypothesis*, figure 1). Only epochs after the last cut count.
+
+The animal faces of $HPO_DATA stand in for AFHQ where that is not at hand; the score is balanced
+accuracy, because their classes are of unequal size (chance: 1/3).
+"""
+
+from sklearn.model_selection import RepeatedStratifiedKFold
+from torch.optim import AdamW
+
+from hpo import Study
+from hpo.callbacks import OncePruned, WeightPruning, WeightStats
+from hpo.data import load_faces
+from hpo.modules import MLP
+from hpo.nets import ImageClassifier
+
+
+def study(full: bool = False) -> Study:
+    """Compare tickets with re-initialized nets.
+
+    Parameters
+    ----------
+    full : bool
+        Wider layers, more epochs, eight rounds, five folds four times instead of three twice.
+    """
+    rounds, epochs = (8, 60) if full else (4, 10)
+    return Study(
+        name="faces_lottery_full" if full else "faces_lottery",
+        estimator=ImageClassifier(
+            MLP,
+            module__n_features=3 * 32 * 32,
+            module__n_classes=3,
+            module__hidden_units=300 if full else 64,
+            module__n_layers=2,
+            module__norm="batch",
+            optimizer=AdamW,
+            lr=1e-3,
+            batch_size=32,
+            max_epochs=(rounds + 1) * epochs,
+            iterator_train__shuffle=True,
+            callbacks=[
+                ("weights", WeightStats(threshold=0.0)),
+                ("pruning", WeightPruning(at_epoch=epochs, rounds=rounds)),
+            ],
+            train_split=None,
+            verbose=0,
+        ),
+        data=load_faces,
+        search_space="../search_spaces/faces_lottery.yaml",
+        scoring=OncePruned("balanced_accuracy"),
+        cv=RepeatedStratifiedKFold(
+            n_splits=5 if full else 3, n_repeats=4 if full else 1, random_state=0
+        ),
+        sampler="grid",
+        pruner="nop",
+        n_trials=None,
+        watch=["sparsity", "train_loss"],
+    )
