@@ -1,5 +1,6 @@
 """Covertype: what kind of forest grows on a patch of land."""
 
+import warnings
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,9 @@ def _all_rows(looked: str = "") -> tuple[np.ndarray[Any, Any], np.ndarray[Any, A
     from sklearn.datasets import fetch_covtype
 
     try:
-        table, classes = fetch_covtype(return_X_y=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Retry downloading")
+            table, classes = fetch_covtype(return_X_y=True, n_retries=1)
     except (OSError, HTTPException) as error:
         raise DataError(
             f"Covertype is not on this machine and could not be downloaded.{looked} Set HPO_DATA "

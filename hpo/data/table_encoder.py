@@ -104,7 +104,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sc
     def _numbers(self, frame: pd.DataFrame) -> np.ndarray[Any, Any]:
         return frame[self.numeric_].to_numpy(dtype=np.float64, na_value=np.nan)
 
-    def _categories(self, frame: pd.DataFrame) -> pd.DataFrame:
+    def _categories(self, frame: pd.DataFrame) -> np.ndarray[Any, Any]:
         # scikit-learn sorts the values of a column, so that they must be of one kind
-        columns = frame[self.categorical_].astype(object)
-        return columns.where(columns.isna(), columns.astype(str)).where(columns.notna(), None)
+        values = frame[self.categorical_].astype(object).to_numpy()
+        texts = values.astype(str).astype(object)
+        texts[pd.isna(values)] = np.nan
+        return texts

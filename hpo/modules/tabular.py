@@ -66,6 +66,13 @@ class TabularNet(nn.Module):
         Of the perceptron; see `MLP`.
     embedding_size : int, default=8
         Numbers by which a category enters, at least 1.
+    n_frequencies : int, default=0
+        Each number enters as itself and as its sines and cosines at that many frequencies, which
+        are learned, so that a step at some height can be seen (Gorishniy, Rubachev and Babenko
+        2022, *On Embeddings for Numerical Features*, section 3.3).
+    frequency_scale : float, default=0.3
+        Standard deviation of the frequencies at the start, above 0: in periods a unit, which is
+        a standard deviation of a scaled column.
     n_cross_layers : int, default=2
         Number of cross layers, at least 1.
 
@@ -89,19 +96,27 @@ class TabularNet(nn.Module):
         activation: str = "relu",
         norm: str = "none",
         embedding_size: int = 8,
+        n_frequencies: int = 0,
+        frequency_scale: float = 0.3,
         n_cross_layers: int = 2,
     ) -> None:
         super().__init__()
         check_choice(self, "architecture", architecture, ARCHITECTURES)
         check_at_least(self, 1, embedding_size=embedding_size, n_cross_layers=n_cross_layers)
+        check_at_least(self, 0, n_frequencies=n_frequencies)
+        if frequency_scale <= 0:
+            raise ValueError(
+                f"The frequency_scale of TabularNet must be above 0. Got {frequency_scale!r}."
+            )
         n_numbers, *n_codes = sizes
-        n_inputs = n_numbers + embedding_size * len(n_codes)
+        n_inputs = n_numbers * (1 + 2 * n_frequencies) + embedding_size * len(n_codes)
         if n_inputs == 0:
             raise ValueError("TabularNet needs at least one column. Got sizes=(0,).")
         self.register_buffer("n_codes", torch.tensor(n_codes, dtype=torch.int64), persistent=False)
         self.embeddings = nn.ModuleList(
             nn.Embedding(n, embedding_size, padding_idx=0) for n in n_codes
         )
+        self.frequencies = nn.Parameter(frequency_scale * torch.randn(n_numbers, n_frequencies))
         self.deep = MLP(
             n_inputs,
             n_classes,
@@ -134,7 +149,9 @@ class TabularNet(nn.Module):
         """
         codes = torch.where(codes < self.n_codes, codes, 0)
         embedded = [embed(codes[:, i]) for i, embed in enumerate(self.embeddings)]
-        inputs = torch.cat([numbers, *embedded], dim=1)
+        waves = 2 * torch.pi * numbers.unsqueeze(2) * self.frequencies
+        periodic = [wave.flatten(1) for wave in (waves.sin(), waves.cos())]
+        inputs = torch.cat([numbers, *periodic, *embedded], dim=1)
         outputs: torch.Tensor = self.deep(inputs)
         if self.wide is not None:
             outputs = outputs + self.wide(numbers, codes)
@@ -151,7 +168,7 @@ class _Wide(nn.Module):
         self.pairs = list(combinations(range(len(n_codes)), 2))
         self.n_codes = list(n_codes)
         sizes = [*n_codes, *(min(n_codes[i] * n_codes[j], N_BUCKETS) for i, j in self.pairs)]
-        self.linear = nn.Linear(n_numbers, n_classes, bias=False)
+        self.linear = nn.Parameter(torch.empty(n_classes, n_numbers))
         self.weights = nn.ModuleList(nn.Embedding(n, n_classes, padding_idx=0) for n in sizes)
         for parameter in self.parameters():
             nn.init.zeros_(parameter)
@@ -162,7 +179,7 @@ class _Wide(nn.Module):
             pair = codes[:, i] * self.n_codes[j] + codes[:, j]
             seen = (codes[:, i] > 0) & (codes[:, j] > 0)
             columns.append(torch.where(seen, pair % N_BUCKETS, 0))
-        outputs: torch.Tensor = self.linear(numbers)
+        outputs = nn.functional.linear(numbers, self.linear)
         for weights, column in zip(self.weights, columns, strict=True):
             outputs = outputs + weights(column)
         return outputs
