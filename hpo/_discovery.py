@@ -40,7 +40,7 @@ def find(package: str, name: str, base: type[Any]) -> type[Any]:
     """
     known = names(package)
     if name not in known:
-        kind = package.rpartition(".")[2].removesuffix("s")
+        kind = _kind(package)
         hint = did_you_mean(name, known) or "."
         raise PluginError(f"There is no {kind} '{name}'{hint} Choose one of: {', '.join(known)}.")
     module = importlib.import_module(f"{package}.{name}")
@@ -58,6 +58,12 @@ def find(package: str, name: str, base: type[Any]) -> type[Any]:
             f"but it defines {[c.__name__ for c in classes]}."
         )
     return classes[0]
+
+
+def _kind(package: str) -> str:
+    """Return what the plugins of a package are, one of them."""
+    name = package.rpartition(".")[2]
+    return "analysis" if name == "analyses" else name.removesuffix("s")
 
 
 def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
@@ -123,7 +129,7 @@ def build(package: str, spec: Any, base: type[Any], **defaults: Any) -> Any:
     """
     if isinstance(spec, base):
         return spec
-    kind = package.rpartition(".")[2].removesuffix("s")
+    kind = _kind(package)
     if not isinstance(spec, str):
         raise PluginError(
             f"The {kind} must be a name ({', '.join(names(package))}) or a {base.__name__}. "

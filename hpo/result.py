@@ -57,6 +57,8 @@ class StudyResult:
         Parameters whose values are compared, and metrics that are shown beside the score.
     fold_sizes : tuple of (int, int), default=()
         Training and validation samples of each fold.
+    analyses : mapping of str to dict, default={}
+        What each analysis of the refitted winner found, by its name; an ``error`` where it failed.
     enqueued : tuple of mapping, default=()
         Parameters that were to be tried first; see `given`.
     """
@@ -77,6 +79,7 @@ class StudyResult:
     compare: tuple[str, ...] = ()
     watch: tuple[str, ...] = ()
     fold_sizes: tuple[tuple[int, int], ...] = ()
+    analyses: Mapping[str, Any] = field(default_factory=dict)
     enqueued: tuple[Mapping[str, Any], ...] = ()
 
     @property

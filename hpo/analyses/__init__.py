@@ -1,1 +1,8 @@
-"""What is made of a refitted winner, beyond its scores; one analysis a module."""
+"""What is made of a refitted winner, beyond its scores.
+
+Each public module holds one analysis and is found by its name; see `BaseAnalysis`.
+"""
+
+from hpo.analyses._base import BaseAnalysis, Winner
+
+__all__ = ["BaseAnalysis", "Winner"]

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from hpo._discovery import did_you_mean
 from hpo.backends._ledger import study_names
-from hpo.cli._comparison import tell_comparison
+from hpo.cli._comparison import tell_analyses, tell_comparison
 from hpo.cli._console import make_console, say
 from hpo.cli._outcome import (
     counts,
@@ -114,6 +114,7 @@ def show_study(name: str, option: str | None, plots: Path | None) -> None:
             say(console, "\nGiven points", style="bold")
             say(console, given_table(result))
         tell_comparison(console, result)
+        tell_analyses(console, result)
         say(console, "\nTop ten", style="bold")
         say(console, top_table(result, console.width))
     else:

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from hpo._discovery import parse_spec
 from hpo.cli._command import Command
-from hpo.cli._comparison import tell_comparison
+from hpo.cli._comparison import tell_analyses, tell_comparison
 from hpo.cli._console import say
 from hpo.cli._outcome import (
     counts,
@@ -73,6 +73,7 @@ class Closing:
             say(console, "\nGiven points", style="bold")
             say(console, given_table(result))
         tell_comparison(console, result)
+        tell_analyses(console, result)
         if self._study.storage is not None and (interrupted or result.stopped):
             _section(console, "Go on with", [command.going_on()])
         elif not self._progress.n_done_now:

@@ -1,15 +1,17 @@
-"""A comparison as the command line tells it."""
+"""A comparison, and analyses of the winner, as the command line tells them."""
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from hpo.cli._console import say
+from hpo.cli._outcome import facts_table
 from hpo.cli._text import short_names
 from hpo.result import StudyResult
+from hpo.review.analyses import found_analyses, told
 from hpo.review.comparison import BEST, Comparison, compare
 
-__all__ = ["comparison_table", "tell_comparison"]
+__all__ = ["comparison_table", "tell_analyses", "tell_comparison"]
 
 
 def tell_comparison(console: Console, result: StudyResult) -> None:
@@ -40,3 +42,10 @@ def comparison_table(compared: Comparison, width: int) -> Table:
     for row, group in zip(rows, compared.groups, strict=True):
         table.add_row(*map(Text, row), style="bold" if group.verdict == BEST else "")
     return table
+
+
+def tell_analyses(console: Console, result: StudyResult) -> None:
+    """Print what each analysis of the refitted winner found."""
+    for name, analysis, data in found_analyses(result):
+        say(console, f"\n{analysis.title if analysis else name}", style="bold")
+        say(console, facts_table(told(analysis, data)))

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from hpo.result import StudyResult
 from hpo.review import _html, plots
+from hpo.review.analyses import found_analyses, told
 from hpo.review.comparison import compare
 from hpo.review.comparison_plots import comparison, comparison_curves
 from hpo.trial import TrialRecord
@@ -41,7 +42,7 @@ def write_report(
         File name to file: ``report.html``, which embeds the plots and needs no other file,
         ``learning_curves.png``, ``history.png``, ``parameters.png``, ``pareto_front.png`` (of a
         study with costs), ``comparison.png`` and ``comparison_curves.png`` (of one that
-        compares values) and ``trials.csv``.
+        compares values), one PNG for each analysis of the winner, and ``trials.csv``.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,6 +56,9 @@ def write_report(
         figures["pareto_front.png"] = plots.pareto_front(result)
     figures["comparison.png"] = comparison(result)
     figures["comparison_curves.png"] = comparison_curves(result)
+    for name, analysis, data in found_analyses(result):
+        if analysis is not None and "error" not in data:
+            figures[f"{name}.png"] = analysis.draw(data)
     for name, figure in figures.items():
         if figure is None:
             continue
@@ -88,6 +92,7 @@ def _document(result: StudyResult, images: Mapping[str, bytes], settings: Mappin
             _html.section("Pareto front", _front(result, images.get("pareto_front.png"))),
             _html.section("Given points", _given(result)),
             _html.section("Comparison", _comparison(result, images)),
+            *_analyses(result, images),
             _html.section("Top ten", _top(result)),
             _html.section("Failures", _html.paragraph(result.failure_summary())),
             _html.section("Settings", _html.definitions({k: str(v) for k, v in settings.items()})),
@@ -158,6 +163,17 @@ def _given(result: StudyResult) -> str:
         for rank, r in given
     ]
     return _html.table(["rank", "trial", result.scoring, "epoch", *names], rows)
+
+
+def _analyses(result: StudyResult, images: Mapping[str, bytes]) -> list[str]:
+    sections = []
+    for name, analysis, data in found_analyses(result):
+        title = analysis.title if analysis else name
+        content = _html.definitions(dict(told(analysis, data)))
+        if f"{name}.png" in images:
+            content += "\n" + _html.image(images[f"{name}.png"], title)
+        sections.append(_html.section(title, content))
+    return sections
 
 
 def _comparison(result: StudyResult, images: Mapping[str, bytes]) -> str:

@@ -156,5 +156,8 @@ def _summary(result: StudyResult) -> tuple[dict[str, float], dict[str, Any]]:
     metrics |= {"best_score": result.best_score, "best_score_se": result.best_score_se}
     if result.test_score is not None:
         metrics["test_score"] = result.test_score
+    for name, found in result.analyses.items():
+        numbers = {key: value for key, value in found.items() if isinstance(value, int | float)}
+        metrics |= {f"{name}_{key}": value for key, value in numbers.items()}
     params = {f"best_{name}": value for name, value in result.best_params.items()}
     return metrics, params

@@ -1,6 +1,5 @@
 """One run of a study, from the first trial to the report."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +11,8 @@ from hpo.result import StudyResult
 from hpo.study._conduct import conduct
 from hpo.study._session import Session
 from hpo.study._study import Study
+from hpo.study._winner import analysed, refitted
 from hpo.trackers import BaseTracker
-from hpo.training._threads import devices, limit_threads
-from hpo.training.refit import recommendation_of, refit
-from hpo.training.scoring import Scoring
-from hpo.trial import derive_seed
 
 __all__ = ["run_study"]
 
@@ -86,52 +82,17 @@ def run_study(
 def _finish(
     result: StudyResult, session: Session, ledger: Ledger, *, interrupted: bool, reuse: bool
 ) -> StudyResult:
-    """Refit the winner and open the sealed test part, once."""
+    """Refit the winner, open the sealed test part, once, and analyse what came of it."""
     best = result.best_record
     result = replace(result, resolved_params=session.space.resolve(best.best_params))
     if not session.study.refit or interrupted:
         return result
     known = ledger.noted("refit") or {}
-    if reuse and known.get("number") == best.number:
+    asked = {analysis.name for analysis in session.analyses}
+    if reuse and known.get("number") == best.number and asked <= set(known.get("analyses", ())):
         return replace(result, **{k: v for k, v in known.items() if k != "number"})
-    result = _refit(result, session)
-    outcome = {
-        name: getattr(result, name)
-        for name in ("test_score", "refit_epochs", "refit_seconds", "recommendation")
-    }
+    result = analysed(refitted(result, session), session)
+    names = ("test_score", "refit_epochs", "refit_seconds", "recommendation", "analyses")
+    outcome = {name: getattr(result, name) for name in names}
     ledger.note("refit", {"number": best.number, **outcome})
     return result
-
-
-def _refit(result: StudyResult, session: Session) -> StudyResult:
-    study, data = session.study, session.data
-    all_rows = data.X_refit is None
-    device = devices(study.device)[0]
-    began = time.perf_counter()
-    with limit_threads(study.n_threads):
-        estimator = refit(
-            study.estimator,
-            result.resolved_params or {},
-            data.X if all_rows else data.X_refit,
-            data.y if all_rows else data.y_refit,
-            n_steps=result.best_step,
-            seed=derive_seed(study.seed, "refit"),
-            epochs=study.epochs,
-            eval_every=study.eval_every,
-            fit_params=session.search.objective.fit_params if all_rows else {},
-            device=device,
-        )
-        seconds = time.perf_counter() - began
-        test_score = None
-        if data.X_test is not None:
-            scoring = Scoring(estimator, study.scoring, study.metric)
-            scores = scoring(estimator, data.X_test, data.y_test)
-            test_score = scores[scoring.main(scores)]
-    return replace(
-        result,
-        estimator=estimator,
-        refit_epochs=result.best_step,
-        refit_seconds=seconds,
-        test_score=test_score,
-        recommendation=recommendation_of(estimator),
-    )

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from sklearn.base import is_classifier
+from skorch import NeuralNet
 
 from hpo._discovery import build
+from hpo.analyses import BaseAnalysis
 from hpo.backends._ledger import Ledger
 from hpo.data import StudyData
 from hpo.exceptions import DataError, StudyError
@@ -14,11 +16,13 @@ from hpo.space import SearchSpace
 from hpo.study._search import Search
 from hpo.study._study import Study
 from hpo.trackers import BaseTracker, StudyInfo
-from hpo.training._adapters import net_prefix
+from hpo.training._adapters import last_step, net_prefix
 from hpo.training._checks import check_estimator_kind
 from hpo.training.objective import Objective, shuffled_folds
 
 __all__ = ["Session", "load_space"]
+
+_DEFAULT = ("confusion", "features")
 
 
 class Session:
@@ -53,6 +57,30 @@ class Session:
             n_threads=study.n_threads,
             device=study.device,
         )
+
+        self.analyses = self._analyses()
+
+    @property
+    def refit_data(self) -> tuple[Any, Any, Mapping[str, Any]]:
+        """X and y that the winner is fitted on, and what goes with them."""
+        data = self.data
+        if data.X_refit is not None:
+            return data.X_refit, data.y_refit, {}
+        return data.X, data.y, self.search.objective.fit_params
+
+    def _analyses(self) -> list[BaseAnalysis]:
+        """Return what is to be made of the winner; see `Study`."""
+        asked, estimator = self.study.analyses, self.study.estimator
+        if asked is None:
+            net = isinstance(last_step(estimator), NeuralNet) and is_classifier(estimator)
+            labelled = self.search.objective.classes is not None
+            asked = _DEFAULT if net and labelled and self.data.X_test is not None else ()
+        found = [build("hpo.analyses", spec, BaseAnalysis) for spec in asked]
+        names = [analysis.name for analysis in found]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise StudyError(f"Study's 'analyses' names {', '.join(twice)} more than once.")
+        return found
 
     def _objective(self) -> Objective:
         study, data = self.study, self.data

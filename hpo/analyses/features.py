@@ -1,0 +1,182 @@
+"""What a winner's last hidden layer makes of the sealed test samples, in two dimensions."""
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hpo.analyses._base import BaseAnalysis, Winner
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Features"]
+
+_LEAST = 8
+"""Samples below which there is nothing to see."""
+
+
+class Features(BaseAnalysis):
+    """The inputs of the last linear layer that runs, by PCA, t-SNE, and UMAP if it is installed.
+
+    t-SNE and UMAP start from the 50 first principal components. Their distances between
+    clusters mean little; what they show is which classes mix. In numbers: the share of samples
+    whose nearest neighbour among the features is of their own class.
+
+    Parameters
+    ----------
+    n_samples : int, default=500
+        Samples of the sealed test part that are shown, drawn at random.
+
+    Raises
+    ------
+    ValueError
+        If ``n_samples`` is too small to show anything.
+    """
+
+    title = "Features"
+
+    def __init__(self, n_samples: int = 500) -> None:
+        if n_samples < _LEAST:
+            raise ValueError(f"n_samples must be {_LEAST} or more. Got {n_samples!r} instead.")
+        self.n_samples = n_samples
+
+    def compute(self, winner: Winner) -> dict[str, Any]:
+        """Return two coordinates for each sample and method, and the samples' classes."""
+        labels = winner.labels()
+        X, y = winner.test_part()
+        if len(y) < _LEAST:
+            raise ValueError(f"The sealed test part has {len(y)} samples: too few to show.")
+        rng = np.random.default_rng(winner.seed)
+        rows = np.sort(rng.permutation(len(y))[: self.n_samples])
+        features = penultimate(winner.estimator, winner.take(X, rows))
+        assert winner.classes is not None
+        classes = np.searchsorted(winner.classes, y[rows])
+        embeddings, explained = _embedded(features, winner.seed % 2**32)
+        return {
+            "labels": labels,
+            "classes": classes.tolist(),
+            "embeddings": {
+                name: [[float(f"{x:.4g}") for x in point] for point in points]
+                for name, points in embeddings.items()
+            },
+            "n_features": features.shape[1],
+            "explained_variance": explained,
+            "nearest_neighbour_accuracy": _same_class(features, classes),
+        }
+
+    def tell(self, data: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Tell how well the classes are apart."""
+        n = len(data["classes"])
+        share = data["nearest_neighbour_accuracy"]
+        return [
+            (
+                "nearest neighbour",
+                f"of the same class for {share:.1%} of {n} test samples, "
+                f"among {data['n_features']} features",
+            ),
+            ("first two components", f"{data['explained_variance']:.0%} of the variance"),
+        ]
+
+    def draw(self, data: Mapping[str, Any]) -> "Figure":
+        """Draw a panel for each method, the classes in colors."""
+        from matplotlib import colormaps
+        from matplotlib.figure import Figure
+        from matplotlib.lines import Line2D
+
+        embeddings, labels = data["embeddings"], data["labels"]
+        figure = Figure(figsize=(4.6 * len(embeddings) + 1.2, 4.6), dpi=110, layout="constrained")
+        panels = figure.subplots(1, len(embeddings), squeeze=False)[0]
+        classes = np.array(data["classes"])
+        n = len(labels)
+        colors = [colormaps["tab10"](i) if n <= 10 else colormaps["turbo"](i / n) for i in range(n)]
+        for axes, (name, points) in zip(panels, embeddings.items(), strict=True):
+            x, y = np.array(points).T
+            axes.scatter(x, y, s=13, c=[colors[i] for i in classes], alpha=0.8, linewidths=0)
+            axes.set_title(name, fontsize="medium", loc="left")
+            axes.set_xticks([])
+            axes.set_yticks([])
+        shown = [i for i in range(n) if (classes == i).any()][:20]
+        handles = [
+            Line2D([], [], color=colors[i], marker="o", linestyle="", markersize=5, label=labels[i])
+            for i in shown
+        ]
+        figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9)
+        return figure
+
+
+def penultimate(estimator: Any, X: Any) -> np.ndarray:
+    """Return what goes into the last linear layer that runs, for each row of ``X``.
+
+    Parameters
+    ----------
+    estimator : skorch net, or a Pipeline that ends in one
+    X : data that it predicts on, n_samples long
+
+    Returns
+    -------
+    array of shape (n_samples, n_features)
+
+    Raises
+    ------
+    ValueError
+        If it is no net, or no `torch.nn.Linear` runs.
+    """
+    from sklearn.pipeline import Pipeline
+    from skorch import NeuralNet
+    from torch import nn
+
+    while isinstance(estimator, Pipeline):
+        if len(estimator.steps) > 1:
+            X = estimator[:-1].transform(X)
+        estimator = estimator.steps[-1][1]
+    if not isinstance(estimator, NeuralNet):
+        raise ValueError(f"{type(estimator).__name__} is no skorch net: it has no layers to see.")
+    seen: dict[str, Any] = {}
+
+    def look(module: Any, inputs: tuple[Any, ...]) -> None:
+        seen["last"] = inputs[0].detach()
+
+    linear = [layer for layer in estimator.module_.modules() if isinstance(layer, nn.Linear)]
+    hooks = [layer.register_forward_pre_hook(look) for layer in linear]
+    try:
+        parts = []
+        for _ in estimator.forward_iter(X, training=False):
+            if "last" not in seen:
+                raise ValueError("No torch.nn.Linear of the net runs: there is nothing to look at.")
+            parts.append(seen.pop("last").flatten(1).float().cpu().numpy())
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return np.concatenate(parts)
+
+
+def _embedded(features: np.ndarray, seed: int) -> tuple[dict[str, np.ndarray], float]:
+    """Return two coordinates by each method, and the share of variance of the first two."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    n, d = features.shape
+    pca = PCA(min(50, n, d), random_state=seed)
+    components = pca.fit_transform(features)
+    flat = np.zeros((n, 2))
+    flat[:, : min(2, d)] = components[:, :2]
+    embeddings = {"PCA": flat}
+    # half of the usual 1,000 rounds: enough for so few samples, and half the time
+    tsne = TSNE(perplexity=min(30.0, (n - 1) / 3), init="random", max_iter=500, random_state=seed)
+    embeddings["t-SNE"] = tsne.fit_transform(components)
+    if find_spec("umap"):
+        import umap
+
+        embeddings["UMAP"] = umap.UMAP(random_state=seed).fit_transform(components)
+    return embeddings, float(pca.explained_variance_ratio_[:2].sum())
+
+
+def _same_class(features: np.ndarray, classes: np.ndarray) -> float:
+    from sklearn.neighbors import NearestNeighbors
+
+    _, nearest = NearestNeighbors(n_neighbors=2).fit(features).kneighbors(features)
+    own = np.arange(len(features))
+    other = np.where(nearest[:, 0] == own, nearest[:, 1], nearest[:, 0])
+    return float((classes[other] == classes).mean())

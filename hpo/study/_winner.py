@@ -1,0 +1,105 @@
+"""What becomes of the winner: it is refitted, scored on the sealed test part, and analysed."""
+
+import itertools
+import json
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from hpo.analyses import Winner
+from hpo.result import StudyResult
+from hpo.study._session import Session
+from hpo.training._indexing import cut, take
+from hpo.training._threads import devices, limit_threads
+from hpo.training.refit import recommendation_of, refit
+from hpo.training.scoring import Scoring
+from hpo.trial import TrialRecord, derive_seed
+
+__all__ = ["analysed", "refitted"]
+
+
+def refitted(result: StudyResult, session: Session) -> StudyResult:
+    """Return ``result`` with its winner refitted and scored on the sealed test part."""
+    study, data = session.study, session.data
+    began = time.perf_counter()
+    estimator = _fit(session, result.best_record, derive_seed(study.seed, "refit"))
+    seconds = time.perf_counter() - began
+    test_score = None
+    if data.X_test is not None:
+        with limit_threads(study.n_threads):
+            scoring = Scoring(estimator, study.scoring, study.metric)
+            scores = scoring(estimator, data.X_test, data.y_test)
+            test_score = scores[scoring.main(scores)]
+    return replace(
+        result,
+        estimator=estimator,
+        refit_epochs=result.best_step,
+        refit_seconds=seconds,
+        test_score=test_score,
+        recommendation=recommendation_of(estimator),
+    )
+
+
+def _fit(session: Session, record: TrialRecord, seed: int, rows: np.ndarray | None = None) -> Any:
+    """Return the study's estimator fitted with a trial's parameters, as long as it did best."""
+    study, best = session.study, record.best_report
+    X, y, fit_params = session.refit_data
+    if rows is not None:
+        fit_params = cut(fit_params, rows, X)
+        X, y = take(X, rows), take(y, rows)
+    with limit_threads(study.n_threads):
+        return refit(
+            study.estimator,
+            session.space.resolve(record.best_params),
+            X,
+            y,
+            n_steps=best.step if best else 0,
+            seed=seed,
+            epochs=study.epochs,
+            eval_every=study.eval_every,
+            fit_params=fit_params,
+            device=devices(study.device)[0],
+        )
+
+
+def analysed(result: StudyResult, session: Session) -> StudyResult:
+    """Return ``result`` with what the study's analyses find of its refitted winner.
+
+    One that fails leaves its error in its place.
+    """
+    found: dict[str, Any] = {}
+    for analysis in session.analyses:
+        winner = _winner(result, session, analysis.name)
+        try:
+            with limit_threads(session.study.n_threads):
+                found[analysis.name] = json.loads(json.dumps(analysis.compute(winner)))
+        except Exception as error:
+            found[analysis.name] = {"error": f"{type(error).__name__}: {error}"}
+    return replace(result, analyses=found)
+
+
+def _winner(result: StudyResult, session: Session, name: str) -> Winner:
+    study, data = session.study, session.data
+    X, y, _ = session.refit_data
+    counter = itertools.count()
+
+    def refitter(record: TrialRecord, rows: np.ndarray | None) -> Any:
+        seed = derive_seed(study.seed, "refit", name, next(counter))
+        return _fit(session, record, seed, rows)
+
+    return Winner(
+        estimator=result.estimator,
+        ranked=result.top(result.n_trials),
+        X=X,
+        y=y,
+        X_test=data.X_test,
+        y_test=data.y_test,
+        classes=session.search.objective.classes,
+        class_names=data.class_names,
+        scoring=result.scoring,
+        seed=derive_seed(study.seed, "analysis", name) % 2**32,
+        take=take,
+        refitter=refitter,
+    )
