@@ -4,7 +4,7 @@ The teacher is fitted on each fold's training part, never on what it is validate
 student on a mixture of its softened probabilities and the labels (Hinton, Vinyals and Dean 2015,
 *Distilling the knowledge in a neural network*). ``alpha = 0`` is the student by itself.
 
-The teacher is a net of some four times the filters with batch normalization, on mirrored and
+The teacher is a net of some four times the filters, on mirrored and
 shifted images; ``--teacher STUDY`` takes its parameters and its epochs from the winner of another
 study of such a net, such as faces_augmentation.
 
@@ -31,6 +31,7 @@ def network(**params: Any) -> ImageClassifier:
         "module__in_channels": 3,
         "module__image_size": 32,
         "module__n_blocks": 3,
+        "module__norm": "batch",
         "optimizer": AdamW,
         "lr": 2e-3,
         "batch_size": 32,
@@ -70,7 +71,6 @@ def study(
     filters, epochs = (8, 100) if full else (3, 20)
     teaching = network(
         module__filters=4 * filters,
-        module__norm="batch",
         augmentation="flip_crop",
         max_epochs=epochs,
     )

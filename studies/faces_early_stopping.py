@@ -14,38 +14,21 @@ accuracy, because their classes are of unequal size (chance: 1/3).
 
 from typing import Any
 
-from sklearn.metrics import get_scorer
 from sklearn.model_selection import RepeatedStratifiedKFold
-from skorch.callbacks import Callback, EarlyStopping, EpochScoring
+from skorch.callbacks import EarlyStopping, EpochScoring
 from skorch.dataset import ValidSplit
 from torch.optim import AdamW
 
 from hpo import Study
+from hpo.callbacks import EndOfTraining, OnceTrained
 from hpo.data import load_faces
 from hpo.modules import CNN
 from hpo.nets import ImageClassifier
 
 
-class Ending(Callback):
-    """Knows whether the training of a net is over."""
-
-    def initialize(self) -> "Ending":
-        """Begin."""
-        self.over_ = False
-        return self
-
-    def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Take note."""
-        self.over_ = True
-
-
-def kept_score(net: Any, X: Any, y: Any) -> dict[str, float]:
-    """Return the score of the weights that are kept, 0 before that, and the epochs so far."""
-    over = dict(net.callbacks_)["ending"].over_
-    return {
-        "balanced_accuracy": get_scorer("balanced_accuracy")(net, X, y) if over else 0.0,
-        "epochs": len(net.history),
-    }
+def epochs(net: Any, X: Any, y: Any) -> int:
+    """Return how many epochs a net was trained."""
+    return len(net.history)
 
 
 def study(full: bool = False) -> Study:
@@ -56,7 +39,6 @@ def study(full: bool = False) -> Study:
     full : bool
         More filters, four times the epochs, five folds four times instead of three once.
     """
-    epochs = 160 if full else 40
     accuracy = EpochScoring("balanced_accuracy", name="valid_score", lower_is_better=False)
     return Study(
         name="faces_early_stopping_full" if full else "faces_early_stopping",
@@ -70,20 +52,19 @@ def study(full: bool = False) -> Study:
             optimizer=AdamW,
             lr=2e-3,
             batch_size=32,
-            max_epochs=epochs,
+            max_epochs=160 if full else 40,
             iterator_train__shuffle=True,
             callbacks=[
                 ("valid_score", accuracy),
                 ("early_stopping", EarlyStopping(load_best=True, sink=None)),
-                ("ending", Ending()),
+                ("ending", EndOfTraining()),
             ],
             train_split=ValidSplit(5, stratified=True),
             verbose=0,
         ),
         data=load_faces,
         search_space="../search_spaces/faces_early_stopping.yaml",
-        scoring=kept_score,
-        metric="balanced_accuracy",
+        scoring={"balanced_accuracy": OnceTrained("balanced_accuracy"), "epochs": epochs},
         cv=RepeatedStratifiedKFold(
             n_splits=5 if full else 3, n_repeats=4 if full else 1, random_state=0
         ),

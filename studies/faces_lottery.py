@@ -2,7 +2,9 @@
 
 The smallest weights are cut in four rounds, and after each the rest is trained anew: from the
 initial values that it had (a winning ticket), or from these in another order (Frankle and Carbin
-2019, *The lottery ticket hypothesis*, figure 1). Only epochs after the last cut count.
+2019, *The lottery ticket hypothesis*, figure 1). The same share of each layer is cut: the first
+has fifty times the weights of the second, small ones all of them, and would be cut whole. Only
+epochs after the last cut count.
 
 The animal faces of $HPO_DATA stand in for AFHQ where that is not at hand; the score is balanced
 accuracy, because their classes are of unequal size (chance: 1/3).
@@ -43,7 +45,7 @@ def study(full: bool = False) -> Study:
             iterator_train__shuffle=True,
             callbacks=[
                 ("weights", WeightStats(threshold=0.0)),
-                ("pruning", WeightPruning(at_epoch=epochs, rounds=rounds)),
+                ("pruning", WeightPruning(at_epoch=epochs, rounds=rounds, scope="layer")),
             ],
             train_split=None,
             verbose=0,

@@ -4,10 +4,12 @@ from importlib import import_module
 from typing import Any
 
 __all__ = [
+    "EndOfTraining",
     "Freezing",
     "GradientClipping",
     "LRSchedule",
     "OncePruned",
+    "OnceTrained",
     "WeightAveraging",
     "WeightInit",
     "WeightPruning",
@@ -15,10 +17,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "EndOfTraining": "training_end",
     "Freezing": "freezing",
     "GradientClipping": "clipping",
     "LRSchedule": "schedule",
     "OncePruned": "weight_pruning",
+    "OnceTrained": "training_end",
     "WeightAveraging": "averaging",
     "WeightInit": "initialisation",
     "WeightPruning": "weight_pruning",
