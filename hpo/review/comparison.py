@@ -140,7 +140,10 @@ class Comparison:
 
 
 def compare(result: StudyResult) -> Comparison | None:
-    """Return the comparison that ``result`` asks for; None without one, or without any score."""
+    """Return the comparison that ``result`` asks for.
+
+    None where it asks for none, has one group alone, or no score.
+    """
     ended = [
         record
         for record in result.records
@@ -153,7 +156,7 @@ def compare(result: StudyResult) -> Comparison | None:
     watch = tuple(name for name in result.watch if name != SECONDS)  # it has its own column
     groups = [_group(records, result.compare, watch) for records in by_values.values()]
     scored = [group for group in groups if group.record is not None]
-    if not result.compare or not scored:
+    if not result.compare or len(groups) < 2 or not scored:
         return None
     best = max(scored, key=lambda group: group.score[0])
     judged = _judged(groups, best, result.fold_sizes)
