@@ -85,7 +85,7 @@ class ContrastiveClassifier(NeuralNetClassifier):  # type: ignore[misc]  # skorc
         Smallest share of an image that a view shows, above 0 to 1.
     color_strength : float, default=0.5
         How much a view's colours differ, 0 or greater; the paper's s.
-    probe_C : float, default=1.0
+    probe_C : float, default=0.1
         Inverse of the probe's L2 penalty, greater than 0, on standardized features.
     criterion, optimizer, lr, batch_size, train_split
         As in skorch, with other defaults. ``train_split`` must be None: a held-out loss
@@ -111,7 +111,7 @@ class ContrastiveClassifier(NeuralNetClassifier):  # type: ignore[misc]  # skorc
         projection_width: int = 64,
         least_area: float = 0.2,
         color_strength: float = 0.5,
-        probe_C: float = 1.0,
+        probe_C: float = 0.1,
         criterion: Any = nn.CrossEntropyLoss,
         optimizer: Any = torch.optim.Adam,
         lr: float = 1e-3,
