@@ -91,6 +91,11 @@ class DistillationMixin:
             )
         return self
 
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Forget the teacher of an earlier training."""
+        super().on_train_begin(net, **kwargs)  # type: ignore[misc]
+        self.teacher_key_ = ""
+
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Return the loader of a dataset; in training, fit a teacher on it if none is known."""
         if training and self.teacher is not None and self.alpha > 0:

@@ -44,8 +44,12 @@ class LabelNoiseMixin:
         """
         if not 0 <= self.label_noise <= 1:
             raise ValueError(f"label_noise must be from 0 to 1. Got {self.label_noise!r} instead.")
-        self.noisy_labels_: np.ndarray | None = None
         return super().initialize()  # type: ignore[misc]
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Forget the labels of an earlier training."""
+        super().on_train_begin(net, **kwargs)  # type: ignore[misc]
+        self.noisy_labels_: np.ndarray | None = None
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Return the loader of a dataset; in training, with some labels shuffled.

@@ -137,6 +137,13 @@ def test_a_pickle_of_the_student_predicts_without_its_teacher(data):
     np.testing.assert_array_equal(pickle.loads(text).predict(X), student.predict(X))
 
 
+def test_more_data_get_a_teacher_of_their_own(data, counting):
+    X, y = data
+    student = fitted(net(teacher=counting), X, y)
+    student.partial_fit(X[:50], y[:50])
+    assert counting.fitted_on == [90, 50]
+
+
 def test_old_teachers_are_forgotten(data, monkeypatch, counting):
     monkeypatch.setattr(distillation, "_KEPT", 1)
     X, y = data

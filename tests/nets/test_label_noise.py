@@ -95,8 +95,8 @@ def test_a_net_learns_random_labels_by_heart_and_validation_stays_at_chance(data
     objective = Objective(
         classifier(
             module__in_features=60,
-            max_epochs=60,
-            lr=0.05,
+            max_epochs=25,
+            lr=0.1,
             optimizer=torch.optim.Adam,
             callbacks=[("train", train_accuracy)],
         ),
@@ -128,6 +128,15 @@ def test_put_aside_it_goes_on_with_the_same_labels(data):
     first.close()
     values += [report.fold_values for report in objective.resume(trial, state)]
     assert values == straight
+
+
+def test_more_data_get_labels_of_their_own(data):
+    X, y = data
+    net = fitted(classifier(label_noise=0.2, callbacks=[("labels", Labels())]), X, y)
+    net.partial_fit(X[::-1].copy(), 2 - y)
+    seen = dict(net.callbacks_)["labels"].seen_[True]
+    last = {x: label for batch in seen[-4:] for x, label in batch.items()}
+    assert sum(last[59 - i] == 2 - y[i] for i in range(60)) >= 48
 
 
 def test_another_fit_shuffles_anew(data):
