@@ -12,7 +12,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from hpo.backends._ledger import Ledger, study_names
+from hpo.backends._ledger import Ledger, _unpack, study_names
 from hpo.exceptions import StorageError
 from hpo.space import SearchSpace
 from hpo.trial import Report, TrialRecord, TrialState
@@ -36,7 +36,17 @@ def url(request, tmp_path):
 def run_one(ledger, state=TrialState.COMPLETE, values=(0.1, math.nan, 0.5), **kwargs):
     trial = ledger.ask()
     reports = tuple(
-        Report(trial.number, i, v, (v, v / 3), {"train_loss": (0.1, v)}, 0.25, (i, i), (0.5, 0.5))
+        Report(
+            trial.number,
+            i,
+            v,
+            (v, v / 3),
+            {"train_loss": (0.1, v)},
+            0.25,
+            (i, i),
+            (0.5, 0.5),
+            ("train_loss",),
+        )
         for i, v in enumerate(values, start=1)
     )
     for report in reports:
@@ -63,6 +73,14 @@ def test_records_come_back_as_they_were(url):
         again = Ledger("s", SPACE, url, seed=4)
         assert list(map(text, again.records())) == list(map(text, told))
         assert again.key == ledger.key
+
+
+def test_reports_of_older_studies_are_read():
+    """Kept in this order, and without the names of recorded figures."""
+    kept = [2, 0.5, [0.4, 0.6], {"f1": [0.1, 0.2]}, 0.25, [1.0, 1.0], [0.5, 0.5]]
+    assert _unpack(3, kept) == Report(
+        3, 2, 0.5, (0.4, 0.6), {"f1": (0.1, 0.2)}, 0.25, (1.0, 1.0), (0.5, 0.5)
+    )
 
 
 def test_optuna_sees_the_same_states_and_steps_from_0(tmp_path):

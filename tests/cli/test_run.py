@@ -217,3 +217,29 @@ def test_smoke_runs_one_trial_and_keeps_nothing(
     code, told, _ = hpo_command("run", "tiny.py", "--smoke", "--n-trials", "2")
     assert code == 0
     assert "2 trials: 2 complete" in told
+
+
+def test_a_grid_ends_with_a_comparison_that_show_tells_again(
+    hpo_command: Run, write_study: Write
+) -> None:
+    space = '{"alpha": {"type": "float", "low": 1e-5, "high": 1.0, "log": True}}'
+    grid = '{"penalty": ["l1", "l2"], "alpha": [1e-4, 1e-1]}, sampler="grid", compare=["penalty"]'
+    file = write_study({space: grid, "n_trials=6": 'n_trials=None, analyses=["confusion"]'})
+    code, told, _ = hpo_command("run", file)
+    assert code == 0
+    begin, end = told.index("Comparison: penalty"), told.index("Look at it")
+    lines = told[begin:end].splitlines()
+    assert lines[1].split() == [
+        "penalty",
+        "accuracy",
+        "epoch",
+        "s/epoch",
+        "difference",
+        "verdict",
+    ]
+    assert sorted(line.split()[0] for line in lines[2:4]) == ["l1", "l2"]
+    assert lines[2].endswith("best")
+    assert "hardest classes" in told[begin:end]
+    code, shown, _ = hpo_command("show", "tiny")
+    assert code == 0
+    assert told[begin:end].rstrip() in shown
