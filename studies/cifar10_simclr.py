@@ -55,6 +55,7 @@ def study(full: bool = False) -> Study:
         n_trials=60 if full else None,
         compare=["method", "n_labels"],
         watch=["train_loss"],
+        analyses=["confusion"],
     )
 
 
