@@ -11,7 +11,16 @@ import torch
 import torch.nn.functional as F
 from torchvision.transforms import v2
 
-__all__ = ["CHANGES", "POLICIES", "policy_of", "through_policy"]
+__all__ = [
+    "CHANGES",
+    "POLICIES",
+    "colour",
+    "crop",
+    "flip",
+    "policy_of",
+    "rotation",
+    "through_policy",
+]
 
 CHUNK = 4
 """Images that share one draw of a policy: a quarter of the time, and a batch of 32 has 8 draws."""
