@@ -48,7 +48,7 @@ def study(full: bool = False) -> Study:
         data=partial(load_cifar10, n_images, refit_on_all=False),
         search_space="../search_spaces/cifar10_augmentation.yaml",
         scoring="accuracy",
-        cv=RepeatedStratifiedKFold(n_splits=3, n_repeats=1, random_state=0),
+        cv=RepeatedStratifiedKFold(n_splits=5, n_repeats=1, random_state=0),
         sampler="grid",
         pruner="nop",
         n_trials=None,

@@ -24,7 +24,7 @@ def study(full: bool = False) -> Study:
     Parameters
     ----------
     full : bool
-        More filters, ten times the epochs, five folds twice instead of three once.
+        More filters, ten times the epochs, five folds twice instead of once.
     """
     return Study(
         name="faces_augmentation_full" if full else "faces_augmentation",
@@ -39,7 +39,7 @@ def study(full: bool = False) -> Study:
             optimizer=AdamW,
             lr=2e-3,
             batch_size=32,
-            max_epochs=200 if full else 20,
+            max_epochs=200 if full else 15,
             iterator_train__shuffle=True,
             callbacks=[("weights", WeightStats())],
             train_split=None,
@@ -48,9 +48,7 @@ def study(full: bool = False) -> Study:
         data=load_faces,
         search_space="../search_spaces/faces_augmentation.yaml",
         scoring="balanced_accuracy",
-        cv=RepeatedStratifiedKFold(
-            n_splits=5 if full else 3, n_repeats=2 if full else 1, random_state=0
-        ),
+        cv=RepeatedStratifiedKFold(n_splits=5, n_repeats=2 if full else 1, random_state=0),
         sampler="grid",
         pruner="nop",
         n_trials=None,

@@ -62,13 +62,13 @@ def study(
     Parameters
     ----------
     full : bool
-        More filters, more epochs, five folds four times instead of three twice.
+        More filters, more epochs, five folds four times instead of once.
     teacher : str
         Name of another study whose winner teaches; empty for one that stands here.
     teacher_storage : str
         Where that study is kept.
     """
-    filters, epochs = (8, 100) if full else (3, 20)
+    filters, epochs = (8, 100) if full else (3, 15)
     teaching = network(
         module__filters=4 * filters,
         augmentation="flip_crop",
@@ -88,9 +88,7 @@ def study(
         data=load_faces,
         search_space="../search_spaces/faces_distillation.yaml",
         scoring="balanced_accuracy",
-        cv=RepeatedStratifiedKFold(
-            n_splits=5 if full else 3, n_repeats=4 if full else 1, random_state=0
-        ),
+        cv=RepeatedStratifiedKFold(n_splits=5, n_repeats=4 if full else 1, random_state=0),
         sampler="grid",
         pruner="nop",
         n_trials=None,

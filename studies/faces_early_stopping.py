@@ -37,7 +37,7 @@ def study(full: bool = False) -> Study:
     Parameters
     ----------
     full : bool
-        More filters, four times the epochs, five folds four times instead of three once.
+        More filters, four times the epochs, five folds four times instead of once.
     """
     accuracy = EpochScoring("balanced_accuracy", name="valid_score", lower_is_better=False)
     return Study(
@@ -52,7 +52,7 @@ def study(full: bool = False) -> Study:
             optimizer=AdamW,
             lr=2e-3,
             batch_size=32,
-            max_epochs=160 if full else 40,
+            max_epochs=160 if full else 30,
             iterator_train__shuffle=True,
             callbacks=[
                 ("valid_score", accuracy),
@@ -65,9 +65,7 @@ def study(full: bool = False) -> Study:
         data=load_faces,
         search_space="../search_spaces/faces_early_stopping.yaml",
         scoring={"balanced_accuracy": OnceTrained("balanced_accuracy"), "epochs": epochs},
-        cv=RepeatedStratifiedKFold(
-            n_splits=5 if full else 3, n_repeats=4 if full else 1, random_state=0
-        ),
+        cv=RepeatedStratifiedKFold(n_splits=5, n_repeats=4 if full else 1, random_state=0),
         sampler="grid",
         pruner="nop",
         n_trials=None,

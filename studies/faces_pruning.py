@@ -1,6 +1,6 @@
 """Asks how many weights of a net can be cut before it breaks, and from which layers.
 
-A net is trained for twelve epochs, its smallest weights are cut, and it is trained for eight more
+A net is trained for ten epochs, its smallest weights are cut, and it is trained for six more
 without them (Han et al. 2015, *Learning both weights and connections*). They are the smallest of
 the whole net, or the same share of each layer. Only epochs after the cut count.
 
@@ -24,9 +24,9 @@ def study(full: bool = False) -> Study:
     Parameters
     ----------
     full : bool
-        More filters, five times the epochs, five folds four times instead of three once.
+        More filters, five times the epochs, five folds four times instead of once.
     """
-    before, after = (60, 40) if full else (12, 8)
+    before, after = (60, 40) if full else (10, 6)
     return Study(
         name="faces_pruning_full" if full else "faces_pruning",
         estimator=ImageClassifier(
@@ -52,9 +52,7 @@ def study(full: bool = False) -> Study:
         data=load_faces,
         search_space="../search_spaces/faces_pruning.yaml",
         scoring=OncePruned("balanced_accuracy"),
-        cv=RepeatedStratifiedKFold(
-            n_splits=5 if full else 3, n_repeats=4 if full else 1, random_state=0
-        ),
+        cv=RepeatedStratifiedKFold(n_splits=5, n_repeats=4 if full else 1, random_state=0),
         sampler="grid",
         pruner="nop",
         n_trials=None,
