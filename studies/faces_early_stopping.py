@@ -37,7 +37,7 @@ def study(full: bool = False) -> Study:
     Parameters
     ----------
     full : bool
-        More filters, four times the epochs, five folds four times instead of once.
+        More filters, more epochs, five folds four times instead of once.
     """
     accuracy = EpochScoring("balanced_accuracy", name="valid_score", lower_is_better=False)
     return Study(

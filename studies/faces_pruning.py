@@ -24,7 +24,7 @@ def study(full: bool = False) -> Study:
     Parameters
     ----------
     full : bool
-        More filters, five times the epochs, five folds four times instead of once.
+        More filters, more epochs, five folds four times instead of once.
     """
     before, after = (60, 40) if full else (10, 6)
     return Study(
