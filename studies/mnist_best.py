@@ -46,9 +46,9 @@ def study(full: bool = False) -> Study:
     ----------
     full : bool
         Search on all 60,000 images with 150 trials of 60 epochs, for a GPU, in the place of 5,000
-        with 24 of 15.
+        with 24 of 20.
     """
-    epochs = 60 if full else 15
+    epochs = 60 if full else 20
     return Study(
         name="mnist_best_full" if full else "mnist_best",
         estimator=Net(
