@@ -21,7 +21,7 @@ PARTS = (("X", "y", "X_test", "y_test"), ("x_train", "y_train", "x_test", "y_tes
 
 
 def load_table(
-    path: str | Path,
+    table: Any,
     target: str,
     *,
     test_size: float = 0.2,
@@ -30,14 +30,14 @@ def load_table(
     categorical: Sequence[str] = (),
     drop: Sequence[str] = (),
 ) -> StudyData:
-    """Return a table from a file, with one of its columns as what is to be predicted.
+    """Return a table, with one of its columns as what is to be predicted.
 
     Its numbers are not scaled here and its categories not encoded: `TableEncoder`, as the first
     step of a Pipeline, learns both on the training part of each fold.
 
     Parameters
     ----------
-    path : path
+    table : path or data frame
         A Parquet file (``.parquet``, ``.pq``), or a text file with names in its first line and
         commas between values (tabs, where it ends in ``.tsv``), which may be compressed.
     target : str
@@ -74,20 +74,19 @@ def load_table(
     if task is not None and task not in TASKS:
         hint = did_you_mean(task, TASKS) or "."
         raise DataError(f"task must be one of: {', '.join(TASKS)}. Got '{task}' instead{hint}")
-    file = Path(path).expanduser()
-    frame = _read(file)
+    frame, told = _read(table)
     for name in (target, *categorical, *drop):
         if name not in frame.columns:
             hint = did_you_mean(name, map(str, frame.columns)) or "."
             raise DataError(
-                f"{file} has no column '{name}'{hint} It has: {', '.join(map(str, frame.columns))}."
+                f"{told} has no column '{name}'{hint} It has: {', '.join(map(str, frame.columns))}."
             )
     if n_missing := int(frame[target].isna().sum()):
         raise DataError(
-            f"The target '{target}' is missing in {n_missing} of the {len(frame)} rows of {file}. "
+            f"The target '{target}' is missing in {n_missing} of the {len(frame)} rows of {told}. "
             "Remove these rows, or fill them."
         )
-    X = _features(frame.drop(columns=[target, *drop]), categorical, file)
+    X = _features(frame.drop(columns=[target, *drop]), categorical, told)
     return _sealed(X, frame[target].to_numpy(), task, test_size, seed)
 
 
@@ -141,14 +140,17 @@ def load_npz(
     return StudyData(X=X, y=both[: len(y)], X_test=X_test, y_test=both[len(y) :], **fields)
 
 
-def _read(file: Path) -> Any:
-    """Return the data frame in a file."""
+def _read(table: Any) -> tuple[Any, str]:
+    """Return a data frame, and what a message calls it."""
     import pandas as pd
 
+    if isinstance(table, pd.DataFrame):
+        return table, "The table"
+    file = Path(table).expanduser()
     try:
         if file.suffix in {".parquet", ".pq"}:
-            return pd.read_parquet(file)
-        return pd.read_csv(file, sep="\t" if ".tsv" in file.suffixes else ",")
+            return pd.read_parquet(file), str(file)
+        return pd.read_csv(file, sep="\t" if ".tsv" in file.suffixes else ","), str(file)
     except FileNotFoundError:
         raise DataError(f"There is no file {str(file)!r}.") from None
     except (OSError, EOFError, ValueError) as error:
@@ -158,14 +160,14 @@ def _read(file: Path) -> Any:
         ) from error
 
 
-def _features(frame: Any, categorical: Sequence[str], file: Path) -> Any:
+def _features(frame: Any, categorical: Sequence[str], told: str) -> Any:
     """Return a frame whose columns are float32 or categories."""
     from pandas.api import types
 
     for name, column in frame.items():
         if types.is_datetime64_any_dtype(column) or types.is_timedelta64_dtype(column):
             raise DataError(
-                f"The column '{name}' of {file} holds times. Make numbers of them (year, day of "
+                f"The column '{name}' of {told} holds times. Make numbers of them (year, day of "
                 f"the week, ...), or leave it out: drop=['{name}']."
             )
         numeric = types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
@@ -173,7 +175,7 @@ def _features(frame: Any, categorical: Sequence[str], file: Path) -> Any:
             np.float32 if numeric and name not in categorical else "category"
         )
     if frame.shape[1] == 0:
-        raise DataError(f"{file} has no column beside the target.")
+        raise DataError(f"{told} has no column beside the target.")
     return frame
 
 

@@ -64,6 +64,15 @@ def test_numbers_are_a_regression_unless_they_are_few_whole_ones(file):
     assert set(forced.y.ravel()) == {100, 101, 102, 103}
 
 
+def test_a_frame_is_taken_as_it_is():
+    houses = frame()
+    data = load_table(houses, "kind")
+    assert data.class_names == ("new", "old")
+    assert houses.equals(frame()), "and is left as it was"
+    with pytest.raises(DataError, match=r"^The table has no column 'knid', did you mean 'kind'\?"):
+        load_table(houses, "knid")
+
+
 @pytest.mark.parametrize("name", ["houses.parquet", "houses.tsv", "houses.csv.gz"])
 def test_formats(tmp_path, file, name):
     path = tmp_path / name
