@@ -94,7 +94,7 @@ def _flags(params: Iterable[Any]) -> list[str]:
 
 def _unknown(name: str, known: Iterable[str]) -> str:
     bare = {flag.lstrip("-"): flag for flag in known}  # dashes would make any two look alike
-    near = difflib.get_close_matches(name.lstrip("-"), bare, n=1)
+    near = difflib.get_close_matches(name.lstrip("-"), bare, n=1, cutoff=0.65)
     return f"There is no option {name}{f', did you mean {bare[near[0]]}?' if near else '.'}"
 
 
