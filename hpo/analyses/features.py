@@ -11,7 +11,7 @@ from hpo.analyses._base import BaseAnalysis, Winner
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Features"]
+__all__ = ["Features", "penultimate"]
 
 _LEAST = 8
 """Samples below which there is nothing to see."""
