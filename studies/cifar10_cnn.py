@@ -72,5 +72,5 @@ def study(full: bool = False) -> Study:
 
 def part() -> StudyData:
     """Return a part of CIFAR-10 to search on, and a larger one to train the winner on."""
-    data = load_cifar10(n_train=N_SEARCH)
-    return replace(data, X_refit=data.X_refit[:N_REFIT], y_refit=data.y_refit[:N_REFIT])
+    search, refit = (load_cifar10(n_train=n, refit_on_all=False) for n in (N_SEARCH, N_REFIT))
+    return replace(search, X_refit=refit.X, y_refit=refit.y)
