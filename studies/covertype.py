@@ -50,7 +50,7 @@ def study(full: bool = False) -> Study:
         All 581,012 rows (which takes a network), 60 trials of 40 epochs, for a GPU, in the place
         of a sample of 15,000 rows, 24 trials of 15.
     """
-    epochs = 40 if full else 15
+    name, epochs = ("covertype_full", 40) if full else ("covertype", 15)
     net = RegularizedClassifier(
         TabularNet,
         module__n_classes=7,
@@ -65,15 +65,16 @@ def study(full: bool = False) -> Study:
         train_split=None,
         verbose=0,
     )
+    usual = [{"net__module__architecture": each, **USUAL} for each in ARCHITECTURES]
     return Study(
-        name="covertype_full" if full else "covertype",
+        name=name,
         estimator=Pipeline([("table", TableEncoder()), ("net", net)]),
         data=partial(load_covertype, full=full),
-        search_space="../search_spaces/covertype.yaml",
+        search_space=f"../search_spaces/{name}.yaml",
         scoring="accuracy",
         cv=3,
         n_trials=60 if full else 24,
         pruner="median:n_warmup_steps=4",
-        enqueue=[{"net__module__architecture": name, **USUAL} for name in ARCHITECTURES],
+        enqueue=[] if full else usual,
         compare=["net__module__architecture"],
     )

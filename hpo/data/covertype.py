@@ -122,7 +122,7 @@ def _all_rows(looked: str = "") -> tuple[np.ndarray[Any, Any], np.ndarray[Any, A
     except (OSError, HTTPException) as error:
         raise DataError(
             f"Covertype is not on this machine and could not be downloaded.{looked} Set HPO_DATA "
-            f"to a folder that holds {SAMPLE}, a sample of it, or try again with a network: "
-            f"scikit-learn's fetch_covtype keeps all rows.\n{error}"
+            f"to a folder that holds {SAMPLE}, which is a sample of it. All rows come by "
+            f"scikit-learn's fetch_covtype alone, with a network.\n{error}"
         ) from error
     return table, classes
