@@ -22,7 +22,7 @@ N_SEARCH, N_REFIT = 4_000, 10_000
 TEXTBOOK = {
     "module__n_blocks": 3,
     "module__convs_per_block": 1,
-    "module__filters": 24,
+    "module__filters": 16,
     "module__kernel_size": 3,
     "module__pooling": "max",
     "module__norm": "batch",
@@ -64,7 +64,7 @@ def study(full: bool = False) -> Study:
         search_space="../search_spaces/cifar10_cnn.yaml",
         scoring="accuracy",
         cv=StratifiedShuffleSplit(n_splits=1, test_size=0.25, random_state=0),
-        n_trials=60 if full else 16,
+        n_trials=60 if full else 14,
         pruner="median:n_startup_trials=4,n_warmup_steps=2",
         enqueue=[TEXTBOOK],
     )

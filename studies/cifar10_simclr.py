@@ -11,15 +11,12 @@ JPEG: its figures cannot be set beside published ones.
 """
 
 from functools import partial
-from pathlib import Path
 
-from hpo import SearchSpace, Study
+from hpo import Study
 from hpo.callbacks import LRSchedule
 from hpo.data import load_cifar10
 from hpo.modules import ConvEncoder
 from hpo.nets import ContrastiveClassifier
-
-SPACE = Path(__file__).parent.parent / "search_spaces" / "cifar10_simclr.yaml"
 
 
 def study(full: bool = False) -> Study:
@@ -32,8 +29,9 @@ def study(full: bool = False) -> Study:
         width of the projection, the crops, the learning rate and the epochs too; for a GPU.
     """
     epochs = 100 if full else 15
+    name = "cifar10_simclr_full" if full else "cifar10_simclr"
     return Study(
-        name="cifar10_simclr_full" if full else "cifar10_simclr",
+        name=name,
         estimator=ContrastiveClassifier(
             ConvEncoder,
             module__width=64 if full else 24,
@@ -47,7 +45,7 @@ def study(full: bool = False) -> Study:
             verbose=0,
         ),
         data=partial(load_cifar10, n_train=None if full else 4_000, refit_on_all=full),
-        search_space=(SearchSpace.load(SPACE).distributions | FURTHER) if full else SPACE,
+        search_space=f"../search_spaces/{name}.yaml",
         scoring="accuracy",
         cv=5 if full else 2,
         sampler="tpe" if full else "grid",
@@ -57,12 +55,3 @@ def study(full: bool = False) -> Study:
         watch=["train_loss"],
         analyses=["confusion"],
     )
-
-
-FURTHER = {
-    "projection_width": [32, 64, 128],
-    "least_area": {"type": "float", "low": 0.08, "high": 0.5},
-    "lr": {"type": "float", "low": 3e-4, "high": 1e-2, "log": True},
-    "callbacks__schedule__epochs": [25, 50, 100],
-}
-"""What the full size turns beside."""
