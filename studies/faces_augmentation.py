@@ -41,6 +41,7 @@ def study(full: bool = False) -> Study:
             batch_size=32,
             max_epochs=200 if full else 15,
             iterator_train__shuffle=True,
+            iterator_train__drop_last=True,  # batch norm needs more than a few samples
             callbacks=[("weights", WeightStats())],
             train_split=None,
             verbose=0,

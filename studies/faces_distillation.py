@@ -36,6 +36,7 @@ def network(**params: Any) -> ImageClassifier:
         "lr": 2e-3,
         "batch_size": 32,
         "iterator_train__shuffle": True,
+        "iterator_train__drop_last": True,  # batch norm needs more than a few samples
         "train_split": None,
         "verbose": 0,
     }

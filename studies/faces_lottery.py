@@ -43,6 +43,7 @@ def study(full: bool = False) -> Study:
             batch_size=32,
             max_epochs=(rounds + 1) * epochs,
             iterator_train__shuffle=True,
+            iterator_train__drop_last=True,  # batch norm needs more than a few samples
             callbacks=[
                 ("weights", WeightStats(threshold=0.0)),
                 ("pruning", WeightPruning(at_epoch=epochs, rounds=rounds, scope="layer")),

@@ -45,6 +45,7 @@ def study(full: bool = False) -> Study:
             batch_size=64,
             max_epochs=200 if full else 60,
             iterator_train__shuffle=True,
+            iterator_train__drop_last=True,  # batch norm needs more than a few samples
             callbacks=[
                 ("train_accuracy", train_accuracy),
                 ("weights", WeightStats()),

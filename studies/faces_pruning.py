@@ -42,6 +42,7 @@ def study(full: bool = False) -> Study:
             batch_size=32,
             max_epochs=before + after,
             iterator_train__shuffle=True,
+            iterator_train__drop_last=True,  # batch norm needs more than a few samples
             callbacks=[
                 ("weights", WeightStats(threshold=0.0)),
                 ("pruning", WeightPruning(at_epoch=before)),
