@@ -24,7 +24,7 @@ def study(full: bool = False) -> Study:
     Parameters
     ----------
     full : bool
-        More filters, ten times the epochs, five folds twice instead of once.
+        More filters, more epochs, five folds twice instead of once.
     """
     return Study(
         name="faces_augmentation_full" if full else "faces_augmentation",
@@ -39,7 +39,7 @@ def study(full: bool = False) -> Study:
             optimizer=AdamW,
             lr=2e-3,
             batch_size=32,
-            max_epochs=200 if full else 15,
+            max_epochs=200 if full else 25,
             iterator_train__shuffle=True,
             iterator_train__drop_last=True,  # batch norm needs more than a few samples
             callbacks=[("weights", WeightStats())],
