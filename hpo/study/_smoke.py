@@ -24,6 +24,8 @@ N_SAMPLES = 200
 """Samples that each part of the data keeps."""
 
 _N_FOLDS = 2
+_N_STEPS = 5
+"""Optimizer steps of an epoch, where the study counts these."""
 _FEWEST = 4
 """Samples that each class keeps at least, so that two folds have some of each."""
 
@@ -35,12 +37,13 @@ def smoke_changes(
     data: StudyData | Callable[[], StudyData],
     cv: Any,
     epochs: int | None,
+    eval_every: int | None,
 ) -> dict[str, Any]:
     """Return the fields of a study that make it small, by name.
 
     Parameters
     ----------
-    estimator, data, cv, epochs
+    estimator, data, cv, epochs, eval_every
         Those of the study.
     """
     cv = _few_folds(cv)
@@ -50,6 +53,7 @@ def smoke_changes(
         "data": load,
         "cv": cv,
         "epochs": 1 if epochs is not None or _has_epochs(estimator) else None,
+        "eval_every": min(eval_every, _N_STEPS) if eval_every else None,
         "n_trials": 1,
         "timeout": None,
         "max_total_epochs": None,

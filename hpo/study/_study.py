@@ -142,7 +142,9 @@ class Study(pydantic.BaseModel):
         """
         from hpo.study._smoke import smoke_changes
 
-        return self.replace(**smoke_changes(self.estimator, self.data, self.cv, self.epochs))
+        return self.replace(
+            **smoke_changes(self.estimator, self.data, self.cv, self.epochs, self.eval_every)
+        )
 
 
 def _told(error: pydantic.ValidationError, fields: Mapping[str, Any]) -> str:

@@ -122,6 +122,12 @@ def test_estimators_without_epochs_and_targets_that_are_no_classes():
     assert run_study(plain).n_complete == 1
 
 
+def test_optimizer_steps_that_count_as_an_epoch_are_few():
+    small = study(eval_every=1000, epochs=3).smoke()
+    assert (small.epochs, small.eval_every) == (1, 5)
+    assert run_study(small).n_complete == 1
+
+
 def test_its_data_can_be_pickled():
     X, y = samples()
     small = study(data=partial(StudyData, X=X, y=y)).smoke()
