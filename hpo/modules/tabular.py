@@ -152,12 +152,14 @@ class TabularNet(nn.Module):
         waves = 2 * torch.pi * numbers.unsqueeze(2) * self.frequencies
         periodic = [wave.flatten(1) for wave in (waves.sin(), waves.cos())]
         inputs = torch.cat([numbers, *periodic, *embedded], dim=1)
-        outputs: torch.Tensor = self.deep(inputs)
+        beside = None
         if self.wide is not None:
-            outputs = outputs + self.wide(numbers, codes)
-        if self.cross is not None:
-            outputs = outputs + self.cross(inputs)
-        return outputs
+            beside = self.wide(numbers, codes)
+        elif self.cross is not None:
+            beside = self.cross(inputs)
+        # last, because what goes into the last linear layer is shown as the features of a net
+        outputs: torch.Tensor = self.deep(inputs)
+        return outputs if beside is None else outputs + beside
 
 
 class _Wide(nn.Module):

@@ -153,3 +153,13 @@ def test_in_a_pipeline_it_learns_and_meets_new_categories(architecture):
     assert np.isfinite(model.predict_proba(new)).all()
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_last_linear_layer_that_runs_is_the_head_of_the_perceptron(architecture):
+    model, ran = net(architecture), []
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Linear):
+            layer.register_forward_pre_hook(lambda layer, inputs: ran.append(layer))
+    model(*batch())
+    assert ran[-1] is model.deep.layers[-1]
