@@ -1,6 +1,6 @@
 """Asks what normalization gains a net of two and one of five hidden layers.
 
-Each normalization stands at its own best of three learning rates for each depth: what it gains is
+Each normalization stands at its own best of four learning rates for each depth: what it gains is
 in part that greater rates become possible. The source notes tried batch normalization with one
 seed. Of a flat layer instance normalization is one over all units of a sample, so that it differs
 from layer normalization by its scale and shift alone.
@@ -28,7 +28,7 @@ def study(full: bool = False) -> Study:
     Parameters
     ----------
     full : bool
-        All 60,000 images and 20 epochs, for a GPU, in the place of 2,000 and 6.
+        All 60,000 images and 20 epochs, for a GPU, in the place of 2,000 and 10.
     """
     return Study(
         name="mnist_normalisation_full" if full else "mnist_normalisation",
@@ -39,7 +39,7 @@ def study(full: bool = False) -> Study:
             module__hidden_units=64,
             optimizer=SGD,
             batch_size=64,
-            max_epochs=20 if full else 6,
+            max_epochs=20 if full else 10,
             iterator_train__shuffle=True,
             callbacks=[("train_accuracy", TRAIN_ACCURACY)],
             train_split=None,
