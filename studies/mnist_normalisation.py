@@ -1,9 +1,9 @@
 """Asks what normalization gains a net of two and one of five hidden layers.
 
-Each normalization stands at its own best of four learning rates for each depth: what it gains is
-in part that greater rates become possible. The source notes tried batch normalization with one
-seed. Of a flat layer instance normalization is one over all units of a sample, so that it differs
-from layer normalization by its scale and shift alone.
+Each normalization stands at its own best of four learning rates, which fall to zero, for each depth:
+what it gains is in part that greater rates become possible. The source notes tried batch
+normalization with one seed. Of a flat layer instance normalization is one over all units of a
+sample, so that it differs from layer normalization by its scale and shift alone.
 """
 
 from functools import partial
@@ -13,6 +13,7 @@ from skorch.callbacks import EpochScoring
 from torch.optim import SGD
 
 from hpo import Study
+from hpo.callbacks import LRSchedule
 from hpo.data import load_mnist
 from hpo.modules import MLP
 from hpo.nets import RegularizedClassifier
@@ -30,6 +31,7 @@ def study(full: bool = False) -> Study:
     full : bool
         All 60,000 images and 20 epochs, for a GPU, in the place of 2,000 and 10.
     """
+    epochs = 20 if full else 10
     return Study(
         name="mnist_normalisation_full" if full else "mnist_normalisation",
         estimator=RegularizedClassifier(
@@ -39,9 +41,12 @@ def study(full: bool = False) -> Study:
             module__hidden_units=64,
             optimizer=SGD,
             batch_size=64,
-            max_epochs=20 if full else 10,
+            max_epochs=epochs,
             iterator_train__shuffle=True,
-            callbacks=[("train_accuracy", TRAIN_ACCURACY)],
+            callbacks=[
+                ("schedule", LRSchedule("linear", epochs)),
+                ("train_accuracy", TRAIN_ACCURACY),
+            ],
             train_split=None,
             verbose=0,
         ),
