@@ -7,7 +7,6 @@ rates, which fall to zero. The source notes compared them with one seed.
 
 from functools import partial
 
-from sklearn.model_selection import RepeatedStratifiedKFold
 from skorch.callbacks import EpochScoring
 from torch.optim import SGD
 
@@ -54,7 +53,7 @@ def study(full: bool = False) -> Study:
         data=partial(load_mnist, n_train=None if full else 2_000, refit_on_all=False),
         search_space="../search_spaces/mnist_initialisation.yaml",
         scoring="accuracy",
-        cv=RepeatedStratifiedKFold(n_splits=5, n_repeats=1 if full else 2, random_state=0),
+        cv=5,
         sampler="grid",
         pruner="nop",
         n_trials=None,

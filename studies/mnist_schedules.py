@@ -7,7 +7,6 @@ curves of a few schedules at one learning rate, with one seed.
 
 from functools import partial
 
-from sklearn.model_selection import RepeatedStratifiedKFold
 from skorch.callbacks import EpochScoring
 from torch.optim import SGD
 
@@ -53,7 +52,7 @@ def study(full: bool = False) -> Study:
         data=partial(load_mnist, n_train=None if full else 2_000, refit_on_all=False),
         search_space="../search_spaces/mnist_schedules.yaml",
         scoring="accuracy",
-        cv=RepeatedStratifiedKFold(n_splits=5, n_repeats=1 if full else 2, random_state=0),
+        cv=5,
         sampler="grid",
         pruner="nop",
         n_trials=None,
