@@ -8,6 +8,7 @@ not to be compared with published ones.
 from functools import partial
 
 from sklearn.model_selection import RepeatedStratifiedKFold
+from skorch.callbacks import LRScheduler
 from torch.optim import AdamW
 
 from hpo import Study
@@ -26,6 +27,7 @@ def study(full: bool = False) -> Study:
         All 50,000 images instead of 1,500, more filters, more epochs.
     """
     n_images = None if full else 1500
+    epochs = 100 if full else 15
     return Study(
         name="cifar10_augmentation_full" if full else "cifar10_augmentation",
         estimator=ImageClassifier(
@@ -39,10 +41,13 @@ def study(full: bool = False) -> Study:
             optimizer=AdamW,
             lr=2e-3,
             batch_size=128 if full else 32,
-            max_epochs=100 if full else 15,
+            max_epochs=epochs,
             iterator_train__shuffle=True,
             iterator_train__drop_last=True,  # batch norm needs more than a few samples
-            callbacks=[("weights", WeightStats())],
+            callbacks=[
+                ("weights", WeightStats()),
+                ("cosine", LRScheduler("CosineAnnealingLR", T_max=epochs)),
+            ],
             train_split=None,
             verbose=0,
         ),

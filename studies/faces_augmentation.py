@@ -9,6 +9,7 @@ accuracy, because their classes are of unequal size (chance: 1/3).
 """
 
 from sklearn.model_selection import RepeatedStratifiedKFold
+from skorch.callbacks import LRScheduler
 from torch.optim import AdamW
 
 from hpo import Study
@@ -26,6 +27,7 @@ def study(full: bool = False) -> Study:
     full : bool
         More filters, more epochs, five folds twice instead of once.
     """
+    epochs = 200 if full else 25
     return Study(
         name="faces_augmentation_full" if full else "faces_augmentation",
         estimator=ImageClassifier(
@@ -39,10 +41,13 @@ def study(full: bool = False) -> Study:
             optimizer=AdamW,
             lr=2e-3,
             batch_size=32,
-            max_epochs=200 if full else 25,
+            max_epochs=epochs,
             iterator_train__shuffle=True,
             iterator_train__drop_last=True,  # batch norm needs more than a few samples
-            callbacks=[("weights", WeightStats())],
+            callbacks=[
+                ("weights", WeightStats()),
+                ("cosine", LRScheduler("CosineAnnealingLR", T_max=epochs)),
+            ],
             train_split=None,
             verbose=0,
         ),

@@ -178,10 +178,11 @@ class WeightPruning(Callback):  # type: ignore[misc]  # skorch has no types
 
 
 def _mask(method: prune.L1Unstructured, weight: torch.Tensor) -> torch.Tensor:
+    flat = weight.ravel()  # compute_mask fails on weights that are stored channels last
     mask: torch.Tensor = method.compute_mask(  # type: ignore[no-untyped-call]
-        weight, default_mask=torch.ones_like(weight)
+        flat, default_mask=torch.ones_like(flat)
     )
-    return mask
+    return mask.view_as(weight)
 
 
 class OncePruned:

@@ -115,6 +115,26 @@ def test_rewinding_takes_back_what_training_did(data):
     assert steps == pytest.approx([0.02] * 3, rel=1e-3)
 
 
+class ChannelsLast(nn.Module):
+    """A convolution whose weights are stored in another order."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 2).to(memory_format=torch.channels_last)
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, X):
+        return self.head(self.conv(X.view(-1, 3, 1, 2).expand(-1, -1, 2, -1)).flatten(1))
+
+
+@pytest.mark.parametrize("scope", ["global", "layer"])
+@pytest.mark.parametrize("reinit", ["rewind", "random"])
+def test_weights_may_be_stored_in_any_order(data, scope, reinit):
+    net = classifier(3, module=ChannelsLast, amount=0.5, scope=scope, reinit=reinit)
+    assert fitted(net, data).history[-1, "sparsity"] == pytest.approx(0.5, abs=0.02)
+    assert not net.module_.conv.weight.is_contiguous()
+
+
 class Attentive(nn.Module):
     """A user's module, one of whose weights no layer's own forward ever sees."""
 
