@@ -1,7 +1,7 @@
 """Asks which penalty on the weights helps a net that has seen few images, and how much of it.
 
 A perceptron learns to tell cats, dogs and wild animals apart from 30 to 250 images
-(``--n-images``) and is scored on others; each of twelve draws of the images is a fold. Against no
+(``--n-images``) and is scored on others; each of eight draws of the images is a fold. Against no
 penalty stand L1 and L2 in the loss, both together (elastic net; Zou and Hastie 2005), and decoupled
 weight decay (Loshchilov and Hutter 2019). The norm of the weights and the share of them below
 1e-3 are recorded by epoch. Every figure is that of a trial's best epoch, so no penalty is compared
@@ -36,7 +36,7 @@ def study(full: bool = False, n_images: int = 100) -> Study:
     Parameters
     ----------
     full : bool
-        Wider layers, more epochs and thirty draws of the images instead of twelve.
+        Wider layers, more epochs and thirty draws of the images instead of eight.
     n_images : int
         Images that a fold is trained on, from 30 to 250.
     """
@@ -61,7 +61,7 @@ def study(full: bool = False, n_images: int = 100) -> Study:
         search_space="../search_spaces/faces_penalties.yaml",
         scoring="balanced_accuracy",
         cv=StratifiedShuffleSplit(
-            30 if full else 12,
+            30 if full else 8,
             train_size=n_images,
             test_size=None if full else 0.15,
             random_state=0,
