@@ -37,7 +37,7 @@ def study(full: bool = False) -> Study:
     Parameters
     ----------
     full : bool
-        More filters, more epochs, five folds four times instead of once.
+        More filters, more epochs, five folds four times instead of twice.
     """
     accuracy = EpochScoring("balanced_accuracy", name="valid_score", lower_is_better=False)
     return Study(
@@ -56,7 +56,7 @@ def study(full: bool = False) -> Study:
             iterator_train__shuffle=True,
             callbacks=[
                 ("valid_score", accuracy),
-                ("early_stopping", EarlyStopping(load_best=True, sink=None)),
+                ("early_stopping", EarlyStopping(load_best=True)),
                 ("ending", EndOfTraining()),
             ],
             train_split=ValidSplit(5, stratified=True),
@@ -65,7 +65,7 @@ def study(full: bool = False) -> Study:
         data=load_faces,
         search_space="../search_spaces/faces_early_stopping.yaml",
         scoring={"balanced_accuracy": OnceTrained("balanced_accuracy"), "epochs": epochs},
-        cv=RepeatedStratifiedKFold(n_splits=5, n_repeats=4 if full else 1, random_state=0),
+        cv=RepeatedStratifiedKFold(n_splits=5, n_repeats=4 if full else 2, random_state=0),
         sampler="grid",
         pruner="nop",
         n_trials=None,
