@@ -4,7 +4,9 @@ The challenge of the source notes: more than 98.6 % of the test images (the note
 hand, one seed, judged on the test set). Here a search on 5,000 of the 60,000 training images
 decides optimizer, schedule, normalization, initialisation, dropout, label smoothing, augmentation,
 weight averaging and size; the winner is trained on all 60,000 and scored once on the 10,000 test
-images.
+images: 99.3 % (96.7 % over the folds, which train on 3,333). It has two hidden layers of 512 units,
+batch normalization, small shifts and turns of the images, AdamW with a rate that falls on a line,
+and an average of the weights.
 """
 
 from functools import partial
