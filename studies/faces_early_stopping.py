@@ -49,11 +49,13 @@ def study(full: bool = False) -> Study:
             module__image_size=32,
             module__n_blocks=3,
             module__filters=32 if full else 8,
+            module__norm="batch",
             optimizer=AdamW,
             lr=2e-3,
             batch_size=32,
             max_epochs=160 if full else 30,
             iterator_train__shuffle=True,
+            iterator_train__drop_last=True,  # batch norm needs more than a few samples
             callbacks=[
                 ("valid_score", accuracy),
                 ("early_stopping", EarlyStopping(load_best=True)),
