@@ -1,8 +1,8 @@
 """Asks how the minibatch size changes accuracy and the time of an epoch.
 
-The source notes tried three sizes at one learning rate, with one seed, judged on the test set: a
-large batch then looks bad because it makes fewer steps of the same length. Here each size stands at
-its own best of four learning rates, over five folds.
+The source notes answer such questions by a loop over three values with one fixed seed. At one
+learning rate for all sizes a large batch looks bad because it makes fewer steps of the same length:
+here each size stands at its own best of four rates, over five folds.
 """
 
 from functools import partial

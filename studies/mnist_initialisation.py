@@ -2,7 +2,7 @@
 
 torch's own scheme shrinks the signal from layer to layer, Kaiming's keeps its size behind ReLU,
 Xavier's and orthogonal weights keep it without one. Each stands at its own best of three learning
-rates, which fall to zero. The source notes compared them with one seed.
+rates, which fall to zero.
 """
 
 from functools import partial

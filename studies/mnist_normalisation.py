@@ -1,9 +1,9 @@
 """Asks what normalization gains a net of two and one of five hidden layers.
 
 Each normalization stands at its own best of four learning rates, which fall to zero, for each
-depth: what it gains is in part that greater rates become possible. The source notes tried batch
-normalization with one seed. Of a flat layer instance normalization is one over all units of a
-sample, so that it differs from layer normalization by its scale and shift alone.
+depth: what it gains is in part that greater rates become possible. Of a flat layer
+instance normalization is one over all units of a sample, so that it differs from layer
+normalization by its scale and shift alone.
 """
 
 from functools import partial

@@ -1,7 +1,7 @@
 """Asks which optimizer learns MNIST best, each at its own best learning rate.
 
-The source notes ran their optimizers at one shared learning rate, which compares little but that
-rate: the best ones of these differ by a factor of a hundred.
+At one shared learning rate, as in a loop over optimizers, what is compared is little but that rate:
+the best ones of these differ by a factor of a hundred.
 """
 
 from functools import partial

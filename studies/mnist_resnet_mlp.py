@@ -1,8 +1,7 @@
 """Asks how many blocks, how wide, and which optimizer a residual MLP wants on MNIST.
 
-The source notes built one such net by hand. Here depth (up to eight blocks, seventeen hidden
-layers), width, optimizer, learning rate and dropout are searched together on 6,000 images; the
-winner is refitted on all 60,000.
+Depth (up to eight blocks, seventeen hidden layers), width, optimizer, learning rate and dropout are
+searched together on 6,000 images; the winner is refitted on all 60,000.
 """
 
 from functools import partial
