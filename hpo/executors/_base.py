@@ -77,6 +77,11 @@ class BaseExecutor(ABC):
     error: Exception | None = None
     """What the last failed trial raised, where it was raised in this process."""
 
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of how the trials were trained; empty as a rule."""
+        return []
+
     def __init__(self, objective: BaseObjective) -> None:
         self.objective = objective
 

@@ -68,7 +68,7 @@ def conduct(
         finally:
             _end(result, info, trackers, state)
     finally:
-        notes += [tracker.close() for tracker in trackers]
+        notes += [*search.executor.notes, *(tracker.close() for tracker in trackers)]
     return replace(result, notes=tuple(note for note in notes if note))
 
 

@@ -94,7 +94,7 @@ class Search:
         if self.backend.runs_trials_itself:
             executor, n_jobs = "serial", None  # it only holds the objective
         self.executor = make_executor(
-            executor, objective, n_jobs=n_jobs, n_threads=n_threads, device=device
+            executor, objective, n_jobs=n_jobs, n_threads=n_threads, device=device, seed=seed
         )
         self._options = {"n_threads": n_threads, "device": device, **parse_spec(executor)[1]}
         parallel = self.backend.is_parallel(self.executor)
@@ -216,7 +216,13 @@ def _check_costs(costs: Sequence[str], sampler: Any) -> None:
 
 
 def make_executor(
-    spec: str, objective: Objective, *, n_jobs: int | None, n_threads: int, device: str | None
+    spec: str,
+    objective: Objective,
+    *,
+    n_jobs: int | None,
+    n_threads: int,
+    device: str | None,
+    seed: int,
 ) -> BaseExecutor:
     """Return the executor that ``spec`` (``"process"``, ``"process:n_jobs=4"``) names.
 
@@ -230,7 +236,7 @@ def make_executor(
         name = "process"
     cls = find("hpo.executors", name, BaseExecutor)
     check_options(f"executor '{name}'", cls, options)
-    defaults = {"n_jobs": n_jobs, "n_threads": n_threads, "device": device}
+    defaults = {"n_jobs": n_jobs, "n_threads": n_threads, "device": device, "seed": seed}
     takes = inspect.signature(cls).parameters
     fitting = {key: value for key, value in defaults.items() if key in takes}
     try:

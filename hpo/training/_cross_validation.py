@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import cloudpickle
 
@@ -13,7 +13,7 @@ from hpo.training.fold import Fold
 from hpo.training.scoring import Scoring, mean
 from hpo.trial import Report
 
-__all__ = ["CrossValidation"]
+__all__ = ["CrossValidation", "ScoredFold", "report_of"]
 
 
 class CrossValidation(Generator[Report, None, None]):
@@ -98,7 +98,8 @@ class CrossValidation(Generator[Report, None, None]):
             except Exception as error:
                 error.add_note(f"in fold {i}")
                 raise
-        return self._report(time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        return report_of(self._number, self._done, self._folds, self._scoring, seconds)
 
     def _set_up(self) -> None:
         for i, make in enumerate(self._makers[len(self._folds) :], start=len(self._folds)):
@@ -119,25 +120,44 @@ class CrossValidation(Generator[Report, None, None]):
             with contextlib.suppress(Exception):
                 fold.close()
 
-    def _report(self, seconds: float) -> Report:
-        folds = self._folds
-        # A fold that diverged has no scores and so does not know their names.
-        most = max(folds, key=lambda fold: len(fold.scores) - len(fold.recorded))
-        main = self._scoring.main(most.scores)
-        values = tuple(fold.scores.get(main, math.nan) for fold in folds)
-        names = dict.fromkeys(name for fold in folds for name in fold.scores)
-        if not self._scoring.names_itself or main == "score":
-            del names[main]
-        return Report(
-            number=self._number,
-            step=self._done,
-            value=mean(values),
-            fold_values=values,
-            metrics={
-                name: tuple(fold.scores.get(name, math.nan) for fold in folds) for name in names
-            },
-            seconds=seconds,
-            fit_seconds=tuple(fold.fit_seconds for fold in folds),
-            score_seconds=tuple(fold.score_seconds for fold in folds),
-            recorded=tuple(n for n in names if any(n in fold.recorded for fold in folds)),
-        )
+
+class ScoredFold(Protocol):
+    """What a report tells of a fold; see `Fold`."""
+
+    scores: dict[str, float]
+    recorded: set[str]
+    fit_seconds: float
+    score_seconds: float
+
+
+def report_of(
+    number: int, step: int, folds: Sequence[ScoredFold], scoring: Scoring, seconds: float
+) -> Report:
+    """Return the report of a trial after a step.
+
+    Parameters
+    ----------
+    number, step : int
+    folds : sequence of ScoredFold
+    scoring : Scoring
+    seconds : float
+        Wall time of the step.
+    """
+    # A fold that diverged has no scores and so does not know their names.
+    most = max(folds, key=lambda fold: len(fold.scores) - len(fold.recorded))
+    main = scoring.main(most.scores)
+    values = tuple(fold.scores.get(main, math.nan) for fold in folds)
+    names = dict.fromkeys(name for fold in folds for name in fold.scores)
+    if not scoring.names_itself or main == "score":
+        del names[main]
+    return Report(
+        number=number,
+        step=step,
+        value=mean(values),
+        fold_values=values,
+        metrics={name: tuple(fold.scores.get(name, math.nan) for fold in folds) for name in names},
+        seconds=seconds,
+        fit_seconds=tuple(fold.fit_seconds for fold in folds),
+        score_seconds=tuple(fold.score_seconds for fold in folds),
+        recorded=tuple(n for n in names if any(n in fold.recorded for fold in folds)),
+    )

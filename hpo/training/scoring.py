@@ -56,6 +56,15 @@ class Scoring:
         """
         return self._own
 
+    def scorers(self) -> dict[str, Any]:
+        """Return scikit-learn's scorers by the names of the scores; None for the own ``score``."""
+        inner = getattr(self._scorer, "_scorers", None)
+        scorers = dict(inner) if inner is not None else {"score": self._scorer}
+        return {
+            name: scorer if hasattr(scorer, "_score_func") else None
+            for name, scorer in scorers.items()
+        }
+
     def __call__(self, estimator: Any, X: Any, y: Any, **params: Any) -> dict[str, float]:
         """Return the scores by name; a single scorer's is named ``score``.
 

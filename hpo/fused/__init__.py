@@ -1,0 +1,25 @@
+"""Many models of one structure trained in one loop, over leading axes of folds and models.
+
+It knows torch only. `FusedModels` trains; `certify` proves on the user's own module and
+`torch.optim` that it trains the same weights.
+"""
+
+from hpo.fused._criteria import Criterion
+from hpo.fused._leaves import Fusible, dropout_layers
+from hpo.fused._updates import UPDATES
+from hpo.fused.certify import Alone, certify
+from hpo.fused.engine import FusedModels, Member, Plan
+from hpo.fused.errors import NotFusibleError
+
+__all__ = [
+    "UPDATES",
+    "Alone",
+    "Criterion",
+    "FusedModels",
+    "Fusible",
+    "Member",
+    "NotFusibleError",
+    "Plan",
+    "certify",
+    "dropout_layers",
+]

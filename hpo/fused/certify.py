@@ -1,0 +1,246 @@
+"""Proof, before a batch of models is trained, that it would train as each of them alone.
+
+Two models of two folds are trained for two updates in float64, in a batch and one by one on the
+user's own module with `torch.optim`, from the same draws. What differs is not fused.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from hpo.fused._leaves import ReplayedDropout, dropout_layers
+from hpo.fused._updates import UPDATES
+from hpo.fused.engine import FusedModels, Member, Plan, draw_noise, epoch_draws
+from hpo.fused.errors import NotFusibleError
+
+__all__ = ["TOLERANCE", "Alone", "certify"]
+
+TOLERANCE = 1e-10
+"""Relative difference of weights, buffers and outputs in float64 that is still the same."""
+
+_EPS = 1e-3
+
+
+def certify(
+    plan: Plan,
+    members: Sequence[Member],
+    *,
+    module: nn.Module,
+    criterion: nn.Module,
+    X: torch.Tensor,
+    y: torch.Tensor,
+    device: str = "cpu",
+) -> None:
+    """Check that a batch of models is trained as each of them would be alone.
+
+    Parameters
+    ----------
+    plan : Plan
+    members : sequence of Member
+        One or two are taken; of one, a second is made with other numbers.
+    module, criterion : torch.nn.Module
+        The user's own, of the structure that the plan is for.
+    X, y : tensor of shape (n_samples, ...)
+        Some training samples.
+    device : str
+
+    Raises
+    ------
+    NotFusibleError
+        If `torch.func.vmap` refuses, or a weight, a buffer or an output differs; names it.
+    """
+    pair = [_steadied(member) for member in _pair(members)]
+    size = max(1, min(plan.batch_size, len(X) // 2))
+    # The last batch is not full, and that of the second fold is filled up to that of the first.
+    n = min(len(X), 2 * size - 1) if size > 1 else len(X)
+    rows = [torch.arange(n), torch.arange(max(1, n - 1)).flip(0)]
+    shown = torch.arange(n)
+    small = replace(plan, batch_size=size, autocast=False)
+    try:
+        models = FusedModels(small, X, y, rows, n_slots=2, device=device, dtype=torch.float64)
+        for slot, member in enumerate(pair):
+            models.put(slot, member)
+        models.train_epoch(1)
+        outputs = models.predict(torch.stack([X[shown]] * len(rows)))
+    except NotFusibleError:
+        raise
+    except Exception as error:
+        told = " ".join(str(error).split())[:200]
+        raise NotFusibleError(
+            f"the module cannot be batched ({type(error).__name__}: {told})"
+        ) from error
+    for slot, member in enumerate(pair):
+        states = models.states(slot)
+        for i, part in enumerate(rows):
+            alone = Alone(small, member, i, module=module, criterion=criterion)
+            alone.train_epoch(1, X, y, part)
+            _compare(states[i], alone.state())
+            _same("outputs", outputs[i, slot], alone.predict(X[shown]))
+
+
+class Alone:
+    """One model trained by itself in float64: the user's module, `torch.optim`, a batch's draws.
+
+    Parameters
+    ----------
+    plan : Plan
+    member : Member
+    fold : int
+        Which of its states it starts from, and whose draws it gets.
+    module, criterion : torch.nn.Module
+        See `certify`.
+    seed, n_folds : int
+        Of the batch.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        member: Member,
+        fold: int,
+        *,
+        module: nn.Module,
+        criterion: nn.Module,
+        seed: int = 0,
+        n_folds: int = 2,
+    ) -> None:
+        self._plan, self._member, self._fold = plan, member, fold
+        self._seed, self._n_folds = seed, n_folds
+        self._module = copy.deepcopy(module).double()
+        self._dropouts = _replayed(self._module, member)
+        own = {name: value.double() for name, value in member.states[fold].items()}
+        self._module.load_state_dict({**self._module.state_dict(), **own})
+        self._optimizer = _optimizer(plan, member, self._module)
+        own_criterion: Any = copy.deepcopy(criterion).double()
+        if hasattr(own_criterion, "label_smoothing"):
+            own_criterion.label_smoothing = member.numbers.get("label_smoothing", 0.0)
+        self._criterion = own_criterion
+        self._epoch = 0
+
+    def train_epoch(
+        self, number: int, X: torch.Tensor, y: torch.Tensor, rows: torch.Tensor
+    ) -> None:
+        """Train one epoch on the rows of a fold; ``number`` is that of the batch's epoch."""
+        plan, member = self._plan, self._member
+        X, y = (data.double() if data.is_floating_point() else data for data in (X, y))
+        self._epoch += 1
+        self._module.train()
+        for group in self._optimizer.param_groups:
+            group["lr"] = member.numbers["lr"] * member.factors(self._epoch)
+        if plan.shuffle:
+            draws = epoch_draws(self._seed, number, 0, self._fold)
+            rows = rows[torch.randperm(len(rows), generator=draws)]
+        if plan.drop_last:
+            rows = rows[: len(rows) // plan.batch_size * plan.batch_size]
+        shapes = plan.fusible.noise_shapes(X[:2])
+        noises = {
+            name: (epoch_draws(self._seed, number, 1 + k), shape)
+            for k, (name, shape) in enumerate(shapes.items())
+        }
+        for start in range(0, len(rows), plan.batch_size):
+            batch = rows[start : start + plan.batch_size]
+            for name, (generator, shape) in noises.items():
+                drawn = draw_noise(self._n_folds, plan.batch_size, shape, generator).double()
+                self._dropouts[name].noise = drawn[self._fold, : len(batch)]
+            self._step(X[batch], y[batch])
+
+    def _step(self, X: torch.Tensor, y: torch.Tensor) -> None:
+        self._optimizer.zero_grad()
+        output = self._module(X)
+        if isinstance(self._criterion, nn.NLLLoss):  # as skorch does
+            output = torch.log(output + torch.finfo(output.dtype).eps)
+        loss = self._criterion(output, y) + _penalty(self._module, self._member)
+        loss.backward()
+        _clip(self._module, self._member)
+        self._optimizer.step()
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return the weights and buffers."""
+        names = self._member.states[self._fold]
+        return {name: v for name, v in self._module.state_dict().items() if name in names}
+
+    @torch.no_grad()
+    def predict(self, X: torch.Tensor) -> torch.Tensor:
+        """Return the outputs for samples, in evaluation."""
+        output: torch.Tensor = self._module.eval()(X.double() if X.is_floating_point() else X)
+        return output
+
+
+def _pair(members: Sequence[Member]) -> list[Member]:
+    first = members[0]
+    if len(members) > 1:
+        return [_two_folds(first), _two_folds(members[1])]
+    other = {**first.numbers, "lr": first.numbers["lr"] * 0.7}
+    rates = {name: 0.5 * rate for name, rate in first.rates.items()}
+    twin = Member(states=first.states[::-1], numbers=other, rates=rates, factors=first.factors)
+    return [_two_folds(first), _two_folds(twin)]
+
+
+def _steadied(member: Member) -> Member:
+    """Return ``member`` with a larger ``eps``.
+
+    A bias before a normalization has no gradient but rounding errors, which differ, and Adam and
+    its kin would make them steps of full size.
+    """
+    if "eps" not in member.numbers:
+        return member
+    numbers = {**member.numbers, "eps": max(member.numbers["eps"], _EPS)}
+    return Member(states=member.states, numbers=numbers, rates=member.rates, factors=member.factors)
+
+
+def _two_folds(member: Member) -> Member:
+    return replace(member, states=[*member.states, *member.states][:2])
+
+
+def _replayed(module: nn.Module, member: Member) -> dict[str, ReplayedDropout]:
+    found = {}
+    for name, layer in list(dropout_layers(module)):
+        found[name] = ReplayedDropout.of(layer, member.rates[name]).double()
+        parent, _, own = name.rpartition(".")
+        setattr(module.get_submodule(parent), own, found[name])
+    return found
+
+
+def _optimizer(plan: Plan, member: Member, module: nn.Module) -> torch.optim.Optimizer:
+    numbers: dict[str, Any] = {k: member.numbers[k] for k in _numbers_of(plan, member)}
+    if "beta1" in numbers:
+        numbers["betas"] = numbers.pop("beta1"), numbers.pop("beta2")
+    flags: dict[str, Any] = dict(plan.flags)
+    flags.pop("decoupled_weight_decay", None)  # the class says it
+    return plan.optimizer(module.parameters(), **numbers, **flags)
+
+
+def _numbers_of(plan: Plan, member: Member) -> list[str]:
+    update = UPDATES[plan.optimizer]
+    extra = [update.starts_at] if update.starts_at in member.numbers else []
+    return [*update.numbers, *[name for name in extra if name]]
+
+
+def _penalty(module: nn.Module, member: Member) -> Any:
+    weights = [w for w in module.parameters() if w.ndim > 1]
+    l1, l2 = member.numbers.get("l1_lambda", 0.0), member.numbers.get("l2_lambda", 0.0)
+    return l1 * sum(w.abs().sum() for w in weights) + l2 * sum(w.square().sum() for w in weights)
+
+
+def _clip(module: nn.Module, member: Member) -> None:
+    if "max_norm" in member.numbers:
+        nn.utils.clip_grad_norm_(module.parameters(), member.numbers["max_norm"])
+    if "max_value" in member.numbers:
+        nn.utils.clip_grad_value_(module.parameters(), member.numbers["max_value"])
+
+
+def _compare(batch: Mapping[str, torch.Tensor], alone: Mapping[str, torch.Tensor]) -> None:
+    for name, value in alone.items():
+        if not name.endswith("num_batches_tracked"):  # read by an average without a momentum alone
+            _same(f"'{name}'", batch[name], value)
+
+
+def _same(what: str, a: torch.Tensor, b: torch.Tensor) -> None:
+    a, b = a.double(), b.double()
+    error = float((a - b).abs().max() / b.abs().max().clamp_min(1e-12))
+    if not error <= TOLERANCE:
+        raise NotFusibleError(f"{what} differ by {error:.1e} from those of the module alone")

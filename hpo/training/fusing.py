@@ -1,0 +1,391 @@
+"""What of an objective the fused engine can train: nets taken apart into models and numbers."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cloudpickle
+import joblib
+import numpy as np
+import torch
+from sklearn.pipeline import Pipeline
+from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
+from skorch.callbacks import (
+    BatchScoring,
+    EpochScoring,
+    EpochTimer,
+    PassthroughScoring,
+    PrintLog,
+)
+from skorch.dataset import Dataset
+from torch import nn
+from torch.utils.data import DataLoader
+
+from hpo.callbacks.clipping import GradientClipping
+from hpo.callbacks.schedule import LRSchedule
+from hpo.fused import (
+    UPDATES,
+    Criterion,
+    Fusible,
+    Member,
+    NotFusibleError,
+    Plan,
+    dropout_layers,
+)
+from hpo.nets.penalty import PenaltyMixin, RegularizedClassifier, RegularizedRegressor
+from hpo.training._adapters import last_step, net_prefix
+from hpo.training._indexing import as_numpy, take
+from hpo.training._random import RandomStream
+from hpo.training.fold import configure
+from hpo.training.objective import Objective
+from hpo.trial import Trial, derive_seed
+
+__all__ = ["FoldArrays", "FusibleTrial", "Fusing"]
+
+_KNOWN = (
+    NeuralNet,
+    NeuralNetClassifier,
+    NeuralNetRegressor,
+    PenaltyMixin,
+    RegularizedClassifier,
+    RegularizedRegressor,
+)
+"""Whose training step the engine knows."""
+
+_HOT = (
+    "train_step",
+    "train_step_single",
+    "get_loss",
+    "infer",
+    "get_iterator",
+    "get_dataset",
+    "get_split_datasets",
+    "fit_loop",
+    "run_single_epoch",
+    "initialize_optimizer",
+    "evaluation_step",
+)
+"""Methods that a training is made of: overridden ones would not be heard."""
+
+_SILENT = (EpochTimer, PassthroughScoring, PrintLog)
+"""skorch's own callbacks, which change nothing."""
+
+_LOADER = {"shuffle", "batch_size", "drop_last", "collate_fn"}
+
+
+@dataclass(frozen=True)
+class FoldArrays:
+    """The data of all folds as the module takes them.
+
+    Parameters
+    ----------
+    X, y : tensors of shape (n_samples, ...)
+    train : sequence of int64 tensor
+        Rows of each fold's training part.
+    X_valid : tensor of shape (n_folds, n_longest, ...)
+        Validation parts, the shorter ones filled up.
+    y_valid : sequence of array
+        Without the filling.
+    """
+
+    X: torch.Tensor
+    y: torch.Tensor
+    train: Sequence[torch.Tensor]
+    X_valid: torch.Tensor
+    y_valid: Sequence[Any]
+
+
+@dataclass(frozen=True)
+class FusibleTrial:
+    """A trial taken apart.
+
+    Parameters
+    ----------
+    trial : Trial
+    key : str
+        Trials of one key can be trained in one batch.
+    plan : callable
+        Makes what the batch has in common.
+    member : Member
+    nets : sequence of skorch net
+        Of each fold, as initialized: what is scored by them is given the trained weights.
+    n_steps : int
+    """
+
+    trial: Trial
+    key: str
+    plan: Callable[[], Plan]
+    member: Member
+    nets: Sequence[Any]
+    n_steps: int
+
+
+class Fusing:
+    """Takes the trials of an objective apart.
+
+    Parameters
+    ----------
+    objective : Objective
+    device : str or None
+
+    Raises
+    ------
+    NotFusibleError
+        If no trial of it can be fused; names the cause.
+    """
+
+    def __init__(self, objective: Objective, device: str | None = None) -> None:
+        self.objective = objective
+        self._device = device
+        self._prefix = net_prefix(objective.estimator)
+        self._check_objective()
+        self.arrays = self._arrays()
+
+    def _check_objective(self) -> None:
+        objective = self.objective
+        final = last_step(objective.estimator)
+        if not isinstance(final, NeuralNet):
+            raise NotFusibleError(f"{type(final).__name__} is no skorch net")
+        if objective.eval_every:
+            raise NotFusibleError("the study reports by optimizer steps (eval_every)")
+        if objective.return_train_score:
+            raise NotFusibleError("the training parts are scored too")
+        if objective.fit_params or objective.score_params:
+            raise NotFusibleError("fit or the scorers are given parameters (sample weights)")
+        if not objective.scoring.looks_at_predictions_only:
+            raise NotFusibleError("the score is a function of its own that looks at the estimator")
+        if objective.y is None:
+            raise NotFusibleError("there is no y")
+
+    def _arrays(self) -> FoldArrays:
+        """Prepare each fold's data once: the preprocessing is the same for all trials."""
+        objective = self.objective
+        estimator = objective.estimator
+        parts, train, valid, labels, start = [], [], [], [], 0
+        pipeline = isinstance(estimator, Pipeline) and len(estimator.steps) > 1
+        if not pipeline:
+            parts = [_tensor(objective.X)]
+        for i, (rows, held_out) in enumerate(objective.splits):
+            labels.append(as_numpy(take(objective.y, held_out)))
+            if pipeline:
+                seed = derive_seed("fused", "fold", i)
+                with RandomStream(seed).active():
+                    before = configure(estimator, {}, None)[:-1]
+                    Xt = before.fit_transform(take(objective.X, rows), take(objective.y, rows))
+                    Xv = before.transform(take(objective.X, held_out))
+                parts.append(_tensor(Xt))
+                train.append(torch.arange(start, start + len(rows)))
+                start += len(rows)
+                valid.append(_tensor(Xv))
+            else:
+                train.append(torch.as_tensor(rows))
+                valid.append(parts[0][torch.as_tensor(held_out)])
+        y = _tensor(objective.y)
+        if pipeline:
+            y = torch.cat([y[torch.as_tensor(rows)] for rows, _ in objective.splits])
+        longest = max(map(len, valid))
+        filled = [torch.cat([X, X[:1].expand(longest - len(X), *X.shape[1:])]) for X in valid]
+        return FoldArrays(torch.cat(parts), y, train, torch.stack(filled), labels)
+
+    def take_apart(self, trial: Trial) -> FusibleTrial:
+        """Return ``trial`` as a model of a batch.
+
+        Raises
+        ------
+        NotFusibleError
+            If it cannot be one.
+        Exception
+            Whatever its parameters raise where it is trained alone.
+        """
+        params = self.objective.resolve(trial.params)
+        strange = [name for name in params if not name.startswith(self._prefix)]
+        if strange:
+            raise NotFusibleError(f"the preprocessing is searched ({strange[0]})")
+        nets = [self._net(trial, params, i) for i in range(self.objective.n_folds)]
+        net = nets[0]
+        _check_net(net)
+        criterion = Criterion(net.criterion_)
+        group = _the_group(net)
+        numbers = _numbers(net, group, criterion)
+        factors, of_clipping = _callbacks(net)
+        module, criterion_module = net.module_, net.criterion_
+        flags = {name: group[name] for name in UPDATES[type(net.optimizer_)].flags if name in group}
+        for name, value in flags.items():
+            if value not in UPDATES[type(net.optimizer_)].flags[name]:
+                raise NotFusibleError(f"{type(net.optimizer_).__name__} has {name}={value!r}")
+        loader = net.get_params_for("iterator_train")
+
+        def plan() -> Plan:
+            return Plan(
+                fusible=Fusible(module),
+                criterion=Criterion(criterion_module),
+                optimizer=type(net.optimizer_),
+                flags=flags,
+                batch_size=_batch_size(net, loader, self.arrays),
+                shuffle=bool(loader.get("shuffle", False)),
+                drop_last=bool(loader.get("drop_last", False)),
+                clips=bool(of_clipping),
+            )
+
+        structure = {
+            "module": _structure(net),
+            "optimizer": (type(net.optimizer_).__name__, sorted(flags.items())),
+            "criterion": type(criterion_module).__name__,
+            "loader": sorted((k, v) for k, v in loader.items() if k != "collate_fn"),
+            "batch_size": net.batch_size,
+            "clips": bool(of_clipping),
+        }
+        member = Member(
+            states=[_state(n) for n in nets],
+            numbers={**numbers, **of_clipping},
+            rates={name: float(layer.p) for name, layer in dropout_layers(module)},  # type: ignore[arg-type]
+            factors=factors,
+        )
+        n_steps = self.objective.max_steps(trial.params)
+        return FusibleTrial(trial, repr(structure), plan, member, nets, n_steps)
+
+    def _net(self, trial: Trial, params: Mapping[str, Any], i: int) -> Any:
+        """Return the net of fold ``i`` with the weights that it starts from when trained alone."""
+        stream = RandomStream(derive_seed(trial.seed, "fold", i), self._device)
+        with stream.active():
+            net = last_step(configure(self.objective.estimator, params, self._device))
+            net.initialize()
+        if self.objective.classes is not None and isinstance(net, NeuralNetClassifier):
+            net.classes_inferred_ = np.asarray(self.objective.classes)
+        return net
+
+
+def _tensor(data: Any) -> torch.Tensor:
+    if not isinstance(data, np.ndarray | torch.Tensor):
+        raise NotFusibleError(f"the module is given a {type(data).__name__} and no array")
+    if isinstance(data, np.ndarray) and data.dtype.kind not in "fiub":
+        raise NotFusibleError(f"the data are of type {data.dtype}")
+    return torch.as_tensor(data)
+
+
+def _check_net(net: Any) -> None:
+    for cls in type(net).__mro__:
+        own = [name for name in _HOT if name in vars(cls)]
+        if cls not in _KNOWN and own:
+            raise NotFusibleError(f"{cls.__name__} has a {own[0]} of its own")
+    if net.train_split is not None:
+        raise NotFusibleError("the net holds out a validation part of its own (train_split)")
+    if net.dataset is not Dataset or net.iterator_train is not DataLoader:
+        raise NotFusibleError("the net has a dataset or a loader of its own")
+    strange = set(net.get_params_for("iterator_train")) - _LOADER
+    if strange:
+        raise NotFusibleError(f"the loader has {sorted(strange)[0]} set")
+    if type(net.optimizer_) not in UPDATES:
+        raise NotFusibleError(f"the optimizer is {type(net.optimizer_).__name__}")
+    if list(net.criterion_.parameters()):
+        raise NotFusibleError("the criterion has weights")
+
+
+def _the_group(net: Any) -> Mapping[str, Any]:
+    groups = net.optimizer_.param_groups
+    if len(groups) != 1:
+        raise NotFusibleError("the optimizer has several groups of parameters")
+    group: Mapping[str, Any] = groups[0]
+    return group
+
+
+def _numbers(net: Any, group: Mapping[str, Any], criterion: Criterion) -> dict[str, float]:
+    update = UPDATES[type(net.optimizer_)]
+    given = dict(group)
+    if "betas" in given:
+        given["beta1"], given["beta2"] = given["betas"]
+    names = [*update.numbers, *([update.starts_at] if update.starts_at else [])]
+    return {
+        **{name: float(given[name]) for name in names if name in given},
+        "l1_lambda": float(getattr(net, "l1_lambda", 0.0)),
+        "l2_lambda": float(getattr(net, "l2_lambda", 0.0)),
+        "label_smoothing": criterion.label_smoothing,
+    }
+
+
+def _callbacks(net: Any) -> tuple[Callable[[int], float], dict[str, float]]:
+    """Return the factor of the learning rate by epoch, and the limits of the gradients."""
+    factors: Callable[[int], float] = lambda epoch: 1.0  # noqa: E731
+    clipping: dict[str, float] = {}
+    for name, callback in net.callbacks_:
+        if isinstance(callback, LRSchedule):
+            factors = _factors(callback)
+        elif isinstance(callback, GradientClipping):
+            if callback.kind == "norm":
+                clipping["max_norm"] = float(callback.max_norm)
+            elif callback.kind == "value":
+                clipping["max_value"] = float(callback.max_value)
+        elif isinstance(callback, BatchScoring | EpochScoring) and name in {
+            "train_loss",
+            "valid_loss",
+            "valid_acc",
+        }:
+            continue
+        elif not isinstance(callback, _SILENT):
+            raise NotFusibleError(f"the net has the callback '{name}' ({type(callback).__name__})")
+    return factors, clipping
+
+
+def _factors(schedule: LRSchedule) -> Callable[[int], float]:
+    """Return what the schedule multiplies a rate by, told by itself on a net of one weight."""
+    if schedule.policy in {"plateau", "one_cycle"}:
+        raise NotFusibleError(f"the schedule '{schedule.policy}' goes by losses or batches")
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    known: list[float] = []
+    own = (
+        LRSchedule(**schedule.get_params(deep=False))
+        if hasattr(schedule, "get_params")
+        else schedule
+    )
+    own.initialize()
+    net = _OneWeight(optimizer)
+
+    def factor(epoch: int) -> float:
+        while len(known) < epoch:
+            own.on_epoch_begin(net)
+            own.on_batch_end(net, training=True)
+            known.append(float(optimizer.param_groups[0]["lr"]))
+            optimizer.step()
+            own.on_epoch_end(net)
+        return known[epoch - 1]
+
+    return factor
+
+
+class _OneWeight:
+    """As much of a net as a schedule by epochs looks at."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer_ = optimizer
+        self.history = _NoHistory()
+
+
+class _NoHistory:
+    def record(self, name: str, value: float) -> None:
+        """Forget it."""
+
+
+def _batch_size(net: Any, loader: Mapping[str, Any], arrays: FoldArrays) -> int:
+    size = int(loader.get("batch_size", net.batch_size))
+    longest = max(map(len, arrays.train))
+    return longest if size == -1 else size
+
+
+def _state(net: Any) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in net.module_.state_dict().items()}
+
+
+def _structure(net: Any) -> str:
+    """Return a hash of all of a module but its weights and the rates of its dropout layers.
+
+    Whatever else it is made of, a number that it keeps or a function that it calls, is taken to
+    change what it computes: such modules are trained apart.
+    """
+    module = copy.deepcopy(net.module_)
+    for _, layer in dropout_layers(module):
+        vars(layer)["p"] = 0.0
+    with torch.no_grad():
+        for tensor in (*module.parameters(), *module.buffers()):
+            tensor.zero_()
+    return str(joblib.hash(cloudpickle.dumps(module)))

@@ -1,0 +1,259 @@
+"""A batch of models is trained as each of them alone, or is refused with the cause."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from hpo.fused import (
+    UPDATES,
+    Alone,
+    Criterion,
+    FusedModels,
+    Fusible,
+    Member,
+    NotFusibleError,
+    Plan,
+    certify,
+    dropout_layers,
+)
+
+N, N_CLASSES = 37, 3
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.norm, self.drop = nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.3)
+        self.b, self.layer, self.head = nn.Linear(8, 8), nn.LayerNorm(8), nn.Linear(8, N_CLASSES)
+
+    def forward(self, X):
+        h = self.drop(torch.relu(self.norm(self.a(X))))
+        return self.head(h + self.layer(self.drop(nn.functional.gelu(self.b(h)))))
+
+
+class Conv(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4)
+        self.drop, self.head = nn.Dropout2d(0.2), nn.Linear(4, N_CLASSES)
+
+    def forward(self, X):
+        h = self.drop(torch.relu(self.norm(self.conv(X))))
+        return self.head(h.mean((2, 3)))
+
+
+class Embedded(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table, self.scale = nn.Embedding(5, 4), nn.Parameter(torch.ones(4))
+        self.head = nn.Linear(8, N_CLASSES)
+
+    def forward(self, X):
+        return self.head((self.table(X.long()) * self.scale).flatten(1))
+
+
+def inputs(cls):
+    torch.manual_seed(0)
+    if cls is Conv:
+        return torch.rand(N, 1, 5, 5)
+    return torch.randint(0, 5, (N, 2)) if cls is Embedded else torch.rand(N, 6)
+
+
+def member(cls, optimizer, lr, rate, n_folds=2, **numbers):
+    named = {k: numbers.pop(k) for k in list(numbers) if k in {"momentum", "weight_decay"}}
+    flags = {k: numbers.pop(k) for k in list(numbers) if k == "nesterov"}
+    group = optimizer([nn.Parameter(torch.zeros(1))], lr=lr, **named, **flags).param_groups[0]
+    if "betas" in group:
+        group = {**group, "beta1": group["betas"][0], "beta2": group["betas"][1]}
+    update = UPDATES[optimizer]
+    modules = [cls() for _ in range(n_folds)]
+    made = Member(
+        states=[{k: v.clone() for k, v in m.state_dict().items()} for m in modules],
+        numbers={name: float(group[name]) for name in update.numbers} | numbers,
+        rates={name: rate for name, _ in dropout_layers(modules[0])},
+        factors=lambda epoch: 0.5 ** (epoch - 1),
+    )
+    return made, {name: group[name] for name in update.flags if name in group}
+
+
+def plan_of(cls, optimizer, flags, **changes):
+    criterion = changes.pop("criterion", nn.CrossEntropyLoss())
+    return Plan(
+        fusible=Fusible(cls()),
+        criterion=Criterion(criterion),
+        optimizer=optimizer,
+        flags=flags,
+        batch_size=8,
+        clips=True,
+        **changes,
+    )
+
+
+OPTIMIZERS = [
+    (torch.optim.SGD, {"momentum": 0.9, "weight_decay": 0.01, "l1_lambda": 1e-3}),
+    (torch.optim.SGD, {"momentum": 0.9, "nesterov": True, "max_norm": 0.5}),
+    (torch.optim.SGD, {"max_value": 0.01}),
+    (torch.optim.Adam, {"weight_decay": 0.01, "l2_lambda": 0.01, "label_smoothing": 0.1}),
+    (torch.optim.AdamW, {"weight_decay": 0.1}),
+    (torch.optim.RMSprop, {"momentum": 0.5, "weight_decay": 0.01}),
+    (torch.optim.Adagrad, {"weight_decay": 0.01}),
+]
+
+
+@pytest.mark.parametrize(("optimizer", "numbers"), OPTIMIZERS)
+@pytest.mark.parametrize("cls", [Residual, Conv, Embedded])
+def test_three_epochs_in_a_batch_are_three_epochs_alone(cls, optimizer, numbers):
+    """Weights, buffers and outputs, where one member leaves and another comes in between."""
+    X, y = inputs(cls), torch.randint(0, N_CLASSES, (N,))
+    rows = [torch.arange(0, 30), torch.arange(6, N)]  # 30 and 31: the last batches differ
+    first, flags = member(cls, optimizer, 0.05, 0.3, eps=1e-3, **numbers)
+    second, _ = member(cls, optimizer, 0.02, 0.0, eps=1e-3, **numbers)
+    late, _ = member(cls, optimizer, 0.01, 0.5, eps=1e-3, **numbers)
+    plan = plan_of(cls, optimizer, flags)
+    models = FusedModels(plan, X, y, rows, n_slots=2, dtype=torch.float64)
+    models.put(0, first)
+    models.put(1, second)
+    models.train_epoch(1)
+    models.resize([1], extra=1)  # the first one leaves, the second stands in its place
+    models.put(1, late)
+    models.train_epoch(2)
+    models.train_epoch(3)
+    outputs = models.predict(torch.stack([X[part[:30]] for part in rows]))
+    for slot, (who, epochs) in enumerate([(second, (1, 2, 3)), (late, (2, 3))]):
+        for fold, part in enumerate(rows):
+            alone = Alone(plan, who, fold, module=cls(), criterion=nn.CrossEntropyLoss(), n_folds=2)
+            for number in epochs:
+                alone.train_epoch(number, X, y, part)
+            found = models.states(slot)[fold]
+            for name, value in alone.state().items():
+                if "num_batches" not in name:
+                    torch.testing.assert_close(found[name], value, rtol=1e-9, atol=1e-11)
+            torch.testing.assert_close(
+                outputs[fold, slot], alone.predict(X[part[:30]]), rtol=1e-9, atol=1e-11
+            )
+
+
+@pytest.mark.parametrize(
+    "criterion", [nn.MSELoss(), nn.L1Loss(), nn.SmoothL1Loss(), nn.BCEWithLogitsLoss()]
+)
+def test_losses_of_several_outputs_are_certified(criterion):
+    y = torch.rand(N, N_CLASSES)
+    made, flags = member(Residual, torch.optim.Adam, 0.01, 0.2)
+    plan = plan_of(Residual, torch.optim.Adam, flags, criterion=criterion)
+    certify(plan, [made], module=Residual(), criterion=criterion, X=inputs(Residual), y=y)
+
+
+def test_a_diverged_model_touches_no_other():
+    X, y = inputs(Residual), torch.randint(0, N_CLASSES, (N,))
+    wild, flags = member(Residual, torch.optim.SGD, 1e30, 0.0)
+    tame, _ = member(Residual, torch.optim.SGD, 0.05, 0.0)
+    plan = plan_of(Residual, torch.optim.SGD, flags)
+    both = FusedModels(plan, X, y, [torch.arange(N)] * 2, n_slots=2)
+    both.put(0, wild)
+    both.put(1, tame)
+    one = FusedModels(plan, X, y, [torch.arange(N)] * 2, n_slots=1)
+    one.put(0, tame)
+    for number in (1, 2):
+        losses, expected = both.train_epoch(number), one.train_epoch(number)
+    assert not torch.isfinite(losses[:, 0]).any()
+    torch.testing.assert_close(losses[:, 1], expected[:, 0])
+
+
+class Shared(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 6), nn.Linear(6, 6)
+        self.b.weight = self.a.weight
+
+
+class Functional(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Linear(6, N_CLASSES))
+
+    def forward(self, X):
+        return super().forward(nn.functional.dropout(X, 0.5, self.training))
+
+
+class Counting(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Linear(6, N_CLASSES))
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, X):
+        if self.training:
+            self.seen = self.seen + 1
+        return super().forward(X) * (1 + self.seen)
+
+
+class Branching(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Linear(6, N_CLASSES))
+
+    def forward(self, X):
+        return super().forward(X if X.mean() > 0 else -X)
+
+
+class Rnn(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.LSTM(6, 4)
+
+
+class BatchMean(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Linear(6, N_CLASSES))
+
+    def forward(self, X):
+        return super().forward(X - X.mean(0))
+
+
+CAUSES = {
+    Shared: "are one weight",
+    Functional: "random operation",
+    Counting: "seen",
+    Branching: "data-dependent",
+    Rnn: "LSTM",
+    BatchMean: "differ by",
+}
+
+
+@pytest.mark.parametrize("cls", CAUSES)
+def test_what_would_be_trained_otherwise_is_refused(cls):
+    made, flags = member(cls, torch.optim.SGD, 0.1, 0.0)
+
+    def attempt():
+        certify(
+            plan_of(cls, torch.optim.SGD, flags),
+            [made],
+            module=cls(),
+            criterion=nn.CrossEntropyLoss(),
+            X=inputs(cls),
+            y=torch.randint(0, N_CLASSES, (N,)),
+        )
+
+    with pytest.raises(NotFusibleError, match=CAUSES[cls]):
+        attempt()
+
+
+def test_a_wrong_rule_is_not_certified(monkeypatch):
+    """The certificate can fail: an optimizer that is slightly off is found."""
+    made, flags = member(Residual, torch.optim.SGD, 0.1, 0.2)
+    right = UPDATES[torch.optim.SGD]
+
+    def wrong(w, g, state, hyper, own_flags):
+        right.step(w, g * (1 + 1e-6), state, hyper, own_flags)
+
+    changed = {**UPDATES, torch.optim.SGD: replace(right, step=wrong)}
+    monkeypatch.setattr("hpo.fused.engine.UPDATES", changed)
+    plan = plan_of(Residual, torch.optim.SGD, flags)
+    with pytest.raises(NotFusibleError, match=r"differ by .* from those of the module alone"):
+        certify(
+            plan,
+            [made],
+            module=Residual(),
+            criterion=nn.CrossEntropyLoss(),
+            X=inputs(Residual),
+            y=torch.randint(0, N_CLASSES, (N,)),
+        )
