@@ -205,8 +205,10 @@ def seconds_per_epoch(record: TrialRecord) -> Estimate:
 def _estimate(values: Sequence[float]) -> Estimate:
     if not values:
         return math.nan, math.nan
+    mean = float(np.mean(values))
     error = np.std(values, ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return float(np.mean(values)), float(error)
+    # Of equal values, a mean in floating point leaves a remainder: not an error to be shown.
+    return mean, 0.0 if error < 1e-12 * abs(mean) else float(error)
 
 
 def _judged(

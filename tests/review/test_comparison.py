@@ -174,6 +174,19 @@ def test_seconds_and_watched_metrics():
     assert compared.rows(errors=False)[0][4] == "10.1000"
 
 
+def test_equal_values_have_no_error():
+    """Seven times 0.1 have a mean that is not 0.1 in floating point."""
+    folds = (0.1,) * 7
+    report = Report(0, 1, 0.1, folds, {"lr": (0.003,) * 7})
+    records = [
+        TrialRecord(Trial(i, {"a": i}, 0), TrialState.COMPLETE, (report,), max_steps=1)
+        for i in range(2)
+    ]
+    compared = compare(result(records, ("a",), watch=("lr",), fold_sizes=()))
+    assert compared.groups[0].watched["lr"] == (pytest.approx(0.003), 0.0)
+    assert "±" not in "".join(compared.rows()[0][:-2])
+
+
 def test_nothing_to_compare():
     assert compare(result(optimizers(), ())) is None
     assert compare(result([], ("lr",))) is None
