@@ -18,6 +18,7 @@ from PIL import Image
 
 from hpo._words import number, score, short_names
 from hpo.backends._ledger import study_names
+from hpo.cli._study_file import load_study_file
 from hpo.result import StudyResult
 from hpo.review.analyses import found_analyses, told
 from hpo.review.comparison import Comparison, compare
@@ -61,7 +62,7 @@ def write_page(storage: str, root: Path, machine: str) -> Path:
     for file in files:
         parts += section(file, known, storage, root)
     page = root / "studies" / "README.md"
-    page.write_text("\n".join(parts).rstrip() + "\n")
+    page.write_text("\n".join(part.rstrip() + "\n" for part in parts))
     return page
 
 
@@ -69,19 +70,13 @@ def section(file: Path, known: list[str], storage: str, root: Path) -> Iterator[
     """Yield what the page says of one study."""
     yield f"## {file.stem}\n"
     yield prose(ast.get_docstring(ast.parse(file.read_text())) or "")
-    names = [name for name in known if is_of(name, file.stem, known)]
-    if not names:
+    name = load_study_file(file).study.name
+    made = [other for other in known if other.partition("@")[0] == name]
+    if not made:
         yield f"`hpo run studies/{file.name}`: not run for this page.\n"
-    for name in names:
-        result, _ = load_result(name, storage)
-        yield from told_of(result, file, root)
-
-
-def is_of(name: str, stem: str, known: list[str]) -> bool:
-    """Return whether a study in the storage is the newest one that a file has made."""
-    bare = name.partition("@")[0]
-    newest = max((n for n in known if n.partition("@")[0] == bare), key=generation)
-    return (bare == stem or bare.startswith(f"{stem}_")) and name == newest
+        return
+    result, _ = load_result(max(made, key=generation), storage)
+    yield from told_of(result, file, root)
 
 
 def generation(name: str) -> int:
@@ -153,7 +148,7 @@ def shortened(params: dict[str, object]) -> dict[str, object]:
 
 def prose(docstring: str) -> str:
     """Return a docstring as Markdown."""
-    return re.sub(r"``([^`]+)``", r"`\1`", docstring).replace("\n* ", "\n* ") + "\n"
+    return re.sub(r"``([^`]+)``", r"`\1`", docstring) + "\n"
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -10,6 +10,18 @@ from hpo.data import load_digits
 
 PAGE = Path(__file__).parents[1] / "docs" / "studies_page.py"
 
+FILE = '''"""{}"""
+
+from sklearn.linear_model import RidgeClassifier
+
+from hpo import Study
+from hpo.data import load_digits
+
+study = Study(
+    name="{}", estimator=RidgeClassifier(), data=load_digits, search_space={{"alpha": [0.1, 1e5]}}
+)
+'''
+
 
 def test_the_page_is_made_of_the_storage(tmp_path):
     spec = importlib.util.spec_from_file_location("studies_page", PAGE)
@@ -30,8 +42,8 @@ def test_the_page_is_made_of_the_storage(tmp_path):
     run_study(study)
     result = run_study(study, fresh=True)
     (tmp_path / "studies").mkdir()
-    (tmp_path / "studies" / "ridge.py").write_text('"""Asks how much ``alpha``."""')
-    (tmp_path / "studies" / "other.py").write_text('"""Asks nothing."""')
+    for name, docstring in (("ridge", "Asks how much ``alpha``."), ("other", "Asks nothing.")):
+        (tmp_path / "studies" / f"{name}.py").write_text(FILE.format(docstring, name))
     text = page.write_page(storage, tmp_path, "a machine").read_text()
     assert "Asks how much `alpha`." in text
     assert "`hpo run studies/other.py`: not run" in text
