@@ -11,6 +11,11 @@ the gradient of a softmax of a softmax hardly tells a good guess from a bad one.
 scaled and categories embedded inside the fold, and the nets return logits. On the 15,000 rows used
 here, an untuned MLP of scikit-learn on scaled inputs reaches 80.5 % of a fifth held out, and
 its gradient boosting 79.8 %.
+
+Found at the default size: 82.6 % of the sealed fifth by deep & cross, 0.819 ± 0.005 over the
+folds; wide & deep and the embedding baseline are not told from it (deep_cross_v2 is lower by 0.017
+± 0.003, which three folds and three comparisons do not make sure of either). Aspen is the hardest
+class (recall 0.46).
 """
 
 from functools import partial

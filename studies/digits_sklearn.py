@@ -4,6 +4,9 @@ The same command and the same review for an estimator that knows nothing of torc
 8 x 8 pixels, one fifth sealed, the rest cross-validated on five folds, as in ``digits_mlp.py``. A
 trial is one whole ``fit``, which ends by scikit-learn's rule, since the solver lbfgs has no epochs:
 it reports once, and nothing is pruned.
+
+Found at the default size: lbfgs 0.981 ± 0.003 over the folds, 0.978 sealed; adam 0.974 and sgd
+0.970 are not told from it by five folds.
 """
 
 from sklearn.neural_network import MLPClassifier
