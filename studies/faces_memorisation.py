@@ -7,6 +7,10 @@ A score counts once the training has ended: the best of many epochs would be abo
 
 The animal faces of $HPO_DATA stand in for AFHQ where that is not at hand; the score is balanced
 accuracy, because their classes are of unequal size (chance: 1/3).
+
+Found at the default size: the training accuracy is 1.00 with true labels and with 15 % of them
+shuffled, and 0.98 ± 0.02 with all of them; validation 0.729 ± 0.010, 0.697 ± 0.021 and 0.326 ±
+0.019, which is chance. The more labels are wrong, the larger the weights.
 """
 
 from sklearn.model_selection import RepeatedStratifiedKFold

@@ -207,8 +207,8 @@ def _estimate(values: Sequence[float]) -> Estimate:
         return math.nan, math.nan
     mean = float(np.mean(values))
     error = np.std(values, ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    # Of equal values, a mean in floating point leaves a remainder: not an error to be shown.
-    return mean, 0.0 if error < 1e-12 * abs(mean) else float(error)
+    # What is left of equal values in floating point is not an error to be shown.
+    return mean, 0.0 if error < 1e-6 * abs(mean) else float(error)
 
 
 def _judged(
