@@ -8,7 +8,6 @@ predictions of the five best trials, and of five refits of the winner on bootstr
 
 from functools import partial
 
-from sklearn.model_selection import RepeatedStratifiedKFold
 from torch.optim import SGD
 
 from hpo import Study
@@ -46,7 +45,7 @@ def study(full: bool = False) -> Study:
         data=partial(load_mnist, n_train=None if full else 3_000, refit_on_all=False),
         search_space="../search_spaces/mnist_ensemble.yaml",
         scoring="accuracy",
-        cv=RepeatedStratifiedKFold(n_splits=5, n_repeats=2, random_state=0),
+        cv=5,
         sampler="grid",
         pruner="nop",
         n_trials=None,
