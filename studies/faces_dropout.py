@@ -6,10 +6,14 @@ those of the fold; units are dropped after both hidden layers, after the first o
 
 The animal faces of $HPO_DATA stand in for AFHQ where that is not at hand; the score is balanced
 accuracy, because their classes are of unequal size (chance: 1/3).
+
+Found at the default size: 0.693 ± 0.032 with 0.2 after the first layer, 0.676 ± 0.026 without any,
+0.669 to 0.686 with 0.5 after the last; 0.5 after the first costs 0.04, after both 0.11, and 0.8
+more. Five folds make sure of none of it.
 """
 
 from sklearn.model_selection import RepeatedStratifiedKFold
-from skorch.callbacks import EpochScoring, LRScheduler
+from skorch.callbacks import EpochScoring
 from torch.optim import AdamW
 
 from hpo import Study
@@ -26,7 +30,6 @@ def study(full: bool = False) -> Study:
     full : bool
         Wider layers, more epochs, five folds four times instead of once.
     """
-    epochs = 200 if full else 30
     train_accuracy = EpochScoring(
         "accuracy",
         on_train=True,
@@ -42,17 +45,12 @@ def study(full: bool = False) -> Study:
             module__n_classes=3,
             module__hidden_units=1024 if full else 128,
             module__n_layers=2,
-            module__norm="batch",
             optimizer=AdamW,
             lr=1e-3,
             batch_size=64,
-            max_epochs=epochs,
+            max_epochs=200 if full else 30,
             iterator_train__shuffle=True,
-            iterator_train__drop_last=True,  # batch norm needs more than a few samples
-            callbacks=[
-                ("train_accuracy", train_accuracy),
-                ("cosine", LRScheduler("CosineAnnealingLR", T_max=epochs)),
-            ],
+            callbacks=[("train_accuracy", train_accuracy)],
             train_split=None,
             verbose=0,
         ),

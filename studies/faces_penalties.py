@@ -1,7 +1,7 @@
 """Asks which penalty on the weights helps a net that has seen few images, and how much of it.
 
 A perceptron learns to tell cats, dogs and wild animals apart from 30 to 250 images
-(``--n-images``) and is scored on others; each of eight draws of the images is a fold. Against no
+(``--n-images``) and is scored on others; each of six draws of the images is a fold. Against no
 penalty stand L1 and L2 in the loss, both together (elastic net; Zou and Hastie 2005), and decoupled
 weight decay (Loshchilov and Hutter 2019). The norm of the weights and the share of them below
 1e-3 are recorded by epoch. Every figure is that of a trial's best epoch, so no penalty is compared
@@ -9,6 +9,11 @@ with early stopping, not with a net that was trained too long.
 
 The animal faces of $HPO_DATA stand in for AFHQ where that is not at hand; the score is balanced
 accuracy, because their classes are of unequal size (chance: 1/3).
+
+Found at the default size: little: from 0.571 ± 0.027 without any, the best of each kind come to
+0.576 (decay 0.01), 0.574 (L2 1e-4), 0.568 (L1 1e-5) and 0.576 (L1 1e-4 with L2 0.01), where six
+draws tell nothing below 0.05 apart; from L1 1e-3, L2 0.1 and decay 5 on it costs. L1 1e-4 leaves
+half of the weights below 1e-3, at no loss; 5 leaves chance.
 """
 
 from dataclasses import replace
@@ -36,7 +41,7 @@ def study(full: bool = False, n_images: int = 100) -> Study:
     Parameters
     ----------
     full : bool
-        Wider layers, more epochs and thirty draws of the images instead of eight.
+        Wider layers, more epochs and twenty draws of the images instead of six.
     n_images : int
         Images that a fold is trained on, from 30 to 250.
     """
@@ -51,7 +56,7 @@ def study(full: bool = False, n_images: int = 100) -> Study:
             optimizer__weight_decay=0.0,
             lr=1e-3,
             batch_size=16,
-            max_epochs=200 if full else 30,
+            max_epochs=200 if full else 40,
             iterator_train__shuffle=True,
             callbacks=[("weights", WeightStats())],
             train_split=None,
@@ -61,10 +66,7 @@ def study(full: bool = False, n_images: int = 100) -> Study:
         search_space="../search_spaces/faces_penalties.yaml",
         scoring="balanced_accuracy",
         cv=StratifiedShuffleSplit(
-            30 if full else 8,
-            train_size=n_images,
-            test_size=None if full else 0.15,
-            random_state=0,
+            20 if full else 6, train_size=n_images, test_size=None if full else 0.15, random_state=0
         ),
         sampler="grid",
         pruner="nop",

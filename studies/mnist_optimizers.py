@@ -2,10 +2,15 @@
 
 At one shared learning rate, as in a loop over optimizers, what is compared is little but that rate:
 the best ones of these differ by a factor of a hundred.
+
+Found at the default size: RMSprop 0.914, Adagrad 0.911, Nesterov 0.902, AdamW 0.899, Adam 0.898
+and momentum 0.893 are not told from one another by ten folds of 400 images; plain SGD, 0.874 at
+the greatest of the rates, is worse.
 """
 
 from functools import partial
 
+from sklearn.model_selection import RepeatedStratifiedKFold
 from skorch.callbacks import EpochScoring
 
 from hpo import Study
@@ -43,7 +48,7 @@ def study(full: bool = False) -> Study:
         data=partial(load_mnist, n_train=None if full else 2_000, refit_on_all=False),
         search_space="../search_spaces/mnist_optimizers.yaml",
         scoring="accuracy",
-        cv=5,
+        cv=RepeatedStratifiedKFold(n_splits=5, n_repeats=1 if full else 2, random_state=0),
         sampler="grid",
         pruner="nop",
         n_trials=None,
