@@ -13,7 +13,7 @@ from torch import nn
 
 from hpo.fused.errors import NotFusibleError
 
-__all__ = ["Fusible", "dropout_layers"]
+__all__ = ["Fusible", "ReplayedDropout", "ReturnedBatchNorm", "dropout_layers"]
 
 _DROPOUTS: Mapping[type[nn.Module], int | None] = {
     nn.Dropout: None,
