@@ -8,6 +8,10 @@ labelled images alone, with the same views and as many optimizer steps on half a
 The paper trains a ResNet-50 for 1,000 epochs in batches of thousands; this encoder has some 50,000
 weights and 15 epochs on 2,000 images. CIFAR-10 may be here as images that were compressed again as
 JPEG: its figures cannot be set beside published ones.
+
+Found at the default size: with 1,000 labels the probe scores 0.401 and the supervised net 0.397 ±
+0.006, with 100 labels 0.288 and 0.307 ± 0.002: fifteen epochs on 2,000 images are too few for pre-
+training to pay. Two folds; sealed test of the winner 0.426.
 """
 
 from functools import partial
