@@ -3,6 +3,10 @@
 As faces_augmentation, with ten classes and more images. Where the original files of CIFAR-10 are
 not at hand, its images are re-encoded as JPEG, which the data's source says: such figures are
 not to be compared with published ones.
+
+Found at the default size: 0.471 ± 0.016 with flips and shifts, 0.460 ± 0.016 without any: on 1,500
+images and 15 epochs no two policies are told apart, and all but TrivialAugment come first. Weights
+stay smaller (8.3 against 9.0), an epoch takes up to 2.7 times as long; sealed test 0.475.
 """
 
 from functools import partial

@@ -2,16 +2,21 @@
 
 torch's own scheme shrinks the signal from layer to layer, Kaiming's keeps its size behind ReLU,
 Xavier's and orthogonal weights keep it without one. Each stands at its own best of three learning
-rates, which fall to zero.
+rates.
+
+Found at the default size: torch's own 0.33 to 0.36, which is worse; Kaiming's 0.847 to 0.858 ±
+0.008, Xavier's and orthogonal weights 0.77 to 0.84, not told from it. At a constant rate trainings
+are rough: the winner's one refit scored 0.768 on the sealed test part.
 """
 
 from functools import partial
 
+from sklearn.model_selection import RepeatedStratifiedKFold
 from skorch.callbacks import EpochScoring
 from torch.optim import SGD
 
 from hpo import Study
-from hpo.callbacks import LRSchedule, WeightInit
+from hpo.callbacks import WeightInit
 from hpo.data import load_mnist
 from hpo.modules import MLP
 from hpo.nets import RegularizedClassifier
@@ -27,9 +32,8 @@ def study(full: bool = False) -> Study:
     Parameters
     ----------
     full : bool
-        All 60,000 images and 20 epochs, for a GPU, in the place of 2,000 and 10.
+        All 60,000 images and 20 epochs, for a GPU, in the place of 2,000 and 6.
     """
-    epochs = 20 if full else 10
     return Study(
         name="mnist_initialisation_full" if full else "mnist_initialisation",
         estimator=RegularizedClassifier(
@@ -40,11 +44,10 @@ def study(full: bool = False) -> Study:
             module__n_layers=5,
             optimizer=SGD,
             batch_size=64,
-            max_epochs=epochs,
+            max_epochs=20 if full else 6,
             iterator_train__shuffle=True,
             callbacks=[
                 ("init", WeightInit()),
-                ("schedule", LRSchedule("linear", epochs)),
                 ("train_accuracy", TRAIN_ACCURACY),
             ],
             train_split=None,
@@ -53,7 +56,7 @@ def study(full: bool = False) -> Study:
         data=partial(load_mnist, n_train=None if full else 2_000, refit_on_all=False),
         search_space="../search_spaces/mnist_initialisation.yaml",
         scoring="accuracy",
-        cv=5,
+        cv=RepeatedStratifiedKFold(n_splits=5, n_repeats=1 if full else 2, random_state=0),
         sampler="grid",
         pruner="nop",
         n_trials=None,

@@ -1,18 +1,22 @@
 """Asks what normalization gains a net of two and one of five hidden layers.
 
-Each normalization stands at its own best of four learning rates, which fall to zero, for each
-depth: what it gains is in part that greater rates become possible. Of a flat layer
-instance normalization is one over all units of a sample, so that it differs from layer
-normalization by its scale and shift alone.
+Each normalization stands at its own best of three learning rates for each depth: what it gains is
+in part that greater rates become possible. Of a flat layer instance normalization is one over all units of a sample, so that it differs
+from layer normalization by its scale and shift alone.
+
+Found at the default size: the deep net gains most. Without normalization two layers reach 0.845 ±
+0.007 and five 0.22 ± 0.03 in six epochs; with batch normalization 0.900 ± 0.005 and 0.895 ± 0.006,
+with layer, RMS, instance and group normalization 0.88 to 0.89 and 0.85 to 0.86. Weight
+normalization does not help the deep net (0.20).
 """
 
 from functools import partial
 
+from sklearn.model_selection import RepeatedStratifiedKFold
 from skorch.callbacks import EpochScoring
 from torch.optim import SGD
 
 from hpo import Study
-from hpo.callbacks import LRSchedule
 from hpo.data import load_mnist
 from hpo.modules import MLP
 from hpo.nets import RegularizedClassifier
@@ -28,9 +32,8 @@ def study(full: bool = False) -> Study:
     Parameters
     ----------
     full : bool
-        All 60,000 images and 20 epochs, for a GPU, in the place of 2,000 and 10.
+        All 60,000 images and 20 epochs, for a GPU, in the place of 2,000 and 6.
     """
-    epochs = 20 if full else 10
     return Study(
         name="mnist_normalisation_full" if full else "mnist_normalisation",
         estimator=RegularizedClassifier(
@@ -40,19 +43,16 @@ def study(full: bool = False) -> Study:
             module__hidden_units=64,
             optimizer=SGD,
             batch_size=64,
-            max_epochs=epochs,
+            max_epochs=20 if full else 6,
             iterator_train__shuffle=True,
-            callbacks=[
-                ("schedule", LRSchedule("linear", epochs)),
-                ("train_accuracy", TRAIN_ACCURACY),
-            ],
+            callbacks=[("train_accuracy", TRAIN_ACCURACY)],
             train_split=None,
             verbose=0,
         ),
         data=partial(load_mnist, n_train=None if full else 2_000, refit_on_all=False),
         search_space="../search_spaces/mnist_normalisation.yaml",
         scoring="accuracy",
-        cv=5,
+        cv=RepeatedStratifiedKFold(n_splits=5, n_repeats=1 if full else 2, random_state=0),
         sampler="grid",
         pruner="nop",
         n_trials=None,
