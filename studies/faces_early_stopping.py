@@ -10,6 +10,11 @@ are kept. ``epochs`` is the mean number of epochs that were trained.
 
 The animal faces of $HPO_DATA stand in for AFHQ where that is not at hand; the score is balanced
 accuracy, because their classes are of unequal size (chance: 1/3).
+
+Found at the default size: with a patience of 8 on the validation score, trainings end after 19 of
+30 epochs and keep the score, 0.807 ± 0.017 against 0.807 ± 0.009 to the end; on the loss they end
+after 15 epochs at 0.755, since the loss rises while the score still does. A patience of 3 costs
+0.09.
 """
 
 from typing import Any
