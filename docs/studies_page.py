@@ -73,7 +73,7 @@ def section(file: Path, known: list[str], storage: str, root: Path) -> Iterator[
     name = load_study_file(file).study.name
     made = [other for other in known if other.partition("@")[0] == name]
     if not made:
-        yield f"`hpo run studies/{file.name}`: not run for this page (its figures: README, "Measured").\n"
+        yield f"`hpo run studies/{file.name}`: not run for this page (see the README).\n"
         return
     result, _ = load_result(max(made, key=generation), storage)
     yield from told_of(result, file, root)
