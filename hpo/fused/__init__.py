@@ -6,9 +6,10 @@ It knows torch only. `FusedModels` trains; `certify` proves on the user's own mo
 
 from hpo.fused._criteria import Criterion
 from hpo.fused._leaves import Fusible, dropout_layers
+from hpo.fused._plan import Member, Plan
 from hpo.fused._updates import UPDATES
 from hpo.fused.certify import Alone, certify
-from hpo.fused.engine import FusedModels, Member, Plan
+from hpo.fused.engine import FusedModels
 from hpo.fused.errors import NotFusibleError
 
 __all__ = [

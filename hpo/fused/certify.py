@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from hpo.fused._draws import draw_noise, epoch_draws, order
 from hpo.fused._leaves import ReplayedDropout, dropout_layers
+from hpo.fused._plan import Member, Plan
 from hpo.fused._updates import UPDATES
-from hpo.fused.engine import FusedModels, Member, Plan, draw_noise, epoch_draws
+from hpo.fused.engine import FusedModels
 from hpo.fused.errors import NotFusibleError
 
 __all__ = ["TOLERANCE", "Alone", "certify"]
@@ -131,11 +133,7 @@ class Alone:
         self._module.train()
         for group in self._optimizer.param_groups:
             group["lr"] = member.numbers["lr"] * member.factors(self._epoch)
-        if plan.shuffle:
-            draws = epoch_draws(self._seed, number, 0, self._fold)
-            rows = rows[torch.randperm(len(rows), generator=draws)]
-        if plan.drop_last:
-            rows = rows[: len(rows) // plan.batch_size * plan.batch_size]
+        rows = order(plan, rows, seed=self._seed, number=number, fold=self._fold)
         shapes = plan.fusible.noise_shapes(X[:2])
         noises = {
             name: (epoch_draws(self._seed, number, 1 + k), shape)

@@ -107,7 +107,7 @@ OPTIMIZERS = [
 def test_three_epochs_in_a_batch_are_three_epochs_alone(cls, optimizer, numbers):
     """Weights, buffers and outputs, where one member leaves and another comes in between."""
     X, y = inputs(cls), torch.randint(0, N_CLASSES, (N,))
-    rows = [torch.arange(0, 30), torch.arange(6, N)]  # 30 and 31: the last batches differ
+    rows = [torch.arange(0, 30), torch.arange(3, N)]  # four minibatches and five
     first, flags = member(cls, optimizer, 0.05, 0.3, eps=1e-3, **numbers)
     second, _ = member(cls, optimizer, 0.02, 0.0, eps=1e-3, **numbers)
     late, _ = member(cls, optimizer, 0.01, 0.5, eps=1e-3, **numbers)
@@ -246,7 +246,7 @@ def test_a_wrong_rule_is_not_certified(monkeypatch):
         right.step(w, g * (1 + 1e-6), state, hyper, own_flags)
 
     changed = {**UPDATES, torch.optim.SGD: replace(right, step=wrong)}
-    monkeypatch.setattr("hpo.fused.engine.UPDATES", changed)
+    monkeypatch.setattr("hpo.fused._step.UPDATES", changed)
     plan = plan_of(Residual, torch.optim.SGD, flags)
     with pytest.raises(NotFusibleError, match=r"differ by .* from those of the module alone"):
         certify(

@@ -1,0 +1,71 @@
+"""What a batch of models has in common, and what each of them has of its own."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from hpo.fused._criteria import Criterion
+from hpo.fused._leaves import Fusible
+
+__all__ = ["EXTRAS", "Member", "Plan"]
+
+EXTRAS = ("l1_lambda", "l2_lambda", "label_smoothing")
+"""Numbers of a model that its loss depends on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What the models of a batch have in common.
+
+    Parameters
+    ----------
+    fusible : Fusible
+    criterion : Criterion
+    optimizer : class of torch.optim
+        A key of `UPDATES`.
+    flags : mapping of str to object
+        Arguments of the optimizer that change its rule.
+    batch_size : int
+    shuffle, drop_last : bool
+    clips : bool
+        Whether gradients are cut.
+    penalises : bool
+        Whether some model has a penalty on its weights in its loss.
+    autocast : bool
+        Matrix products in bfloat16 over float32 weights.
+    """
+
+    fusible: Fusible
+    criterion: Criterion
+    optimizer: type[torch.optim.Optimizer]
+    flags: Mapping[str, object]
+    batch_size: int
+    shuffle: bool = True
+    drop_last: bool = False
+    clips: bool = False
+    penalises: bool = True
+    autocast: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One model, ready to be trained on every fold.
+
+    Parameters
+    ----------
+    states : sequence of mapping of str to tensor, one a fold
+        Its weights and buffers by name.
+    numbers : mapping of str to float
+        Of the optimizer (`Update.numbers`), of the loss (``l1_lambda``, ``l2_lambda``,
+        ``label_smoothing``) and of the clipping (``max_norm``, ``max_value``; infinite is none).
+    rates : mapping of str to float
+        Of the dropout layers by name.
+    factors : callable
+        ``factors(epoch)`` is what the learning rate is multiplied by, epochs from 1.
+    """
+
+    states: Sequence[Mapping[str, torch.Tensor]]
+    numbers: Mapping[str, float]
+    rates: Mapping[str, float] = field(default_factory=dict)
+    factors: Callable[[int], float] = lambda epoch: 1.0

@@ -1,0 +1,196 @@
+"""One update of a batch of models as one function of tensors: what `torch.compile` is given.
+
+Weights, buffers and the state of the optimizer are changed in place. Every number of a model is an
+entry of a vector over the models, so that a step of other numbers is the same program.
+"""
+
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.func import functional_call, grad, vmap
+
+from hpo.fused._plan import Plan
+from hpo.fused._updates import UPDATES
+
+__all__ = ["Stacked", "compiled", "make_forward", "make_step", "wide"]
+
+Tensors = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """All that models keep: tensors of shape (n_folds, n_slots, ...) by name.
+
+    Parameters
+    ----------
+    weights, buffers : dict of str to tensor
+    slots : dict of str to dict of str to tensor
+        State of the optimizer, by weight.
+    """
+
+    weights: dict[str, torch.Tensor]
+    buffers: dict[str, torch.Tensor]
+    slots: dict[str, dict[str, torch.Tensor]]
+
+    def mappings(self) -> list[dict[str, torch.Tensor]]:
+        """Return every mapping of names to tensors."""
+        return [self.weights, self.buffers, *self.slots.values()]
+
+    def tensors(self) -> list[torch.Tensor]:
+        """Return every tensor, in one order."""
+        return [tensor for mapping in self.mappings() for tensor in mapping.values()]
+
+
+def wide(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Return values of shape (n_folds or 1, n_slots or 1) shaped to broadcast over ``like``."""
+    return values.reshape(*values.shape, *[1] * (like.ndim - 2))
+
+
+def make_step(plan: Plan, device: torch.device) -> Callable[..., torch.Tensor]:
+    """Return the function that makes an update of all models.
+
+    Returns
+    -------
+    callable
+        ``step(weights, buffers, slots, numbers, mask, noise, X, y, rows)`` returns the losses
+        before the update, ``n_folds x n_slots``. The first three are changed in place.
+        ``numbers`` holds those of the optimizer, of the loss and of the clipping, and
+        ``keep:LAYER`` for each dropout layer, ``n_folds or 1 x n_slots``.
+    """
+    gradients_of = _gradients(plan, device)
+    update = UPDATES[plan.optimizer]
+    momenta = plan.fusible.momenta
+
+    def step(  # noqa: PLR0917 - called at one place, in the order of the data flow
+        weights: dict[str, torch.Tensor],
+        buffers: dict[str, torch.Tensor],
+        slots: dict[str, dict[str, torch.Tensor]],
+        numbers: Tensors,
+        mask: torch.Tensor,
+        noise: Tensors,
+        X: torch.Tensor,
+        y: torch.Tensor,
+        rows: torch.Tensor,
+    ) -> torch.Tensor:
+        gradients, (losses, stats) = gradients_of(
+            weights, buffers, numbers, mask, noise, X[rows], y[rows]
+        )
+        if plan.clips:
+            gradients = _clipped(gradients, numbers)
+        for name, weight in weights.items():
+            shaped = {
+                key: wide(value, weight) for key, value in numbers.items() if ":" not in key
+            }
+            update.step(weight, gradients[name], slots[name], shaped, plan.flags)
+        for name, value in stats.items():
+            buffers[name].lerp_(value.to(buffers[name].dtype), momenta[name.rpartition(".")[0]])
+        return losses  # type: ignore[no-any-return]
+
+    return step
+
+
+def _gradients(plan: Plan, device: torch.device) -> Callable[..., Any]:
+    fusible, criterion = plan.fusible, plan.criterion
+    penalised = [name for name, w in fusible.module.named_parameters() if w.ndim > 1]
+
+    def loss(  # noqa: PLR0917 - vmap maps arguments by their place
+        weights: Any, buffers: Any, own: Any, mask: Any, noise: Any, X: Any, y: Any
+    ) -> Any:
+        inputs = {f"{name}.noise": value for name, value in noise.items()}
+        inputs |= {f"{name}.keep": own[f"keep:{name}"] for name in noise}
+        inputs |= {f"{name}.mask": mask for name in fusible.norms}
+
+        def forward() -> torch.Tensor:
+            with torch.autocast(
+                device.type, torch.bfloat16, enabled=plan.autocast, cache_enabled=False
+            ):
+                out: torch.Tensor = functional_call(
+                    fusible.module, {**weights, **buffers, **inputs}, (X,)
+                )
+            return out
+
+        out, stats = fusible.collect(forward)
+        losses = criterion(out, y, own["label_smoothing"])
+        total = (losses * mask).sum() / mask.sum()
+        if plan.penalises:
+            l1 = sum(weights[name].abs().sum() for name in penalised)
+            l2 = sum(weights[name].square().sum() for name in penalised)
+            total = total + own["l1_lambda"] * l1 + own["l2_lambda"] * l2
+        return total, (total, stats)
+
+    models = vmap(grad(loss, has_aux=True), in_dims=(0, 0, 0, None, None, None, None))
+    folds = vmap(models, in_dims=(0, 0, None, 0, 0, 0, 0))
+
+    def gradients(  # noqa: PLR0917
+        weights: Tensors,
+        buffers: Tensors,
+        numbers: Tensors,
+        mask: torch.Tensor,
+        noise: Tensors,
+        X: torch.Tensor,
+        y: torch.Tensor,
+    ) -> Any:
+        of_loss = {
+            name: value[0]
+            for name, value in numbers.items()
+            if name.startswith("keep:") or name in _OF_THE_LOSS
+        }
+        return folds(weights, buffers, of_loss, mask, noise, X, y)
+
+    return gradients
+
+
+_OF_THE_LOSS = {"l1_lambda", "l2_lambda", "label_smoothing"}
+
+
+def _clipped(gradients: Tensors, numbers: Tensors) -> dict[str, torch.Tensor]:
+    norm = sum(g.flatten(2).square().sum(2) for g in gradients.values()).sqrt()  # type: ignore[union-attr]
+    factor = (numbers["max_norm"] / (norm + 1e-6)).clamp(max=1.0)
+    limit = numbers["max_value"]
+    return {
+        name: torch.minimum(torch.maximum(g * wide(factor, g), -wide(limit, g)), wide(limit, g))
+        for name, g in gradients.items()
+    }
+
+
+def make_forward(plan: Plan) -> Callable[..., torch.Tensor]:
+    """Return the function that makes the outputs of all models in evaluation.
+
+    Returns
+    -------
+    callable
+        ``forward(weights, buffers, X)``, where X is of shape (n_folds, n_samples, ...).
+    """
+    module = plan.fusible.module
+
+    def outputs(weights: Any, buffers: Any, X: Any) -> torch.Tensor:
+        found: torch.Tensor = functional_call(module, {**weights, **buffers}, (X,))
+        return found
+
+    models = vmap(vmap(outputs, in_dims=(0, 0, None)), in_dims=(0, 0, 0))
+
+    def forward(weights: Tensors, buffers: Tensors, X: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = models(weights, buffers, X)
+        return found
+
+    return forward
+
+
+def compiled(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """Return ``function`` as one program of static shapes.
+
+    What is compiled is kept by the code of a function, of which torch takes eight versions; every
+    batch of models therefore gets code of its own.
+    """
+    own = types.FunctionType(
+        function.__code__.replace(),
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    made: Callable[..., torch.Tensor] = torch.compile(own, fullgraph=True, dynamic=False)
+    return made
