@@ -57,7 +57,9 @@ class _Loop:
         for record in finished:
             self._scheduler.add(record)
         for _ in range(places):
-            if self._budget.trials_left(self._scheduler, elsewhere) < 1 or self._ledger.exhausted:
+            left = self._budget.trials_left(self._scheduler, elsewhere)
+            self._executor.to_come = max(left - 1, 0)
+            if left < 1 or self._ledger.exhausted:
                 return
             trial = self._ledger.ask()
             max_steps = self._executor.objective.max_steps(trial.params)

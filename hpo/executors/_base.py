@@ -1,5 +1,6 @@
 """What every executor is."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -76,6 +77,9 @@ class BaseExecutor(ABC):
 
     error: Exception | None = None
     """What the last failed trial raised, where it was raised in this process."""
+
+    to_come: float = math.inf
+    """Trials that the driver means to start yet, where it knows: an executor may plan by it."""
 
     @property
     def notes(self) -> list[str]:

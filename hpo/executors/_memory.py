@@ -4,9 +4,11 @@ import gc
 import re
 import sys
 
+import psutil
+
 from hpo.trial import OUT_OF_MEMORY
 
-__all__ = ["clear_memory", "shortage"]
+__all__ = ["clear_memory", "free_memory", "shortage"]
 
 _WANTED = re.compile(
     r"(?:tried to allocate|unable to allocate) (\d+(?:\.\d+)?) ?(bytes|[KMGTPE]i?B)?", re.IGNORECASE
@@ -51,3 +53,12 @@ def clear_memory() -> None:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def free_memory(device: str) -> float:
+    """Return the bytes that are free on a torch device; for the CPU those of the machine."""
+    if device.startswith("cuda"):
+        import torch
+
+        return float(torch.cuda.mem_get_info(device)[0])
+    return float(psutil.virtual_memory().available)

@@ -1,21 +1,20 @@
 """Many trials at a time, and all their folds, in one batched training loop."""
 
 import math
-import time
 import traceback
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from typing import Any
 
 from hpo._discovery import find
-from hpo.executors._base import BaseExecutor, Ended, Event, Failed, Reported, reason_of
+from hpo.executors._base import BaseExecutor, Ended, Event, Failed, reason_of
+from hpo.executors._batch import TrialBatch
+from hpo.executors._choice import Way, choose
 from hpo.executors._memory import clear_memory, shortage
-from hpo.fused import FusedModels, NotFusibleError, certify
+from hpo.fused import NotFusibleError
 from hpo.training import BaseObjective
-from hpo.training._cross_validation import report_of
-from hpo.training._judged import judge
-from hpo.training.fusing import FusibleTrial, Fusing
+from hpo.training._threads import devices, limit_threads
+from hpo.training.fusing import Fusing
 from hpo.training.objective import Objective
 from hpo.trial import Trial
 
@@ -23,23 +22,33 @@ __all__ = ["FusedExecutor"]
 
 N_SLOTS_CPU, N_SLOTS_GPU = 8, 256
 
+N_TO_COME = 100
+"""Trials that are expected where a study has no number of them."""
+
+MAX_STRUCTURES = 4
+"""Structures of which a whole batch may be in flight at a time."""
+
+COMPILE = {"auto", True, False}
+PRECISIONS = {"auto", "float32", "bfloat16"}
+
 
 class FusedExecutor(BaseExecutor):
     """Trains the trials of one structure in one loop over batched weights.
 
     Trials whose modules, optimizers, batch sizes ... are alike but for numbers (learning rates,
-    penalties, dropout rates ...) form a group; each group is certified before it is trained, in
-    float64 against the user's own module and `torch.optim`. What cannot be fused is trained by
+    penalties, dropout rates ...) form a batch; each structure is certified before it is trained,
+    in float64 against the user's own module and `torch.optim`. What cannot be fused is trained by
     worker processes (`ProcessExecutor`) within the same study, and `notes` say why.
 
-    The trials of a group share the order of the minibatches and the noise of dropout, which depend
-    on the fold and on the epochs that the group has made. Weights start as in any other executor.
+    The trials of a batch share the order of the minibatches and the noise of dropout, which depend
+    on the fold and on the epochs that the batch has made. Weights start as in any other executor.
 
     Parameters
     ----------
     objective : BaseObjective
     n_slots : int or None
-        Trials at a time; None is 8 on a CPU, where more overflow its cache, and 256 on a GPU.
+        Trials of one structure at a time; None is 8 on a CPU, where more overflow its cache, and
+        256 on a GPU. Fewer are taken where they would not fit into half of the free memory.
     n_jobs : int or None
         Worker processes for trials that cannot be fused; see `ProcessExecutor`.
     n_threads : int, default=1
@@ -48,11 +57,17 @@ class FusedExecutor(BaseExecutor):
         Torch device; by default the first GPU, else the CPU.
     seed : int, default=0
         Of the minibatches' order and of dropout.
+    compile : {"auto", True, False}, default="auto"
+        Whether a structure's step is made one program by `torch.compile`, which takes about 20
+        seconds; "auto" does so where a timed step and the trials to come say that it pays.
+    precision : {"float32", "bfloat16", "auto"}, default="float32"
+        Of matrix products in training; weights, losses and scores stay float32. "auto" takes
+        bfloat16 where a timed step shows that it pays. The winner is always refitted in float32.
 
     Raises
     ------
     ValueError
-        If ``n_slots`` is below 1.
+        If an argument is out of its range.
     """
 
     def __init__(
@@ -64,20 +79,28 @@ class FusedExecutor(BaseExecutor):
         n_threads: int = 1,
         device: str | None = None,
         seed: int = 0,
+        compile: bool | str = "auto",
+        precision: str = "float32",
     ) -> None:
         super().__init__(objective)
-        self._seed = seed
         if n_slots is not None and n_slots < 1:
             raise ValueError(f"n_slots must be at least 1. Got {n_slots} instead.")
-        from hpo.training._threads import devices
-
+        if compile not in COMPILE:
+            raise ValueError(f"compile must be 'auto', true or false. Got {compile!r} instead.")
+        if precision not in PRECISIONS:
+            raise ValueError(
+                f"precision must be among {', '.join(sorted(PRECISIONS))}. Got {precision!r} "
+                "instead."
+            )
+        self._seed, self._compile, self._precision = seed, compile, precision
         self._device = devices(device)[0]
         on_gpu = self._device.startswith("cuda")
         self._n_slots = n_slots or (N_SLOTS_GPU if on_gpu else N_SLOTS_CPU)
         self._n_threads = n_threads
         self._limits = ExitStack()
         self._why: dict[str, str] = {}
-        self._groups: dict[str, _Group] = {}
+        self._told: list[str] = []
+        self._batches: dict[str, TrialBatch] = {}
         self._refused: dict[str, str] = {}
         self._elsewhere: set[int] = set()
         self._waiting: list[Trial] = []
@@ -99,17 +122,22 @@ class FusedExecutor(BaseExecutor):
 
     @property
     def capacity(self) -> int:
-        """Trials of one batch, or worker processes where nothing can be fused."""
-        return self._n_slots if self._fusing else self._pool.capacity
+        """Trials of a batch for each structure in training, or worker processes if none is."""
+        if not self._fusing or (self._elsewhere and not self._live):
+            return self._pool.capacity
+        return self._n_slots * min(max(len(self._live), 1), MAX_STRUCTURES)
+
+    @property
+    def _live(self) -> list[TrialBatch]:
+        return [batch for batch in self._batches.values() if batch.live]
 
     @property
     def notes(self) -> list[str]:
-        """Why some trials are trained by worker processes."""
-        return [f"{who} is trained in a batch: {why}" for why, who in self._why.items()]
+        """Why some trials are trained by worker processes, and how the others are trained."""
+        refused = [f"{who} is trained in a batch: {why}" for why, who in self._why.items()]
+        return [*refused, *self._told]
 
     def __enter__(self) -> "FusedExecutor":
-        from hpo.training._threads import limit_threads
-
         self._limits.enter_context(limit_threads(self._n_threads))
         self._pool.__enter__()
         return self
@@ -132,15 +160,21 @@ class FusedExecutor(BaseExecutor):
         taken = self._fusing.take_apart(trial)
         if taken.key in self._refused:
             raise NotFusibleError(self._refused[taken.key])
-        group = self._groups.get(taken.key)
-        if group is None:
+        batch = self._batches.get(taken.key)
+        if batch is None:
             try:
-                group = _Group(self._fusing, taken, self._device, self._seed)
+                batch = TrialBatch(
+                    self._fusing,
+                    taken,
+                    device=self._device,
+                    n_slots=self._n_slots,
+                    seed=self._seed,
+                )
             except NotFusibleError as error:
                 self._refused[taken.key] = str(error)
                 raise
-            self._groups[taken.key] = group
-        group.add(taken)
+            self._batches[taken.key] = batch
+        batch.add(taken)
 
     def _send_elsewhere(self, trial: Trial) -> None:
         if len(self._elsewhere) >= self._pool.capacity:
@@ -150,18 +184,24 @@ class FusedExecutor(BaseExecutor):
         self._pool.start([trial])
 
     def poll(self, timeout: float = 0.1) -> list[Event]:
-        """Train each group one epoch; return the reports of all its trials."""
+        """Train an epoch of the batches whose turn it is; return the reports of their trials."""
         events, self._events = self._events, []
-        for key, group in list(self._groups.items()):
+        for batch in self._whose_turn_it_is():
             try:
-                events += group.advance()
+                if not batch.decided:
+                    self._decide(batch)
+                events += batch.advance()
             except Exception as error:
-                events += self._lose(group, error)
-            if not group.live:
-                del self._groups[key]
+                events += self._lose(batch, error)
         if self._elsewhere or self._waiting:
             events += self._poll_pool(0.0 if events else timeout)
         return events
+
+    def _whose_turn_it_is(self) -> list[TrialBatch]:
+        """Return the batches with few idle places; where all have many, the fullest one."""
+        live = self._live
+        full = [batch for batch in live if batch.fill > 0.5]
+        return full or sorted(live, key=lambda batch: -batch.fill)[:1]
 
     def _poll_pool(self, timeout: float) -> list[Event]:
         while self._waiting and len(self._elsewhere) < self._pool.capacity:
@@ -173,11 +213,54 @@ class FusedExecutor(BaseExecutor):
     def stop(self, numbers: Iterable[int]) -> None:
         """End these trials and free their places."""
         ended = set(numbers)
-        for group in self._groups.values():
-            group.drop(ended)
+        for batch in self._batches.values():
+            batch.drop(ended)
         self._waiting = [trial for trial in self._waiting if trial.number not in ended]
         self._pool.stop(self._elsewhere & ended)
         self._elsewhere -= ended
+
+    # -- how a batch is trained ---------------------------------------------------------------
+
+    def _decide(self, batch: TrialBatch) -> None:
+        """Settle, before its first epoch, how a batch is trained."""
+        batch.decided = True
+        self._split(batch)
+        choice = choose(
+            batch,
+            work=self._work(batch),
+            compile=self._compile,
+            precision=self._precision,
+            others=self._other_ways(batch),
+        )
+        if len(choice.tried) > 1:
+            self._told.append(f"trials like trial {batch.first.trial.number} are trained {choice}")
+        if choice.way.models is not None:
+            batch.use(choice.way.models)
+            return
+        taken = batch.taken
+        batch.drop(set(batch.live))
+        self._refused[batch.first.key] = "worker processes are faster"
+        for one in taken:
+            self._send_elsewhere(one.trial)
+
+    def _other_ways(self, batch: TrialBatch) -> list[Way]:
+        """Return ways to train these trials that are no batch."""
+        return []
+
+    def _split(self, batch: TrialBatch) -> None:
+        """Have no more places than fit into memory."""
+        fitting = batch.slots_that_fit()
+        if fitting < batch.n_slots:
+            self._told.append(
+                f"{fitting} and not {batch.n_slots} trials like trial {batch.first.trial.number} "
+                "are trained at a time: more would not fit into memory"
+            )
+            batch.n_slots = fitting
+
+    def _work(self, batch: TrialBatch) -> float:
+        """Return about how many epochs of trials this batch will train."""
+        to_come = N_TO_COME if math.isinf(self.to_come) else self.to_come
+        return float(batch.first.n_steps * (len(batch.live) + to_come / len(self._batches)))
 
     def _note(self, who: str, error: NotFusibleError) -> None:
         self._why.setdefault(str(error), who)
@@ -191,167 +274,18 @@ class FusedExecutor(BaseExecutor):
         if short:
             clear_memory()
 
-    def _lose(self, group: "_Group", error: Exception) -> list[Event]:
+    def _lose(self, batch: TrialBatch, error: Exception) -> list[Event]:
         """Give up a batch that failed as a whole: its trials are told the same reason."""
-        for number in group.live:
+        for number in batch.live:
             self._fail(number, error)
-        group.drop(set(group.live))
+        batch.drop(set(batch.live))
         events, self._events = self._events, []
         return events
 
     def close(self) -> None:
         """End everything in flight and give the threads back."""
-        self._groups = {}
+        self._batches = {}
         self._waiting = []
         self._elsewhere = set()
         self._pool.close()
         self._limits.close()
-
-
-@dataclass
-class _Scored:
-    """What is known of one fold of a trial; see `ScoredFold`."""
-
-    scores: dict[str, float] = field(default_factory=dict)
-    recorded: set[str] = field(default_factory=set)
-    fit_seconds: float = 0.0
-    score_seconds: float = 0.0
-
-
-@dataclass
-class _Seat:
-    """One trial in a batch."""
-
-    taken: FusibleTrial
-    step: int = 0
-    folds: list[_Scored] = field(default_factory=list)
-
-
-class _Group:
-    """Trials of one structure, trained in lock-step.
-
-    Parameters
-    ----------
-    fusing : Fusing
-    first : FusibleTrial
-        Any trial of the structure.
-    device : str
-    seed : int
-
-    Raises
-    ------
-    NotFusibleError
-        If a batch would not train as each trial alone.
-    """
-
-    def __init__(self, fusing: Fusing, first: FusibleTrial, device: str, seed: int) -> None:
-        self._fusing = fusing
-        self._seed = seed
-        self._device = device
-        self._plan = first.plan()
-        arrays = fusing.arrays
-        net = first.nets[0]
-        rows = arrays.train[0][: 4 * self._plan.batch_size]
-        certify(
-            first.plan(),
-            [first.member],
-            module=net.module_,
-            criterion=net.criterion_,
-            X=arrays.X[rows],
-            y=arrays.y[rows],
-            device=device,
-        )
-        self._models: FusedModels | None = None
-        self._seats: list[_Seat | None] = []
-        self._epoch = 0
-
-    @property
-    def live(self) -> list[int]:
-        """Numbers of the trials in training."""
-        return [seat.taken.trial.number for seat in self._seats if seat]
-
-    def add(self, taken: FusibleTrial) -> None:
-        """Take a trial in, from the next epoch on."""
-        if None in self._seats and self._models is not None:
-            slot = self._seats.index(None)
-        else:
-            self._resize([i for i, seat in enumerate(self._seats) if seat], extra=1)
-            slot = len(self._seats) - 1
-        assert self._models is not None
-        self._models.put(slot, taken.member)
-        self._seats[slot] = _Seat(taken, folds=[_Scored() for _ in taken.nets])
-
-    def drop(self, numbers: set[int]) -> None:
-        """Free the places of these trials."""
-        for slot, seat in enumerate(self._seats):
-            if seat and seat.taken.trial.number in numbers:
-                self._seats[slot] = None
-                if self._models is not None:
-                    self._models.remove(slot)
-
-    def _resize(self, kept: list[int], extra: int = 0) -> None:
-        arrays = self._fusing.arrays
-        if self._models is None:
-            self._models = FusedModels(
-                self._plan,
-                arrays.X,
-                arrays.y,
-                arrays.train,
-                n_slots=extra,
-                seed=self._seed,
-                device=self._device,
-            )
-        else:
-            self._models.resize(kept, extra)
-        self._seats = [self._seats[slot] for slot in kept] + [None] * extra
-
-    def advance(self) -> list[Event]:
-        """Train one epoch; return the reports, and the ends of trials that have made theirs."""
-        events: list[Event] = []
-        over = {s.taken.trial.number for s in self._seats if s and s.step >= s.taken.n_steps}
-        events += [Ended(number) for number in over]
-        self.drop(over)
-        kept = [slot for slot, seat in enumerate(self._seats) if seat]
-        if not kept:
-            return events
-        if len(kept) < len(self._seats):
-            self._resize(kept)
-        assert self._models is not None
-        began = time.perf_counter()
-        self._epoch += 1
-        losses = self._models.train_epoch(self._epoch)
-        trained = time.perf_counter()
-        scores = self._judge()
-        scored = time.perf_counter()
-        n = len(self._seats) * len(scores)
-        for slot, seat in enumerate(self._seats):
-            assert seat is not None
-            seat.step += 1
-            for i, fold in enumerate(seat.folds):
-                self._tell(fold, scores[i][slot], float(losses[i, slot]))
-                fold.fit_seconds += (trained - began) / n
-                fold.score_seconds += (scored - trained) / n
-            report = report_of(
-                seat.taken.trial.number,
-                seat.step,
-                seat.folds,
-                self._fusing.objective.scoring,
-                (scored - began) / len(self._seats),
-            )
-            events.append(Reported(report))
-        return events
-
-    def _judge(self) -> list[list[dict[str, float]]]:
-        arrays = self._fusing.arrays
-        assert self._models is not None
-        outputs = self._models.predict(arrays.X_valid)
-        nets = [seat.taken.nets[0] for seat in self._seats if seat]
-        return judge(self._fusing.objective.scoring, nets, outputs, arrays.y_valid)
-
-    def _tell(self, fold: _Scored, scores: dict[str, float], loss: float) -> None:
-        losses = {"train_loss": loss}
-        fold.recorded = {"train_loss"}
-        if math.isfinite(loss):
-            fold.scores = {**scores, **losses, **scores}
-        else:  # predictions of a diverged net may still be numbers: they mean nothing
-            fold.scores = {self._fusing.objective.scoring.metric: math.nan, **losses}

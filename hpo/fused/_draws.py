@@ -18,9 +18,7 @@ def epoch_draws(seed: int, *parts: int) -> torch.Generator:
     return torch.Generator().manual_seed(mixed)
 
 
-def order(
-    plan: Plan, rows: torch.Tensor, *, seed: int, number: int, fold: int
-) -> torch.Tensor:
+def order(plan: Plan, rows: torch.Tensor, *, seed: int, number: int, fold: int) -> torch.Tensor:
     """Return the rows of a fold in the order in which epoch ``number`` takes them."""
     if plan.shuffle:
         draws = epoch_draws(seed, number, 0, fold)
@@ -107,11 +105,9 @@ def batches(
     shape = (n_folds, n_batches, size)
     n = mask.view(shape).sum(2).T.contiguous().unsqueeze(2)
     complete = (n > 0).all(1).flatten().tolist()
-    parts = (
-        taken.view(shape).transpose(0, 1).contiguous().to(like.device),
-        mask.view(shape).transpose(0, 1).clamp_min(1e-30).contiguous().to(like),
-        n.to(like),
-    )
+    taken = taken.view(shape).transpose(0, 1).contiguous().to(like.device)
+    mask = mask.view(shape).transpose(0, 1).clamp_min(1e-30).contiguous().to(like)
+    n = n.to(like)
     generators = {
         name: epoch_draws(seed, number, 1 + k)
         for k, name in enumerate(shapes)
@@ -123,4 +119,4 @@ def batches(
             name: draw_noise(n_folds, plan.batch_size, shapes[name], generator)[:, :size].to(like)
             for name, generator in generators.items()
         }
-        yield Batch(*(part[i] for part in parts), idle | drawn, complete[i])
+        yield Batch(taken[i], mask[i], n[i], idle | drawn, complete[i])

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from hpo.fused.errors import NotFusibleError
 
@@ -187,6 +188,11 @@ class Fusible:
             layer.register_forward_pre_hook(look(name, layer))
             for name, layer in self.dropouts.items()
         ]
+        self._look(X, hooks)
+        return shapes
+
+    def _look(self, X: torch.Tensor, hooks: list[RemovableHandle]) -> None:
+        """Evaluate some samples for the hooks, and take these away."""
         training = self.module.training
         try:
             with torch.no_grad():
@@ -195,7 +201,22 @@ class Fusible:
             self.module.train(training)
             for hook in hooks:
                 hook.remove()
-        return shapes
+
+    def output_sizes(self, X: torch.Tensor) -> list[int]:
+        """Return how many numbers each layer puts out for one sample, that of the whole last."""
+        sizes: list[int] = []
+
+        def look(module: nn.Module, args: Any, out: Any) -> None:
+            if isinstance(out, torch.Tensor):
+                sizes.append(out.numel() // len(X))
+
+        hooks = [
+            layer.register_forward_hook(look)
+            for layer in self.module.modules()
+            if layer is self.module or not any(layer.children())
+        ]
+        self._look(X, hooks)
+        return sizes
 
 
 def dropout_layers(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:

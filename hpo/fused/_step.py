@@ -81,9 +81,7 @@ def make_step(plan: Plan, device: torch.device) -> Callable[..., torch.Tensor]:
         if plan.clips:
             gradients = _clipped(gradients, numbers)
         for name, weight in weights.items():
-            shaped = {
-                key: wide(value, weight) for key, value in numbers.items() if ":" not in key
-            }
+            shaped = {key: wide(value, weight) for key, value in numbers.items() if ":" not in key}
             update.step(weight, gradients[name], slots[name], shaped, plan.flags)
         for name, value in stats.items():
             buffers[name].lerp_(value.to(buffers[name].dtype), momenta[name.rpartition(".")[0]])

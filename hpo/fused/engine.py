@@ -18,6 +18,11 @@ from hpo.fused.errors import NotFusibleError
 
 __all__ = ["FusedModels"]
 
+CHUNK_BYTES, CHUNK_BYTES_GPU = 2**25, 2**30
+"""Of the widest layer's outputs in evaluation."""
+
+MIN_CHUNK = 32
+
 
 class FusedModels:
     """Models in training.
@@ -70,6 +75,7 @@ class FusedModels:
         self._updates = torch.zeros(self.n_folds, n_slots, dtype=torch.float64)
         self._step = make_step(plan, self._device)
         self._forward = make_forward(plan)
+        self._widest: int | None = None
         self.is_compiled = False
 
     def _empty(self, module: torch.nn.Module) -> Stacked:
@@ -99,6 +105,32 @@ class FusedModels:
         if not self.is_compiled:
             self._step, self._forward = compiled(self._step), compiled(self._forward)
             self.is_compiled = True
+
+    @property
+    def n_batches(self) -> int:
+        """Minibatches of an epoch."""
+        sizes = [len(part) for part in self._rows]
+        rounded = math.floor if self.plan.drop_last else math.ceil
+        return max(rounded(size / self.plan.batch_size) for size in sizes)
+
+    def bytes_per_slot(self, X_valid: torch.Tensor) -> int:
+        """Return about how much memory one more model takes, in training and evaluation.
+
+        Weights with their gradients, their optimizer state and a copy; what the layers put out
+        for a minibatch, three times over; and the outputs for the validation parts.
+        """
+        tensors = self.plan.fusible.module.state_dict().values()
+        kept = sum(t.numel() for t in tensors) * (3 + len(self._update.slots))
+        sizes = self.plan.fusible.output_sizes(self._X[:2])
+        samples = self.plan.batch_size * 3 * sum(sizes)
+        samples += min(X_valid.shape[1], MIN_CHUNK) * 3 * max(sizes)
+        samples += X_valid.shape[1] * sizes[-1]
+        return int(self.n_folds * (kept + samples) * self._dtype.itemsize)
+
+    def synchronize(self) -> None:
+        """Wait until the device has done all it was given."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
 
     # -- who is trained -----------------------------------------------------------------------
 
@@ -244,15 +276,13 @@ class FusedModels:
     # -- evaluation ---------------------------------------------------------------------------
 
     @torch.no_grad()
-    def predict(self, X: torch.Tensor, chunk: int = 4096) -> torch.Tensor:
+    def predict(self, X: torch.Tensor) -> torch.Tensor:
         """Return the outputs of all models.
 
         Parameters
         ----------
         X : tensor of shape (n_folds, n_samples, ...)
             Other samples for each fold.
-        chunk : int
-            Samples at a time.
 
         Returns
         -------
@@ -260,10 +290,17 @@ class FusedModels:
         """
         self.plan.fusible.module.eval()
         X = self._on_device(X)
+        chunk = self._chunk()
         parts = [
-            self._forward(
-                self._stacked.weights, self._stacked.buffers, X[:, start : start + chunk]
-            )
+            self._forward(self._stacked.weights, self._stacked.buffers, X[:, start : start + chunk])
             for start in range(0, X.shape[1], chunk)
         ]
         return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
+
+    def _chunk(self) -> int:
+        """Return how many samples are evaluated at a time: what fits into a cache, about."""
+        if self._widest is None:
+            self._widest = max(self.plan.fusible.output_sizes(self._X[:2]))
+        of_a_sample = self.n_folds * max(self.n_slots, 1) * self._widest * self._dtype.itemsize
+        room = CHUNK_BYTES_GPU if self._device.type == "cuda" else CHUNK_BYTES
+        return max(MIN_CHUNK, room // of_a_sample)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import rankdata
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from skorch import NeuralNetClassifier, NeuralNetRegressor
 
@@ -69,15 +70,23 @@ def judge(
         By fold, then by model.
     """
     shown = _shown(nets[0], outputs)
-    quick = _quick(scoring, nets[0], shown, y)
-    if quick is not None:
-        return quick
     return [
-        [
-            scoring(_judged(net, shown[i, j][: len(labels)]), labels, labels)
-            for j, net in enumerate(nets)
-        ]
-        for i, labels in enumerate(y)
+        _judge_fold(scoring, nets, shown[i][:, : len(labels)], labels) for i, labels in enumerate(y)
+    ]
+
+
+def _judge_fold(
+    scoring: Scoring, nets: Sequence[Any], shown: np.ndarray, labels: Any
+) -> list[dict[str, float]]:
+    # scikit-learn says what is wrong with outputs that are no numbers.
+    sound = np.isfinite(shown).all(axis=tuple(range(1, shown.ndim)))
+    quick = _quick(scoring, nets[0], shown[sound], np.asarray(labels)) if sound.any() else None
+    known = iter(quick or ())
+    return [
+        next(known)
+        if quick is not None and sound[j]
+        else scoring(_judged(net, shown[j]), labels, labels)
+        for j, net in enumerate(nets)
     ]
 
 
@@ -98,7 +107,7 @@ def _judged(net: Any, values: np.ndarray) -> Any:
     return _JudgedRegressor(values)
 
 
-# -- the usual scorers, on all models at once -------------------------------------------------
+# -- the usual scorers on all models at once: (n_models, n_samples, ...) to (n_models,) --
 
 
 def _accuracy(proba: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -110,57 +119,86 @@ def _balanced_accuracy(proba: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.asarray(np.mean([right[:, y == label].mean(-1) for label in np.unique(y)], axis=0))
 
 
-def _neg_mean_squared_error(predicted: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.asarray(-np.square(predicted - y).reshape(len(predicted), -1).mean(-1))
+def _neg_log_loss(proba: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+    labels, columns = np.unique(y, return_inverse=True)
+    if len(labels) != proba.shape[-1]:
+        return None
+    eps = np.finfo(proba.dtype).eps
+    own = proba[:, np.arange(len(y)), columns]
+    return np.asarray(np.log(np.clip(own, eps, 1 - eps)).mean(-1, dtype="float64"))
 
 
-def _neg_mean_absolute_error(predicted: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.asarray(-np.abs(predicted - y).reshape(len(predicted), -1).mean(-1))
+def _roc_auc(proba: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+    """Return the share of pairs in the right order, by ranks (Hanley and McNeil 1982)."""
+    labels = np.unique(y)
+    if proba.shape[-1] != 2 or len(labels) != 2:
+        return None
+    positive = y == labels[1]
+    n, n_positive = len(y), int(positive.sum())
+    ranks = rankdata(proba[..., 1], axis=-1)[:, positive].sum(-1)
+    pairs = n_positive * (n - n_positive)
+    return np.asarray((ranks - n_positive * (n_positive + 1) / 2) / pairs)
 
 
-_Quick = Callable[[np.ndarray, np.ndarray], np.ndarray]
+def _neg_mean_squared_error(predicted: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+    return _mean_over_samples(-np.square(predicted - y)) if _fits(predicted, y) else None
+
+
+def _neg_mean_absolute_error(predicted: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+    return _mean_over_samples(-np.abs(predicted - y)) if _fits(predicted, y) else None
+
+
+def _r2(predicted: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+    spread = np.square(y - y.mean(0)).sum(0, dtype="float64")
+    if not _fits(predicted, y) or len(y) < 2 or not np.all(spread > 0):
+        return None
+    rest = np.square(predicted - y).sum(1, dtype="float64")
+    return np.asarray((1 - rest / spread).reshape(len(predicted), -1).mean(-1))
+
+
+def _fits(predicted: np.ndarray, y: np.ndarray) -> bool:
+    return predicted.shape[1:] == y.shape
+
+
+def _mean_over_samples(values: np.ndarray) -> np.ndarray:
+    return np.asarray(values.reshape(len(values), -1).mean(-1, dtype="float64"))
+
+
+_Quick = Callable[[np.ndarray, np.ndarray], np.ndarray | None]
 
 _CLASSIFYING: Mapping[str, _Quick] = {
     "accuracy_score": _accuracy,
     "balanced_accuracy_score": _balanced_accuracy,
+    "log_loss": _neg_log_loss,
+    "roc_auc_score": _roc_auc,
 }
 _REGRESSING: Mapping[str, _Quick] = {
     "mean_squared_error": _neg_mean_squared_error,
     "mean_absolute_error": _neg_mean_absolute_error,
+    "r2_score": _r2,
 }
 
 
 def _quick(
-    scoring: Scoring, net: Any, shown: np.ndarray, y: Sequence[Any]
-) -> list[list[dict[str, float]]] | None:
+    scoring: Scoring, net: Any, shown: np.ndarray, y: np.ndarray
+) -> list[dict[str, float]] | None:
     """Return the scores by a formula over all models, or None where one is not known."""
-    functions = {name: _function(scorer, net) for name, scorer in scoring.scorers().items()}
-    if not all(functions.values()):
-        return None
-    result = []
-    for i, labels in enumerate(y):
-        values = shown[i][:, : len(labels)]
-        if not np.isfinite(values).all():
-            return None  # scikit-learn says what is wrong with each
-        columns = {
-            name: function(values, np.asarray(labels))
-            for name, function in functions.items()
-            if function
-        }
-        result.append(
-            [
-                {name: float(column[j]) for name, column in columns.items()}
-                for j in range(len(values))
-            ]
-        )
-    return result
+    columns = {}
+    for name, scorer in scoring.scorers().items():
+        function = _function(scorer, net)
+        column = function(shown, y) if function else None
+        if column is None:
+            return None
+        columns[name] = column.tolist()
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _function(scorer: Any, net: Any) -> _Quick | None:
+    known = _REGRESSING if isinstance(net, NeuralNetRegressor) else _CLASSIFYING
     if scorer is None:
-        return _accuracy if type(net).score is ClassifierMixin.score else None
+        own = {ClassifierMixin.score: _accuracy, RegressorMixin.score: _r2}
+        return own.get(type(net).score)
     name = getattr(getattr(scorer, "_score_func", None), "__name__", "")
     if getattr(scorer, "_kwargs", True):
         return None
-    known = _REGRESSING if isinstance(net, NeuralNetRegressor) else _CLASSIFYING
     return known.get(name)

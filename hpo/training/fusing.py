@@ -1,6 +1,5 @@
 """What of an objective the fused engine can train: nets taken apart into models and numbers."""
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -108,8 +107,8 @@ class FusibleTrial:
     plan : callable
         Makes what the batch has in common.
     member : Member
-    nets : sequence of skorch net
-        Of each fold, as initialized: what is scored by them is given the trained weights.
+    net : skorch net
+        That of the first fold, as initialized: it says how outputs become predictions.
     n_steps : int
     """
 
@@ -117,7 +116,7 @@ class FusibleTrial:
     key: str
     plan: Callable[[], Plan]
     member: Member
-    nets: Sequence[Any]
+    net: Any
     n_steps: int
 
 
@@ -141,6 +140,7 @@ class Fusing:
         self._prefix = net_prefix(objective.estimator)
         self._check_objective()
         self.arrays = self._arrays()
+        self._simple: dict[str, bool] = {}
 
     def _check_objective(self) -> None:
         objective = self.objective
@@ -186,7 +186,9 @@ class Fusing:
             y = torch.cat([y[torch.as_tensor(rows)] for rows, _ in objective.splits])
         longest = max(map(len, valid))
         filled = [torch.cat([X, X[:1].expand(longest - len(X), *X.shape[1:])]) for X in valid]
-        return FoldArrays(torch.cat(parts), y, train, torch.stack(filled), labels)
+        device = self._device or "cpu"
+        X, X_valid = torch.cat(parts).to(device), torch.stack(filled).to(device)
+        return FoldArrays(X, y.to(device), train, X_valid, labels)
 
     def take_apart(self, trial: Trial) -> FusibleTrial:
         """Return ``trial`` as a model of a batch.
@@ -202,8 +204,7 @@ class Fusing:
         strange = [name for name in params if not name.startswith(self._prefix)]
         if strange:
             raise NotFusibleError(f"the preprocessing is searched ({strange[0]})")
-        nets = [self._net(trial, params, i) for i in range(self.objective.n_folds)]
-        net = nets[0]
+        net = self._net(trial, params, 0)
         _check_net(net)
         criterion = Criterion(net.criterion_)
         group = _the_group(net)
@@ -229,21 +230,22 @@ class Fusing:
             )
 
         structure = {
-            "module": _structure(net),
+            "module": _structure(module),
             "optimizer": (type(net.optimizer_).__name__, sorted(flags.items())),
             "criterion": type(criterion_module).__name__,
             "loader": sorted((k, v) for k, v in loader.items() if k != "collate_fn"),
             "batch_size": net.batch_size,
             "clips": bool(of_clipping),
         }
+        key = repr(structure)
         member = Member(
-            states=[_state(n) for n in nets],
+            states=self._states(key, net, trial, params),
             numbers={**numbers, **of_clipping},
             rates={name: float(layer.p) for name, layer in dropout_layers(module)},  # type: ignore[arg-type]
             factors=factors,
         )
         n_steps = self.objective.max_steps(trial.params)
-        return FusibleTrial(trial, repr(structure), plan, member, nets, n_steps)
+        return FusibleTrial(trial, key, plan, member, net, n_steps)
 
     def _net(self, trial: Trial, params: Mapping[str, Any], i: int) -> Any:
         """Return the net of fold ``i`` with the weights that it starts from when trained alone."""
@@ -254,6 +256,26 @@ class Fusing:
         if self.objective.classes is not None and isinstance(net, NeuralNetClassifier):
             net.classes_inferred_ = np.asarray(self.objective.classes)
         return net
+
+    def _states(
+        self, key: str, net: Any, trial: Trial, params: Mapping[str, Any]
+    ) -> list[dict[str, torch.Tensor]]:
+        """Return the weights that each fold starts from.
+
+        The module alone is made for a fold, without a net around it, where the first trial of
+        its structure shows that this gives the same.
+        """
+        first, others = _state(net.module_), range(1, self.objective.n_folds)
+        if key not in self._simple:
+            self._simple[key] = _equal(first, self._fresh(net, trial, 0))
+        if self._simple[key]:
+            return [first, *(self._fresh(net, trial, i) for i in others)]
+        return [first, *(_state(self._net(trial, params, i).module_) for i in others)]
+
+    def _fresh(self, net: Any, trial: Trial, i: int) -> dict[str, torch.Tensor]:
+        with RandomStream(derive_seed(trial.seed, "fold", i), self._device).active():
+            module = net.initialized_instance(net.module, net.get_params_for("module"))
+        return _state(module)
 
 
 def _tensor(data: Any) -> torch.Tensor:
@@ -372,20 +394,41 @@ def _batch_size(net: Any, loader: Mapping[str, Any], arrays: FoldArrays) -> int:
     return longest if size == -1 else size
 
 
-def _state(net: Any) -> dict[str, torch.Tensor]:
-    return {name: value.detach().clone() for name, value in net.module_.state_dict().items()}
+def _state(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}
 
 
-def _structure(net: Any) -> str:
+def _equal(a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name].cpu(), b[name].cpu()) for name in a)
+
+
+def _structure(module: nn.Module) -> str:
     """Return a hash of all of a module but its weights and the rates of its dropout layers.
 
     Whatever else it is made of, a number that it keeps or a function that it calls, is taken to
     change what it computes: such modules are trained apart.
     """
-    module = copy.deepcopy(net.module_)
-    for _, layer in dropout_layers(module):
-        vars(layer)["p"] = 0.0
-    with torch.no_grad():
-        for tensor in (*module.parameters(), *module.buffers()):
-            tensor.zero_()
-    return str(joblib.hash(cloudpickle.dumps(module)))
+    rates = {layer for _, layer in dropout_layers(module)}
+    told = [
+        (name, type(layer), _shapes(layer), _kept(layer, {"p"} if layer in rates else set()))
+        for name, layer in module.named_modules()
+    ]
+    try:
+        return str(joblib.hash(cloudpickle.dumps(told)))
+    except TypeError as error:
+        raise NotFusibleError(f"the module keeps what cannot be pickled ({error})") from error
+
+
+def _shapes(layer: nn.Module) -> list[tuple[str, tuple[int, ...], str, bool]]:
+    tensors = [*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)]
+    return [(name, tuple(t.shape), str(t.dtype), t.requires_grad) for name, t in tensors]
+
+
+def _kept(layer: nn.Module, without: set[str]) -> list[tuple[str, Any]]:
+    """Return the attributes of a layer that are no weights, no layers and no empty tables."""
+    without = without | {"_parameters", "_buffers", "_modules", "_flat_weight_refs"}
+    return [
+        (name, value)
+        for name, value in vars(layer).items()
+        if name not in without and not (name.startswith("_") and not value)
+    ]

@@ -1,0 +1,222 @@
+"""The trials of one structure, trained in lock-step in one batch."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from hpo.executors._base import Ended, Event, Reported
+from hpo.executors._memory import free_memory
+from hpo.fused import FusedModels, Plan, certify
+from hpo.training._cross_validation import report_of
+from hpo.training._judged import judge
+from hpo.training.fusing import FusibleTrial, Fusing
+
+__all__ = ["TrialBatch"]
+
+MEMORY_SHARE = 0.5
+"""How much of the free memory a batch may take."""
+
+
+@dataclass
+class _Scored:
+    """What is known of one fold of a trial; see `ScoredFold`."""
+
+    scores: dict[str, float] = field(default_factory=dict)
+    recorded: set[str] = field(default_factory=set)
+    fit_seconds: float = 0.0
+    score_seconds: float = 0.0
+
+
+@dataclass
+class _Seat:
+    """One trial in a batch."""
+
+    taken: FusibleTrial
+    folds: list[_Scored]
+    step: int = 0
+
+
+class TrialBatch:
+    """Trials of one structure in training, and others that wait for a place.
+
+    Without `compile` it has as many places as there are trials; with it, always ``n_slots``, so
+    that one program does for all.
+
+    Parameters
+    ----------
+    fusing : Fusing
+    first : FusibleTrial
+        Any trial of the structure.
+    device : str
+    n_slots : int
+        Trials at a time.
+    seed : int
+
+    Raises
+    ------
+    NotFusibleError
+        If a batch would not train as each trial alone.
+    """
+
+    def __init__(
+        self, fusing: Fusing, first: FusibleTrial, *, device: str, n_slots: int, seed: int
+    ) -> None:
+        self._fusing = fusing
+        self.first = first
+        self.device, self._seed = device, seed
+        self._plan = first.plan()
+        arrays = fusing.arrays
+        rows = arrays.train[0][: 4 * self._plan.batch_size]
+        certify(
+            first.plan(),
+            [first.member],
+            module=first.net.module_,
+            criterion=first.net.criterion_,
+            X=arrays.X[rows],
+            y=arrays.y[rows],
+            device=device,
+        )
+        self.n_slots = n_slots
+        self._models = self.make_models(0)
+        self._seats: list[_Seat | None] = []
+        self._waiting: list[FusibleTrial] = []
+        self._epoch = 0
+        self.decided = False
+        """Whether it is settled how it is trained; see `FusedExecutor`."""
+
+    def make_models(self, n_slots: int, *, autocast: bool = False) -> FusedModels:
+        """Return models of the structure, all of them free."""
+        arrays = self._fusing.arrays
+        plan: Plan = replace(self._plan, autocast=autocast)
+        return FusedModels(
+            plan,
+            arrays.X,
+            arrays.y,
+            arrays.train,
+            n_slots=n_slots,
+            seed=self._seed,
+            device=self.device,
+        )
+
+    @property
+    def X_valid(self) -> torch.Tensor:
+        """Validation parts of the folds; see `FoldArrays`."""
+        return self._fusing.arrays.X_valid
+
+    def slots_that_fit(self) -> int:
+        """Return how many trials at a time, at most ``n_slots``, would fit into memory."""
+        room = free_memory(self.device) * MEMORY_SHARE
+        return max(1, min(self.n_slots, int(room // self._models.bytes_per_slot(self.X_valid))))
+
+    @property
+    def live(self) -> list[int]:
+        """Numbers of the trials in training, and of those that wait."""
+        return [taken.trial.number for taken in self.taken]
+
+    @property
+    def taken(self) -> list[FusibleTrial]:
+        """The trials in training, and those that wait."""
+        return [*(seat.taken for seat in self._seats if seat), *self._waiting]
+
+    @property
+    def fill(self) -> float:
+        """Share of the places that would be taken in the next epoch."""
+        return 1.0 if not self._models.is_compiled else min(len(self.taken) / self.n_slots, 1.0)
+
+    def use(self, models: FusedModels) -> None:
+        """Train with these, which may be compiled; no trial may have begun."""
+        for slot in range(models.n_slots):
+            models.remove(slot)
+        self._models = models
+        self._seats = [None] * models.n_slots
+        self.n_slots = max(models.n_slots, 1)
+
+    def add(self, taken: FusibleTrial) -> None:
+        """Take a trial in, from the next epoch on or when a place is free."""
+        self._waiting.append(taken)
+
+    def drop(self, numbers: set[int]) -> None:
+        """Free the places of these trials."""
+        self._waiting = [t for t in self._waiting if t.trial.number not in numbers]
+        for slot, seat in enumerate(self._seats):
+            if seat and seat.taken.trial.number in numbers:
+                self._seats[slot] = None
+                self._models.remove(slot)
+
+    def _settle(self) -> None:
+        """Give the free places to those that wait; without a program, have no idle ones."""
+        n_free = self._seats.count(None)
+        if not self._models.is_compiled:
+            kept = [slot for slot, seat in enumerate(self._seats) if seat]
+            n_new = min(self.n_slots - len(kept), len(self._waiting))
+            if n_free != n_new:
+                self._models.resize(kept, n_new)
+                self._seats = [*(self._seats[slot] for slot in kept), *[None] * n_new]
+        for slot, seat in enumerate(self._seats):
+            if seat is None and self._waiting:
+                taken = self._waiting.pop(0)
+                self._models.put(slot, taken.member)
+                self._seats[slot] = _Seat(taken, [_Scored() for _ in taken.member.states])
+
+    def advance(self) -> list[Event]:
+        """Train one epoch; return the reports, and the ends of trials that have made theirs."""
+        over = {s.taken.trial.number for s in self._seats if s and s.step >= s.taken.n_steps}
+        events: list[Event] = [Ended(number) for number in over]
+        self.drop(over)
+        self._settle()
+        if not any(self._seats):
+            return events
+        began = time.perf_counter()
+        self._epoch += 1
+        losses = self._models.train_epoch(self._epoch).tolist()
+        trained = time.perf_counter()
+        scores = self._judge()
+        return events + self._reports(
+            losses, scores, trained - began, time.perf_counter() - trained
+        )
+
+    def _judge(self) -> list[list[dict[str, float]]]:
+        """Return the scores by fold, then by seat that is taken."""
+        arrays = self._fusing.arrays
+        outputs = self._models.predict(arrays.X_valid)
+        taken = [slot for slot, seat in enumerate(self._seats) if seat]
+        if len(taken) < len(self._seats):
+            outputs = outputs[:, torch.tensor(taken, device=outputs.device)]
+        nets = [seat.taken.net for seat in self._seats if seat]
+        return judge(self._fusing.objective.scoring, nets, outputs, arrays.y_valid)
+
+    def _reports(
+        self,
+        losses: Sequence[Sequence[float]],
+        scores: Sequence[Sequence[dict[str, float]]],
+        fit_seconds: float,
+        score_seconds: float,
+    ) -> list[Event]:
+        events: list[Event] = []
+        taken = [(slot, seat) for slot, seat in enumerate(self._seats) if seat]
+        share = 1 / len(taken) / len(scores)
+        for j, (slot, seat) in enumerate(taken):
+            seat.step += 1
+            for i, fold in enumerate(seat.folds):
+                self._tell(fold, scores[i][j], losses[i][slot])
+                fold.fit_seconds += fit_seconds * share
+                fold.score_seconds += score_seconds * share
+            report = report_of(
+                seat.taken.trial.number,
+                seat.step,
+                seat.folds,
+                self._fusing.objective.scoring,
+                (fit_seconds + score_seconds) / len(taken),
+            )
+            events.append(Reported(report))
+        return events
+
+    def _tell(self, fold: _Scored, scores: dict[str, float], loss: float) -> None:
+        fold.recorded = {"train_loss"}
+        if math.isfinite(loss):
+            fold.scores = {**scores, "train_loss": scores.get("train_loss", loss)}
+        else:  # predictions of a diverged net may still be numbers: they mean nothing
+            fold.scores = {self._fusing.objective.scoring.metric: math.nan, "train_loss": loss}

@@ -1,0 +1,173 @@
+"""How the trials of a structure are trained fastest, told by timing a few of their steps."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from hpo.executors._batch import TrialBatch
+from hpo.fused import FusedModels
+from hpo.training.objective import Objective
+from hpo.trial import Trial
+
+__all__ = ["Choice", "Way", "choose", "solo_seconds"]
+
+COMPILE_SECONDS = 20.0
+"""What compiling takes on two cores; seen from 2 (known to torch's cache) to 30."""
+
+GAIN = 4.0
+"""By how much a program is expected to be faster, before one is made."""
+
+_N_TIMED = 3
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to train the trials of one structure.
+
+    Parameters
+    ----------
+    name : str
+    seconds : float
+        That one epoch of one trial, all its folds, takes.
+    models : FusedModels or None
+        To train with; None is no batch.
+    """
+
+    name: str
+    seconds: float
+    models: FusedModels | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen, and what it was compared with.
+
+    Parameters
+    ----------
+    way : Way
+    tried : sequence of Way
+        All that was timed; empty where there was nothing to choose.
+    """
+
+    way: Way
+    tried: Sequence[Way] = ()
+
+    def __str__(self) -> str:
+        times = sorted((way.seconds, way.name) for way in self.tried)
+        told = ", ".join(f"{1e3 * seconds:.3g} ms {name}" for seconds, name in times)
+        return f"{self.way.name} (an epoch of one: {told})"
+
+
+def choose(
+    batch: TrialBatch,
+    *,
+    work: float,
+    compile: bool | str,
+    precision: str,
+    others: Sequence[Way] = (),
+) -> Choice:
+    """Return how to train a batch.
+
+    Parameters
+    ----------
+    batch : TrialBatch
+        Not begun.
+    work : float
+        Epochs of trials to come.
+    compile, precision
+        See `FusedExecutor`.
+    others : sequence of Way
+        Ways that are no batch.
+    """
+    autocast = precision == "bfloat16"
+    if not others and precision != "auto" and compile != "auto":
+        models = _compiled(batch, autocast) if compile else _eager(batch, autocast)
+        return Choice(Way("as asked for", 0.0, models))
+    tried = list(others)
+    if compile is not True:
+        tried.append(_timed(batch, compiled=False, autocast=autocast))
+    if compile is True or (compile == "auto" and _repays(tried, work)):
+        tried.append(_timed(batch, compiled=True, autocast=autocast))
+    best = _fastest(tried)
+    if precision == "auto" and best.models is not None and _has_bfloat16(batch.device):
+        is_compiled = best.models.is_compiled
+        if not is_compiled or _repays(tried, work):
+            tried.append(_timed(batch, compiled=is_compiled, autocast=True))
+    return Choice(_fastest(tried), tried)
+
+
+def _fastest(ways: Sequence[Way]) -> Way:
+    return min(ways, key=lambda way: way.seconds)
+
+
+def _repays(tried: Sequence[Way], work: float) -> bool:
+    return work * _fastest(tried).seconds * (1 - 1 / GAIN) > COMPILE_SECONDS
+
+
+def _eager(batch: TrialBatch, autocast: bool) -> FusedModels:
+    return batch.make_models(0, autocast=autocast)
+
+
+def _compiled(batch: TrialBatch, autocast: bool) -> FusedModels:
+    models = batch.make_models(batch.n_slots, autocast=autocast)
+    models.compile()
+    return models
+
+
+def _timed(batch: TrialBatch, *, compiled: bool, autocast: bool) -> Way:
+    models = batch.make_models(batch.n_slots, autocast=autocast)
+    for slot in range(models.n_slots):
+        models.put(slot, batch.first.member)
+    name = "compiled" if compiled else "fused"
+    if compiled:
+        models.compile()
+    seconds = _epoch_seconds(models, batch.X_valid) / models.n_slots
+    kept = models if compiled else _eager(batch, autocast)
+    return Way(f"{name}, bfloat16" if autocast else name, seconds, kept)
+
+
+def _epoch_seconds(models: FusedModels, X_valid: torch.Tensor) -> float:
+    """Return the seconds of an epoch and its evaluation, from a few minibatches.
+
+    The first minibatch, in which much is set up, does not count.
+    """
+    models.train_epoch(1, max_batches=1)
+    step = statistics.median(
+        _seconds(models, lambda number=number: models.train_epoch(number, max_batches=1))  # type: ignore[misc]
+        for number in range(2, 2 + _N_TIMED)
+    )
+    models.predict(X_valid)
+    return step * models.n_batches + _seconds(models, lambda: models.predict(X_valid))
+
+
+def _seconds(models: FusedModels, function: Callable[[], object]) -> float:
+    models.synchronize()
+    began = time.perf_counter()
+    function()
+    models.synchronize()
+    return time.perf_counter() - began
+
+
+def _has_bfloat16(device: str) -> bool:
+    """Return whether the processor multiplies bfloat16 by itself: without, it does not pay."""
+    if device.startswith("cuda"):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def solo_seconds(objective: Objective, trial: Trial, device: str | None) -> float:
+    """Return the seconds that an epoch of a trial takes by itself, on all its folds."""
+    training = objective.run(trial, device)
+    try:
+        seconds = float("inf")
+        for _ in range(2):  # the first one sets the folds up
+            began = time.perf_counter()
+            if next(training, None) is None:
+                break
+            seconds = min(seconds, time.perf_counter() - began)
+        return seconds
+    finally:
+        training.close()

@@ -1,0 +1,22 @@
+"""The executor that is faster: batches of trials, or each trial in a worker process."""
+
+from hpo.executors._batch import TrialBatch
+from hpo.executors._choice import Way, solo_seconds
+from hpo.executors.fused import FusedExecutor
+from hpo.training.objective import Objective
+
+__all__ = ["AutoExecutor"]
+
+
+class AutoExecutor(FusedExecutor):
+    """A `FusedExecutor` that leaves to worker processes what they train faster.
+
+    Before the first trial of a structure is trained, one of its epochs is timed by itself and a
+    few steps of a full batch, compiled where that would repay itself. `notes` tell the times.
+    """
+
+    def _other_ways(self, batch: TrialBatch) -> list[Way]:
+        assert isinstance(self.objective, Objective)  # or nothing would have been fused
+        seconds = solo_seconds(self.objective, batch.first.trial, self._device)
+        n = self._pool.capacity
+        return [Way(f"in {n} worker process{'es' * (n > 1)}", seconds / n)]
