@@ -70,13 +70,24 @@ def section(file: Path, known: list[str], storage: str, root: Path) -> Iterator[
     """Yield what the page says of one study."""
     yield f"## {file.stem}\n"
     yield prose(ast.get_docstring(ast.parse(file.read_text())) or "")
-    name = load_study_file(file).study.name
-    made = [other for other in known if other.partition("@")[0] == name]
+    made = latest(load_study_file(file).study.name, known)
     if not made:
         yield f"`hpo run studies/{file.name}`: not run for this page (see the README).\n"
-        return
-    result, _ = load_result(max(made, key=generation), storage)
-    yield from told_of(result, file, root)
+    for name in made:
+        result, _ = load_result(name, storage)
+        yield from told_of(result, file, root)
+
+
+def latest(name: str, known: list[str]) -> list[str]:
+    """Return the last run of a study, and of its other sizes where its name ends in a number."""
+    stem, size = re.fullmatch(r"(.*?)(\d*)", name).groups()  # type: ignore[union-attr]
+    same = re.compile(re.escape(stem) + (r"(\d+)" if size else "") + r"(@\d+)?")
+    found: dict[str, list[str]] = {}
+    for other in known:
+        if same.fullmatch(other):
+            found.setdefault(other.partition("@")[0], []).append(other)
+    numbered = sorted(found, key=lambda base: (len(base), base))
+    return [max(found[base], key=generation) for base in numbered]
 
 
 def generation(name: str) -> int:

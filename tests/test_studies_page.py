@@ -52,3 +52,7 @@ def test_the_page_is_made_of_the_storage(tmp_path):
     assert f"sealed test {result.test_score:.4f}" in text
     assert "| alpha |" in text
     assert (tmp_path / "docs" / "plots" / "ridge.png").stat().st_size > 1000
+    assert page.latest("few_100", ["few_30", "few_100@2", "few_100", "few_full", "fewer_30"]) == [
+        "few_30",
+        "few_100@2",
+    ]
