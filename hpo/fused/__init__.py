@@ -5,7 +5,7 @@ It knows torch only. `FusedModels` trains; `certify` proves on the user's own mo
 """
 
 from hpo.fused._criteria import Criterion
-from hpo.fused._leaves import Fusible, dropout_layers
+from hpo.fused._leaves import Fusible, dropout_rates, rate_attribute
 from hpo.fused._plan import Member, Plan
 from hpo.fused._updates import UPDATES
 from hpo.fused.certify import Alone, certify
@@ -22,5 +22,6 @@ __all__ = [
     "NotFusibleError",
     "Plan",
     "certify",
-    "dropout_layers",
+    "dropout_rates",
+    "rate_attribute",
 ]

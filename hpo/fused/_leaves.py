@@ -5,62 +5,23 @@ normalization returns its statistics in the place of writing them, and nothing e
 """
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from hpo.fused._attention import ReplayedAttention
+from hpo.fused._dropout import DROPOUTS, ReplayedDropout
 from hpo.fused.errors import NotFusibleError
 
-__all__ = ["Fusible", "ReplayedDropout", "ReturnedBatchNorm", "dropout_layers"]
-
-_DROPOUTS: Mapping[type[nn.Module], int | None] = {
-    nn.Dropout: None,
-    nn.Dropout1d: 1,
-    nn.Dropout2d: 1,
-    nn.Dropout3d: 1,
-}
-"""Dropout layers, and how many axes after the samples' they draw for; None is all."""
+__all__ = ["Fusible", "ReturnedBatchNorm", "dropout_rates", "rate_attribute", "replay_dropout"]
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 _REFUSED = (nn.RNNBase, nn.RNNCellBase, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.RReLU)
 """No rule of vmap, or random numbers of their own."""
-
-
-class ReplayedDropout(nn.Module):
-    """Dropout whose noise, uniform from 0 to 1, comes from outside; alike for a batch of models.
-
-    Parameters
-    ----------
-    p : float
-        The rate, unless another one is written to the buffer ``keep``.
-    n_axes : int or None
-        Axes after that of the samples which the noise has; the rest of them share a draw.
-    """
-
-    keep: torch.Tensor
-    noise: torch.Tensor
-
-    def __init__(self, p: float, n_axes: int | None) -> None:
-        super().__init__()
-        self.n_axes = n_axes
-        self.register_buffer("keep", torch.tensor(1.0 - p, dtype=torch.float64))
-        self.register_buffer("noise", torch.zeros(()))
-
-    @classmethod
-    def of(cls, layer: nn.Module, p: float) -> "ReplayedDropout":
-        """Return one in the place of a dropout layer of torch."""
-        return cls(p, _DROPOUTS[type(layer)])
-
-    def forward(self, X: torch.Tensor) -> torch.Tensor:
-        """Return ``X`` with some entries zeroed, in training."""
-        if not self.training:
-            return X
-        noise = self.noise.reshape(self.noise.shape + (1,) * (X.ndim - self.noise.ndim))
-        return torch.where(noise < self.keep, X / self.keep, 0.0)
 
 
 class ReturnedBatchNorm(nn.Module):
@@ -133,34 +94,22 @@ class Fusible:
     def __init__(self, module: nn.Module) -> None:
         _refuse_tied(module)
         self.module = copy.deepcopy(module)
-        self.dropouts: dict[str, ReplayedDropout] = {}
         self.norms: dict[str, ReturnedBatchNorm] = {}
         self.momenta: dict[str, float] = {}
+        self.module, self.dropouts = replay_dropout(self.module, dropout_rates(self.module))
         for name, layer in list(self.module.named_modules()):
             self._swap(name, layer)
 
     def _swap(self, name: str, layer: nn.Module) -> None:
         if isinstance(layer, _REFUSED):
             raise NotFusibleError(f"layer '{name}' is a {type(layer).__name__}")
-        if type(layer) in _DROPOUTS:
-            self.dropouts[name] = ReplayedDropout.of(layer, layer.p)  # type: ignore[arg-type]
-            self._put(name, self.dropouts[name])
-        elif isinstance(layer, nn.MultiheadAttention) and layer.dropout:
-            raise NotFusibleError(f"layer '{name}' is an attention with dropout inside")
-        elif isinstance(layer, _NORMS) and layer.track_running_stats:
+        if isinstance(layer, _NORMS) and layer.track_running_stats:
             if layer.momentum is None:
                 raise NotFusibleError(f"layer '{name}' averages its statistics over all batches")
             self.momenta[name] = float(layer.momentum)
             self.norms[name] = ReturnedBatchNorm(layer)
             self.norms[name].name = name
-            self._put(name, self.norms[name])
-
-    def _put(self, name: str, layer: nn.Module) -> None:
-        if not name:  # the module itself is the leaf
-            self.module = layer
-            return
-        parent, _, own = name.rpartition(".")
-        setattr(self.module.get_submodule(parent), own, layer)
+            self.module = put(self.module, name, self.norms[name])
 
     def collect(self, forward: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, dict[str, Any]]:
         """Return what ``forward`` returns, and the statistics of the batch by buffer name."""
@@ -219,11 +168,67 @@ class Fusible:
         return sizes
 
 
-def dropout_layers(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the dropout layers of a user's module by name."""
+def rate_attribute(layer: nn.Module) -> str | None:
+    """Return where a layer keeps its rate of dropout; None where it drops nothing."""
+    if type(layer) in DROPOUTS:
+        return "p"
+    return "dropout" if isinstance(layer, nn.MultiheadAttention) else None
+
+
+def dropout_rates(module: nn.Module) -> dict[str, float]:
+    """Return the rates of the dropout layers, and of the dropout inside attentions, by name."""
+    rates = {}
     for name, layer in module.named_modules():
-        if type(layer) in _DROPOUTS:
-            yield name, layer
+        attribute = rate_attribute(layer)
+        if attribute:
+            inside = "" if attribute == "p" else ".drop"
+            rates[f"{name}{inside}".lstrip(".")] = float(getattr(layer, attribute))
+    return rates
+
+
+def replay_dropout(
+    module: nn.Module, rates: Mapping[str, float], *, attention: bool = True
+) -> tuple[nn.Module, dict[str, ReplayedDropout]]:
+    """Swap the layers of `dropout_rates` in place.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Changed.
+    rates : mapping of str to float
+        By the names of `dropout_rates`.
+    attention : bool
+        Whether attentions that drop nothing are swapped too.
+
+    Returns
+    -------
+    module : torch.nn.Module
+        Another one if it was itself such a layer.
+    dropouts : dict of str to ReplayedDropout
+    """
+    dropouts: dict[str, ReplayedDropout] = {}
+    for name, layer in list(module.named_modules()):
+        if type(layer) in DROPOUTS:
+            dropouts[name] = ReplayedDropout.of(layer, rates[name])
+            module = put(module, name, dropouts[name])
+        elif isinstance(layer, nn.MultiheadAttention):
+            inside = f"{name}.drop".lstrip(".")
+            if attention or rates[inside]:
+                swapped = ReplayedAttention(layer, rates[inside])
+                dropouts[inside] = swapped.drop
+                module = put(module, name, swapped)
+            else:
+                layer.dropout = 0.0
+    return module, dropouts
+
+
+def put(module: nn.Module, name: str, layer: nn.Module) -> nn.Module:
+    """Set the layer of this name; return the module, which is ``layer`` if it has no name."""
+    if not name:
+        return layer
+    parent, _, own = name.rpartition(".")
+    setattr(module.get_submodule(parent), own, layer)
+    return module
 
 
 def _refuse_tied(module: nn.Module) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from hpo.fused._draws import draw_noise, epoch_draws, order
-from hpo.fused._leaves import ReplayedDropout, dropout_layers
+from hpo.fused._leaves import replay_dropout
 from hpo.fused._plan import Member, Plan
 from hpo.fused._updates import UPDATES
 from hpo.fused.engine import FusedModels
@@ -112,8 +112,11 @@ class Alone:
     ) -> None:
         self._plan, self._member, self._fold = plan, member, fold
         self._seed, self._n_folds = seed, n_folds
-        self._module = copy.deepcopy(module).double()
-        self._dropouts = _replayed(self._module, member)
+        self._own = copy.deepcopy(module).double()
+        self._module, self._dropouts = replay_dropout(
+            copy.deepcopy(self._own), member.rates, attention=False
+        )
+        self._module.double()
         own = {name: value.double() for name, value in member.states[fold].items()}
         self._module.load_state_dict({**self._module.state_dict(), **own})
         self._optimizer = _optimizer(plan, member, self._module)
@@ -143,7 +146,8 @@ class Alone:
             batch = rows[start : start + plan.batch_size]
             for name, (generator, shape) in noises.items():
                 drawn = draw_noise(self._n_folds, plan.batch_size, shape, generator).double()
-                self._dropouts[name].noise = drawn[self._fold, : len(batch)]
+                if name in self._dropouts:
+                    self._dropouts[name].noise = drawn[self._fold, : len(batch)]
             self._step(X[batch], y[batch])
 
     def _step(self, X: torch.Tensor, y: torch.Tensor) -> None:
@@ -164,7 +168,8 @@ class Alone:
     @torch.no_grad()
     def predict(self, X: torch.Tensor) -> torch.Tensor:
         """Return the outputs for samples, in evaluation."""
-        output: torch.Tensor = self._module.eval()(X.double() if X.is_floating_point() else X)
+        self._own.load_state_dict(self.state(), strict=False)
+        output: torch.Tensor = self._own.eval()(X.double() if X.is_floating_point() else X)
         return output
 
 
@@ -192,15 +197,6 @@ def _steadied(member: Member) -> Member:
 
 def _two_folds(member: Member) -> Member:
     return replace(member, states=[*member.states, *member.states][:2])
-
-
-def _replayed(module: nn.Module, member: Member) -> dict[str, ReplayedDropout]:
-    found = {}
-    for name, layer in list(dropout_layers(module)):
-        found[name] = ReplayedDropout.of(layer, member.rates[name]).double()
-        parent, _, own = name.rpartition(".")
-        setattr(module.get_submodule(parent), own, found[name])
-    return found
 
 
 def _optimizer(plan: Plan, member: Member, module: nn.Module) -> torch.optim.Optimizer:

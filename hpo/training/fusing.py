@@ -30,7 +30,8 @@ from hpo.fused import (
     Member,
     NotFusibleError,
     Plan,
-    dropout_layers,
+    dropout_rates,
+    rate_attribute,
 )
 from hpo.nets.penalty import PenaltyMixin, RegularizedClassifier, RegularizedRegressor
 from hpo.training._adapters import last_step, net_prefix
@@ -241,7 +242,7 @@ class Fusing:
         member = Member(
             states=self._states(key, net, trial, params),
             numbers={**numbers, **of_clipping},
-            rates={name: float(layer.p) for name, layer in dropout_layers(module)},  # type: ignore[arg-type]
+            rates=dropout_rates(module),
             factors=factors,
         )
         n_steps = self.objective.max_steps(trial.params)
@@ -408,10 +409,8 @@ def _structure(module: nn.Module) -> str:
     Whatever else it is made of, a number that it keeps or a function that it calls, is taken to
     change what it computes: such modules are trained apart.
     """
-    rates = {layer for _, layer in dropout_layers(module)}
     told = [
-        (name, type(layer), _shapes(layer), _kept(layer, {"p"} if layer in rates else set()))
-        for name, layer in module.named_modules()
+        (name, type(layer), _shapes(layer), _kept(layer)) for name, layer in module.named_modules()
     ]
     try:
         return str(joblib.hash(cloudpickle.dumps(told)))
@@ -424,9 +423,9 @@ def _shapes(layer: nn.Module) -> list[tuple[str, tuple[int, ...], str, bool]]:
     return [(name, tuple(t.shape), str(t.dtype), t.requires_grad) for name, t in tensors]
 
 
-def _kept(layer: nn.Module, without: set[str]) -> list[tuple[str, Any]]:
-    """Return the attributes of a layer that are no weights, no layers and no empty tables."""
-    without = without | {"_parameters", "_buffers", "_modules", "_flat_weight_refs"}
+def _kept(layer: nn.Module) -> list[tuple[str, Any]]:
+    """Return the attributes of a layer that are no weights, layers, rates or empty tables."""
+    without = {"_parameters", "_buffers", "_modules", "_flat_weight_refs", rate_attribute(layer)}
     return [
         (name, value)
         for name, value in vars(layer).items()

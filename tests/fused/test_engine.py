@@ -16,7 +16,7 @@ from hpo.fused import (
     NotFusibleError,
     Plan,
     certify,
-    dropout_layers,
+    dropout_rates,
 )
 
 N, N_CLASSES = 37, 3
@@ -54,8 +54,24 @@ class Embedded(nn.Module):
         return self.head((self.table(X.long()) * self.scale).flatten(1))
 
 
+class Attending(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.TransformerEncoderLayer(6, 2, 8, dropout=0.1, batch_first=True)
+        self.attention, self.head = nn.MultiheadAttention(6, 3), nn.Linear(6, N_CLASSES)
+
+    def forward(self, X):
+        h = self.cell(X).transpose(0, 1)
+        hidden = torch.ones(4, 4, dtype=torch.bool).triu(1)
+        padding = torch.arange(4).expand(len(X), 4) == 3
+        h, weights = self.attention(h, h, h, key_padding_mask=padding, attn_mask=hidden)
+        return self.head(h.sum(0)) + weights.mean((1, 2))[:, None]
+
+
 def inputs(cls):
     torch.manual_seed(0)
+    if cls is Attending:
+        return torch.rand(N, 4, 6)
     if cls is Conv:
         return torch.rand(N, 1, 5, 5)
     return torch.randint(0, 5, (N, 2)) if cls is Embedded else torch.rand(N, 6)
@@ -72,7 +88,7 @@ def member(cls, optimizer, lr, rate, n_folds=2, **numbers):
     made = Member(
         states=[{k: v.clone() for k, v in m.state_dict().items()} for m in modules],
         numbers={name: float(group[name]) for name in update.numbers} | numbers,
-        rates={name: rate for name, _ in dropout_layers(modules[0])},
+        rates=dict.fromkeys(dropout_rates(modules[0]), rate),
         factors=lambda epoch: 0.5 ** (epoch - 1),
     )
     return made, {name: group[name] for name in update.flags if name in group}
@@ -103,7 +119,7 @@ OPTIMIZERS = [
 
 
 @pytest.mark.parametrize(("optimizer", "numbers"), OPTIMIZERS)
-@pytest.mark.parametrize("cls", [Residual, Conv, Embedded])
+@pytest.mark.parametrize("cls", [Residual, Conv, Embedded, Attending])
 def test_three_epochs_in_a_batch_are_three_epochs_alone(cls, optimizer, numbers):
     """Weights, buffers and outputs, where one member leaves and another comes in between."""
     X, y = inputs(cls), torch.randint(0, N_CLASSES, (N,))
