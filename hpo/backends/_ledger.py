@@ -28,6 +28,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from hpo.backends._step_values import StepValues
 from hpo.backends._storage import open_storage, shown, storage_errors
 from hpo.exceptions import StorageError
 from hpo.space import SearchSpace
@@ -96,6 +97,7 @@ class Ledger:
         self._finite = False
         self._beaten = 0.0
         backend = open_storage(storage)
+        self._values = StepValues(backend)
         self._durable = not isinstance(backend, InMemoryStorage)
         self._me = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
         with storage_errors(storage), _quiet():
@@ -245,7 +247,7 @@ class Ledger:
         if self._costs:
             return
         with storage_errors(self.url):
-            self._trials[report.number].report(report.value, report.step - 1)
+            self._values.add(self._trials[report.number], report.step - 1, report.value)
 
     def tell(self, record: TrialRecord) -> None:
         """Write down how a trial ended; the sampler learns the same state."""
@@ -272,6 +274,7 @@ class Ledger:
             if trial is None:  # another driver's: reach it by its number
                 frozen = self._study.get_trials(deepcopy=False)[number]
                 trial = optuna.Trial(self._study, frozen._trial_id)
+            self._values.finish(trial)
             trial.set_user_attr(_RECORD, _pack(record))
             if record.out_of_memory and "memory" not in trial.constraints:
                 trial.set_constraint("memory", 1.0)  # above 0: infeasible, says the sampler

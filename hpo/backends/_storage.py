@@ -13,6 +13,7 @@ import sqlalchemy
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
+from hpo.backends._sql import SQLStorage
 from hpo.exceptions import StorageError
 
 __all__ = ["open_storage", "shown", "storage_errors"]
@@ -100,14 +101,14 @@ def _make_tables(url: str, **options: Any) -> RDBStorage:
     """
     for wait in (0.1, 0.5, 1.0):
         try:
-            return RDBStorage(url, **options)
+            return SQLStorage(url, **options)
         except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):
             time.sleep(wait)
         except sqlalchemy.exc.OperationalError as error:
             if "already exists" not in str(error):
                 raise
             time.sleep(wait)
-    return RDBStorage(url, **options)
+    return SQLStorage(url, **options)
 
 
 def _open_sqlite(url: str) -> RDBStorage:
