@@ -14,6 +14,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from hpo.backends._finished import FinishedTrials
+from hpo.backends._parzen import FastParzenEstimator
 from hpo.trial import derive_seed
 
 __all__ = ["CompletesTPESampler", "n_good"]
@@ -84,6 +85,7 @@ class CompletesTPESampler(TPESampler):
             group=group,
             constant_liar=constant_liar,
         )
+        self._parzen_estimator_cls = FastParzenEstimator
         self._random_share = random_share
         self._own_seed = seed
         self._finished = FinishedTrials(_MAX_GOOD)
