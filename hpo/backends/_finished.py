@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from optuna.distributions import BaseDistribution
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -45,6 +46,8 @@ class FinishedTrials:
         """Trials in flight, at the last `read`."""
         self._n_read = 0
         self._open: list[int] = []
+        self.common: dict[str, BaseDistribution] = {}
+        """Parameters that all finished trials have, drawn from the same distribution."""
         self._columns: dict[str, np.ndarray] = {}
         self._status = np.zeros(64, dtype=np.int8)
         self._complete: Order = []
@@ -80,6 +83,9 @@ class FinishedTrials:
                 self.running.append(trial)
         elif trial.state in _OVER:
             self._status[trial.number] = _FINISHED
+            theirs = trial.distributions
+            kept = self.common.items() if self.n_finished else sorted(theirs.items())
+            self.common = {name: dist for name, dist in kept if theirs.get(name) == dist}
             self.n_finished += 1
             self.n_complete += trial.state is TrialState.COMPLETE
             self.put(trial, trial.params)

@@ -119,6 +119,15 @@ class CompletesTPESampler(TPESampler):
         drawn: float = derive_seed(self._own_seed, "uniform", trial.number) / 2**63
         return drawn < self._random_share
 
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Return the parameters that all finished trials have; Optuna's reads them each time."""
+        if self._group or not self._is_multivariate(study):
+            return super().infer_relative_search_space(study, trial)
+        self._starting(study, trial)
+        return {name: dist for name, dist in self._finished.common.items() if not dist.single()}
+
     def _sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
