@@ -59,7 +59,8 @@ class FinishedTrials:
         if study._storage is not self._storage or study._study_id != self._study_id:
             self._storage, self._study_id = study._storage, study._study_id
             self._forget()
-        trials = study.get_trials(deepcopy=False)
+        # The study keeps them from one `ask` to the next: a database is not read twice.
+        trials = study._get_trials(deepcopy=False, use_cache=True)
         self._grow(len(trials))
         news = [*self._open, *range(self._n_read, len(trials))]
         self._n_read = len(trials)

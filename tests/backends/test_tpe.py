@@ -259,6 +259,13 @@ def test_what_is_taken_from_optuna_has_not_changed(name, parameters):
     assert list(inspect.signature(getattr(TPESampler, name)).parameters) == parameters
 
 
+def test_what_the_ledger_takes_from_optuna_has_not_changed():
+    """It tells by what `Study.tell` calls, and leaves out the deep copy of what is returned."""
+    source = inspect.getsource(optuna.Study.tell)
+    assert source.count("_tell_with_warning(") == 1
+    assert source.rstrip().endswith("return copy.deepcopy(_get_frozen_trial(self, trial))")
+
+
 def test_what_optuna_counts_is_what_this_sampler_replaces():
     """Optuna counts pruned trials too: if that ends, this sampler is not needed any more."""
     counts = []

@@ -5,7 +5,6 @@ task. Nothing is kept on disk and nobody is told.
 """
 
 import time
-from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,10 +16,10 @@ from hpo.backends._base import Budget
 from hpo.backends._ledger import Ledger
 from hpo.backends._samplers import make_sampler
 from hpo.backends.optuna import OptunaBackend
-from hpo.executors import BaseExecutor, Ended, Event, Reported
 from hpo.pruners import BasePruner
 from hpo.scheduler import TrialScheduler
 from hpo.space import SearchSpace
+from hpo.testing.lockstep import LockstepExecutor
 from hpo.testing.scripted import ScriptedObjective
 from hpo.trackers import BaseTracker
 from hpo.trial import Report, Trial, TrialRecord, TrialState, derive_seed
@@ -51,40 +50,6 @@ class Arm(NamedTuple):
         parts += [f"cohort {self.cohort}"] if self.cohort > 1 else []
         parts += [f"noise {self.noise:g}"] if self.noise else []
         return ", ".join(parts)
-
-
-class Lockstep(BaseExecutor):
-    """Advances many trials one step a poll, as the executor ``fused`` does."""
-
-    def __init__(self, objective: ScriptedObjective, capacity: int) -> None:
-        super().__init__(objective)
-        self._capacity = capacity
-        self._steps: dict[int, Any] = {}
-
-    @property
-    def capacity(self) -> int:
-        return self._capacity
-
-    def start(self, trials: Sequence[Trial]) -> None:
-        for trial in trials:
-            self._steps[trial.number] = self.objective.run(trial)
-
-    def poll(self, timeout: float = 0.1) -> list[Event]:
-        return [self._advance(number) for number in list(self._steps)]
-
-    def _advance(self, number: int) -> Event:
-        try:
-            return Reported(next(self._steps[number]))
-        except StopIteration:
-            del self._steps[number]
-            return Ended(number)
-
-    def stop(self, numbers: Iterable[int]) -> None:
-        for number in numbers:
-            self._steps.pop(number, None)
-
-    def close(self) -> None:
-        self._steps = {}
 
 
 class Course(BaseTracker):
@@ -156,7 +121,7 @@ def replay(task: LCBench | TaskSet, arm: Arm, seed: int, n_units: int) -> dict[s
     ledger = Ledger("replay", space, sampler=sampler, seed=own)
     scheduler = TrialScheduler(build("hpo.pruners", arm.pruner, BasePruner), [course])
     budget = Budget(max_total_epochs=n_units * task.n_steps)
-    with Lockstep(objective, arm.cohort) as executor:
+    with LockstepExecutor(objective, arm.cohort) as executor:
         OptunaBackend().run(ledger, scheduler, executor, budget, Interrupt())
     return {
         "task": task.name,
