@@ -89,7 +89,7 @@ def make_sampler(
         raise PluginError(f"sampler '{name}': {error}") from error
     if isinstance(sampler, CompletesTPESampler):
         sampler.expect(list(space.distributions) if space else [])
-        make = sampler.reseeded
+        return PerTrialSampler(sampler.reseeded, seed)
     return PerTrialSampler(make, seed) if name in _MEMORYLESS else sampler
 
 

@@ -162,9 +162,7 @@ class CompletesTPESampler(TPESampler):
         if self._constant_liar:
             for other in known.running:
                 known.put(other, self._get_params(other, study))
-        good, bad = known.split(
-            list(search_space), size, trial.number, running=self._constant_liar
-        )
+        good, bad = known.split(list(search_space), size, trial.number, running=self._constant_liar)
         of_good = self._parzen_estimator_cls(good, search_space, self._parzen_estimator_parameters)
         of_bad = self._parzen_estimator_cls(bad, search_space, self._parzen_estimator_parameters)
         samples = of_good.sample(self._rng.rng, self._n_ei_candidates)

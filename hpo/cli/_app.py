@@ -108,7 +108,10 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
     ] = None,
     sampler: Annotated[
         str | None,
-        _option("NAME", "tpe, optuna_tpe, random, grid, qmc, cmaes or gp; options: tpe:random_share=0.2."),
+        _option(
+            "NAME",
+            "tpe, optuna_tpe, random, grid, qmc, cmaes or gp; options: tpe:random_share=0.2.",
+        ),
     ] = None,
     pruner: Annotated[
         str | None,

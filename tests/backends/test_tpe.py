@@ -285,5 +285,5 @@ def test_a_seed_given_as_an_option_does_not_repeat_one_point():
 
 
 def test_a_random_share_out_of_range():
-    with pytest.raises(ValueError, match="random_share must be from 0 to 1. Got 2 instead."):
+    with pytest.raises(ValueError, match=r"random_share must be from 0 to 1\. Got 2 instead\."):
         CompletesTPESampler(random_share=2)

@@ -44,9 +44,7 @@ def test_it_equals_its_definition_on_any_history(data, n_steps, eta):
     own = data.draw(st.lists(VALUE, min_size=1, max_size=n_steps))
     others = data.draw(st.lists(history, max_size=8))
     states = st.sampled_from(list(TrialState))
-    peers = [
-        record(i, values, n_steps, data.draw(states)) for i, values in enumerate(others)
-    ]
+    peers = [record(i, values, n_steps, data.draw(states)) for i, values in enumerate(others)]
     decision = HalvingPruner(eta).decide(record(99, own, n_steps), peers)
     step = len(own)
     there = [values[step - 1] for values in others if len(values) >= step]

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -70,7 +70,7 @@ class LCBench:
 
     family = "LCBench"
     n_steps = 52
-    space = {
+    space: ClassVar[Params] = {
         "batch_size": {"type": "int", "low": 16, "high": 512, "log": True},
         "learning_rate": {"type": "float", "low": 1e-4, "high": 0.1, "log": True},
         "momentum": {"type": "float", "low": 0.1, "high": 0.99},
@@ -115,10 +115,8 @@ class LCBench:
         columns = []
         for share, spec in zip(points.T, self.space.values(), strict=True):
             low, high = spec["low"], spec["high"]
-            if spec.get("log"):
-                column = low * (high / low) ** share
-            else:
-                column = low + share * (high - low)
+            by_ratio = spec.get("log")
+            column = low * (high / low) ** share if by_ratio else low + share * (high - low)
             columns.append(np.round(column) if spec["type"] == "int" else column)
         return self._predict(np.column_stack(columns)).max(axis=1)
 

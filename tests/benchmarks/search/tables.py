@@ -75,24 +75,32 @@ def tables(lines: Sequence[Mapping[str, Any]]) -> str:
 
 def regret_table(results: Results, family: str) -> str:
     """Return mean and median regret after 8 to 64 units, with what the searches were like."""
-    head = ["arm", *(f"mean at {k}" for k in AT), "median", "units", "runs", "trials", "s"]
-    rows = []
-    for arm in results.arms:
-        regrets = results.regrets(arm, family)
-        if not regrets:
-            continue
-        runs = [r for r in results.runs if (r["arm"], r["family"]) == (arm, family)]
-        means = by_task(regrets)
-        plain = by_task(results.regrets(PLAIN + noise_of(arm), family))
-        at = [k for k in AT if k <= means.shape[1]]
-        medians = " / ".join(f"{np.median(list(regrets.values()), 0)[k - 1]:.2f}" for k in at)
-        trials = np.mean([run["n_trials"] for run in runs])
-        seconds = np.mean([run["seconds"] for run in runs])
-        rows.append(
-            [arm, *(with_error(means[:, k - 1]) for k in at), *[""] * (len(AT) - len(at)), medians]
-            + [units_to(means, plain), len(runs), f"{trials:.0f}", f"{seconds:.1f}"]
-        )
-    return markdown(head, rows)
+    head = ["arm", *(f"mean at {k}" for k in AT), "medians", "units", "trials", "complete"]
+    arms = [arm for arm in results.arms if results.regrets(arm, family)]
+    return markdown([*head, "s", "runs"], [_regret_row(results, arm, family) for arm in arms])
+
+
+def _regret_row(results: Results, arm: str, family: str) -> list[Any]:
+    regrets = results.regrets(arm, family)
+    means = by_task(regrets)
+    plain = by_task(results.regrets(PLAIN + noise_of(arm), family))
+    at = [k for k in AT if k <= means.shape[1]]
+    medians = np.median(list(regrets.values()), axis=0)
+    runs = [run for run in results.runs if (run["arm"], run["family"]) == (arm, family)]
+    mean = {
+        name: np.mean([run[name] for run in runs]) for name in ("n_trials", "n_complete", "seconds")
+    }
+    return [
+        arm,
+        *(with_error(means[:, k - 1]) for k in at),
+        *[""] * (len(AT) - len(at)),
+        " / ".join(f"{medians[k - 1]:.2f}" for k in at),
+        units_to(means, plain),
+        f"{mean['n_trials']:.0f}",
+        f"{mean['n_complete']:.0f}",
+        f"{mean['seconds']:.1f}",
+        len(runs),
+    ]
 
 
 def noise_of(arm: str) -> str:
