@@ -6,7 +6,7 @@ records, asks the pruner and tells the trackers.
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from hpo._discovery import did_you_mean
@@ -43,8 +43,15 @@ class TrialScheduler:
     ) -> None:
         self._pruner = pruner
         self._trackers = tuple(trackers)
-        self._records = {record.number: record for record in records}
+        self._records: dict[int, TrialRecord] = {}
+        self._running: dict[int, None] = {}  # in the order in which they began
         self._costs = tuple(costs)
+        self.n_steps = 0
+        """Steps that all trials have made."""
+        self.n_counted = 0
+        """How many trials there are, interrupted ones not counted."""
+        for record in records:
+            self._put(record)
 
     @property
     def records(self) -> tuple[TrialRecord, ...]:
@@ -54,7 +61,12 @@ class TrialScheduler:
     @property
     def running(self) -> tuple[TrialRecord, ...]:
         """Records of the trials in flight."""
-        return tuple(r for r in self._records.values() if r.state is TrialState.RUNNING)
+        return tuple(self._records[number] for number in self._running)
+
+    @property
+    def numbers(self) -> Collection[int]:
+        """Numbers of all trials that there are records of."""
+        return self._records.keys()
 
     def record(self, number: int) -> TrialRecord:
         """Return the record of trial ``number``."""
@@ -62,21 +74,44 @@ class TrialScheduler:
 
     def add(self, record: TrialRecord) -> None:
         """Take in a trial that another driver of the same study has finished."""
-        self._records[record.number] = record
+        self._put(record)
+
+    def _put(self, record: TrialRecord) -> None:
+        """Keep a record in the place of the last one of its trial; the figures are kept up.
+
+        They are asked for at every step, and a study may have thousands of records.
+        """
+        number = record.number
+        old = self._records.get(number)
+        if old is not None:
+            self.n_steps -= old.last_step
+            self.n_counted -= not old.interrupted
+        self._records[number] = record
+        self.n_steps += record.last_step
+        self.n_counted += not record.interrupted
+        if record.state is TrialState.RUNNING:
+            self._running[number] = None
+        else:
+            self._running.pop(number, None)
 
     def on_trial_start(self, trial: Trial, max_steps: int | None = None) -> TrialRecord:
         """Open the record of ``trial``."""
         record = TrialRecord(trial, max_steps=max_steps, started=time.time())
-        self._records[trial.number] = record
+        self._put(record)
         for tracker in self._trackers:
             tracker.trial_started(record)
         return record
 
     def on_report(self, report: Report) -> PruneDecision:
-        """Take in a report and decide whether its trial goes on.
+        """Take in a report and decide whether its trial goes on; see `take` and `judge`."""
+        self.take(report)
+        return self.judge(report.number)
 
-        A training that diverged (its loss is not finite) is stopped whatever the pruner: it
-        does not come back, and as a pruned trial it teaches the sampler to keep away.
+    def take(self, report: Report) -> None:
+        """Take in a report.
+
+        Reports that come together are all taken in before any of their trials is judged: trials
+        that advance in lock-step are compared with each other, whoever is named first.
 
         Raises
         ------
@@ -86,15 +121,24 @@ class TrialScheduler:
         self._check_costs(report)
         record = self._records[report.number]
         record = replace(record, reports=(*record.reports, report))
-        self._records[report.number] = record
+        self._put(record)
         for tracker in self._trackers:
             tracker.trial_reported(record, report)
+
+    def judge(self, number: int) -> PruneDecision:
+        """Decide on the last report of a trial whether it goes on.
+
+        A training that diverged (its loss is not finite) is stopped whatever the pruner: it
+        does not come back, and as a pruned trial it teaches the sampler to keep away.
+        """
+        record = self._records[number]
+        report = record.reports[-1]
         diverged = _divergence(report)
         if diverged:
             return PruneDecision(stop=True, reason=diverged)
         if record.max_steps is not None and report.step >= record.max_steps:
             return _CONTINUE  # nothing is left to save
-        peers = [peer for peer in self._records.values() if peer.number != report.number]
+        peers = [peer for key, peer in self._records.items() if key != number]
         return self._pruner.decide(record, peers)
 
     def _check_costs(self, report: Report) -> None:
@@ -122,7 +166,7 @@ class TrialScheduler:
         elif reason.startswith(OUT_OF_MEMORY):
             state = TrialState.PRUNED
         record = replace(record, state=state, reason=reason, error=error, ended=time.time())
-        self._records[number] = record
+        self._put(record)
         for tracker in self._trackers:
             tracker.trial_ended(record)
         return record

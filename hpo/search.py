@@ -60,9 +60,11 @@ class HPOSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no ty
     backend : str or BaseBackend, default="optuna"
         Who runs the loop.
     sampler : str or optuna.samplers.BaseSampler, default="tpe"
-        tpe, random, grid, qmc, cmaes, gp or ray, with options (``"tpe:multivariate=true"``).
+        tpe, optuna_tpe, random, grid, qmc, cmaes, gp or ray, with options
+        (``"tpe:random_share=0.2"``).
     pruner : str or BasePruner, default="median"
-        A name with options (``"median:n_startup_trials=8"``); ``"nop"`` stops no trial.
+        A name with options (``"median:n_startup_trials=8"``, ``"halving:eta=3"``); ``"nop"``
+        stops no trial.
         An estimator that makes one step is never stopped.
     executor : str, default="serial"
         ``serial`` or ``process``, with options (``"serial:n_threads=4"``). Torch and BLAS

@@ -91,3 +91,26 @@ def test_trackers_hear_in_order_and_records_are_final():
         "started",
         "failed",
     ]
+
+
+def test_reports_that_come_together_are_all_taken_in_before_one_is_judged():
+    scheduler = TrialScheduler(MedianPruner(n_startup_trials=1, peers="reported"))
+    for number in range(3):
+        scheduler.on_trial_start(Trial(number, {}, number), max_steps=9)
+    for number, value in enumerate((0.1, 0.5, 0.9)):
+        scheduler.take(report(number, 1, value))
+    assert [scheduler.judge(number).stop for number in range(3)] == [True, False, False]
+
+
+def test_its_figures_are_those_of_its_records():
+    old = [finish(TrialScheduler(NopPruner()), 0, [0.5, 0.6])]
+    scheduler = TrialScheduler(NopPruner(), records=old)
+    finish(scheduler, 1, [0.1])
+    scheduler.on_trial_start(Trial(2, {}, 2), max_steps=5)
+    scheduler.on_report(report(2, 1, 0.1))
+    scheduler.on_trial_start(Trial(3, {}, 3), max_steps=5)
+    scheduler.on_interrupt(3, "test")
+    assert scheduler.n_steps == sum(r.last_step for r in scheduler.records) == 4
+    assert scheduler.n_counted == sum(not r.interrupted for r in scheduler.records) == 3
+    assert list(scheduler.numbers) == [0, 1, 2, 3]
+    assert [r.number for r in scheduler.running] == [2]

@@ -42,18 +42,15 @@ class Budget:
         left = self.seconds_left()
         if left is not None and left <= 0:
             return f"the time budget of {self.timeout:g} s is spent"
-        if self.max_total_epochs is not None:
-            epochs = sum(record.last_step for record in scheduler.records)
-            if epochs >= self.max_total_epochs:
-                return f"the budget of {self.max_total_epochs} epochs is spent"
+        if self.max_total_epochs is not None and scheduler.n_steps >= self.max_total_epochs:
+            return f"the budget of {self.max_total_epochs} epochs is spent"
         return ""
 
     def trials_left(self, scheduler: TrialScheduler, elsewhere: int = 0) -> float:
         """Return how many more trials may start; ``elsewhere`` run under other drivers."""
         if self.n_trials is None:
             return float("inf")
-        counted = sum(not record.interrupted for record in scheduler.records)
-        return self.n_trials - counted - elsewhere
+        return self.n_trials - scheduler.n_counted - elsewhere
 
 
 class BaseBackend(ABC):

@@ -25,6 +25,7 @@ from optuna.distributions import (
 )
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
+from optuna.study._tell import _tell_with_warning
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
@@ -278,7 +279,8 @@ class Ledger:
             trial.set_user_attr(_RECORD, _pack(record))
             if record.out_of_memory and "memory" not in trial.constraints:
                 trial.set_constraint("memory", 1.0)  # above 0: infeasible, says the sampler
-            self._study.tell(number, values, state=_TO_OPTUNA[record.state])
+            # What `Study.tell` does, but for the deep copy of the trial that it returns.
+            _tell_with_warning(self._study, trial, values, state=_TO_OPTUNA[record.state])
 
     def _record(self, trial: FrozenTrial) -> TrialRecord:
         kept = trial.user_attrs.get(_RECORD, {})

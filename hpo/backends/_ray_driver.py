@@ -122,7 +122,7 @@ class Driver:
             return self._again.popleft()
         if not self.all_at_once and self._taken() >= self._capacity():
             return None
-        finished, elsewhere = self._ledger.look_elsewhere(r.number for r in self._scheduler.records)
+        finished, elsewhere = self._ledger.look_elsewhere(self._scheduler.numbers)
         for record in finished:
             self._scheduler.add(record)
         if self._budget.trials_left(self._scheduler, elsewhere) < 1 or self._ledger.exhausted:

@@ -11,6 +11,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo._discovery import check_options, did_you_mean, parse_spec
+from hpo.backends._tpe import CompletesTPESampler
 from hpo.exceptions import PluginError
 from hpo.space import SearchSpace
 from hpo.trial import derive_seed
@@ -21,12 +22,13 @@ SAMPLERS: Mapping[str, type[BaseSampler]] = {
     "cmaes": optuna.samplers.CmaEsSampler,
     "gp": optuna.samplers.GPSampler,
     "grid": optuna.samplers.RandomSampler,  # proposes nothing: the grid's points are enqueued
+    "optuna_tpe": optuna.samplers.TPESampler,
     "qmc": optuna.samplers.QMCSampler,
     "random": optuna.samplers.RandomSampler,
-    "tpe": optuna.samplers.TPESampler,
+    "tpe": CompletesTPESampler,
 }
 
-_MEMORYLESS = {"grid", "random", "tpe"}
+_MEMORYLESS = {"grid", "random", "optuna_tpe", "tpe"}
 """Samplers that keep nothing between two trials but their random state."""
 
 
@@ -38,15 +40,16 @@ def make_sampler(
     Parameters
     ----------
     spec : str or optuna.samplers.BaseSampler
-        ``"tpe"``, ``"tpe:multivariate=true,n_startup_trials=20"``, a search algorithm of Ray
-        Tune (``"ray:algorithm=hyperopt,n_initial_points=10"``), or a sampler, used as it is.
+        ``"tpe"``, ``"tpe:random_share=0.2,n_startup_trials=32"``, Optuna's own TPE
+        (``"optuna_tpe"``), a search algorithm of Ray Tune
+        (``"ray:algorithm=hyperopt,n_initial_points=10"``), or a sampler, used as it is.
     seed : int
     parallel : bool
         Whether several trials run at once; TPE then takes running trials for bad ones
         (``constant_liar``), so that it does not propose the same point twice.
     space : SearchSpace or None, default=None
-        What Ray Tune's algorithms search; without it, their names and options are checked, and
-        the sampler cannot be used.
+        What is searched. Without it, names and options of Ray Tune's algorithms are checked,
+        and such a sampler cannot be used.
 
     Raises
     ------
@@ -70,8 +73,10 @@ def make_sampler(
         raise PluginError(f"There is no sampler '{name}'{hint} Choose one of: {', '.join(names)}.")
     cls = SAMPLERS[name]
     check_options(f"sampler '{name}'", cls, options)
-    if name == "tpe":
+    if name in {"optuna_tpe", "tpe"}:
         options.setdefault("constant_liar", parallel)
+    if name in _MEMORYLESS:
+        seed = options.pop("seed", seed)  # given to each trial, it would draw one point for all
 
     def make(own_seed: int) -> BaseSampler:
         with warnings.catch_warnings():
@@ -82,6 +87,9 @@ def make_sampler(
         sampler = make(derive_seed(seed, "sampler"))
     except (TypeError, ValueError) as error:
         raise PluginError(f"sampler '{name}': {error}") from error
+    if isinstance(sampler, CompletesTPESampler):
+        sampler.expect(list(space.distributions) if space else [])
+        return PerTrialSampler(sampler.reseeded, seed)
     return PerTrialSampler(make, seed) if name in _MEMORYLESS else sampler
 
 

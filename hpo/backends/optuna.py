@@ -1,5 +1,7 @@
 """Optuna proposes, an executor of this machine trains."""
 
+from collections.abc import Sequence
+
 from hpo._interrupt import Interrupt
 from hpo.backends._base import BaseBackend, Budget
 from hpo.backends._ledger import Ledger
@@ -31,8 +33,7 @@ class OptunaBackend(BaseBackend):
                 loop.fill()
                 if not scheduler.running:
                     return ""
-                for event in executor.poll():
-                    loop.take(event)
+                loop.take(executor.poll())
                 ledger.beat()
         finally:
             # Also on the way of an error: no trial is left open.
@@ -53,7 +54,7 @@ class _Loop:
         places = self._executor.capacity - len(self._scheduler.running)
         if places <= 0:
             return
-        finished, elsewhere = self._ledger.look_elsewhere(r.number for r in self._scheduler.records)
+        finished, elsewhere = self._ledger.look_elsewhere(self._scheduler.numbers)
         for record in finished:
             self._scheduler.add(record)
         for _ in range(places):
@@ -66,12 +67,23 @@ class _Loop:
             self._scheduler.on_trial_start(trial, max_steps)
             self._executor.start([trial])
 
-    def take(self, event: Event) -> None:
-        """Answer one event of the executor."""
+    def take(self, events: Sequence[Event]) -> None:
+        """Take in what the executor tells, then answer it.
+
+        All reports first: of trials that an executor advances together none is judged before
+        the others have come to the same step.
+        """
+        for event in events:
+            if isinstance(event, Reported):
+                self._ledger.report(event.report)
+                self._scheduler.take(event.report)
+        for event in events:
+            self._answer(event)
+
+    def _answer(self, event: Event) -> None:
         match event:
             case Reported(report):
-                self._ledger.report(report)
-                decision = self._scheduler.on_report(report)
+                decision = self._scheduler.judge(report.number)
                 if decision.stop:
                     self._executor.stop([report.number])
                     self._end(report.number, TrialState.PRUNED, decision.reason)

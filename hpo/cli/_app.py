@@ -108,11 +108,14 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
     ] = None,
     sampler: Annotated[
         str | None,
-        _option("NAME", "tpe, random, grid, qmc, cmaes or gp; options: tpe:multivariate=true."),
+        _option(
+            "NAME",
+            "tpe, optuna_tpe, random, grid, qmc, cmaes or gp; options: tpe:random_share=0.2.",
+        ),
     ] = None,
     pruner: Annotated[
         str | None,
-        _option("NAME", "median, nop or optuna; options: median:n_startup_trials=8."),
+        _option("NAME", "median, halving, nop or optuna; options: halving:eta=3."),
     ] = None,
     backend: Annotated[
         str | None,

@@ -46,9 +46,9 @@ class Study(pydantic.BaseModel):
     max_total_epochs : int or None, default=None
         Epochs of all trials together.
     pruner : str or BasePruner, default="median"
-        A name with options (``"median:n_startup_trials=8"``).
+        A name with options (``"median:n_startup_trials=8"``, ``"halving:eta=3"``).
     sampler : str or optuna sampler, default="tpe"
-        tpe, random, grid, qmc, cmaes, gp or ray, with options.
+        tpe, optuna_tpe, random, grid, qmc, cmaes, gp or ray, with options.
     backend : str, default="optuna"
     executor : str, default="serial"
         ``serial`` or ``process``; several ``n_jobs`` mean ``process``.

@@ -1,7 +1,8 @@
 """All benchmarks, one after the other, as Markdown: ``python tests/benchmarks/run_all.py``.
 
 It takes about half an hour on two cores, which should have nothing else to do. Those of
-Ray Tune start machines of their own and stay apart: ``ray_*.py``, each with its own command.
+Ray Tune start machines of their own and stay apart: ``ray_*.py``, each with its own command;
+so does ``search/run.py``, which compares ways to search and takes hours.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+import ask_cost
 import bits
 import driver_cost
 import lora
@@ -21,6 +23,7 @@ from _bench import one_thread
 from hpo.exceptions import DataError
 
 TINY = ["--folds", "2", "--epochs", "2"]
+TINY_ASK = ["--n-finished", "20", "--n-in-sqlite", "5", "--repeats", "2"]
 TINY_LORA = [
     *["--n-trials", "2", "--steps", "4", "--reports", "2"],
     *["--blocks", "40", "--early", "1", "--late", "2"],
@@ -47,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     optuna_search_cv.main([*TINY, "--n-trials", "2", "--repeats", "1"] if tiny else [])
     print()
     run_tracking(*((3, 2) if tiny else (1000, 20)))
+    print()
+    ask_cost.main(TINY_ASK if tiny else [])
+    print()
     bits.main([*TINY, "--n-trials", "2"] if tiny else [])
     try:
         lora.main(TINY_LORA if tiny else [])

@@ -39,6 +39,13 @@ def test_bits(load, capsys):
     assert "| all        |    20 | 20 |" in capsys.readouterr().out
 
 
+def test_ask_cost(load, capsys):
+    figures = load("ask_cost").main(load("run_all").TINY_ASK)
+    assert len(figures) == 6
+    assert all(figure > 0 for figure in figures.values())
+    assert "| optuna_tpe | SQLite  |" in capsys.readouterr().out
+
+
 def test_against_optuna_search_cv(load, capsys):
     pytest.importorskip("optuna_integration", reason="its package is not one that hpo needs")
     figures = load("optuna_search_cv").main([*TINY, "--repeats", "1", "--untracked"])
@@ -69,7 +76,7 @@ def test_lora(load, capsys):
 def test_all_of_them_are_run_by_one_command(load, monkeypatch, capsys):
     run_all = load("run_all")
     ran = []
-    for name in ("bits", "driver_cost", "lora", "optuna_search_cv", "tracking"):
+    for name in ("ask_cost", "bits", "driver_cost", "lora", "optuna_search_cv", "tracking"):
         monkeypatch.setattr(load(name), "main", lambda *_, name=name: ran.append(name))
     run_all.main(["--tiny"])
     scripts = {path.stem for path in HERE.glob("[!_]*.py") if not path.stem.startswith("ray_")}

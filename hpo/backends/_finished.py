@@ -1,0 +1,176 @@
+"""Finished trials of a study as arrays: each is read once, for it never changes again."""
+
+import bisect
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+__all__ = ["FinishedTrials"]
+
+_FREE, _RUNNING, _FINISHED = 0, 1, 2
+_OVER = {TrialState.COMPLETE, TrialState.PRUNED}
+
+Order = list[tuple[float, ...]]
+"""Sort keys that end with the number of the trial, least first."""
+
+
+class FinishedTrials:
+    """What a sampler needs to know of the trials of one study, kept between two questions.
+
+    Row ``i`` of every array is trial ``i``. Parameters are kept in Optuna's internal form (a
+    choice as its index), nan where a trial lacks one.
+
+    Parameters
+    ----------
+    n_best : int
+        How many of the best trials can be asked for.
+    """
+
+    def __init__(self, n_best: int) -> None:
+        self._n_best = n_best
+        self._storage: Any = None
+        self._study_id = -1
+        self._forget()
+
+    def _forget(self) -> None:
+        self.n_complete = 0
+        """COMPLETE trials."""
+        self.n_finished = 0
+        """COMPLETE and PRUNED trials."""
+        self.running: list[FrozenTrial] = []
+        """Trials in flight, at the last `read`."""
+        self._n_read = 0
+        self._open: list[int] = []
+        self.common: dict[str, BaseDistribution] = {}
+        """Parameters that all finished trials have, drawn from the same distribution."""
+        self._columns: dict[str, np.ndarray] = {}
+        self._status = np.zeros(64, dtype=np.int8)
+        self._complete: Order = []
+        self._pruned: Order = []
+        self._infeasible: Order = []
+
+    def read(self, study: Study) -> None:
+        """Read the trials that have ended since the last time, and which ones run."""
+        if study._storage is not self._storage or study._study_id != self._study_id:
+            self._storage, self._study_id = study._storage, study._study_id
+            self._forget()
+        # The study keeps them from one `ask` to the next: a database is not read twice.
+        trials = study._get_trials(deepcopy=False, use_cache=True)
+        self._grow(len(trials))
+        news = [*self._open, *range(self._n_read, len(trials))]
+        self._n_read = len(trials)
+        self._open, self.running = [], []
+        for number in news:
+            self._note(trials[number], study)
+
+    def _grow(self, n: int) -> None:
+        size = len(self._status)
+        if n <= size:
+            return
+        more = max(n, 2 * size) - size
+        self._status = np.append(self._status, np.zeros(more, dtype=np.int8))
+        for name, column in self._columns.items():
+            self._columns[name] = np.append(column, np.full(more, np.nan))
+
+    def _note(self, trial: FrozenTrial, study: Study) -> None:
+        if not trial.state.is_finished():
+            self._open.append(trial.number)
+            if trial.state is TrialState.RUNNING:
+                self.running.append(trial)
+        elif trial.state in _OVER:
+            self._status[trial.number] = _FINISHED
+            theirs = trial.distributions
+            kept = self.common.items() if self.n_finished else sorted(theirs.items())
+            self.common = {name: dist for name, dist in kept if theirs.get(name) == dist}
+            self.n_finished += 1
+            self.n_complete += trial.state is TrialState.COMPLETE
+            self.put(trial, trial.params)
+            if not study._is_multi_objective():
+                self._rank(trial, study.direction)
+        else:
+            self._status[trial.number] = _FREE
+
+    def put(self, trial: FrozenTrial, params: Mapping[str, Any]) -> None:
+        """Fill the row of a trial; one in flight counts in the next `split`."""
+        for name, value in params.items():
+            if name not in self._columns:
+                self._columns[name] = np.full(len(self._status), np.nan)
+            if name in trial.distributions:
+                internal = trial.distributions[name].to_internal_repr(value)
+                self._columns[name][trial.number] = internal
+
+    def _rank(self, trial: FrozenTrial, direction: StudyDirection) -> None:
+        """Put a trial where Optuna's ``_split_trials`` would sort it in."""
+        violated = sum(v for v in trial.constraints.values() if v > 0)
+        sign = -1.0 if direction is StudyDirection.MAXIMIZE else 1.0
+        if violated > 0:
+            self._insert(self._infeasible, (violated, trial.number))
+        elif trial.state is TrialState.COMPLETE:
+            assert trial.value is not None
+            self._insert(self._complete, (sign * trial.value, trial.number))
+        else:
+            self._insert(self._pruned, (*_reached(trial, sign), trial.number))
+
+    def _insert(self, order: Order, key: tuple[float, ...]) -> None:
+        bisect.insort(order, key)
+        del order[self._n_best :]
+
+    def best(self, n: int) -> list[int]:
+        """Return the numbers of the ``n`` best finished trials, in the order of their numbers.
+
+        Complete trials by their value, then pruned ones by the step that they reached and the
+        value there, then those that broke a constraint.
+        """
+        ordered = [*self._complete, *self._pruned, *self._infeasible]
+        return sorted(int(key[-1]) for key in ordered[:n])
+
+    def split(
+        self, names: Sequence[str], n_best: int, without: int, *, running: bool
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Return the parameters of the best trials and those of all others.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Parameters; trials that lack one of them are left out of both.
+        n_best : int
+        without : int
+            Number of the trial that is asked for.
+        running : bool
+            Whether trials in flight stand among the others.
+
+        Returns
+        -------
+        best, others : dict of str to ndarray
+            A value a trial, in the order of the trials' numbers.
+        """
+        kept = self._status[: self._n_read] == _FINISHED
+        for trial in self.running if running else ():
+            kept[trial.number] = trial.number != without
+        columns = {name: self._column(name) for name in names}
+        for column in columns.values():
+            kept &= ~np.isnan(column)
+        good = [number for number in self.best(n_best) if kept[number]]
+        kept[good] = False
+        others = np.flatnonzero(kept)
+        return (
+            {name: column[good] for name, column in columns.items()},
+            {name: column[others] for name, column in columns.items()},
+        )
+
+    def _column(self, name: str) -> np.ndarray:
+        column = self._columns.get(name)
+        return np.full(self._n_read, np.nan) if column is None else column[: self._n_read]
+
+
+def _reached(trial: FrozenTrial, sign: float) -> tuple[float, float]:
+    """Return the sort key of a pruned trial: further is better, then the value there."""
+    if not trial.intermediate_values:
+        return 1.0, 0.0
+    step, value = max(trial.intermediate_values.items())
+    return float(-step), math.inf if math.isnan(value) else sign * value

@@ -1,0 +1,115 @@
+"""What asking for a trial and telling its end costs: ``python tests/benchmarks/ask_cost.py``.
+
+A ledger is filled with finished trials of five parameters, seven of ten pruned; then trials are
+asked for, reported once and told, as the backend does. The sampler has read the old trials
+before the clock starts, as it has in a study that runs.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+import numpy as np
+import optuna
+from _bench import one_thread, report, sizes, table, verdict
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from hpo.backends._ledger import Ledger
+from hpo.backends._samplers import make_sampler
+from hpo.space import SearchSpace
+from hpo.trial import Report, TrialRecord
+from hpo.trial import TrialState as OurState
+
+SPACE = {
+    "lr": {"type": "float", "low": 1e-5, "high": 1.0, "log": True},
+    "weight_decay": {"type": "float", "low": 1e-6, "high": 0.1, "log": True},
+    "dropout": {"type": "float", "low": 0.0, "high": 0.9},
+    "width": {"type": "int", "low": 16, "high": 1024, "log": True},
+    "kind": {"type": "categorical", "choices": ["relu", "gelu", "silu"]},
+}
+TARGETS = {1000: 2.0, 10_000: 10.0}
+"""Milliseconds at so many finished trials."""
+
+SAMPLERS = ("tpe", "optuna_tpe", "random")
+
+
+def old_trials(space: SearchSpace, n: int) -> Iterator[FrozenTrial]:
+    """Yield finished trials with random parameters and scores."""
+    sampler, rng = optuna.samplers.RandomSampler(seed=0), np.random.default_rng(0)
+    study = optuna.create_study(sampler=sampler)
+    for _ in range(n):
+        params = {
+            name: sampler.sample_independent(study, None, name, dist)  # type: ignore[arg-type]
+            for name, dist in space.distributions.items()
+        }
+        pruned, value = rng.random() < 0.7, float(rng.random())
+        yield create_trial(
+            state=TrialState.PRUNED if pruned else TrialState.COMPLETE,
+            value=None if pruned else value,
+            params=params,
+            distributions=dict(space.distributions),
+            intermediate_values={int(rng.integers(1, 20)): value},
+        )
+
+
+def fill(ledger: Ledger, n: int) -> None:
+    """Put finished trials into the ledger's study."""
+    study = ledger._study
+    for trial in old_trials(ledger.space, n):
+        study._storage.create_new_trial(study._study_id, template_trial=trial)
+
+
+def one_more(ledger: Ledger) -> float:
+    """Ask for a trial, report and tell it; return the milliseconds of it all."""
+    began = time.perf_counter()
+    trial = ledger.ask()
+    step = Report(trial.number, 1, 0.5, (0.5,))
+    ledger.report(step)
+    ledger.tell(TrialRecord(trial, OurState.COMPLETE, (step,)))
+    return (time.perf_counter() - began) * 1000
+
+
+def measure(sampler: str, storage: str | None, n: int, repeats: int) -> float:
+    """Return the median milliseconds of a trial in a study of ``n`` finished ones."""
+    space = SearchSpace.load(SPACE)
+    proposing = make_sampler(sampler, 0, parallel=False, space=space)
+    ledger = Ledger(f"{sampler}-{n}", space, storage, sampler=proposing)
+    fill(ledger, n)
+    one_more(ledger)
+    return median(one_more(ledger) for _ in range(repeats))
+
+
+def main(argv: Sequence[str] | None = None) -> dict[tuple[str, str, int], float]:
+    """Run the benchmark, print its table and return the milliseconds."""
+    parser = sizes(__doc__, n_finished=[1000, 10_000], n_in_sqlite=[1000], repeats=50)
+    size = parser.parse_args(argv)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    cost = {}
+    with one_thread(), tempfile.TemporaryDirectory(prefix="hpo-benchmark-") as folder:
+        for n in size.n_finished:
+            for sampler in SAMPLERS:
+                cost[sampler, "memory", n] = measure(sampler, None, n, size.repeats)
+        for n in size.n_in_sqlite:
+            for sampler in SAMPLERS:
+                url = f"sqlite:///{folder}/study.db"
+                cost[sampler, "SQLite", n] = measure(sampler, url, n, size.repeats)
+    rows = [(*who, f"{ms:.2f}", *_judged(who, ms)) for who, ms in cost.items()]
+    report(
+        "Ask and tell",
+        f"Milliseconds a trial of five parameters, medians of {size.repeats}.",
+        table(("sampler", "storage", "finished trials", "ms", "target", ""), rows),
+    )
+    return cost
+
+
+def _judged(who: tuple[str, str, int], ms: float) -> tuple[str, str]:
+    sampler, storage, n = who
+    if sampler != "tpe" or storage != "memory" or n not in TARGETS:
+        return "", ""
+    return f"<= {TARGETS[n]:g}", verdict(ms <= TARGETS[n])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

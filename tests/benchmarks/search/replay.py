@@ -1,0 +1,135 @@
+"""One search on one task, through the machinery that trains: ledger, scheduler, backend, executor.
+
+Only the training is left out: `ScriptedObjective` reads the scores of a trial's epochs from the
+task. Nothing is kept on disk and nobody is told.
+"""
+
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+from curves import LCBench, TaskSet
+
+from hpo._discovery import build
+from hpo._interrupt import Interrupt
+from hpo.backends._base import Budget
+from hpo.backends._ledger import Ledger
+from hpo.backends._samplers import make_sampler
+from hpo.backends.optuna import OptunaBackend
+from hpo.pruners import BasePruner
+from hpo.scheduler import TrialScheduler
+from hpo.space import SearchSpace
+from hpo.testing.lockstep import LockstepExecutor
+from hpo.testing.scripted import ScriptedObjective
+from hpo.trackers import BaseTracker
+from hpo.trial import Report, Trial, TrialRecord, TrialState, derive_seed
+
+
+class Arm(NamedTuple):
+    """One way to search.
+
+    Parameters
+    ----------
+    sampler, pruner : str
+        As `Study` takes them.
+    cohort : int
+        Trials at a time, in lock-step.
+    noise : float
+        Standard deviation of what is added to every reading, as a share of the task's scale.
+    """
+
+    sampler: str
+    pruner: str
+    cohort: int = 1
+    noise: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """How the tables call it."""
+        parts = [f"{self.sampler} + {self.pruner}"]
+        parts += [f"cohort {self.cohort}"] if self.cohort > 1 else []
+        parts += [f"noise {self.noise:g}"] if self.noise else []
+        return ", ".join(parts)
+
+
+class Course(BaseTracker):
+    """Keeps the true score of the trial that a search would choose, by epochs spent."""
+
+    def __init__(self, task: LCBench | TaskSet) -> None:
+        self._task = task
+        self.spent, self._chosen = 0, -np.inf
+        self.choices: list[tuple[int, float]] = []
+        self.n_complete = self.n_trials = 0
+
+    def trial_reported(self, record: TrialRecord, report: Report) -> None:
+        self.spent += 1
+
+    def trial_ended(self, record: TrialRecord) -> None:
+        self.n_trials += 1
+        if record.state is not TrialState.COMPLETE:
+            return
+        self.n_complete += 1
+        best = record.best_report
+        assert best is not None
+        if best.value > self._chosen:
+            self._chosen = best.value
+            true = self._task.curve(record.trial.params)[best.step - 1]
+            self.choices.append((self.spent, float(true)))
+
+    def by_unit(self, n_units: int) -> list[float | None]:
+        """Return the choice's true score after 1, 2, … full trainings' worth of epochs."""
+        chosen: list[float | None] = []
+        for unit in range(1, n_units + 1):
+            so_far = [true for spent, true in self.choices if spent <= unit * self._task.n_steps]
+            chosen.append(so_far[-1] if so_far else None)
+        return chosen
+
+
+def scripted(task: LCBench | TaskSet, noise: float) -> ScriptedObjective:
+    """Return the objective that reads the scores of ``task``, with noise from the trial's seed."""
+    width = noise * (task.scale.best - task.scale.median) if noise else 0.0
+
+    def curve(trial: Trial) -> list[float]:
+        scores = task.curve(trial.params)
+        if width:
+            rng = np.random.default_rng(derive_seed(trial.seed, "noise"))
+            scores = scores + rng.normal(0, width, len(scores))
+        return scores.tolist()
+
+    return ScriptedObjective(_remembering(curve), n_steps=task.n_steps)
+
+
+def _remembering(curve: Any) -> Any:
+    """Read each trial's curve once: the objective asks for it at every step."""
+    known: dict[int, list[float]] = {}
+
+    def remembered(trial: Trial) -> list[float]:
+        if trial.number not in known:
+            known[trial.number] = curve(trial)
+        return known[trial.number]
+
+    return remembered
+
+
+def replay(task: LCBench | TaskSet, arm: Arm, seed: int, n_units: int) -> dict[str, Any]:
+    """Search ``task`` for ``n_units`` full trainings' worth of epochs and tell how it went."""
+    began = time.perf_counter()
+    objective = scripted(task, arm.noise)
+    space, course = SearchSpace.load(task.space), Course(task)
+    own = derive_seed(seed, task.name) % 2**31  # paired over the arms
+    sampler = make_sampler(arm.sampler, own, parallel=arm.cohort > 1, space=space)
+    ledger = Ledger("replay", space, sampler=sampler, seed=own)
+    scheduler = TrialScheduler(build("hpo.pruners", arm.pruner, BasePruner), [course])
+    budget = Budget(max_total_epochs=n_units * task.n_steps)
+    with LockstepExecutor(objective, arm.cohort) as executor:
+        OptunaBackend().run(ledger, scheduler, executor, budget, Interrupt())
+    return {
+        "task": task.name,
+        "family": task.family,
+        "arm": arm.name,
+        "seed": seed,
+        "chosen": course.by_unit(n_units),
+        "n_trials": course.n_trials,
+        "n_complete": course.n_complete,
+        "seconds": round(time.perf_counter() - began, 2),
+    }

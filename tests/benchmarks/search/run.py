@@ -1,0 +1,141 @@
+"""Every way to search on every task: ``python tests/benchmarks/search/run.py --jobs 2``.
+
+Results are appended to a file as they come, and what is in it already is not run again; the
+tables are made from the whole file. ``$HPO_DATA/curves`` must be there, and onnxruntime.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))  # worker processes import the siblings too
+
+import optuna  # noqa: E402
+from curves import tasks  # noqa: E402
+from replay import Arm, replay  # noqa: E402
+from tables import tables  # noqa: E402
+
+NOISE = 0.05
+ARMS = [
+    Arm("optuna_tpe", "nop"),
+    Arm("tpe", "halving"),
+    Arm("tpe", "halving:eta=3"),
+    Arm("optuna_tpe", "median"),
+    Arm("tpe", "median"),
+    Arm("optuna_tpe", "halving"),
+    Arm("optuna_tpe", "halving:eta=3"),
+    Arm("tpe", "nop"),
+    Arm("tpe", "halving", cohort=8),
+    Arm("tpe", "halving", cohort=16),
+    Arm("optuna_tpe", "nop", noise=NOISE),
+    Arm("optuna_tpe", "median", noise=NOISE),
+    Arm("tpe", "halving", noise=NOISE),
+]
+
+Work = tuple[int, Arm, int, int]
+
+
+def scale_of(number: int) -> dict[str, Any]:
+    """Return the line that tells what the regrets of a task are measured with."""
+    task = tasks()[number]
+    return {"scale": task.name, "best": task.scale.best, "median": task.scale.median}
+
+
+def run_one(work: Work) -> dict[str, Any]:
+    """Run one search."""
+    number, arm, seed, n_units = work
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return replay(tasks()[number], arm, seed, n_units)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Return what is in the file of results."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def missing(done: Sequence[dict[str, Any]], wanted: argparse.Namespace) -> list[Work]:
+    """Return what is still to be run, one seed of all arms before the next seed."""
+    have = {(each["task"], each["arm"], each["seed"]) for each in done if "arm" in each}
+    arms = [Arm(*_typed(each.split("|"))) for each in wanted.arm] or ARMS
+    return [
+        (number, arm, seed, wanted.units)
+        for seed in range(wanted.first_seed, wanted.seeds)
+        for arm in arms
+        for number, task in enumerate(tasks())
+        if re.search(wanted.tasks, task.name) and (task.name, arm.name, seed) not in have
+    ]
+
+
+def _typed(parts: Sequence[str]) -> Iterator[Any]:
+    kinds = (str, str, int, float)
+    return (kind(part) for kind, part in zip(kinds, parts, strict=False))
+
+
+def main(argv: Sequence[str] | None = None) -> str:
+    """Run what is missing, and print and return the tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--results", type=Path, default=Path("search.jsonl"), help="%(default)s")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=4, help="seeds below this one")
+    parser.add_argument("--units", type=int, default=64, help="full trainings' worth of epochs")
+    parser.add_argument("--tasks", default="", help="a pattern that names of tasks contain")
+    parser.add_argument(
+        *("--arm", "-a"),
+        action="append",
+        default=[],
+        help="SAMPLER|PRUNER[|COHORT[|NOISE]], several times; by default those of the table",
+    )
+    parser.add_argument("--only-table", action="store_true", help="run nothing")
+    wanted = parser.parse_args(argv)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if not wanted.only_table:
+        fill(wanted)
+    told = tables(read(wanted.results))
+    print(told)
+    return told
+
+
+def fill(wanted: argparse.Namespace) -> None:
+    """Append what is missing to the file of results."""
+    done = read(wanted.results)
+    work = missing(done, wanted)
+    scaled = {each["scale"] for each in done if "scale" in each}
+    unscaled = [
+        number
+        for number in sorted({each[0] for each in work})
+        if tasks()[number].name not in scaled
+    ]
+    with wanted.results.open("a", encoding="utf-8") as file:
+
+        def keep(line: dict[str, Any]) -> None:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+
+        if wanted.jobs == 1:
+            for line in map(scale_of, unscaled):
+                keep(line)
+            for each in work:
+                keep(run_one(each))
+            return
+        with ProcessPoolExecutor(wanted.jobs) as pool:
+            for line in pool.map(scale_of, unscaled):
+                keep(line)
+            for line in pool.map(run_one, work):
+                keep(line)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,137 @@
+"""What the results of `run` come to: regrets, differences and units, as Markdown."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+AT = (8, 16, 32, 64)
+PLAIN = "optuna_tpe + nop"
+MEDIAN = "optuna_tpe + median"
+
+
+class Results:
+    """Regrets of all runs.
+
+    A regret is (best known - chosen) / (best known - median of random settings), at most 1, and 1
+    before the first complete trial. The best known is the best of the task's own search and of
+    all runs.
+
+    Parameters
+    ----------
+    lines : sequence of dict
+        What `run` has written.
+    """
+
+    def __init__(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        self.runs = [line for line in lines if "arm" in line]
+        self._scales = {
+            line["scale"]: (line["best"], line["median"]) for line in lines if "scale" in line
+        }
+        for run in self.runs:
+            best, median = self._scales[run["task"]]
+            found = max((c for c in run["chosen"] if c is not None), default=best)
+            self._scales[run["task"]] = (max(best, found), median)
+        self.families = list(dict.fromkeys(run["family"] for run in self.runs))
+        self.arms = list(dict.fromkeys(run["arm"] for run in self.runs))
+
+    def regrets(self, arm: str, family: str) -> dict[tuple[str, int], np.ndarray]:
+        """Return the regret after each unit, by task and seed."""
+        return {
+            (run["task"], run["seed"]): self._regret(run)
+            for run in self.runs
+            if (run["arm"], run["family"]) == (arm, family)
+        }
+
+    def _regret(self, run: Mapping[str, Any]) -> np.ndarray:
+        best, median = self._scales[run["task"]]
+        chosen = np.array([-math.inf if c is None else c for c in run["chosen"]])
+        return np.minimum((best - chosen) / (best - median), 1.0)
+
+
+def by_task(regrets: Mapping[tuple[str, int], np.ndarray]) -> np.ndarray:
+    """Return ``n_tasks x n_units`` means over the seeds: tasks are what a result is to hold for."""
+    names = list(dict.fromkeys(name for name, _ in regrets))
+    return np.array(
+        [np.mean([r for (task, _), r in regrets.items() if task == name], 0) for name in names]
+    )
+
+
+def with_error(values: np.ndarray) -> str:
+    """Return a mean over the tasks with its standard error."""
+    error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return f"{values.mean():.2f} ± {error:.2f}"
+
+
+def tables(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Return all tables."""
+    results = Results(lines)
+    parts = []
+    for family in results.families:
+        parts += [f"### {family}", regret_table(results, family), paired_table(results, family)]
+    return "\n\n".join(parts)
+
+
+def regret_table(results: Results, family: str) -> str:
+    """Return mean and median regret after 8 to 64 units, with what the searches were like."""
+    head = ["arm", *(f"mean at {k}" for k in AT), "medians", "units", "trials", "complete"]
+    arms = [arm for arm in results.arms if results.regrets(arm, family)]
+    return markdown([*head, "s", "runs"], [_regret_row(results, arm, family) for arm in arms])
+
+
+def _regret_row(results: Results, arm: str, family: str) -> list[Any]:
+    regrets = results.regrets(arm, family)
+    means = by_task(regrets)
+    plain = by_task(results.regrets(PLAIN + noise_of(arm), family))
+    at = [k for k in AT if k <= means.shape[1]]
+    medians = np.median(list(regrets.values()), axis=0)
+    runs = [run for run in results.runs if (run["arm"], run["family"]) == (arm, family)]
+    mean = {
+        name: np.mean([run[name] for run in runs]) for name in ("n_trials", "n_complete", "seconds")
+    }
+    return [
+        arm,
+        *(with_error(means[:, k - 1]) for k in at),
+        *[""] * (len(AT) - len(at)),
+        " / ".join(f"{medians[k - 1]:.2f}" for k in at),
+        units_to(means, plain),
+        f"{mean['n_trials']:.0f}",
+        f"{mean['n_complete']:.0f}",
+        f"{mean['seconds']:.1f}",
+        len(runs),
+    ]
+
+
+def noise_of(arm: str) -> str:
+    """Return the end of an arm's name that tells its noise."""
+    return arm[arm.index(", noise") :] if ", noise" in arm else ""
+
+
+def units_to(means: np.ndarray, plain: np.ndarray) -> str:
+    """Return after how many units the mean is that of plain TPE at the end, or better."""
+    if not len(plain):
+        return ""
+    reached = np.flatnonzero(means.mean(axis=0) <= plain.mean(axis=0)[-1])
+    return str(reached[0] + 1) if len(reached) else f"> {means.shape[1]}"
+
+
+def paired_table(results: Results, family: str) -> str:
+    """Return the differences to plain TPE, and to it with the median rule, under equal noise."""
+    rows = []
+    for arm in results.arms:
+        for other in (PLAIN + noise_of(arm), MEDIAN + noise_of(arm)):
+            ours, theirs = (results.regrets(name, family) for name in (arm, other))
+            both = [key for key in ours if key in theirs]
+            if arm == other or not both:
+                continue
+            apart = by_task({key: ours[key] - theirs[key] for key in both})
+            at = [k for k in AT if k <= apart.shape[1]]
+            rows.append([f"{arm} - {other}", *(with_error(apart[:, k - 1]) for k in at), len(both)])
+    return markdown(["difference, paired", *(f"at {k}" for k in AT), "pairs"], rows)
+
+
+def markdown(head: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
+    """Return a Markdown table; the first column is text, the others are numbers."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
