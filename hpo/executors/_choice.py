@@ -49,11 +49,14 @@ class Choice:
     ----------
     way : Way
     tried : sequence of Way
-        All that was timed; empty where there was nothing to choose.
+        All that was timed.
+    failures : sequence of str
+        What could not be tried.
     """
 
     way: Way
-    tried: Sequence[Way] = ()
+    tried: Sequence[Way]
+    failures: Sequence[str] = ()
 
     def __str__(self) -> str:
         times = sorted((way.seconds, way.name) for way in self.tried)
@@ -82,21 +85,41 @@ def choose(
     others : sequence of Way
         Ways that are no batch.
     """
+    trials = _Trials(batch)
     autocast = precision == "bfloat16"
-    if not others and precision != "auto" and compile != "auto":
-        models = _compiled(batch, autocast) if compile else _eager(batch, autocast)
-        return Choice(Way("as asked for", 0.0, models))
     tried = list(others)
     if compile is not True:
-        tried.append(_timed(batch, compiled=False, autocast=autocast))
+        tried += trials.of(compiled=False, autocast=autocast)
     if compile is True or (compile == "auto" and _repays(tried, work)):
-        tried.append(_timed(batch, compiled=True, autocast=autocast))
+        tried += trials.of(compiled=True, autocast=autocast)
+    if not any(way.models for way in tried):
+        tried += trials.of(compiled=False, autocast=False)
     best = _fastest(tried)
     if precision == "auto" and best.models is not None and _has_bfloat16(batch.device):
         is_compiled = best.models.is_compiled
         if not is_compiled or _repays(tried, work):
-            tried.append(_timed(batch, compiled=is_compiled, autocast=True))
-    return Choice(_fastest(tried), tried)
+            tried += trials.of(compiled=is_compiled, autocast=True)
+    return Choice(_fastest(tried), tried, trials.failures)
+
+
+class _Trials:
+    """Tries ways out; what cannot be done on this machine is told and left."""
+
+    def __init__(self, batch: TrialBatch) -> None:
+        self._batch = batch
+        self.failures: list[str] = []
+
+    def of(self, *, compiled: bool, autocast: bool) -> list[Way]:
+        """Return a way with its time, or nothing if it fails."""
+        name = ("compiled" if compiled else "fused") + (", bfloat16" if autocast else "")
+        try:
+            return [_timed(self._batch, name, compiled=compiled, autocast=autocast)]
+        except Exception as error:
+            if not (compiled or autocast):
+                raise
+            told = " ".join(str(error).split())[:200]
+            self.failures.append(f"not {name}: {type(error).__name__}: {told}")
+            return []
 
 
 def _fastest(ways: Sequence[Way]) -> Way:
@@ -107,26 +130,14 @@ def _repays(tried: Sequence[Way], work: float) -> bool:
     return work * _fastest(tried).seconds * (1 - 1 / GAIN) > COMPILE_SECONDS
 
 
-def _eager(batch: TrialBatch, autocast: bool) -> FusedModels:
-    return batch.make_models(0, autocast=autocast)
-
-
-def _compiled(batch: TrialBatch, autocast: bool) -> FusedModels:
-    models = batch.make_models(batch.n_slots, autocast=autocast)
-    models.compile()
-    return models
-
-
-def _timed(batch: TrialBatch, *, compiled: bool, autocast: bool) -> Way:
+def _timed(batch: TrialBatch, name: str, *, compiled: bool, autocast: bool) -> Way:
     models = batch.make_models(batch.n_slots, autocast=autocast)
     for slot in range(models.n_slots):
         models.put(slot, batch.first.member)
-    name = "compiled" if compiled else "fused"
     if compiled:
         models.compile()
     seconds = _epoch_seconds(models, batch.X_valid) / models.n_slots
-    kept = models if compiled else _eager(batch, autocast)
-    return Way(f"{name}, bfloat16" if autocast else name, seconds, kept)
+    return Way(name, seconds, models if compiled else batch.make_models(0, autocast=autocast))
 
 
 def _epoch_seconds(models: FusedModels, X_valid: torch.Tensor) -> float:

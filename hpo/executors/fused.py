@@ -232,6 +232,7 @@ class FusedExecutor(BaseExecutor):
             precision=self._precision,
             others=self._other_ways(batch),
         )
+        self._told += choice.failures
         if len(choice.tried) > 1:
             self._told.append(f"trials like trial {batch.first.trial.number} are trained {choice}")
         if choice.way.models is not None:

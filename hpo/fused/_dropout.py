@@ -46,4 +46,6 @@ class ReplayedDropout(nn.Module):
         if not self.training:
             return X
         noise = self.noise.reshape(self.noise.shape + (1,) * (X.ndim - self.noise.ndim))
-        return torch.where(noise < self.keep, X / self.keep, 0.0)
+        # Under autocast X is of bfloat16, and vmap promotes types otherwise than torch does.
+        kept = torch.where(noise < self.keep, X.to(self.keep.dtype) / self.keep, 0.0)
+        return kept.to(X.dtype)

@@ -20,6 +20,9 @@ __all__ = ["Fusible", "ReturnedBatchNorm", "dropout_rates", "rate_attribute", "r
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
+_IN_FLOAT32 = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+"""What autocast computes in float32 on a GPU, and on a CPU in mixed types that vmap cannot take."""
+
 _REFUSED = (nn.RNNBase, nn.RNNCellBase, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.RReLU)
 """No rule of vmap, or random numbers of their own."""
 
@@ -43,6 +46,7 @@ class ReturnedBatchNorm(nn.Module):
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """Return ``X`` normalized: by the batch in training, else by the running statistics."""
+        given, X = X.dtype, X.to(self.running_mean.dtype)  # statistics are not of bfloat16
         shape = (1, -1) + (1,) * (X.ndim - 2)
         if self.training:
             mean, var = self._statistics(X)
@@ -50,9 +54,9 @@ class ReturnedBatchNorm(nn.Module):
             mean, var = self.running_mean, self.running_var
         scaled = (X - mean.reshape(shape)) * torch.rsqrt(var.reshape(shape) + self.eps)
         if self.weight is None:
-            return scaled
+            return scaled.to(given)
         shifted: torch.Tensor = scaled * self.weight.reshape(shape) + self.bias.reshape(shape)
-        return shifted
+        return shifted.to(given)
 
     def _statistics(self, X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         mask = self.mask.reshape((-1,) + (1,) * (X.ndim - 1))
@@ -110,6 +114,8 @@ class Fusible:
             self.norms[name] = ReturnedBatchNorm(layer)
             self.norms[name].name = name
             self.module = put(self.module, name, self.norms[name])
+        elif isinstance(layer, _IN_FLOAT32):
+            layer.register_forward_pre_hook(_widen)
 
     def collect(self, forward: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, dict[str, Any]]:
         """Return what ``forward`` returns, and the statistics of the batch by buffer name."""
@@ -166,6 +172,10 @@ class Fusible:
         ]
         self._look(X, hooks)
         return sizes
+
+
+def _widen(layer: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return tuple(X.float() if X.dtype is torch.bfloat16 else X for X in args)
 
 
 def rate_attribute(layer: nn.Module) -> str | None:

@@ -1,6 +1,6 @@
 """All benchmarks, one after the other, as Markdown: ``python tests/benchmarks/run_all.py``.
 
-It takes about half an hour on two cores, which should have nothing else to do. Those of
+It takes about an hour on two cores, which should have nothing else to do. Those of
 Ray Tune start machines of their own and stay apart: ``ray_*.py``, each with its own command;
 so does ``search/run.py``, which compares ways to search and takes hours.
 """
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import ask_cost
 import bits
 import driver_cost
+import fused
 import lora
 import optuna_search_cv
 import tracking
@@ -24,6 +25,10 @@ from hpo.exceptions import DataError
 
 TINY = ["--folds", "2", "--epochs", "2"]
 TINY_ASK = ["--n-finished", "20", "--n-in-sqlite", "5", "--repeats", "2"]
+TINY_FUSED = [
+    *[*TINY, "--n-trials", "3", "--n-alone", "1", "--n-compared", "3", "--repeats", "1"],
+    *["--modules", "MLP 2x32", "MLP 2x64", "MLP 2x128"],
+]
 TINY_LORA = [
     *["--n-trials", "2", "--steps", "4", "--reports", "2"],
     *["--blocks", "40", "--early", "1", "--late", "2"],
@@ -52,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     run_tracking(*((3, 2) if tiny else (1000, 20)))
     print()
     ask_cost.main(TINY_ASK if tiny else [])
+    print()
+    fused.main(TINY_FUSED if tiny else [])
     print()
     bits.main([*TINY, "--n-trials", "2"] if tiny else [])
     try:

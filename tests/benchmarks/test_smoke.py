@@ -1,11 +1,13 @@
 """The benchmarks run, at sizes that say nothing about speed."""
 
+import argparse
 import importlib
 import sys
 from pathlib import Path
 
 import pytest
 
+from hpo import run_study
 from hpo.exceptions import DataError
 
 HERE = Path(__file__).parent
@@ -61,6 +63,26 @@ def test_it_is_said_how_to_get_optuna_search_cv(load, monkeypatch, capsys):
     assert "pip install optuna-integration" in capsys.readouterr().out
 
 
+def test_fused(load, capsys):
+    rows = load("fused").main([*load("run_all").TINY_FUSED, "--untracked"])
+    assert list(rows) == ["MLP 2x32", "MLP 2x64", "MLP 2x128"]
+    assert all(figure > 0 for row in rows.values() for figure in row)
+    told = capsys.readouterr().out
+    assert "Geometric mean over the widths, against skorch" in told
+    assert "Rank correlation of the scores" in told
+
+
+@pytest.mark.parametrize("name", ["Residual", "Embedded", "Encoder", "Convolutional"])
+def test_the_modules_of_the_fused_benchmark_are_fused(load, name):
+    kinds = load("_fused_modules").KINDS.values()
+    kind = next(kind for kind in kinds if kind.module.__name__ == name)
+    given = argparse.Namespace(epochs=1, folds=2, device="cpu", n_trials=2)
+    asked = load("fused").study(kind, given, "fused:compile=false")
+    result = run_study(asked.replace(storage=None, tracker="null"))
+    assert result.n_complete == 2
+    assert not result.notes
+
+
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft's own
 def test_lora(load, capsys):
     benchmark = load("lora")
@@ -76,7 +98,15 @@ def test_lora(load, capsys):
 def test_all_of_them_are_run_by_one_command(load, monkeypatch, capsys):
     run_all = load("run_all")
     ran = []
-    for name in ("ask_cost", "bits", "driver_cost", "lora", "optuna_search_cv", "tracking"):
+    for name in (
+        "ask_cost",
+        "bits",
+        "driver_cost",
+        "fused",
+        "lora",
+        "optuna_search_cv",
+        "tracking",
+    ):
         monkeypatch.setattr(load(name), "main", lambda *_, name=name: ran.append(name))
     run_all.main(["--tiny"])
     scripts = {path.stem for path in HERE.glob("[!_]*.py") if not path.stem.startswith("ray_")}

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import get_scorer
 from skorch import NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import EarlyStopping
 from torch import nn
@@ -15,6 +16,7 @@ from hpo.executors.fused import FusedExecutor
 from hpo.executors.serial import SerialExecutor
 from hpo.nets import RegularizedClassifier
 from hpo.testing.executors import drive
+from hpo.training._judged import _JudgedClassifier, judge
 from hpo.training.objective import Objective
 from hpo.trial import Trial, TrialState
 
@@ -237,3 +239,21 @@ def test_a_study_changes_its_executor_alone():
     ]
     assert np.mean([abs(a - b) for a, b in pairs]) < 0.05
     assert "the optimizer is Adamax" in fused.notes[0]
+
+
+@pytest.mark.parametrize("scoring", ["neg_log_loss", "roc_auc", "balanced_accuracy", "accuracy"])
+def test_scores_of_all_models_at_once_are_those_of_scikit_learn(scoring):
+    rng = np.random.default_rng(0)
+    net = make_net().initialize()
+    outputs = torch.as_tensor(rng.normal(size=(2, 3, 40, 2)).astype("float32"))
+    y = [rng.integers(0, 2, 40), rng.integers(0, 2, 37)]
+    own = make_objective(net, scoring).scoring
+    net.classes_inferred_ = np.arange(2)
+    found = judge(own, [net] * 3, outputs, y)
+    for i, labels in enumerate(y):
+        for j in range(3):
+            shown = torch.softmax(outputs[i, j, : len(labels)], -1).numpy()
+            known = _JudgedClassifier(shown, np.arange(2))
+            assert found[i][j][own.metric] == pytest.approx(
+                get_scorer(scoring)(known, shown, labels), abs=1e-6
+            )

@@ -273,3 +273,57 @@ def test_a_wrong_rule_is_not_certified(monkeypatch):
             X=inputs(Residual),
             y=torch.randint(0, N_CLASSES, (N,)),
         )
+
+
+def test_a_program_trains_the_same():
+    """Compiled, in float32, with a free slot, a late member and a fold that has fewer batches."""
+    X, y = inputs(Residual), torch.randint(0, N_CLASSES, (N,))
+    rows = [torch.arange(0, 30), torch.arange(3, N)]
+    first, flags = member(Residual, torch.optim.Adam, 0.05, 0.3, eps=1e-3, l1_lambda=1e-3)
+    late, _ = member(Residual, torch.optim.Adam, 0.01, 0.5, eps=1e-3, max_norm=0.5)
+    plan = plan_of(Residual, torch.optim.Adam, flags)
+    runs = []
+    for compiles in (False, True):
+        models = FusedModels(plan, X, y, rows, n_slots=3)
+        if compiles:
+            models.compile()
+        models.put(0, first)
+        losses = [models.train_epoch(1)[:, 0]]
+        models.put(2, late)
+        losses += [models.train_epoch(2)[:, [0, 2]].flatten()]
+        outputs = models.predict(torch.stack([X, X]))[:, [0, 2]]
+        runs.append((torch.cat(losses), outputs))
+    for eager, compiled in zip(*runs, strict=True):
+        torch.testing.assert_close(compiled, eager, rtol=1e-4, atol=1e-5)
+
+
+def test_products_in_bfloat16_over_weights_in_float32():
+    X, y = inputs(Residual), torch.randint(0, N_CLASSES, (N,))
+    made, flags = member(Residual, torch.optim.SGD, 0.05, 0.0)
+    losses = []
+    for autocast in (False, True):
+        plan = replace(plan_of(Residual, torch.optim.SGD, flags), autocast=autocast)
+        models = FusedModels(plan, X, y, [torch.arange(32)], n_slots=1)
+        models.put(0, replace(made, states=made.states[:1]))
+        losses.append(torch.cat([models.train_epoch(number) for number in (1, 2, 3)]))
+        assert {t.dtype for t in models.states(0)[0].values()} <= {torch.float32, torch.int64}
+        assert models.predict(X[None]).dtype == torch.float32
+    assert not torch.equal(*losses)
+    torch.testing.assert_close(*losses, rtol=0.02, atol=0.02)
+
+
+def test_what_a_slot_takes_grows_with_folds_and_samples():
+    X, y = inputs(Residual), torch.randint(0, N_CLASSES, (N,))
+    _, flags = member(Residual, torch.optim.Adam, 0.05, 0.0)
+    plan = plan_of(Residual, torch.optim.Adam, flags)
+    weights = sum(t.numel() for t in Residual().state_dict().values()) * 4
+
+    def taken(plan, n_folds, n_valid):
+        models = FusedModels(plan, X, y, [torch.arange(N)] * n_folds, n_slots=0)
+        return models.bytes_per_slot(torch.zeros(n_folds, n_valid, 6))
+
+    one = taken(plan, 1, 10)
+    assert one > 5 * weights  # weight, gradient, copy and two averages
+    assert taken(plan, 3, 10) == 3 * one
+    assert taken(plan, 1, 1000) > one
+    assert taken(replace(plan, batch_size=16), 1, 10) > one
