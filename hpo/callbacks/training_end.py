@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from sklearn.metrics import get_scorer
 from skorch.callbacks import Callback
+
+from hpo.callbacks._once import Once
 
 __all__ = ["EndOfTraining", "OnceTrained"]
 
@@ -30,34 +31,15 @@ class EndOfTraining(Callback):  # type: ignore[misc]  # skorch has no types
         self.over_ = True
 
 
-class OnceTrained:
-    """A scorer that is 0 until the training of a net is over.
+class OnceTrained(Once):
+    """A scorer that is 0 until the training of a net is over; see `Once`.
 
-    A search takes the best epoch of a trial. By this scorer that is the last one, and the score is
-    that of the weights that a training ends with: needed where the question is what a training
-    comes to, or which weights early stopping keeps.
-
-    Parameters
-    ----------
-    scoring : str, default="accuracy"
-        Name of a scikit-learn scorer whose values are 0 or greater.
+    The score is that of the weights that a training ends with: needed where the question is what a
+    training comes to, or which weights early stopping keeps. The net needs `EndOfTraining`.
     """
 
-    def __init__(self, scoring: str = "accuracy") -> None:
-        self.scoring = scoring
+    needs = EndOfTraining
 
-    def __call__(self, estimator: Any, X: Any, y: Any) -> float:
-        """Return the score of a fitted net, or of a Pipeline that ends in one.
-
-        Raises
-        ------
-        ValueError
-            If the net has no callback `EndOfTraining`.
-        """
-        net = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
-        found = [callback for _, callback in net.callbacks_ if isinstance(callback, EndOfTraining)]
-        if not found:
-            raise ValueError(
-                "OnceTrained needs a net with the callback hpo.callbacks.EndOfTraining."
-            )
-        return float(get_scorer(self.scoring)(estimator, X, y)) if found[0].over_ else 0.0
+    def counts(self, callback: Any) -> bool:
+        """Return whether the training is over."""
+        return bool(callback.over_)

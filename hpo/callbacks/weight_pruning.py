@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from sklearn.metrics import get_scorer
 from skorch.callbacks import Callback
 from torch.nn.utils import prune
 
 from hpo._discovery import did_you_mean
+from hpo.callbacks._once import Once
 
 __all__ = ["OncePruned", "WeightPruning"]
 
@@ -185,35 +185,11 @@ def _mask(method: prune.L1Unstructured, weight: torch.Tensor) -> torch.Tensor:
     return mask.view_as(weight)
 
 
-class OncePruned:
-    """A scorer that is 0 for a net that `WeightPruning` has yet to prune.
+class OncePruned(Once):
+    """A scorer that is 0 for a net that `WeightPruning` has yet to prune; see `Once`."""
 
-    A search takes the best epoch of a trial and refits the winner for as many; by this scorer,
-    both are after the last round.
+    needs = WeightPruning
 
-    Parameters
-    ----------
-    scoring : str, default="accuracy"
-        Name of a scikit-learn scorer whose values are 0 or greater.
-    """
-
-    def __init__(self, scoring: str = "accuracy") -> None:
-        self.scoring = scoring
-
-    def __call__(self, estimator: Any, X: Any, y: Any) -> float:
-        """Return the score of a fitted net, or of a Pipeline that ends in one.
-
-        Raises
-        ------
-        ValueError
-            If the net has no callback `WeightPruning`.
-        """
-        net = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
-        found = [callback for _, callback in net.callbacks_ if isinstance(callback, WeightPruning)]
-        if not found:
-            raise ValueError(
-                "OncePruned needs a net with the callback hpo.callbacks.WeightPruning."
-            )
-        if not all(callback.pruned for callback in found):
-            return 0.0
-        return float(get_scorer(self.scoring)(estimator, X, y))
+    def counts(self, callback: Any) -> bool:
+        """Return whether the last round of pruning is done."""
+        return bool(callback.pruned)
