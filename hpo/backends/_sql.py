@@ -5,6 +5,7 @@ that is written down, and more for each trial that is read. The same tables are 
 here by plain statements: any other Optuna reads them.
 """
 
+import copy
 import json
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -46,7 +47,37 @@ _distribution = lru_cache(maxsize=1024)(json_to_distribution)
 
 
 class SQLStorage(RDBStorage):
-    """As `optuna.storages.RDBStorage`, faster."""
+    """As `optuna.storages.RDBStorage`, faster.
+
+    Trials that this process has made and that still run are kept here as they are written, so that
+    only those of other processes are read.
+    """
+
+    def __init__(self, url: str, **options: Any) -> None:
+        super().__init__(url, **options)
+        self._own: dict[int, FrozenTrial] = {}
+
+    def _create_new_trial(
+        self, study_id: int, template_trial: FrozenTrial | None = None
+    ) -> FrozenTrial:
+        made = super()._create_new_trial(study_id, template_trial)
+        if template_trial is None:
+            self._own[made._trial_id] = made
+        return made
+
+    def _note(self, trial_id: int, place: str, added: Mapping[Any, Any]) -> None:
+        """Change the copy of an own trial; who holds the last one is not disturbed."""
+        if trial_id in self._own:
+            changed = copy.copy(self._own[trial_id])
+            setattr(changed, place, getattr(changed, place) | dict(added))
+            self._own[trial_id] = changed
+
+    def set_trial_state_values(
+        self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
+    ) -> bool:
+        """Change how a trial stands; see `optuna.storages.BaseStorage`."""
+        self._own.pop(trial_id, None)  # it is read from now on
+        return super().set_trial_state_values(trial_id, state, values)
 
     # -- writing ------------------------------------------------------------------------------
 
@@ -101,6 +132,9 @@ class SQLStorage(RDBStorage):
             "distribution_json": distribution_to_json(distribution),
         }
         self._put(trial_id, _PARAMS, {"param_name": param_name}, told)
+        value = distribution.to_external_repr(param_value_internal)
+        self._note(trial_id, "_distributions", {param_name: distribution})
+        self._note(trial_id, "_params", {param_name: value})
 
     def _distribution_of(self, trial_id: int, name: str) -> BaseDistribution | None:
         with self.engine.connect() as connection:
@@ -122,6 +156,7 @@ class SQLStorage(RDBStorage):
         value, kind = stored(intermediate_value)
         told = {"intermediate_value": value, "intermediate_value_type": kind}
         self._put(trial_id, _STEPS, {"step": step}, told)
+        self._note(trial_id, "intermediate_values", {step: intermediate_value})
 
     def set_intermediate_values(self, trial_id: int, values: Mapping[int, float]) -> None:
         """Write down the values of steps that have none yet, all in one go."""
@@ -134,19 +169,26 @@ class SQLStorage(RDBStorage):
         with self.engine.begin() as connection:
             self._check(connection, trial_id)
             connection.execute(sqlalchemy.insert(_STEPS), rows)
+        self._note(trial_id, "intermediate_values", values)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Write down an attribute; see `optuna.storages.BaseStorage`."""
-        self._put(trial_id, _USER, {"key": key}, {"value_json": json.dumps(value)})
+        text = json.dumps(value)
+        self._put(trial_id, _USER, {"key": key}, {"value_json": text})
+        self._note(trial_id, "_user_attrs", {key: json.loads(text)})
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Write down an attribute of Optuna's own; see `optuna.storages.BaseStorage`."""
-        self._put(trial_id, _SYSTEM, {"key": key}, {"value_json": json.dumps(value)})
+        text = json.dumps(value)
+        self._put(trial_id, _SYSTEM, {"key": key}, {"value_json": text})
+        self._note(trial_id, "_system_attrs", {key: json.loads(text)})
 
     # -- reading ------------------------------------------------------------------------------
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """Return a trial; see `optuna.storages.BaseStorage`."""
+        if trial_id in self._own:
+            return self._own[trial_id]
         with self.engine.connect() as connection:
             found = list(_read(connection, [_TRIALS.c.trial_id == trial_id]))
         if not found:
@@ -163,14 +205,33 @@ class SQLStorage(RDBStorage):
         own = [_TRIALS.c.study_id == study_id]
         if isinstance(states, Iterable):
             own.append(_TRIALS.c.state.in_(list(states)))
-        newer = [*own, _TRIALS.c.trial_id > trial_id_greater_than]
         older = sorted(i for i in included_trial_ids if i <= trial_id_greater_than)
+        asked = [[*own, _TRIALS.c.trial_id.in_(ids)] for ids in _batched(older)]
+        asked.append([*own, _TRIALS.c.trial_id > trial_id_greater_than])
         with self.engine.connect() as connection:
             self._check_study(connection, study_id)
-            found: list[FrozenTrial] = []
-            for ids in _batched(older):
-                found += _read(connection, [*own, _TRIALS.c.trial_id.in_(ids)])
-            return [*found, *_read(connection, newer)]
+            return [t for conditions in asked for t in self._known_or_read(connection, conditions)]
+
+    def _known_or_read(
+        self, connection: sqlalchemy.Connection, conditions: list[Any]
+    ) -> Iterator[FrozenTrial]:
+        asked = sqlalchemy.select(_TRIALS.c.trial_id, _TRIALS.c.state).where(*conditions)
+        rows = connection.execute(asked.order_by(_TRIALS.c.trial_id)).all()
+        strange = [r.trial_id for r in rows if not self._knows(r)]
+        read = {
+            trial._trial_id: trial
+            for ids in _batched(strange)
+            for trial in _read(connection, [_TRIALS.c.trial_id.in_(ids)])
+        }
+        for row in rows:
+            if row.trial_id in read:
+                yield read[row.trial_id]
+            elif row.trial_id in self._own:
+                yield self._own[row.trial_id]
+
+    def _knows(self, row: Any) -> bool:
+        own = self._own.get(row.trial_id)
+        return own is not None and own.state == row.state
 
     def _check_study(self, connection: sqlalchemy.Connection, study_id: int) -> None:
         studies = models.StudyModel.__table__

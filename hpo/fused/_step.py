@@ -4,8 +4,7 @@ Weights, buffers and the state of the optimizer are changed in place. Every numb
 entry of a vector over the models, so that a step of other numbers is the same program.
 """
 
-import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch.func import functional_call, grad, vmap
 from hpo.fused._plan import Plan
 from hpo.fused._updates import UPDATES
 
-__all__ = ["Stacked", "compiled", "make_forward", "make_step", "wide"]
+__all__ = ["Program", "Stacked", "make_forward", "make_step", "wide"]
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -177,18 +176,56 @@ def make_forward(plan: Plan) -> Callable[..., torch.Tensor]:
     return forward
 
 
-def compiled(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-    """Return ``function`` as one program of static shapes.
+class Program:
+    """A function of tensors as one compiled program of static shapes, made at its first call.
 
-    What is compiled is kept by the code of a function, of which torch takes eight versions; every
-    batch of models therefore gets code of its own.
+    The function is traced through its derivatives and its axes to plain operations, and these are
+    what TorchInductor compiles: `torch.compile` takes twice as long to make and, for its guards, as
+    long again to call.
+
+    Parameters
+    ----------
+    function : callable
+        Of tensors, and of mappings of them; it may change them in place.
     """
-    own = types.FunctionType(
-        function.__code__.replace(),
-        function.__globals__,
-        function.__name__,
-        function.__defaults__,
-        function.__closure__,
-    )
-    made: Callable[..., torch.Tensor] = torch.compile(own, fullgraph=True, dynamic=False)
-    return made
+
+    def __init__(self, function: Callable[..., torch.Tensor]) -> None:
+        self._function = function
+        self._program: Callable[..., torch.Tensor] | None = None
+
+    def __call__(self, *args: Any) -> torch.Tensor:
+        """Call the function; arguments must have the shapes of the first call."""
+        leaves = list(_leaves(args))
+        if self._program is None:
+            self._program = self._make([leaf.clone() for leaf in leaves], args)
+        return self._program(*leaves)
+
+    def _make(self, leaves: list[torch.Tensor], args: Any) -> Callable[..., torch.Tensor]:
+        # Imported where it is needed: it takes seconds.
+        from torch._inductor import compile as compile_graph
+        from torch.fx.experimental.proxy_tensor import make_fx
+
+        def flat(*given: torch.Tensor) -> torch.Tensor:
+            return self._function(*_filled(args, iter(given)))
+
+        graph = make_fx(flat)(*leaves)
+        made: Callable[..., torch.Tensor] = compile_graph(graph, [*leaves])
+        return made
+
+
+def _leaves(tree: Any) -> Iterator[torch.Tensor]:
+    """Yield the tensors of nested mappings and tuples, faster than torch's pytrees do."""
+    if isinstance(tree, torch.Tensor):
+        yield tree
+        return
+    for branch in tree.values() if isinstance(tree, dict) else tree:
+        yield from _leaves(branch)
+
+
+def _filled(tree: Any, leaves: Iterator[torch.Tensor]) -> Any:
+    """Return the same tree of other tensors."""
+    if isinstance(tree, torch.Tensor):
+        return next(leaves)
+    if isinstance(tree, dict):
+        return {name: _filled(branch, leaves) for name, branch in tree.items()}
+    return tuple(_filled(branch, leaves) for branch in tree)

@@ -12,7 +12,7 @@ import torch
 
 from hpo.fused._draws import Batch, batches
 from hpo.fused._plan import EXTRAS, Member, Plan
-from hpo.fused._step import Stacked, compiled, make_forward, make_step, wide
+from hpo.fused._step import Program, Stacked, make_forward, make_step, wide
 from hpo.fused._updates import UPDATES
 from hpo.fused.errors import NotFusibleError
 
@@ -98,13 +98,12 @@ class FusedModels:
         )
 
     def compile(self) -> None:
-        """Make training and evaluation one program each, at their next use.
+        """Make the step one program, at its next use; the number of slots is fixed from here on.
 
-        Compiling takes seconds; each number of slots is a program of its own.
+        Compiling takes seconds. Evaluation, a call an epoch, would not repay them.
         """
         if not self.is_compiled:
-            self._step, self._forward = compiled(self._step), compiled(self._forward)
-            self.is_compiled = True
+            self._step, self.is_compiled = Program(self._step), True
 
     @property
     def n_batches(self) -> int:
