@@ -1,6 +1,7 @@
 """The fused executor: the scores of training alone; processes for what cannot be fused."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.metrics import get_scorer
@@ -8,7 +9,7 @@ from skorch import NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import EarlyStopping
 from torch import nn
 
-from hpo import Study, run_study
+from hpo import HPOSearchCV, Study, run_study
 from hpo.callbacks import GradientClipping, LRSchedule
 from hpo.data import StudyData
 from hpo.executors import Ended, Failed, Reported
@@ -257,3 +258,53 @@ def test_scores_of_all_models_at_once_are_those_of_scikit_learn(scoring):
             assert found[i][j][own.metric] == pytest.approx(
                 get_scorer(scoring)(known, shown, labels), abs=1e-6
             )
+
+
+def test_a_search_of_scikit_learn_changes_its_executor_alone():
+    """Without shuffling and dropout: the same table, the same winner, which is refitted alike."""
+    objective = make_objective()
+    space = {"lr": [0.02, 0.05, 0.1], "l1_lambda": [0.0, 1e-3]}
+    found = [
+        HPOSearchCV(
+            make_net(),
+            space,
+            sampler="grid",
+            pruner="nop",
+            n_trials=None,
+            cv=3,
+            scoring="neg_log_loss",
+            executor=executor,
+            random_state=0,
+        ).fit(objective.X, objective.y)
+        for executor in ("serial", "fused:n_slots=4")
+    ]
+    serial, fused = (pd.DataFrame(search.cv_results_) for search in found)
+    assert list(serial.columns) == list(fused.columns)
+    np.testing.assert_allclose(serial["mean_test_score"], fused["mean_test_score"], rtol=1e-4)
+    assert found[0].best_params_ == found[1].best_params_
+    np.testing.assert_allclose(
+        *(search.predict_proba(objective.X) for search in found), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_a_study_goes_on_where_it_stopped(tmp_path):
+    objective = make_objective()
+    study = Study(
+        name="fused",
+        estimator=make_net(),
+        data=StudyData(X=objective.X, y=objective.y),
+        search_space={"lr": {"type": "float", "low": 1e-3, "high": 0.3, "log": True}},
+        scoring="accuracy",
+        cv=3,
+        sampler="random",
+        pruner="nop",
+        executor="fused",
+        storage=f"sqlite:///{tmp_path / 'hpo.db'}",
+        tracker="null",
+        refit=False,
+    )
+    run_study(study.replace(n_trials=3))
+    result = run_study(study.replace(n_trials=5))
+    whole = run_study(study.replace(n_trials=5, storage=None))
+    assert [r.trial.params for r in result.records] == [r.trial.params for r in whole.records]
+    assert [r.value for r in result.records] == pytest.approx([r.value for r in whole.records])
