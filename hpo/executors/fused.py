@@ -9,7 +9,7 @@ from typing import Any
 from hpo._discovery import find
 from hpo.executors._base import BaseExecutor, Ended, Event, Failed, reason_of
 from hpo.executors._batch import TrialBatch
-from hpo.executors._choice import Way, choose
+from hpo.executors._choice import Choice, Way, choose
 from hpo.executors._memory import clear_memory, shortage
 from hpo.fused import NotFusibleError
 from hpo.training import BaseObjective
@@ -27,6 +27,9 @@ N_TO_COME = 100
 
 MAX_STRUCTURES = 4
 """Structures of which a whole batch may be in flight at a time."""
+
+MANY_STRUCTURES = 16
+"""Structures from which on nearly every trial may not bring a new one."""
 
 COMPILE = {"auto", True, False}
 PRECISIONS = {"auto", "float32", "bfloat16"}
@@ -105,6 +108,7 @@ class FusedExecutor(BaseExecutor):
         self._elsewhere: set[int] = set()
         self._waiting: list[Trial] = []
         self._events: list[Event] = []
+        self._n_placed = 0
         process: Any = find("hpo.executors", "process", BaseExecutor)
         self._pool: BaseExecutor = process(
             objective, n_jobs=n_jobs, n_threads=n_threads, device=device
@@ -160,8 +164,10 @@ class FusedExecutor(BaseExecutor):
         taken = self._fusing.take_apart(trial)
         if taken.key in self._refused:
             raise NotFusibleError(self._refused[taken.key])
+        self._n_placed += 1
         batch = self._batches.get(taken.key)
         if batch is None:
+            self._check_structures()
             try:
                 batch = TrialBatch(
                     self._fusing,
@@ -175,6 +181,15 @@ class FusedExecutor(BaseExecutor):
                 raise
             self._batches[taken.key] = batch
         batch.add(taken)
+
+    def _check_structures(self) -> None:
+        """Refuse a further structure where each trial has one of its own, and nothing is gained."""
+        n = len(self._batches)
+        if n >= MANY_STRUCTURES and n > self._n_placed / 2:
+            raise NotFusibleError(
+                "nearly every trial has a structure of its own, and only trials of one structure "
+                "make a batch (choose widths, depths and batch sizes from a few values)"
+            )
 
     def _send_elsewhere(self, trial: Trial) -> None:
         if len(self._elsewhere) >= self._pool.capacity:
@@ -224,14 +239,8 @@ class FusedExecutor(BaseExecutor):
     def _decide(self, batch: TrialBatch) -> None:
         """Settle, before its first epoch, how a batch is trained."""
         batch.decided = True
-        self._split(batch)
-        choice = choose(
-            batch,
-            work=self._work(batch),
-            compile=self._compile,
-            precision=self._precision,
-            others=self._other_ways(batch),
-        )
+        self._split(batch, batch.slots_that_fit())
+        choice = self._choose(batch)
         self._told += choice.failures
         if len(choice.tried) > 1:
             self._told.append(f"trials like trial {batch.first.trial.number} are trained {choice}")
@@ -248,9 +257,25 @@ class FusedExecutor(BaseExecutor):
         """Return ways to train these trials that are no batch."""
         return []
 
-    def _split(self, batch: TrialBatch) -> None:
+    def _choose(self, batch: TrialBatch) -> Choice:
+        """Time a full batch; if the device has no room for it after all, one of half as many."""
+        try:
+            return choose(
+                batch,
+                work=self._work(batch),
+                compile=self._compile,
+                precision=self._precision,
+                others=self._other_ways(batch),
+            )
+        except Exception as error:
+            if not shortage(error) or batch.n_slots == 1:
+                raise
+        clear_memory()
+        self._split(batch, batch.n_slots // 2)
+        return self._choose(batch)
+
+    def _split(self, batch: TrialBatch, fitting: int) -> None:
         """Have no more places than fit into memory."""
-        fitting = batch.slots_that_fit()
         if fitting < batch.n_slots:
             self._told.append(
                 f"{fitting} and not {batch.n_slots} trials like trial {batch.first.trial.number} "

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from hpo.executors import Ended, Reported, _batch, _choice
@@ -54,6 +55,29 @@ def test_a_batch_that_would_not_fit_is_split(monkeypatch):
     assert values(split) == pytest.approx(values(whole), abs=0.02)
     order = [event.number for event in split if isinstance(event, Ended)]
     assert sorted(order[:2]) == [0, 1]
+
+
+def test_a_device_without_room_gets_half_a_batch(monkeypatch):
+    epoch = _choice.FusedModels.train_epoch
+
+    def short(self, *args, **kwargs):
+        if self.n_slots > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return epoch(self, *args, **kwargs)
+
+    monkeypatch.setattr(_choice.FusedModels, "train_epoch", short)
+    executor = FusedExecutor(make_objective(), n_jobs=1, compile=False)
+    assert ends(drive(executor, trials())) == set(range(6))
+    assert [note[:9] for note in executor.notes] == ["4 and not", "2 and not"]
+
+
+def test_where_each_trial_has_a_structure_of_its_own_nothing_is_gained(monkeypatch):
+    monkeypatch.setattr("hpo.executors.fused.MANY_STRUCTURES", 2)
+    odd = [Trial(i, {"module__width": 4 + i}, i) for i in range(4)]
+    executor = FusedExecutor(make_objective(), n_jobs=1, compile=False)
+    assert ends(drive(executor, odd)) == set(range(4))
+    (note,) = [note for note in executor.notes if "structure" in note]
+    assert note.startswith("not every trial (first of all trial 2) is trained in a batch: nearly")
 
 
 def test_what_processes_train_faster_is_left_to_them(monkeypatch):
