@@ -67,8 +67,9 @@ class HPOSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no ty
         stops no trial.
         An estimator that makes one step is never stopped.
     executor : str, default="serial"
-        ``serial`` or ``process``, with options (``"serial:n_threads=4"``). Torch and BLAS
-        compute with one thread a trial unless told otherwise.
+        ``serial``, ``process``, ``fused`` (batches of trials in one loop) or ``auto`` (whichever of
+        the two is faster), with options (``"serial:n_threads=4"``). Torch and BLAS compute with
+        one thread a trial unless told otherwise.
     storage : str or None, default=None
         Optuna storage URL in which the study is kept, so that a later fit of the same search
         to the same data goes on where this one ended. None keeps it in memory.

@@ -122,7 +122,7 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         _option("NAME", "optuna or ray (Ray Tune); options: ray:max_concurrent=4."),
     ] = None,
     executor: Annotated[
-        str | None, _option("NAME", "How trials are trained: serial or process.")
+        str | None, _option("NAME", "How trials are trained: serial, process, fused or auto.")
     ] = None,
     n_jobs: Annotated[
         int | None, _option("N", "Trials at a time; -1 is one a CPU core, or one a GPU.")

@@ -58,7 +58,7 @@ class TrialBatch:
     Raises
     ------
     NotFusibleError
-        If a batch would not train as each trial alone.
+        If the module, or a size of the minibatches, cannot be taken.
     """
 
     def __init__(
@@ -68,7 +68,23 @@ class TrialBatch:
         self.first = first
         self.device, self._seed = device, seed
         self._plan = first.plan()
-        arrays = fusing.arrays
+        self.n_slots = n_slots
+        self._models = self.make_models(0)
+        self._seats: list[_Seat | None] = []
+        self._waiting: list[FusibleTrial] = []
+        self._epoch = 0
+        self.decided = False
+        """Whether it is settled how it is trained; see `FusedExecutor`."""
+
+    def certify(self) -> None:
+        """Check that a batch would train as each trial alone.
+
+        Raises
+        ------
+        NotFusibleError
+            If it would not; see `hpo.fused.certify`.
+        """
+        arrays, first = self._fusing.arrays, self.first
         rows = arrays.train[0][: 4 * self._plan.batch_size]
         certify(
             first.plan(),
@@ -77,15 +93,8 @@ class TrialBatch:
             criterion=first.net.criterion_,
             X=arrays.X[rows],
             y=arrays.y[rows],
-            device=device,
+            device=self.device,
         )
-        self.n_slots = n_slots
-        self._models = self.make_models(0)
-        self._seats: list[_Seat | None] = []
-        self._waiting: list[FusibleTrial] = []
-        self._epoch = 0
-        self.decided = False
-        """Whether it is settled how it is trained; see `FusedExecutor`."""
 
     def make_models(self, n_slots: int, *, autocast: bool = False) -> FusedModels:
         """Return models of the structure, all of them free."""

@@ -7,13 +7,20 @@ from hpo.training.objective import Objective
 
 __all__ = ["AutoExecutor"]
 
+MIN_TRIALS = 4
+"""Trials of a structure that are worth timing it."""
+
 
 class AutoExecutor(FusedExecutor):
     """A `FusedExecutor` that leaves to worker processes what they train faster.
 
     Before the first trial of a structure is trained, one of its epochs is timed by itself and a
-    few steps of a full batch, compiled where that would repay itself. `notes` tell the times.
+    few steps of a full batch, compiled where that would repay itself; a structure of which few
+    trials are to come is not worth that, and left to the processes. `notes` tell the times.
     """
+
+    def _is_small(self, batch: TrialBatch) -> bool:
+        return self._n_expected(batch) < MIN_TRIALS
 
     def _other_ways(self, batch: TrialBatch) -> list[Way]:
         assert isinstance(self.objective, Objective)  # or nothing would have been fused

@@ -2,6 +2,7 @@
 
 import math
 import traceback
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -30,6 +31,9 @@ MAX_STRUCTURES = 4
 
 MANY_STRUCTURES = 16
 """Structures from which on nearly every trial may not bring a new one."""
+
+N_SHOWN = 3
+"""Choices that are told with their times."""
 
 COMPILE = {"auto", True, False}
 PRECISIONS = {"auto", "float32", "bfloat16"}
@@ -103,6 +107,7 @@ class FusedExecutor(BaseExecutor):
         self._limits = ExitStack()
         self._why: dict[str, str] = {}
         self._told: list[str] = []
+        self._choices: list[tuple[int, Choice]] = []
         self._batches: dict[str, TrialBatch] = {}
         self._refused: dict[str, str] = {}
         self._elsewhere: set[int] = set()
@@ -139,7 +144,15 @@ class FusedExecutor(BaseExecutor):
     def notes(self) -> list[str]:
         """Why some trials are trained by worker processes, and how the others are trained."""
         refused = [f"{who} is trained in a batch: {why}" for why, who in self._why.items()]
-        return [*refused, *self._told]
+        shown = [
+            f"trials like trial {number} are trained {choice}"
+            for number, choice in self._choices[:N_SHOWN]
+        ]
+        rest = Counter(choice.way.name for _, choice in self._choices[N_SHOWN:])
+        if rest:
+            told = ", ".join(f"{n} {name}" for name, n in rest.most_common())
+            shown.append(f"of further structures are trained: {told}")
+        return [*refused, *self._told, *shown]
 
     def __enter__(self) -> "FusedExecutor":
         self._limits.enter_context(limit_threads(self._n_threads))
@@ -165,22 +178,12 @@ class FusedExecutor(BaseExecutor):
         if taken.key in self._refused:
             raise NotFusibleError(self._refused[taken.key])
         self._n_placed += 1
-        batch = self._batches.get(taken.key)
-        if batch is None:
+        if taken.key not in self._batches:
             self._check_structures()
-            try:
-                batch = TrialBatch(
-                    self._fusing,
-                    taken,
-                    device=self._device,
-                    n_slots=self._n_slots,
-                    seed=self._seed,
-                )
-            except NotFusibleError as error:
-                self._refused[taken.key] = str(error)
-                raise
-            self._batches[taken.key] = batch
-        batch.add(taken)
+            self._batches[taken.key] = TrialBatch(
+                self._fusing, taken, device=self._device, n_slots=self._n_slots, seed=self._seed
+            )
+        self._batches[taken.key].add(taken)
 
     def _check_structures(self) -> None:
         """Refuse a further structure where each trial has one of its own, and nothing is gained."""
@@ -239,17 +242,33 @@ class FusedExecutor(BaseExecutor):
     def _decide(self, batch: TrialBatch) -> None:
         """Settle, before its first epoch, how a batch is trained."""
         batch.decided = True
+        try:
+            if self._is_small(batch):
+                raise NotFusibleError("of its structure too few trials are to come")
+            batch.certify()
+        except NotFusibleError as error:
+            self._refuse(batch, error)
+            self._note(f"not every trial (first of all trial {batch.first.trial.number})", error)
+            return
         self._split(batch, batch.slots_that_fit())
         choice = self._choose(batch)
         self._told += choice.failures
         if len(choice.tried) > 1:
-            self._told.append(f"trials like trial {batch.first.trial.number} are trained {choice}")
+            self._choices.append((batch.first.trial.number, choice))
         if choice.way.models is not None:
             batch.use(choice.way.models)
-            return
+        else:
+            self._refuse(batch, NotFusibleError("worker processes are faster"))
+
+    def _is_small(self, batch: TrialBatch) -> bool:
+        """Return whether a batch is not worth the time that a choice would take."""
+        return False
+
+    def _refuse(self, batch: TrialBatch, error: NotFusibleError) -> None:
+        """Have the trials of a structure trained by worker processes, now and later."""
+        self._refused[batch.first.key] = str(error)
         taken = batch.taken
         batch.drop(set(batch.live))
-        self._refused[batch.first.key] = "worker processes are faster"
         for one in taken:
             self._send_elsewhere(one.trial)
 
@@ -262,7 +281,7 @@ class FusedExecutor(BaseExecutor):
         try:
             return choose(
                 batch,
-                work=self._work(batch),
+                work=batch.first.n_steps * self._n_expected(batch),
                 compile=self._compile,
                 precision=self._precision,
                 others=self._other_ways(batch),
@@ -283,10 +302,10 @@ class FusedExecutor(BaseExecutor):
             )
             batch.n_slots = fitting
 
-    def _work(self, batch: TrialBatch) -> float:
-        """Return about how many epochs of trials this batch will train."""
+    def _n_expected(self, batch: TrialBatch) -> float:
+        """Return about how many trials a batch will train: its share of those to come."""
         to_come = N_TO_COME if math.isinf(self.to_come) else self.to_come
-        return float(batch.first.n_steps * (len(batch.live) + to_come / len(self._batches)))
+        return len(batch.live) * (1 + to_come / max(self._n_placed, 1))
 
     def _note(self, who: str, error: NotFusibleError) -> None:
         self._why.setdefault(str(error), who)

@@ -51,7 +51,8 @@ class Study(pydantic.BaseModel):
         tpe, optuna_tpe, random, grid, qmc, cmaes, gp or ray, with options.
     backend : str, default="optuna"
     executor : str, default="serial"
-        ``serial`` or ``process``; several ``n_jobs`` mean ``process``.
+        ``serial``, ``process``, ``fused`` (batches of trials in one loop) or ``auto`` (whichever of
+        the two is faster), with options; several ``n_jobs`` mean ``process``.
     n_jobs : int or None, default=None
         Trials at a time; -1 is one a core, or one a GPU.
     n_threads : int, default=1
