@@ -24,19 +24,19 @@ from replay import Arm, replay  # noqa: E402
 from tables import tables  # noqa: E402
 
 NOISE = 0.05
+MEDIAN = "median:n_warmup_steps=5"
 ARMS = [
     Arm("optuna_tpe", "nop"),
-    Arm("tpe", "halving"),
-    Arm("tpe", "halving:eta=3"),
-    Arm("optuna_tpe", "median"),
-    Arm("tpe", "median"),
-    Arm("optuna_tpe", "halving"),
+    Arm("optuna_tpe", MEDIAN),
     Arm("optuna_tpe", "halving:eta=3"),
     Arm("tpe", "nop"),
+    Arm("tpe", "median"),
+    Arm("tpe", "halving"),
+    Arm("tpe", "halving:eta=3"),
     Arm("tpe", "halving", cohort=8),
     Arm("tpe", "halving", cohort=16),
     Arm("optuna_tpe", "nop", noise=NOISE),
-    Arm("optuna_tpe", "median", noise=NOISE),
+    Arm("optuna_tpe", MEDIAN, noise=NOISE),
     Arm("tpe", "halving", noise=NOISE),
 ]
 
