@@ -17,7 +17,7 @@ from hpo.backends._finished import FinishedTrials
 from hpo.backends._parzen import FastParzenEstimator
 from hpo.trial import derive_seed
 
-__all__ = ["CompletesTPESampler", "n_good"]
+__all__ = ["CompletesTPESampler", "SobolStart", "n_good"]
 
 _MAX_GOOD = 25
 

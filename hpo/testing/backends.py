@@ -146,6 +146,18 @@ class BackendConformance:
         assert [timeless(r) for r in ours] == [timeless(r) for r in reference]
         assert len({r.trial.params["x"] for r in ours}) == len(ours)
 
+    def test_a_model_and_halving_give_the_same_study(self, backend: BaseBackend) -> None:
+        """What is proposed and who is stopped at a rung agree with the reference backend's."""
+        from hpo.backends.optuna import OptunaBackend
+
+        objective = ScriptedObjective(steady_curve, n_steps=5)
+        options: dict[str, Any] = {"sampler": "tpe:n_startup_trials=4", "pruner": "halving"}
+        ours = search(backend, objective, n_trials=16, **options)
+        reference = search(OptunaBackend(), objective, n_trials=16, **options)
+        assert [timeless(r) for r in ours] == [timeless(r) for r in reference]
+        assert {r.last_step for r in ours if r.state is TrialState.PRUNED} <= {1, 2, 4}
+        assert any(r.state is TrialState.PRUNED for r in ours)
+
     def test_trackers_hear_each_trial_from_start_to_end(
         self, backend: BaseBackend, objective: BaseObjective
     ) -> None:

@@ -28,8 +28,9 @@ def folder() -> Path:
     return Path(os.environ["HPO_DATA"]) / "curves"
 
 
+@cache
 def tasks() -> list["LCBench | TaskSet"]:
-    """Return all tasks, those of LCBench first."""
+    """Return all tasks, those of LCBench first; each finds its scale but once."""
     return [*map(LCBench, lcbench_names()), *map(TaskSet, range(6))]
 
 

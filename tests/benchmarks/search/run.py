@@ -19,24 +19,24 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # worker processes import the siblings too
 
 import optuna  # noqa: E402
-from curves import tasks  # noqa: E402
+from curves import Scale, tasks  # noqa: E402
 from replay import Arm, replay  # noqa: E402
 from tables import tables  # noqa: E402
 
 NOISE = 0.05
+MEDIAN = "median:n_warmup_steps=5"
 ARMS = [
     Arm("optuna_tpe", "nop"),
-    Arm("tpe", "halving"),
-    Arm("tpe", "halving:eta=3"),
-    Arm("optuna_tpe", "median"),
-    Arm("tpe", "median"),
-    Arm("optuna_tpe", "halving"),
+    Arm("optuna_tpe", MEDIAN),
     Arm("optuna_tpe", "halving:eta=3"),
     Arm("tpe", "nop"),
+    Arm("tpe", "median"),
+    Arm("tpe", "halving"),
+    Arm("tpe", "halving:eta=3"),
     Arm("tpe", "halving", cohort=8),
     Arm("tpe", "halving", cohort=16),
     Arm("optuna_tpe", "nop", noise=NOISE),
-    Arm("optuna_tpe", "median", noise=NOISE),
+    Arm("optuna_tpe", MEDIAN, noise=NOISE),
     Arm("tpe", "halving", noise=NOISE),
 ]
 
@@ -49,9 +49,10 @@ def scale_of(number: int) -> dict[str, Any]:
     return {"scale": task.name, "best": task.scale.best, "median": task.scale.median}
 
 
-def run_one(work: Work) -> dict[str, Any]:
-    """Run one search."""
+def run_one(work: Work, scale: Scale) -> dict[str, Any]:
+    """Run one search on a task whose scale is known."""
     number, arm, seed, n_units = work
+    tasks()[number].__dict__["scale"] = scale  # found once for all processes
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -63,6 +64,12 @@ def read(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def read_scales(path: Path) -> dict[str, Scale]:
+    """Return the scales of the tasks in the file of results."""
+    lines = [line for line in read(path) if "scale" in line]
+    return {line["scale"]: Scale(line["best"], line["median"]) for line in lines}
 
 
 def missing(done: Sequence[dict[str, Any]], wanted: argparse.Namespace) -> list[Work]:
@@ -113,27 +120,19 @@ def fill(wanted: argparse.Namespace) -> None:
     done = read(wanted.results)
     work = missing(done, wanted)
     scaled = {each["scale"] for each in done if "scale" in each}
-    unscaled = [
-        number
-        for number in sorted({each[0] for each in work})
-        if tasks()[number].name not in scaled
-    ]
+    unscaled = [n for n in sorted({each[0] for each in work}) if tasks()[n].name not in scaled]
     with wanted.results.open("a", encoding="utf-8") as file:
 
         def keep(line: dict[str, Any]) -> None:
             file.write(json.dumps(line) + "\n")
             file.flush()
 
-        if wanted.jobs == 1:
-            for line in map(scale_of, unscaled):
-                keep(line)
-            for each in work:
-                keep(run_one(each))
-            return
         with ProcessPoolExecutor(wanted.jobs) as pool:
-            for line in pool.map(scale_of, unscaled):
+            over = pool.map if wanted.jobs > 1 else map
+            for line in over(scale_of, unscaled):
                 keep(line)
-            for line in pool.map(run_one, work):
+            scales = read_scales(wanted.results)
+            for line in over(run_one, work, [scales[tasks()[n].name] for n, *_ in work]):
                 keep(line)
 
 

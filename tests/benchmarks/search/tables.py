@@ -8,7 +8,7 @@ import numpy as np
 
 AT = (8, 16, 32, 64)
 PLAIN = "optuna_tpe + nop"
-MEDIAN = "optuna_tpe + median"
+MEDIAN = "optuna_tpe + median:n_warmup_steps=5"
 
 
 class Results:
@@ -123,7 +123,7 @@ def paired_table(results: Results, family: str) -> str:
         for other in (PLAIN + noise_of(arm), MEDIAN + noise_of(arm)):
             ours, theirs = (results.regrets(name, family) for name in (arm, other))
             both = [key for key in ours if key in theirs]
-            if arm == other or not both:
+            if arm in {other, PLAIN + noise_of(arm)} or not both:
                 continue
             apart = by_task({key: ours[key] - theirs[key] for key in both})
             at = [k for k in AT if k <= apart.shape[1]]

@@ -87,3 +87,9 @@ def test_regrets(load):
     results = tables.Results(json.loads(json.dumps(lines)))
     assert np.allclose(results.regrets("x", "F")["a", 0], [1, 7 / 12, 3 / 12])
     assert np.allclose(results.regrets("y", "F")["a", 0], [1, 10 / 12, 0])
+
+
+def test_the_searches_on_digits_run(load, capsys):
+    scores = load("digits").main(["--seeds", "1", "--epochs", "2", "--units", "3"])
+    assert all(0 < score <= 1 for each in scores.values() for score in each)
+    assert "| tpe + halving |" in capsys.readouterr().out
