@@ -82,16 +82,32 @@ class SQLStorage(RDBStorage):
     # -- writing ------------------------------------------------------------------------------
 
     def _put(
-        self, trial_id: int, table: Any, key: Mapping[str, Any], values: Mapping[str, Any]
+        self,
+        trial_id: int,
+        table: Any,
+        key: Mapping[str, Any],
+        values: Mapping[str, Any],
+        *,
+        new: bool,
     ) -> None:
-        """Write a row of a trial that is not finished, in the place of one with the same key."""
+        """Write a row of a trial that is not finished, in the place of one with the same key.
+
+        Of an own trial it is known whether it runs, and whether the row is ``new``.
+        """
+        row = {"trial_id": trial_id, **key, **values}
         with self.engine.begin() as connection:
+            if trial_id in self._own and new:
+                connection.execute(sqlalchemy.insert(table).values(**row))
+                return
             self._check(connection, trial_id)
             same = [table.c.trial_id == trial_id, *(table.c[k] == v for k, v in key.items())]
             changed = connection.execute(sqlalchemy.update(table).where(*same).values(**values))
             if not changed.rowcount:
-                row = {"trial_id": trial_id, **key, **values}
                 connection.execute(sqlalchemy.insert(table).values(**row))
+
+    def _is_new(self, trial_id: int, place: str, name: Any) -> bool:
+        own = self._own.get(trial_id)
+        return own is not None and name not in getattr(own, place)
 
     def _check(self, connection: sqlalchemy.Connection, trial_id: int) -> int:
         """Return the study of a trial that may be changed.
@@ -131,7 +147,8 @@ class SQLStorage(RDBStorage):
             "param_value": param_value_internal,
             "distribution_json": distribution_to_json(distribution),
         }
-        self._put(trial_id, _PARAMS, {"param_name": param_name}, told)
+        new = self._is_new(trial_id, "_params", param_name)
+        self._put(trial_id, _PARAMS, {"param_name": param_name}, told, new=new)
         value = distribution.to_external_repr(param_value_internal)
         self._note(trial_id, "_distributions", {param_name: distribution})
         self._note(trial_id, "_params", {param_name: value})
@@ -155,7 +172,8 @@ class SQLStorage(RDBStorage):
         stored = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr
         value, kind = stored(intermediate_value)
         told = {"intermediate_value": value, "intermediate_value_type": kind}
-        self._put(trial_id, _STEPS, {"step": step}, told)
+        new = self._is_new(trial_id, "intermediate_values", step)
+        self._put(trial_id, _STEPS, {"step": step}, told, new=new)
         self._note(trial_id, "intermediate_values", {step: intermediate_value})
 
     def set_intermediate_values(self, trial_id: int, values: Mapping[int, float]) -> None:
@@ -167,20 +185,23 @@ class SQLStorage(RDBStorage):
             told = {"intermediate_value": value, "intermediate_value_type": kind}
             rows.append({"trial_id": trial_id, "step": step, **told})
         with self.engine.begin() as connection:
-            self._check(connection, trial_id)
+            if trial_id not in self._own:
+                self._check(connection, trial_id)
             connection.execute(sqlalchemy.insert(_STEPS), rows)
         self._note(trial_id, "intermediate_values", values)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Write down an attribute; see `optuna.storages.BaseStorage`."""
         text = json.dumps(value)
-        self._put(trial_id, _USER, {"key": key}, {"value_json": text})
+        new = self._is_new(trial_id, "_user_attrs", key)
+        self._put(trial_id, _USER, {"key": key}, {"value_json": text}, new=new)
         self._note(trial_id, "_user_attrs", {key: json.loads(text)})
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Write down an attribute of Optuna's own; see `optuna.storages.BaseStorage`."""
         text = json.dumps(value)
-        self._put(trial_id, _SYSTEM, {"key": key}, {"value_json": text})
+        new = self._is_new(trial_id, "_system_attrs", key)
+        self._put(trial_id, _SYSTEM, {"key": key}, {"value_json": text}, new=new)
         self._note(trial_id, "_system_attrs", {key: json.loads(text)})
 
     # -- reading ------------------------------------------------------------------------------
