@@ -180,8 +180,13 @@ def test_the_newest_winner_takes_no_test_score_of_another(
 ) -> None:
     """A refit of an earlier winner says nothing about a later one."""
     file = write_study()
-    hpo_command("run", file, "--n-trials=1")
-    hpo_command("run", write_study({"trials=6": "trials=6, refit=False"}), "--n-trials=6")
+    hpo_command("run", file, "--n-trials=1", "--sampler=random")
+    hpo_command(
+        "run",
+        write_study({"trials=6": "trials=6, refit=False"}),
+        "--n-trials=6",
+        "--sampler=random",
+    )
     result, _ = load_result("tiny", "sqlite:///hpo.db")
     assert (result.test_score is None) == (result.best_record.number != 0)
     assert result.best_record.number != 0
