@@ -100,7 +100,7 @@ def test_without_random_draws_the_scores_are_those_of_training_alone(case):
     """No shuffling, no dropout: the same weights at the start, the same scores and losses."""
     trials = [Trial(i, {"lr": 0.02 * (i + 1), "l1_lambda": 1e-4 * i}, i) for i in range(4)]
     objective = make_objective(make_net(**CASES[case]), "neg_log_loss")
-    executor = FusedExecutor(objective, n_slots=3, n_jobs=1)
+    executor = FusedExecutor(objective, n_slots=3, n_jobs=1, compile=False)
     fused = reports(drive(executor, trials))
     assert executor.notes == []
     assert_alike(fused, reports(drive(SerialExecutor(objective), trials)), 1e-4)
@@ -111,11 +111,11 @@ def test_folds_with_another_number_of_minibatches():
     trials = [Trial(i, {"lr": 0.05 * (i + 1)}, i) for i in range(2)]
     net = make_net(module__normed=False, optimizer__momentum=0.9)
     objective = make_objective(net, "neg_log_loss", n=97)
-    executor = FusedExecutor(objective, n_jobs=1)
+    executor = FusedExecutor(objective, n_jobs=1, compile=False)
     fused = reports(drive(executor, trials))
     assert executor.notes == []
     assert_alike(fused, reports(drive(SerialExecutor(objective), trials)), 1e-4)
-    normed = FusedExecutor(make_objective(make_net(), n=97), n_jobs=1)
+    normed = FusedExecutor(make_objective(make_net(), n=97), n_jobs=1, compile=False)
     seen = drive(normed, trials)  # as in any other executor
     assert "Expected more than 1 value" in next(e for e in seen if isinstance(e, Failed)).reason
     assert "one sample" in normed.notes[0]
@@ -126,7 +126,7 @@ def test_a_regression():
     net = make_net(NeuralNetRegressor, module__n_outputs=1, lr=0.01)
     objective = make_objective(net, ["neg_mean_squared_error", "r2"], y)
     trials = [Trial(i, {"lr": 0.01 * (i + 1)}, i) for i in range(2)]
-    executor = FusedExecutor(objective, n_jobs=1)
+    executor = FusedExecutor(objective, n_jobs=1, compile=False)
     fused = reports(drive(executor, trials))
     assert executor.notes == []
     serial = reports(drive(SerialExecutor(objective), trials))
@@ -142,14 +142,14 @@ def test_trials_that_end_make_room_and_rates_of_dropout_differ():
         Trial(i, {"module__dropout": 0.1 * i, "module__width": 8 + 4 * (i % 2)}, i)
         for i in range(6)
     ]
-    executor = FusedExecutor(objective, n_slots=4, n_jobs=1)
+    executor = FusedExecutor(objective, n_slots=4, n_jobs=1, compile=False)
     seen = drive(executor, trials, stop_at={0: 1, 3: 2})
     counts = {i: sum(e.number == i and isinstance(e, Reported) for e in seen) for i in range(6)}
     assert counts == {0: 1, 1: 3, 2: 3, 3: 2, 4: 3, 5: 3}
     assert {e.number for e in seen if isinstance(e, Ended)} == {1, 2, 4, 5}
     assert executor.notes == []
     pair = [trials[1], trials[3]]
-    again = reports(drive(FusedExecutor(objective, n_slots=2, n_jobs=1), pair))
+    again = reports(drive(FusedExecutor(objective, n_slots=2, n_jobs=1, compile=False), pair))
     first = reports(seen)
     for step in (1, 2, 3):
         a, b = again[1, step].metrics["train_loss"], first[1, step].metrics["train_loss"]
@@ -159,8 +159,8 @@ def test_trials_that_end_make_room_and_rates_of_dropout_differ():
 def test_a_diverged_trial_is_told_and_touches_no_other():
     objective = make_objective(make_net(optimizer__momentum=0.9))
     trials = [Trial(0, {"lr": 1e30}, 0), Trial(1, {"lr": 0.05}, 1)]
-    seen = reports(drive(FusedExecutor(objective, n_jobs=1), trials))
-    alone = reports(drive(FusedExecutor(objective, n_jobs=1), trials[1:]))
+    seen = reports(drive(FusedExecutor(objective, n_jobs=1, compile=False), trials))
+    alone = reports(drive(FusedExecutor(objective, n_jobs=1, compile=False), trials[1:]))
     assert np.isnan(seen[0, 1].value)
     assert not np.isfinite(seen[0, 1].metrics["train_loss"]).all()
     for step in (1, 2, 3):
@@ -169,7 +169,7 @@ def test_a_diverged_trial_is_told_and_touches_no_other():
 
 def test_a_refused_value_fails_its_trial_alone():
     trials = [Trial(0, {"l1_lambda": -1.0}, 0), Trial(1, {"l1_lambda": 0.0}, 1)]
-    seen = drive(FusedExecutor(make_objective(), n_jobs=1), trials)
+    seen = drive(FusedExecutor(make_objective(), n_jobs=1, compile=False), trials)
     (failed,) = [event for event in seen if isinstance(event, Failed)]
     assert failed.number == 0
     assert "l1_lambda must be a number of 0 or greater" in failed.reason
@@ -192,7 +192,7 @@ REFUSED = {
 def test_what_cannot_be_fused_is_trained_in_a_process_and_told_once(cause):
     objective = make_objective(REFUSED[cause])
     trials = [Trial(i, {"lr": 0.01 * (i + 1)}, i) for i in range(3)]
-    executor = FusedExecutor(objective, n_jobs=1)
+    executor = FusedExecutor(objective, n_jobs=1, compile=False)
     seen = drive(executor, trials)
     assert {e.number for e in seen if isinstance(e, Ended)} == {0, 1, 2}
     (note,) = executor.notes
