@@ -90,6 +90,6 @@ def test_regrets(load):
 
 
 def test_the_searches_on_digits_run(load, capsys):
-    scores = load("digits").main(["--seeds", "1", "--epochs", "2", "--units", "3"])
+    scores = load("real_training").main(["--seeds", "1", "--epochs", "2", "--units", "3"])
     assert all(0 < score <= 1 for each in scores.values() for score in each)
     assert "| tpe + halving |" in capsys.readouterr().out
