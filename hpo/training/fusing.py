@@ -217,6 +217,7 @@ class Fusing:
             if value not in UPDATES[type(net.optimizer_)].flags[name]:
                 raise NotFusibleError(f"{type(net.optimizer_).__name__} has {name}={value!r}")
         loader = net.get_params_for("iterator_train")
+        penalises = numbers["l1_lambda"] > 0 or numbers["l2_lambda"] > 0
 
         def plan() -> Plan:
             return Plan(
@@ -228,6 +229,7 @@ class Fusing:
                 shuffle=bool(loader.get("shuffle", False)),
                 drop_last=bool(loader.get("drop_last", False)),
                 clips=bool(of_clipping),
+                penalises=penalises,
             )
 
         structure = {
@@ -237,6 +239,7 @@ class Fusing:
             "loader": sorted((k, v) for k, v in loader.items() if k != "collate_fn"),
             "batch_size": net.batch_size,
             "clips": bool(of_clipping),
+            "penalises": penalises,
         }
         key = repr(structure)
         member = Member(
