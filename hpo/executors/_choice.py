@@ -1,6 +1,5 @@
 """How the trials of a structure are trained fastest, told by timing a few of their steps."""
 
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,8 @@ COMPILE_SECONDS = 20.0
 GAIN = 4.0
 """By how much a program is expected to be faster, before one is made."""
 
-_N_TIMED = 3
+_N_TIMED = 4
+"""Minibatches that a step is timed over."""
 
 
 @dataclass(frozen=True)
@@ -143,15 +143,19 @@ def _timed(batch: TrialBatch, name: str, *, compiled: bool, autocast: bool) -> W
 def _epoch_seconds(models: FusedModels, X_valid: torch.Tensor) -> float:
     """Return the seconds of an epoch and its evaluation, from a few minibatches.
 
-    The first minibatch, in which much is set up, does not count.
+    What an epoch begins with is counted once. The first call, in which much is set up, does not
+    count at all.
     """
+
+    def some(n: int) -> float:
+        return _seconds(models, lambda: models.train_epoch(2, max_batches=n))
+
     models.train_epoch(1, max_batches=1)
-    step = statistics.median(
-        _seconds(models, lambda number=number: models.train_epoch(number, max_batches=1))  # type: ignore[misc]
-        for number in range(2, 2 + _N_TIMED)
-    )
+    one = min(some(1), some(1))
+    step = max(min(some(1 + _N_TIMED), some(1 + _N_TIMED)) - one, 0.0) / _N_TIMED
     models.predict(X_valid)
-    return step * models.n_batches + _seconds(models, lambda: models.predict(X_valid))
+    evaluating = _seconds(models, lambda: models.predict(X_valid))
+    return one + step * (models.n_batches - 1) + evaluating
 
 
 def _seconds(models: FusedModels, function: Callable[[], object]) -> float:
