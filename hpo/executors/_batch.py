@@ -74,7 +74,7 @@ class TrialBatch:
         self._waiting: list[FusibleTrial] = []
         self._epoch = 0
         self.decided = False
-        """Whether it is settled how it is trained; see `FusedExecutor`."""
+        """Whether it is settled how it is trained; see `BatchingExecutor`."""
 
     def certify(self) -> None:
         """Check that a batch would train as each trial alone.

@@ -81,7 +81,7 @@ def choose(
     work : float
         Epochs of trials to come.
     compile, precision
-        See `FusedExecutor`.
+        See `BatchingExecutor`.
     others : sequence of Way
         Ways that are no batch.
     """

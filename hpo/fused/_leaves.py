@@ -113,7 +113,7 @@ class Fusible:
             self.momenta[name] = float(layer.momentum)
             self.norms[name] = ReturnedBatchNorm(layer)
             self.norms[name].name = name
-            self.module = put(self.module, name, self.norms[name])
+            self.module = _put(self.module, name, self.norms[name])
         elif isinstance(layer, _IN_FLOAT32):
             layer.register_forward_pre_hook(_widen)
 
@@ -220,19 +220,19 @@ def replay_dropout(
     for name, layer in list(module.named_modules()):
         if type(layer) in DROPOUTS:
             dropouts[name] = ReplayedDropout.of(layer, rates[name])
-            module = put(module, name, dropouts[name])
+            module = _put(module, name, dropouts[name])
         elif isinstance(layer, nn.MultiheadAttention):
             inside = f"{name}.drop".lstrip(".")
             if attention or rates[inside]:
                 swapped = ReplayedAttention(layer, rates[inside])
                 dropouts[inside] = swapped.drop
-                module = put(module, name, swapped)
+                module = _put(module, name, swapped)
             else:
                 layer.dropout = 0.0
     return module, dropouts
 
 
-def put(module: nn.Module, name: str, layer: nn.Module) -> nn.Module:
+def _put(module: nn.Module, name: str, layer: nn.Module) -> nn.Module:
     """Set the layer of this name; return the module, which is ``layer`` if it has no name."""
     if not name:
         return layer

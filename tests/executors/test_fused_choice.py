@@ -72,7 +72,7 @@ def test_a_device_without_room_gets_half_a_batch(monkeypatch):
 
 
 def test_where_each_trial_has_a_structure_of_its_own_nothing_is_gained(monkeypatch):
-    monkeypatch.setattr("hpo.executors.fused.MANY_STRUCTURES", 2)
+    monkeypatch.setattr("hpo.executors._batching.MANY_STRUCTURES", 2)
     odd = [Trial(i, {"module__width": 4 + i}, i) for i in range(4)]
     executor = FusedExecutor(make_objective(), n_jobs=1, compile=False)
     assert ends(drive(executor, odd)) == set(range(4))
