@@ -172,7 +172,7 @@ def test_defaults_go_where_they_are_taken_and_yield_to_options():
 @pytest.mark.parametrize("spec", [None, 3, MedianPruner])
 def test_build_refuses_what_is_neither_a_name_nor_a_plugin(spec):
     with pytest.raises(
-        PluginError, match=r"The pruner must be a name \(median, nop, .*\) or a Bas"
+        PluginError, match=r"The pruner must be a name \(halving, median, nop, .*\) or a Bas"
     ):
         _discovery.build(PACKAGE, spec, BasePruner)
 
