@@ -12,8 +12,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -23,34 +22,33 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.storages import BaseStorage, InMemoryStorage
-from optuna.study import StudyDirection
+from optuna.storages import InMemoryStorage
 from optuna.study._tell import _tell_with_warning
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from hpo.backends._records import (
+    FROM_OPTUNA,
+    RECORD,
+    TO_OPTUNA,
+    fingerprint,
+    pack,
+    record_of,
+    was_interrupted,
+)
 from hpo.backends._step_values import StepValues
 from hpo.backends._storage import open_storage, shown, storage_errors
+from hpo.backends._studies import KEY, open_study, quiet
 from hpo.exceptions import StorageError
 from hpo.space import SearchSpace
 from hpo.trial import INTERRUPTED, Report, Trial, TrialRecord, TrialState, derive_seed
 
-__all__ = ["Ledger", "study_names"]
+__all__ = ["Ledger"]
 
-_RECORD, _OWNER, _RETRY, _KEY = "hpo:record", "hpo:owner", "hpo:retry_of", "hpo:key"
-_REPORT = tuple(field.name for field in dataclasses.fields(Report) if field.name != "number")
-"""What is kept of a report, in this order, for places stand for names: new fields go last."""
+_OWNER, _RETRY = "hpo:owner", "hpo:retry_of"
 _BEAT_SECONDS = 60.0
-_MAKING_SECONDS = 3.0
 _SILENT_SECONDS = 3600.0
 """After this long without a sign, a driver on another machine is taken for dead."""
-
-_TO_OPTUNA = {
-    TrialState.COMPLETE: OptunaState.COMPLETE,
-    TrialState.PRUNED: OptunaState.PRUNED,
-    TrialState.FAILED: OptunaState.FAIL,
-}
-_FROM_OPTUNA = {theirs: ours for ours, theirs in _TO_OPTUNA.items()}
 
 
 class Ledger:
@@ -101,17 +99,17 @@ class Ledger:
         self._values = StepValues(backend)
         self._durable = not isinstance(backend, InMemoryStorage)
         self._me = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
-        with storage_errors(storage), _quiet():
+        with storage_errors(storage), quiet():
             names = optuna.get_all_study_names(backend)
             if name not in names and not create:
                 raise StorageError(
                     f"There is no study '{name}' in {shown(storage)}.{_listed(names)}"
                 )
             if create:
-                self._study = _open_study(backend, name, sampler, space, len(self._costs))
+                self._study = open_study(backend, name, sampler, space, len(self._costs))
             else:
                 self._study = optuna.load_study(storage=backend, study_name=name)
-            self.key: str = self._study.user_attrs.get(_KEY, "")
+            self.key: str = self._study.user_attrs.get(KEY, "")
 
     @property
     def space(self) -> SearchSpace:
@@ -137,10 +135,10 @@ class Ledger:
 
     def records(self, *, running: bool = False) -> list[TrialRecord]:
         """Return the records of all finished trials, with ``running`` of those in flight too."""
-        states = {*_FROM_OPTUNA, OptunaState.RUNNING} if running else set(_FROM_OPTUNA)
+        states = {*FROM_OPTUNA, OptunaState.RUNNING} if running else set(FROM_OPTUNA)
         with storage_errors(self.url):
             trials = self._study.get_trials(deepcopy=False, states=tuple(states))
-        return [self._record(trial) for trial in trials]
+        return [record_of(trial, self._seed) for trial in trials]
 
     def look_elsewhere(self, known: Iterable[int]) -> tuple[list[TrialRecord], int]:
         """Return what other drivers of the study have done, and are doing.
@@ -163,9 +161,9 @@ class Ledger:
         with storage_errors(self.url):
             trials = self._study.get_trials(deepcopy=False)
         finished = [
-            self._record(trial)
+            record_of(trial, self._seed)
             for trial in trials
-            if trial.state in _FROM_OPTUNA and trial.number not in have
+            if trial.state in FROM_OPTUNA and trial.number not in have
         ]
         running = sum(
             trial.state is OptunaState.RUNNING and trial.number not in self._trials
@@ -191,7 +189,7 @@ class Ledger:
         for trial in running:
             if trial.number in self._trials or self._alive(trial, beats):
                 continue
-            record = self._record(trial)
+            record = record_of(trial, self._seed)
             if record.state is TrialState.RUNNING:
                 record = dataclasses.replace(
                     record,
@@ -209,7 +207,7 @@ class Ledger:
     def enqueue(self, points: Sequence[Mapping[str, Any]], **attrs: Any) -> None:
         """Have these points tried before the sampler's own, unless they have been."""
         with storage_errors(self.url):
-            have = {_fingerprint(trial) for trial in self._counted()}
+            have = {fingerprint(trial) for trial in self._counted()}
             for point in points:
                 if json.dumps(point, sort_keys=True) not in have:
                     self._study.enqueue_trial(dict(point), user_attrs=attrs or None)
@@ -276,32 +274,11 @@ class Ledger:
                 frozen = self._study.get_trials(deepcopy=False)[number]
                 trial = optuna.Trial(self._study, frozen._trial_id)
             self._values.finish(trial)
-            trial.set_user_attr(_RECORD, _pack(record))
+            trial.set_user_attr(RECORD, pack(record))
             if record.out_of_memory and "memory" not in trial.constraints:
                 trial.set_constraint("memory", 1.0)  # above 0: infeasible, says the sampler
             # What `Study.tell` does, but for the deep copy of the trial that it returns.
-            _tell_with_warning(self._study, trial, values, state=_TO_OPTUNA[record.state])
-
-    def _record(self, trial: FrozenTrial) -> TrialRecord:
-        kept = trial.user_attrs.get(_RECORD, {})
-        reports = tuple(_unpack(trial.number, item) for item in kept.get("reports", ()))
-        if not reports:
-            steps = sorted(trial.intermediate_values.items())
-            reports = tuple(Report(trial.number, s + 1, value) for s, value in steps)
-        started = trial.datetime_start.timestamp() if trial.datetime_start else None
-        ended = trial.datetime_complete.timestamp() if trial.datetime_complete else None
-        return TrialRecord(
-            trial=Trial(
-                trial.number, dict(trial.params), derive_seed(self._seed, "trial", trial.number)
-            ),
-            state=_state(trial, kept),
-            reports=reports,
-            reason=kept.get("reason", ""),
-            error=kept.get("error"),
-            max_steps=kept.get("max_steps"),
-            started=kept.get("started", started),
-            ended=kept.get("ended", ended),
-        )
+            _tell_with_warning(self._study, trial, values, state=TO_OPTUNA[record.state])
 
     def _alive(self, trial: FrozenTrial, beats: Mapping[str, Any]) -> bool:
         owner = trial.user_attrs.get(_OWNER)
@@ -320,73 +297,12 @@ class Ledger:
             trials = self._study.get_trials(deepcopy=False)
             retried = {trial.user_attrs.get(_RETRY) for trial in trials}
             for trial in trials:
-                if _was_interrupted(trial) and trial.number not in retried:
+                if was_interrupted(trial) and trial.number not in retried:
                     self._study.enqueue_trial(dict(trial.params), user_attrs={_RETRY: trial.number})
 
     def _counted(self) -> list[FrozenTrial]:
         trials = self._study.get_trials(deepcopy=False)
-        return [trial for trial in trials if not _was_interrupted(trial)]
-
-
-def study_names(storage: str) -> list[str]:
-    """Return the names of the studies in ``storage``, sorted.
-
-    Raises
-    ------
-    StorageError
-        If it cannot be read.
-    """
-    backend = open_storage(storage)
-    with storage_errors(storage):
-        return sorted(optuna.get_all_study_names(backend))
-
-
-def _open_study(
-    backend: BaseStorage,
-    name: str,
-    sampler: optuna.samplers.BaseSampler | None,
-    space: SearchSpace | None,
-    n_costs: int,
-) -> optuna.Study:
-    """Load the study, or make it; of several drivers that try, one makes it and gives the key."""
-    made = True
-    directions = [StudyDirection.MAXIMIZE, *[StudyDirection.MINIMIZE] * n_costs]
-    try:
-        study = optuna.create_study(
-            storage=backend, study_name=name, directions=directions, sampler=sampler
-        )
-    except optuna.exceptions.DuplicatedStudyError:
-        made = False
-        study = optuna.load_study(storage=backend, study_name=name, sampler=sampler)
-        if study.directions != directions:
-            found, wanted = (
-                ", ".join(direction.name.lower() for direction in those)
-                for those in (study.directions, directions)
-            )
-            raise StorageError(
-                f"The study '{name}' there has the objectives {found}, and this one "
-                f"{wanted} (hpo's scores are greater when better): it has other "
-                "costs, or was made by another program. Choose another name."
-            ) from None
-        deadline = time.monotonic() + _MAKING_SECONDS
-        while _KEY not in study.user_attrs and time.monotonic() < deadline:
-            time.sleep(0.1)  # its maker is about to give it
-    if made or _KEY not in study.user_attrs:
-        if space is not None:
-            study.set_user_attr("hpo:space", space.to_yaml())
-        study.set_user_attr(_KEY, uuid.uuid4().hex)
-    return study
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Optuna from telling on the terminal that it has made or found a study."""
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(before)
+        return [trial for trial in trials if not was_interrupted(trial)]
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -404,23 +320,6 @@ def _suggest(trial: optuna.Trial, name: str, dist: BaseDistribution) -> Any:
     raise TypeError(f"unknown distribution {dist!r}")
 
 
-def _state(trial: FrozenTrial, kept: Mapping[str, Any]) -> TrialState:
-    """Return the state of a trial; its record, written first, knows an end that Optuna does not."""
-    if trial.state in _FROM_OPTUNA:
-        return _FROM_OPTUNA[trial.state]
-    return TrialState(kept.get("state", TrialState.RUNNING))
-
-
-def _was_interrupted(trial: FrozenTrial) -> bool:
-    reason = trial.user_attrs.get(_RECORD, {}).get("reason", "")
-    return trial.state is OptunaState.FAIL and str(reason).startswith(INTERRUPTED)
-
-
-def _fingerprint(trial: FrozenTrial) -> str:
-    waiting = trial.system_attrs.get("fixed_params")
-    return json.dumps(waiting if waiting is not None else trial.params, sort_keys=True)
-
-
 def _process_exists(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -429,24 +328,3 @@ def _process_exists(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _pack(record: TrialRecord) -> dict[str, Any]:
-    return {
-        "state": str(record.state),
-        "reason": record.reason,
-        "error": record.error,
-        "max_steps": record.max_steps,
-        "started": record.started,
-        "ended": record.ended,
-        "reports": [[getattr(r, name) for name in _REPORT] for r in record.reports],
-    }
-
-
-def _unpack(number: int, item: Sequence[Any]) -> Report:
-    kept = dict(zip(_REPORT, item, strict=False))  # older studies have no `recorded`
-    kept["metrics"] = {name: tuple(values) for name, values in kept["metrics"].items()}
-    frozen: dict[str, Any] = {
-        name: tuple(v) if isinstance(v, list) else v for name, v in kept.items()
-    }
-    return Report(number, **frozen)

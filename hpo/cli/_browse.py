@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hpo._discovery import did_you_mean
-from hpo.backends._ledger import study_names
+from hpo.backends._studies import study_names
 from hpo.cli._comparison import tell_analyses, tell_comparison
 from hpo.cli._console import make_console, say
 from hpo.cli._outcome import (

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from hpo._discovery import build
 from hpo.backends._base import BaseBackend
-from hpo.backends._ledger import study_names
 from hpo.backends._samplers import make_sampler
+from hpo.backends._studies import study_names
 from hpo.cli._console import make_console, say
 from hpo.cli._outcome import facts_table
 from hpo.cli._storage import exists, storage_of

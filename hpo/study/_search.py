@@ -10,8 +10,9 @@ import joblib
 
 from hpo._discovery import build, check_options, find, parse_spec
 from hpo.backends._base import BaseBackend
-from hpo.backends._ledger import Ledger, study_names
+from hpo.backends._ledger import Ledger
 from hpo.backends._samplers import make_sampler
+from hpo.backends._studies import study_names
 from hpo.exceptions import PluginError, StudyError
 from hpo.executors import BaseExecutor
 from hpo.pruners import BasePruner

@@ -12,7 +12,9 @@ from pathlib import Path
 import optuna
 import pytest
 
-from hpo.backends._ledger import Ledger, _unpack, study_names
+from hpo.backends._ledger import Ledger
+from hpo.backends._records import _unpack
+from hpo.backends._studies import study_names
 from hpo.exceptions import StorageError
 from hpo.space import SearchSpace
 from hpo.trial import Report, TrialRecord, TrialState

@@ -1,0 +1,82 @@
+"""Optuna studies by name: made, opened, listed."""
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+
+from hpo.backends._storage import open_storage, storage_errors
+from hpo.exceptions import StorageError
+from hpo.space import SearchSpace
+
+__all__ = ["KEY", "open_study", "quiet", "study_names"]
+
+KEY = "hpo:key"
+"""The attribute of a study that tells it from others of its name."""
+
+_MAKING_SECONDS = 3.0
+
+
+def study_names(storage: str) -> list[str]:
+    """Return the names of the studies in ``storage``, sorted.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be read.
+    """
+    backend = open_storage(storage)
+    with storage_errors(storage):
+        return sorted(optuna.get_all_study_names(backend))
+
+
+def open_study(
+    backend: BaseStorage,
+    name: str,
+    sampler: optuna.samplers.BaseSampler | None,
+    space: SearchSpace | None,
+    n_costs: int,
+) -> optuna.Study:
+    """Load the study, or make it; of several drivers that try, one makes it and gives the key."""
+    made = True
+    directions = [StudyDirection.MAXIMIZE, *[StudyDirection.MINIMIZE] * n_costs]
+    try:
+        study = optuna.create_study(
+            storage=backend, study_name=name, directions=directions, sampler=sampler
+        )
+    except optuna.exceptions.DuplicatedStudyError:
+        made = False
+        study = optuna.load_study(storage=backend, study_name=name, sampler=sampler)
+        if study.directions != directions:
+            found, wanted = (
+                ", ".join(direction.name.lower() for direction in those)
+                for those in (study.directions, directions)
+            )
+            raise StorageError(
+                f"The study '{name}' there has the objectives {found}, and this one "
+                f"{wanted} (hpo's scores are greater when better): it has other "
+                "costs, or was made by another program. Choose another name."
+            ) from None
+        deadline = time.monotonic() + _MAKING_SECONDS
+        while KEY not in study.user_attrs and time.monotonic() < deadline:
+            time.sleep(0.1)  # its maker is about to give it
+    if made or KEY not in study.user_attrs:
+        if space is not None:
+            study.set_user_attr("hpo:space", space.to_yaml())
+        study.set_user_attr(KEY, uuid.uuid4().hex)
+    return study
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Optuna from telling on the terminal that it has made or found a study."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
