@@ -202,14 +202,19 @@ class Program:
 
     def _make(self, leaves: list[torch.Tensor], args: Any) -> Callable[..., torch.Tensor]:
         # Imported where it is needed: it takes seconds.
+        from torch._guards import TracingContext, tracing
         from torch._inductor import compile as compile_graph
+        from torch._subclasses import FakeTensorMode
         from torch.fx.experimental.proxy_tensor import make_fx
+        from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
         def flat(*given: torch.Tensor) -> torch.Tensor:
             return self._function(*_filled(args, iter(given)))
 
         graph = make_fx(flat)(*leaves)
-        made: Callable[..., torch.Tensor] = compile_graph(graph, [*leaves])
+        # Without an environment for shapes, TorchInductor does not look into its cache.
+        with tracing(TracingContext(FakeTensorMode(shape_env=ShapeEnv()))):
+            made: Callable[..., torch.Tensor] = compile_graph(graph, [*leaves])
         return made
 
 
