@@ -9,7 +9,7 @@ import torch
 
 from hpo.executors._base import Ended, Event, Reported
 from hpo.executors._memory import free_memory
-from hpo.fused import FusedModels, Plan, certify
+from hpo.fused import FusedModels, Member, Plan, certify
 from hpo.training._cross_validation import report_of
 from hpo.training._judged import judge
 from hpo.training.fusing import FusibleTrial, Fusing
@@ -137,8 +137,7 @@ class TrialBatch:
 
     def use(self, models: FusedModels) -> None:
         """Train with these, which may be compiled; no trial may have begun."""
-        for slot in range(models.n_slots):
-            models.remove(slot)
+        models.remove(range(models.n_slots))
         self._models = models
         self._seats = [None] * models.n_slots
         self.n_slots = max(models.n_slots, 1)
@@ -150,10 +149,11 @@ class TrialBatch:
     def drop(self, numbers: set[int]) -> None:
         """Free the places of these trials."""
         self._waiting = [t for t in self._waiting if t.trial.number not in numbers]
-        for slot, seat in enumerate(self._seats):
-            if seat and seat.taken.trial.number in numbers:
-                self._seats[slot] = None
-                self._models.remove(slot)
+        ended = [i for i, s in enumerate(self._seats) if s and s.taken.trial.number in numbers]
+        for slot in ended:
+            self._seats[slot] = None
+        if ended:
+            self._models.remove(ended)
 
     def _settle(self) -> None:
         """Give the free places to those that wait; without a program, have no idle ones."""
@@ -164,11 +164,14 @@ class TrialBatch:
             if n_free != n_new:
                 self._models.resize(kept, n_new)
                 self._seats = [*(self._seats[slot] for slot in kept), *[None] * n_new]
+        new: dict[int, Member] = {}
         for slot, seat in enumerate(self._seats):
             if seat is None and self._waiting:
                 taken = self._waiting.pop(0)
-                self._models.put(slot, taken.member)
+                new[slot] = taken.member
                 self._seats[slot] = _Seat(taken, [_Scored() for _ in taken.member.states])
+        if new:
+            self._models.put_all(new)
 
     def advance(self) -> list[Event]:
         """Train one epoch; return the reports, and the ends of trials that have made theirs."""

@@ -132,8 +132,7 @@ def _repays(tried: Sequence[Way], work: float) -> bool:
 
 def _timed(batch: TrialBatch, name: str, *, compiled: bool, autocast: bool) -> Way:
     models = batch.make_models(batch.n_slots, autocast=autocast)
-    for slot in range(models.n_slots):
-        models.put(slot, batch.first.member)
+    models.put_all(dict.fromkeys(range(models.n_slots), batch.first.member))
     if compiled:
         models.compile()
     seconds = _epoch_seconds(models, batch.X_valid) / models.n_slots

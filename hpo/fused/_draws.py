@@ -7,15 +7,18 @@ import torch
 
 from hpo.fused._plan import Plan
 
-__all__ = ["Batch", "batches", "draw_noise", "epoch_draws", "order"]
+__all__ = ["Batch", "Epoch", "draw_epoch", "draw_noise", "epoch_draws", "order"]
 
 
-def epoch_draws(seed: int, *parts: int) -> torch.Generator:
-    """Return the random numbers of one part of an epoch: the same parts, the same numbers."""
+def epoch_draws(seed: int, *parts: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return the random numbers of one part of an epoch: the same parts, the same numbers.
+
+    They are other ones on a GPU, which draws them itself.
+    """
     mixed = seed
     for part in parts:
         mixed = (mixed * 6364136223846793005 + part + 1442695040888963407) % 2**63
-    return torch.Generator().manual_seed(mixed)
+    return torch.Generator(device).manual_seed(mixed)
 
 
 def order(plan: Plan, rows: torch.Tensor, *, seed: int, number: int, fold: int) -> torch.Tensor:
@@ -38,7 +41,7 @@ def draw_noise(
 
     It is of float32 whatever the models are, so that each precision has the same draws.
     """
-    return torch.rand(n_folds, batch_size, *shape, generator=generator)
+    return torch.rand(n_folds, batch_size, *shape, generator=generator, device=generator.device)
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,22 @@ class Batch:
     complete: bool
 
 
-def batches(
+@dataclass(frozen=True)
+class Epoch:
+    """The minibatches of an epoch.
+
+    Parameters
+    ----------
+    n : tensor of shape (n_batches, n_folds, 1)
+        Samples, on the CPU.
+    batches : iterator of Batch
+    """
+
+    n: torch.Tensor
+    batches: Iterator[Batch]
+
+
+def draw_epoch(
     plan: Plan,
     rows: Sequence[torch.Tensor],
     shapes: Mapping[str, Sequence[int]],
@@ -75,8 +93,8 @@ def batches(
     number: int,
     dropping: Sequence[str],
     like: torch.Tensor,
-) -> Iterator[Batch]:
-    """Yield the minibatches of an epoch, all of one size.
+) -> Epoch:
+    """Return the minibatches of an epoch, all of one size.
 
     Parameters
     ----------
@@ -104,19 +122,23 @@ def batches(
         mask[fold, : len(part)] = 1.0
     shape = (n_folds, n_batches, size)
     n = mask.view(shape).sum(2).T.contiguous().unsqueeze(2)
-    complete = (n > 0).all(1).flatten().tolist()
-    taken = taken.view(shape).transpose(0, 1).contiguous().to(like.device)
-    mask = mask.view(shape).transpose(0, 1).clamp_min(1e-30).contiguous().to(like)
-    n = n.to(like)
     generators = {
-        name: epoch_draws(seed, number, 1 + k)
+        name: epoch_draws(seed, number, 1 + k, device=like.device)
         for k, name in enumerate(shapes)
         if name in set(dropping)
     }
-    idle = {name: like.new_zeros(n_folds) for name in shapes}
-    for i in range(n_batches):
-        drawn = {
-            name: draw_noise(n_folds, plan.batch_size, shapes[name], generator)[:, :size].to(like)
-            for name, generator in generators.items()
-        }
-        yield Batch(taken[i], mask[i], n[i], idle | drawn, complete[i])
+
+    def drawn() -> Iterator[Batch]:
+        complete = (n > 0).all(1).flatten().tolist()
+        rows_of = taken.view(shape).transpose(0, 1).contiguous().to(like.device)
+        mask_of = mask.view(shape).transpose(0, 1).clamp_min(1e-30).contiguous().to(like)
+        n_of = n.to(like)
+        idle = {name: like.new_zeros(n_folds) for name in shapes}
+        for i in range(n_batches):
+            noise = {
+                name: draw_noise(n_folds, plan.batch_size, shapes[name], g)[:, :size].to(like)
+                for name, g in generators.items()
+            }
+            yield Batch(rows_of[i], mask_of[i], n_of[i], idle | noise, complete[i])
+
+    return Epoch(n, drawn())

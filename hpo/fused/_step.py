@@ -4,7 +4,7 @@ Weights, buffers and the state of the optimizer are changed in place. Every numb
 entry of a vector over the models, so that a step of other numbers is the same program.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,10 @@ from torch.func import functional_call, grad, vmap
 from hpo.fused._plan import Plan
 from hpo.fused._updates import UPDATES
 
-__all__ = ["Program", "Stacked", "make_forward", "make_step", "wide"]
+__all__ = ["N_KEPT", "Stacked", "make_forward", "make_step", "wide"]
+
+N_KEPT = 5
+"""Arguments of a step that lie where they are: what it changes in place, and the data."""
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -54,7 +57,7 @@ def make_step(plan: Plan, device: torch.device) -> Callable[..., torch.Tensor]:
     Returns
     -------
     callable
-        ``step(weights, buffers, slots, numbers, mask, noise, X, y, rows)`` returns the losses
+        ``step(weights, buffers, slots, X, y, numbers, mask, noise, rows)`` returns the losses
         before the update, ``n_folds x n_slots``. The first three are changed in place.
         ``numbers`` holds those of the optimizer, of the loss and of the clipping, and
         ``keep:LAYER`` for each dropout layer, ``n_folds or 1 x n_slots``.
@@ -67,11 +70,11 @@ def make_step(plan: Plan, device: torch.device) -> Callable[..., torch.Tensor]:
         weights: dict[str, torch.Tensor],
         buffers: dict[str, torch.Tensor],
         slots: dict[str, dict[str, torch.Tensor]],
+        X: torch.Tensor,
+        y: torch.Tensor,
         numbers: Tensors,
         mask: torch.Tensor,
         noise: Tensors,
-        X: torch.Tensor,
-        y: torch.Tensor,
         rows: torch.Tensor,
     ) -> torch.Tensor:
         gradients, (losses, stats) = gradients_of(
@@ -174,63 +177,3 @@ def make_forward(plan: Plan) -> Callable[..., torch.Tensor]:
         return found
 
     return forward
-
-
-class Program:
-    """A function of tensors as one compiled program of static shapes, made at its first call.
-
-    The function is traced through its derivatives and its axes to plain operations, and these are
-    what TorchInductor compiles: `torch.compile` takes twice as long to make and, for its guards, as
-    long again to call.
-
-    Parameters
-    ----------
-    function : callable
-        Of tensors, and of mappings of them; it may change them in place.
-    """
-
-    def __init__(self, function: Callable[..., torch.Tensor]) -> None:
-        self._function = function
-        self._program: Callable[..., torch.Tensor] | None = None
-
-    def __call__(self, *args: Any) -> torch.Tensor:
-        """Call the function; arguments must have the shapes of the first call."""
-        leaves = list(_leaves(args))
-        if self._program is None:
-            self._program = self._make([leaf.clone() for leaf in leaves], args)
-        return self._program(*leaves)
-
-    def _make(self, leaves: list[torch.Tensor], args: Any) -> Callable[..., torch.Tensor]:
-        # Imported where it is needed: it takes seconds.
-        from torch._guards import TracingContext, tracing
-        from torch._inductor import compile as compile_graph
-        from torch._subclasses import FakeTensorMode
-        from torch.fx.experimental.proxy_tensor import make_fx
-        from torch.fx.experimental.symbolic_shapes import ShapeEnv
-
-        def flat(*given: torch.Tensor) -> torch.Tensor:
-            return self._function(*_filled(args, iter(given)))
-
-        graph = make_fx(flat)(*leaves)
-        # Without an environment for shapes, TorchInductor does not look into its cache.
-        with tracing(TracingContext(FakeTensorMode(shape_env=ShapeEnv()))):
-            made: Callable[..., torch.Tensor] = compile_graph(graph, [*leaves])
-        return made
-
-
-def _leaves(tree: Any) -> Iterator[torch.Tensor]:
-    """Yield the tensors of nested mappings and tuples, faster than torch's pytrees do."""
-    if isinstance(tree, torch.Tensor):
-        yield tree
-        return
-    for branch in tree.values() if isinstance(tree, dict) else tree:
-        yield from _leaves(branch)
-
-
-def _filled(tree: Any, leaves: Iterator[torch.Tensor]) -> Any:
-    """Return the same tree of other tensors."""
-    if isinstance(tree, torch.Tensor):
-        return next(leaves)
-    if isinstance(tree, dict):
-        return {name: _filled(branch, leaves) for name, branch in tree.items()}
-    return tuple(_filled(branch, leaves) for branch in tree)

@@ -78,7 +78,7 @@ def certify(
     for slot, member in enumerate(pair):
         states = models.states(slot)
         for i, part in enumerate(rows):
-            alone = Alone(small, member, i, module=module, criterion=criterion)
+            alone = Alone(small, member, i, module=module, criterion=criterion, device=device)
             alone.train_epoch(1, X, y, part)
             _compare(states[i], alone.state())
             _same("outputs", outputs[i, slot], alone.predict(X[shown]))
@@ -97,6 +97,7 @@ class Alone:
         See `certify`.
     seed, n_folds : int
         Of the batch.
+    device : str
     """
 
     def __init__(
@@ -109,14 +110,15 @@ class Alone:
         criterion: nn.Module,
         seed: int = 0,
         n_folds: int = 2,
+        device: str = "cpu",
     ) -> None:
         self._plan, self._member, self._fold = plan, member, fold
         self._seed, self._n_folds = seed, n_folds
-        self._own = copy.deepcopy(module).double()
+        self._own = copy.deepcopy(module).to(device, torch.float64)
         self._module, self._dropouts = replay_dropout(
             copy.deepcopy(self._own), member.rates, attention=False
         )
-        self._module.double()
+        self._module.to(device, torch.float64)
         own = {name: value.double() for name, value in member.states[fold].items()}
         self._module.load_state_dict({**self._module.state_dict(), **own})
         self._optimizer = _optimizer(plan, member, self._module)
@@ -139,7 +141,7 @@ class Alone:
         rows = order(plan, rows, seed=self._seed, number=number, fold=self._fold)
         shapes = plan.fusible.noise_shapes(X[:2])
         noises = {
-            name: (epoch_draws(self._seed, number, 1 + k), shape)
+            name: (epoch_draws(self._seed, number, 1 + k, device=X.device), shape)
             for k, (name, shape) in enumerate(shapes.items())
         }
         for start in range(0, len(rows), plan.batch_size):

@@ -6,13 +6,15 @@ the difference between two of them.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 
 import torch
 
-from hpo.fused._draws import Batch, batches
+from hpo.fused._draws import Batch, draw_epoch
 from hpo.fused._plan import EXTRAS, Member, Plan
-from hpo.fused._step import Program, Stacked, make_forward, make_step, wide
+from hpo.fused._program import Graph, Program
+from hpo.fused._step import N_KEPT, Stacked, make_forward, make_step, wide
 from hpo.fused._updates import UPDATES
 from hpo.fused.errors import NotFusibleError
 
@@ -100,10 +102,14 @@ class FusedModels:
     def compile(self) -> None:
         """Make the step one program, at its next use; the number of slots is fixed from here on.
 
-        Compiling takes seconds. Evaluation, a call an epoch, would not repay them.
+        Compiling takes seconds. Evaluation, a call an epoch, would not repay them. On a GPU the
+        program becomes one graph, or starting its kernels would take longer than they do.
         """
         if not self.is_compiled:
-            self._step, self.is_compiled = Program(self._step), True
+            program = Program(self._step)
+            on_gpu = self._device.type == "cuda"
+            self._step = Graph(program, N_KEPT) if on_gpu else program
+            self.is_compiled = True
 
     @property
     def n_batches(self) -> int:
@@ -135,22 +141,35 @@ class FusedModels:
 
     def put(self, slot: int, member: Member) -> None:
         """Begin the training of ``member``; the slot must be free."""
+        self.put_all({slot: member})
+
+    def put_all(self, members: Mapping[int, Member]) -> None:
+        """Begin the training of members, by slot; their weights travel to the device together."""
+        slots = list(members)
+        states = [member.states for member in members.values()]
         for tensors in (self._stacked.weights, self._stacked.buffers):
             for name, stacked in tensors.items():
-                stacked[:, slot] = torch.stack([state[name] for state in member.states]).to(stacked)
-        start = float(member.numbers.get(self._update.starts_at or "", 0.0))
+                own = [torch.stack([state[name] for state in folds]) for folds in states]
+                stacked[:, slots] = torch.stack(own, 1).to(stacked)
         for state_of in self._stacked.slots.values():
             for stacked in state_of.values():
-                stacked[:, slot] = start
-        self._members[slot] = member
-        self._epochs[slot] = 0
-        self._updates[:, slot] = 0
+                stacked[:, slots] = wide(self._starts(members.values()), stacked).to(stacked)
+        for slot, member in members.items():
+            self._members[slot] = member
+            self._epochs[slot] = 0
+        self._updates[:, slots] = 0
 
-    def remove(self, slot: int) -> None:
-        """Free a slot; what stood there goes on as zeros, which harm nobody."""
+    def _starts(self, members: Iterable[Member]) -> torch.Tensor:
+        """Return what the state of each member's optimizer starts from, 1 x n_members."""
+        name = self._update.starts_at or ""
+        return torch.tensor([[float(member.numbers.get(name, 0.0)) for member in members]])
+
+    def remove(self, slots: Sequence[int]) -> None:
+        """Free slots; what stood there goes on as zeros, which harm nobody."""
         for stacked in self._stacked.tensors():
-            stacked[:, slot] = 0
-        self._members[slot] = None
+            stacked[:, slots] = 0
+        for slot in slots:
+            self._members[slot] = None
 
     def resize(self, kept: Sequence[int], extra: int = 0) -> None:
         """Keep these slots, in this order, and have ``extra`` free ones behind them."""
@@ -196,7 +215,7 @@ class FusedModels:
             epoch + (m is not None) for epoch, m in zip(self._epochs, self._members, strict=True)
         ]
         numbers = self._numbers()
-        drawn = batches(
+        epoch = draw_epoch(
             self.plan,
             self._rows,
             self._shapes,
@@ -205,29 +224,26 @@ class FusedModels:
             dropping=[n for n in self._shapes if any(m and m.rates[n] for m in self._members)],
             like=self._X.new_zeros((), dtype=self._dtype),
         )
+        n = epoch.n[:max_batches]
+        counted = self._count(n)
         total = torch.zeros(self.n_folds, self.n_slots, dtype=self._dtype, device=self._device)
-        seen = total.new_zeros(self.n_folds, 1)
-        for i, batch in enumerate(drawn):
-            if i == max_batches:
-                break
-            total += self._train_batch(batch, numbers) * batch.n
-            seen += batch.n
-        return total / seen
+        for i, batch in enumerate(islice(epoch.batches, len(n))):
+            counts = {name: value[i] for name, value in counted.items()}
+            total += self._train_batch(batch, numbers | counts) * batch.n
+        return total / self._on_device(n.sum(0))
 
     def _train_batch(self, batch: Batch, numbers: dict[str, torch.Tensor]) -> torch.Tensor:
         stacked = self._stacked
-        live = torch.tensor([m is not None for m in self._members])
-        self._updates += (batch.n.cpu() > 0) & live
         before = None if batch.complete else [tensor.clone() for tensor in stacked.tensors()]
         losses = self._step(
             stacked.weights,
             stacked.buffers,
             stacked.slots,
-            numbers | self._of_the_update(),
-            batch.mask,
-            batch.noise,
             self._X,
             self._y,
+            numbers,
+            batch.mask,
+            batch.noise,
             batch.rows,
         )
         if before is not None:  # a step back in the folds that had no samples left
@@ -237,9 +253,15 @@ class FusedModels:
             losses = torch.where(stepped, losses, 0.0)
         return losses
 
-    def _of_the_update(self) -> dict[str, torch.Tensor]:
-        """Return what depends on how many updates a model has had, computed on the host."""
-        t = self._updates.clamp(min=1)
+    def _count(self, n: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Count the updates of some minibatches, and return what depends on how many there were.
+
+        Computed on the host for all of them at once, ``n_batches x n_folds x n_slots``.
+        """
+        live = torch.tensor([m is not None for m in self._members])
+        t = self._updates + (n > 0).cumsum(0) * live
+        self._updates = t[-1]
+        t = t.clamp(min=1)
         found = {"t": t}
         if "beta1" in self._update.numbers:
             beta1, beta2 = self._column("beta1"), self._column("beta2")

@@ -76,29 +76,30 @@ def judge(
 
 
 def _judge_fold(
-    scoring: Scoring, nets: Sequence[Any], shown: np.ndarray, labels: Any
+    scoring: Scoring, nets: Sequence[Any], shown: torch.Tensor, labels: Any
 ) -> list[dict[str, float]]:
     # scikit-learn says what is wrong with outputs that are no numbers.
-    sound = np.isfinite(shown).all(axis=tuple(range(1, shown.ndim)))
-    quick = _quick(scoring, nets[0], shown[sound], np.asarray(labels)) if sound.any() else None
+    sound = shown.isfinite().flatten(1).all(1)
+    quick = None
+    if sound.all():
+        quick = _quick(scoring, nets[0], shown, labels)
+    elif sound.any():
+        quick = _quick(scoring, nets[0], shown[sound], labels)
     known = iter(quick or ())
     return [
         next(known)
-        if quick is not None and sound[j]
-        else scoring(_judged(net, shown[j]), labels, labels)
-        for j, net in enumerate(nets)
+        if quick is not None and is_sound
+        else scoring(_judged(net, shown[j].cpu().numpy()), labels, labels)
+        for j, (net, is_sound) in enumerate(zip(nets, sound.tolist(), strict=True))
     ]
 
 
-def _shown(net: Any, outputs: torch.Tensor) -> np.ndarray:
+def _shown(net: Any, outputs: torch.Tensor) -> torch.Tensor:
     """Return what ``predict_proba`` or ``predict`` of a net returns."""
     nonlinearity = net._get_predict_nonlinearity()
     flat = outputs.flatten(0, 2)
-    values = nonlinearity(flat).reshape(*outputs.shape[:3], *flat.shape[1:])
-    array: np.ndarray = (
-        values.float().cpu().numpy() if values.dtype == torch.bfloat16 else values.cpu().numpy()
-    )
-    return array
+    values: torch.Tensor = nonlinearity(flat).reshape(*outputs.shape[:3], *flat.shape[1:])
+    return values.float() if values.dtype == torch.bfloat16 else values
 
 
 def _judged(net: Any, values: np.ndarray) -> Any:
@@ -110,61 +111,61 @@ def _judged(net: Any, values: np.ndarray) -> Any:
 # -- the usual scorers on all models at once: (n_models, n_samples, ...) to (n_models,) --
 
 
-def _accuracy(proba: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.asarray((proba.argmax(-1) == y).mean(-1))
+def _accuracy(proba: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return _mean_over_samples(proba.argmax(-1) == y)
 
 
-def _balanced_accuracy(proba: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _balanced_accuracy(proba: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     right = proba.argmax(-1) == y
-    return np.asarray(np.mean([right[:, y == label].mean(-1) for label in np.unique(y)], axis=0))
+    return torch.stack([_mean_over_samples(right[:, y == k]) for k in y.unique()]).mean(0)
 
 
-def _neg_log_loss(proba: np.ndarray, y: np.ndarray) -> np.ndarray | None:
-    labels, columns = np.unique(y, return_inverse=True)
+def _neg_log_loss(proba: torch.Tensor, y: torch.Tensor) -> torch.Tensor | None:
+    labels, columns = y.unique(return_inverse=True)
     if len(labels) != proba.shape[-1]:
         return None
-    eps = np.finfo(proba.dtype).eps
-    own = proba[:, np.arange(len(y)), columns]
-    return np.asarray(np.log(np.clip(own, eps, 1 - eps)).mean(-1, dtype="float64"))
+    eps = torch.finfo(proba.dtype).eps
+    own = proba.gather(-1, columns.expand(proba.shape[:2]).unsqueeze(-1))
+    return _mean_over_samples(own.clamp(eps, 1 - eps).log())
 
 
-def _roc_auc(proba: np.ndarray, y: np.ndarray) -> np.ndarray | None:
+def _roc_auc(proba: torch.Tensor, y: torch.Tensor) -> torch.Tensor | None:
     """Return the share of pairs in the right order, by ranks (Hanley and McNeil 1982)."""
-    labels = np.unique(y)
+    labels = y.unique()
     if proba.shape[-1] != 2 or len(labels) != 2:
         return None
-    positive = y == labels[1]
-    n, n_positive = len(y), int(positive.sum())
-    ranks = rankdata(proba[..., 1], axis=-1)[:, positive].sum(-1)
+    positive = (y == labels[1]).cpu().numpy()
+    n, n_positive = len(positive), int(positive.sum())
+    ranks = rankdata(proba[..., 1].cpu().numpy(), axis=-1)[:, positive].sum(-1)
     pairs = n_positive * (n - n_positive)
-    return np.asarray((ranks - n_positive * (n_positive + 1) / 2) / pairs)
+    return torch.as_tensor((ranks - n_positive * (n_positive + 1) / 2) / pairs)
 
 
-def _neg_mean_squared_error(predicted: np.ndarray, y: np.ndarray) -> np.ndarray | None:
-    return _mean_over_samples(-np.square(predicted - y)) if _fits(predicted, y) else None
+def _neg_mean_squared_error(predicted: torch.Tensor, y: torch.Tensor) -> torch.Tensor | None:
+    return _mean_over_samples(-(predicted - y).square()) if _fits(predicted, y) else None
 
 
-def _neg_mean_absolute_error(predicted: np.ndarray, y: np.ndarray) -> np.ndarray | None:
-    return _mean_over_samples(-np.abs(predicted - y)) if _fits(predicted, y) else None
+def _neg_mean_absolute_error(predicted: torch.Tensor, y: torch.Tensor) -> torch.Tensor | None:
+    return _mean_over_samples(-(predicted - y).abs()) if _fits(predicted, y) else None
 
 
-def _r2(predicted: np.ndarray, y: np.ndarray) -> np.ndarray | None:
-    spread = np.square(y - y.mean(0)).sum(0, dtype="float64")
-    if not _fits(predicted, y) or len(y) < 2 or not np.all(spread > 0):
+def _r2(predicted: torch.Tensor, y: torch.Tensor) -> torch.Tensor | None:
+    spread = (y - y.mean(0)).square().sum(0, dtype=torch.float64)
+    if not _fits(predicted, y) or len(y) < 2 or not (spread > 0).all():
         return None
-    rest = np.square(predicted - y).sum(1, dtype="float64")
-    return np.asarray((1 - rest / spread).reshape(len(predicted), -1).mean(-1))
+    rest = (predicted - y).square().sum(1, dtype=torch.float64)
+    return (1 - rest / spread).reshape(len(predicted), -1).mean(-1)
 
 
-def _fits(predicted: np.ndarray, y: np.ndarray) -> bool:
+def _fits(predicted: torch.Tensor, y: torch.Tensor) -> bool:
     return predicted.shape[1:] == y.shape
 
 
-def _mean_over_samples(values: np.ndarray) -> np.ndarray:
-    return np.asarray(values.reshape(len(values), -1).mean(-1, dtype="float64"))
+def _mean_over_samples(values: torch.Tensor) -> torch.Tensor:
+    return values.reshape(len(values), -1).mean(-1, dtype=torch.float64)
 
 
-_Quick = Callable[[np.ndarray, np.ndarray], np.ndarray | None]
+_Quick = Callable[[torch.Tensor, torch.Tensor], torch.Tensor | None]
 
 _CLASSIFYING: Mapping[str, _Quick] = {
     "accuracy_score": _accuracy,
@@ -180,9 +181,10 @@ _REGRESSING: Mapping[str, _Quick] = {
 
 
 def _quick(
-    scoring: Scoring, net: Any, shown: np.ndarray, y: np.ndarray
+    scoring: Scoring, net: Any, shown: torch.Tensor, labels: Any
 ) -> list[dict[str, float]] | None:
     """Return the scores by a formula over all models, or None where one is not known."""
+    y = torch.as_tensor(np.asarray(labels), device=shown.device)
     columns = {}
     for name, scorer in scoring.scorers().items():
         function = _function(scorer, net)

@@ -127,7 +127,8 @@ class Fusing:
     Parameters
     ----------
     objective : Objective
-    device : str or None
+    device : str, default="cpu"
+        Where the data go.
 
     Raises
     ------
@@ -135,7 +136,7 @@ class Fusing:
         If no trial of it can be fused; names the cause.
     """
 
-    def __init__(self, objective: Objective, device: str | None = None) -> None:
+    def __init__(self, objective: Objective, device: str = "cpu") -> None:
         self.objective = objective
         self._device = device
         self._prefix = net_prefix(objective.estimator)
@@ -187,9 +188,8 @@ class Fusing:
             y = torch.cat([y[torch.as_tensor(rows)] for rows, _ in objective.splits])
         longest = max(map(len, valid))
         filled = [torch.cat([X, X[:1].expand(longest - len(X), *X.shape[1:])]) for X in valid]
-        device = self._device or "cpu"
-        X, X_valid = torch.cat(parts).to(device), torch.stack(filled).to(device)
-        return FoldArrays(X, y.to(device), train, X_valid, labels)
+        X, X_valid = torch.cat(parts).to(self._device), torch.stack(filled).to(self._device)
+        return FoldArrays(X, y.to(self._device), train, X_valid, labels)
 
     def take_apart(self, trial: Trial) -> FusibleTrial:
         """Return ``trial`` as a model of a batch.
@@ -253,9 +253,9 @@ class Fusing:
 
     def _net(self, trial: Trial, params: Mapping[str, Any], i: int) -> Any:
         """Return the net of fold ``i`` with the weights that it starts from when trained alone."""
-        stream = RandomStream(derive_seed(trial.seed, "fold", i), self._device)
-        with stream.active():
-            net = last_step(configure(self.objective.estimator, params, self._device))
+        with RandomStream(derive_seed(trial.seed, "fold", i)).active():
+            # Made on the CPU, as a module is before it is moved: many travel to a GPU together.
+            net = last_step(configure(self.objective.estimator, params, "cpu"))
             net.initialize()
         if self.objective.classes is not None and isinstance(net, NeuralNetClassifier):
             net.classes_inferred_ = np.asarray(self.objective.classes)
@@ -277,7 +277,7 @@ class Fusing:
         return [first, *(_state(self._net(trial, params, i).module_) for i in others)]
 
     def _fresh(self, net: Any, trial: Trial, i: int) -> dict[str, torch.Tensor]:
-        with RandomStream(derive_seed(trial.seed, "fold", i), self._device).active():
+        with RandomStream(derive_seed(trial.seed, "fold", i)).active():
             module = net.initialized_instance(net.module, net.get_params_for("module"))
         return _state(module)
 
