@@ -6,9 +6,10 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ REFUSALS = {
 }
 ARTIFACT_ATTEMPTS = 3
 SETTLE_SECONDS = 0.3
+TRANSACTION_SECONDS = 0.2
+"""After so long a transaction is ended, for others to write to the store."""
 
 log = logging.getLogger(__name__)
 
@@ -41,17 +44,27 @@ class MlflowApi:
     client : MlflowClient
     metric, param, tag : callable
         MLflow's entities ``Metric``, ``Param`` and ``RunTag``.
+    together : callable or None
+        Returns a context manager that makes one transaction of all that the client does
+        meanwhile; None if the store has none.
     """
 
     client: Any
     metric: Callable[..., Any]
     param: Callable[..., Any]
     tag: Callable[..., Any]
+    together: Callable[[], AbstractContextManager[None]] | None = None
 
 
 def refused(error: Exception) -> bool:
     """Return whether the store said no to what was sent, so that it always will."""
     return getattr(error, "error_code", None) in REFUSALS
+
+
+def _is_small(plan: RunPlan) -> bool:
+    """Return whether a plan is a trial's, is written in a moment, and to the database alone."""
+    is_trial = plan.number is not None
+    return is_trial and not plan.texts and not plan.files and len(plan.metrics) <= LIMITS["metrics"]
 
 
 def _quoted(text: str) -> str:
@@ -104,6 +117,7 @@ class RunWriter:
     ) -> None:
         self._api = api
         self._client = api.client
+        self._together = api.together
         self._name = name
         self._key = study_key
         self._note = note
@@ -115,6 +129,18 @@ class RunWriter:
         self.experiment_id = self._open_experiment()
         self.parent_id = self._open_parent(start)
         self._runs = self._known_trials()
+
+    def write_all(self, plans: Sequence[RunPlan], files: Path) -> None:
+        """Write plans in their order, many in one transaction where the store has such.
+
+        Parameters and exceptions are those of `write`.
+        """
+        done = 0
+        while done < len(plans):
+            n_written = self._write_together(plans[done:], files)
+            if n_written == 0:
+                self.write(plans[done], files)
+            done += n_written or 1
 
     def write(self, plan: RunPlan, files: Path) -> None:
         """Write a plan; ``files`` is the folder of the spool's artifacts.
@@ -143,6 +169,28 @@ class RunWriter:
         if plan.fresh and not made and plan.status is None:
             plan.status = "RUNNING"
         self._set_status(run_id, plan)
+
+    def _write_together(self, plans: Sequence[RunPlan], files: Path) -> int:
+        """Write the first of the plans in one transaction; return how many it took."""
+        # Where others write runs of the study, each must be there before the next is looked for.
+        if self._together is None or not _is_small(plans[0]) or self._shared() is not None:
+            return 0
+        known = dict(self._runs)
+        deadline = time.monotonic() + TRANSACTION_SECONDS
+        n_written = 0
+        try:
+            with self._together():
+                for plan in takewhile(_is_small, plans):
+                    self.write(plan, files)
+                    n_written += 1
+                    if time.monotonic() > deadline:
+                        break
+        except Exception:
+            log.warning("a transaction failed: from now on each run has its own", exc_info=True)
+            self._runs = known
+            self._together = None
+            return 0
+        return n_written
 
     def _open_experiment(self) -> str:
         experiment = self._client.get_experiment_by_name(self._name)

@@ -152,11 +152,14 @@ class Sender:
             events, end = spool.read(offset)
             if end == offset:
                 return True
-            for plan in self._plans(events):
-                self._open_writer(plan.start).write(plan, spool.files)
+            self._write(self._plans(events), spool)
             spool.note_sent(end)
             spool.note_error("")
             offset = end
+
+    def _write(self, plans: list[RunPlan], spool: Spool) -> None:
+        if plans:
+            self._open_writer(plans[0].start).write_all(plans, spool.files)
 
     def _plans(self, events: list[dict[str, Any]]) -> list[RunPlan]:
         """Return the plans of the events; one that makes no sense is noted and left out."""
@@ -182,8 +185,7 @@ class Sender:
             self._drain(spool)
             events, _ = spool.read(0, spool.events_path.stat().st_size)
             ends = loose_ends(events, study_too=not self._other_drivers(spool))
-            for plan in plan_runs(ends):
-                self._open_writer(plan.start).write(plan, spool.files)
+            self._write(plan_runs(ends), spool)
             spool.remove()
         finally:
             spool.driver_lock.release()

@@ -32,6 +32,7 @@ from hpo.trackers._channel import (
 from hpo.trackers._runs import MlflowApi, find_parent
 from hpo.trackers._sender import Sender
 from hpo.trackers._spool import default_root, store_name, study_folder
+from hpo.trackers._transaction import one_transaction
 from hpo.trackers._uri import resolve_tracking_uri, store_home, ui_command
 from hpo.trial import Report, TrialRecord
 
@@ -253,7 +254,7 @@ def _connect(tracking_uri: str) -> MlflowApi:
     finally:
         gc.freeze()
         gc.enable()
-    return MlflowApi(client, Metric, Param, RunTag)
+    return MlflowApi(client, Metric, Param, RunTag, one_transaction(client))
 
 
 def _find() -> RunIds | None:
