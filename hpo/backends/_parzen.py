@@ -18,6 +18,8 @@ _NEGLIGIBLE = -40.0
 _AT_A_TIME = 512
 """Kernels whose densities are computed at once: larger arrays are fetched anew from the system each
 time, which takes longer than to fill them."""
+_NUMBERS_AT_A_TIME = 8192
+"""Widths computed at once, for the same reason; of whole parameters, for they are sorted."""
 
 
 class FastParzenEstimator(_ParzenEstimator):
@@ -54,14 +56,17 @@ class FastParzenEstimator(_ParzenEstimator):
             weights = self._call_weights_func(parameters.weights, n)
         weights = np.append(weights, parameters.prior_weight if n else 1.0)
         self._weights = weights / weights.sum()
+        numbers: dict[str, Any] = {}
         self._choices: dict[str, _Choices] = {}
-        self._numbers: dict[str, _Kernels] = {}
         for name, dist in search_space.items():
-            seen = observations[name]
             if isinstance(dist, CategoricalDistribution):
-                self._choices[name] = _Choices(seen, len(dist.choices), parameters.prior_weight)
+                n_choices = len(dist.choices)
+                self._choices[name] = _Choices(
+                    observations[name], n_choices, parameters.prior_weight
+                )
             else:
-                self._numbers[name] = _Kernels(seen, dist, parameters)
+                numbers[name] = dist
+        self._numbers = _Kernels(observations, numbers, n, parameters)
 
     def sample(self, rng: np.random.RandomState, size: int) -> dict[str, np.ndarray]:
         """Draw ``size`` values of each parameter, from the random numbers that Optuna uses."""
@@ -71,98 +76,134 @@ class FastParzenEstimator(_ParzenEstimator):
             upto = np.cumsum(choices.kinds[:, choices.kind[kernels]], axis=0)
             upto[-1] = 1.0
             drawn[name] = (upto < rng.rand(size)).sum(axis=0).astype(float)
-        shares = rng.uniform(size=(len(self._numbers), size)) if self._numbers else ()
-        for (name, numbers), share in zip(self._numbers.items(), shares, strict=True):
-            drawn[name] = numbers.draw(kernels, share)
+        drawn |= self._numbers.draw(kernels, rng)
         return {name: drawn[name] for name in self._search_space}
 
     def log_pdf(self, samples_dict: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the log density at each of the samples."""
-        n = len(next(iter(samples_dict.values())))
-        constant: np.ndarray = np.log(self._weights)
-        left, right, tables = [np.ones(n)], [constant], []
-        for name, choices in self._choices.items():
-            chosen = samples_dict[name].astype(np.intp)
-            tables.append((np.log(choices.kinds)[chosen], choices.kind))
-        for name, numbers in self._numbers.items():
-            if numbers.scale.step:
-                tables.append(numbers.log_masses(samples_dict[name]))
-                continue
-            x = numbers.scale.share(samples_dict[name])
-            factors, summand = numbers.exponents()
-            constant += summand
-            left += [-0.5 * x * x, x]
-            right += factors
-        return _log_sums(np.column_stack(left), np.stack(right), tables)
+        tables = [
+            (np.log(choices.kinds)[samples_dict[name].astype(np.intp)], choices.kind)
+            for name, choices in self._choices.items()
+        ]
+        tables += self._numbers.log_masses(samples_dict)
+        left, right = self._numbers.exponents(samples_dict)
+        right[0] += np.log(self._weights)
+        return _log_sums(left, right, tables)
 
 
 class _Kernels:
-    """Normal distributions over a parameter that is a number, each cut off at its range's ends.
+    """Normal distributions over parameters that are numbers, each cut off at its range's ends.
+
+    One row a parameter, one column a kernel.
 
     Parameters
     ----------
-    seen : ndarray of length n
+    observations : mapping of str to ndarray, each of length n
         Where they are centred; one more, the prior, is as wide as the range.
-    dist : FloatDistribution or IntDistribution
+    dists : mapping of str to FloatDistribution or IntDistribution
+    n : int
     parameters : _ParzenEstimatorParameters
     """
 
-    def __init__(self, seen: np.ndarray, dist: Any, parameters: _ParzenEstimatorParameters) -> None:
-        self.scale = _Range(dist)
-        n = len(seen)
-        self._mu, self._sigma = np.full(n + 1, 0.5), np.ones(n + 1)
-        self._mu[:n] = self.scale.share(seen)
-        self._order = np.argsort(self._mu[:n])
-        gaps = _gaps(self._mu[self._order], ends=parameters.consider_endpoints)
-        least = 1 / min(100.0, 2.0 + n) if parameters.consider_magic_clip else 1e-12
-        self._sigma[self._order] = np.clip(gaps, least, 1.0)
-        self._inside = self._log_inside()
+    def __init__(
+        self,
+        observations: Mapping[str, np.ndarray],
+        dists: Mapping[str, Any],
+        n: int,
+        parameters: _ParzenEstimatorParameters,
+    ) -> None:
+        self._scales = {name: _Range(dist) for name, dist in dists.items()}
+        self._mu = np.full((len(dists), n + 1), 0.5)
+        self._sigma = np.ones_like(self._mu)
+        self._inside = np.ones_like(self._mu)
+        for mu, (name, scale) in zip(self._mu, self._scales.items(), strict=True):
+            mu[:n] = scale.share(observations[name])
+        self._least = 1 / min(100.0, 2.0 + n) if parameters.consider_magic_clip else 1e-12
+        self._ends = parameters.consider_endpoints
+        at_once = max(1, _NUMBERS_AT_A_TIME // (n + 1))
+        for start in range(0, len(dists), at_once):
+            self._measure(slice(start, start + at_once))
 
-    def _log_inside(self) -> np.ndarray:
-        """Return the log of the part of each kernel that lies within the range."""
-        outside = np.zeros_like(self._mu)
-        for below in (self._mu, 1 - self._mu):
-            near = below < _FAR * self._sigma
-            outside[near] += ndtr(-below[near] / self._sigma[near])
-        return np.asarray(np.log1p(-outside))
+    def _measure(self, rows: slice) -> None:
+        """Work out how wide the kernels are, and how much of each lies within the range."""
+        mu, sigma = self._mu[rows], self._sigma[rows]
+        n = mu.shape[1] - 1
+        order = np.argsort(mu[:, :n], axis=1)
+        cells = order + np.arange(len(mu))[:, None] * (n + 1)
+        gaps = _gaps(mu.take(cells), ends=self._ends)
+        sigma.ravel()[cells] = np.minimum(np.maximum(gaps, self._least), 1.0)
+        mu, sigma, inside = mu.ravel(), sigma.ravel(), self._inside[rows].ravel()
+        far = _FAR * sigma
+        for below in (mu, 1 - mu):
+            near = np.flatnonzero(below < far)
+            inside[near] -= ndtr(-below[near] / sigma[near])
 
-    def exponents(self) -> tuple[list[np.ndarray], np.ndarray]:
-        """Return what ``-x ** 2 / 2`` and ``x`` are multiplied with, and what is added then."""
-        precision = self._sigma**-2.0
-        by_x = precision * self._mu
-        width = np.log(self.scale.width) + _HALF_LOG_2PI
-        summand = -0.5 * by_x * self._mu - np.log(self._sigma) - self._inside - width
-        return [precision, by_x], summand
+    def exponents(self, samples: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Return two matrices whose product is the log density of each sample in each kernel.
 
-    def log_masses(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the log masses in the steps of ``values``, by sample and kind of kernel.
-
-        A parameter with steps has many kernels that are alike: each kind is computed once. The
-        second array has each kernel's kind.
+        Of the parameters without steps. The first column is 1 and the first row what is added.
         """
-        order = np.append(self._order, len(self._mu) - 1)
-        mu, sigma = self._mu[order], self._sigma[order]
+        smooth = [name for name, scale in self._scales.items() if not scale.step]
+        row_of = {name: row for row, name in enumerate(self._scales)}
+        left = np.ones((len(next(iter(samples.values()))), 1 + 2 * len(smooth)))
+        right = np.zeros((1 + 2 * len(smooth), self._mu.shape[1]))
+        for i, name in zip(range(1, len(right), 2), smooth, strict=True):
+            scale, mu, sigma = self._scales[name], self._mu[row_of[name]], self._sigma[row_of[name]]
+            x = scale.share(samples[name])
+            left[:, i], left[:, i + 1] = -0.5 * x * x, x
+            precision, by_x = right[i], right[i + 1]
+            np.divide(1.0, sigma * sigma, out=precision)
+            np.multiply(precision, mu, out=by_x)
+            right[0] -= 0.5 * by_x * mu + np.log(sigma * self._inside[row_of[name]])
+            right[0] -= np.log(scale.width) + _HALF_LOG_2PI
+        return left, right
+
+    def log_masses(self, samples: Mapping[str, np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return the log masses in the steps of the samples, by sample and kind of kernel.
+
+        Of the parameters with steps. They have many kernels that are alike: each kind is
+        computed once. The second array has each kernel's kind.
+        """
+        return [
+            self._log_masses(i, scale, samples[name])
+            for i, (name, scale) in enumerate(self._scales.items())
+            if scale.step
+        ]
+
+    def _log_masses(
+        self, i: int, scale: "_Range", values: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        n = self._mu.shape[1] - 1
+        order = np.append(np.argsort(self._mu[i, :n]), n)
+        mu, sigma = self._mu[i, order], self._sigma[i, order]
         new = np.ones(len(order), dtype=bool)
         new[1:] = (mu[1:] != mu[:-1]) | (sigma[1:] != sigma[:-1])
         kind = np.empty(len(order), dtype=np.intp)
         kind[order] = np.cumsum(new) - 1
         points, of_point = np.unique(values, return_inverse=True)
-        low, high = self.scale.step_around(points)
+        low, high = scale.step_around(points)
         mu, sigma = mu[new], sigma[new]
         a, b = (low[:, None] - mu) / sigma, (high[:, None] - mu) / sigma
         right = a > 0  # a tail is exact on the left
         mass = ndtr(np.where(right, -a, b)) - ndtr(np.where(right, -b, a))
-        logs = np.log(np.maximum(mass, 1e-300)) - self._inside[order][new]
+        logs = np.log(np.maximum(mass, 1e-300)) - np.log(self._inside[i, order[new]])
         return logs[of_point], kind
 
-    def draw(self, kernels: np.ndarray, share: np.ndarray) -> np.ndarray:
-        """Return the values below which these kernels have ``share`` of their mass."""
-        mu, sigma = self._mu[kernels], self._sigma[kernels]
+    def draw(self, kernels: np.ndarray, rng: np.random.RandomState) -> dict[str, np.ndarray]:
+        """Return a value of each parameter from each of these kernels."""
+        if not self._scales:
+            return {}
+        share = rng.uniform(size=(len(self._scales), len(kernels)))
+        mu, sigma = self._mu[:, kernels], self._sigma[:, kernels]
         below, above = ndtr(-mu / sigma), ndtr((mu - 1) / sigma)
         inside = 1.0 - below - above
         upper = share > 0.5  # from the nearer end: the other one loses digits
         z = ndtri(np.where(upper, above + (1.0 - share) * inside, below + share * inside))
-        return self.scale.value(np.clip(mu + sigma * np.where(upper, -z, z), 0.0, 1.0))
+        where = np.clip(mu + sigma * np.where(upper, -z, z), 0.0, 1.0)
+        return {
+            name: scale.value(row)
+            for row, (name, scale) in zip(where, self._scales.items(), strict=True)
+        }
 
 
 class _Range:
@@ -220,12 +261,14 @@ class _Choices:
 
 
 def _gaps(points: np.ndarray, *, ends: bool) -> np.ndarray:
-    """Return the greater distance of each of the sorted ``points`` to its two neighbours."""
-    padded = np.concatenate([[0.0], points, [1.0]])
-    between = padded[1:] - padded[:-1]
-    gaps: np.ndarray = np.maximum(between[:-1], between[1:])
-    if not ends and len(points) > 1:
-        gaps[0], gaps[-1] = between[1], between[-2]
+    """Return the greater distance of each point to its two neighbours; each row is sorted."""
+    n_rows, n = points.shape
+    padded = np.zeros((n_rows, n + 2))
+    padded[:, 1:-1], padded[:, -1] = points, 1.0
+    between = padded[:, 1:] - padded[:, :-1]
+    gaps: np.ndarray = np.maximum(between[:, :-1], between[:, 1:])
+    if not ends and n > 1:
+        gaps[:, 0], gaps[:, -1] = between[:, 1], between[:, -2]
     return gaps
 
 

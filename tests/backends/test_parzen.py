@@ -35,7 +35,7 @@ def observed(rng, n):
     return draw
 
 
-@pytest.mark.parametrize("n", [0, 1, 2, 7, 60, 900])
+@pytest.mark.parametrize("n", [0, 1, 2, 7, 60, 900, 3000])  # the last: not all parameters at once
 @pytest.mark.parametrize("names", [list(SPACE), ["units"], ["kind"], ["plain", "far", "log"]])
 def test_densities_are_optunas(n, names):
     rng = np.random.default_rng(n)

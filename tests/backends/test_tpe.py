@@ -3,6 +3,7 @@
 import inspect
 import math
 import random
+from operator import attrgetter
 
 import numpy as np
 import optuna
@@ -214,6 +215,13 @@ def test_the_first_trials_are_sobol_points_until_one_is_complete():
     study.tell(asked[0], 1.0)
     point = SobolStart.draw(start, 20, "rate", SPACE["rate"])
     assert study.ask(SPACE).params["rate"] != point
+
+
+def test_a_reseeded_sampler_draws_what_a_new_one_does():
+    other, new = CompletesTPESampler().reseeded(7), CompletesTPESampler(seed=7)
+    for rng in ("_rng", "_random_sampler._rng"):
+        first, second = (attrgetter(rng)(sampler).rng.rand(9) for sampler in (other, new))
+        assert np.array_equal(first, second)
 
 
 def test_a_share_of_the_proposals_is_uniform():
