@@ -63,8 +63,8 @@ class Attending(nn.Module):
 
     def forward(self, X):
         h = self.cell(X).transpose(0, 1)
-        hidden = torch.ones(4, 4, dtype=torch.bool).triu(1)
-        padding = torch.arange(4).expand(len(X), 4) == 3
+        hidden = torch.ones(4, 4, dtype=torch.bool, device=X.device).triu(1)
+        padding = torch.arange(4, device=X.device).expand(len(X), 4) == 3
         h, weights = self.attention(h, h, h, key_padding_mask=padding, attn_mask=hidden)
         return self.head(h.sum(0)) + weights.mean((1, 2))[:, None]
 
@@ -119,28 +119,35 @@ OPTIMIZERS = [
 ]
 
 
-@pytest.mark.parametrize(("optimizer", "numbers"), OPTIMIZERS)
-@pytest.mark.parametrize("cls", [Residual, Conv, Embedded, Attending])
-def test_three_epochs_in_a_batch_are_three_epochs_alone(cls, optimizer, numbers):
+def assert_trained_as_alone(cls, optimizer, numbers, *, device="cpu", compiles=False):
     """Weights, buffers and outputs, where one member leaves and another comes in between."""
-    X, y = inputs(cls), torch.randint(0, N_CLASSES, (N,))
+    X, y = inputs(cls).to(device), torch.randint(0, N_CLASSES, (N,)).to(device)
     rows = [torch.arange(0, 30), torch.arange(3, N)]  # four minibatches and five
     first, flags = member(cls, optimizer, 0.05, 0.3, eps=1e-3, **numbers)
     second, _ = member(cls, optimizer, 0.02, 0.0, eps=1e-3, **numbers)
     late, _ = member(cls, optimizer, 0.01, 0.5, eps=1e-3, **numbers)
     plan = plan_of(cls, optimizer, flags)
-    models = FusedModels(plan, X, y, rows, n_slots=2, dtype=torch.float64)
-    models.put(0, first)
-    models.put(1, second)
+    models = FusedModels(plan, X, y, rows, n_slots=2, device=device, dtype=torch.float64)
+    if compiles:
+        models.compile()
+    models.put_all({0: first, 1: second})
     models.train_epoch(1)
-    models.resize([1], extra=1)  # the first one leaves, the second stands in its place
-    models.put(1, late)
+    if compiles:
+        models.remove([0])
+        places = {1: (second, (1, 2, 3)), 0: (late, (2, 3))}
+        models.put(0, late)
+    else:
+        models.resize([1], extra=1)
+        places = {0: (second, (1, 2, 3)), 1: (late, (2, 3))}
+        models.put(1, late)
     models.train_epoch(2)
     models.train_epoch(3)
     outputs = models.predict(torch.stack([X[part[:30]] for part in rows]))
-    for slot, (who, epochs) in enumerate([(second, (1, 2, 3)), (late, (2, 3))]):
+    for slot, (who, epochs) in places.items():
         for fold, part in enumerate(rows):
-            alone = Alone(plan, who, fold, module=cls(), criterion=nn.CrossEntropyLoss(), n_folds=2)
+            alone = Alone(
+                plan, who, fold, module=cls(), criterion=nn.CrossEntropyLoss(), device=device
+            )
             for number in epochs:
                 alone.train_epoch(number, X, y, part)
             found = models.states(slot)[fold]
@@ -150,6 +157,21 @@ def test_three_epochs_in_a_batch_are_three_epochs_alone(cls, optimizer, numbers)
             torch.testing.assert_close(
                 outputs[fold, slot], alone.predict(X[part[:30]]), rtol=1e-9, atol=1e-11
             )
+
+
+@pytest.mark.parametrize(("optimizer", "numbers"), OPTIMIZERS)
+@pytest.mark.parametrize("cls", [Residual, Conv, Embedded, Attending])
+def test_three_epochs_in_a_batch_are_three_epochs_alone(cls, optimizer, numbers):
+    assert_trained_as_alone(cls, optimizer, numbers)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_on_a_gpu_as_on_a_cpu():
+    """Kernel by kernel, and each step compiled and recorded as one graph."""
+    for cls in (Residual, Conv, Embedded, Attending):
+        for optimizer, numbers in OPTIMIZERS:
+            assert_trained_as_alone(cls, optimizer, numbers, device="cuda")
+        assert_trained_as_alone(cls, torch.optim.Adam, {}, device="cuda", compiles=True)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +301,7 @@ def test_a_wrong_rule_is_not_certified(monkeypatch):
 def test_a_program_trains_the_same():
     """Compiled, with a free slot, a late member and a fold that has fewer batches.
 
-    The late member is the first one whose layers drop anything, so that noise is drawn from then on.
+    The late member is the first one whose layers drop anything: noise is drawn from then on.
     """
     X, y = inputs(Residual), torch.randint(0, N_CLASSES, (N,))
     rows = [torch.arange(0, 30), torch.arange(3, N)]
