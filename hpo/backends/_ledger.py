@@ -231,8 +231,8 @@ class Ledger:
             asked = self._study.ask()
             if self._durable:  # first: who dies while the sampler thinks has signed
                 asked.set_user_attr(_OWNER, self._me)
-            space = self._space
-            params = space.sample(lambda name, dist: _suggest(asked, name, dist)) if space else {}
+            with self._values.together():
+                params = self.space.sample(lambda name, dist: _suggest(asked, name, dist))
         self._trials[asked.number] = asked
         self._asked.add(asked.number)
         return Trial(asked.number, params, derive_seed(self._seed, "trial", asked.number))
@@ -273,10 +273,11 @@ class Ledger:
             if trial is None:  # another driver's: reach it by its number
                 frozen = self._study.get_trials(deepcopy=False)[number]
                 trial = optuna.Trial(self._study, frozen._trial_id)
-            self._values.finish(trial)
-            trial.set_user_attr(RECORD, pack(record))
-            if record.out_of_memory and "memory" not in trial.constraints:
-                trial.set_constraint("memory", 1.0)  # above 0: infeasible, says the sampler
+            with self._values.together():
+                self._values.finish(trial)
+                trial.set_user_attr(RECORD, pack(record))
+                if record.out_of_memory and "memory" not in trial.constraints:
+                    trial.set_constraint("memory", 1.0)  # above 0: infeasible, says the sampler
             # What `Study.tell` does, but for the deep copy of the trial that it returns.
             _tell_with_warning(self._study, trial, values, state=TO_OPTUNA[record.state])
 

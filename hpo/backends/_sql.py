@@ -9,6 +9,8 @@ import copy
 import json
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -19,18 +21,32 @@ from optuna.distributions import (
     distribution_to_json,
     json_to_distribution,
 )
-from optuna.storages import RDBStorage
+from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 
 __all__ = ["SQLStorage"]
 
+_STUDIES = models.StudyModel.__table__
 _TRIALS = models.TrialModel.__table__
 _PARAMS = models.TrialParamModel.__table__
 _STEPS = models.TrialIntermediateValueModel.__table__
 _VALUES = models.TrialValueModel.__table__
 _USER = models.TrialUserAttributeModel.__table__
 _SYSTEM = models.TrialSystemAttributeModel.__table__
+
+_OF_TRIAL = _TRIALS.c.trial_id == sqlalchemy.bindparam("trial")
+_N_BEFORE = sqlalchemy.select(sqlalchemy.func.count(_TRIALS.c.trial_id)).where(
+    _TRIALS.c.study_id == sqlalchemy.bindparam("study"),
+    _TRIALS.c.trial_id < sqlalchemy.bindparam("trial"),
+)
+_SET_NUMBER = sqlalchemy.update(_TRIALS).where(_OF_TRIAL).values(number=sqlalchemy.bindparam("n"))
+_END = (
+    sqlalchemy.update(_TRIALS)
+    .where(_OF_TRIAL, _TRIALS.c.state == TrialState.RUNNING)
+    .values(state=sqlalchemy.bindparam("ends"), datetime_complete=sqlalchemy.bindparam("at"))
+)
+"""Two processes may end one trial, of which the second finds it ended."""
 
 Rows = list[Any]
 
@@ -49,21 +65,19 @@ _distribution = lru_cache(maxsize=1024)(json_to_distribution)
 class SQLStorage(RDBStorage):
     """As `optuna.storages.RDBStorage`, faster.
 
-    Trials that this process has made and that still run are kept here as they are written, so that
-    only those of other processes are read.
+    Trials that this process has made are kept here as they are written, until they have ended and
+    are read, so that only those of other processes are read from the database.
     """
 
     def __init__(self, url: str, **options: Any) -> None:
         super().__init__(url, **options)
         self._own: dict[int, FrozenTrial] = {}
+        self._together = False
+        self._waiting: dict[Any, Rows] = {}
 
-    def _create_new_trial(
-        self, study_id: int, template_trial: FrozenTrial | None = None
-    ) -> FrozenTrial:
-        made = super()._create_new_trial(study_id, template_trial)
-        if template_trial is None:
-            self._own[made._trial_id] = made
-        return made
+    def _runs(self, trial_id: int) -> bool:
+        """Whether it is an own trial that has not ended."""
+        return trial_id in self._own and not self._own[trial_id].state.is_finished()
 
     def _note(self, trial_id: int, place: str, added: Mapping[Any, Any]) -> None:
         """Change the copy of an own trial; who holds the last one is not disturbed."""
@@ -72,14 +86,91 @@ class SQLStorage(RDBStorage):
             setattr(changed, place, getattr(changed, place) | dict(added))
             self._own[trial_id] = changed
 
+    # -- a trial's states ---------------------------------------------------------------------
+
+    def _create_new_trial(
+        self, study_id: int, template_trial: FrozenTrial | None = None
+    ) -> FrozenTrial:
+        if template_trial is not None:
+            return super()._create_new_trial(study_id, template_trial)
+        try:
+            made = self._begin(study_id)
+        except sqlalchemy.exc.OperationalError:  # a deadlock, perhaps: Optuna's tries again
+            made = super()._create_new_trial(study_id)
+        self._own[made._trial_id] = made
+        return made
+
+    def _begin(self, study_id: int) -> FrozenTrial:
+        """Make a running trial, as Optuna does: its number is how many there were before."""
+        made = InMemoryStorage._create_running_trial()
+        row = {
+            "number": None,
+            "study_id": study_id,
+            "state": made.state,
+            "datetime_start": made.datetime_start,
+        }
+        with self.engine.begin() as connection:
+            self._check_study(connection, study_id, lock=True)
+            key = connection.execute(sqlalchemy.insert(_TRIALS), row).inserted_primary_key
+            assert key is not None
+            made._trial_id = key[0]
+            of_it = {"study": study_id, "trial": made._trial_id}
+            made.number = connection.execute(_N_BEFORE, of_it).scalar_one()
+            connection.execute(_SET_NUMBER, {"trial": made._trial_id, "n": made.number})
+        return made
+
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
         """Change how a trial stands; see `optuna.storages.BaseStorage`."""
-        self._own.pop(trial_id, None)  # it is read from now on
-        return super().set_trial_state_values(trial_id, state, values)
+        if not (self._runs(trial_id) and state.is_finished()):
+            self._own.pop(trial_id, None)  # it is read from now on
+            return super().set_trial_state_values(trial_id, state, values)
+        ended = copy.copy(self._own.pop(trial_id))
+        ended.state, ended.datetime_complete = state, datetime.now()
+        if values is not None:
+            ended.values = list(values)
+        rows = []
+        for objective, value in enumerate(values or ()):
+            stored, kind = models.TrialValueModel.value_to_stored_repr(value)
+            told = {"value": stored, "value_type": kind}
+            rows.append({"trial_id": trial_id, "objective": objective, **told})
+        end = {"trial": trial_id, "ends": state, "at": ended.datetime_complete}
+        with self.engine.begin() as connection:
+            self._write_waiting(connection)
+            if not connection.execute(_END, end).rowcount:
+                self._check(connection, trial_id)
+            if rows:
+                connection.execute(sqlalchemy.insert(_VALUES), rows)
+        self._own[trial_id] = ended
+        return True
 
     # -- writing ------------------------------------------------------------------------------
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Write what is new of own trials in one go when the block or a trial in it ends."""
+        self._together = True
+        try:
+            yield
+        finally:
+            self._together = False
+            if self._waiting:
+                with self.engine.begin() as connection:
+                    self._write_waiting(connection)
+
+    def _write_waiting(self, connection: sqlalchemy.Connection) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for table, rows in waiting.items():
+            connection.execute(sqlalchemy.insert(table), rows)
+
+    def _add(self, table: Any, rows: Rows) -> None:
+        """Write rows of own trials that are not there yet, or have them wait."""
+        if self._together:
+            self._waiting.setdefault(table, []).extend(rows)
+        else:
+            with self.engine.begin() as connection:
+                connection.execute(sqlalchemy.insert(table), rows)
 
     def _put(
         self,
@@ -95,10 +186,11 @@ class SQLStorage(RDBStorage):
         Of an own trial it is known whether it runs, and whether the row is ``new``.
         """
         row = {"trial_id": trial_id, **key, **values}
+        if new:
+            self._add(table, [row])
+            return
         with self.engine.begin() as connection:
-            if trial_id in self._own and new:
-                connection.execute(sqlalchemy.insert(table).values(**row))
-                return
+            self._write_waiting(connection)
             self._check(connection, trial_id)
             same = [table.c.trial_id == trial_id, *(table.c[k] == v for k, v in key.items())]
             changed = connection.execute(sqlalchemy.update(table).where(*same).values(**values))
@@ -106,8 +198,7 @@ class SQLStorage(RDBStorage):
                 connection.execute(sqlalchemy.insert(table).values(**row))
 
     def _is_new(self, trial_id: int, place: str, name: Any) -> bool:
-        own = self._own.get(trial_id)
-        return own is not None and name not in getattr(own, place)
+        return self._runs(trial_id) and name not in getattr(self._own[trial_id], place)
 
     def _check(self, connection: sqlalchemy.Connection, trial_id: int) -> int:
         """Return the study of a trial that may be changed.
@@ -184,10 +275,12 @@ class SQLStorage(RDBStorage):
             value, kind = stored(given)
             told = {"intermediate_value": value, "intermediate_value_type": kind}
             rows.append({"trial_id": trial_id, "step": step, **told})
-        with self.engine.begin() as connection:
-            if trial_id not in self._own:
+        if self._runs(trial_id):
+            self._add(_STEPS, rows)
+        else:
+            with self.engine.begin() as connection:
                 self._check(connection, trial_id)
-            connection.execute(sqlalchemy.insert(_STEPS), rows)
+                connection.execute(sqlalchemy.insert(_STEPS), rows)
         self._note(trial_id, "intermediate_values", values)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
@@ -230,8 +323,10 @@ class SQLStorage(RDBStorage):
         asked = [[*own, _TRIALS.c.trial_id.in_(ids)] for ids in _batched(older)]
         asked.append([*own, _TRIALS.c.trial_id > trial_id_greater_than])
         with self.engine.connect() as connection:
-            self._check_study(connection, study_id)
-            return [t for conditions in asked for t in self._known_or_read(connection, conditions)]
+            found = [t for conditions in asked for t in self._known_or_read(connection, conditions)]
+            if not found:
+                self._check_study(connection, study_id)
+        return found
 
     def _known_or_read(
         self, connection: sqlalchemy.Connection, conditions: list[Any]
@@ -247,17 +342,20 @@ class SQLStorage(RDBStorage):
         for row in rows:
             if row.trial_id in read:
                 yield read[row.trial_id]
-            elif row.trial_id in self._own:
+            elif self._runs(row.trial_id):
                 yield self._own[row.trial_id]
+            else:  # Optuna keeps what has ended
+                yield self._own.pop(row.trial_id)
 
     def _knows(self, row: Any) -> bool:
         own = self._own.get(row.trial_id)
         return own is not None and own.state == row.state
 
-    def _check_study(self, connection: sqlalchemy.Connection, study_id: int) -> None:
-        studies = models.StudyModel.__table__
-        asked = sqlalchemy.select(studies.c.study_id).where(studies.c.study_id == study_id)
-        if connection.execute(asked).first() is None:
+    def _check_study(
+        self, connection: sqlalchemy.Connection, study_id: int, *, lock: bool = False
+    ) -> None:
+        asked = sqlalchemy.select(_STUDIES.c.study_id).where(_STUDIES.c.study_id == study_id)
+        if connection.execute(asked.with_for_update() if lock else asked).first() is None:
             raise KeyError(models.NOT_FOUND_MSG)
 
 

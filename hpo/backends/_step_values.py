@@ -1,6 +1,7 @@
 """The values of steps on their way to Optuna's storage."""
 
 import time
+from contextlib import AbstractContextManager, nullcontext
 
 import optuna
 from optuna.storages import BaseStorage
@@ -35,6 +36,10 @@ class StepValues:
             self._written = time.monotonic()
             for trial_id in list(self._waiting):
                 self._write(trial_id)
+
+    def together(self) -> AbstractContextManager[None]:
+        """Return a block in which a database is written in one go, at the block's end."""
+        return self._database.together() if self._database else nullcontext()
 
     def finish(self, trial: optuna.Trial) -> None:
         """Write down what is left of a trial, before it is told."""

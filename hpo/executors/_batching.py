@@ -57,7 +57,7 @@ class BatchingExecutor(BaseExecutor):
     seed : int, default=0
         Of the minibatches' order and of dropout.
     compile : {"auto", True, False}, default="auto"
-        Whether a structure's step is made one program by `torch.compile`, which takes about 20
+        Whether a structure's step is made one program by `torch.compile`, which takes about 10
         seconds; "auto" does so where a timed step and the trials to come say that it pays.
     precision : {"float32", "bfloat16", "auto"}, default="float32"
         Of matrix products in training; weights, losses and scores stay float32. "auto" takes

@@ -13,8 +13,8 @@ from hpo.trial import Trial
 
 __all__ = ["Choice", "Way", "choose", "solo_seconds"]
 
-COMPILE_SECONDS = 20.0
-"""What compiling takes on two cores; seen from 2 (known to torch's cache) to 30."""
+COMPILE_SECONDS = 10.0
+"""What compiling takes, about; seen from 2 (known to torch's cache) to 30 (on busy cores)."""
 
 GAIN = 4.0
 """By how much a program is expected to be faster, before one is made."""

@@ -117,11 +117,11 @@ def _accuracy(proba: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 def _balanced_accuracy(proba: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     right = proba.argmax(-1) == y
-    return torch.stack([_mean_over_samples(right[:, y == k]) for k in y.unique()]).mean(0)
+    return torch.stack([_mean_over_samples(right[:, y == k]) for k in torch.unique(y)]).mean(0)
 
 
 def _neg_log_loss(proba: torch.Tensor, y: torch.Tensor) -> torch.Tensor | None:
-    labels, columns = y.unique(return_inverse=True)
+    labels, columns = torch.unique(y, return_inverse=True)
     if len(labels) != proba.shape[-1]:
         return None
     eps = torch.finfo(proba.dtype).eps
@@ -131,7 +131,7 @@ def _neg_log_loss(proba: torch.Tensor, y: torch.Tensor) -> torch.Tensor | None:
 
 def _roc_auc(proba: torch.Tensor, y: torch.Tensor) -> torch.Tensor | None:
     """Return the share of pairs in the right order, by ranks (Hanley and McNeil 1982)."""
-    labels = y.unique()
+    labels = torch.unique(y)
     if proba.shape[-1] != 2 or len(labels) != 2:
         return None
     positive = (y == labels[1]).cpu().numpy()
