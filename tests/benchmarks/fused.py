@@ -42,6 +42,9 @@ PER_TRIAL = 10
 
 MLPS = ("MLP 2x32", "MLP 2x64", "MLP 2x128")
 
+TARGETS = (11.0, 5.0), (20.0, 9.0)
+"""Against skorch and a loop by hand, of processor time: in float32, and with bfloat16."""
+
 
 class Cost(NamedTuple):
     """Milliseconds for `PER_TRIAL` epochs of a trial."""
@@ -169,9 +172,9 @@ def study(kind: Kind, given: Any, executor: str, **changes: Any) -> Study:
     return Study(**settings | changes)
 
 
-def fused(kind: Kind, given: Any, workplace: Workplace) -> Cost:
+def fused(kind: Kind, given: Any, precision: str, workplace: Workplace) -> Cost:
     """Run a whole study."""
-    spec = f"{given.executor}:precision={given.precision}"
+    spec = f"{given.executor}:precision={precision}"
     if given.n_slots:
         spec += f",n_slots={given.n_slots}"
 
@@ -185,30 +188,36 @@ def fused(kind: Kind, given: Any, workplace: Workplace) -> Cost:
     return timed(run)
 
 
-def measure(name: str, given: Any, workplace: Workplace) -> list[float]:
-    """Return the costs of one module's arms, and their ratios."""
+def measure(name: str, given: Any, workplace: Workplace) -> dict[str, list[float]]:
+    """Return, for each precision, the costs of one module's arms and their ratios."""
     kind = KINDS[name]
-    arms: dict[str, list[Cost]] = {"fused": [], "one": [], "two": [], "loop": []}
+    alone: dict[str, list[Cost]] = {"one": [], "two": [], "loop": []}
+    whole: dict[str, list[Cost]] = {precision: [] for precision in given.precision}
     for i in range(given.repeats):
         for seed in (2 * i, 2 * i + 1):
-            arms["one"].append(timed(lambda seed=seed: skorch(kind, given, 1, seed)))
-            arms["two"].append(timed(lambda seed=seed: skorch(kind, given, given.n_jobs, seed)))
-            arms["loop"].append(timed(lambda seed=seed: loop(kind, given, seed)))
+            alone["one"].append(timed(lambda seed=seed: skorch(kind, given, 1, seed)))
+            alone["two"].append(timed(lambda seed=seed: skorch(kind, given, given.n_jobs, seed)))
+            alone["loop"].append(timed(lambda seed=seed: loop(kind, given, seed)))
             if seed % 2 == 0:
-                arms["fused"].append(fused(kind, given, workplace))
-    wall = {arm: statistics.median(c.wall for c in costs) for arm, costs in arms.items()}
-    cpu = {arm: statistics.median(c.cpu for c in costs) for arm, costs in arms.items()}
+                for precision, costs in whole.items():
+                    costs.append(fused(kind, given, precision, workplace))
+    wall = {arm: statistics.median(c.wall for c in costs) for arm, costs in alone.items()}
+    cpu = {arm: statistics.median(c.cpu for c in costs) for arm, costs in alone.items()}
     best = min(wall["one"], wall["two"])
-    return [
-        *(cpu["one"], wall["one"], wall["two"], wall["loop"], cpu["fused"], wall["fused"]),
-        *(cpu["one"] / cpu["fused"], best / wall["fused"], cpu["loop"] / cpu["fused"]),
-    ]
+    rows = {}
+    for precision, costs in whole.items():
+        own = Cost(*(statistics.median(column) for column in zip(*costs, strict=True)))
+        rows[precision] = [
+            *(cpu["one"], wall["one"], wall["two"], cpu["loop"], own.cpu, own.wall),
+            *(cpu["one"] / own.cpu, best / own.wall, cpu["loop"] / own.cpu),
+        ]
+    return rows
 
 
 def correlation(name: str, given: Any, workplace: Workplace) -> tuple[float, float]:
     """Return the rank correlation with the process executor's scores, and of two of its seeds."""
     same = {"sampler": "random", "pruner": "nop", "n_trials": given.n_compared, "n_jobs": 2}
-    executors = [(f"fused:precision={given.precision}", 0), ("process", 0), ("process", 1)]
+    executors = [("fused", 0), ("process", 0), ("process", 1)]
     points = configurations(given.n_compared, 0)
     scores = []
     for executor, seed in executors:
@@ -220,10 +229,11 @@ def correlation(name: str, given: Any, workplace: Workplace) -> tuple[float, flo
 
 HEAD = (
     "module",
+    "precision",
     "skorch cpu",
     "wall",
     "wall, jobs",
-    "loop",
+    "loop cpu",
     "fused cpu",
     "wall",
     "cpu ratio",
@@ -232,13 +242,13 @@ HEAD = (
 )
 
 
-def main(argv: Sequence[str] | None = None) -> dict[str, list[float]]:
-    """Print the table and return its rows."""
+def main(argv: Sequence[str] | None = None) -> dict[tuple[str, str], list[float]]:
+    """Print the table and return its rows, by module and precision."""
     parser = sizes(
         __doc__, n_trials=500, n_alone=10, n_compared=60, folds=5, epochs=10, repeats=1, n_jobs=2
     )
     parser.add_argument("--modules", nargs="+", default=list(KINDS), choices=list(KINDS))
-    parser.add_argument("--precision", default="float32", help="default: %(default)s")
+    parser.add_argument("--precision", nargs="+", default=["float32"], help="default: %(default)s")
     parser.add_argument("--executor", default="fused", help="default: %(default)s")
     parser.add_argument("--n-slots", type=int, help="default: the executor's")
     parser.add_argument("--device", default="cpu", help="default: %(default)s")
@@ -246,38 +256,44 @@ def main(argv: Sequence[str] | None = None) -> dict[str, list[float]]:
     rows = {}
     with one_thread(), Workplace(tracked=not given.untracked) as workplace:
         for name in given.modules:
-            rows[name] = measure(name, given, workplace)
-            print(f"  {name}: {', '.join(f'{x:.3g}' for x in rows[name])}", flush=True)
+            for precision, row in measure(name, given, workplace).items():
+                rows[name, precision] = row
+                print(f"  {name}, {precision}: {', '.join(f'{x:.3g}' for x in row)}", flush=True)
         alike = {
             name: correlation(name, given, workplace)
             for name in given.modules[:1]
             if given.n_compared
         }
     shown = [
-        [name, *(f"{x:.0f}" for x in row[:6]), *(f"{x:.1f}" for x in row[6:])]
+        [*name, *(f"{x:.0f}" for x in row[:6]), *(f"{x:.1f}" for x in row[6:])]
         for name, row in rows.items()
     ]
     what = (
-        f"Studies of {given.n_trials} trials on {given.folds} folds, executor {given.executor}, "
-        f"{given.precision}; milliseconds for {PER_TRIAL} epochs of a trial."
+        f"Studies of {given.n_trials} trials on {given.folds} folds, executor {given.executor}; "
+        f"milliseconds for {PER_TRIAL} epochs of a trial."
     )
     report("Fused trials", what, table(HEAD, shown), *_verdicts(rows, alike))
     return rows
 
 
-def _verdicts(rows: dict[str, list[float]], alike: dict[str, tuple[float, float]]) -> list[str]:
+def _verdicts(
+    rows: dict[tuple[str, str], list[float]], alike: dict[str, tuple[float, float]]
+) -> list[str]:
     told = []
-    mlps = [rows[name] for name in MLPS if name in rows]
-    if len(mlps) == len(MLPS):
-        for what, column, target in (("skorch", 6, 11.0), ("a loop by hand", 8, 5.0)):
+    for precision in dict.fromkeys(precision for _, precision in rows):
+        mlps = [rows[name, precision] for name in MLPS if (name, precision) in rows]
+        if len(mlps) < len(MLPS):
+            continue
+        to_skorch, to_loop = TARGETS[precision != "float32"]
+        for what, column, target in (("skorch", 6, to_skorch), ("a loop by hand", 8, to_loop)):
             mean = math.prod(row[column] for row in mlps) ** (1 / len(mlps))
             told.append(
-                f"Geometric mean over the widths, against {what}: {mean:.1f} "
+                f"Geometric mean over the widths in {precision}, against {what}: {mean:.1f} "
                 f"(target {target:g}: {verdict(mean >= target)})."
             )
-    for name, row in rows.items():
+    for (name, precision), row in rows.items():
         target = 0.75 * KINDS[name].ratio
-        if name not in MLPS:
+        if name not in MLPS and precision == "float32":
             told.append(f"{name}: {row[6]:.1f} (target {target:.1f}: {verdict(row[6] >= target)}).")
     for name, (ours, theirs) in alike.items():
         met = ours >= 0.98 or ours >= theirs

@@ -2,7 +2,8 @@
 
 It takes about an hour on two cores, which should have nothing else to do. Those of
 Ray Tune start machines of their own and stay apart: ``ray_*.py``, each with its own command;
-so does ``search/run.py``, which compares ways to search and takes hours.
+so do ``search/run.py``, which compares ways to search and takes hours, and ``fused_gpu.py``, which
+wants a GPU.
 """
 
 import argparse
@@ -28,6 +29,10 @@ TINY_ASK = ["--n-finished", "20", "--n-in-sqlite", "5", "--repeats", "2"]
 TINY_FUSED = [
     *[*TINY, "--n-trials", "3", "--n-alone", "1", "--n-compared", "3", "--repeats", "1"],
     *["--modules", "MLP 2x32", "MLP 2x64", "MLP 2x128"],
+]
+TINY_GPU = [
+    *["--folds", "2", "--epochs", "3", "--n-trials", "2", "--n-alone", "1", "--n-jobs", "1"],
+    *["--models", "4", "--device", "cpu", "--no-compile"],
 ]
 TINY_LORA = [
     *["--n-trials", "2", "--steps", "4", "--reports", "2"],

@@ -11,6 +11,9 @@ from hpo import run_study
 from hpo.exceptions import DataError
 
 HERE = Path(__file__).parent
+GIB = 3
+"""Column of the GPU's memory."""
+
 TINY = ["--n-trials", "2", "--folds", "2", "--epochs", "2"]
 
 
@@ -65,11 +68,19 @@ def test_it_is_said_how_to_get_optuna_search_cv(load, monkeypatch, capsys):
 
 def test_fused(load, capsys):
     rows = load("fused").main([*load("run_all").TINY_FUSED, "--untracked"])
-    assert list(rows) == ["MLP 2x32", "MLP 2x64", "MLP 2x128"]
+    assert list(rows) == [(f"MLP 2x{width}", "float32") for width in (32, 64, 128)]
     assert all(figure > 0 for row in rows.values() for figure in row)
     told = capsys.readouterr().out
-    assert "Geometric mean over the widths, against skorch" in told
+    assert "Geometric mean over the widths in float32, against skorch" in told
     assert "Rank correlation of the scores" in told
+
+
+def test_fused_on_a_gpu(load, capsys):
+    """Its code, on the CPU; of a worker process of its own for each of skorch's."""
+    rows = load("fused_gpu").main(load("run_all").TINY_GPU)
+    assert [row[0] for row in rows] == [4]
+    assert all(figure > 0 for i, figure in enumerate(rows[0]) if i != GIB)
+    assert "Sweeps of digits on the CPU" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["Residual", "Embedded", "Encoder", "Convolutional"])
@@ -110,6 +121,6 @@ def test_all_of_them_are_run_by_one_command(load, monkeypatch, capsys):
         monkeypatch.setattr(load(name), "main", lambda *_, name=name: ran.append(name))
     run_all.main(["--tiny"])
     scripts = {path.stem for path in HERE.glob("[!_]*.py") if not path.stem.startswith("ray_")}
-    scripts -= {"run_all", "test_smoke"}
+    scripts -= {"run_all", "test_smoke", "fused_gpu"}
     assert sorted(ran) == sorted(scripts)
     assert capsys.readouterr().out.startswith("# Benchmarks\n")
