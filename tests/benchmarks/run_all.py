@@ -27,7 +27,7 @@ from hpo.exceptions import DataError
 TINY = ["--folds", "2", "--epochs", "2"]
 TINY_ASK = ["--n-finished", "20", "--n-in-sqlite", "5", "--repeats", "2"]
 TINY_FUSED = [
-    *[*TINY, "--n-trials", "3", "--n-alone", "1", "--n-compared", "3", "--repeats", "1"],
+    *[*TINY, "--n-trials", "3", "--n-alone", "1", "--n-compared", "3", "--repeats", "2"],
     *["--modules", "MLP 2x32", "MLP 2x64", "MLP 2x128"],
 ]
 TINY_GPU = [
