@@ -115,9 +115,11 @@ def _cpu() -> float:
 @contextmanager
 def own_cache() -> Iterator[None]:
     """Have torch's compiler know nothing inside the block but what it compiles there."""
-    with TemporaryDirectory(prefix="hpo-benchmark-") as folder:
-        with patch.dict(os.environ, TORCHINDUCTOR_CACHE_DIR=folder):
-            yield
+    with (
+        TemporaryDirectory(prefix="hpo-benchmark-") as folder,
+        patch.dict(os.environ, TORCHINDUCTOR_CACHE_DIR=folder),
+    ):
+        yield
 
 
 def skorch(kind: Kind, given: Any, n_jobs: int, seed: int) -> float:
