@@ -182,7 +182,7 @@ def study(kind: Kind, given: Any, executor: str, **changes: Any) -> Study:
         "cv": StratifiedKFold(given.folds, shuffle=True, random_state=0),
         "scoring": "accuracy",
         "sampler": "tpe",
-        "pruner": "median",
+        "pruner": given.pruner,
         "executor": executor,
         "device": given.device,
         "n_trials": given.n_trials,
@@ -281,6 +281,7 @@ def main(argv: Sequence[str] | None = None) -> dict[tuple[str, str], list[float]
     parser.add_argument("--modules", nargs="+", default=list(KINDS), choices=list(KINDS))
     parser.add_argument("--precision", nargs="+", default=["float32"], help="default: %(default)s")
     parser.add_argument("--executor", default="fused", help="default: %(default)s")
+    parser.add_argument("--pruner", default="median", help="default: %(default)s")
     parser.add_argument("--n-slots", type=int, help="default: the executor's")
     parser.add_argument("--device", default="cpu", help="default: %(default)s")
     given = parser.parse_args(argv)
@@ -301,7 +302,8 @@ def main(argv: Sequence[str] | None = None) -> dict[tuple[str, str], list[float]
         for name, row in rows.items()
     ]
     what = (
-        f"Studies of {given.n_trials} trials on {given.folds} folds, executor {given.executor}; "
+        f"Studies of {given.n_trials} trials on {given.folds} folds, executor {given.executor}, "
+        f"pruner {given.pruner}; "
         f"milliseconds for {PER_TRIAL} epochs of a trial."
     )
     report("Fused trials", what, table(HEAD, shown), *_verdicts(rows, alike))

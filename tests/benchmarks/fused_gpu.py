@@ -159,6 +159,7 @@ def main(argv: Sequence[str] | None = None) -> list[list[float]]:
     )
     parser.add_argument("--modules", nargs="+", default=["MLP 2x32"], choices=list(KINDS))
     parser.add_argument("--precision", default="float32", help="default: %(default)s")
+    parser.add_argument("--pruner", default="median", help="default: %(default)s")
     parser.add_argument("--no-compile", dest="compile", action="store_false")
     parser.add_argument("--device", default="cuda", help="default: %(default)s")
     given = parser.parse_args(argv)

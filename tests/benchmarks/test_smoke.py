@@ -87,7 +87,7 @@ def test_fused_on_a_gpu(load, capsys):
 def test_the_modules_of_the_fused_benchmark_are_fused(load, name):
     kinds = load("_fused_modules").KINDS.values()
     kind = next(kind for kind in kinds if kind.module.__name__ == name)
-    given = argparse.Namespace(epochs=1, folds=2, device="cpu", n_trials=2)
+    given = argparse.Namespace(epochs=1, folds=2, device="cpu", n_trials=2, pruner="median")
     asked = load("fused").study(kind, given, "fused:compile=false")
     result = run_study(asked.replace(storage=None, tracker="null"))
     assert result.n_complete == 2
