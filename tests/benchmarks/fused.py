@@ -11,7 +11,8 @@ torch's compiler makes of its own headers. Then the first study of each module c
 with ``--repeats`` of two and more the later ones, told as "again", find it in torch's cache, as the
 next study of a user would.
 
-``--device cuda`` measures on a GPU, where ``--n-slots`` may be in the hundreds.
+``--executors fused fused:precision=bfloat16 auto process`` compares executors. The processor time
+of worker processes is not counted: look at the wall time where there are any.
 """
 
 import math
@@ -191,14 +192,12 @@ def study(kind: Kind, given: Any, executor: str, **changes: Any) -> Study:
     return Study(**settings | changes)
 
 
-def fused(kind: Kind, given: Any, precision: str, workplace: Workplace) -> Cost:
+def fused(kind: Kind, given: Any, executor: str, workplace: Workplace) -> Cost:
     """Run a whole study."""
-    spec = f"{given.executor}:precision={precision}"
-    if given.n_slots:
-        spec += f",n_slots={given.n_slots}"
 
     def run() -> float:
-        result = workplace.run(study(kind, given, spec), notes=True).result
+        asked = study(kind, given, executor, n_jobs=given.n_jobs)
+        result = workplace.run(asked, notes=True).result
         print(
             f"  {result.n_complete} complete, {result.n_pruned} pruned; {result.notes}", flush=True
         )
@@ -208,25 +207,25 @@ def fused(kind: Kind, given: Any, precision: str, workplace: Workplace) -> Cost:
 
 
 def measure(name: str, given: Any, workplace: Workplace) -> dict[str, list[float]]:
-    """Return, for each precision, the costs of one module's arms and their ratios."""
+    """Return, for each executor, the costs of one module's arms and their ratios."""
     kind = KINDS[name]
     alone: dict[str, list[Cost]] = {"one": [], "two": [], "loop": []}
-    whole: dict[str, list[Cost]] = {precision: [] for precision in given.precision}
+    whole: dict[str, list[Cost]] = {executor: [] for executor in given.executors}
     for i in range(given.repeats):
         for seed in (2 * i, 2 * i + 1):
             alone["one"].append(timed(lambda seed=seed: skorch(kind, given, 1, seed)))
             alone["two"].append(timed(lambda seed=seed: skorch(kind, given, given.n_jobs, seed)))
             alone["loop"].append(timed(lambda seed=seed: loop(kind, given, seed)))
             if seed % 2 == 0:
-                for precision, costs in whole.items():
-                    costs.append(fused(kind, given, precision, workplace))
+                for executor, costs in whole.items():
+                    costs.append(fused(kind, given, executor, workplace))
     wall = {arm: statistics.median(c.wall for c in costs) for arm, costs in alone.items()}
     cpu = {arm: statistics.median(c.cpu for c in costs) for arm, costs in alone.items()}
     best = min(wall["one"], wall["two"])
     rows = {}
-    for precision, (first, *later) in whole.items():
+    for executor, (first, *later) in whole.items():
         again = statistics.median(cost.cpu for cost in later) if later else math.nan
-        rows[precision] = [
+        rows[executor] = [
             *(cpu["one"], wall["one"], wall["two"], cpu["loop"], first.cpu, first.wall, again),
             *(cpu["one"] / first.cpu, cpu["one"] / again),
             *(best / first.wall, cpu["loop"] / first.cpu),
@@ -258,12 +257,12 @@ N_TIMES = 7
 
 HEAD = (
     "module",
-    "precision",
+    "executor",
     "skorch cpu",
     "wall",
     "wall, jobs",
     "loop cpu",
-    "fused cpu",
+    "study cpu",
     "wall",
     "again cpu",
     "cpu ratio",
@@ -274,24 +273,24 @@ HEAD = (
 
 
 def main(argv: Sequence[str] | None = None) -> dict[tuple[str, str], list[float]]:
-    """Print the table and return its rows, by module and precision."""
+    """Print the table and return its rows, by module and executor."""
     parser = sizes(
         __doc__, n_trials=500, n_alone=10, n_compared=60, folds=5, epochs=10, repeats=1, n_jobs=2
     )
     parser.add_argument("--modules", nargs="+", default=list(KINDS), choices=list(KINDS))
-    parser.add_argument("--precision", nargs="+", default=["float32"], help="default: %(default)s")
-    parser.add_argument("--executor", default="fused", help="default: %(default)s")
+    parser.add_argument(
+        "--executors", nargs="+", default=["fused"], help="with options; default: %(default)s"
+    )
     parser.add_argument("--pruner", default="median", help="default: %(default)s")
-    parser.add_argument("--n-slots", type=int, help="default: the executor's")
     parser.add_argument("--device", default="cpu", help="default: %(default)s")
     given = parser.parse_args(argv)
     rows = {}
     with one_thread(), Workplace(tracked=not given.untracked) as workplace, own_cache():
         warm_up(given, workplace)
         for name in given.modules:
-            for precision, row in measure(name, given, workplace).items():
-                rows[name, precision] = row
-                print(f"  {name}, {precision}: {', '.join(f'{x:.3g}' for x in row)}", flush=True)
+            for executor, row in measure(name, given, workplace).items():
+                rows[name, executor] = row
+                print(f"  {name}, {executor}: {', '.join(f'{x:.3g}' for x in row)}", flush=True)
         alike = {
             name: correlation(name, given, workplace)
             for name in given.modules[:1]
@@ -302,8 +301,7 @@ def main(argv: Sequence[str] | None = None) -> dict[tuple[str, str], list[float]
         for name, row in rows.items()
     ]
     what = (
-        f"Studies of {given.n_trials} trials on {given.folds} folds, executor {given.executor}, "
-        f"pruner {given.pruner}; "
+        f"Studies of {given.n_trials} trials on {given.folds} folds, pruner {given.pruner}; "
         f"milliseconds for {PER_TRIAL} epochs of a trial."
     )
     report("Fused trials", what, table(HEAD, shown), *_verdicts(rows, alike))
@@ -314,11 +312,11 @@ def _verdicts(
     rows: dict[tuple[str, str], list[float]], alike: dict[str, tuple[float, float]]
 ) -> list[str]:
     told = []
-    for precision in dict.fromkeys(precision for _, precision in rows):
-        mlps = [rows[name, precision] for name in MLPS if (name, precision) in rows]
+    for executor in dict.fromkeys(executor for _, executor in rows):
+        mlps = [rows[name, executor] for name in MLPS if (name, executor) in rows]
         if len(mlps) < len(MLPS):
             continue
-        to_skorch, to_loop = TARGETS[precision != "float32"]
+        to_skorch, to_loop = TARGETS["bfloat16" in executor]
         for what, column, target in (
             ("skorch", N_TIMES, to_skorch),
             ("skorch, known to torch's cache", N_TIMES + 1, to_skorch),
@@ -326,12 +324,12 @@ def _verdicts(
         ):
             mean = math.prod(row[column] for row in mlps) ** (1 / len(mlps))
             told.append(
-                f"Geometric mean over the widths in {precision}, against {what}: {mean:.1f} "
+                f"Geometric mean over the widths, {executor}, against {what}: {mean:.1f} "
                 f"(target {target:g}: {verdict(mean >= target)})."
             )
-    for (name, precision), row in rows.items():
+    for (name, executor), row in rows.items():
         target = 0.75 * KINDS[name].ratio
-        if name not in MLPS and precision == "float32":
+        if name not in MLPS and executor == "fused":
             ratio = row[N_TIMES]
             told.append(f"{name}: {ratio:.1f} (target {target:.1f}: {verdict(ratio >= target)}).")
     for name, (ours, theirs) in alike.items():
