@@ -1,5 +1,6 @@
 """How the trials of a structure are trained fastest, told by timing a few of their steps."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,8 +17,11 @@ __all__ = ["Choice", "Way", "choose", "solo_seconds"]
 COMPILE_SECONDS = 10.0
 """What compiling takes, about; seen from 2 (known to torch's cache) to 30 (on busy cores)."""
 
-GAIN = 4.0
-"""By how much a program is expected to be faster, before one is made."""
+GAIN, GAIN_BFLOAT16 = 4.0, 2.0
+"""By how much a program, and one in bfloat16, is expected to be faster before it is made."""
+
+MARGIN = 2.0
+"""How much faster than all that is known a program must promise to be, or none is made."""
 
 _N_TIMED = 4
 """Minibatches that a step is timed over."""
@@ -90,14 +94,14 @@ def choose(
     tried = list(others)
     if compile is not True:
         tried += trials.of(compiled=False, autocast=autocast)
-    if compile is True or (compile == "auto" and _repays(tried, work)):
+    if compile is True or (compile == "auto" and _is_worth_compiling(tried, work)):
         tried += trials.of(compiled=True, autocast=autocast)
     if not any(way.models for way in tried):
         tried += trials.of(compiled=False, autocast=False)
     best = _fastest(tried)
     if precision == "auto" and best.models is not None and _has_bfloat16(batch.device):
         is_compiled = best.models.is_compiled
-        if not is_compiled or _repays(tried, work):
+        if not is_compiled or _repays(best.seconds, best.seconds / GAIN_BFLOAT16, work):
             tried += trials.of(compiled=is_compiled, autocast=True)
     return Choice(_fastest(tried), tried, trials.failures)
 
@@ -126,8 +130,19 @@ def _fastest(ways: Sequence[Way]) -> Way:
     return min(ways, key=lambda way: way.seconds)
 
 
-def _repays(tried: Sequence[Way], work: float) -> bool:
-    return work * _fastest(tried).seconds * (1 - 1 / GAIN) > COMPILE_SECONDS
+def _is_worth_compiling(tried: Sequence[Way], work: float) -> bool:
+    """Return whether a program is likely to repay the time that making it takes.
+
+    Where worker processes are faster than a batch it must promise much: nets whose time goes into
+    long loops over memory (convolutions) gain less than those that wait for the next operation.
+    """
+    fastest = _fastest(tried).seconds
+    promised = min((way.seconds for way in tried if way.models), default=math.inf) / GAIN
+    return promised * MARGIN < fastest and _repays(fastest, promised, work)
+
+
+def _repays(seconds: float, promised: float, work: float) -> bool:
+    return work * (seconds - promised) > COMPILE_SECONDS
 
 
 def _timed(batch: TrialBatch, name: str, *, compiled: bool, autocast: bool) -> Way:

@@ -114,6 +114,23 @@ def test_a_program_is_made_where_the_trials_to_come_repay_it(monkeypatch):
         assert len(compiled) == n
 
 
+@pytest.mark.parametrize(
+    ("alone", "batch", "work", "worth"),
+    [
+        (None, 0.03, 1e3, True),
+        (None, 0.03, 1e2, False),  # too little is left to do
+        (0.05, 0.03, 1e3, True),
+        (0.17, 0.21, 1e3, True),
+        (0.11, 0.31, 1e3, False),  # a program would hardly be faster than processes are
+        (None, None, 1e3, False),  # no batch could be tried
+    ],
+)
+def test_when_a_program_is_worth_making(alone, batch, work, worth):
+    tried = [_choice.Way("in processes", alone)] if alone else [_choice.Way("fails", 1.0)]
+    tried += [_choice.Way("fused", batch, models=object())] if batch else []
+    assert _choice._is_worth_compiling(tried, work) is worth
+
+
 def test_times_are_of_whole_epochs():
     """A batch and a trial alone are both timed, on the same work."""
     objective = make_objective()
