@@ -38,6 +38,7 @@ ARMS = [
     Arm("optuna_tpe", "nop", noise=NOISE),
     Arm("optuna_tpe", MEDIAN, noise=NOISE),
     Arm("tpe", "halving", noise=NOISE),
+    Arm("tpe", "halving:eta=3", noise=NOISE),
 ]
 
 Work = tuple[int, Arm, int, int]
