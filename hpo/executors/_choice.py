@@ -20,7 +20,7 @@ COMPILE_SECONDS = 10.0
 GAIN, GAIN_BFLOAT16 = 4.0, 2.0
 """By how much a program, and one in bfloat16, is expected to be faster before it is made."""
 
-MARGIN = 2.0
+MARGIN = 1.25
 """How much faster than all that is known a program must promise to be, or none is made."""
 
 _N_TIMED = 4
@@ -131,11 +131,7 @@ def _fastest(ways: Sequence[Way]) -> Way:
 
 
 def _is_worth_compiling(tried: Sequence[Way], work: float) -> bool:
-    """Return whether a program is likely to repay the time that making it takes.
-
-    Where worker processes are faster than a batch it must promise much: nets whose time goes into
-    long loops over memory (convolutions) gain less than those that wait for the next operation.
-    """
+    """Return whether a program is likely to repay the time that making it takes."""
     fastest = _fastest(tried).seconds
     promised = min((way.seconds for way in tried if way.models), default=math.inf) / GAIN
     return promised * MARGIN < fastest and _repays(fastest, promised, work)

@@ -121,7 +121,7 @@ def test_a_program_is_made_where_the_trials_to_come_repay_it(monkeypatch):
         (None, 0.03, 1e2, False),  # too little is left to do
         (0.05, 0.03, 1e3, True),
         (0.17, 0.21, 1e3, True),
-        (0.11, 0.31, 1e3, False),  # a program would hardly be faster than processes are
+        (0.09, 0.31, 1e3, False),  # a program would hardly be faster than processes are
         (None, None, 1e3, False),  # no batch could be tried
     ],
 )
