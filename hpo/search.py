@@ -60,7 +60,7 @@ class HPOSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no ty
     backend : str or BaseBackend, default="optuna"
         Who runs the loop.
     sampler : str or optuna.samplers.BaseSampler, default="tpe"
-        tpe, optuna_tpe, random, grid, qmc, cmaes, gp or ray, with options
+        tpe, gp, optuna_tpe, optuna_gp, random, grid, qmc, cmaes or ray, with options
         (``"tpe:random_share=0.2"``).
     pruner : str or BasePruner, default="median"
         A name with options (``"median:n_startup_trials=8"``, ``"halving:eta=3"``); ``"nop"``

@@ -11,6 +11,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo._discovery import check_options, did_you_mean, parse_spec
+from hpo.backends._gp import StoppedGPSampler
 from hpo.backends._tpe import CompletesTPESampler
 from hpo.exceptions import PluginError
 from hpo.space import SearchSpace
@@ -20,8 +21,9 @@ __all__ = ["SAMPLERS", "PerTrialSampler", "make_sampler"]
 
 SAMPLERS: Mapping[str, type[BaseSampler]] = {
     "cmaes": optuna.samplers.CmaEsSampler,
-    "gp": optuna.samplers.GPSampler,
+    "gp": StoppedGPSampler,
     "grid": optuna.samplers.RandomSampler,  # proposes nothing: the grid's points are enqueued
+    "optuna_gp": optuna.samplers.GPSampler,
     "optuna_tpe": optuna.samplers.TPESampler,
     "qmc": optuna.samplers.QMCSampler,
     "random": optuna.samplers.RandomSampler,
@@ -40,8 +42,8 @@ def make_sampler(
     Parameters
     ----------
     spec : str or optuna.samplers.BaseSampler
-        ``"tpe"``, ``"tpe:random_share=0.2,n_startup_trials=32"``, Optuna's own TPE
-        (``"optuna_tpe"``), a search algorithm of Ray Tune
+        ``"tpe"``, ``"tpe:random_share=0.2,n_startup_trials=32"``, ``"gp"``, Optuna's own
+        (``"optuna_tpe"``, ``"optuna_gp"``), a search algorithm of Ray Tune
         (``"ray:algorithm=hyperopt,n_initial_points=10"``), or a sampler, used as it is.
     seed : int
     parallel : bool

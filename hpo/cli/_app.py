@@ -110,7 +110,7 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         str | None,
         _option(
             "NAME",
-            "tpe, optuna_tpe, random, grid, qmc, cmaes or gp; options: tpe:random_share=0.2.",
+            "tpe, gp, optuna_tpe, optuna_gp, random, grid, qmc or cmaes; tpe:random_share=0.2.",
         ),
     ] = None,
     pruner: Annotated[

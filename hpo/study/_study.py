@@ -48,7 +48,7 @@ class Study(pydantic.BaseModel):
     pruner : str or BasePruner, default="median"
         A name with options (``"median:n_startup_trials=8"``, ``"halving:eta=3"``).
     sampler : str or optuna sampler, default="tpe"
-        tpe, optuna_tpe, random, grid, qmc, cmaes, gp or ray, with options.
+        tpe, gp, optuna_tpe, optuna_gp, random, grid, qmc, cmaes or ray, with options.
     backend : str, default="optuna"
     executor : str, default="serial"
         ``serial``, ``process``, ``fused`` (batches of trials in one loop) or ``auto`` (whichever of

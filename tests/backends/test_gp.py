@@ -1,0 +1,117 @@
+"""The Gaussian process that learns from stopped trials: what it takes them to have come to."""
+
+import math
+
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.samplers import GPSampler
+from optuna.trial import TrialState, create_trial
+
+from hpo.backends._gp import StoppedGPSampler, expected_values
+from hpo.backends._samplers import make_sampler
+from hpo.exceptions import PluginError
+
+SPACE = {"x": FloatDistribution(0.0, 1.0)}
+
+
+def trial(x, *curve, stopped=False):
+    """Return a trial that reported a value after each step."""
+    state = TrialState.PRUNED if stopped else TrialState.COMPLETE
+    return create_trial(
+        state=state,
+        values=None if stopped else [max(curve)],
+        params={"x": x},
+        distributions=SPACE,
+        intermediate_values={i + 1: value for i, value in enumerate(curve)},
+    )
+
+
+def study_of(*trials):
+    study = optuna.create_study(direction="maximize")
+    study.add_trials(trials)
+    return study
+
+
+def test_a_stopped_trial_gains_what_the_nearest_have_gained():
+    complete = [trial(0.1, 0.1, 0.3), trial(0.2, 0.5, 0.6), trial(0.3, 0.8, 0.85)]
+    stopped = [trial(0.5, 0.12, stopped=True), trial(0.5, 0.45, stopped=True)]
+    assert expected_values(stopped, complete) == pytest.approx([0.32, 0.55])
+
+
+def test_it_is_not_better_than_the_median_of_the_complete():
+    complete = [trial(0.1, 0.1, 0.9), trial(0.2, 0.7, 0.75), trial(0.3, 0.8, 0.7)]
+    assert expected_values([trial(0.5, 0.2, stopped=True)], complete) == [0.8]
+
+
+@pytest.mark.parametrize("curve", [(), (math.nan,), (0.1, 0.2, 0.3)])
+def test_nothing_is_expected_where_nothing_is_known(curve):
+    """No value, none that is a number, or none of others at that step."""
+    complete = [trial(0.1, 0.1, 0.3)]
+    assert expected_values([trial(0.5, *curve, stopped=True)], complete) == [None]
+
+
+def seen_by_the_model(monkeypatch, sampler, study):
+    """Return the values by x that Optuna's rule is given for a proposal."""
+    seen = []
+
+    def impl(self, study, completed_trials, running_trials, search_space):
+        seen.append({t.params["x"]: t.values[0] for t in completed_trials})
+        return {"x": 0.5}
+
+    monkeypatch.setattr(GPSampler, "_sample_relative_impl", impl)
+    asked = study.ask()
+    frozen = study._storage.get_trial(asked._trial_id)
+    sampler.sample_relative(study, frozen, SPACE)
+    return seen[0] if seen else None
+
+
+def test_the_model_sees_the_latest_stopped_trials(monkeypatch):
+    study = study_of(
+        trial(0.1, 0.1, 0.3),
+        trial(0.2, 0.5, 0.6),
+        trial(0.7, 0.2, stopped=True),
+        trial(0.8, 0.1, stopped=True),
+    )
+    study.enqueue_trial({"x": 0.9})
+    too_large = study.ask(SPACE)
+    too_large.report(0.1, 1)
+    too_large.set_constraint("memory", 1.0)
+    study.tell(too_large, state=TrialState.PRUNED)
+    sampler = StoppedGPSampler(n_startup_trials=3, n_stopped=1, seed=0)
+    seen = seen_by_the_model(monkeypatch, sampler, study)
+    assert seen == pytest.approx({0.1: 0.3, 0.2: 0.6, 0.8: 0.3})
+
+
+@pytest.mark.parametrize(
+    ("n_complete", "n_stopped", "asks"), [(1, 9, False), (2, 2, False), (2, 3, True)]
+)
+def test_when_it_begins(monkeypatch, n_complete, n_stopped, asks):
+    """After as many trials as it is told, stopped ones too, if two are complete."""
+    complete = [trial(0.1 * i, 0.1, 0.3) for i in range(n_complete)]
+    stopped = [trial(0.5 + 0.01 * i, 0.2, stopped=True) for i in range(n_stopped)]
+    sampler = StoppedGPSampler(n_startup_trials=5, seed=0)
+    seen = seen_by_the_model(monkeypatch, sampler, study_of(*complete, *stopped))
+    assert (seen is not None) is asks
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_it_proposes_near_the_best_and_not_near_the_stopped():
+    """A peak at 0.3, which only stopped trials tell to be no wider."""
+    study = optuna.create_study(direction="maximize", sampler=StoppedGPSampler(seed=0))
+    for i in range(25):
+        asked = study.ask(SPACE)
+        value = -((asked.params["x"] - 0.3) ** 2)
+        asked.report(value, 1)
+        if i > 4 and value < -0.04:
+            study.tell(asked, state=TrialState.PRUNED)
+        else:
+            study.tell(asked, value)
+    late = [t.params["x"] for t in study.trials[-8:]]
+    assert sum(abs(x - 0.3) < 0.2 for x in late) >= 6
+
+
+def test_options_are_checked():
+    with pytest.raises(PluginError, match="n_startup_trials must be at least 1"):
+        make_sampler("gp:n_startup_trials=0", 0, parallel=False)
+    assert isinstance(make_sampler("optuna_gp", 0, parallel=False), GPSampler)
