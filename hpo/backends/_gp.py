@@ -10,9 +10,15 @@ from optuna.samplers import GPSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo.trial import derive_seed
+
 __all__ = ["StoppedGPSampler", "expected_values"]
 
 _LEAST_COMPLETE = 2
+
+_ENDED = 4
+"""So many ended trials do for a complete one at the beginning."""
+
 _NEAR = 0.25
 """Share of the complete trials that tell what a stopped one would have gained."""
 
@@ -27,12 +33,20 @@ class StoppedGPSampler(GPSampler):
     Parameters
     ----------
     n_startup_trials : int, default=10
-        Trials, stopped ones included, that are drawn at random. At least two must be complete
-        before the process is asked.
+        Complete trials before the process is asked; four times as many that have ended, of which
+        two are complete, do as well. Until then trials are random.
+    random_share : float, default=0.1
+        Share of the later trials that are uniform random, from 0 to 1: a process that is sure of
+        a wrong place stays there.
     n_stopped : int, default=100
         How many of the stopped trials count, the latest ones: the time that a proposal takes grows
         with the cube of the trials that do.
-    seed : int or None, default=None
+    seed : int, default=0
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
 
     Notes
     -----
@@ -41,26 +55,38 @@ class StoppedGPSampler(GPSampler):
     """
 
     def __init__(
-        self, *, n_startup_trials: int = 10, n_stopped: int = 100, seed: int | None = None
+        self,
+        *,
+        n_startup_trials: int = 10,
+        random_share: float = 0.1,
+        n_stopped: int = 100,
+        seed: int = 0,
     ) -> None:
+        if n_startup_trials < 1 or n_stopped < 0 or not 0 <= random_share <= 1:
+            raise ValueError(
+                "n_startup_trials must be at least 1, n_stopped at least 0 and random_share from 0 "
+                f"to 1. Got {n_startup_trials}, {n_stopped} and {random_share} instead."
+            )
         super().__init__(
             seed=seed, n_startup_trials=_LEAST_COMPLETE, warn_independent_sampling=False
         )
-        if n_startup_trials < 1 or n_stopped < 0:
-            raise ValueError(
-                "n_startup_trials must be at least 1 and n_stopped at least 0. "
-                f"Got {n_startup_trials} and {n_stopped} instead."
-            )
-        self._n_before, self._n_stopped = n_startup_trials, n_stopped
+        self._n_begin, self._n_stopped = n_startup_trials, n_stopped
+        self._random_share, self._own_seed = random_share, seed
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Propose, once enough trials have ended."""
-        ended = (TrialState.COMPLETE, TrialState.PRUNED)
-        if len(study._get_trials(deepcopy=False, states=ended, use_cache=True)) < self._n_before:
+        """Propose, once enough trials have ended, unless it is the turn of a random one."""
+        drawn = derive_seed(self._own_seed, "uniform", trial.number) / 2**63
+        if drawn < self._random_share or not self._may_begin(study):
             return {}
         return super().sample_relative(study, trial, search_space)
+
+    def _may_begin(self, study: Study) -> bool:
+        ended = (TrialState.COMPLETE, TrialState.PRUNED)
+        trials = study._get_trials(deepcopy=False, states=ended, use_cache=True)
+        n_complete = sum(trial.state is TrialState.COMPLETE for trial in trials)
+        return n_complete >= self._n_begin or len(trials) >= _ENDED * self._n_begin
 
     def _sample_relative_impl(
         self,

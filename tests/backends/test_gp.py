@@ -78,19 +78,25 @@ def test_the_model_sees_the_latest_stopped_trials(monkeypatch):
     too_large.report(0.1, 1)
     too_large.set_constraint("memory", 1.0)
     study.tell(too_large, state=TrialState.PRUNED)
-    sampler = StoppedGPSampler(n_startup_trials=3, n_stopped=1, seed=0)
+    sampler = StoppedGPSampler(n_startup_trials=2, random_share=0.0, n_stopped=1)
     seen = seen_by_the_model(monkeypatch, sampler, study)
     assert seen == pytest.approx({0.1: 0.3, 0.2: 0.6, 0.8: 0.3})
 
 
 @pytest.mark.parametrize(
-    ("n_complete", "n_stopped", "asks"), [(1, 9, False), (2, 2, False), (2, 3, True)]
+    ("n_complete", "n_stopped", "share", "asks"),
+    [
+        (4, 15, 0.0, False),
+        (5, 0, 0.0, True),
+        (2, 18, 0.0, True),  # enough have ended
+        (1, 30, 0.0, False),  # of one complete trial nothing can be learned
+        (5, 0, 1.0, False),  # every trial is random
+    ],
 )
-def test_when_it_begins(monkeypatch, n_complete, n_stopped, asks):
-    """After as many trials as it is told, stopped ones too, if two are complete."""
+def test_when_it_begins(monkeypatch, n_complete, n_stopped, share, asks):
     complete = [trial(0.1 * i, 0.1, 0.3) for i in range(n_complete)]
     stopped = [trial(0.5 + 0.01 * i, 0.2, stopped=True) for i in range(n_stopped)]
-    sampler = StoppedGPSampler(n_startup_trials=5, seed=0)
+    sampler = StoppedGPSampler(n_startup_trials=5, random_share=share)
     seen = seen_by_the_model(monkeypatch, sampler, study_of(*complete, *stopped))
     assert (seen is not None) is asks
 
@@ -98,7 +104,7 @@ def test_when_it_begins(monkeypatch, n_complete, n_stopped, asks):
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_it_proposes_near_the_best_and_not_near_the_stopped():
     """A peak at 0.3, which only stopped trials tell to be no wider."""
-    study = optuna.create_study(direction="maximize", sampler=StoppedGPSampler(seed=0))
+    study = optuna.create_study(direction="maximize", sampler=StoppedGPSampler(n_startup_trials=5))
     for i in range(25):
         asked = study.ask(SPACE)
         value = -((asked.params["x"] - 0.3) ** 2)

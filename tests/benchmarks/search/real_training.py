@@ -29,10 +29,11 @@ SPACE = {
     "batch_size": {"type": "int", "low": 64, "high": 512, "log": True},
     "module__dropout": {"type": "float", "low": 0.0, "high": 0.8},
 }
-MEDIAN, HALVING = "optuna_tpe + median(5, 5)", "tpe + halving"
+MEDIAN = "optuna_tpe + median(5, 5)"
 ARMS = {
     MEDIAN: ("optuna_tpe", "median:n_warmup_steps=5"),
-    HALVING: ("tpe", "halving"),
+    "tpe + halving": ("tpe", "halving"),
+    "tpe + halving:eta=3": ("tpe", "halving:eta=3"),
 }
 
 
@@ -79,10 +80,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, list[float]]:
             scores[arm].append(result.test_score)
             shares[arm].append(epochs_to(result, goal, budget) / whole)
             print(f"seed {seed}, {arm}: {scores[arm][-1]:.4f}, {shares[arm][-1]:.2f}", flush=True)
-    apart = np.subtract(scores[HALVING], scores[MEDIAN])
     rows = [[arm, f"{mean(scores[arm]):.4f}", f"{np.median(shares[arm]):.2f}"] for arm in ARMS]
     print(markdown(["arm", "test accuracy", "share of epochs, median"], rows))
-    print(f"difference of test accuracy, paired: {with_error(apart * 100)} points")
+    for arm in [*ARMS][1:]:
+        apart = 100 * np.subtract(scores[arm], scores[MEDIAN])
+        print(f"{arm}, difference of test accuracy, paired: {with_error(apart)} points")
     return scores
 
 

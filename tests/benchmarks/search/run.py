@@ -40,6 +40,7 @@ ARMS = [
     Arm("tpe", "halving", noise=NOISE),
     Arm("tpe", "halving:eta=3", noise=NOISE),
 ]
+"""Those of `optuna_gp` and `gp`, which take ten to twenty times as long, are asked for by name."""
 
 Work = tuple[int, Arm, int, int]
 
