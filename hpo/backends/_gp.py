@@ -10,7 +10,7 @@ from optuna.samplers import GPSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo.trial import derive_seed
+from hpo.backends._random_share import RandomShare
 
 __all__ = ["StoppedGPSampler", "expected_values"]
 
@@ -62,23 +62,22 @@ class StoppedGPSampler(GPSampler):
         n_stopped: int = 100,
         seed: int = 0,
     ) -> None:
-        if n_startup_trials < 1 or n_stopped < 0 or not 0 <= random_share <= 1:
+        if n_startup_trials < 1 or n_stopped < 0:
             raise ValueError(
-                "n_startup_trials must be at least 1, n_stopped at least 0 and random_share from 0 "
-                f"to 1. Got {n_startup_trials}, {n_stopped} and {random_share} instead."
+                "n_startup_trials must be at least 1 and n_stopped at least 0. "
+                f"Got {n_startup_trials} and {n_stopped} instead."
             )
         super().__init__(
             seed=seed, n_startup_trials=_LEAST_COMPLETE, warn_independent_sampling=False
         )
         self._n_begin, self._n_stopped = n_startup_trials, n_stopped
-        self._random_share, self._own_seed = random_share, seed
+        self._random = RandomShare(random_share, seed)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Propose, once enough trials have ended, unless it is the turn of a random one."""
-        drawn = derive_seed(self._own_seed, "uniform", trial.number) / 2**63
-        if drawn < self._random_share or not self._may_begin(study):
+        if trial.number in self._random or not self._may_begin(study):
             return {}
         return super().sample_relative(study, trial, search_space)
 

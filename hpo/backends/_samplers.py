@@ -30,7 +30,7 @@ SAMPLERS: Mapping[str, type[BaseSampler]] = {
     "tpe": CompletesTPESampler,
 }
 
-_MEMORYLESS = {"grid", "random", "optuna_tpe", "tpe"}
+_MEMORYLESS = {"gp", "grid", "random", "optuna_tpe", "tpe"}
 """Samplers that keep nothing between two trials but their random state."""
 
 

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from optuna.trial import FrozenTrial
 
 from hpo.backends._finished import FinishedTrials
 from hpo.backends._parzen import FastParzenEstimator
-from hpo.trial import derive_seed
+from hpo.backends._random_share import RandomShare
 
 __all__ = ["CompletesTPESampler", "SobolStart", "n_good"]
 
@@ -75,8 +76,6 @@ class CompletesTPESampler(TPESampler):
         group: bool = False,
         constant_liar: bool = True,
     ) -> None:
-        if not 0 <= random_share <= 1:
-            raise ValueError(f"random_share must be from 0 to 1. Got {random_share!r} instead.")
         super().__init__(
             n_startup_trials=n_startup_trials,
             n_ei_candidates=n_ei_candidates,
@@ -86,8 +85,7 @@ class CompletesTPESampler(TPESampler):
             constant_liar=constant_liar,
         )
         self._parzen_estimator_cls = FastParzenEstimator
-        self._random_share = random_share
-        self._own_seed = seed
+        self._random = RandomShare(random_share, seed)
         self._finished = FinishedTrials(_MAX_GOOD)
         self._start = SobolStart(seed)
         self._looked_at: tuple[int, bool] | None = None
@@ -100,7 +98,7 @@ class CompletesTPESampler(TPESampler):
         """Return a sampler that draws from another seed and shares what is known of the study."""
         other = copy.copy(self)
         seed %= 2**32  # what numpy's RandomState takes
-        other._own_seed, other._looked_at = seed, None
+        other._random, other._looked_at = replace(self._random, seed=seed), None
         other._rng = _Seeded(seed)
         other._random_sampler = RandomSampler()
         other._random_sampler._rng = _Seeded(seed)
@@ -116,10 +114,6 @@ class CompletesTPESampler(TPESampler):
             self._looked_at = trial.number, starting
         return self._looked_at[1]
 
-    def _uniform(self, trial: FrozenTrial) -> bool:
-        drawn: float = derive_seed(self._own_seed, "uniform", trial.number) / 2**63
-        return drawn < self._random_share
-
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
@@ -132,7 +126,7 @@ class CompletesTPESampler(TPESampler):
     def _sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        if not search_space or self._starting(study, trial) or self._uniform(trial):
+        if not search_space or self._starting(study, trial) or trial.number in self._random:
             return {}
         return self._sample(study, trial, search_space)
 
@@ -146,7 +140,7 @@ class CompletesTPESampler(TPESampler):
         """Draw a parameter that `sample_relative` has left out."""
         if self._starting(study, trial):
             return self._start.draw(trial.number, param_name, param_distribution)
-        if self._uniform(trial):
+        if trial.number in self._random:
             return self._random_sampler.sample_independent(
                 study, trial, param_name, param_distribution
             )

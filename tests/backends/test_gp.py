@@ -117,6 +117,25 @@ def test_it_proposes_near_the_best_and_not_near_the_stopped():
     assert sum(abs(x - 0.3) < 0.2 for x in late) >= 6
 
 
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_a_study_that_is_gone_on_with_proposes_the_same():
+    """Random points at first, later the model's."""
+
+    def proposals(n_before):
+        study = optuna.create_study(direction="maximize")
+        for i in range(9):
+            if i in {0, n_before}:  # another process, which knows nothing but the study
+                study.sampler = make_sampler("gp:n_startup_trials=4", 0, parallel=False)
+            asked = study.ask(SPACE)
+            study.tell(asked, -((asked.params["x"] - 0.3) ** 2))
+        return [t.params["x"] for t in study.trials]
+
+    straight = proposals(n_before=99)
+    assert len(set(straight)) == 9
+    assert proposals(n_before=2) == straight
+    assert proposals(n_before=7) == straight
+
+
 def test_options_are_checked():
     with pytest.raises(PluginError, match="n_startup_trials must be at least 1"):
         make_sampler("gp:n_startup_trials=0", 0, parallel=False)

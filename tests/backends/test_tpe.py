@@ -228,10 +228,9 @@ def test_a_share_of_the_proposals_is_uniform():
     made = list(random_trials(0, 40, (TrialState.COMPLETE,)))
     study = study_of(made)
     trial = study.ask()
-    uniform = CompletesTPESampler(random_share=1.0)._uniform
-    assert uniform(trial._cached_frozen_trial)
+    assert trial.number in CompletesTPESampler(random_share=1.0)._random
     base = CompletesTPESampler(random_share=0.1)
-    drawn = [base.reseeded(seed)._uniform(trial._cached_frozen_trial) for seed in range(2000)]
+    drawn = [trial.number in base.reseeded(seed)._random for seed in range(2000)]
     assert 0.08 < np.mean(drawn) < 0.12
 
 
