@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 import ray
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
-from ray import tune
 from ray.tune.search import SEARCH_ALG_IMPORT, Searcher
 
 from hpo._discovery import did_you_mean
+from hpo.backends._ray_codes import code_of, domain, value_of
 from hpo.exceptions import PluginError
 from hpo.trial import derive_seed
 
@@ -51,9 +51,7 @@ class RaySampler(BaseSampler):
     """Proposes what a searcher of Ray Tune proposes.
 
     The searcher knows a trial by ``str(trial.number)`` and its value as `METRIC`, greater
-    being better. It works on codes: a parameter with a log scale is its logarithm, another
-    one with steps (integers too) the number of its step, a choice its repr. So algorithms
-    keep to scales and steps that they know nothing of.
+    being better. It works on codes (see `_ray_codes`).
 
     It is told how the trials that it proposed ended. A pruned one counts as complete, with
     its last score: that is what Ray Tune tells its searchers of a trial that was stopped.
@@ -145,7 +143,7 @@ class RaySampler(BaseSampler):
         codes = self._proposed[trial.number]
         if param_name not in codes:
             return self._drawn(study, trial, param_name, param_distribution)
-        return _value(param_distribution, codes[param_name])
+        return value_of(param_distribution, codes[param_name])
 
     def after_trial(
         self,
@@ -192,7 +190,7 @@ class RaySampler(BaseSampler):
             else self._drawn(study, trial, name, distribution)
             for name, distribution in self._distributions.items()
         }
-        return {name: _code(self._distributions[name], value) for name, value in values.items()}
+        return {name: code_of(self._distributions[name], value) for name, value in values.items()}
 
     def _drawn(
         self, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution
@@ -291,7 +289,7 @@ class _Maker:
         except Exception as error:  # whatever its package raises
             raise PluginError(f"{self._label}: cannot be imported: {error}") from error
         self._options = self._checked(options)
-        self._domains = {name: _domain(d) for name, d in distributions.items()}
+        self._domains = {name: domain(d) for name, d in distributions.items()}
 
     @property
     def learns_any(self) -> bool:
@@ -413,40 +411,3 @@ def _replay(searcher: Any, points: Sequence[_Point]) -> None:
         proposal = searcher.suggest(str(number))
         if isinstance(proposal, dict):  # bayesopt makes none of a point that it has seen
             searcher.on_trial_complete(str(number), {METRIC: value})
-
-
-def _domain(distribution: Any) -> Any:
-    """Return Tune's domain of a parameter's codes."""
-    if isinstance(distribution, CategoricalDistribution):
-        return tune.choice([repr(choice) for choice in distribution.choices])
-    low, high = distribution.low, distribution.high
-    if distribution.log:
-        half = 0.5 if isinstance(distribution, IntDistribution) else 0.0  # ends are as likely
-        return tune.uniform(math.log(low - half), math.log(high + half))
-    if distribution.step is None:
-        return tune.uniform(low, high)
-    return tune.randint(0, _code(distribution, high) + 1)
-
-
-def _code(distribution: Any, value: Any) -> Any:
-    if isinstance(distribution, CategoricalDistribution):
-        return repr(value)
-    if distribution.log:
-        return math.log(value)
-    if distribution.step is None:
-        return value
-    return round((value - distribution.low) / distribution.step)
-
-
-def _value(distribution: Any, code: Any) -> Any:
-    """Return the value with that code; numbers are cut to their range."""
-    if isinstance(distribution, CategoricalDistribution):
-        return {repr(choice): choice for choice in distribution.choices}[code]
-    value = float(code)
-    if distribution.log:
-        value = math.exp(value)
-    elif distribution.step is not None:
-        value = distribution.low + round(value) * distribution.step
-    if isinstance(distribution, IntDistribution):
-        value = round(value)
-    return min(max(value, distribution.low), distribution.high)
