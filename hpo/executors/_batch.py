@@ -140,7 +140,8 @@ class TrialBatch:
         models.remove(range(models.n_slots))
         self._models = models
         self._seats = [None] * models.n_slots
-        self.n_slots = max(models.n_slots, 1)
+        if models.is_compiled:
+            self.n_slots = models.n_slots
 
     def add(self, taken: FusibleTrial) -> None:
         """Take a trial in, from the next epoch on or when a place is free."""

@@ -258,8 +258,7 @@ class FusedModels:
 
         Computed on the host for all of them at once, ``n_batches x n_folds x n_slots``.
         """
-        live = torch.tensor([m is not None for m in self._members])
-        t = self._updates + (n > 0).cumsum(0) * live
+        t = self._updates + (n > 0).cumsum(0)
         self._updates = t[-1]
         t = t.clamp(min=1)
         found = {"t": t}

@@ -242,6 +242,31 @@ def test_a_study_changes_its_executor_alone():
     assert "the optimizer is Adamax" in fused.notes[0]
 
 
+def test_a_batch_advances_together():
+    """A poll reports of as many trials as there are places, and the next one takes their places."""
+    objective = make_objective()
+    trials = [Trial(i, {"lr": 0.01 * (i + 1)}, i) for i in range(5)]
+    with FusedExecutor(objective, n_slots=3, n_jobs=1, compile=False) as executor:
+        executor.start(trials)
+        for numbers, step in (({0, 1, 2}, 1), ({0, 1, 2}, 2)):
+            seen = {(e.number, e.report.step) for e in executor.poll() if isinstance(e, Reported)}
+            assert seen == {(number, step) for number in numbers}
+        executor.stop([0, 1])
+        seen = {(e.number, e.report.step) for e in executor.poll() if isinstance(e, Reported)}
+        assert seen == {(2, 3), (3, 1), (4, 1)}
+
+
+def test_a_model_that_diverged_gets_no_score_of_another():
+    net = make_net().initialize()
+    net.classes_inferred_ = np.arange(2)
+    outputs = torch.zeros(1, 3, 4, 2)
+    outputs[0, 0] = torch.nan
+    outputs[0, 1, :, 1] = outputs[0, 2, :, 0] = 1.0
+    scoring = make_objective(net, "accuracy").scoring
+    (found,) = judge(scoring, [net] * 3, outputs, [np.ones(4, dtype="int64")])
+    assert [scores.get("score", scores.get(scoring.metric)) for scores in found[1:]] == [1.0, 0.0]
+
+
 @pytest.mark.parametrize("scoring", ["neg_log_loss", "roc_auc", "balanced_accuracy", "accuracy"])
 def test_scores_of_all_models_at_once_are_those_of_scikit_learn(scoring):
     rng = np.random.default_rng(0)

@@ -116,6 +116,7 @@ OPTIMIZERS = [
     (torch.optim.AdamW, {"weight_decay": 0.1}),
     (torch.optim.RMSprop, {"momentum": 0.5, "weight_decay": 0.01}),
     (torch.optim.Adagrad, {"weight_decay": 0.01}),
+    (torch.optim.Adagrad, {"initial_accumulator_value": 0.5}),
 ]
 
 
