@@ -19,7 +19,7 @@ __all__ = [
     "run_study",
 ]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "HPOSearchCV": "hpo.search",

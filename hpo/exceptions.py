@@ -10,6 +10,7 @@
     │                         or an option that it does not have (also a ValueError)
     ├── StorageError          the study's database cannot be used
     ├── ExecutorError         the workers cannot be started or keep dying
+    ├── MissingExtraError     an optional dependency is not installed (also an ImportError)
     └── NoCompletedTrialError the search ended without one complete trial (also a ValueError)
 
 Each message says what was wrong and what to do about it. Anything else that
@@ -23,6 +24,7 @@ __all__ = [
     "DataError",
     "ExecutorError",
     "HpoError",
+    "MissingExtraError",
     "NoCompletedTrialError",
     "PluginError",
     "SpaceError",
@@ -64,6 +66,10 @@ class StorageError(HpoError):
 
 class ExecutorError(HpoError):
     """The workers that train trials cannot be started, or keep dying."""
+
+
+class MissingExtraError(HpoError, ImportError):
+    """An optional dependency is not installed; the message has the command that installs it."""
 
 
 class NoCompletedTrialError(HpoError, ValueError):

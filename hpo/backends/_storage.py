@@ -62,7 +62,7 @@ def storage_errors(url: str | None) -> Iterator[None]:
     except ImportError as error:
         raise StorageError(
             f"The study's storage {shown(url)} needs a database driver that is not installed: "
-            f"{error.__cause__ or error}. For PostgreSQL: pip install 'psycopg[binary]'."
+            f"{error.__cause__ or error}. For PostgreSQL: pip install 'hpo-torch[postgres]'."
         ) from error
     except RuntimeError as error:
         raise StorageError(f"The study's storage {shown(url)} cannot be used: {error}") from error

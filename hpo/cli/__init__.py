@@ -1,4 +1,4 @@
-"""The command line: ``hpo run``, ``validate``, ``list``, ``show``, ``ui`` and ``sync``.
+"""The command line: ``hpo init``, ``run``, ``validate``, ``list``, ``show``, ``ui`` and ``sync``.
 
 Exit codes: 0 all went well; 1 the study ended without a complete trial; 2 something that was
 asked for is wrong, and the message says what; 130 after Ctrl-C, 143 after SIGTERM.

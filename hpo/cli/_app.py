@@ -12,7 +12,7 @@ import hpo
 from hpo.cli._study_command import StudyCommand, study_options
 from hpo.exceptions import HpoError, NoCompletedTrialError, SpaceError
 
-__all__ = ["app", "hpo_command", "list_", "main", "run", "show", "sync", "ui", "validate"]
+__all__ = ["app", "hpo_command", "init", "list_", "main", "run", "show", "sync", "ui", "validate"]
 
 _ARGS = "hpo.args"
 
@@ -242,6 +242,20 @@ def validate(
     from hpo.cli._validate import validate_file
 
     validate_file(file, study_options(ctx))
+
+
+@app.command()
+def init(
+    ctx: typer.Context,
+    folder: Annotated[
+        Path, typer.Argument(metavar="[FOLDER]", help="Where to; made if need be.")
+    ] = Path(),
+) -> None:
+    """Copy the example studies and search spaces into a folder."""
+    from hpo.cli._command import Command
+    from hpo.cli._examples import copy_examples
+
+    copy_examples(folder, Command.typed(ctx.meta[_ARGS]))
 
 
 @app.command("list")

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+from hpo.cli._examples import shipped
 from hpo.exceptions import StudyError
 
 __all__ = ["compile_source", "is_space_file", "parse_source", "read_source"]
@@ -41,6 +42,8 @@ def read_source(path: Path) -> bytes:
 
 
 def _missing(path: Path) -> str:
+    if shipped(path) and not path.is_absolute():
+        return f"There is no study file {path} here. It is an example: `hpo init` copies it."
     folder = path.parent
     if not folder.is_dir():
         return f"There is no study file {path}: its folder {folder} does not exist."

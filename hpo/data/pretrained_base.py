@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hpo._extras import needs_extra
 from hpo.data._corpora import read_corpus
 from hpo.data._folder import cache_folder, made_whole
 
@@ -64,13 +65,11 @@ def pretrained_base(
     ------
     DataError
         If the corpus cannot be read, or the cache folder cannot be written.
-    ImportError
+    MissingExtraError
         If the ``lora`` extra is not installed.
     """
-    try:
+    with needs_extra("lora", "Language models"):
         import transformers as _  # noqa: F401
-    except ImportError as error:
-        raise ImportError("Language models need transformers: pip install 'hpo[lora]'.") from error
     texts, _test = read_corpus(corpus)
     settings = [n_steps, batch_size, context_length, dict(size), seed, *texts]
     digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]

@@ -4,6 +4,7 @@ import hashlib
 import struct
 from pathlib import Path
 
+from hpo._extras import needs_extra
 from hpo.data._folder import cache_folder, find_data, made_whole
 from hpo.data._llama2c import convert
 from hpo.exceptions import DataError
@@ -29,7 +30,7 @@ def find_stories260k() -> Path:
     ------
     DataError
         If the files are nowhere, one is damaged, or the cache folder cannot be written.
-    ImportError
+    MissingExtraError
         If the ``lora`` extra is not installed.
     """
     weights, tokenizer = (
@@ -44,10 +45,8 @@ def find_stories260k() -> Path:
 
 def _convert_into(folder: Path, weights: Path, tokenizer: Path) -> None:
     try:
-        with made_whole(folder) as scratch:
+        with needs_extra("lora", "Language models"), made_whole(folder) as scratch:
             convert(weights, tokenizer, scratch)
-    except ImportError as error:
-        raise ImportError("Language models need transformers: pip install 'hpo[lora]'.") from error
     except (ValueError, struct.error) as error:
         if isinstance(error, DataError):
             raise

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from hpo._extras import needs_extra
 from hpo.data._base import StudyData
 from hpo.data._corpora import read_corpus
 from hpo.exceptions import DataError
@@ -51,7 +52,7 @@ def load_text(
     DataError
         If a text or the tokenizer cannot be read, an argument is out of range, or the text
         is too short.
-    ImportError
+    MissingExtraError
         If the ``lora`` extra is not installed.
     """
     if context_length < 2:
@@ -117,10 +118,8 @@ def last_share_from(n: int, share: float) -> int:
 
 
 def _load_tokenizer(model: str | Path) -> Any:
-    try:
+    with needs_extra("lora", "Texts"):
         from transformers import AutoTokenizer
-    except ImportError as error:
-        raise ImportError("Texts need transformers: pip install 'hpo[lora]'.") from error
     try:
         return AutoTokenizer.from_pretrained(model)
     except (OSError, ValueError) as error:

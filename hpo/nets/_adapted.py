@@ -66,7 +66,7 @@ class AdaptedCausalLM(nn.Module):
         If an argument is out of its range, or the model has no such target modules.
     DataError
         If the model cannot be loaded.
-    ImportError
+    MissingExtraError
         If the ``lora`` extra is not installed.
     """
 

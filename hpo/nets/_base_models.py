@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 
 import torch
 
+from hpo._extras import needs_extra
 from hpo.exceptions import DataError
 
 __all__ = ["BaseModel", "Source", "forget_base_model", "import_libraries", "load", "shared_base"]
@@ -105,18 +106,14 @@ def import_libraries() -> tuple[Any, Any]:
 
     Raises
     ------
-    ImportError
+    MissingExtraError
         If they are not installed; the message says how to get them.
     """
     # It advises another package for a way of computing that is switched off in `load`.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
-    try:
+    with needs_extra("lora", "Language models"):
         import peft
         import transformers
-    except ImportError as error:
-        raise ImportError(
-            "Language models need transformers and peft: pip install 'hpo[lora]'."
-        ) from error
     return transformers, peft
 
 
@@ -127,7 +124,7 @@ def load(source: Source) -> Any:
     ------
     DataError
         If there is none at ``source.model``.
-    ImportError
+    MissingExtraError
         If the ``lora`` extra is not installed.
     """
     transformers, _ = import_libraries()
@@ -154,8 +151,9 @@ def load(source: Source) -> Any:
 
 
 def _quantized_for_training(model: Any) -> Any:
-    import bitsandbytes
-    import peft
+    with needs_extra("lora", "Quantized models"):
+        import bitsandbytes
+        import peft
 
     for module in model.modules():
         if isinstance(module, bitsandbytes.nn.Linear4bit):

@@ -111,7 +111,7 @@ class CausalLMNet(OptimizerStepsMixin, PenaltyMixin, NeuralNet):  # type: ignore
             If a parameter is out of its range.
         DataError
             If the model cannot be loaded.
-        ImportError
+        MissingExtraError
             If the ``lora`` extra is not installed.
         """
         if not self.loraplus_lr_ratio > 0:

@@ -289,5 +289,7 @@ def test_a_net_is_made_without_the_libraries(tiny):
 @pytest.mark.parametrize("missing", ["transformers", "peft"])
 def test_a_missing_library_is_told(tiny, monkeypatch, missing):
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(ImportError, match=r"pip install 'hpo\[lora\]'"):
+    with pytest.raises(
+        ImportError, match=rf"need the package '{missing}': pip install 'hpo-torch\[lora\]'"
+    ):
         net_of(tiny).initialize()

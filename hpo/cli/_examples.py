@@ -1,0 +1,68 @@
+"""``hpo init``: copy the studies and search spaces that ship with hpo into a folder."""
+
+import shutil
+from pathlib import Path
+
+import hpo
+from hpo.cli._command import Command
+from hpo.cli._console import make_console, say
+from hpo.exceptions import StudyError
+
+__all__ = ["copy_examples", "shipped"]
+
+_PARTS = {"studies": "*.py", "search_spaces": "*.yaml"}
+_FIRST = "studies/digits_mlp.py"
+
+
+def copy_examples(folder: Path, command: Command) -> None:
+    """Copy ``studies/`` and ``search_spaces/`` into ``folder`` and say what to run next.
+
+    Files that are there already are left as they are.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it does not exist.
+    command : Command
+
+    Raises
+    ------
+    StudyError
+        If ``folder`` cannot be written.
+    """
+    try:
+        copied, kept = _copy(folder)
+    except OSError as error:
+        raise StudyError(f"The examples cannot be copied to {folder}: {error}.") from error
+    console = make_console()
+    told = f"{len(copied)} files copied to {folder.absolute()}"
+    say(console, f"{told}; {len(kept)} were there and stay as they are." if kept else f"{told}.")
+    first = Path(_FIRST) if folder == Path() else folder / _FIRST
+    say(console, f"The quick start: {command.other('run', str(first))}")
+
+
+def shipped(path: Path) -> bool:
+    """Return whether a missing study file is one of the examples of `copy_examples`."""
+    return any((_source() / part / path.name).is_file() for part in _PARTS)
+
+
+def _source() -> Path:
+    """Return the folder of the examples: in the package, or in a checkout beside it."""
+    package = Path(hpo.__file__).absolute().parent
+    inside = package / "examples"
+    return inside if inside.is_dir() else package.parent
+
+
+def _copy(folder: Path) -> tuple[list[Path], list[Path]]:
+    copied: list[Path] = []
+    kept: list[Path] = []
+    for part, pattern in _PARTS.items():
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        for file in sorted((_source() / part).glob(pattern)):
+            target = folder / part / file.name
+            if target.exists():
+                kept.append(target)
+                continue
+            shutil.copyfile(file, target)
+            copied.append(target)
+    return copied, kept
