@@ -7,6 +7,6 @@ from hpo._extras import needs_extra
 from hpo.testing.scripted import ScriptedObjective
 
 with needs_extra("testing", "The conformance suites of hpo.testing"):
-    import pytest as _  # noqa: F401
+    import pytest as _  # noqa: F401, PT013
 
 __all__ = ["ScriptedObjective"]
