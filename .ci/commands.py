@@ -52,7 +52,7 @@ def reading(folder: Path) -> None:
     works(folder, "run", "--help", shows="--n-trials")
     works(folder, "validate", STUDY, shows="digits_mlp")
     works(folder, "list", *storage, shows="digits_mlp")
-    works(folder, "show", "digits_mlp", *storage, shows="best")
+    works(folder, "show", "digits_mlp", *storage, shows="Winner")
 
 
 def running(folder: Path) -> None:
@@ -60,7 +60,7 @@ def running(folder: Path) -> None:
     for name, options in WAYS.items():
         place = folder / name
         place.mkdir()
-        works(place, "run", STUDY, *SMALL, *options, shows="best")
+        works(place, "run", STUDY, *SMALL, *options, shows="Winner")
 
 
 def smoking(folder: Path) -> None:
