@@ -23,7 +23,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from PIL import Image
-from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
 from rich.padding import Padding
 from rich.terminal_theme import TerminalTheme
@@ -40,7 +39,7 @@ LATE = 0.8
 _REDRAWN = re.compile(r"(?:\r?\x1b\[2K|\r?\x1b\[1A)+")
 """What the live display sends before it draws its next picture over the last one."""
 _UNSEEN = re.compile(r"\x1b\[\?\d+[hl]")
-_WEB_FONTS = re.compile(r"@font-face \{\{.*?\}\}", re.DOTALL)
+_WEB_FONTS = re.compile(r"@font-face \{.*?\}", re.DOTALL)
 _FONTS = 'ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace'
 _DONE = re.compile(r"(\d+) of (\d+) trials")
 _EPOCH = re.compile(r"epoch (\d+)/(\d+)")
@@ -147,12 +146,8 @@ def draw(picture: str, title: str, path: Path) -> None:
         width=COLUMNS + 2, record=True, file=StringIO(), force_terminal=True, highlight=False
     )
     console.print(Padding(Text("\n", no_wrap=True).join(lines), 1))
-    svg = console.export_svg(
-        title=title,
-        theme=THEME,
-        code_format=_WEB_FONTS.sub("", CONSOLE_SVG_FORMAT).replace("Fira Code, monospace", _FONTS),
-        unique_id=path.stem,
-    )
+    svg = console.export_svg(title=title, theme=THEME, unique_id=path.stem)
+    svg = _WEB_FONTS.sub("", svg).replace("Fira Code, monospace", _FONTS)
     path.write_text("".join(f"{line.rstrip()}\n" for line in svg.splitlines() if line.strip()))
 
 
