@@ -1,8 +1,12 @@
 """Writes studies/README.md and its pictures from a storage in which the studies were run.
 
 python docs/studies_page.py --storage sqlite:///hpo.db
+python docs/studies_page.py --texts-only
 
-Every figure on the page is read from there; a study that was not run is named as such.
+Every figure on the page is read from the storage; a study that was not run is named as such. The
+questions are the first lines of the studies' docstrings, the answers stand in docs/studies.yaml.
+``--texts-only`` needs no storage: texts, contents and summary are written anew, and the figures
+that the page has are kept.
 """
 
 import argparse
@@ -10,11 +14,14 @@ import ast
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 from matplotlib.figure import Figure
 from PIL import Image
+from ruamel.yaml import YAML
 
 from hpo._words import number, score, short_names
 from hpo.backends._studies import study_names
@@ -28,7 +35,9 @@ from hpo.study import load_result
 
 ROOT = Path(__file__).parents[1]
 PLOTS = Path("docs") / "plots"
+ANSWERS = Path("docs") / "studies.yaml"
 N_ROWS = 16
+BENCHMARKS = "../docs/benchmarks.md"
 HEAD = """# Studies
 
 Each file answers one question. `hpo run studies/NAME.py` runs its default size, made for two CPU
@@ -40,6 +49,30 @@ epoch. CIFAR-10 stands here as images that were compressed again as JPEG, and an
 place of AFHQ: neither is to be compared with published figures.
 
 """
+GROUPS = {
+    "cifar10": "CIFAR-10",
+    "covertype": "Covertype",
+    "digits": "Digits",
+    "faces": "Animal faces",
+    "lora": "Language models",
+    "mnist": "MNIST",
+    "own": "Your own table",
+    "text": "Text",
+}
+"""What the studies are on, by how their names begin."""
+
+_MACHINE = re.compile(r"^the default size on (.*), with `--n-jobs 2`", re.MULTILINE)
+_FIGURES = re.compile(r"^(?:\*\*[\w@]+\*\*: |`hpo run studies/)", re.MULTILINE)
+"""How the figures of a study begin, behind its text."""
+_RUN = re.compile(r"^\*\*([\w@]+)\*\*: ", re.MULTILINE)
+_WINNER = re.compile(r"^Winner: .* – (\S+ [^;]*?)(?:; held-out test (.*))?\.$", re.MULTILINE)
+
+
+class Section(NamedTuple):
+    """A study, and what the page tells of its runs."""
+
+    file: Path
+    figures: str
 
 
 def main() -> None:
@@ -48,34 +81,165 @@ def main() -> None:
     parser.add_argument("--storage", default="sqlite:///hpo.db")
     parser.add_argument("--root", type=Path, default=ROOT)
     parser.add_argument("--machine", default=f"{os.cpu_count()} cores of a shared virtual machine")
+    parser.add_argument("--texts-only", action="store_true")
     given = parser.parse_args()
-    page = write_page(given.storage, given.root, given.machine)
-    print(page)
+    if given.texts_only:
+        print(rewrite_texts(given.root))
+    else:
+        print(write_page(given.storage, given.root, given.machine))
 
 
 def write_page(storage: str, root: Path, machine: str) -> Path:
     """Write the page and its pictures below ``root``; return the page."""
     known = study_names(storage)
-    files = sorted((root / "studies").glob("*.py"))
     (root / PLOTS).mkdir(parents=True, exist_ok=True)
-    parts = [HEAD.format(machine=machine)]
-    for file in files:
-        parts += section(file, known, storage, root)
+    answers = read_answers(root)
+    sections = [
+        Section(file, joined(figures(file, known, storage, root, answers.get(file.stem, {}))))
+        for file in study_files(root)
+    ]
+    return write(sections, root, machine)
+
+
+def rewrite_texts(root: Path) -> Path:
+    """Write the page anew with the figures that it has; return the page."""
     page = root / "studies" / "README.md"
-    page.write_text("\n".join(part.rstrip() + "\n" for part in parts))
+    text = page.read_text()
+    sections = [Section(file, figures_on(text, file.stem)) for file in study_files(root)]
+    return write(sections, root, _MACHINE.findall(text)[0])
+
+
+def study_files(root: Path) -> list[Path]:
+    """Return the studies, by name."""
+    return sorted((root / "studies").glob("*.py"))
+
+
+def read_answers(root: Path) -> dict[str, dict[str, str]]:
+    """Return what a person wrote of each study; nothing where there is no such file."""
+    file = root / ANSWERS
+    return YAML(typ="safe").load(file) if file.exists() else {}
+
+
+def figures_on(page: str, name: str) -> str:
+    """Return what a page tells of a study's runs.
+
+    Raises
+    ------
+    ValueError
+        If the study is not on the page: its figures have to come from a storage.
+    """
+    section = re.search(rf"^## {name}\n(.*?)(?=^## |\Z)", page, re.DOTALL | re.MULTILINE)
+    begins = _FIGURES.search(section[1]) if section else None
+    if section is None or begins is None:
+        raise ValueError(f"The page has no figures of {name}: write it from a storage.")
+    return section[1][begins.start() :]
+
+
+def write(sections: Sequence[Section], root: Path, machine: str) -> Path:
+    """Write the page; return it."""
+    page = root / "studies" / "README.md"
+    page.write_text(rendered(sections, machine, read_answers(root)))
     return page
 
 
-def section(file: Path, known: list[str], storage: str, root: Path) -> Iterator[str]:
-    """Yield what the page says of one study."""
-    yield f"## {file.stem}\n"
-    yield prose(ast.get_docstring(ast.parse(file.read_text())) or "")
+def rendered(
+    sections: Sequence[Section], machine: str, answers: Mapping[str, Mapping[str, str]]
+) -> str:
+    """Return the page: how to read it, contents, summary, and a section for each study."""
+    front = [
+        HEAD.format(machine=machine),
+        "## Contents\n",
+        contents([section.file.stem for section in sections]),
+        "## Summary\n",
+        summary(sections, answers),
+    ]
+    bodies = [
+        part
+        for file, figures in sections
+        for part in (f"## {file.stem}\n", prose(docstring(file)), figures)
+    ]
+    return joined([*front, *bodies])
+
+
+def joined(parts: Iterable[str]) -> str:
+    """Return texts as paragraphs."""
+    return "\n".join(part.rstrip() + "\n" for part in parts)
+
+
+def contents(names: Sequence[str]) -> str:
+    """Return links to the studies, those on the same data in one line."""
+    lines = []
+    for start, group in groupby(names, key=lambda name: name.partition("_")[0]):
+        links = " · ".join(f"[{name}](#{name})" for name in group)
+        lines.append(f"- {GROUPS.get(start, start)}: {links}")
+    return "\n".join(lines) + "\n"
+
+
+def summary(sections: Sequence[Section], answers: Mapping[str, Mapping[str, str]]) -> str:
+    """Return a table of questions, answers and figures, a row a study."""
+    rows = [
+        "Figures are the winner's scores: over the folds, and on the held-out test set.\n",
+        "| study | question | answer | figure |",
+        "|---|---|---|---|",
+    ]
+    for file, figures_ in sections:
+        answer = answers.get(file.stem, {})
+        cells = [
+            f"[{file.stem}](#{file.stem})",
+            question(docstring(file)),
+            answer.get("answer", "no answer yet"),
+            " ".join(winners(figures_)) or measured(answer),
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def question(text: str) -> str:
+    """Return the question that the first paragraph of a docstring asks."""
+    asked = " ".join(prose(text).partition("\n\n")[0].split()).removeprefix("Asks ")
+    return asked[:1].upper() + asked[1:].removesuffix(".")
+
+
+def winners(runs: str) -> Iterator[str]:
+    """Yield the scores of the winner of each run; of several runs, with their size."""
+    split = _RUN.split(runs)[1:]
+    for name, text in zip(split[::2], split[1::2], strict=True):
+        size = re.search(r"_(\d+)(?:@\d+)?$", name)
+        for score_, test in _WINNER.findall(text):
+            held_out = f"; held-out {test}" if test else ""
+            label = f"{size[1]}: " if size and len(split) > 2 else ""
+            yield f"{label}{score_}{held_out}."
+
+
+def measured(answer: Mapping[str, str]) -> str:
+    """Return the figure of a study that is not run for this page, with where it is from."""
+    if "measured" not in answer:
+        return "not run"
+    return f"{answer['figure']}. [Benchmarks]({BENCHMARKS}#{answer['measured']})"
+
+
+def docstring(file: Path) -> str:
+    """Return the text of a study."""
+    return ast.get_docstring(ast.parse(file.read_text())) or ""
+
+
+def figures(
+    file: Path, known: list[str], storage: str, root: Path, answer: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield what the page tells of a study's runs."""
     made = latest(load_study_file(file).study.name, known)
     if not made:
-        yield f"`hpo run studies/{file.name}`: not run for this page (see the README).\n"
+        yield f"`hpo run studies/{file.name}`: not run for this page{elsewhere(answer)}.\n"
     for name in made:
         result, _ = load_result(name, storage)
         yield from told_of(result, file, root)
+
+
+def elsewhere(answer: Mapping[str, str]) -> str:
+    """Return where a study is told of that is not run for the page."""
+    if "measured" not in answer:
+        return ""
+    return f"; its figures are in [the benchmarks]({BENCHMARKS}#{answer['measured']})"
 
 
 def latest(name: str, known: list[str]) -> list[str]:
@@ -106,7 +270,7 @@ def told_of(result: StudyResult, file: Path, root: Path) -> Iterator[str]:
         return
     best = result.best_record
     params = ", ".join(f"{k} {number(v)}" for k, v in shortened(best.best_params).items())
-    test = f"; sealed test {score(result.test_score)}" if result.test_score is not None else ""
+    test = f"; held-out test {score(result.test_score)}" if result.test_score is not None else ""
     yield (
         f"Winner: {params}, epoch {result.best_step} – {result.scoring} "
         f"{score(best.value, result.best_score_se)}{test}.\n"

@@ -6,7 +6,7 @@ not to be compared with published ones.
 
 Found at the default size: 0.471 ± 0.016 with flips and shifts, 0.460 ± 0.016 without any: on 1,500
 images and 15 epochs no two policies are told apart, and all but TrivialAugment come first. Weights
-stay smaller (8.3 against 9.0), an epoch takes up to 2.7 times as long; sealed test 0.475.
+stay smaller (8.3 against 9.0), an epoch takes up to 2.7 times as long; held-out test 0.475.
 """
 
 from functools import partial

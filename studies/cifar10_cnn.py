@@ -3,12 +3,12 @@
 Where the original files are missing, CIFAR-10 is here as images that were compressed again as JPEG:
 its figures cannot be set beside published ones. The default size chooses by 4,000 training images
 and trains the winner on 10,000, so that two cores do it in minutes; the confusion matrix on the
-sealed test images says which classes are hard.
+held-out test images says which classes are hard.
 
-Found at the default size: 0.575 on the held-out quarter, and 69.0 % of the sealed test set once
-the winner is refitted on 10,000 images: three blocks of two convolutions, batch normalization,
-mirror images, no hidden layer in the head. Hard are cats (recall 0.50), birds (0.55) and dogs
-(0.58); dogs are taken for cats most often.
+Found at the default size: 0.575 on the validation quarter, and 69.0 % of the held-out test set
+once the winner is refitted on 10,000 images: three blocks of two convolutions, batch
+normalization, mirror images, no hidden layer in the head. Hard are cats (recall 0.50), birds
+(0.55) and dogs (0.58); dogs are taken for cats most often.
 """
 
 from dataclasses import replace

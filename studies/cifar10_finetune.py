@@ -13,7 +13,7 @@ mean over the folds).
 
 Found at the default size: the upper stage and the head alone (0.700 ± 0.007, 95 % of it after 4.5
 epochs) and gradual unfreezing (0.693, after 6.5) do best, all layers at one rate 0.663, the body
-at a tenth of it 0.578, the head alone 0.472, the same net from random weights 0.300; sealed test
+at a tenth of it 0.578, the head alone 0.472, the same net from random weights 0.300; held-out test
 0.771. Two folds order them and do not prove it.
 """
 

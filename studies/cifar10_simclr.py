@@ -11,7 +11,7 @@ JPEG: its figures cannot be set beside published ones.
 
 Found at the default size: with 1,000 labels the probe scores 0.401 and the supervised net 0.397 ±
 0.006, with 100 labels 0.288 and 0.307 ± 0.002: fifteen epochs on 2,000 images are too few for pre-
-training to pay. Two folds; sealed test of the winner 0.426.
+training to pay. Two folds; held-out test of the winner 0.426.
 """
 
 from functools import partial

@@ -1,7 +1,7 @@
 """Asks which multilayer perceptron reads handwritten digits best, and how well it reads new ones.
 
-The data come with scikit-learn (1,797 digits of 8 x 8 pixels): one fifth is sealed as the test
-part, the rest is cross-validated on five folds. Optimizer, learning rate, regularization,
+The data come with scikit-learn (1,797 digits of 8 x 8 pixels): one fifth is held out as the test
+set, the rest is cross-validated on five folds. Optimizer, learning rate, regularization,
 width and depth are searched together, 20 epochs a trial at most.
 """
 

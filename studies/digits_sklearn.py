@@ -1,11 +1,11 @@
 """Asks how well scikit-learn's own multilayer perceptron reads digits, beside the nets of skorch.
 
 The same command and the same review for an estimator that knows nothing of torch: 1,797 digits of
-8 x 8 pixels, one fifth sealed, the rest cross-validated on five folds, as in ``digits_mlp.py``. A
+8 x 8 pixels, one fifth held out, the rest cross-validated on five folds, as in ``digits_mlp.py``. A
 trial is one whole ``fit``, which ends by scikit-learn's rule, since the solver lbfgs has no epochs:
 it reports once, and nothing is pruned.
 
-Found at the default size: lbfgs 0.981 ± 0.003 over the folds, 0.978 sealed; adam 0.974 and sgd
+Found at the default size: lbfgs 0.981 ± 0.003 over the folds, 0.978 held out; adam 0.974 and sgd
 0.970 are not told from it by five folds.
 """
 

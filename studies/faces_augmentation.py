@@ -9,7 +9,7 @@ accuracy, because their classes are of unequal size (chance: 1/3).
 
 Found at the default size: 0.880 ± 0.017 with flips and shifts shown twice an epoch, 0.873 ± 0.004
 with RandAugment, 0.851 with flips and shifts once, 0.828 ± 0.017 without any and 0.823 with the
-same images twice; strong colours and turns cost (0.784). Sealed test 0.844. An epoch takes up to
+same images twice; strong colours and turns cost (0.784). Held-out test 0.844. An epoch takes up to
 three times as long.
 """
 

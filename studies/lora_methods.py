@@ -1,4 +1,4 @@
-"""Compares full fine-tuning, LoRA and QLoRA on the same number of steps, each at its own best rate.
+"""Asks how full fine-tuning, LoRA and QLoRA compare in equal steps, each at its own best rate.
 
 The same pretrained model is adapted to the same text by each method at each of four learning
 rates, ten reports of 25 optimizer steps. What a method costs stands beside its score: trained

@@ -1,7 +1,8 @@
 """Asks how a pretrained causal language model is best adapted to a text, and what that costs.
 
-A tenth of the text, its end, is sealed; a tenth of the rest is held out to choose by. A trial makes
-at most ten reports of 25 optimizer steps; the score is minus the held-out loss in nats a token.
+A tenth of the text, its end, is held out as the test set; a tenth of the rest is the validation
+part, to choose by. A trial makes at most ten reports of 25 optimizer steps; the score is minus the
+validation loss in nats a token.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """Asks how the minibatch size changes accuracy and the time of an epoch.
 
-The source notes answer such questions by a loop over three values with one fixed seed. At one
+Tutorials answer such questions by a loop over three values with one fixed seed. At one
 learning rate for all sizes a large batch looks bad because it makes fewer steps of the same length:
 here each size stands at its own best of three rates, over ten folds.
 

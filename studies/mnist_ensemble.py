@@ -1,11 +1,11 @@
 """Asks what several models are worth together, and what an average of weights is worth alone.
 
 Weights averaged along the training (SWA, EMA) against weights as they are, each at its own best
-learning rate and dropout, by cross-validation. Then, on the sealed test part, the average of the
+learning rate and dropout, by cross-validation. Then, on the held-out test set, the average of the
 predictions of the five best trials, and of five refits of the winner on bootstrap samples
 (bagging), against the winner alone, their best member.
 
-Found at the default size: on the sealed test set the average of the five best trials reaches
+Found at the default size: on the held-out test set the average of the five best trials reaches
 0.940, 0.0083 ± 0.0015 above the winner alone (0.931, its members 0.916 to 0.934); five bootstrap
 refits of the winner come to the winner itself. Moving and stochastic averages of weights score
 0.933 and 0.930 over the folds against 0.926 without, within noise.

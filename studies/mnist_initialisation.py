@@ -6,7 +6,7 @@ rates.
 
 Found at the default size: torch's own 0.33 to 0.36, which is worse; Kaiming's 0.847 to 0.858 ±
 0.008, Xavier's and orthogonal weights 0.77 to 0.84, not told from it. At a constant rate trainings
-are rough: the winner's one refit scored 0.768 on the sealed test part.
+are rough: the winner's one refit scored 0.768 on the held-out test set.
 """
 
 from functools import partial

@@ -1,7 +1,7 @@
 """Asks which learning-rate schedule learns MNIST best.
 
 Nine policies, with and without two epochs of warm-up, each at its own best of two learning rates.
-The curves show training and validation accuracy and the rate by epoch. The source notes answer
+The curves show training and validation accuracy and the rate by epoch. Tutorials answer
 such questions by a loop over three values with one fixed seed.
 
 Found at the default size: one_cycle 0.913 ± 0.004, cosine with and without restarts and linear

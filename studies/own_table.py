@@ -1,6 +1,6 @@
 """Asks which net for tables suits a table of your own: ``--table FILE --target COLUMN``.
 
-A fifth of the rows is sealed; on the rest, five folds decide. The target tells whether classes or
+A fifth of the rows is held out; on the rest, five folds decide. The target tells whether classes or
 numbers are to be predicted. Without a table, it is the wines that come with scikit-learn (178 rows,
 three classes).
 """

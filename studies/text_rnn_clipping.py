@@ -11,8 +11,8 @@ networks*, section 3.2.
 
 Found at the default size: the unclipped RNN diverged at each of the four rates, clipped by value
 it reaches -2.18 ± 0.02, by norm -2.24 ± 0.04; the LSTM needs no clipping up to a rate of 10
-(-2.085 ± 0.007, best of all). Six of forty trials are recorded as diverged; the sealed test score,
-of later plays, is -2.34.
+(-2.085 ± 0.007, best of all). Six of forty trials are recorded as diverged; the held-out test
+score, of later plays, is -2.34.
 """
 
 from functools import partial
