@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -57,6 +58,19 @@ def test_a_picture_comes_first():
 
 def test_the_commands_are_two_and_stand_alone_on_their_lines():
     assert re.findall(r"^python3 -m venv .*$", README, re.MULTILINE) == COMMANDS
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_ci_runs_them_as_they_stand_there(number):
+    reader = ROOT / ".ci" / "readme.py"
+    told = subprocess.run(
+        [sys.executable, reader, "command", str(number)],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert told.stdout.strip() == COMMANDS[number - 1]
+    assert f"readme.py command {number})" in (ROOT / ".ci" / "run").read_text()
 
 
 def measured():
