@@ -14,7 +14,6 @@ from hpo._interrupt import Interrupt
 from hpo.backends._base import Budget
 from hpo.backends._ledger import Ledger
 from hpo.result import StudyResult
-from hpo.review import write_report
 from hpo.scheduler import TrialScheduler
 from hpo.study._search import Search
 from hpo.trackers import BaseTracker, StudyInfo
@@ -116,6 +115,8 @@ def _files(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Path
     """Write the report, the plots and the refitted model."""
     files: dict[str, Path] = {}
     if result.records:
+        from hpo.review import write_report
+
         settings = {**info.params, **info.tags}
         files |= _tried("report", folder, lambda: write_report(result, folder, settings=settings))
     if result.estimator is not None:
