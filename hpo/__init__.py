@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from hpo.space import SearchSpace
     from hpo.study import Study, load_result, run_study
 else:
-    __getattr__ = lazy(
+    __getattr__, __dir__ = lazy(
         __name__,
         {
-            "HPOSearchCV": "hpo.search",
-            "HpoError": "hpo.exceptions",
-            "SearchSpace": "hpo.space",
-            "Study": "hpo.study",
-            "StudyData": "hpo.data",
-            "StudyResult": "hpo.result",
-            "load_result": "hpo.study",
-            "run_study": "hpo.study",
+            "HPOSearchCV": ".search",
+            "HpoError": ".exceptions",
+            "SearchSpace": ".space",
+            "Study": ".study",
+            "StudyData": ".data",
+            "StudyResult": ".result",
+            "load_result": ".study",
+            "run_study": ".study",
         },
     )
 
@@ -43,7 +43,3 @@ __all__ = [
 ]
 
 __version__ = "0.2.0"
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

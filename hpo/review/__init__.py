@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from hpo.review.report import write_report
 else:
     del globals()["comparison"]  # the module: here the name is that of the figure
-    __getattr__ = lazy(
+    __getattr__, __dir__ = lazy(
         __name__,
         {
-            "comparison": "hpo.review.comparison_plots",
-            "comparison_curves": "hpo.review.comparison_plots",
-            "history": "hpo.review.plots",
-            "learning_curves": "hpo.review.plots",
-            "parameters": "hpo.review.plots",
-            "pareto_front": "hpo.review.plots",
-            "write_report": "hpo.review.report",
+            "comparison": ".comparison_plots",
+            "comparison_curves": ".comparison_plots",
+            "history": ".plots",
+            "learning_curves": ".plots",
+            "parameters": ".plots",
+            "pareto_front": ".plots",
+            "write_report": ".report",
         },
     )
 

@@ -13,6 +13,6 @@ if TYPE_CHECKING:
     from hpo.study._load import load_result
     from hpo.study._run import run_study
 else:
-    __getattr__ = lazy(__name__, {"load_result": "hpo.study._load", "run_study": "hpo.study._run"})
+    __getattr__, __dir__ = lazy(__name__, {"load_result": "._load", "run_study": "._run"})
 
 __all__ = ["Study", "load_result", "run_study"]
