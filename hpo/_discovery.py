@@ -69,7 +69,7 @@ def find(package: str, name: str, base: type[Any]) -> type[Any]:
 
 def _kind(package: str) -> str:
     """Return what the plugins of a package are, one of them."""
-    name = package.rpartition(".")[2].lstrip("_")
+    name = package.rpartition(".")[2]
     return "analysis" if name == "analyses" else name.removesuffix("s")
 
 

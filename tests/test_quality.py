@@ -9,7 +9,7 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PLUGINS = ["analyses", "backends", "backends._samplers", "executors", "pruners", "trackers"]
+PLUGINS = ["analyses", "backends", "executors", "pruners", "samplers", "trackers"]
 
 
 def run(*command):

@@ -131,8 +131,7 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         str | None,
         search(
             "NAME",
-            f"Who proposes trials: {either('hpo.backends._samplers')}; "
-            "with options: tpe:random_share=0.2.",
+            f"Who proposes trials: {either('hpo.samplers')}; with options: tpe:random_share=0.2.",
         ),
     ] = None,
     pruner: Annotated[

@@ -5,8 +5,8 @@ import sys
 import optuna
 import pytest
 
+from hpo import samplers
 from hpo._discovery import names
-from hpo.backends import _samplers
 from hpo.backends._ledger import Ledger
 from hpo.backends._samplers import make_sampler
 from hpo.exceptions import PluginError
@@ -36,7 +36,7 @@ def ask_and_tell(sampler, n, seed=0):
     return asked
 
 
-@pytest.mark.parametrize("name", sorted(set(names("hpo.backends._samplers")) - {"grid", "ray"}))
+@pytest.mark.parametrize("name", sorted(set(names("hpo.samplers")) - {"grid", "ray"}))
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_every_sampler_asks_within_the_space_and_repeats_with_its_seed(name):
     first, second = ask_and_tell(name, 14), ask_and_tell(name, 14)
@@ -56,7 +56,7 @@ def test_options_reach_the_sampler():
 ONE_MORE = """
 import optuna
 
-from hpo.backends._sampling import BaseOptunaFactory
+from hpo.backends._samplers import BaseOptunaFactory
 
 
 class Constant(optuna.samplers.RandomSampler):
@@ -76,15 +76,15 @@ class Steady(BaseOptunaFactory):
 def one_more(tmp_path):
     """Add a module to the package of samplers."""
     (tmp_path / "steady.py").write_text(ONE_MORE)
-    _samplers.__path__.append(str(tmp_path))
+    samplers.__path__.append(str(tmp_path))
     yield
-    _samplers.__path__.remove(str(tmp_path))
-    sys.modules.pop("hpo.backends._samplers.steady", None)
+    samplers.__path__.remove(str(tmp_path))
+    sys.modules.pop("hpo.samplers.steady", None)
 
 
 @pytest.mark.usefixtures("one_more")
 def test_one_new_file_is_a_new_sampler():
-    assert "steady" in names("hpo.backends._samplers")
+    assert "steady" in names("hpo.samplers")
     sampler = make_sampler("steady:share=0.25", 0, parallel=False)
     study = optuna.create_study(sampler=sampler)
     assert study.ask({"x": optuna.distributions.FloatDistribution(0, 8)}).params == {"x": 2.0}

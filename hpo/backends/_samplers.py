@@ -1,6 +1,7 @@
-"""How samplers are made: each trial's from its own seed, where nothing is lost by it.
+"""Samplers by name: Optuna's, each trial drawn from its own seed, and Ray Tune's searchers.
 
-Optuna's own samplers come from here too: those who make them import them from this module.
+A sampler is a module of `hpo.samplers`, which says how it is made; Optuna's own are handed on to
+those modules from here.
 """
 
 import warnings
@@ -21,7 +22,7 @@ from optuna.samplers import (
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo._discovery import check_options
+from hpo._discovery import check_options, find, names, parse_spec
 from hpo.exceptions import PluginError
 from hpo.space import SearchSpace
 from hpo.trial import derive_seed
@@ -36,10 +37,50 @@ __all__ = [
     "QMCSampler",
     "RandomSampler",
     "TPESampler",
+    "make_sampler",
     "seeded",
 ]
 
+_PACKAGE = "hpo.samplers"
+
 _Sampler = TypeVar("_Sampler", bound=BaseSampler)
+
+
+def make_sampler(
+    spec: Any, seed: int, *, parallel: bool, space: SearchSpace | None = None
+) -> BaseSampler:
+    """Return the sampler that ``spec`` names.
+
+    Parameters
+    ----------
+    spec : str or optuna.samplers.BaseSampler
+        ``"tpe"``, ``"tpe:random_share=0.2,n_startup_trials=32"``, ``"gp"``, Optuna's own
+        (``"optuna_tpe"``, ``"optuna_gp"``), a search algorithm of Ray Tune
+        (``"ray:algorithm=hyperopt,n_initial_points=10"``), or a sampler, used as it is.
+    seed : int
+    parallel : bool
+        Whether several trials run at once; TPE then takes running trials for bad ones
+        (``constant_liar``), so that it does not propose the same point twice.
+    space : SearchSpace or None, default=None
+        What is searched. Without it, names and options of Ray Tune's algorithms are checked,
+        and such a sampler cannot be used.
+
+    Raises
+    ------
+    PluginError
+        If the name or an option is unknown, a value is refused, what the sampler needs is not
+        installed, or it cannot search the space.
+    """
+    if isinstance(spec, BaseSampler):
+        return spec
+    if not isinstance(spec, str):
+        raise PluginError(
+            f"The sampler must be a name ({', '.join(names(_PACKAGE))}) or an Optuna sampler. "
+            f"Got {spec!r} instead."
+        )
+    name, options = parse_spec(spec)
+    factory: BaseSamplerFactory = find(_PACKAGE, name, BaseSamplerFactory)()
+    return factory.make(options, seed, parallel=parallel, space=space)
 
 
 class BaseSamplerFactory(ABC):

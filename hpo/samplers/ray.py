@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hpo.backends._sampling import BaseSampler, BaseSamplerFactory
+from hpo.backends._samplers import BaseSampler, BaseSamplerFactory
 from hpo.exceptions import PluginError
 from hpo.space import SearchSpace
 

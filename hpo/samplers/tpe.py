@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hpo.backends._sampling import BaseOptunaFactory, BaseSampler, PerTrialSampler, seeded
+from hpo.backends._samplers import BaseOptunaFactory, BaseSampler, PerTrialSampler, seeded
 from hpo.backends._tpe import CompletesTPESampler
 from hpo.space import SearchSpace
 from hpo.trial import derive_seed

@@ -1,6 +1,6 @@
 """Optuna's tree-structured Parzen estimator."""
 
-from hpo.backends._sampling import BaseOptunaFactory, TPESampler
+from hpo.backends._samplers import BaseOptunaFactory, TPESampler
 
 __all__ = ["OptunaTPE"]
 

@@ -1,6 +1,6 @@
 """Optuna's Gaussian process."""
 
-from hpo.backends._sampling import BaseOptunaFactory, GPSampler
+from hpo.backends._samplers import BaseOptunaFactory, GPSampler
 
 __all__ = ["OptunaGP"]
 
