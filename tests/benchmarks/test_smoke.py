@@ -56,7 +56,7 @@ def test_import_time(load, monkeypatch, capsys):
     told = capsys.readouterr().out
     assert "| `hpo --help` " in told
     assert "<= `python -c pass` + 0.5 |" in told
-    with pytest.raises(RuntimeError, match="'import hpo.nothing' ended with exit code 1"):
+    with pytest.raises(RuntimeError, match=r"'import hpo\.nothing' ended with exit code 1"):
         benchmark.seconds("import hpo.nothing")
 
 
