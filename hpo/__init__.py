@@ -4,8 +4,31 @@ Importing this package loads none of torch, ray, mlflow or peft: each public nam
 imported when it is first used.
 """
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING
+
+from hpo._lazy import lazy
+
+if TYPE_CHECKING:
+    from hpo.data import StudyData
+    from hpo.exceptions import HpoError
+    from hpo.result import StudyResult
+    from hpo.search import HPOSearchCV
+    from hpo.space import SearchSpace
+    from hpo.study import Study, load_result, run_study
+else:
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "HPOSearchCV": ".search",
+            "HpoError": ".exceptions",
+            "SearchSpace": ".space",
+            "Study": ".study",
+            "StudyData": ".data",
+            "StudyResult": ".result",
+            "load_result": ".study",
+            "run_study": ".study",
+        },
+    )
 
 __all__ = [
     "HPOSearchCV",
@@ -20,26 +43,3 @@ __all__ = [
 ]
 
 __version__ = "0.2.0"
-
-_HOMES = {
-    "HPOSearchCV": "hpo.search",
-    "HpoError": "hpo.exceptions",
-    "SearchSpace": "hpo.space",
-    "Study": "hpo.study",
-    "StudyData": "hpo.data",
-    "StudyResult": "hpo.result",
-    "load_result": "hpo.study",
-    "run_study": "hpo.study",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'hpo' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

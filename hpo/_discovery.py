@@ -1,4 +1,4 @@
-"""Find a backend, pruner, executor or tracker by its module's name, and build it from text.
+"""Find a backend, sampler, pruner or any other plugin by its module's name; build it from text.
 
 A plugin is one module in its package that holds one concrete subclass of the package's
 base class; its name is the module's name. ``median:n_startup_trials=8,peers=reported``
@@ -8,6 +8,7 @@ names a plugin with options.
 import ast
 import difflib
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 from collections.abc import Iterable, Mapping
@@ -25,9 +26,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def names(package: str) -> list[str]:
-    """Return the names of the plugins in ``package``: its public modules, sorted."""
-    path = importlib.import_module(package).__path__
-    return sorted(m.name for m in pkgutil.iter_modules(path) if not m.name.startswith("_"))
+    """Return the names of the plugins in ``package``: its public modules, sorted.
+
+    Nothing of the package is imported for it, so that a help text can afford to list them.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.submodule_search_locations is None:
+        raise ModuleNotFoundError(f"There is no package {package}.", name=package)
+    modules = pkgutil.iter_modules(spec.submodule_search_locations)
+    return sorted(module.name for module in modules if not module.name.startswith("_"))
 
 
 def find(package: str, name: str, base: type[Any]) -> type[Any]:

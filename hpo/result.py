@@ -5,14 +5,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import le
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from hpo._cv_results import cv_results
 from hpo.exceptions import NoCompletedTrialError
 from hpo.trial import TrialRecord, TrialState
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["StudyResult"]
 
@@ -252,7 +254,7 @@ class StudyResult:
         ]
         return " ".join(part for part in parts if part)
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> "pd.DataFrame":
         """Return the trials as a data frame, one row each.
 
         Returns
@@ -262,6 +264,8 @@ class StudyResult:
             one), ``last_step``, ``reason``, ``seconds`` (of all its steps) and a column
             ``params_<name>`` for each parameter; missing where a trial has no such parameter.
         """
+        import pandas as pd
+
         rows = [_row(record) for record in self.records]
         columns = ["number", "state", "value", "step", "last_step", "reason", "seconds"]
         params = dict.fromkeys(key for row in rows for key in row if key.startswith("params_"))

@@ -3,12 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from hpo.trial import TrialRecord
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["BaseAnalysis", "Winner"]
 
@@ -124,5 +126,5 @@ class BaseAnalysis(ABC):
         """Return the few lines to print, each a name and a text."""
 
     @abstractmethod
-    def draw(self, data: Mapping[str, Any]) -> Figure:
+    def draw(self, data: Mapping[str, Any]) -> "Figure":
         """Return a picture that belongs to the caller alone."""

@@ -1,12 +1,14 @@
 """Which classes a winner takes for which, on the sealed test part."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from hpo.analyses._base import BaseAnalysis, Winner
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["Confusion"]
 
@@ -55,8 +57,10 @@ class Confusion(BaseAnalysis):
         told = [f"{labels[i]} (recall {recall[i]:.3g})" for i in hardest]
         return [("hardest classes", ", ".join(told)), ("most confused", ", ".join(confused))]
 
-    def draw(self, data: Mapping[str, Any]) -> Figure:
+    def draw(self, data: Mapping[str, Any]) -> "Figure":
         """Draw the matrix, shaded by the share of each row, beside the recall of each class."""
+        from matplotlib.figure import Figure
+
         matrix, labels = np.array(data["matrix"]), data["labels"]
         n = len(labels)
         size = min(9.0, max(4.2, 2.2 + 0.42 * n))

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from hpo.analyses._base import BaseAnalysis, Winner
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["Ensemble"]
 
@@ -83,8 +85,10 @@ class Ensemble(BaseAnalysis):
             rows.append((f"{len(members)} {what}", told))
         return rows
 
-    def draw(self, data: Mapping[str, Any]) -> Figure:
+    def draw(self, data: Mapping[str, Any]) -> "Figure":
         """Draw members as points and averages as bars of two standard errors of the gain."""
+        from matplotlib.figure import Figure
+
         figure = Figure(figsize=(7.6, 3.0), dpi=110, layout="constrained")
         axes = figure.subplots()
         base = data["winner_accuracy"]

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from hpo.analyses._base import BaseAnalysis, Winner
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["Features", "penultimate"]
 
@@ -77,9 +79,10 @@ class Features(BaseAnalysis):
             ("first two components", f"{data['explained_variance']:.0%} of the variance"),
         ]
 
-    def draw(self, data: Mapping[str, Any]) -> Figure:
+    def draw(self, data: Mapping[str, Any]) -> "Figure":
         """Draw a panel for each method, the classes in colors."""
         from matplotlib import colormaps
+        from matplotlib.figure import Figure
         from matplotlib.lines import Line2D
 
         embeddings, labels = data["embeddings"], data["labels"]

@@ -1,37 +1,49 @@
-"""Samplers by name: Optuna's, each trial drawn from its own seed, and Ray Tune's searchers."""
+"""Samplers by name: Optuna's, each trial drawn from its own seed, and Ray Tune's searchers.
+
+A sampler is a module of `hpo.samplers`, which says how it is made; Optuna's own are handed on to
+those modules from here.
+"""
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
-import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import (
+    BaseSampler,
+    CmaEsSampler,
+    GPSampler,
+    QMCSampler,
+    RandomSampler,
+    TPESampler,
+)
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo._discovery import check_options, did_you_mean, parse_spec
-from hpo.backends._gp import StoppedGPSampler
-from hpo.backends._tpe import CompletesTPESampler
+from hpo._discovery import check_options, find, names, parse_spec
 from hpo.exceptions import PluginError
 from hpo.space import SearchSpace
 from hpo.trial import derive_seed
 
-__all__ = ["SAMPLERS", "PerTrialSampler", "make_sampler"]
+__all__ = [
+    "BaseOptunaFactory",
+    "BaseSampler",
+    "BaseSamplerFactory",
+    "CmaEsSampler",
+    "GPSampler",
+    "PerTrialSampler",
+    "QMCSampler",
+    "RandomSampler",
+    "TPESampler",
+    "make_sampler",
+    "seeded",
+]
 
-SAMPLERS: Mapping[str, type[BaseSampler]] = {
-    "cmaes": optuna.samplers.CmaEsSampler,
-    "gp": StoppedGPSampler,
-    "grid": optuna.samplers.RandomSampler,  # proposes nothing: the grid's points are enqueued
-    "optuna_gp": optuna.samplers.GPSampler,
-    "optuna_tpe": optuna.samplers.TPESampler,
-    "qmc": optuna.samplers.QMCSampler,
-    "random": optuna.samplers.RandomSampler,
-    "tpe": CompletesTPESampler,
-}
+_PACKAGE = "hpo.samplers"
 
-_MEMORYLESS = {"gp", "grid", "random", "optuna_tpe", "tpe"}
-"""Samplers that keep nothing between two trials but their random state."""
+_Sampler = TypeVar("_Sampler", bound=BaseSampler)
 
 
 def make_sampler(
@@ -61,50 +73,88 @@ def make_sampler(
     """
     if isinstance(spec, BaseSampler):
         return spec
-    names = [*SAMPLERS, "ray"]
     if not isinstance(spec, str):
         raise PluginError(
-            f"The sampler must be a name ({', '.join(names)}) or an Optuna sampler. "
+            f"The sampler must be a name ({', '.join(names(_PACKAGE))}) or an Optuna sampler. "
             f"Got {spec!r} instead."
         )
     name, options = parse_spec(spec)
-    if name == "ray":
-        return _rays(options, seed, space)
-    if name not in SAMPLERS:
-        hint = did_you_mean(name, names) or "."
-        raise PluginError(f"There is no sampler '{name}'{hint} Choose one of: {', '.join(names)}.")
-    cls = SAMPLERS[name]
-    check_options(f"sampler '{name}'", cls, options)
-    if name in {"optuna_tpe", "tpe"}:
-        options.setdefault("constant_liar", parallel)
-    if name in _MEMORYLESS:
-        seed = options.pop("seed", seed)  # given to each trial, it would draw one point for all
-
-    def make(own_seed: int) -> BaseSampler:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return cls(**{"seed": own_seed % 2**32, **options})
-
-    try:
-        sampler = make(derive_seed(seed, "sampler"))
-    except (TypeError, ValueError) as error:
-        raise PluginError(f"sampler '{name}': {error}") from error
-    if isinstance(sampler, CompletesTPESampler):
-        sampler.expect(list(space.distributions) if space else [])
-        return PerTrialSampler(sampler.reseeded, seed)
-    return PerTrialSampler(make, seed) if name in _MEMORYLESS else sampler
+    factory: BaseSamplerFactory = find(_PACKAGE, name, BaseSamplerFactory)()
+    return factory.make(options, seed, parallel=parallel, space=space)
 
 
-def _rays(options: dict[str, Any], seed: int, space: SearchSpace | None) -> BaseSampler:
-    try:
-        from hpo.backends._ray_sampler import RaySampler
-    except ImportError as error:
-        raise PluginError(
-            f"sampler 'ray' needs Ray Tune, which cannot be imported: {error}. "
-            "pip install 'ray[tune]', or choose another sampler."
-        ) from error
-    algorithm = options.pop("algorithm", None)
-    return RaySampler(algorithm, options, space.distributions if space else {}, seed)
+class BaseSamplerFactory(ABC):
+    """Makes the sampler of a name, which is that of its module."""
+
+    @property
+    def name(self) -> str:
+        """Name of its module."""
+        return type(self).__module__.rpartition(".")[2]
+
+    @abstractmethod
+    def make(
+        self, options: dict[str, Any], seed: int, *, parallel: bool, space: SearchSpace | None
+    ) -> BaseSampler:
+        """Return the sampler.
+
+        Parameters
+        ----------
+        options : dict of str to object
+            As they were given.
+        seed : int
+            The study's.
+        parallel : bool
+            Whether several trials run at once.
+        space : SearchSpace or None
+            What is searched; None if the options are checked and no more.
+
+        Raises
+        ------
+        PluginError
+            If an option is unknown, a value is refused, what the sampler needs is not installed,
+            or it cannot search the space.
+        """
+
+
+class BaseOptunaFactory(BaseSamplerFactory):
+    """Makes a sampler that takes ``seed`` and its options as arguments."""
+
+    sampler: ClassVar[type[BaseSampler]]
+
+    memoryless: ClassVar[bool] = False
+    """Whether it keeps nothing between two trials but its random state."""
+
+    liar: ClassVar[bool] = False
+    """Whether it can take running trials for bad ones, and should where several run."""
+
+    def make(
+        self, options: dict[str, Any], seed: int, *, parallel: bool, space: SearchSpace | None
+    ) -> BaseSampler:
+        """Return the sampler; a memoryless one draws each trial from a seed of its own."""
+        check_options(f"sampler '{self.name}'", self.sampler, options)
+        if self.liar:
+            options.setdefault("constant_liar", parallel)
+        if self.memoryless:
+            seed = options.pop("seed", seed)  # given to each trial, it would draw one point for all
+        try:
+            return self.build(options, seed, space)
+        except (TypeError, ValueError) as error:
+            raise PluginError(f"sampler '{self.name}': {error}") from error
+
+    def build(
+        self, options: Mapping[str, Any], seed: int, space: SearchSpace | None
+    ) -> BaseSampler:
+        """Return the sampler; the options have been checked, and lack a memoryless one's seed."""
+        if self.memoryless:
+            return PerTrialSampler(lambda own: seeded(self.sampler, options, own), seed)
+        return seeded(self.sampler, options, derive_seed(seed, "sampler"))
+
+
+def seeded(cls: type[_Sampler], options: Mapping[str, Any], seed: int) -> _Sampler:
+    """Return a sampler with these options and, unless they have one, this seed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return cls(**{"seed": seed % 2**32, **options})
 
 
 class PerTrialSampler(BaseSampler):

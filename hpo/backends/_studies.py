@@ -13,7 +13,7 @@ from hpo.backends._storage import open_storage, storage_errors
 from hpo.exceptions import StorageError
 from hpo.space import SearchSpace
 
-__all__ = ["KEY", "open_study", "quiet", "study_names"]
+__all__ = ["KEY", "generation", "open_study", "quiet", "study_names"]
 
 KEY = "hpo:key"
 """The attribute of a study that tells it from others of its name."""
@@ -32,6 +32,20 @@ def study_names(storage: str) -> list[str]:
     backend = open_storage(storage)
     with storage_errors(storage):
         return sorted(optuna.get_all_study_names(backend))
+
+
+def generation(name: str, storage: str | None, *, fresh: bool) -> str:
+    """Return the name in the storage: ``name``, or ``name@2`` and so on after a fresh start."""
+    if storage is None:
+        return name
+    names = set(study_names(storage))
+    if name not in names:
+        return name
+    last = 1
+    while f"{name}@{last + 1}" in names:
+        last += 1
+    number = last + 1 if fresh else last
+    return name if number == 1 else f"{name}@{number}"
 
 
 def open_study(

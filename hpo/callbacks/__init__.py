@@ -1,7 +1,34 @@
 """Training techniques as skorch callbacks; each is loaded when it is first asked for."""
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
+
+from hpo._lazy import lazy
+
+if TYPE_CHECKING:
+    from hpo.callbacks.averaging import WeightAveraging
+    from hpo.callbacks.clipping import GradientClipping
+    from hpo.callbacks.freezing import Freezing
+    from hpo.callbacks.initialisation import WeightInit
+    from hpo.callbacks.schedule import LRSchedule
+    from hpo.callbacks.training_end import EndOfTraining, OnceTrained
+    from hpo.callbacks.weight_pruning import OncePruned, WeightPruning
+    from hpo.callbacks.weight_stats import WeightStats
+else:
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "EndOfTraining": ".training_end",
+            "Freezing": ".freezing",
+            "GradientClipping": ".clipping",
+            "LRSchedule": ".schedule",
+            "OncePruned": ".weight_pruning",
+            "OnceTrained": ".training_end",
+            "WeightAveraging": ".averaging",
+            "WeightInit": ".initialisation",
+            "WeightPruning": ".weight_pruning",
+            "WeightStats": ".weight_stats",
+        },
+    )
 
 __all__ = [
     "EndOfTraining",
@@ -15,27 +42,3 @@ __all__ = [
     "WeightPruning",
     "WeightStats",
 ]
-
-_HOMES = {
-    "EndOfTraining": "training_end",
-    "Freezing": "freezing",
-    "GradientClipping": "clipping",
-    "LRSchedule": "schedule",
-    "OncePruned": "weight_pruning",
-    "OnceTrained": "training_end",
-    "WeightAveraging": "averaging",
-    "WeightInit": "initialisation",
-    "WeightPruning": "weight_pruning",
-    "WeightStats": "weight_stats",
-}
-"""Name of each callback and the module that it stands in."""
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"hpo.callbacks.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})

@@ -9,6 +9,23 @@ import typer
 from typer.core import TyperGroup
 
 import hpo
+from hpo.cli._options import (
+    STORES,
+    STUDYS_STORAGE,
+    STUDYS_TRACKING,
+    TRACKING_STORES,
+    Storage,
+    TrackingUri,
+    budget,
+    either,
+    examples,
+    execution,
+    kept,
+    on_ray,
+    option,
+    search,
+    source,
+)
 from hpo.cli._study_command import StudyCommand, study_options
 from hpo.exceptions import HpoError, NoCompletedTrialError, SpaceError
 
@@ -53,29 +70,19 @@ app = typer.Typer(
 )
 
 
-def _option(metavar: str, text: str, default: str = "the study's", **checks: Any) -> Any:
-    """Return an option without a value of its own; ``default`` says where it comes from."""
-    return typer.Option(metavar=metavar, help=text, show_default=default, **checks)
-
-
-_DEFAULT_STORAGE = "$HPO_STORAGE, else sqlite:///hpo.db"
-_DEFAULT_TRACKING = "$MLFLOW_TRACKING_URI, else sqlite:///mlflow.db"
-_STORES = "sqlite:///FILE, journal:///FILE or postgresql://..."
-_TRACKING_STORES = "MLflow's store: sqlite:///FILE or http://HOST:PORT."
-
-_Storage = Annotated[
-    str | None, _option("URL", f"Where studies are kept: {_STORES}", _DEFAULT_STORAGE)
-]
-_TrackingUri = Annotated[str | None, _option("URI", _TRACKING_STORES, _DEFAULT_TRACKING)]
-
-
 def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"hpo {hpo.__version__}")
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(
+    epilog=examples(
+        "hpo init",
+        "hpo run studies/digits_mlp.py",
+        "hpo show digits_mlp",
+    )
+)
 def hpo_command(
     version: Annotated[
         bool,
@@ -85,7 +92,14 @@ def hpo_command(
     """Find good hyperparameters for PyTorch models: cross-validated, pruned, tracked, resumable."""
 
 
-@app.command(cls=StudyCommand)
+@app.command(
+    cls=StudyCommand,
+    epilog=examples(
+        "hpo run studies/digits_mlp.py --n-trials 60 --pruner halving:eta=3",
+        "hpo run studies/digits_mlp.py --executor process --n-jobs -1 --timeout 3600",
+        "hpo run studies/own_table.py --help    # with its own options",
+    ),
+)
 def run(  # noqa: PLR0917 - each parameter is an option, given by name
     ctx: typer.Context,
     study_file: Annotated[
@@ -96,71 +110,6 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
             show_default=False,
         ),
     ],
-    n_trials: Annotated[
-        int | None, _option("N", "Trials of the whole study, those of earlier runs included.")
-    ] = None,
-    timeout: Annotated[float | None, _option("SECONDS", "Wall time of this run.")] = None,
-    max_total_epochs: Annotated[int | None, _option("N", "Epochs of all trials together.")] = None,
-    epochs: Annotated[int | None, _option("N", "Epochs of one trial, at most.")] = None,
-    eval_every: Annotated[
-        int | None,
-        _option("N", "Optimizer steps of a net between two reports, instead of an epoch."),
-    ] = None,
-    sampler: Annotated[
-        str | None,
-        _option(
-            "NAME",
-            "tpe, gp, optuna_tpe, optuna_gp, random, grid, qmc or cmaes; tpe:random_share=0.2.",
-        ),
-    ] = None,
-    pruner: Annotated[
-        str | None,
-        _option("NAME", "median, halving, nop or optuna; options: halving:eta=3."),
-    ] = None,
-    backend: Annotated[
-        str | None,
-        _option("NAME", "optuna or ray (Ray Tune); options: ray:max_concurrent=4."),
-    ] = None,
-    executor: Annotated[
-        str | None, _option("NAME", "How trials are trained: serial, process, fused or auto.")
-    ] = None,
-    n_jobs: Annotated[
-        int | None, _option("N", "Trials at a time; -1 is one a CPU core, or one a GPU.")
-    ] = None,
-    n_threads: Annotated[
-        int | None, _option("N", "CPU threads of each trial, and of the winner's training.")
-    ] = None,
-    device: Annotated[str | None, _option("NAME", "Torch device: cpu, cuda or cuda:1.")] = None,
-    ray_address: Annotated[
-        str | None,
-        _option(
-            "ADDRESS",
-            "With the backend ray: a running cluster, as auto or HOST:PORT.",
-            "the study's, else a Ray of this run's own",
-        ),
-    ] = None,
-    cpus_per_trial: Annotated[
-        float | None,
-        _option(
-            "N",
-            "With the backend ray: CPUs kept for each trial, and its threads.",
-            "the study's, else --n-threads",
-        ),
-    ] = None,
-    gpus_per_trial: Annotated[
-        float | None,
-        _option("N", "With the backend ray: GPUs kept for each trial; 0.25: four share one."),
-    ] = None,
-    seed: Annotated[int | None, _option("N", "All random numbers follow from it.")] = None,
-    storage: Annotated[
-        str | None,
-        _option(
-            "URL", f"Where the study is kept: {_STORES}", f"the study's, else {_DEFAULT_STORAGE}"
-        ),
-    ] = None,
-    tracking_uri: Annotated[
-        str | None, _option("URI", _TRACKING_STORES, f"the study's, else {_DEFAULT_TRACKING}")
-    ] = None,
     smoke: Annotated[
         bool,
         typer.Option(
@@ -168,20 +117,79 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
             help="Does it all work? One trial of one epoch on few samples; nothing is kept.",
         ),
     ] = False,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume/--fresh",
-            help="Go on with the study of this name, or start it anew beside the old one.",
+    n_trials: Annotated[
+        int | None, budget("N", "Trials of the whole study, those of earlier runs included.")
+    ] = None,
+    timeout: Annotated[float | None, budget("SECONDS", "Wall time of this run.")] = None,
+    max_total_epochs: Annotated[int | None, budget("N", "Epochs of all trials together.")] = None,
+    epochs: Annotated[int | None, budget("N", "Epochs of one trial, at most.")] = None,
+    eval_every: Annotated[
+        int | None,
+        budget("N", "Optimizer steps of a net between two reports, instead of an epoch."),
+    ] = None,
+    sampler: Annotated[
+        str | None,
+        search(
+            "NAME",
+            f"Who proposes trials: {either('hpo.samplers')}; with options: tpe:random_share=0.2.",
         ),
-    ] = True,
+    ] = None,
+    pruner: Annotated[
+        str | None,
+        search("NAME", f"Who stops trials: {either('hpo.pruners')}; with options: halving:eta=3."),
+    ] = None,
+    seed: Annotated[int | None, search("N", "All random numbers follow from it.")] = None,
+    backend: Annotated[
+        str | None,
+        execution(
+            "NAME",
+            f"Who runs the trials: {either('hpo.backends')}; with options: ray:max_concurrent=4.",
+        ),
+    ] = None,
+    executor: Annotated[
+        str | None,
+        execution("NAME", f"How one machine trains them: {either('hpo.executors')}."),
+    ] = None,
+    n_jobs: Annotated[
+        int | None, execution("N", "Trials at a time; -1 is one a CPU core, or one a GPU.")
+    ] = None,
+    n_threads: Annotated[
+        int | None, execution("N", "CPU threads of each trial, and of the winner's training.")
+    ] = None,
+    device: Annotated[str | None, execution("NAME", "Torch device: cpu, cuda or cuda:1.")] = None,
+    ray_address: Annotated[
+        str | None,
+        on_ray("ADDRESS", "A running cluster, as auto or HOST:PORT; else a Ray of this run's own."),
+    ] = None,
+    cpus_per_trial: Annotated[
+        float | None,
+        on_ray("N", "CPUs kept for each trial, and its threads; else --n-threads."),
+    ] = None,
+    gpus_per_trial: Annotated[
+        float | None,
+        on_ray("N", "GPUs kept for each trial; 0.25: four share one."),
+    ] = None,
     data: Annotated[
         Path | None,
-        _option("PATH", "Folder of data sets.", "$HPO_DATA", exists=True, file_okay=False),
+        source("PATH", "Folder of data sets.", "$HPO_DATA", exists=True, file_okay=False),
     ] = None,
+    storage: Annotated[
+        str | None, kept("URL", f"Where the study is kept: {STORES}", STUDYS_STORAGE)
+    ] = None,
+    tracking_uri: Annotated[str | None, kept("URI", TRACKING_STORES, STUDYS_TRACKING)] = None,
+    resume: Annotated[
+        bool,
+        kept(
+            None,
+            "Go on with the study of this name, or start it anew beside the old one.",
+            True,
+            "--resume/--fresh",
+        ),
+    ] = True,
 ) -> None:
     """Run a study, or go on with it, and name its winner.
 
+    What is not given as an option is as the study says.
     Ctrl-C stops it after this epoch and prints the command to go on with;
     pressed twice, it stops at once. All finished trials are kept either way.
     """
@@ -228,7 +236,13 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-@app.command(cls=StudyCommand)
+@app.command(
+    cls=StudyCommand,
+    epilog=examples(
+        "hpo validate studies/digits_mlp.py",
+        "hpo validate search_spaces/mlp.yaml",
+    ),
+)
 def validate(
     ctx: typer.Context,
     file: Annotated[
@@ -244,11 +258,11 @@ def validate(
     validate_file(file, study_options(ctx))
 
 
-@app.command()
+@app.command(epilog=examples("hpo init elsewhere"))
 def init(
     ctx: typer.Context,
     folder: Annotated[
-        Path, typer.Argument(metavar="[FOLDER]", help="Where to; made if need be.")
+        Path, typer.Argument(metavar="FOLDER", help="Where to; made if need be.")
     ] = Path(),
 ) -> None:
     """Copy the example studies and search spaces into a folder."""
@@ -258,15 +272,17 @@ def init(
     copy_examples(folder, Command.typed(ctx.meta[_ARGS]))
 
 
-@app.command("list")
-def list_(storage: _Storage = None) -> None:
+@app.command("list", epilog=examples("hpo list --storage sqlite:///elsewhere/hpo.db"))
+def list_(storage: Storage = None) -> None:
     """List the studies in a storage: how their trials stand and the best score."""
     from hpo.cli._browse import list_studies
 
     list_studies(storage)
 
 
-@app.command()
+@app.command(
+    epilog=examples("hpo show digits_mlp", "hpo show digits_mlp@1 --plots report"),
+)
 def show(
     name: Annotated[
         str,
@@ -276,7 +292,7 @@ def show(
             show_default=False,
         ),
     ],
-    storage: _Storage = None,
+    storage: Storage = None,
     plots: Annotated[
         Path | None,
         typer.Option(
@@ -290,16 +306,16 @@ def show(
     show_study(name, storage, plots)
 
 
-@app.command()
+@app.command(epilog=examples("hpo ui digits_mlp --port 8080"))
 def ui(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="Study whose page is meant.", show_default=False),
+        typer.Argument(metavar="NAME", help="Study whose page is meant.", show_default=False),
     ] = None,
-    tracking_uri: _TrackingUri = None,
-    storage: _Storage = None,
+    tracking_uri: TrackingUri = None,
+    storage: Storage = None,
     port: Annotated[
-        int, typer.Option(min=1, max=65535, help="Where to listen; the next free one if taken.")
+        int, option("PORT", "Where to listen; the next free one if taken.", True, min=1, max=65535)
     ] = 5000,
 ) -> None:
     """Serve MLflow's web interface on this machine alone, until Ctrl-C."""
@@ -308,8 +324,8 @@ def ui(
     raise typer.Exit(serve(tracking_uri, port, name, storage))
 
 
-@app.command()
-def sync(tracking_uri: _TrackingUri = None) -> None:
+@app.command(epilog=examples("hpo sync --tracking-uri http://localhost:5000"))
+def sync(tracking_uri: TrackingUri = None) -> None:
     """Send to MLflow what earlier runs could not send."""
     from hpo.trackers.mlflow import send_pending
 

@@ -24,7 +24,6 @@ from hpo.cli._storage import readable_storage
 from hpo.cli._text import ago, score
 from hpo.exceptions import HpoError, StorageError, StudyError
 from hpo.result import StudyResult
-from hpo.review import write_report
 from hpo.study import load_result
 from hpo.trial import TrialState
 
@@ -141,6 +140,8 @@ def _read(name: str, storage: str) -> StudyResult:
 
 
 def _write(result: StudyResult, folder: Path) -> Path:
+    from hpo.review import write_report
+
     try:
         return write_report(result, folder)["report.html"]
     except OSError as error:

@@ -14,9 +14,9 @@ from typing import IO
 import typer
 
 from hpo.backends._ledger import Ledger
+from hpo.backends._studies import generation
 from hpo.cli._storage import readable_storage
 from hpo.exceptions import HpoError, StorageError
-from hpo.study._search import generation
 from hpo.trackers.mlflow import parent_run, resolve_tracking_uri, study_url, ui_command
 
 __all__ = ["serve"]

@@ -4,8 +4,9 @@ Importing this package loads neither torch nor scikit-learn nor transformers: ea
 imports what it needs when it is called.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from hpo._lazy import lazy
 from hpo.data._base import StudyData
 from hpo.data.characters import find_alphabet, load_characters
 from hpo.data.cifar10 import load_cifar10
@@ -22,6 +23,8 @@ from hpo.data.text import ContiguousHoldout, load_text
 
 if TYPE_CHECKING:
     from hpo.data.table_encoder import TableEncoder
+else:
+    __getattr__, __dir__ = lazy(__name__, {"TableEncoder": ".table_encoder"})  # with scikit-learn
 
 __all__ = [
     "ContiguousHoldout",
@@ -45,11 +48,3 @@ __all__ = [
     "load_text",
     "pretrained_base",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name != "TableEncoder":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from hpo.data.table_encoder import TableEncoder  # with scikit-learn
-
-    return TableEncoder

@@ -1,7 +1,31 @@
 """The networks that the studies use; each is loaded, with torch, when it is first asked for."""
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
+
+from hpo._lazy import lazy
+
+if TYPE_CHECKING:
+    from hpo.modules.cnn import CNN
+    from hpo.modules.conv_encoder import ConvEncoder
+    from hpo.modules.mlp import MLP
+    from hpo.modules.recurrent_lm import RecurrentLM
+    from hpo.modules.residual_mlp import ResidualMLP
+    from hpo.modules.resnet_cifar import ResNetCIFAR
+    from hpo.modules.tabular import TabularNet, table_sizes
+else:
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "CNN": ".cnn",
+            "ConvEncoder": ".conv_encoder",
+            "MLP": ".mlp",
+            "RecurrentLM": ".recurrent_lm",
+            "ResNetCIFAR": ".resnet_cifar",
+            "ResidualMLP": ".residual_mlp",
+            "TabularNet": ".tabular",
+            "table_sizes": ".tabular",
+        },
+    )
 
 __all__ = [
     "CNN",
@@ -13,25 +37,3 @@ __all__ = [
     "TabularNet",
     "table_sizes",
 ]
-
-_HOMES = {
-    "CNN": "cnn",
-    "ConvEncoder": "conv_encoder",
-    "MLP": "mlp",
-    "RecurrentLM": "recurrent_lm",
-    "ResNetCIFAR": "resnet_cifar",
-    "ResidualMLP": "residual_mlp",
-    "TabularNet": "tabular",
-    "table_sizes": "tabular",
-}
-"""Name of each network and the module that it stands in."""
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"hpo.modules.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})

@@ -1,7 +1,51 @@
 """skorch nets with more to tune; each is loaded, with skorch, when it is first asked for."""
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
+
+from hpo._lazy import lazy
+
+if TYPE_CHECKING:
+    from hpo.nets.augmentation import AugmentationMixin
+    from hpo.nets.body_lr import BodyLRMixin, FineTuningClassifier
+    from hpo.nets.causal_lm import (
+        AdaptedCausalLM,
+        CausalLMNet,
+        NextTokenLoss,
+        causal_lm_scores,
+        neg_log_perplexity,
+    )
+    from hpo.nets.contrastive import ContrastiveClassifier, nt_xent
+    from hpo.nets.distillation import DistillationMixin
+    from hpo.nets.images import ImageClassifier
+    from hpo.nets.label_noise import LabelNoiseMixin
+    from hpo.nets.next_symbol import NextSymbolLoss, NextSymbolNet
+    from hpo.nets.penalty import PenaltyMixin, RegularizedClassifier, RegularizedRegressor
+    from hpo.nets.scaled_target import ScaledTargetMixin
+else:
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "AdaptedCausalLM": ".causal_lm",
+            "AugmentationMixin": ".augmentation",
+            "BodyLRMixin": ".body_lr",
+            "CausalLMNet": ".causal_lm",
+            "ContrastiveClassifier": ".contrastive",
+            "DistillationMixin": ".distillation",
+            "FineTuningClassifier": ".body_lr",
+            "ImageClassifier": ".images",
+            "LabelNoiseMixin": ".label_noise",
+            "NextSymbolLoss": ".next_symbol",
+            "NextSymbolNet": ".next_symbol",
+            "NextTokenLoss": ".causal_lm",
+            "PenaltyMixin": ".penalty",
+            "RegularizedClassifier": ".penalty",
+            "RegularizedRegressor": ".penalty",
+            "ScaledTargetMixin": ".scaled_target",
+            "causal_lm_scores": ".causal_lm",
+            "neg_log_perplexity": ".causal_lm",
+            "nt_xent": ".contrastive",
+        },
+    )
 
 __all__ = [
     "AdaptedCausalLM",
@@ -24,36 +68,3 @@ __all__ = [
     "neg_log_perplexity",
     "nt_xent",
 ]
-
-_HOMES = {
-    "AdaptedCausalLM": "causal_lm",
-    "AugmentationMixin": "augmentation",
-    "BodyLRMixin": "body_lr",
-    "CausalLMNet": "causal_lm",
-    "ContrastiveClassifier": "contrastive",
-    "DistillationMixin": "distillation",
-    "FineTuningClassifier": "body_lr",
-    "ImageClassifier": "images",
-    "LabelNoiseMixin": "label_noise",
-    "NextSymbolLoss": "next_symbol",
-    "NextSymbolNet": "next_symbol",
-    "NextTokenLoss": "causal_lm",
-    "PenaltyMixin": "penalty",
-    "RegularizedClassifier": "penalty",
-    "RegularizedRegressor": "penalty",
-    "ScaledTargetMixin": "scaled_target",
-    "causal_lm_scores": "causal_lm",
-    "neg_log_perplexity": "causal_lm",
-    "nt_xent": "contrastive",
-}
-"""Name of each net and the module that it stands in."""
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"hpo.nets.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from hpo._discovery import did_you_mean
 from hpo._words import brief_value, score, short_names
@@ -269,7 +268,9 @@ def paired_difference(
     error = float(differences.std(ddof=1) * math.sqrt(1 / n + valid / train))
     if error == 0:
         return mean, 0.0, 1.0 if mean == 0 else 0.0
-    return mean, error, float(2 * stats.t.sf(abs(mean / error), n - 1))
+    from scipy.special import stdtr  # the distribution function of Student's t
+
+    return mean, error, float(2 * stdtr(n - 1, -abs(mean / error)))
 
 
 def adjusted_by_holm(p_values: Sequence[float]) -> list[float]:

@@ -1,7 +1,18 @@
-"""A study: the declarative object, the function that runs it, and reading one back."""
+"""A study: the declarative object, the function that runs it, and reading one back.
 
-from hpo.study._load import load_result
-from hpo.study._run import run_study
+To say what a study is takes neither torch nor Optuna: what runs one is imported when it is
+first used.
+"""
+
+from typing import TYPE_CHECKING
+
+from hpo._lazy import lazy
 from hpo.study._study import Study
+
+if TYPE_CHECKING:
+    from hpo.study._load import load_result
+    from hpo.study._run import run_study
+else:
+    __getattr__, __dir__ = lazy(__name__, {"load_result": "._load", "run_study": "._run"})
 
 __all__ = ["Study", "load_result", "run_study"]

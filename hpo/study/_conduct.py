@@ -14,7 +14,6 @@ from hpo._interrupt import Interrupt
 from hpo.backends._base import Budget
 from hpo.backends._ledger import Ledger
 from hpo.result import StudyResult
-from hpo.review import write_report
 from hpo.scheduler import TrialScheduler
 from hpo.study._search import Search
 from hpo.trackers import BaseTracker, StudyInfo
@@ -116,11 +115,16 @@ def _files(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Path
     """Write the report, the plots and the refitted model."""
     files: dict[str, Path] = {}
     if result.records:
-        settings = {**info.params, **info.tags}
-        files |= _tried("report", folder, lambda: write_report(result, folder, settings=settings))
+        files |= _tried("report", folder, lambda: _report(result, folder, info))
     if result.estimator is not None:
         files |= _tried("model", folder, lambda: _model(result.estimator, folder))
     return files
+
+
+def _report(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Path]:
+    from hpo.review import write_report
+
+    return write_report(result, folder, settings={**info.params, **info.tags})
 
 
 def _model(estimator: Any, folder: Path) -> dict[str, Path]:

@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 from hpo.backends._ledger import Ledger
+from hpo.backends._studies import generation
 from hpo.result import StudyResult
 from hpo.space import SearchSpace
-from hpo.study._search import generation
 
 __all__ = ["load_result"]
 

@@ -12,7 +12,7 @@ from hpo._discovery import build, check_options, find, parse_spec
 from hpo.backends._base import BaseBackend
 from hpo.backends._ledger import Ledger
 from hpo.backends._samplers import make_sampler
-from hpo.backends._studies import study_names
+from hpo.backends._studies import generation
 from hpo.exceptions import PluginError, StudyError
 from hpo.executors import BaseExecutor
 from hpo.pruners import BasePruner
@@ -23,7 +23,7 @@ from hpo.study._fingerprint import differences, fingerprint
 from hpo.trackers import StudyInfo
 from hpo.training.objective import Objective
 
-__all__ = ["Search", "generation", "make_executor"]
+__all__ = ["Search", "make_executor"]
 
 _SINGLE_OBJECTIVE = {"CmaEsSampler", "RaySampler"}
 
@@ -245,20 +245,6 @@ def make_executor(
     except (TypeError, ValueError) as error:
         raise PluginError(f"executor '{name}': {error}") from error
     return executor
-
-
-def generation(name: str, storage: str | None, *, fresh: bool) -> str:
-    """Return the name in the storage: ``name``, or ``name@2`` and so on after a fresh start."""
-    if storage is None:
-        return name
-    names = set(study_names(storage))
-    if name not in names:
-        return name
-    last = 1
-    while f"{name}@{last + 1}" in names:
-        last += 1
-    number = last + 1 if fresh else last
-    return name if number == 1 else f"{name}@{number}"
 
 
 def _name(spec: Any) -> str:

@@ -1,10 +1,14 @@
 """Samplers by name, and what they propose."""
 
+import sys
+
 import optuna
 import pytest
 
+from hpo import samplers
+from hpo._discovery import names
 from hpo.backends._ledger import Ledger
-from hpo.backends._samplers import SAMPLERS, make_sampler
+from hpo.backends._samplers import make_sampler
 from hpo.exceptions import PluginError
 from hpo.space import SearchSpace
 from hpo.trial import Report, TrialRecord, TrialState
@@ -32,7 +36,7 @@ def ask_and_tell(sampler, n, seed=0):
     return asked
 
 
-@pytest.mark.parametrize("name", sorted(set(SAMPLERS) - {"grid"}))
+@pytest.mark.parametrize("name", sorted(set(names("hpo.samplers")) - {"grid", "ray"}))
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_every_sampler_asks_within_the_space_and_repeats_with_its_seed(name):
     first, second = ask_and_tell(name, 14), ask_and_tell(name, 14)
@@ -47,6 +51,45 @@ def test_options_reach_the_sampler():
     sampler = make_sampler("qmc:qmc_type=halton", 0, parallel=False)
     assert isinstance(sampler, optuna.samplers.QMCSampler)
     assert sampler._qmc_type == "halton"
+
+
+ONE_MORE = """
+import optuna
+
+from hpo.backends._samplers import BaseOptunaFactory
+
+
+class Constant(optuna.samplers.RandomSampler):
+    def __init__(self, seed, share=0.5):
+        self.share = share
+
+    def sample_independent(self, study, trial, name, distribution):
+        return distribution.low + self.share * (distribution.high - distribution.low)
+
+
+class Steady(BaseOptunaFactory):
+    sampler = Constant
+"""
+
+
+@pytest.fixture
+def one_more(tmp_path):
+    """Add a module to the package of samplers."""
+    (tmp_path / "steady.py").write_text(ONE_MORE)
+    samplers.__path__.append(str(tmp_path))
+    yield
+    samplers.__path__.remove(str(tmp_path))
+    sys.modules.pop("hpo.samplers.steady", None)
+
+
+@pytest.mark.usefixtures("one_more")
+def test_one_new_file_is_a_new_sampler():
+    assert "steady" in names("hpo.samplers")
+    sampler = make_sampler("steady:share=0.25", 0, parallel=False)
+    study = optuna.create_study(sampler=sampler)
+    assert study.ask({"x": optuna.distributions.FloatDistribution(0, 8)}).params == {"x": 2.0}
+    with pytest.raises(PluginError, match="sampler 'steady' has no option 'part'"):
+        make_sampler("steady:part=1", 0, parallel=False)
 
 
 def test_a_sampler_is_passed_through():

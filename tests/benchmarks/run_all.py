@@ -17,6 +17,7 @@ import ask_cost
 import bits
 import driver_cost
 import fused
+import import_time
 import lora
 import optuna_search_cv
 import tracking
@@ -55,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--tiny", action="store_true", help="small sizes, no meaningful figures")
     tiny = parser.parse_args(argv).tiny
     print("# Benchmarks\n", flush=True)
+    import_time.main(["--repeats", "1"] if tiny else [])
+    print()
     driver_cost.main([*TINY, "--n-trials", "2", "--repeats", "1"] if tiny else [])
     print()
     optuna_search_cv.main([*TINY, "--n-trials", "2", "--repeats", "1"] if tiny else [])

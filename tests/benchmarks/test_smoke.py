@@ -14,6 +14,8 @@ HERE = Path(__file__).parent
 GIB = 3
 """Column of the GPU's memory."""
 
+LIGHT = ["python -c pass", "import hpo", "hpo --help", "from hpo import Study"]
+
 TINY = ["--n-trials", "2", "--folds", "2", "--epochs", "2"]
 
 
@@ -42,6 +44,20 @@ def test_bits(load, capsys):
     # two trials of two epochs: the mean score, and the score and loss of each of two folds
     assert figures == {"equal": 20, "all": 20}
     assert "| all        |    20 | 20 |" in capsys.readouterr().out
+
+
+def test_import_time(load, monkeypatch, capsys):
+    benchmark = load("import_time")
+    monkeypatch.setattr(benchmark, "BASE", "python -c pass")
+    monkeypatch.setattr(benchmark, "CODE", {k: benchmark.CODE[k] for k in LIGHT})
+    seconds = benchmark.main(["--repeats", "2"])
+    assert {name: len(taken) for name, taken in seconds.items()} == dict.fromkeys(LIGHT, 2)
+    assert min(seconds["hpo --help"]) > min(seconds["python -c pass"]) > 0
+    told = capsys.readouterr().out
+    assert "| `hpo --help` " in told
+    assert "<= `python -c pass` + 0.5 |" in told
+    with pytest.raises(RuntimeError, match=r"'import hpo\.nothing' ended with exit code 1"):
+        benchmark.seconds("import hpo.nothing")
 
 
 def test_ask_cost(load, capsys):
@@ -114,6 +130,7 @@ def test_all_of_them_are_run_by_one_command(load, monkeypatch, capsys):
         "bits",
         "driver_cost",
         "fused",
+        "import_time",
         "lora",
         "optuna_search_cv",
         "tracking",

@@ -1,0 +1,11 @@
+"""CMA-ES: a normal distribution that moves and takes the shape of what did well."""
+
+from hpo.backends._samplers import BaseOptunaFactory, CmaEsSampler
+
+__all__ = ["CMAES"]
+
+
+class CMAES(BaseOptunaFactory):
+    """Makes Optuna's `CmaEsSampler`."""
+
+    sampler = CmaEsSampler

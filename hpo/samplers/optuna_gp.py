@@ -1,0 +1,11 @@
+"""Optuna's Gaussian process."""
+
+from hpo.backends._samplers import BaseOptunaFactory, GPSampler
+
+__all__ = ["OptunaGP"]
+
+
+class OptunaGP(BaseOptunaFactory):
+    """Makes Optuna's `GPSampler`."""
+
+    sampler = GPSampler

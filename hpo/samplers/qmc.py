@@ -1,0 +1,11 @@
+"""Quasi-random points, which cover the space more evenly than random ones."""
+
+from hpo.backends._samplers import BaseOptunaFactory, QMCSampler
+
+__all__ = ["QMC"]
+
+
+class QMC(BaseOptunaFactory):
+    """Makes Optuna's `QMCSampler`."""
+
+    sampler = QMCSampler
