@@ -2,11 +2,13 @@
 
 import time
 from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 import optuna
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, RDBStorage
 
-from hpo.backends._sql import SQLStorage
+if TYPE_CHECKING:
+    from hpo.backends._sql import SQLStorage
 
 __all__ = ["StepValues"]
 
@@ -22,7 +24,7 @@ class StepValues:
     """
 
     def __init__(self, storage: BaseStorage) -> None:
-        self._database = storage if isinstance(storage, SQLStorage) else None
+        self._database = _database(storage)
         self._waiting: dict[int, dict[int, float]] = {}
         self._written = 0.0
 
@@ -49,3 +51,12 @@ class StepValues:
         values = self._waiting.pop(trial_id, None)
         if values and self._database is not None:
             self._database.set_intermediate_values(trial_id, values)
+
+
+def _database(storage: BaseStorage) -> "SQLStorage | None":
+    """Return the storage if it is a database; SQLAlchemy is not loaded to find that it is none."""
+    if not isinstance(storage, RDBStorage):
+        return None
+    from hpo.backends._sql import SQLStorage
+
+    return storage if isinstance(storage, SQLStorage) else None

@@ -1,4 +1,7 @@
-"""Open the database of a study, and say in plain words what is wrong with one."""
+"""Open the database of a study, and say in plain words what is wrong with one.
+
+SQLAlchemy is loaded when a database is opened: a search that is kept in memory needs none.
+"""
 
 import re
 import sqlite3
@@ -9,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import sqlalchemy
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
-from hpo.backends._sql import SQLStorage
 from hpo.exceptions import StorageError
 
 __all__ = ["open_storage", "shown", "storage_errors"]
@@ -46,12 +47,7 @@ def storage_errors(url: str | None) -> Iterator[None]:
     """Turn what a database raises inside the block into a `StorageError` that says what to do."""
     try:
         yield
-    except (
-        sqlalchemy.exc.SQLAlchemyError,
-        optuna.exceptions.StorageInternalError,
-        sqlite3.Error,
-        OSError,
-    ) as error:
+    except _database_errors() as error:
         text = f"{error} {error.__cause__ or ''}"
         low = text.lower()
         advice = next((told for key, told in _ADVICE.items() if key in low), "")
@@ -66,6 +62,13 @@ def storage_errors(url: str | None) -> Iterator[None]:
         ) from error
     except RuntimeError as error:
         raise StorageError(f"The study's storage {shown(url)} cannot be used: {error}") from error
+
+
+def _database_errors() -> tuple[type[Exception], ...]:
+    """Return what a database raises; asked for when something has been raised."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return SQLAlchemyError, optuna.exceptions.StorageInternalError, sqlite3.Error, OSError
 
 
 def open_storage(url: str | None) -> BaseStorage:
@@ -99,12 +102,16 @@ def _make_tables(url: str, **options: Any) -> RDBStorage:
     Two drivers that open a new one at the same moment both make them, and one is refused: it
     finds them made when it tries again.
     """
+    from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+    from hpo.backends._sql import SQLStorage
+
     for wait in (0.1, 0.5, 1.0):
         try:
             return SQLStorage(url, **options)
-        except (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError):
+        except (IntegrityError, ProgrammingError):
             time.sleep(wait)
-        except sqlalchemy.exc.OperationalError as error:
+        except OperationalError as error:
             if "already exists" not in str(error):
                 raise
             time.sleep(wait)
@@ -116,13 +123,15 @@ def _open_sqlite(url: str) -> RDBStorage:
 
     A process that is killed loses nothing; a power cut may lose the last steps, never the file.
     """
+    from sqlalchemy import event
+
     path = Path(url.removeprefix(_SQLITE))
     if path.is_dir():
         raise StorageError(f"The study's storage {shown(url)} is a directory: name a file in it.")
     storage = _make_tables(url, engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}})
     storage.engine.dispose()
 
-    @sqlalchemy.event.listens_for(storage.engine, "connect")
+    @event.listens_for(storage.engine, "connect")
     def tune(connection: Any, _: Any) -> None:
         with suppress(sqlite3.OperationalError):  # a read-only file is told of at the first write
             connection.execute("PRAGMA journal_mode=WAL")
