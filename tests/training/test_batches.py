@@ -334,7 +334,9 @@ def test_scorers_that_predict_on_data_sets(name, three_classes):
         net.set_params(module__n_in=1)
         X = X[:, :1]
     expected = cross_val_score(net, X, y, cv=3, scoring=Scorer(name), error_score="raise")
-    search = HPOSearchCV(net, {"lr": [0.1]}, n_trials=1, cv=3, scoring=Scorer(name), refit=False).fit(X, y)
+    search = HPOSearchCV(
+        net, {"lr": [0.1]}, n_trials=1, cv=3, scoring=Scorer(name), refit=False
+    ).fit(X, y)
     assert search.result_.records[0].reports[-1].fold_values == tuple(expected)
 
 
