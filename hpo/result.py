@@ -52,7 +52,7 @@ class StudyResult:
     stopped : str, default=""
         Why the search ended before all trials of its budget were made; empty if it did not.
     notes : tuple of str, default=()
-        What the trackers have to say at the end.
+        What the trials, the executor and the trackers have to say at the end.
     costs : tuple of str, default=()
         What was to be small beside the score to be great; see `TrialRecord.cost`.
     compare, watch : tuple of str, default=()

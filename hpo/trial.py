@@ -99,6 +99,8 @@ class Report:
         Wall time of each fold since the trial began, spent on training and on scoring.
     recorded : tuple of str
         Those of ``metrics`` that the estimator recorded itself: no scores.
+    notes : tuple of str
+        What the user should know of how the trial was trained; empty as a rule.
     """
 
     number: int
@@ -110,6 +112,7 @@ class Report:
     fit_seconds: tuple[float, ...] = ()
     score_seconds: tuple[float, ...] = ()
     recorded: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

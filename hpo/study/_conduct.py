@@ -67,7 +67,12 @@ def conduct(
         finally:
             _end(result, info, trackers, state)
     finally:
-        notes += [*search.executor.notes, *(tracker.close() for tracker in trackers)]
+        told = (note for record in result.records for r in record.reports for note in r.notes)
+        notes += [
+            *dict.fromkeys(told),
+            *search.executor.notes,
+            *(tracker.close() for tracker in trackers),
+        ]
     return replace(result, notes=tuple(note for note in notes if note))
 
 

@@ -3,17 +3,20 @@
 import inspect
 import numbers
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 from skorch import NeuralNet
+from torch import nn
 from torch.utils.data import Subset
 
-from hpo.training._batches import batch_whole_rows
-from hpo.training._slices import cut_epochs
+from hpo.training._routing import fit_params_by_step
+from hpo.training._stepped_fit import SteppedFit
 
 __all__ = [
     "BaseStepper",
@@ -21,6 +24,7 @@ __all__ = [
     "NetStepper",
     "PartialFitStepper",
     "changeable",
+    "fit",
     "last_step",
     "make_stepper",
     "net_prefix",
@@ -30,8 +34,21 @@ __all__ = [
 _BOOKKEEPING = {"epoch", "dur"}
 """Numbers in a net's history that say nothing of its training."""
 
-_OURS = {"get_split_datasets", "get_iterator"}
-"""Methods of a net that a stepper puts its own in the place of."""
+_FITS = ("fit", "partial_fit", "fit_loop", "on_train_end")
+"""Methods after which a net may be what it was not before."""
+
+_NO_LOOP = (
+    "{}.fit makes no loop of epochs that skorch's callbacks are told of: each trial was one step, "
+    "and could not be pruned on the way."
+)
+_MORE_EPOCHS = (
+    "{}.fit makes more epochs than max_epochs: those beyond are part of a trial's last step. The "
+    "score of that step is that of the whole fit, and earlier ones are of a fit under way."
+)
+_SCORED_LATE = (
+    "{} can be scored no sooner than its fit has ended (before that: {}): each trial was one step, "
+    "and could not be pruned on the way."
+)
 
 
 def last_step(estimator: Any) -> Any:
@@ -60,6 +77,14 @@ def steps_of(estimator: Any, params: Mapping[str, Any], epochs: int | None) -> i
     return 1
 
 
+def fit(estimator: Any, X: Any, y: Any, fit_params: Mapping[str, Any]) -> None:
+    """Call ``fit`` as scikit-learn's cross-validation does."""
+    if y is None:
+        estimator.fit(X, **fit_params)
+    else:
+        estimator.fit(X, y, **fit_params)
+
+
 def changeable(estimator: Any, name: str, epochs: int | None) -> bool:
     """Return whether parameter ``name`` can be set while ``estimator`` trains.
 
@@ -72,9 +97,13 @@ def changeable(estimator: Any, name: str, epochs: int | None) -> bool:
         return False
     if not isinstance(final, NeuralNet):
         return epochs is not None and hasattr(final, "partial_fit")
-    if "__" in own:
-        return own.startswith(("optimizer__", "iterator_train__"))
-    return own not in {"module", "criterion", "optimizer", "max_epochs", "train_split", "dataset"}
+    return _reads_anew(own)
+
+
+def _reads_anew(name: str) -> bool:
+    if "__" in name:
+        return name.startswith(("optimizer__", "iterator_train__"))
+    return name not in {"module", "criterion", "optimizer", "max_epochs", "train_split", "dataset"}
 
 
 class BaseStepper(ABC):
@@ -83,22 +112,40 @@ class BaseStepper(ABC):
     Parameters
     ----------
     estimator : estimator
-        Unfitted and owned by the stepper; no Pipeline.
+        Unfitted and owned by the stepper.
     X, y : training data
     fit_params : dict
-        Arrays already cut to the rows of X.
+        As the estimator's ``fit`` takes them, arrays cut to the rows of X.
     """
 
     finished = False
     """Whether the training is over, at its last step or stopped early by itself."""
 
-    def __init__(self, estimator: Any, X: Any, y: Any, fit_params: dict[str, Any]) -> None:
-        self.estimator = estimator
-        self._X, self._y, self._fit_params = X, y, fit_params
+    whole = False
+    """Whether its first step was the whole training, however many were asked for."""
+
+    note = ""
+    """What the user should know of how it was stepped; empty as a rule."""
+
+    def __init__(self, estimator: Any, X: Any, y: Any, fit_params: Mapping[str, Any]) -> None:
+        self.estimator = last_step(estimator)
+        self._whole, self._X, self._y, self._fit_params = estimator, X, y, fit_params
 
     @abstractmethod
     def step(self, *, last: bool) -> None:
         """Train one step; ``last`` says that no further one follows."""
+
+    def needs_its_end(self, error: Exception) -> bool:
+        """Return whether an ``error`` in the first scoring may be for want of a fit's end.
+
+        If so, the next step must be the last one.
+        """
+        return False
+
+    @contextmanager
+    def looked_at(self) -> Iterator[None]:
+        """Leave the training as it is by what is done with the estimator inside the block."""
+        yield
 
     def figures(self) -> dict[str, float]:
         """Return the figures that the estimator has recorded of its last step, such as losses."""
@@ -119,11 +166,19 @@ class BaseStepper(ABC):
 
 
 class NetStepper(BaseStepper):
-    """A skorch net; a step is an epoch, or ``eval_every`` optimizer steps.
+    """A skorch net, by itself or at the end of a Pipeline.
 
-    ``partial_fit`` would fire ``on_train_begin`` with each call, which resets early stopping
-    and the learning-rate schedule. Here the training begins once and ends once, so that n
-    steps are one ``fit(max_epochs=n)``, bit for bit.
+    The estimator's own ``fit`` is called, once, and a step is one of the epochs that it makes
+    (or a slice of ``eval_every`` optimizer steps): so n steps are one ``fit(max_epochs=n)``,
+    bit for bit, whichever of its methods a net overrides. The end of the fit belongs to the
+    last step, and so do epochs beyond the steps that are known of, as of a second loop. A fit
+    without a loop of epochs is one step.
+
+    Parameters
+    ----------
+    epochs : int or None
+        Set as the net's ``max_epochs``.
+    eval_every : int or None
     """
 
     def __init__(
@@ -131,27 +186,49 @@ class NetStepper(BaseStepper):
         estimator: Any,
         X: Any,
         y: Any,
-        fit_params: dict[str, Any],
+        fit_params: Mapping[str, Any],
         *,
+        epochs: int | None = None,
         eval_every: int | None = None,
     ) -> None:
         super().__init__(estimator, X, y, fit_params)
-        batch_whole_rows(estimator, X, y)
-        estimator.initialize()
-        self._parts = _split_once(estimator)
-        self._slices = cut_epochs(estimator, eval_every) if eval_every else []
-        estimator.notify("on_train_begin", X=X, y=y)
+        if epochs is not None:
+            self.estimator.set_params(max_epochs=epochs)
+        run = partial(fit, estimator, X, y, fit_params)
+        self._fit = SteppedFit(run, self.estimator, eval_every=eval_every)
 
     def step(self, *, last: bool) -> None:
-        """Train one epoch."""
+        """Train one epoch; at the last step, until the fit has ended."""
+        n_before = self._fit.n_epochs
+        while self._fit.advance():
+            if not last:
+                return
+        self.finished = True
+        name, n_epochs = type(self.estimator).__name__, self._fit.n_epochs
+        if not n_epochs:
+            self.whole = True
+            self.note = _NO_LOOP.format(name)
+        elif n_epochs - n_before > 1 and not self.whole:
+            self.note = _MORE_EPOCHS.format(name)
+
+    def needs_its_end(self, error: Exception) -> bool:
+        """Return whether the net has a ``fit`` of its own, which is under way."""
+        if self.finished or not any(_is_own(self.estimator, name) for name in _FITS):
+            return False
+        self.whole = True
+        self.note = _SCORED_LATE.format(type(self.estimator).__name__, type(error).__name__)
+        return True
+
+    @contextmanager
+    def looked_at(self) -> Iterator[None]:
+        """Keep the modules' modes: a loop of the net's own may set them once, at its start."""
+        modules = [part for part in vars(self.estimator).values() if isinstance(part, nn.Module)]
+        modes = [(layer, layer.training) for module in modules for layer in module.modules()]
         try:
-            self.estimator.fit_loop(self._X, self._y, epochs=1, **self._fit_params)
-        except KeyboardInterrupt:
-            # How skorch's EarlyStopping and TerminateOnNaN end a training. The user's Ctrl-C
-            # comes by the driver's signal flag and never as this exception.
-            last = True
-        if last:
-            self.close()
+            yield
+        finally:
+            for layer, training in modes:
+                layer.training = training
 
     def figures(self) -> dict[str, float]:
         """Return the numbers in the last row of the net's history, skorch's bookkeeping left out.
@@ -159,10 +236,10 @@ class NetStepper(BaseStepper):
         Losses, scores of the net's own callbacks, and whatever else a callback has written
         there. Flags (``train_loss_best``, ``event_cp``) are no numbers.
         """
-        epoch = self.estimator.history[-1] if len(self.estimator.history) else {}
+        history = getattr(self.estimator, "history", None)
         return {
             name: float(value)
-            for name, value in epoch.items()
+            for name, value in (history[-1] if history else {}).items()
             if isinstance(value, numbers.Real)
             and not isinstance(value, bool)
             and name not in _BOOKKEEPING
@@ -170,62 +247,62 @@ class NetStepper(BaseStepper):
         }
 
     def state(self) -> Any:
-        """Return the net's attributes, its own validation part's rows, its place in the epoch."""
-        net = {name: value for name, value in vars(self.estimator).items() if name not in _OURS}
-        rows = [getattr(part, "indices", None) for part in self._parts]
-        return self.finished, net, rows, [slices.state() for slices in self._slices]
+        """Return the net's attributes, its own validation part's rows, its place in the fit."""
+        rows = [getattr(part, "indices", None) for part in self._fit.epochs.parts]
+        slicing = self._fit.slicing
+        place = slicing.state() if slicing else None
+        return self.finished, vars(self.estimator), self._fit.n_epochs, rows, place
 
     def load_state(self, state: Any, changes: Mapping[str, Any]) -> None:
         """Go on from a `state`; the changes are `changeable` ones."""
-        self.finished, net, rows, places = state
-        vars(self.estimator).update(net)
-        if any(part is not None for part in rows):
-            whole = self.estimator.get_dataset(self._X, self._y)
-            self._parts[:] = [part if part is None else Subset(whole, part) for part in rows]
+        self.finished, net, n_epochs, rows, place = state
+        if self.finished:
+            vars(self.estimator).update(net)
+            return
+        # A loop of epochs reads the size of its batches once, where it begins.
+        vars(self.estimator).update(_settings(net))
         self.estimator.set_params(**changes)
-        for place in places:
-            part, _ = self.estimator.get_split_datasets(self._X, self._y)
-            self.estimator.get_iterator(part, training=True).load_state(place)
+        self._fit.skip(n_epochs)
+        vars(self.estimator).update(net)
+        self.estimator.set_params(**changes)
+        for part, indices in zip(self._fit.epochs.parts, rows, strict=True):
+            if indices is not None and isinstance(part, Subset):
+                part.indices = indices
+        if self._fit.slicing:
+            self._fit.slicing.load_state(place)
 
     def close(self) -> None:
-        """Tell the callbacks, once, that the training is over."""
-        if not self.finished:
-            self.finished = True
-            self.estimator.notify("on_train_end", X=self._X, y=self._y)
-            # They refer to the net, which would wait for the garbage collector with all it holds.
-            for method in _OURS:
-                vars(self.estimator).pop(method, None)
+        """End the fit, if it is under way, as skorch's callbacks end it."""
+        self.finished = True
+        self._fit.close()
 
 
-def _split_once(net: NeuralNet) -> list[Any]:
-    """Let ``net`` cut its own validation part (``train_split``) off once and not every epoch.
+def _is_own(net: Any, name: str) -> bool:
+    return not getattr(type(net), name).__module__.startswith("skorch.")
 
-    Returns
-    -------
-    list
-        The training and the validation part, once they are made.
-    """
-    split = net.get_split_datasets
-    parts: list[Any] = []
 
-    def get_split_datasets(X: Any, y: Any = None, **params: Any) -> Any:
-        if not parts:
-            parts[:] = split(X, y, **params)
-        return tuple(parts)
-
-    net.get_split_datasets = get_split_datasets
-    return parts
+def _settings(net: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a net's attributes that a training may have changed, and its parts not."""
+    return {
+        name: value
+        for name, value in net.items()
+        if not name.startswith(("_", "callbacks")) and not name.endswith("_") and _reads_anew(name)
+    }
 
 
 class PartialFitStepper(BaseStepper):
-    """A scikit-learn estimator with ``partial_fit``; a step is one pass over the data."""
+    """A scikit-learn estimator with ``partial_fit``; a step is one pass over the data.
+
+    The preprocessing of a Pipeline is fitted once, before the first step.
+    """
 
     def __init__(
-        self, estimator: Any, X: Any, y: Any, fit_params: dict[str, Any], classes: Any = None
+        self, estimator: Any, X: Any, y: Any, fit_params: Mapping[str, Any], classes: Any = None
     ) -> None:
+        X, fit_params = _preprocessed(estimator, X, y, fit_params)
         super().__init__(estimator, X, y, fit_params)
-        takes = inspect.signature(estimator.partial_fit).parameters
-        if is_classifier(estimator) and "classes" in takes:
+        takes = inspect.signature(self.estimator.partial_fit).parameters
+        if is_classifier(self.estimator) and "classes" in takes:
             self._fit_params = {"classes": classes, **fit_params}
 
     def step(self, *, last: bool) -> None:
@@ -239,20 +316,24 @@ class PartialFitStepper(BaseStepper):
         return {"train_loss": float(loss)} if isinstance(loss, float | np.floating) else {}
 
 
+def _preprocessed(
+    estimator: Any, X: Any, y: Any, fit_params: Mapping[str, Any]
+) -> tuple[Any, Mapping[str, Any]]:
+    """Fit what stands before a Pipeline's last step; return what that is given."""
+    while isinstance(estimator, Pipeline):
+        before, fit_params = fit_params_by_step(estimator, fit_params)
+        if len(estimator.steps) > 1:
+            X = estimator[:-1].fit_transform(X, y, **before)
+        estimator = estimator.steps[-1][1]
+    return X, fit_params
+
+
 class FitStepper(BaseStepper):
     """Any other estimator; its only step is ``fit``."""
 
-    def __init__(
-        self, estimator: Any, X: Any, y: Any, fit_params: dict[str, Any], classes: Any = None
-    ) -> None:
-        super().__init__(estimator, X, y, fit_params)
-
     def step(self, *, last: bool) -> None:
         """Fit."""
-        if self._y is None:
-            self.estimator.fit(self._X, **self._fit_params)
-        else:
-            self.estimator.fit(self._X, self._y, **self._fit_params)
+        fit(self._whole, self._X, self._y, self._fit_params)
         self.finished = True
 
 
@@ -260,7 +341,7 @@ def make_stepper(
     estimator: Any,
     X: Any,
     y: Any,
-    fit_params: dict[str, Any],
+    fit_params: Mapping[str, Any],
     *,
     classes: Any = None,
     epochs: int | None = None,
@@ -272,8 +353,9 @@ def make_stepper(
     ``epochs`` says how often: without it, scikit-learn's estimators mean their ``fit``, with
     its own stopping rule.
     """
-    if isinstance(estimator, NeuralNet):
-        return NetStepper(estimator, X, y, fit_params, eval_every=eval_every)
-    if epochs is not None and hasattr(estimator, "partial_fit"):
+    final = last_step(estimator)
+    if isinstance(final, NeuralNet):
+        return NetStepper(estimator, X, y, fit_params, epochs=epochs, eval_every=eval_every)
+    if epochs is not None and hasattr(final, "partial_fit"):
         return PartialFitStepper(estimator, X, y, fit_params, classes)
-    return FitStepper(estimator, X, y, fit_params, classes)
+    return FitStepper(estimator, X, y, fit_params)

@@ -4,101 +4,126 @@ skorch's `Dataset` hands the loader one row at a time and the loader stacks the 
 half of a small net's epoch. Torch's loader asks a dataset that has ``__getitems__`` for a
 whole batch; answering with the rows already stacked gives the same batches, in the same
 order, from the same random numbers.
+
+Only skorch's own loader is given such a dataset, and only in the place of one that is known
+row by row: whatever else a net, a callback or a scorer loads, it loads as it always does.
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from skorch.dataset import Dataset
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import DataLoader, Subset, default_collate
 
-__all__ = ["BatchDataset", "batch_whole_rows"]
+__all__ = ["BatchDataset", "BatchSubset", "load_whole_batches"]
 
 
 class BatchDataset(Dataset):  # type: ignore[misc]  # skorch has no types
-    """A skorch dataset that answers with a whole minibatch, as tensors.
+    """The same dataset, which answers with a whole minibatch, as tensors."""
 
-    Its ``X`` and ``y`` are tensors that share memory with the arrays given.
-    """
+    def __init__(self, dataset: Dataset) -> None:
+        self.__dict__ = dataset.__dict__
 
-    def __init__(self, X: Any, y: Any = None, length: int | None = None) -> None:
-        super().__init__(X, y, length)
-        self._tensors = _as_tensor(X), _as_tensor(y)
-
-    def __getitems__(self, rows: list[int]) -> tuple[Any, Any]:
-        """Return ``(X[rows], y[rows])``; without y, skorch's placeholder column of zeros."""
-        X, y = self._tensors
+    def __getitems__(self, rows: list[int]) -> "_Stacked":
+        """Return ``[X[rows], y[rows]]``; without y, skorch's placeholder column of zeros."""
         index = torch.as_tensor(rows)
-        return _rows(X, index), torch.zeros(len(rows), 1) if y is None else y[index]
+        y = torch.zeros(len(rows), 1) if self.y is None else _rows(self.y, index)
+        return _Stacked([_rows(self.X, index), y])
 
 
-def _as_tensor(data: Any) -> Any:
-    if data is None or isinstance(data, torch.Tensor):
-        return data
-    if isinstance(data, Mapping):
-        return {key: _as_tensor(value) for key, value in data.items()}
-    return torch.as_tensor(data)
+class BatchSubset(Subset[Any]):
+    """The same part of a dataset, which answers with a whole minibatch, as tensors."""
+
+    def __init__(self, part: Subset[Any]) -> None:
+        self.__dict__ = part.__dict__
+
+    def __getitems__(self, indices: list[int]) -> Any:
+        """Return the minibatch of these rows of the part."""
+        rows = [int(self.indices[i]) for i in indices]
+        return BatchDataset(self.dataset).__getitems__(rows)
+
+
+class _Stacked(list[Any]):
+    """A minibatch of rows that are stacked already."""
+
+
+def _collate(rows: list[Any]) -> Any:
+    return list(rows) if isinstance(rows, _Stacked) else default_collate(rows)
 
 
 def _rows(data: Any, index: torch.Tensor) -> Any:
     if isinstance(data, Mapping):
-        return {key: value[index] for key, value in data.items()}
-    return data[index]
+        return {key: _rows(value, index) for key, value in data.items()}
+    return torch.as_tensor(data)[index].contiguous()
 
 
-def _stacked(batch: Any) -> Any:
-    """Collate a batch that is stacked already."""
-    return batch
+def load_whole_batches(method: Any, dataset: Any, training: bool = False) -> Any:
+    """Stand for skorch's ``get_iterator``: load whole minibatches where nothing else changes.
 
-
-def batch_whole_rows(net: Any, X: Any, y: Any) -> None:
-    """Make ``net`` load whole minibatches, where that changes nothing but the time.
-
-    It is left alone if it has a dataset, a loader or a ``collate_fn`` of its own, if X or y
-    are neither arrays nor tensors on the CPU (nor a dict of them), or if a stacked batch
-    differs from a collated one in type, shape or value.
+    The dataset must be skorch's own, or a part of one, its data arrays or tensors on the CPU (or
+    a dict of them) whose rows collate to the same batch; the loader must be torch's own, with
+    its own way of collating.
     """
-    loaders = ("iterator_train", "iterator_valid")
-    if net.dataset is not Dataset or not _plain(X) or not (y is None or _plain(y)):
-        return
-    if any(
-        getattr(net, loader) is not DataLoader or "collate_fn" in net.get_params_for(loader)
-        for loader in loaders
-    ):
-        return
-    if _same_batches(net, X, y):
-        net.set_params(dataset=BatchDataset, **{f"{x}__collate_fn": _stacked for x in loaders})
+    whole = _whole(dataset)
+    if whole is not None:
+        loader = method(whole, training=training)
+        if type(loader) is DataLoader and loader.collate_fn is default_collate:
+            loader.collate_fn = _collate
+            return loader
+    return method(dataset, training=training)
 
 
-def _plain(data: Any) -> bool:
-    if isinstance(data, Mapping):
-        return all(_plain(value) for value in data.values())
-    if isinstance(data, torch.Tensor):
-        return data.device.type == "cpu"
-    return isinstance(data, np.ndarray) and data.dtype.kind in "fiub" and data.ndim > 0
+def _whole(dataset: Any) -> Any:
+    if type(dataset) is Subset and _is_known(dataset.dataset):
+        return BatchSubset(dataset)
+    return BatchDataset(dataset) if _is_known(dataset) else None
 
 
-def _same_batches(net: Any, X: Any, y: Any) -> bool:
-    kwargs = net.get_params_for("dataset")
-    rows = list(range(min(2, len(Dataset(X, y, **kwargs)))))
-    try:
-        plain = Dataset(X, y, **kwargs)
-        collated = default_collate([plain[i] for i in rows])
-        stacked = BatchDataset(X, y, **kwargs).__getitems__(rows)
-    except (TypeError, ValueError, RuntimeError, IndexError):
+def _is_known(dataset: Any) -> bool:
+    if type(dataset) is not Dataset or {"transform", "__getitem__"} & vars(dataset).keys():
         return False
-    return _equal(collated[0], stacked[0]) and _equal(collated[1], stacked[1])
+    kinds = _kind(dataset.X), None if dataset.y is None else _kind(dataset.y)
+    return False not in kinds and _collate_alike(*kinds)
+
+
+def _kind(data: Any) -> Any:
+    """Return the type, the dtype and the shape of a row of data; False where they are not plain."""
+    if isinstance(data, Mapping):
+        kinds = {key: _kind(value) for key, value in data.items()}
+        return False if False in kinds.values() else tuple(kinds.items())
+    if type(data) is torch.Tensor and data.device.type == "cpu" and data.ndim:
+        return torch.Tensor, data.dtype, tuple(data.shape[1:])
+    if type(data) in {np.ndarray, np.memmap} and data.ndim and data.flags.writeable:
+        ascending = all(stride >= 0 for stride in data.strides)
+        return (np.ndarray, data.dtype, data.shape[1:]) if ascending else False
+    return False
+
+
+@lru_cache(maxsize=64)
+def _collate_alike(X: Any, y: Any) -> bool:
+    """Return whether two rows of these kinds are the same stacked and collated."""
+    dataset = Dataset(_example(X), None if y is None else _example(y))
+    try:
+        stacked = BatchDataset(dataset).__getitems__([0, 1])
+        collated = default_collate([dataset[0], dataset[1]])
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return all(_equal(a, b) for a, b in zip(stacked, collated, strict=True))
+
+
+def _example(kind: Any) -> Any:
+    if isinstance(kind[0], type):
+        cls, dtype, shape = kind
+        make: Any = torch.ones if cls is torch.Tensor else np.ones
+        return make((2, *shape), dtype=dtype)
+    return {key: _example(kind_of_value) for key, kind_of_value in kind}
 
 
 def _equal(a: Any, b: Any) -> bool:
     if isinstance(a, Mapping):
         return isinstance(b, Mapping) and list(a) == list(b) and all(_equal(a[k], b[k]) for k in a)
-    return (
-        isinstance(a, torch.Tensor)
-        and isinstance(b, torch.Tensor)
-        and a.dtype == b.dtype
-        and a.shape == b.shape
-        and torch.allclose(a.double(), b.double(), rtol=0, atol=0, equal_nan=True)
-    )
+    same = isinstance(b, torch.Tensor) and a.dtype == b.dtype and a.shape == b.shape
+    return same and torch.equal(a, b)

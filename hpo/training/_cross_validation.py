@@ -4,6 +4,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -99,7 +100,13 @@ class CrossValidation(Generator[Report, None, None]):
                 error.add_note(f"in fold {i}")
                 raise
         seconds = time.perf_counter() - began
-        return report_of(self._number, self._done, self._folds, self._scoring, seconds)
+        steppers = [fold.stepper for fold in self._folds]
+        over = self._done >= self._n_steps or self._all_finished()
+        if over and any(stepper.whole for stepper in steppers):
+            self._done = self._n_steps  # it was all of them
+        report = report_of(self._number, self._done, self._folds, self._scoring, seconds)
+        notes = dict.fromkeys(stepper.note for stepper in steppers if over and stepper.note)
+        return replace(report, notes=tuple(notes))
 
     def _set_up(self) -> None:
         for i, make in enumerate(self._makers[len(self._folds) :], start=len(self._folds)):

@@ -1,12 +1,15 @@
 """Epochs cut into slices of some optimizer steps, each of which ends with a report."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
 import torch
 
-__all__ = ["Slices", "cut_epochs"]
+__all__ = ["Slices", "Slicing"]
+
+Place = tuple[torch.Tensor | None, int]
+"""Torch's random state at the start of an epoch, and how many batches the epoch has given."""
 
 
 class Slices:
@@ -18,6 +21,8 @@ class Slices:
         Iterated anew at the end of each of its epochs.
     n_batches : int
         Batches of a slice.
+    on_iter : callable
+        Called with this object where a slice begins.
 
     Raises
     ------
@@ -25,9 +30,10 @@ class Slices:
         While iterating, if the loader is empty.
     """
 
-    def __init__(self, loader: Any, n_batches: int) -> None:
+    def __init__(self, loader: Any, n_batches: int, on_iter: Callable[["Slices"], None]) -> None:
         self._loader = loader
         self._n_batches = n_batches
+        self._on_iter = on_iter
         self._batches: Iterator[Any] = iter(())
         self._began: torch.Tensor | None = None
         self._taken = 0
@@ -36,6 +42,7 @@ class Slices:
         return self._n_batches
 
     def __iter__(self) -> Iterator[Any]:
+        self._on_iter(self)
         for _ in range(self._n_batches):
             yield self._next()
 
@@ -53,13 +60,14 @@ class Slices:
         self._began, self._taken = torch.get_rng_state(), 0
         self._batches = iter(self._loader)
 
-    def state(self) -> tuple[torch.Tensor | None, int]:
-        """Return torch's random state at the start of this epoch, and how many batches it gave."""
+    @property
+    def place(self) -> Place:
+        """Where in an epoch the last slice ended."""
         return self._began, self._taken
 
-    def load_state(self, state: tuple[torch.Tensor | None, int]) -> None:
-        """Go to the place in an epoch that ``state`` tells, by loading it again up to there."""
-        began, taken = state
+    def go_to(self, place: Place) -> None:
+        """Go to a ``place`` by loading its epoch again up to there."""
+        began, taken = place
         if began is None:
             return
         with torch.random.fork_rng(devices=[]):
@@ -70,26 +78,41 @@ class Slices:
         self._began, self._taken = began, taken
 
 
-def cut_epochs(net: Any, n_steps: int) -> list[Slices]:
-    """Make every epoch of ``net`` a slice of ``n_steps`` optimizer steps.
+class Slicing:
+    """Makes every epoch of a net a slice of ``n_steps`` optimizer steps.
 
     A net that accumulates gradients says over how many batches by its attribute
     ``gradient_accumulation_steps``.
 
-    Returns
-    -------
-    list of Slices
-        The training loader, once it is made.
+    Parameters
+    ----------
+    net : skorch net
+    n_steps : int
     """
-    make, made = net.get_iterator, list[Slices]()
 
-    def get_iterator(dataset: Any, training: bool = False) -> Any:
+    def __init__(self, net: Any, n_steps: int) -> None:
+        self._net = net
+        self._n_steps = n_steps
+        self._slices: Slices | None = None
+        self._place: Place | None = None
+
+    def get_iterator(self, method: Any, dataset: Any, training: bool = False) -> Any:
+        """Stand for the net's ``get_iterator``: its loader for training gives slices."""
+        loader = method(dataset, training=training)
         if not training:
-            return make(dataset, training=False)
-        if not made:
-            n_batches = n_steps * getattr(net, "gradient_accumulation_steps", 1)
-            made.append(Slices(make(dataset, training=True), n_batches))
-        return made[0]
+            return loader
+        n_batches = self._n_steps * getattr(self._net, "gradient_accumulation_steps", 1)
+        return Slices(loader, n_batches, self._begin)
 
-    net.get_iterator = get_iterator
-    return made
+    def _begin(self, slices: Slices) -> None:
+        if self._place is not None:
+            slices.go_to(self._place)
+        self._slices, self._place = slices, None
+
+    def state(self) -> Place | None:
+        """Return where the last slice ended."""
+        return self._slices.place if self._slices else self._place
+
+    def load_state(self, place: Place | None) -> None:
+        """Let the next slice begin where a ``state`` tells."""
+        self._slices, self._place = None, place

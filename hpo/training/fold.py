@@ -15,7 +15,6 @@ from skorch import NeuralNet
 from hpo.training._adapters import BaseStepper, last_step, make_stepper, net_prefix
 from hpo.training._indexing import as_numpy, cut, take
 from hpo.training._random import RandomStream
-from hpo.training._routing import fit_params_by_step
 from hpo.training.scoring import Scoring
 
 __all__ = ["Fold", "FoldData", "configure"]
@@ -117,7 +116,7 @@ class Fold:
     def _prepare(
         self, estimator: Any, data: FoldData, epochs: int | None, eval_every: int | None
     ) -> None:
-        """Cut the rows, fit the preprocessing on the training part, set the training up."""
+        """Cut the rows and set the training up."""
         X, y = take(data.X, data.train), take(data.y, data.train)
         X_valid = take(data.X, data.valid)
         # scikit-learn's metrics compare with NumPy predictions
@@ -127,27 +126,17 @@ class Fold:
             X, X_valid = X[:, data.train], X_valid[:, data.train]
         self._score_params = cut(data.score_params, data.valid, data.X)
         self._train_score_params = cut(data.score_params, data.train, data.X)
-        before, final = fit_params_by_step(estimator, cut(data.fit_params, data.train, data.X))
-        scored: Any = estimator
-        Xt, Xt_valid = X, X_valid
-        if isinstance(estimator, Pipeline) and len(estimator.steps) > 1:
-            preprocessing = estimator[:-1]
-            Xt = preprocessing.fit_transform(X, y, **before)
-            if self._scoring.looks_at_predictions_only:
-                Xt_valid = preprocessing.transform(X_valid)
         self.stepper: BaseStepper = make_stepper(
-            last_step(estimator),
-            Xt,
+            estimator,
+            X,
             y,
-            final,
+            cut(data.fit_params, data.train, data.X),
             classes=data.classes,
             epochs=epochs,
             eval_every=eval_every,
         )
-        if self._scoring.looks_at_predictions_only:
-            scored = self.stepper.estimator
-            X, X_valid = Xt, Xt_valid
-        self._scored, self._X_valid, self._X_train = scored, X_valid, X
+        self._estimator, self._X_valid, self._X_train = estimator, X_valid, X
+        self._sees_the_whole = not self._scoring.looks_at_predictions_only
 
     @property
     def finished(self) -> bool:
@@ -158,14 +147,26 @@ class Fold:
         """Train one step and score; a fold that has finished keeps its last scores."""
         if self.finished:
             return
+        self._train(last=last)
+        try:
+            self._judge()
+        except Exception as error:
+            if self.scores or not self.stepper.needs_its_end(error):
+                raise
+            self._train(last=True)
+            self._judge()
+
+    def _train(self, *, last: bool) -> None:
         began = time.perf_counter()
         with self._stream.active():
             self.stepper.step(last=last)
-        trained = time.perf_counter()
-        with self._score_stream.active():
+        self.fit_seconds += time.perf_counter() - began
+
+    def _judge(self) -> None:
+        began = time.perf_counter()
+        with self._score_stream.active(), self.stepper.looked_at():
             self.scores = self._score()
-        self.fit_seconds += trained - began
-        self.score_seconds += time.perf_counter() - trained
+        self.score_seconds += time.perf_counter() - began
 
     def _score(self) -> dict[str, float]:
         figures = self.stepper.figures()
@@ -173,14 +174,27 @@ class Fold:
         if not math.isfinite(figures.get("train_loss", 0.0)):
             # Predictions of a diverged net may still be numbers: they mean nothing.
             return {self._scoring.metric: math.nan, **figures}
-        scores = self._scoring(self._scored, self._X_valid, self._y_valid, **self._score_params)
+        self._preprocess()
+        scored = self._estimator
+        scores = self._scoring(scored, self._X_valid, self._y_valid, **self._score_params)
         if self._return_train_score:
-            train = self._scoring(
-                self._scored, self._X_train, self._y_train, **self._train_score_params
-            )
+            train = self._scoring(scored, self._X_train, self._y_train, **self._train_score_params)
             scores |= {f"train_{name}": value for name, value in train.items()}
         self.recorded -= set(scores)
         return {**scores, **figures, **scores}  # a score comes before a figure and overrides it
+
+    def _preprocess(self) -> None:
+        """Do once what a Pipeline does before its last step, for scorers that get by with that.
+
+        The preprocessing has been fitted in the first step, on the training part.
+        """
+        while isinstance(self._estimator, Pipeline) and not self._sees_the_whole:
+            if len(self._estimator.steps) > 1:
+                before = self._estimator[:-1]
+                self._X_valid = before.transform(self._X_valid)
+                if self._return_train_score:
+                    self._X_train = before.transform(self._X_train)
+            self._estimator = self._estimator.steps[-1][1]
 
     def state(self) -> dict[str, Any]:
         """Return what the training has come to, without the data."""
@@ -194,10 +208,9 @@ class Fold:
 
     def load_state(self, state: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
         """Go on from a `state`, with ``changes`` of the last step's parameters."""
-        prefix = self._prefix
-        self.stepper.load_state(
-            state["stepper"], {name.removeprefix(prefix): v for name, v in changes.items()}
-        )
+        own = {name.removeprefix(self._prefix): value for name, value in changes.items()}
+        with self._stream.active():  # what the fit does up to its first step draws from it
+            self.stepper.load_state(state["stepper"], own)
         self._stream.state, self._score_stream.state = state["streams"]
         self.scores = state["scores"]
         self.recorded = state["recorded"]

@@ -1,19 +1,20 @@
 """The winner, trained on all the data for the number of epochs that did best over the folds."""
 
+import math
 from collections.abc import Mapping
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.base import is_classifier
-from sklearn.pipeline import Pipeline
 from skorch import NeuralNet
 
+from hpo.training._adapters import fit, make_stepper, steps_of
 from hpo.training._adapters import last_step as final_step
-from hpo.training._adapters import make_stepper, net_prefix
 from hpo.training._random import RandomStream
-from hpo.training._routing import fit_params_by_step
-from hpo.training._slices import cut_epochs
+from hpo.training._stepped_fit import SteppedFit
 from hpo.training.fold import configure
 
 __all__ = ["recommendation_of", "refit", "save_artifacts"]
@@ -46,35 +47,46 @@ def refit(
     epochs, eval_every : int or None
         What the search was given; see `Objective`.
     """
-    fit_params = dict(fit_params or {})
+    data = X, y, dict(fit_params or {})
     fitted = configure(estimator, params, device)
-    final = final_step(fitted)
-    with RandomStream(seed, device).active():
-        if isinstance(final, NeuralNet):
-            fitted.set_params(**{f"{net_prefix(fitted)}max_epochs": n_steps})
-            if eval_every:
-                cut_epochs(final, eval_every)
-        elif epochs is not None and hasattr(final, "partial_fit"):
-            _fit_in_steps(fitted, X, y, fit_params, n_steps)
+    if isinstance(final_step(fitted), NeuralNet):
+        n_most = steps_of(estimator, params, epochs)
+        run = partial(_fit_net, data=data, eval_every=eval_every)
+        with RandomStream(seed, device).active():
+            by_itself = run(fitted, n_steps, math.inf if n_steps >= n_most else n_steps)
+        if by_itself or n_steps >= n_most:
             return fitted
-        if y is None:
-            fitted.fit(X, **fit_params)
-        else:
-            fitted.fit(X, y, **fit_params)
-        vars(final).pop("get_iterator", None)  # the next fit of it is its own
+        # It makes more epochs than max_epochs, in a second loop or so: it is fitted as in the
+        # trial, and ended where that was at its best.
+        fitted = configure(estimator, params, device)
+        with RandomStream(seed, device).active():
+            run(fitted, n_most, n_steps)
+        return fitted
+    with RandomStream(seed, device).active():
+        classes = np.unique(np.asarray(y)) if is_classifier(fitted) and y is not None else None
+        stepper = make_stepper(fitted, *data, classes=classes, epochs=epochs)
+        for step in range(1, n_steps + 1):
+            if not stepper.finished:
+                stepper.step(last=step == n_steps)
     return fitted
 
 
-def _fit_in_steps(
-    estimator: Any, X: Any, y: Any, fit_params: Mapping[str, Any], n_steps: int
-) -> None:
-    before, final = fit_params_by_step(estimator, fit_params)
-    if isinstance(estimator, Pipeline) and len(estimator.steps) > 1:
-        X = estimator[:-1].fit_transform(X, y, **before)
-    classes = np.unique(np.asarray(y)) if is_classifier(estimator) else None
-    stepper = make_stepper(final_step(estimator), X, y, final, classes=classes, epochs=n_steps)
-    for step in range(1, n_steps + 1):
-        stepper.step(last=step == n_steps)
+def _fit_net(
+    estimator: Any,
+    max_epochs: int,
+    n_epochs: float,
+    *,
+    data: tuple[Any, Any, Mapping[str, Any]],
+    eval_every: int | None,
+) -> bool:
+    """Fit, ``n_epochs`` at most; return whether the fit ended by itself."""
+    net = final_step(estimator)
+    net.set_params(max_epochs=max_epochs)
+    with closing(SteppedFit(partial(fit, estimator, *data), net, eval_every=eval_every)) as stepped:
+        while stepped.advance():
+            if stepped.n_epochs >= n_epochs:
+                return False
+    return True
 
 
 def recommendation_of(estimator: Any) -> str:

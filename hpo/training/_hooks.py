@@ -1,0 +1,108 @@
+"""Methods of a skorch net listened to, without a trace on the net itself.
+
+A method that is put on an instance stands in its ``__dict__``: in its pickles and copies, and
+among its parameters. Here it is a descriptor in a class, as long as one net is listened to.
+Every other net, and whoever looks a method up in the class, is handed what was there before.
+"""
+
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from functools import partial
+from operator import itemgetter
+from typing import Any
+
+__all__ = ["Handler", "listen"]
+
+Handler = tuple[type, str, Callable[..., Any]]
+"""A class of the net's, the name of a method there, and what is called in its place: with the
+method, as bound to the net, and with the method's arguments."""
+
+_LISTENING: dict[int, tuple[Handler, ...]] = {}
+"""The handlers of a net, by its identity."""
+
+_LOCK = threading.RLock()
+
+
+def listen(net: Any, handlers: Sequence[Handler], owner: Any) -> Callable[[], Any]:
+    """Put ``handlers`` in the place of methods of ``net``.
+
+    Of several handlers of one method the last is called first.
+
+    Parameters
+    ----------
+    net : skorch net
+        It must live as long as it is listened to.
+    handlers : sequence of Handler
+        They must not refer to ``owner``.
+    owner : object
+        When it is no more, nobody listens.
+
+    Returns
+    -------
+    callable
+        Ends the listening; may be called twice.
+    """
+    with _LOCK:
+        for cls, name, _ in handlers:
+            _hook_of(cls, name).n_nets += 1
+        _LISTENING[id(net)] = tuple(handlers)
+    end = weakref.finalize(owner, _end, id(net), tuple(handlers))
+    end.atexit = False
+    return end
+
+
+def _end(number: int, handlers: Sequence[Handler]) -> None:
+    with _LOCK:
+        del _LISTENING[number]
+        for cls, name, _ in handlers:
+            hook = _hook_of(cls, name)
+            hook.n_nets -= 1
+            if not hook.n_nets:
+                hook.leave()
+
+
+def _hook_of(cls: type, name: str) -> "_Hook":
+    """Return the hook in a class, put there if need be."""
+    hook = vars(cls).get(name)
+    if not isinstance(hook, _Hook):
+        hook = _Hook(cls, name)
+        setattr(cls, name, hook)
+    return hook
+
+
+class _Hook:
+    """Stands for a method in the dictionary of its class."""
+
+    def __init__(self, cls: type, name: str) -> None:
+        self._cls, self._name = cls, name
+        self._inherited = name not in vars(cls)
+        self._own: Any = None if self._inherited else vars(cls)[name]
+        self.n_nets = 0
+
+    def __get__(self, net: Any, owner: type | None = None) -> Any:
+        method = self._method(net, owner)
+        if net is None:
+            return method
+        for cls, name, handle in _LISTENING.get(id(net), ()):
+            if cls is self._cls and name == self._name:
+                method = partial(handle, method)
+        return method
+
+    def _method(self, net: Any, owner: type | None) -> Any:
+        if not self._inherited:
+            return self._own.__get__(net, owner)
+        # Not what the class inherits itself: another base may come before that in a subclass.
+        base: Any = super(self._cls, owner if net is None else net)
+        return getattr(base, self._name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the method itself, in a class that goes by value (cloudpickle)."""
+        return itemgetter(0), ((self._method(None, self._cls),),)
+
+    def leave(self) -> None:
+        """Go out of the class."""
+        if self._inherited:
+            delattr(self._cls, self._name)
+        else:
+            setattr(self._cls, self._name, self._own)
