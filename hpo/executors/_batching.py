@@ -170,7 +170,7 @@ class BatchingExecutor(BaseExecutor):
                 self._place(trial)
             except Exception as error:
                 # It may be the trial's own fault: trained alone, it says so in its own words.
-                self._note(_reason(error, "it cannot be prepared for a batch"), [trial.number])
+                self._note(_reason(error, "the net cannot be prepared for a batch"), [trial.number])
                 self._send_elsewhere(trial)
                 _clear_after(error)
 

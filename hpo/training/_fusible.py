@@ -133,8 +133,9 @@ def check_net_class(net: Any) -> None:
 
 
 def _bookkeeping(cls: type) -> set[str]:
-    """Return what Python keeps in every class."""
-    return {name for name in vars(cls) if name in vars(type("", (), {}))} | {"__slots__"}
+    """Return what Python keeps in every class, and scikit-learn in every estimator."""
+    plain = vars(type("", (), {}))
+    return {n for n in vars(cls) if n in plain or n.endswith("_request")} | {"__slots__"}
 
 
 def _overrides(name: str) -> str:
