@@ -131,6 +131,11 @@ class TrialBatch:
         return [*(seat.taken for seat in self._seats if seat), *self._waiting]
 
     @property
+    def last_steps(self) -> dict[int, int]:
+        """The last step of each trial that has reported."""
+        return {s.taken.trial.number: s.step for s in self._seats if s and s.step}
+
+    @property
     def fill(self) -> float:
         """Share of the places that would be taken in the next epoch."""
         return 1.0 if not self._models.is_compiled else min(len(self.taken) / self.n_slots, 1.0)

@@ -1,14 +1,13 @@
 """Trials given to the batches of their structures, and what cannot be fused to processes."""
 
 import math
-import traceback
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 from hpo._discovery import find
-from hpo.executors._base import BaseExecutor, Ended, Event, Failed, reason_of
+from hpo.executors._base import BaseExecutor, Ended, Event, Failed, Reported, reason_of
 from hpo.executors._batch import TrialBatch
 from hpo.executors._choice import Choice, Way, choose
 from hpo.executors._memory import clear_memory, shortage
@@ -97,15 +96,17 @@ class BatchingExecutor(BaseExecutor):
         self._n_slots = n_slots or (N_SLOTS_GPU if on_gpu else N_SLOTS_CPU)
         self._n_threads = n_threads
         self._limits = ExitStack()
-        self._why: dict[str, str] = {}
+        self._why: dict[str, list[int]] = {}
+        self._why_none = ""
         self._told: list[str] = []
         self._choices: list[tuple[int, Choice]] = []
         self._batches: dict[str, TrialBatch] = {}
         self._refused: dict[str, str] = {}
         self._elsewhere: set[int] = set()
+        self._again: dict[int, int] = {}
         self._waiting: list[Trial] = []
-        self._events: list[Event] = []
         self._n_placed = 0
+        self._n_trials = 0
         process: Any = find("hpo.executors", "process", BaseExecutor)
         self._pool: BaseExecutor = process(
             objective, n_jobs=n_jobs, n_threads=n_threads, device=device
@@ -117,8 +118,8 @@ class BatchingExecutor(BaseExecutor):
             return None
         try:
             return Fusing(self.objective, self._device)
-        except NotFusibleError as error:
-            self._note("no trial", error)
+        except Exception as error:
+            self._why_none = _reason(error, "the data cannot be prepared for a batch")
             return None
 
     @property
@@ -135,7 +136,6 @@ class BatchingExecutor(BaseExecutor):
     @property
     def notes(self) -> list[str]:
         """Why some trials are trained by worker processes, and how the others are trained."""
-        refused = [f"{who} is trained in a batch: {why}" for why, who in self._why.items()]
         shown = [
             f"trials like trial {number} are trained {choice}"
             for number, choice in self._choices[:N_SHOWN]
@@ -144,7 +144,18 @@ class BatchingExecutor(BaseExecutor):
         if rest:
             told = ", ".join(f"{n} {name}" for name, n in rest.most_common())
             shown.append(f"of further structures are trained: {told}")
-        return [*refused, *self._told, *shown]
+        return [*self._refusals(), *self._told, *shown]
+
+    def _refusals(self) -> list[str]:
+        """Return one sentence for each reason why trials are not trained in a batch."""
+        n = self._pool.capacity
+        by = f"trained by {n} worker process{'es' * (n > 1)}"
+        if self._why_none:
+            return [f"All trials are {by}, because {self._why_none}."]
+        return [
+            f"{_trials(numbers, self._n_trials)} {by}, because {why}."
+            for why, numbers in self._why.items()
+        ]
 
     def __enter__(self) -> "BatchingExecutor":
         self._limits.enter_context(limit_threads(self._n_threads))
@@ -154,13 +165,14 @@ class BatchingExecutor(BaseExecutor):
     def start(self, trials: Sequence[Trial]) -> None:
         """Give each trial to the batch of its structure, or to a worker process."""
         for trial in trials:
+            self._n_trials += 1
             try:
                 self._place(trial)
-            except NotFusibleError as error:
-                self._note(f"not every trial (first of all trial {trial.number})", error)
-                self._send_elsewhere(trial)
             except Exception as error:
-                self._fail(trial.number, error)
+                # It may be the trial's own fault: trained alone, it says so in its own words.
+                self._note(_reason(error, "the net cannot be prepared for a batch"), [trial.number])
+                self._send_elsewhere(trial)
+                _clear_after(error)
 
     def _place(self, trial: Trial) -> None:
         if self._fusing is None:
@@ -195,14 +207,14 @@ class BatchingExecutor(BaseExecutor):
 
     def poll(self, timeout: float = 0.1) -> list[Event]:
         """Train an epoch of the batches whose turn it is; return the reports of their trials."""
-        events, self._events = self._events, []
+        events: list[Event] = []
         for batch in self._whose_turn_it_is():
             try:
                 if not batch.decided:
                     self._decide(batch)
                 events += batch.advance()
             except Exception as error:
-                events += self._lose(batch, error)
+                self._give_up(batch, error)
         if self._elsewhere or self._waiting:
             events += self._poll_pool(0.0 if events else timeout)
         return events
@@ -216,9 +228,14 @@ class BatchingExecutor(BaseExecutor):
     def _poll_pool(self, timeout: float) -> list[Event]:
         while self._waiting and len(self._elsewhere) < self._pool.capacity:
             self._send_elsewhere(self._waiting.pop(0))
-        events = self._pool.poll(timeout)
+        events = [event for event in self._pool.poll(timeout) if not self._is_replayed(event)]
         self._elsewhere -= {e.number for e in events if isinstance(e, Ended | Failed)}
         return events
+
+    def _is_replayed(self, event: Event) -> bool:
+        """Return whether a trial that is trained again reports a step that it reported before."""
+        last = self._again.get(event.number, 0)
+        return isinstance(event, Reported) and event.report.step <= last
 
     def stop(self, numbers: Iterable[int]) -> None:
         """End these trials and free their places."""
@@ -239,8 +256,7 @@ class BatchingExecutor(BaseExecutor):
                 raise NotFusibleError("of its structure too few trials are to come")
             batch.certify()
         except NotFusibleError as error:
-            self._refuse(batch, error)
-            self._note(f"not every trial (first of all trial {batch.first.trial.number})", error)
+            self._refuse(batch, str(error))
             return
         self._split(batch, batch.slots_that_fit())
         choice = self._choose(batch)
@@ -250,19 +266,35 @@ class BatchingExecutor(BaseExecutor):
         if choice.way.models is not None:
             batch.use(choice.way.models)
         else:
-            self._refuse(batch, NotFusibleError("worker processes are faster"))
+            self._refuse(batch, "that is faster")
 
     def _is_small(self, batch: TrialBatch) -> bool:
         """Return whether a batch is not worth the time that a choice would take."""
         return False
 
-    def _refuse(self, batch: TrialBatch, error: NotFusibleError) -> None:
+    def _refuse(self, batch: TrialBatch, why: str) -> None:
         """Have the trials of a structure trained by worker processes, now and later."""
-        self._refused[batch.first.key] = str(error)
+        self._refused[batch.first.key] = why
+        self._note(why, batch.live)
         taken = batch.taken
         batch.drop(set(batch.live))
         for one in taken:
             self._send_elsewhere(one.trial)
+
+    def _give_up(self, batch: TrialBatch, error: Exception) -> None:
+        """Have worker processes train, once, what a batch failed to: now and later.
+
+        Trials that have reported go on from there: of the steps that they repeat nothing is heard.
+        """
+        self._again |= batch.last_steps
+        if shortage(error):
+            why = shortage(error)
+        elif batch.last_steps:
+            why = _reason(error, "their batch failed")
+        else:
+            why = _reason(error, "the module cannot be batched")
+        self._refuse(batch, why)
+        _clear_after(error)
 
     def _other_ways(self, batch: TrialBatch) -> list[Way]:
         """Return ways to train these trials that are no batch."""
@@ -299,25 +331,8 @@ class BatchingExecutor(BaseExecutor):
         to_come = N_TO_COME if math.isinf(self.to_come) else self.to_come
         return len(batch.live) * (1 + to_come / max(self._n_placed, 1))
 
-    def _note(self, who: str, error: NotFusibleError) -> None:
-        self._why.setdefault(str(error), who)
-
-    def _fail(self, number: int, error: Exception) -> None:
-        short = shortage(error)
-        text = "".join(traceback.format_exception(error))
-        self._events.append(Failed(number, reason_of(error), text))
-        # An error holds on to all that its trial held: where memory is short, it is let go.
-        self.error = None if short else error
-        if short:
-            clear_memory()
-
-    def _lose(self, batch: TrialBatch, error: Exception) -> list[Event]:
-        """Give up a batch that failed as a whole: its trials are told the same reason."""
-        for number in batch.live:
-            self._fail(number, error)
-        batch.drop(set(batch.live))
-        events, self._events = self._events, []
-        return events
+    def _note(self, why: str, numbers: Iterable[int]) -> None:
+        self._why.setdefault(why, []).extend(numbers)
 
     def close(self) -> None:
         """End everything in flight and give the threads back."""
@@ -326,3 +341,23 @@ class BatchingExecutor(BaseExecutor):
         self._elsewhere = set()
         self._pool.close()
         self._limits.close()
+
+
+def _reason(error: Exception, what: str) -> str:
+    """Return the reason of a refusal as it is; of any other error ``what`` went wrong and why."""
+    return str(error) if isinstance(error, NotFusibleError) else f"{what} ({reason_of(error)})"
+
+
+def _trials(numbers: Sequence[int], n_trials: int) -> str:
+    """Return which trials are meant, of how many."""
+    if len(numbers) == n_trials and n_trials > 1:
+        return f"All {n_trials} trials were"
+    if len(numbers) == 1:
+        return f"Trial {numbers[0]} was"
+    return f"{len(numbers)} of {n_trials} trials (the first: trial {min(numbers)}) were"
+
+
+def _clear_after(error: Exception) -> None:
+    """Where memory was short, give back what the failure holds."""
+    if shortage(error):
+        clear_memory()

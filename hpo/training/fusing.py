@@ -9,17 +9,8 @@ import joblib
 import numpy as np
 import torch
 from sklearn.pipeline import Pipeline
-from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
-from skorch.callbacks import (
-    BatchScoring,
-    EpochScoring,
-    EpochTimer,
-    PassthroughScoring,
-    PrintLog,
-)
-from skorch.dataset import Dataset
+from skorch import NeuralNet, NeuralNetClassifier
 from torch import nn
-from torch.utils.data import DataLoader
 
 from hpo.callbacks.clipping import GradientClipping
 from hpo.callbacks.schedule import LRSchedule
@@ -33,8 +24,8 @@ from hpo.fused import (
     dropout_rates,
     rate_attribute,
 )
-from hpo.nets.penalty import PenaltyMixin, RegularizedClassifier, RegularizedRegressor
 from hpo.training._adapters import last_step, net_prefix
+from hpo.training._fusible import check_data, check_module, check_net
 from hpo.training._indexing import as_numpy, take
 from hpo.training._random import RandomStream
 from hpo.training.fold import configure
@@ -42,36 +33,6 @@ from hpo.training.objective import Objective
 from hpo.trial import Trial, derive_seed
 
 __all__ = ["FoldArrays", "FusibleTrial", "Fusing"]
-
-_KNOWN = (
-    NeuralNet,
-    NeuralNetClassifier,
-    NeuralNetRegressor,
-    PenaltyMixin,
-    RegularizedClassifier,
-    RegularizedRegressor,
-)
-"""Whose training step the engine knows."""
-
-_HOT = (
-    "train_step",
-    "train_step_single",
-    "get_loss",
-    "infer",
-    "get_iterator",
-    "get_dataset",
-    "get_split_datasets",
-    "fit_loop",
-    "run_single_epoch",
-    "initialize_optimizer",
-    "evaluation_step",
-)
-"""Methods that a training is made of: overridden ones would not be heard."""
-
-_SILENT = (EpochTimer, PassthroughScoring, PrintLog)
-"""skorch's own callbacks, which change nothing."""
-
-_LOADER = {"shuffle", "batch_size", "drop_last", "collate_fn"}
 
 
 @dataclass(frozen=True)
@@ -149,6 +110,9 @@ class Fusing:
         final = last_step(objective.estimator)
         if not isinstance(final, NeuralNet):
             raise NotFusibleError(f"{type(final).__name__} is no skorch net")
+        if final is not objective.estimator and type(objective.estimator) is not Pipeline:
+            kind = type(objective.estimator).__name__
+            raise NotFusibleError(f"the estimator is a {kind} and no plain Pipeline")
         if objective.eval_every:
             raise NotFusibleError("the study reports by optimizer steps (eval_every)")
         if objective.return_train_score:
@@ -206,16 +170,13 @@ class Fusing:
         if strange:
             raise NotFusibleError(f"the preprocessing is searched ({strange[0]})")
         net = self._net(trial, params, 0)
-        _check_net(net)
+        self._check(net)
         criterion = Criterion(net.criterion_)
-        group = _the_group(net)
+        (group,) = net.optimizer_.param_groups
         numbers = _numbers(net, group, criterion)
         factors, of_clipping = _callbacks(net)
         module, criterion_module = net.module_, net.criterion_
         flags = {name: group[name] for name in UPDATES[type(net.optimizer_)].flags if name in group}
-        for name, value in flags.items():
-            if value not in UPDATES[type(net.optimizer_)].flags[name]:
-                raise NotFusibleError(f"{type(net.optimizer_).__name__} has {name}={value!r}")
         loader = net.get_params_for("iterator_train")
         penalises = numbers["l1_lambda"] > 0 or numbers["l2_lambda"] > 0
 
@@ -250,6 +211,11 @@ class Fusing:
         )
         n_steps = self.objective.max_steps(trial.params)
         return FusibleTrial(trial, key, plan, member, net, n_steps)
+
+    def _check(self, net: Any) -> None:
+        check_net(net)
+        check_module(net.module_)
+        check_data(net, self.arrays.X, self.arrays.y)
 
     def _net(self, trial: Trial, params: Mapping[str, Any], i: int) -> Any:
         """Return the net of fold ``i`` with the weights that it starts from when trained alone."""
@@ -290,32 +256,6 @@ def _tensor(data: Any) -> torch.Tensor:
     return torch.as_tensor(data)
 
 
-def _check_net(net: Any) -> None:
-    for cls in type(net).__mro__:
-        own = [name for name in _HOT if name in vars(cls)]
-        if cls not in _KNOWN and own:
-            raise NotFusibleError(f"{cls.__name__} has a {own[0]} of its own")
-    if net.train_split is not None:
-        raise NotFusibleError("the net holds out a validation part of its own (train_split)")
-    if net.dataset is not Dataset or net.iterator_train is not DataLoader:
-        raise NotFusibleError("the net has a dataset or a loader of its own")
-    strange = set(net.get_params_for("iterator_train")) - _LOADER
-    if strange:
-        raise NotFusibleError(f"the loader has {sorted(strange)[0]} set")
-    if type(net.optimizer_) not in UPDATES:
-        raise NotFusibleError(f"the optimizer is {type(net.optimizer_).__name__}")
-    if list(net.criterion_.parameters()):
-        raise NotFusibleError("the criterion has weights")
-
-
-def _the_group(net: Any) -> Mapping[str, Any]:
-    groups = net.optimizer_.param_groups
-    if len(groups) != 1:
-        raise NotFusibleError("the optimizer has several groups of parameters")
-    group: Mapping[str, Any] = groups[0]
-    return group
-
-
 def _numbers(net: Any, group: Mapping[str, Any], criterion: Criterion) -> dict[str, float]:
     update = UPDATES[type(net.optimizer_)]
     given = dict(group)
@@ -334,7 +274,7 @@ def _callbacks(net: Any) -> tuple[Callable[[int], float], dict[str, float]]:
     """Return the factor of the learning rate by epoch, and the limits of the gradients."""
     factors: Callable[[int], float] = lambda epoch: 1.0  # noqa: E731
     clipping: dict[str, float] = {}
-    for name, callback in net.callbacks_:
+    for _, callback in net.callbacks_:
         if isinstance(callback, LRSchedule):
             factors = _factors(callback)
         elif isinstance(callback, GradientClipping):
@@ -342,14 +282,6 @@ def _callbacks(net: Any) -> tuple[Callable[[int], float], dict[str, float]]:
                 clipping["max_norm"] = float(callback.max_norm)
             elif callback.kind == "value":
                 clipping["max_value"] = float(callback.max_value)
-        elif isinstance(callback, BatchScoring | EpochScoring) and name in {
-            "train_loss",
-            "valid_loss",
-            "valid_acc",
-        }:
-            continue
-        elif not isinstance(callback, _SILENT):
-            raise NotFusibleError(f"the net has the callback '{name}' ({type(callback).__name__})")
     return factors, clipping
 
 

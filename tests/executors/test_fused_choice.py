@@ -77,7 +77,7 @@ def test_where_each_trial_has_a_structure_of_its_own_nothing_is_gained(monkeypat
     executor = FusedExecutor(make_objective(), n_jobs=1, compile=False)
     assert ends(drive(executor, odd)) == set(range(4))
     (note,) = [note for note in executor.notes if "structure" in note]
-    assert note.startswith("not every trial (first of all trial 2) is trained in a batch: nearly")
+    assert note.startswith("Trial 2 was trained by 1 worker process, because nearly")
 
 
 def test_what_processes_train_faster_is_left_to_them(monkeypatch):

@@ -1,0 +1,294 @@
+"""What of a net the fused loop trains as skorch would: an allow-list, checked part by part.
+
+The loop takes the place of skorch's own: whatever else a net does between two steps would not be
+heard. So a part is taken only if everything about it is known here, and all others are refused with
+the reason.
+"""
+
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
+from skorch.callbacks import (
+    BatchScoring,
+    EpochScoring,
+    EpochTimer,
+    PassthroughScoring,
+    PrintLog,
+)
+from skorch.dataset import Dataset
+from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
+from torch.utils.data import DataLoader
+
+from hpo.callbacks.clipping import GradientClipping
+from hpo.callbacks.schedule import LRSchedule
+from hpo.fused import UPDATES, NotFusibleError
+from hpo.nets.penalty import PenaltyMixin, RegularizedClassifier, RegularizedRegressor
+
+__all__ = [
+    "CARRIED",
+    "OPTIMIZER_OPTIONS",
+    "check_data",
+    "check_module",
+    "check_net",
+    "check_net_class",
+    "check_optimizer",
+]
+
+_NETS = (
+    NeuralNet,
+    NeuralNetClassifier,
+    NeuralNetRegressor,
+    PenaltyMixin,
+    RegularizedClassifier,
+    RegularizedRegressor,
+)
+"""Classes whose every method the loop stands for."""
+
+CARRIED = frozenset({"__init__", "initialize_module", "initialize_criterion"})
+"""What a class of the user's may override of skorch's: it is called for each fold, as ever."""
+
+_SCORING = frozenset(
+    [
+        "classes_",
+        "evaluation_step",
+        "forward",
+        "forward_iter",
+        "infer",
+        "predict",
+        "predict_proba",
+        "score",
+        "validation_step",
+        "_get_predict_nonlinearity",
+        "_merge_x_and_fit_params",
+    ]
+)
+_LABELS = frozenset(
+    ["__doc__", "__module__", "__annotations__", "__qualname__", "__repr__", "__str__"]
+)
+"""What every class has, and what only names it."""
+
+_OWN_LISTS = frozenset(
+    [
+        "_criteria",
+        "_modules",
+        "_optimizers",
+        "cuda_dependent_attributes_",
+        "init_context_",
+        "prefixes_",
+    ]
+)
+"""What every net has a copy of, beside the one of its class."""
+
+_OPTIONS = {
+    "dataset": (Dataset, "the net has a dataset class of its own"),
+    "iterator_train": (DataLoader, "the net has a training loader of its own"),
+    "iterator_valid": (DataLoader, "the net has a validation loader of its own"),
+}
+_LOADER_TRAIN = {"shuffle", "batch_size", "drop_last"}
+_LOADER_VALID = {"batch_size"}
+
+_MODULE_OVERRIDES = frozenset(["__init__", "forward", "extra_repr", "reset_parameters"]) | _LABELS
+"""What a module of the user's may define of what `torch.nn.Module` has."""
+
+_SILENT_OPTIONS = {
+    "foreach": {None, True, False},
+    "fused": {None, True, False},
+    "capturable": {False},
+    "differentiable": {False},
+}
+"""Options of an optimizer that change how it computes, and not what."""
+
+OPTIMIZER_OPTIONS: Mapping[type[torch.optim.Optimizer], frozenset[str]] = {
+    cls: frozenset({"params", "betas", "initial_lr", *_SILENT_OPTIONS})
+    | set(update.numbers)
+    | set(update.flags)
+    | ({update.starts_at} if update.starts_at else set())
+    for cls, update in UPDATES.items()
+}
+"""The options of each optimizer that the loop knows: a test tells when a version adds to them."""
+
+_QUIET_CALLBACKS = (EpochTimer, PassthroughScoring, PrintLog)
+"""skorch's own callbacks that change nothing."""
+
+
+def check_net_class(net: Any) -> None:
+    """Raise `NotFusibleError` if the net's class, or the net, overrides what the loop replaces."""
+    base: Any = next(cls for cls in type(net).__mro__ if cls.__module__.startswith("skorch."))
+    inherited = set(dir(base))
+    for cls in type(net).__mro__:
+        if cls in _NETS or cls.__module__.split(".")[0] in {"skorch", "sklearn", "builtins"}:
+            continue
+        own = sorted(inherited.intersection(vars(cls)) - CARRIED - _LABELS - _bookkeeping(cls))
+        if own:
+            raise NotFusibleError(_overrides(own[0]))
+    own = sorted(inherited.intersection(vars(net)) - _OWN_LISTS)
+    if own:
+        raise NotFusibleError(_overrides(own[0]))
+    if type(net) not in _NETS and base not in _NETS:
+        raise NotFusibleError(f"the net is a {base.__name__}")
+
+
+def _bookkeeping(cls: type) -> set[str]:
+    """Return what Python keeps in every class, and scikit-learn in every estimator."""
+    plain = vars(type("", (), {}))
+    return {n for n in vars(cls) if n in plain or n.endswith("_request")} | {"__slots__"}
+
+
+def _overrides(name: str) -> str:
+    part = "scoring" if name in _SCORING else "training"
+    return f"the net overrides `{name}` (fused {part} would not call it)"
+
+
+def check_net(net: Any) -> None:
+    """Raise `NotFusibleError` unless the loop knows all settings of an initialized net."""
+    check_net_class(net)
+    if net.train_split is not None:
+        raise NotFusibleError(
+            "the net sets a validation part of its own aside (pass train_split=None: the folds "
+            "have theirs)"
+        )
+    for name, (known, reason) in _OPTIONS.items():
+        if getattr(net, name) is not known:
+            raise NotFusibleError(reason)
+    for prefix, known in (
+        ("dataset", set[str]()),
+        ("iterator_train", _LOADER_TRAIN),
+        ("iterator_valid", _LOADER_VALID),
+    ):
+        strange = sorted(set(net.get_params_for(prefix)) - known)
+        if strange:
+            raise NotFusibleError(f"the net sets `{prefix}__{strange[0]}`")
+    if net.compile:
+        raise NotFusibleError("the net compiles its module (pass compile=False: the batch is)")
+    for kind, names in (
+        ("module", net._modules),
+        ("criterion", net._criteria),
+        ("optimizer", net._optimizers),
+    ):
+        if list(names) != [kind]:
+            raise NotFusibleError(f"the net has more than one {kind} ({', '.join(names)})")
+    if list(net.criterion_.parameters()) or list(net.criterion_.buffers()):
+        raise NotFusibleError("the criterion has weights")
+    check_hooks("the criterion", net.criterion_)
+    if "forward" in vars(net.criterion_):
+        raise NotFusibleError("the criterion has a `forward` of its own")
+    for name, callback in net.callbacks_:
+        _check_callback(net, name, callback)
+    check_optimizer(net)
+
+
+def _check_callback(net: Any, name: str, callback: Any) -> None:
+    kind = type(callback)
+    if kind in {*_QUIET_CALLBACKS, LRSchedule, GradientClipping}:
+        return
+    if kind in {BatchScoring, EpochScoring} and _is_default(net, name, callback):
+        return
+    raise NotFusibleError(
+        f"the net has the callback '{name}' ({kind.__name__}), which the fused loop does not call"
+    )
+
+
+def _is_default(net: Any, name: str, callback: Any) -> bool:
+    """Return whether a callback is the one that skorch gives every net under this name."""
+    default = dict(type(net)._default_callbacks.fget(net)).get(name)
+    if type(default) is not type(callback):
+        return False
+    return bool(_plain(default) == _plain(callback))
+
+
+def _plain(callback: Any) -> dict[str, str]:
+    names = inspect.signature(type(callback).__init__).parameters
+    return {name: repr(getattr(callback, name, None)) for name in names if name != "self"}
+
+
+def check_optimizer(net: Any) -> None:
+    """Raise `NotFusibleError` unless the optimizer's rule, options and weights are known."""
+    optimizer = net.optimizer_
+    kind = type(optimizer)
+    if kind not in UPDATES:
+        raise NotFusibleError(f"the optimizer is {kind.__name__}, whose rule the loop has not")
+    if any(value for name, value in vars(optimizer).items() if name.endswith("_hooks")):
+        raise NotFusibleError("the optimizer has hooks")
+    if "step" in vars(optimizer) and not hasattr(optimizer.step, "_wrapped_by_lr_sched"):
+        raise NotFusibleError("the optimizer has a `step` of its own")
+    if len(optimizer.param_groups) != 1:
+        raise NotFusibleError("the optimizer has several groups of parameters")
+    (group,) = optimizer.param_groups
+    if [id(p) for p in group["params"]] != [id(p) for p in net.module_.parameters()]:
+        raise NotFusibleError("the optimizer trains other weights than those of the module")
+    for name, value in group.items():
+        if name in UPDATES[kind].flags and value not in UPDATES[kind].flags[name]:
+            raise NotFusibleError(f"the optimizer {kind.__name__} has {name}={value!r}")
+        if name in _SILENT_OPTIONS and value not in _SILENT_OPTIONS[name]:
+            raise NotFusibleError(f"the optimizer {kind.__name__} has {name}={value!r}")
+        if name not in OPTIMIZER_OPTIONS[kind]:
+            raise NotFusibleError(f"the optimizer {kind.__name__} has the unknown option {name}")
+
+
+def check_module(module: nn.Module) -> None:
+    """Raise `NotFusibleError` if a part of the module does more than its own ``forward``."""
+    if any(_global_hooks()):
+        raise NotFusibleError("hooks are registered for all modules")
+    for path, layer in module.named_modules():
+        called = f"the module's part '{path}'" if path else "the module"
+        _check_layer(called, layer)
+    for name, parameter in module.named_parameters():
+        if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
+            raise NotFusibleError(f"the weight '{name}' has a hook")
+        if type(parameter) is not nn.Parameter:
+            raise NotFusibleError(f"the weight '{name}' is a {type(parameter).__name__}")
+
+
+def _check_layer(called: str, layer: nn.Module) -> None:
+    if isinstance(layer, torch.jit.ScriptModule):
+        raise NotFusibleError(f"{called} is scripted")
+    if hasattr(layer, "_orig_mod"):
+        raise NotFusibleError(f"{called} is compiled (torch.compile)")
+    if isinstance(layer, nn.modules.lazy.LazyModuleMixin):
+        raise NotFusibleError(f"{called} is lazy: its weights have no shape before the first batch")
+    if is_parametrized(layer):
+        raise NotFusibleError(f"{called} is parametrized (torch.nn.utils.parametrize)")
+    check_hooks(called, layer)
+    for cls in type(layer).__mro__:
+        if cls.__module__.split(".")[0] in {"torch", "builtins"}:
+            continue
+        own = set(dir(nn.Module)).intersection(vars(cls)) - _MODULE_OVERRIDES - _bookkeeping(cls)
+        if own:
+            raise NotFusibleError(f"{called} overrides `{min(own)}`")
+    own = {name for name in vars(layer) if name in dir(type(layer)) and callable(vars(layer)[name])}
+    if own:
+        raise NotFusibleError(f"{called} has a `{min(own)}` of its own")
+
+
+def check_hooks(called: str, layer: nn.Module) -> None:
+    """Raise `NotFusibleError` if a layer has hooks of any kind."""
+    for name, value in vars(layer).items():
+        if name.endswith("_hooks") and value:
+            raise NotFusibleError(f"{called} has hooks ({name.strip('_').replace('_', ' ')})")
+
+
+def _global_hooks() -> Iterable[Any]:
+    tables = vars(nn.modules.module)
+    return (v for k, v in tables.items() if k.startswith("_global_") and k.endswith("_hooks"))
+
+
+def check_data(net: Any, X: torch.Tensor, y: torch.Tensor) -> None:
+    """Raise `NotFusibleError` if skorch would hand the module other types than the loop does."""
+    weights = {p.dtype for p in net.module_.parameters()}
+    if weights != {torch.float32}:
+        raise NotFusibleError(f"the weights are of type {', '.join(map(_short, weights))}")
+    if X.is_floating_point() and X.dtype != torch.float32:
+        raise NotFusibleError(f"X is of type {_short(X.dtype)} (make it float32)")
+    wanted = torch.int64 if isinstance(net.criterion_, nn.CrossEntropyLoss | nn.NLLLoss) else None
+    if wanted is None and y.dtype != torch.float32:
+        raise NotFusibleError(f"y is of type {_short(y.dtype)} (make it float32)")
+    if wanted is not None and y.dtype != wanted:
+        raise NotFusibleError(f"the classes in y are of type {_short(y.dtype)} (make them int64)")
+
+
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
