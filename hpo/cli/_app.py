@@ -175,6 +175,20 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
             help="Go on with the study of this name, or start it anew beside the old one.",
         ),
     ] = True,
+    extend: Annotated[
+        bool,
+        typer.Option(
+            "--extend",
+            help="Go on in a changed search space: the old trials that fit the new one count.",
+        ),
+    ] = False,
+    accept_code: Annotated[
+        bool,
+        typer.Option(
+            "--accept-code",
+            help="Go on although your own code has changed: it bears on no score.",
+        ),
+    ] = False,
     data: Annotated[
         Path | None,
         _option("PATH", "Folder of data sets.", "$HPO_DATA", exists=True, file_okay=False),
@@ -216,7 +230,7 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
             _given(changes),
             study_options=study_options(ctx),
             backend_options=_given(backend_options),
-            fresh=not resume,
+            opening={"fresh": not resume, "extend": extend, "accept_code": accept_code},
             smoke=smoke,
             data=data,
             command=Command.typed(ctx.meta[_ARGS]),

@@ -27,7 +27,7 @@ def launch(
     *,
     study_options: Mapping[str, Any],
     backend_options: Mapping[str, Any],
-    fresh: bool,
+    opening: Mapping[str, bool],
     smoke: bool,
     display: BaseDisplay,
     interrupt: Interrupt,
@@ -43,8 +43,8 @@ def launch(
         Options of the study file's own that were given there.
     backend_options : mapping of str to object
         Options of the study's backend that were given there.
-    fresh : bool
-        Start anew under the same name.
+    opening : mapping of str to bool
+        ``fresh``, ``extend`` and ``accept_code`` of `run_study`.
     smoke : bool
         Run the study's smallest form; what was given on the command line still holds.
     display : BaseDisplay
@@ -61,11 +61,11 @@ def launch(
     backend = with_options(changes.get("backend", file.study.backend), backend_options)
     study = file.study.smoke() if smoke else file.study
     study = study.replace(**{**changes, "storage": storage, "backend": backend})
-    display.plan(_plan(study, file.folder, fresh=fresh))
+    display.plan(_plan(study, file.folder, fresh=opening["fresh"]))
     result = run_study(
         study,
         folder=file.folder,
-        fresh=fresh,
+        **opening,
         observers=[display],
         interrupt=interrupt,
         artifacts=_artifacts(file),

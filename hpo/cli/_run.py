@@ -22,7 +22,7 @@ def run_file(
     *,
     study_options: Mapping[str, Any],
     backend_options: Mapping[str, Any],
-    fresh: bool,
+    opening: Mapping[str, bool],
     smoke: bool,
     data: Path | None,
     command: Command,
@@ -38,8 +38,8 @@ def run_file(
         Options of the study file's own that were given there.
     backend_options : mapping of str to object
         Options of the study's backend that were given there.
-    fresh : bool
-        Start anew under the same name.
+    opening : mapping of str to bool
+        ``fresh``, ``extend`` and ``accept_code`` of `run_study`.
     smoke : bool
         Run the study's smallest form (`Study.smoke`).
     data : Path or None
@@ -75,7 +75,7 @@ def run_file(
                 changes,
                 study_options=study_options,
                 backend_options=backend_options,
-                fresh=fresh,
+                opening=opening,
                 smoke=smoke,
                 display=display,
                 interrupt=interrupt,

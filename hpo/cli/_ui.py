@@ -16,7 +16,7 @@ import typer
 from hpo.backends._ledger import Ledger
 from hpo.cli._storage import readable_storage
 from hpo.exceptions import HpoError, StorageError
-from hpo.study._search import generation
+from hpo.study._opening import generation
 from hpo.trackers.mlflow import parent_run, resolve_tracking_uri, study_url, ui_command
 
 __all__ = ["serve"]

@@ -68,7 +68,8 @@ def conduct(
         finally:
             _end(result, info, trackers, state)
     finally:
-        notes += [*search.executor.notes, *(tracker.close() for tracker in trackers)]
+        closing = [tracker.close() for tracker in trackers]
+        notes += [*search.notes, *search.executor.notes, *closing]
     return replace(result, notes=tuple(note for note in notes if note))
 
 

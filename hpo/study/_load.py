@@ -6,7 +6,7 @@ from typing import Any
 from hpo.backends._ledger import Ledger
 from hpo.result import StudyResult
 from hpo.space import SearchSpace
-from hpo.study._search import generation
+from hpo.study._opening import generation
 
 __all__ = ["load_result"]
 
@@ -43,7 +43,8 @@ def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | Non
     )
     refit = ledger.noted("refit") or {}
     if [record.number for record in result.top(1)] == [refit.get("number")]:
-        result = replace(result, **{key: refit[key] for key in refit if key != "number"})
+        told = {key: refit[key] for key in refit if key not in {"number", "mark"}}
+        result = replace(result, **told)
     return result, space
 
 
