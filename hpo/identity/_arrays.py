@@ -110,7 +110,7 @@ def _digest(blocks: Any) -> str:
 
 def _tensor(value: Any, torch: Any, describe: Describe) -> Description:
     try:
-        value = value.detach().as_subclass(torch.Tensor)
+        value = value.detach()
         if value.is_nested:
             marks = [_tensor(item, torch, describe).mark for item in value.unbind()]
             return Description(f"{len(marks)} nested tensors", mark_of("nested", of=marks))
@@ -118,7 +118,7 @@ def _tensor(value: Any, torch: Any, describe: Describe) -> Description:
             return _sparse_tensor(value.to_sparse_coo().coalesce(), torch, describe)
         if value.device.type == "meta":
             return _told(value.dtype, value.shape, "meta", None)
-        array = _on_cpu(value, torch)
+        array = _on_cpu(value.as_subclass(torch.Tensor), torch)
     except (RuntimeError, TypeError, NotImplementedError) as error:
         return unknown("a tensor", f"{type(error).__name__}: {error}")
     return _told(value.dtype, value.shape, _bytes(array), array)

@@ -24,6 +24,8 @@ _LOADS = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_GLOB
 _FREE = {"LOAD_DEREF", "LOAD_CLASSDEREF"}
 _STORES = {"STORE_GLOBAL", "DELETE_GLOBAL"}
 _FREE_STORES = {"STORE_DEREF", "DELETE_DEREF"}
+_TOLD = {*dis.hasname, *dis.hasfree, *dis.hasjrel, *dis.hasjabs, *dis.hascompare}
+"""Operations whose argument is told by what it means; of others it is a number."""
 _ATTRIBUTES = {"LOAD_ATTR", "LOAD_METHOD"}
 _ADDING = {
     "add",
@@ -51,10 +53,8 @@ def instructions(code: CodeType) -> list[list[Any]]:
     for step in _steps(code):
         if step.opcode in dis.hasconst:
             found.append([step.opname, constant(step.argval)])
-        elif step.opcode in dis.haslocal:
-            found.append([step.opname, step.arg])
         else:
-            found.append([step.opname, step.argval if step.arg is not None else None])
+            found.append([step.opname, step.argval if step.opcode in _TOLD else step.arg])
     found.append([code.co_exceptiontable.hex()])
     return found
 

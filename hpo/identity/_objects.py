@@ -7,6 +7,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from hpo.identity._base import BaseDescriber
@@ -46,13 +47,11 @@ def describe_estimator(of: BaseDescriber, value: Any) -> Description:
     except Exception:  # its own code
         return describe_object(of, value)
     kept = {k: v for k, v in params.items() if k not in _NO_MATTER and not _is_skorchs(value, k)}
-    parts = {name: of.describe(kept[name]) for name in sorted(kept)}
-    state = {
-        name: vars(value)[name] for name in _REQUESTS if name in getattr(value, "__dict__", ())
-    }
-    if of.stateful or _keeps_its_state(value):
-        learned = {k: v for k, v in vars(value).items() if k not in params and k not in state}
-        state |= learned
+    own = getattr(value, "__dict__", {})
+    learned = of.stateful or _keeps_its_state(value)
+    state = {k: v for k, v in own.items() if k in _REQUESTS or (learned and k not in params)}
+    with of.with_state() if learned else nullcontext():
+        parts = {name: of.describe(kept[name]) for name in sorted(kept)}
     with of.with_state():
         parts |= {name: of.describe(state[name]) for name in sorted(state)}
     return _made(of, "estimator", value, parts, type(value).__name__)
