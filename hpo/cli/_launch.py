@@ -27,7 +27,9 @@ def launch(
     *,
     study_options: Mapping[str, Any],
     backend_options: Mapping[str, Any],
-    opening: Mapping[str, bool],
+    fresh: bool,
+    extend: bool = False,
+    accept_code: bool = False,
     smoke: bool,
     display: BaseDisplay,
     interrupt: Interrupt,
@@ -43,8 +45,8 @@ def launch(
         Options of the study file's own that were given there.
     backend_options : mapping of str to object
         Options of the study's backend that were given there.
-    opening : mapping of str to bool
-        ``fresh``, ``extend`` and ``accept_code`` of `run_study`.
+    fresh, extend, accept_code : bool
+        See `run_study`.
     smoke : bool
         Run the study's smallest form; what was given on the command line still holds.
     display : BaseDisplay
@@ -61,11 +63,13 @@ def launch(
     backend = with_options(changes.get("backend", file.study.backend), backend_options)
     study = file.study.smoke() if smoke else file.study
     study = study.replace(**{**changes, "storage": storage, "backend": backend})
-    display.plan(_plan(study, file.folder, fresh=opening["fresh"]))
+    display.plan(_plan(study, file.folder, fresh=fresh))
     result = run_study(
         study,
         folder=file.folder,
-        **opening,
+        fresh=fresh,
+        extend=extend,
+        accept_code=accept_code,
         observers=[display],
         interrupt=interrupt,
         artifacts=_artifacts(file),
