@@ -28,6 +28,7 @@ from hpo.pruners import BasePruner
 from hpo.result import StudyResult
 from hpo.space import SearchSpace
 from hpo.study._conduct import conduct
+from hpo.study._opening import FOR_SEARCHES, Allowed
 from hpo.study._search import Search
 from hpo.trackers import BaseTracker
 from hpo.training._checks import check_estimator_kind
@@ -75,7 +76,13 @@ class HPOSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no ty
         to the same data goes on where this one ended. None keeps it in memory.
     study_name : str or None, default=None
         Under which the storage and MLflow know the study. With a storage, None makes a name
-        of what the scores depend on: estimator, data, folds, space, scoring and seed.
+        of what the scores depend on: estimator, data, folds, space, scoring and seed. Of a name
+        given, a study that was made with something else is refused.
+    extend : bool, default=False
+        With a ``study_name``: go on although the search space has changed. The old trials that
+        fit the new one count; see `run_study`.
+    accept_code : bool, default=False
+        With a ``study_name``: go on although the code of a class or function has changed.
     tracking_uri : str or None, default=None
         MLflow's store, in which every trial becomes a run; None tracks nothing.
     scoring : str, callable, list, tuple, dict or None, default=None
@@ -162,6 +169,8 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         "executor": [str],
         "storage": [str, None],
         "study_name": [str, None],
+        "extend": ["boolean"],
+        "accept_code": ["boolean"],
         "tracking_uri": [str, None],
         "random_state": ["random_state"],
         "epochs": [Interval(Integral, 1, None, closed="left"), None],
@@ -181,6 +190,8 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         executor: str = "serial",
         storage: str | None = None,
         study_name: str | None = None,
+        extend: bool = False,
+        accept_code: bool = False,
         tracking_uri: str | None = None,
         scoring: Any = None,
         refit: Any = True,
@@ -213,6 +224,8 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         self.executor = executor
         self.storage = storage
         self.study_name = study_name
+        self.extend = extend
+        self.accept_code = accept_code
         self.tracking_uri = tracking_uri
         self.random_state = random_state
         self.epochs = epochs
@@ -334,7 +347,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             n_trials = self.n_trials if search.grid is None else len(search.grid)
             trackers.append(Printer(n_trials, steps=self.verbose > 1))
         name = self.study_name or (search.default_name() if self.storage else "HPOSearchCV")
-        ledger = search.ledger(name, self.storage)
+        ledger = search.ledger(name, self.storage, allowed=self._allowed())
         with ExitStack() as searching:
             searching.enter_context(tasks.trials())
 
@@ -360,6 +373,15 @@ multimetric_, classes_, n_features_in_, feature_names_in_
                 budget=Budget(self.n_trials, self.timeout),
                 finish=finish,
             )
+
+    def _allowed(self) -> Allowed:
+        """Return what may differ from the study that the storage has."""
+        if (self.extend or self.accept_code) and not (self.study_name and self.storage):
+            raise StudyError(
+                "extend and accept_code go on with a study under its name: give a storage and a "
+                "study_name."
+            )
+        return Allowed(self.extend, self.accept_code, FOR_SEARCHES)
 
     def _warn(self, result: StudyResult, interrupt: Interrupt) -> None:
         if result.n_failed and result.top(1):

@@ -204,7 +204,7 @@ def test_a_study_in_a_storage_goes_on_where_it_ended(tmp_path):
     assert cross_val_score(search, *DIABETES, cv=2).shape == (2,)  # studies of their own
     named = clone(search).set_params(study_name="mine").fit(*DIABETES)
     assert named.result_.name == "mine"
-    with pytest.raises(StudyError, match="another data and another folds"):
+    with pytest.raises(StudyError, match="data: X: 442 x 10 float64 array -> 300 x 10"):
         named.fit(DIABETES[0][:300], DIABETES[1][:300])
 
 

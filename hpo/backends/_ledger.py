@@ -43,9 +43,9 @@ from hpo.exceptions import StorageError
 from hpo.space import SearchSpace
 from hpo.trial import INTERRUPTED, Report, Trial, TrialRecord, TrialState, derive_seed
 
-__all__ = ["Ledger"]
+__all__ = ["RETRY", "Ledger", "driver_lives"]
 
-_OWNER, _RETRY = "hpo:owner", "hpo:retry_of"
+_OWNER, RETRY = "hpo:owner", "hpo:retry_of"
 _BEAT_SECONDS = 60.0
 _SILENT_SECONDS = 3600.0
 """After this long without a sign, a driver on another machine is taken for dead."""
@@ -68,6 +68,13 @@ class Ledger:
         Make the study if it does not exist.
     costs : sequence of str
         What is to be small beside the score: further objectives of the sampler.
+
+    Attributes
+    ----------
+    driver : str
+        This driver of the study, for others to know it by.
+    is_new : bool
+        Whether the study was made now.
 
     Raises
     ------
@@ -98,15 +105,18 @@ class Ledger:
         backend = open_storage(storage)
         self._values = StepValues(backend)
         self._durable = not isinstance(backend, InMemoryStorage)
-        self._me = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
+        self.driver = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
         with storage_errors(storage), quiet():
             names = optuna.get_all_study_names(backend)
             if name not in names and not create:
                 raise StorageError(
                     f"There is no study '{name}' in {shown(storage)}.{_listed(names)}"
                 )
+            self.is_new = False
             if create:
-                self._study = open_study(backend, name, sampler, space, len(self._costs))
+                self._study, self.is_new = open_study(
+                    backend, name, sampler, space, len(self._costs)
+                )
             else:
                 self._study = optuna.load_study(storage=backend, study_name=name)
             self.key: str = self._study.user_attrs.get(KEY, "")
@@ -115,6 +125,11 @@ class Ledger:
     def space(self) -> SearchSpace:
         """What `ask` draws from."""
         return self._space or SearchSpace.load({})
+
+    @property
+    def study(self) -> optuna.Study:
+        """The Optuna study, for what has no method here."""
+        return self._study
 
     @property
     def sampler(self) -> optuna.samplers.BaseSampler:
@@ -230,7 +245,7 @@ class Ledger:
         with storage_errors(self.url):
             asked = self._study.ask()
             if self._durable:  # first: who dies while the sampler thinks has signed
-                asked.set_user_attr(_OWNER, self._me)
+                asked.set_user_attr(_OWNER, self.driver)
             with self._values.together():
                 params = self.space.sample(lambda name, dist: _suggest(asked, name, dist))
         self._trials[asked.number] = asked
@@ -259,7 +274,7 @@ class Ledger:
         if self._durable and now - self._beaten > _BEAT_SECONDS:
             self._beaten = now
             with storage_errors(self.url):
-                self._study.set_user_attr(f"hpo:alive:{self._me}", now)
+                self._study.set_user_attr(f"hpo:alive:{self.driver}", now)
 
     # -- inside ------------------------------------------------------------------------------
 
@@ -286,20 +301,16 @@ class Ledger:
         if owner is None:  # killed between asking and signing, unless it is just being asked for
             began = trial.datetime_start
             return began is not None and time.time() - began.timestamp() < _BEAT_SECONDS
-        host, pid, _ = owner.rsplit("/", 2)
-        if host == socket.gethostname():
-            return int(pid) != os.getpid() and _process_exists(int(pid))
-        last = beats.get(f"hpo:alive:{owner}", 0.0)
-        return time.time() - float(last) < _SILENT_SECONDS
+        return driver_lives(owner, float(beats.get(f"hpo:alive:{owner}", 0.0)))
 
     def _put_up_again(self) -> None:
         """Enqueue the parameters of interrupted trials that have not been tried again."""
         with storage_errors(self.url):
             trials = self._study.get_trials(deepcopy=False)
-            retried = {trial.user_attrs.get(_RETRY) for trial in trials}
+            retried = {trial.user_attrs.get(RETRY) for trial in trials}
             for trial in trials:
                 if was_interrupted(trial) and trial.number not in retried:
-                    self._study.enqueue_trial(dict(trial.params), user_attrs={_RETRY: trial.number})
+                    self._study.enqueue_trial(dict(trial.params), user_attrs={RETRY: trial.number})
 
     def _counted(self) -> list[FrozenTrial]:
         trials = self._study.get_trials(deepcopy=False)
@@ -319,6 +330,14 @@ def _suggest(trial: optuna.Trial, name: str, dist: BaseDistribution) -> Any:
         case CategoricalDistribution():
             return trial.suggest_categorical(name, dist.choices)
     raise TypeError(f"unknown distribution {dist!r}")
+
+
+def driver_lives(owner: str, last: float) -> bool:
+    """Return whether another driver lives; ``last`` is when it was heard of on other machines."""
+    host, pid, _ = owner.rsplit("/", 2)
+    if host == socket.gethostname():
+        return int(pid) != os.getpid() and _process_exists(int(pid))
+    return time.time() - last < _SILENT_SECONDS
 
 
 def _process_exists(pid: int) -> bool:

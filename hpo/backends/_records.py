@@ -13,6 +13,7 @@ from hpo.trial import INTERRUPTED, Report, Trial, TrialRecord, TrialState, deriv
 __all__ = [
     "FROM_OPTUNA",
     "RECORD",
+    "SEED_NUMBER",
     "TO_OPTUNA",
     "fingerprint",
     "pack",
@@ -22,6 +23,9 @@ __all__ = [
 
 RECORD = "hpo:record"
 """The user attribute that it is kept in."""
+
+SEED_NUMBER = "seed_number"
+"""Under which number a trial was trained that has been taken over from another study."""
 
 _REPORT = tuple(field.name for field in dataclasses.fields(Report) if field.name != "number")
 """What is kept of a report, in this order, for places stand for names: new fields go last."""
@@ -43,8 +47,9 @@ def record_of(trial: FrozenTrial, seed: int) -> TrialRecord:
         reports = tuple(Report(trial.number, s + 1, value) for s, value in steps)
     started = trial.datetime_start.timestamp() if trial.datetime_start else None
     ended = trial.datetime_complete.timestamp() if trial.datetime_complete else None
+    trained = derive_seed(seed, "trial", kept.get(SEED_NUMBER, trial.number))
     return TrialRecord(
-        trial=Trial(trial.number, dict(trial.params), derive_seed(seed, "trial", trial.number)),
+        trial=Trial(trial.number, dict(trial.params), trained),
         state=_state(trial, kept),
         reports=reports,
         reason=kept.get("reason", ""),

@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import optuna
 from optuna.storages import BaseStorage
@@ -13,7 +13,7 @@ from hpo.backends._storage import open_storage, storage_errors
 from hpo.exceptions import StorageError
 from hpo.space import SearchSpace
 
-__all__ = ["KEY", "generation", "open_study", "quiet", "study_names"]
+__all__ = ["KEY", "delete_study", "generation", "open_study", "quiet", "study_names"]
 
 KEY = "hpo:key"
 """The attribute of a study that tells it from others of its name."""
@@ -48,14 +48,27 @@ def generation(name: str, storage: str | None, *, fresh: bool) -> str:
     return name if number == 1 else f"{name}@{number}"
 
 
+def delete_study(storage: str, name: str) -> None:
+    """Delete a study with all its trials, if it is there."""
+    backend = open_storage(storage)
+    with storage_errors(storage), quiet(), suppress(KeyError):
+        optuna.delete_study(study_name=name, storage=backend)
+
+
 def open_study(
     backend: BaseStorage,
     name: str,
     sampler: optuna.samplers.BaseSampler | None,
     space: SearchSpace | None,
     n_costs: int,
-) -> optuna.Study:
-    """Load the study, or make it; of several drivers that try, one makes it and gives the key."""
+) -> tuple[optuna.Study, bool]:
+    """Load the study, or make it; of several drivers that try, one makes it and gives the key.
+
+    Returns
+    -------
+    tuple of optuna.Study and bool
+        The study, and whether it was made now.
+    """
     made = True
     directions = [StudyDirection.MAXIMIZE, *[StudyDirection.MINIMIZE] * n_costs]
     try:
@@ -82,7 +95,7 @@ def open_study(
         if space is not None:
             study.set_user_attr("hpo:space", space.to_yaml())
         study.set_user_attr(KEY, uuid.uuid4().hex)
-    return study
+    return study, made
 
 
 @contextmanager

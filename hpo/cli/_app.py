@@ -186,6 +186,24 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
             "--resume/--fresh",
         ),
     ] = True,
+    extend: Annotated[
+        bool,
+        kept(
+            None,
+            "Go on in a changed search space: the old trials that fit the new one count.",
+            False,
+            "--extend",
+        ),
+    ] = False,
+    accept_code: Annotated[
+        bool,
+        kept(
+            None,
+            "Go on although your own code has changed: it bears on no score.",
+            False,
+            "--accept-code",
+        ),
+    ] = False,
 ) -> None:
     """Run a study, or go on with it, and name its winner.
 
@@ -225,6 +243,8 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
             study_options=study_options(ctx),
             backend_options=_given(backend_options),
             fresh=not resume,
+            extend=extend,
+            accept_code=accept_code,
             smoke=smoke,
             data=data,
             command=Command.typed(ctx.meta[_ARGS]),

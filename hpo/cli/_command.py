@@ -8,6 +8,9 @@ from pathlib import Path
 
 __all__ = ["Command"]
 
+_ONCE = {"--fresh", "--extend", "--accept-code"}
+"""Options that have had their effect when the study has been opened."""
+
 
 @dataclass(frozen=True)
 class Command:
@@ -29,14 +32,14 @@ class Command:
         return cls(("python", "-m", "hpo.cli") if by_module else ("hpo",), tuple(args))
 
     def going_on(self) -> str:
-        """Return the command that goes on with the study: the same, and never afresh."""
-        return self._text([arg for arg in self.args if arg != "--fresh"])
+        """Return the command that goes on with the study: the same, with nothing changed."""
+        return self._text([arg for arg in self.args if arg not in _ONCE])
 
     def asking_for(self, n_trials: int) -> str:
         """Return the command that makes the study ``n_trials`` long."""
         kept: list[str] = []
         for arg in self.args:
-            if arg == "--fresh" or arg.startswith("--n-trials="):
+            if arg in _ONCE or arg.startswith("--n-trials="):
                 continue
             if kept and kept[-1] == "--n-trials":
                 kept.pop()

@@ -79,7 +79,7 @@ class PlainDisplay(BaseDisplay):
 
     def study_started(self, info: StudyInfo) -> None:
         """Say what starts, or goes on."""
-        self.progress.begin()
+        self.progress.begin(info.copied)
         plan = self.progress.plan
         done = self.progress.n_done
         total = plan.n_trials
@@ -159,7 +159,7 @@ class LiveDisplay(BaseDisplay):
     def study_started(self, info: StudyInfo) -> None:
         """Draw the study from now on."""
         with self._guard:
-            self.progress.begin()
+            self.progress.begin(info.copied)
             self._info = info
         self._changed = True
 

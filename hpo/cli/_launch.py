@@ -28,6 +28,8 @@ def launch(
     study_options: Mapping[str, Any],
     backend_options: Mapping[str, Any],
     fresh: bool,
+    extend: bool = False,
+    accept_code: bool = False,
     smoke: bool,
     display: BaseDisplay,
     interrupt: Interrupt,
@@ -43,8 +45,8 @@ def launch(
         Options of the study file's own that were given there.
     backend_options : mapping of str to object
         Options of the study's backend that were given there.
-    fresh : bool
-        Start anew under the same name.
+    fresh, extend, accept_code : bool
+        See `run_study`.
     smoke : bool
         Run the study's smallest form; what was given on the command line still holds.
     display : BaseDisplay
@@ -66,6 +68,8 @@ def launch(
         study,
         folder=file.folder,
         fresh=fresh,
+        extend=extend,
+        accept_code=accept_code,
         observers=[display],
         interrupt=interrupt,
         artifacts=_artifacts(file),

@@ -52,22 +52,35 @@ class Progress:
 
     def __init__(self, plan: Plan, now: Callable[[], float] = time.monotonic) -> None:
         self.plan = plan
-        self.counts: Counter[str] = Counter()
-        self.best: TrialRecord | None = None
+        self.counts: Counter[str]
+        self.best: TrialRecord | None
         self.best_error = math.nan
         self.running: dict[int, TrialRecord] = {}
         self.recent: deque[TrialRecord] = deque(maxlen=N_RECENT)
         self.over = False
         self._now = now
-        self._n_ended = self._n_epochs = self._n_epochs_before = 0
-        for record in plan.earlier:
+        self._n_ended = self._n_epochs = 0
+        self._take(plan.earlier)
+        self.begin()
+
+    def _take(self, earlier: Sequence[TrialRecord]) -> None:
+        """Count trials that ended before this run."""
+        self.counts, self.best, self._n_epochs_before = Counter(), None, 0
+        for record in earlier:
             if record.state is not TrialState.RUNNING:
                 self._count(record)
                 self._n_epochs_before += record.last_step
-        self.begin()
 
-    def begin(self) -> None:
-        """Start the clock."""
+    def begin(self, copied: Sequence[TrialRecord] | None = None) -> None:
+        """Start the clock.
+
+        Parameters
+        ----------
+        copied : sequence of TrialRecord or None
+            The trials that an extended study has taken over, which alone count.
+        """
+        if copied is not None:
+            self._take(copied)
         self._began = self._last_end = self._now()
 
     def started(self, record: TrialRecord) -> None:

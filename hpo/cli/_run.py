@@ -23,6 +23,8 @@ def run_file(
     study_options: Mapping[str, Any],
     backend_options: Mapping[str, Any],
     fresh: bool,
+    extend: bool = False,
+    accept_code: bool = False,
     smoke: bool,
     data: Path | None,
     command: Command,
@@ -38,8 +40,8 @@ def run_file(
         Options of the study file's own that were given there.
     backend_options : mapping of str to object
         Options of the study's backend that were given there.
-    fresh : bool
-        Start anew under the same name.
+    fresh, extend, accept_code : bool
+        See `run_study`.
     smoke : bool
         Run the study's smallest form (`Study.smoke`).
     data : Path or None
@@ -76,6 +78,8 @@ def run_file(
                 study_options=study_options,
                 backend_options=backend_options,
                 fresh=fresh,
+                extend=extend,
+                accept_code=accept_code,
                 smoke=smoke,
                 display=display,
                 interrupt=interrupt,

@@ -1,7 +1,8 @@
 """The choices of a categorical parameter: what is stored, and what the estimator gets.
 
 A storage keeps None, booleans, numbers and text. Classes and functions are stored as their
-dotted path, anything else as a text label.
+dotted path, anything else as a text label. Those of a study's own file are stored by their name
+alone: its module is called `__main__` in a script, and otherwise under ``hpo run``.
 """
 
 import difflib
@@ -23,6 +24,7 @@ Stored = None | bool | int | float | str
 _PRIMITIVES = (type(None), bool, int, float, str)
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", re.ASCII)
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
+_OWN_FILE = re.compile(r"\b(__main__|__mp_main__|hpo_study_\w+_[0-9a-f]{8})\.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,13 +151,16 @@ def _is_numpy_scalar(item: Any) -> bool:
 
 
 def _label(item: Any) -> str:
-    path = dotted_path(item)
-    if path is not None:
-        return path
-    text = _json(item) if isinstance(item, list | dict) else None
-    return (
-        text if text is not None else _ADDRESS.sub("", repr(item))
-    )  # an address would differ from run to run
+    text = dotted_path(item)
+    if text is None and isinstance(item, list | dict):
+        text = _json(item)
+        if text is not None:
+            return text
+    if text is None and isinstance(item, set | frozenset):  # in another order in each process
+        text = f"{{{', '.join(sorted(map(repr, item)))}}}"
+    if text is None:
+        text = _ADDRESS.sub("", repr(item))  # would differ from run to run
+    return _OWN_FILE.sub("", text)
 
 
 def _json(item: Any) -> str | None:

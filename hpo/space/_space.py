@@ -101,6 +101,11 @@ class SearchSpace:
         return tuple(self._parameters)
 
     @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """The checked parameters by name, in the order of `names`."""
+        return MappingProxyType(self._parameters)
+
+    @property
     def distributions(self) -> Mapping[str, BaseDistribution]:
         """Distribution of each parameter, over what a storage keeps."""
         return MappingProxyType({name: p.distribution for name, p in self._parameters.items()})

@@ -68,11 +68,8 @@ def conduct(
             _end(result, info, trackers, state)
     finally:
         told = (note for record in result.records for r in record.reports for note in r.notes)
-        notes += [
-            *dict.fromkeys(told),
-            *search.executor.notes,
-            *(tracker.close() for tracker in trackers),
-        ]
+        closing = [tracker.close() for tracker in trackers]
+        notes += [*search.notes, *dict.fromkeys(told), *search.executor.notes, *closing]
     return replace(result, notes=tuple(note for note in notes if note))
 
 

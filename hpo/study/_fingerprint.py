@@ -1,77 +1,126 @@
-"""What makes two runs the same study, part by part."""
+"""What makes two runs the same study: what its scores depend on, described part by part."""
 
-import inspect
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import joblib
 import numpy as np
-import torch
 
+from hpo.identity import Describer, Description, mark_of
+from hpo.space import SearchSpace
 from hpo.training.objective import Objective
 
-__all__ = ["differences", "fingerprint"]
+__all__ = ["FORMAT", "fingerprint", "mark_of_data", "summary"]
+
+FORMAT = 2
+"""Of what is kept; 0.1.0 kept a hash a part and no format."""
+
+_LONGEST = 40_000
+"""Characters that are kept; a database may have no place for more than 65,535."""
 
 
-def fingerprint(objective: Objective, space: str, seed: int, scoring: Any) -> dict[str, str]:
-    """Return a hash of each part that a study's scores depend on.
+def fingerprint(
+    objective: Objective,
+    space: SearchSpace,
+    seed: int,
+    scoring: Any,
+    costs: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return what a study's scores depend on, as plain data.
+
+    Sampler, pruner, executor, budget and the sealed test part are no part of it: they change no
+    score of a trial.
 
     Parameters
     ----------
     objective : Objective
-        Estimator, data and folds.
-    space : str
-        Fingerprint of the search space.
+        Estimator, data, folds and what is passed to ``fit`` and to the scorers.
+    space : SearchSpace
     seed : int
     scoring : object
         As the study was given it.
+    costs : sequence of str
+        What else the sampler looks at.
+
+    Returns
+    -------
+    dict
+        ``format``, ``python``, ``parts`` (name to text, mark and parts of its own), ``space``
+        (name to its form) and ``code`` (what of the user's own code is reached, to its mark).
     """
+    of = Describer()
     parts = {
-        "search space": space,
-        "estimator": _describe(objective.estimator),
-        "data": [_arrays(objective.X), _arrays(objective.y)],
-        "folds": [list(pair) for pair in objective.splits],
-        "scoring": [_describe(scoring), objective.scoring.metric],
-        "epochs": [objective.epochs, objective.eval_every]
-        if objective.eval_every
-        else objective.epochs,
-        "seed": seed,
+        "estimator": of.describe(objective.estimator),
+        "data": _data(of, {"X": objective.X, "y": objective.y}),
+        "fit parameters": _data(of, objective.fit_params),
+        "score parameters": _data(of, objective.score_params),
+        "folds": _folds(of, objective.splits),
+        "scoring": of.describe(scoring),
+        "metric": of.describe(objective.scoring.metric),
+        "training scores": of.describe(objective.return_train_score),
+        "epochs": of.describe(objective.epochs),
+        "eval_every": of.describe(objective.eval_every),
+        "costs": of.describe(list(costs)),
+        "seed": of.describe(seed),
     }
-    return {name: str(joblib.hash(part)) for name, part in parts.items()}
+    return {
+        "format": FORMAT,
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "parts": _kept(parts),
+        "space": {name: _form(of, space, name) for name in space},
+        "code": of.code,
+    }
 
 
-def differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
-    """Return the names of the parts that differ."""
-    return [name for name in new if old.get(name) != new[name]]
+def _kept(parts: Mapping[str, Description]) -> dict[str, Any]:
+    """Return descriptions as plain data, as deep as there is place for."""
+    for depth in range(6, 0, -1):
+        kept = {name: part.to_json(depth) for name, part in parts.items()}
+        if len(json.dumps(kept)) < _LONGEST:
+            return kept
+    return {name: part.to_json(0) for name, part in parts.items()}
 
 
-def _arrays(data: Any) -> Any:
-    if isinstance(data, Mapping):
-        return {key: _arrays(value) for key, value in data.items()}
-    if isinstance(data, torch.Tensor):
-        return np.asarray(data.detach().cpu())
-    return data
+def _data(of: Describer, values: Mapping[str, Any]) -> Description:
+    with of.with_state():
+        parts = {name: of.describe(values[name]) for name in sorted(values)}
+    mark = mark_of("data", *parts, of=[part.mark for part in parts.values()])
+    return Description(f"{', '.join(parts) or 'none'}", mark, parts)
 
 
-def _describe(thing: Any) -> Any:
-    """Return what is stable of an object from run to run: names and plain values, no addresses."""
-    if isinstance(thing, Mapping):
-        return {str(key): _describe(value) for key, value in thing.items()}
-    if isinstance(thing, list | tuple):
-        return [_describe(item) for item in thing]
-    if isinstance(thing, set | frozenset):  # in another order in each process
-        return sorted(json.dumps(_describe(item), sort_keys=True) for item in thing)
-    if inspect.isclass(thing) or inspect.isroutine(thing):
-        return getattr(thing, "__qualname__", type(thing).__qualname__)
-    plain = isinstance(thing, str | int | float | bool | None)
-    return repr(thing) if plain else [type(thing).__qualname__, _settings(thing)]
+def _folds(of: Describer, splits: Sequence[Any]) -> Description:
+    rows = [np.asarray(rows) for pair in splits for rows in pair]
+    return Description(f"division into {len(splits)} folds", of.describe(rows).mark)
 
 
-def _settings(thing: Any) -> str:
-    """Return the parameters of an estimator as text; empty for anything else."""
-    try:
-        params = thing.get_params(deep=False)
-    except (TypeError, ValueError, AttributeError):
-        return ""
-    return json.dumps({k: _describe(v) for k, v in params.items()}, sort_keys=True)
+def _form(of: Describer, space: SearchSpace, name: str) -> dict[str, Any]:
+    """Return what a parameter may be; of a choice its label and, of an object, its mark."""
+    parameter = space.parameters[name]
+    d: Any = parameter.distribution
+    form: dict[str, Any] = {"type": type(d).__name__.removesuffix("Distribution").lower()}
+    if parameter.choices:
+        form["choices"] = [_choice(of, choice) for choice in parameter.choices]
+    else:
+        form |= {"low": d.low, "high": d.high, "log": d.log, "step": d.step}
+    form["when"] = {parent: sorted(v, key=repr) for parent, v in sorted(parameter.when.items())}
+    return form
+
+
+def _choice(of: Describer, choice: Any) -> list[Any]:
+    if choice.kind == "plain":
+        return [choice.stored, None]
+    return [choice.stored, of.describe(choice.value).mark]
+
+
+def summary(kept: Mapping[str, Any]) -> str:
+    """Return one mark of everything in a fingerprint."""
+    marks = {name: part[1] for name, part in kept["parts"].items()}
+    content = json.dumps([marks, kept["space"], kept["code"]], sort_keys=True)
+    return mark_of("study", content)
+
+
+def mark_of_data(*values: Any) -> str:
+    """Return one mark of what a winner is refitted on and scored by."""
+    found = [Describer().describe(value) for value in values]
+    return mark_of("refit", of=[part.mark for part in found])

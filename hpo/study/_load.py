@@ -43,7 +43,8 @@ def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | Non
     )
     refit = ledger.noted("refit") or {}
     if [record.number for record in result.top(1)] == [refit.get("number")]:
-        result = replace(result, **{key: refit[key] for key in refit if key != "number"})
+        told = {key: refit[key] for key in refit if key not in {"number", "mark"}}
+        result = replace(result, **told)
     return result, space
 
 

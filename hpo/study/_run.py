@@ -7,8 +7,11 @@ from pathlib import Path
 from hpo._interrupt import Interrupt
 from hpo.backends._base import Budget
 from hpo.backends._ledger import Ledger
+from hpo.exceptions import StudyError
 from hpo.result import StudyResult
 from hpo.study._conduct import conduct
+from hpo.study._fingerprint import mark_of_data, summary
+from hpo.study._opening import Allowed
 from hpo.study._session import Session
 from hpo.study._study import Study
 from hpo.study._winner import analysed, refitted
@@ -22,6 +25,8 @@ def run_study(
     *,
     folder: Path | None = None,
     fresh: bool = False,
+    extend: bool = False,
+    accept_code: bool = False,
     observers: Sequence[BaseTracker] = (),
     interrupt: Interrupt | None = None,
     artifacts: Mapping[str, str] | None = None,
@@ -36,6 +41,14 @@ def run_study(
         Where relative paths start; by default the current folder.
     fresh : bool, default=False
         Start anew under the same name; the old trials stay in the storage.
+    extend : bool, default=False
+        Go on although the search space has changed: the old trials that fit the new one count,
+        in a new study under the same name. A trial fits if what it trained can be said in the
+        new space; for a parameter that is new there, with the value that the estimator has by
+        itself. A note of the result tells how many fit, and why others do not.
+    accept_code : bool, default=False
+        Go on although the user's own code has changed (a class or function of the same name), or
+        something cannot be compared with what it was: old trials count as they are.
     observers : sequence of BaseTracker
         Told of everything beside the study's own tracker (a progress display).
     interrupt : Interrupt or None
@@ -53,12 +66,16 @@ def run_study(
     Raises
     ------
     HpoError
-        Before anything is created, if the study is wrong; `NoCompletedTrialError` at the
+        Before anything is created, if the study is wrong, or is another one than the storage
+        has under its name; `NoCompletedTrialError` at the
         end, if no trial is complete and nobody interrupted.
     """
+    if fresh and extend:
+        raise StudyError("fresh starts anew and extend goes on: choose one of them.")
     session = Session(study, folder)
     tracker = session.tracker()
-    ledger = session.ledger(fresh=fresh)
+    allowed = Allowed(extend=extend, accept_code=accept_code)
+    ledger = session.ledger(fresh=fresh, allowed=allowed)
     interrupt = interrupt or Interrupt()
 
     def finish(result: StudyResult) -> StudyResult:
@@ -89,10 +106,19 @@ def _finish(
         return result
     known = ledger.noted("refit") or {}
     asked = {analysis.name for analysis in session.analyses}
-    if reuse and known.get("number") == best.number and asked <= set(known.get("analyses", ())):
-        return replace(result, **{k: v for k, v in known.items() if k != "number"})
+    mark = _mark(session) if session.study.storage is not None else ""
+    same = known.get("number") == best.number and known.get("mark") == mark
+    if reuse and same and asked <= set(known.get("analyses", ())):
+        return replace(result, **{k: v for k, v in known.items() if k not in {"number", "mark"}})
     result = analysed(refitted(result, session), session)
     names = ("test_score", "refit_epochs", "refit_seconds", "recommendation", "analyses")
     outcome = {name: getattr(result, name) for name in names}
-    ledger.note("refit", {"number": best.number, **outcome})
+    ledger.note("refit", {"number": best.number, "mark": mark, **outcome})
     return result
+
+
+def _mark(session: Session) -> str:
+    """Return the mark of what a refit and its test score depend on beside the trial."""
+    data = session.data
+    of_data = mark_of_data(data.X_test, data.y_test, data.X_refit, data.y_refit)
+    return f"{summary(session.search.fingerprint)} {of_data}"

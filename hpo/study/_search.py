@@ -1,27 +1,28 @@
 """A search made ready: its parts built from their names, nothing created yet."""
 
 import inspect
-import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import joblib
 
 from hpo._discovery import build, check_options, find, parse_spec
 from hpo.backends._base import BaseBackend
 from hpo.backends._ledger import Ledger
 from hpo.backends._samplers import make_sampler
-from hpo.backends._studies import generation
 from hpo.exceptions import PluginError, StudyError
 from hpo.executors import BaseExecutor
 from hpo.pruners import BasePruner
 from hpo.space import SearchSpace
 from hpo.study._comparing import compared
+from hpo.study._differences import SPACE
 from hpo.study._environment import environment
-from hpo.study._fingerprint import differences, fingerprint
+from hpo.study._extending import extended
+from hpo.study._fingerprint import fingerprint, summary
+from hpo.study._opening import Allowed, opened, remember
 from hpo.trackers import StudyInfo
 from hpo.training.objective import Objective
+from hpo.trial import TrialRecord
 
 __all__ = ["Search", "make_executor"]
 
@@ -105,6 +106,10 @@ class Search:
         self.compare = compared(compare, space, grid=self.grid is not None)
         self.watch = tuple(watch)
         self.enqueue = tuple(dict(point) for point in enqueue)
+        self.notes: list[str] = []
+        """What the user should know of how the study was opened."""
+        self.copied: tuple[TrialRecord, ...] | None = None
+        """Trials that were taken over into it; None where it has not just been extended."""
         self._names = {
             "backend": _name(backend),
             "sampler": _name(sampler),
@@ -129,10 +134,10 @@ class Search:
         """What the trials' score is called: the scorer's name, or ``score`` if it has none."""
         return self.scoring if isinstance(self.scoring, str) else self.objective.scoring.metric
 
-    @property
-    def fingerprint(self) -> dict[str, str]:
-        """A hash of each part that the scores depend on."""
-        return fingerprint(self.objective, self.space.fingerprint, self.seed, self.scoring)
+    @cached_property
+    def fingerprint(self) -> dict[str, Any]:
+        """What the scores depend on; see `fingerprint`."""
+        return fingerprint(self.objective, self.space, self.seed, self.scoring, self.costs)
 
     @property
     def shown(self) -> dict[str, Any]:
@@ -148,40 +153,51 @@ class Search:
 
     def default_name(self) -> str:
         """Return a name that the same search has again, and no other one."""
-        mark = joblib.hash(json.dumps(self.fingerprint, sort_keys=True))
-        return f"{type(self.objective.estimator).__name__}-{mark[:12]}"
+        return f"{type(self.objective.estimator).__name__}-{summary(self.fingerprint)[:12]}"
 
-    def ledger(self, name: str, storage: str | None, *, fresh: bool = False) -> Ledger:
-        """Open the storage, making the study if it is new.
-
-        Raises
-        ------
-        StudyError
-            If the study there was made with something that its scores depend on changed.
-        """
-        ledger = Ledger(
-            generation(name, storage, fresh=fresh),
+    def open(self, name: str, storage: str | None) -> Ledger:
+        """Open the storage, making the study if it is new, whatever it was made with."""
+        return Ledger(
+            name,
             self.space,
             storage,
             sampler=self.sampler,
             seed=self.seed,
             costs=self.costs,
         )
+
+    def ledger(
+        self, name: str, storage: str | None, *, fresh: bool = False, allowed: Allowed | None = None
+    ) -> Ledger:
+        """Open the storage, making the study if it is new.
+
+        Parameters
+        ----------
+        name : str
+        storage : str or None
+        fresh : bool, default=False
+            Start anew under the same name.
+        allowed : Allowed or None
+            What may differ from the study there; by default nothing.
+
+        Raises
+        ------
+        StudyError
+            If the study there was made with something that its scores depend on changed.
+        """
         if storage is None:  # nobody comes back to it
-            return ledger
-        mark = self.fingerprint
-        old = ledger.noted("fingerprint")
-        changed = differences(old, mark) if old else []
-        if changed:
-            raise StudyError(
-                f"The study '{ledger.name}' in {storage} was made with another "
-                f"{' and another '.join(changed)}, so its trials cannot be compared with new ones. "
-                "Start anew under the same name with --fresh (run_study(study, fresh=True)): the "
-                "old trials are kept. Or give this study another name."
-            )
-        if not old:
-            ledger.note("fingerprint", mark)
-            ledger.note("space", self.space.to_yaml())
+            return self.open(name, None)
+        allowed = allowed or Allowed()
+        ledger, differing = opened(self, name, storage, allowed, fresh=fresh)
+        if any(difference.kind == SPACE for difference in differing):
+            done = extended(self, ledger, name, storage)
+            if done is None:
+                return self.ledger(name, storage, allowed=allowed)
+            ledger, note = done
+            self.notes.append(note)
+            self.copied = tuple(ledger.records())
+        elif differing:
+            remember(ledger, self)
         ledger.note("shown", self.shown)
         return ledger
 
@@ -202,6 +218,7 @@ class Search:
             params=params,
             tags=environment(folder),
             artifacts={"search_space.yaml": self.space.to_yaml(), **artifacts},
+            copied=self.copied,
         )
 
 

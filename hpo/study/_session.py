@@ -13,6 +13,7 @@ from hpo.backends._ledger import Ledger
 from hpo.data import StudyData
 from hpo.exceptions import DataError, StudyError
 from hpo.space import SearchSpace
+from hpo.study._opening import Allowed
 from hpo.study._search import Search
 from hpo.study._study import Study
 from hpo.trackers import BaseTracker, StudyInfo
@@ -111,9 +112,9 @@ class Session:
             return {}
         return {f"{net_prefix(self.study.estimator)}sample_weight": self.data.sample_weight}
 
-    def ledger(self, *, fresh: bool = False) -> Ledger:
+    def ledger(self, *, fresh: bool = False, allowed: Allowed | None = None) -> Ledger:
         """Open the study's storage; see `Search.ledger`."""
-        return self.search.ledger(self.study.name, self.study.storage, fresh=fresh)
+        return self.search.ledger(self.study.name, self.study.storage, fresh=fresh, allowed=allowed)
 
     def tracker(self) -> BaseTracker:
         """Return the study's tracker."""

@@ -27,6 +27,9 @@ class StudyInfo:
         Where it runs: versions of the main packages, git commit, host.
     artifacts : mapping of str to str
         File name to text: the study file, the search space.
+    copied : tuple of TrialRecord, or None
+        Finished trials that a study that has just been extended has taken over, which are all
+        that it has; None of any other.
     """
 
     name: str
@@ -34,6 +37,7 @@ class StudyInfo:
     params: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     artifacts: Mapping[str, str] = field(default_factory=dict)
+    copied: tuple[TrialRecord, ...] | None = None
 
 
 class BaseTracker(ABC):  # noqa: B024 - every method is a hook with a default

@@ -14,6 +14,7 @@ __all__ = [
     "trial_ended",
     "trial_reported",
     "trial_started",
+    "whole_trial",
 ]
 
 Event = dict[str, Any]
@@ -89,6 +90,12 @@ def trial_ended(record: TrialRecord) -> Event:
         "best": [best.step, best.value] if best else None,
         "ended": record.ended or time.time(),
     }
+
+
+def whole_trial(record: TrialRecord) -> list[Event]:
+    """Return the events of a trial that has ended."""
+    steps = [trial_reported(report) for report in record.reports]
+    return [trial_started(record), *steps, trial_ended(record)]
 
 
 def loose_ends(events: Iterable[Event], *, study_too: bool = True) -> list[Event]:

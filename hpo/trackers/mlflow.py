@@ -108,6 +108,9 @@ class MlflowTracker(BaseTracker):
             folder = study_folder(self.spool_dir, self.tracking_uri, info.key)
             self._channels.append(Channel(folder, self.tracking_uri, info))
         self._tell(_events.study_started(info))
+        for record in info.copied or ():
+            for event in _events.whole_trial(record):
+                self._tell(event)
 
     def trial_started(self, record: TrialRecord) -> None:
         """Tell that a trial begins."""

@@ -83,7 +83,7 @@ _OWN_LISTS = frozenset(
 )
 """What every net has a copy of, beside the one of its class."""
 
-_OPTIONS = {
+_OPTIONS: Mapping[str, tuple[type, str]] = {
     "dataset": (Dataset, "the net has a dataset class of its own"),
     "iterator_train": (DataLoader, "the net has a training loader of its own"),
     "iterator_valid": (DataLoader, "the net has a validation loader of its own"),
@@ -94,7 +94,7 @@ _LOADER_VALID = {"batch_size"}
 _MODULE_OVERRIDES = frozenset(["__init__", "forward", "extra_repr", "reset_parameters"]) | _LABELS
 """What a module of the user's may define of what `torch.nn.Module` has."""
 
-_SILENT_OPTIONS = {
+_SILENT_OPTIONS: Mapping[str, set[object]] = {
     "foreach": {None, True, False},
     "fused": {None, True, False},
     "capturable": {False},

@@ -124,7 +124,7 @@ def test_on_a_terminal_a_picture_and_ctrl_c_twice_ends_at_once(
         "",
     ]
 
-    code, out, _ = hpo_command("run", write_study(), "--n-trials=2")
+    code, out, _ = hpo_command("run", write_study(), "--n-trials=2", "--accept-code")
     assert code == 0
     assert "trial 0 interrupted: the process that ran it is gone" in out
     assert len(_finished()) == 2

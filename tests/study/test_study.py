@@ -114,7 +114,7 @@ def test_a_fresh_start_keeps_the_old_trials(study):
 def test_another_definition_under_the_same_name_is_refused(study):
     run_study(study.replace(n_trials=2))
     changed = study.replace(seed=1, search_space={"lr": SPACE["lr"]}, n_trials=3)
-    with pytest.raises(StudyError, match="another search space and another folds and another seed"):
+    with pytest.raises(StudyError, match=r"seed: 0 -> 1\n  search space: optimizer: no longer"):
         run_study(changed)
     assert load_result("iris", study.storage)[0].n_trials == 2
 

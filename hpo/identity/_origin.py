@@ -1,0 +1,87 @@
+"""Whose code something is: the user's own, or that of a library."""
+
+import importlib.util
+import site
+import sys
+import sysconfig
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from hpo.space._choices import dotted_path
+
+__all__ = ["is_own", "own_file", "path_of", "resolves"]
+
+_INSTALLED = {"site-packages", "dist-packages"}
+
+
+def is_own(module: Any) -> bool:
+    """Return whether a module of this name is the user's: no library, and no part of Python.
+
+    What is installed counts as a library, but for a package that is installed in place
+    (``pip install -e``).
+    """
+    if not isinstance(module, str):  # compiled code has what it likes there
+        return module is None
+    top = module.partition(".")[0]
+    if top.startswith("_cython_"):  # where Cython keeps its own types
+        return False
+    if top == "hpo" or top in sys.stdlib_module_names or top in sys.builtin_module_names:
+        return False
+    found = sys.modules.get(top)
+    place = None if found is None else _place(found)
+    return place is None or not _is_installed(place)
+
+
+def own_file(module: str) -> Path | None:
+    """Return the file of a module of the user's own, which need not have been imported."""
+    parent = module.rpartition(".")[0]
+    if parent and parent not in sys.modules:  # to find it would import that
+        return None
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    if spec is None or not (spec.origin or "").endswith(".py") or not is_own(module):
+        return None
+    return None if _is_installed(str(spec.origin)) else Path(str(spec.origin))
+
+
+def _place(module: ModuleType) -> str | None:
+    file = getattr(module, "__file__", None)
+    if file is None:  # a namespace, perhaps
+        file = next(iter(getattr(module, "__path__", ())), None)
+    return file
+
+
+@cache
+def _is_installed(place: str) -> bool:
+    path = Path(place).absolute()
+    if _INSTALLED & set(path.parts):
+        return True
+    return any(path.is_relative_to(folder) for folder in _library_folders())
+
+
+@cache
+def _library_folders() -> tuple[Path, ...]:
+    paths = sysconfig.get_paths()
+    named = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    return tuple({Path(name) for name in (*named, *site.getsitepackages())})
+
+
+def path_of(thing: Any) -> str:
+    """Return the dotted path of a class, function or builtin of a library."""
+    path = dotted_path(thing)
+    if path is not None:
+        return path
+    name = getattr(thing, "__qualname__", getattr(thing, "__name__", repr(type(thing))))
+    return f"{getattr(thing, '__module__', None)}.{name}"
+
+
+def resolves(thing: Any) -> bool:
+    """Return whether the module and the name of ``thing`` lead to it and to nothing else."""
+    found: Any = sys.modules.get(getattr(thing, "__module__", None) or "")
+    for part in getattr(thing, "__qualname__", "<none>").split("."):
+        found = getattr(found, part, None)
+    return found is thing
