@@ -1,17 +1,18 @@
 """Trials given to the batches of their structures, and what cannot be fused to processes."""
 
 import math
-import traceback
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 from hpo._discovery import find
-from hpo.executors._base import BaseExecutor, Ended, Event, Failed, reason_of
+from hpo._interrupt import is_ctrl_c
+from hpo.executors._base import BaseExecutor, Ended, Event, Failed
 from hpo.executors._batch import TrialBatch
 from hpo.executors._choice import Choice, Way, choose
 from hpo.executors._memory import clear_memory, shortage
+from hpo.executors._running import failed, own_error
 from hpo.fused import NotFusibleError
 from hpo.training import BaseObjective
 from hpo.training._threads import devices, limit_threads
@@ -105,6 +106,7 @@ class BatchingExecutor(BaseExecutor):
         self._elsewhere: set[int] = set()
         self._waiting: list[Trial] = []
         self._events: list[Event] = []
+        self._errors: dict[int, BaseException] = {}
         self._n_placed = 0
         process: Any = find("hpo.executors", "process", BaseExecutor)
         self._pool: BaseExecutor = process(
@@ -159,7 +161,9 @@ class BatchingExecutor(BaseExecutor):
             except NotFusibleError as error:
                 self._note(f"not every trial (first of all trial {trial.number})", error)
                 self._send_elsewhere(trial)
-            except Exception as error:
+            except BaseException as error:
+                if is_ctrl_c(error):
+                    raise
                 self._fail(trial.number, error)
 
     def _place(self, trial: Trial) -> None:
@@ -196,12 +200,15 @@ class BatchingExecutor(BaseExecutor):
     def poll(self, timeout: float = 0.1) -> list[Event]:
         """Train an epoch of the batches whose turn it is; return the reports of their trials."""
         events, self._events = self._events, []
+        self.errors, self._errors = self._errors, {}
         for batch in self._whose_turn_it_is():
             try:
                 if not batch.decided:
                     self._decide(batch)
                 events += batch.advance()
-            except Exception as error:
+            except BaseException as error:
+                if is_ctrl_c(error):
+                    raise
                 events += self._lose(batch, error)
         if self._elsewhere or self._waiting:
             events += self._poll_pool(0.0 if events else timeout)
@@ -217,6 +224,7 @@ class BatchingExecutor(BaseExecutor):
         while self._waiting and len(self._elsewhere) < self._pool.capacity:
             self._send_elsewhere(self._waiting.pop(0))
         events = self._pool.poll(timeout)
+        self.errors = {**self.errors, **self._pool.errors}
         self._elsewhere -= {e.number for e in events if isinstance(e, Ended | Failed)}
         return events
 
@@ -302,21 +310,22 @@ class BatchingExecutor(BaseExecutor):
     def _note(self, who: str, error: NotFusibleError) -> None:
         self._why.setdefault(str(error), who)
 
-    def _fail(self, number: int, error: Exception) -> None:
-        short = shortage(error)
-        text = "".join(traceback.format_exception(error))
-        self._events.append(Failed(number, reason_of(error), text))
+    def _fail(self, number: int, error: BaseException) -> None:
+        own = own_error(error)
+        self._events.append(failed(number, own))
         # An error holds on to all that its trial held: where memory is short, it is let go.
-        self.error = None if short else error
-        if short:
+        if shortage(own):
             clear_memory()
+        else:
+            self._errors[number] = own
 
-    def _lose(self, batch: TrialBatch, error: Exception) -> list[Event]:
+    def _lose(self, batch: TrialBatch, error: BaseException) -> list[Event]:
         """Give up a batch that failed as a whole: its trials are told the same reason."""
         for number in batch.live:
             self._fail(number, error)
         batch.drop(set(batch.live))
         events, self._events = self._events, []
+        self.errors, self._errors = {**self.errors, **self._errors}, {}
         return events
 
     def close(self) -> None:

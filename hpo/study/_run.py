@@ -7,6 +7,7 @@ from pathlib import Path
 from hpo._interrupt import Interrupt
 from hpo.backends._base import Budget
 from hpo.backends._ledger import Ledger
+from hpo.exceptions import RefitError
 from hpo.result import StudyResult
 from hpo.study._conduct import conduct
 from hpo.study._session import Session
@@ -54,7 +55,8 @@ def run_study(
     ------
     HpoError
         Before anything is created, if the study is wrong; `NoCompletedTrialError` at the
-        end, if no trial is complete and nobody interrupted.
+        end, if no trial is complete and nobody interrupted; `RefitError`, with the result, if
+        the winner cannot be refitted or scored.
     """
     session = Session(study, folder)
     tracker = session.tracker()
@@ -91,8 +93,14 @@ def _finish(
     asked = {analysis.name for analysis in session.analyses}
     if reuse and known.get("number") == best.number and asked <= set(known.get("analyses", ())):
         return replace(result, **{k: v for k, v in known.items() if k != "number"})
-    result = analysed(refitted(result, session), session)
+    try:
+        result = analysed(refitted(result, session), session)
+    except RefitError as error:
+        ledger.note("refit_error", {"number": best.number, "text": error.result.refit_error})
+        raise
     names = ("test_score", "refit_epochs", "refit_seconds", "recommendation", "analyses")
     outcome = {name: getattr(result, name) for name in names}
     ledger.note("refit", {"number": best.number, **outcome})
+    if ledger.noted("refit_error"):
+        ledger.note("refit_error", None)
     return result
