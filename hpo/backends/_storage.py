@@ -1,6 +1,5 @@
 """Open the database of a study, and say in plain words what is wrong with one."""
 
-import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import sqlalchemy
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
+from hpo._redaction import redact
 from hpo.backends._sql import SQLStorage
 from hpo.exceptions import StorageError
 
@@ -38,7 +38,7 @@ _ADVICE = {
 
 def shown(url: str | None) -> str:
     """Return ``url`` as it may be shown: without its password."""
-    return "in memory" if url is None else re.sub(r"://([^:/@]+):[^@]*@", r"://\1:***@", url)
+    return "in memory" if url is None else redact(url)
 
 
 @contextmanager
