@@ -21,14 +21,16 @@ from sklearn.utils._param_validation import Interval
 from hpo._discovery import build
 from hpo._interrupt import Interrupt
 from hpo._search_observers import CallbackTasks, FailFast, Printer
+from hpo._search_repr import ShownWithoutPasswords
 from hpo._search_table import rows_of, score_names
 from hpo.backends._base import BaseBackend, Budget
-from hpo.exceptions import DataError, StudyError
+from hpo.exceptions import DataError, RefitError, StudyError
 from hpo.pruners import BasePruner
 from hpo.result import StudyResult
 from hpo.space import SearchSpace
 from hpo.study._conduct import conduct
 from hpo.study._opening import FOR_SEARCHES, Allowed
+from hpo.study._refit_errors import refit_errors
 from hpo.study._search import Search
 from hpo.trackers import BaseTracker
 from hpo.training._checks import check_estimator_kind
@@ -40,7 +42,7 @@ from hpo.trial import TrialState, derive_seed
 __all__ = ["HPOSearchCV"]
 
 
-class HPOSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no types
+class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no types
     """Search for the hyperparameters of an estimator, with cross-validation and pruning.
 
     Used like `sklearn.model_selection.GridSearchCV`, of which it has every attribute; with
@@ -67,10 +69,11 @@ class HPOSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no ty
         A name with options (``"median:n_startup_trials=8"``, ``"halving:eta=3"``); ``"nop"``
         stops no trial.
         An estimator that makes one step is never stopped.
-    executor : str, default="serial"
+    executor : str or None, default=None
         ``serial``, ``process``, ``fused`` (batches of trials in one loop) or ``auto`` (whichever of
-        the two is faster), with options (``"serial:n_threads=4"``). Torch and BLAS compute with
-        one thread a trial unless told otherwise.
+        the two is faster), with options (``"serial:n_threads=4"``). None is ``process`` where
+        ``n_jobs`` asks for several trials at a time, else ``serial``; ``serial`` itself refuses
+        several. Torch and BLAS compute with one thread a trial unless told otherwise.
     storage : str or None, default=None
         Optuna storage URL in which the study is kept, so that a later fit of the same search
         to the same data goes on where this one ended. None keeps it in memory.
@@ -96,7 +99,8 @@ class HPOSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no ty
     cv : int, splitter, iterable or None, default=None
         None is 5 folds; they are stratified for a classifier and not shuffled.
     n_jobs : int or None, default=None
-        Trials at a time, each in a process; -1 is one a core, or one a GPU.
+        Trials at a time; -1 is one a core, or one a GPU. Without an executor each is trained in
+        a process of its own.
     verbose : int, default=0
         1 prints a line for each trial, 2 one for each step too.
     random_state : int, RandomState or None, default=None
@@ -104,8 +108,8 @@ class HPOSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no ty
         fit, but is 0 with a ``storage``, or the study could not be gone on with.
     error_score : "raise" or float, default=nan
         Score, on every fold, of a trial that raised. ``"raise"`` ends the search with its
-        error: the error itself, or an `HpoError` that tells of it if it was raised in
-        another process.
+        error: the error itself, or an `HpoError` that tells of it where it was raised in
+        another process and cannot be carried to this one.
     return_train_score : bool, default=False
         Score the training parts too, after every step.
     epochs : int or None, default=None
@@ -137,6 +141,9 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         By ``fit``, if the storage cannot be used.
     NoCompletedTrialError
         By ``fit``, if no trial is complete; a ValueError.
+    RefitError
+        By ``fit``, if the refit raises, which is its ``__cause__``. All that the search has come
+        to is set.
 
     Notes
     -----
@@ -166,7 +173,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         "backend": [str, BaseBackend],
         "sampler": "no_validation",
         "pruner": [str, BasePruner],
-        "executor": [str],
+        "executor": [str, None],
         "storage": [str, None],
         "study_name": [str, None],
         "extend": ["boolean"],
@@ -187,7 +194,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         backend: Any = "optuna",
         sampler: Any = "tpe",
         pruner: Any = "median",
-        executor: str = "serial",
+        executor: str | None = None,
         storage: str | None = None,
         study_name: str | None = None,
         extend: bool = False,
@@ -259,7 +266,6 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         if y is None and get_tags(self).target_tags.required:
             name = type(self.estimator).__name__
             raise DataError(f"{name} requires y to be passed, but the target y is None.")
-        scorers, _ = self._get_scorers()
         # skorch alone takes a dict or tuple of arrays as X; one kind of sparse matrix is a dict.
         if issparse(X) or not isinstance(X, Mapping | tuple):
             X, y = indexable(X, y)
@@ -274,9 +280,11 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             metadata=None if weights is None else {"sample_weight": weights},
         )
         with tasks.fit():
-            self.result_ = self._run(search, tasks)
-        self.n_splits_ = search.objective.n_folds
-        self.scorer_ = getattr(scorers, "_scorers", scorers)
+            try:
+                self.result_ = self._run(search, tasks)
+            except RefitError as error:
+                self.result_ = error.result
+                raise
         return self
 
     def _prepare(self, X: Any, y: Any, routed: Any) -> Search:
@@ -408,6 +416,9 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         self.multimetric_ = bool(objective.scoring.names) or names != ("score",)
         if self.multimetric_:
             self._check_refit_for_multimetric(names)
+        scorers, _ = self._get_scorers()
+        self.scorer_ = getattr(scorers, "_scorers", scorers)
+        self.n_splits_ = objective.n_folds
         self.cv_results_ = result.cv_results(
             objective.resolve,
             scorers=names,
@@ -416,7 +427,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             error_score=np.nan if self.error_score == "raise" else self.error_score,
             return_train_score=self.return_train_score,
         )
-        result = replace(result, resolved_params=objective.resolve(best.best_params))
+        self.result_ = result = replace(result, resolved_params=objective.resolve(best.best_params))
         if not self.refit and self.multimetric_:
             return result
         return self._choose(result, search, primary)
@@ -437,10 +448,25 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         return self._refit(result, search) if self.refit else result
 
     def _refit(self, result: StudyResult, search: Search) -> StudyResult:
-        objective = search.objective
+        number = result.candidates[self.best_index_].number
+        self.__dict__.pop("best_estimator_", None)  # an earlier fit's
         began = time.perf_counter()
+        with refit_errors(f"The refit of trial {number} on all the data", result, self._kept()):
+            self.best_estimator_ = self._fitted(search)
+        self.refit_time_ = time.perf_counter() - began
+        if hasattr(self.best_estimator_, "feature_names_in_"):
+            self.feature_names_in_ = self.best_estimator_.feature_names_in_
+        return replace(
+            result,
+            estimator=self.best_estimator_,
+            refit_epochs=self.n_steps_,
+            refit_seconds=self.refit_time_,
+        )
+
+    def _fitted(self, search: Search) -> Any:
+        objective = search.objective
         with limit_threads(search.n_threads):
-            self.best_estimator_ = refit(
+            return refit(
                 self.estimator,
                 self.best_params_,
                 objective.X,
@@ -452,12 +478,11 @@ multimetric_, classes_, n_features_in_, feature_names_in_
                 fit_params=objective.fit_params,
                 device=devices(search.device)[0],
             )
-        self.refit_time_ = time.perf_counter() - began
-        if hasattr(self.best_estimator_, "feature_names_in_"):
-            self.feature_names_in_ = self.best_estimator_.feature_names_in_
-        return replace(
-            result,
-            estimator=self.best_estimator_,
-            refit_epochs=self.n_steps_,
-            refit_seconds=self.refit_time_,
+
+    def _kept(self) -> str:
+        """Say what a refit that fails leaves, and how to go on."""
+        again = ", which trains no trial anew" if self.storage else ""
+        return (
+            "The search is kept: `result_`, `cv_results_` and `best_params_` are set. Mend what "
+            f"failed and fit again{again}, or leave the refit out (refit=False)."
         )

@@ -12,12 +12,15 @@ from ray.tune import Stopper
 from ray.tune.schedulers import TrialScheduler as TuneScheduler
 from ray.tune.search import Searcher
 
+from hpo._failures import MAX_LENGTH, shortened
 from hpo._interrupt import Interrupt
+from hpo._redaction import redact
 from hpo.backends._base import Budget
 from hpo.backends._ledger import Ledger
-from hpo.backends._ray_worker import CHANGES, EVENT, TRIAL, Unloadable
+from hpo.backends._ray_worker import CHANGES, EVENT, TRIAL
 from hpo.exceptions import ExecutorError
 from hpo.executors import Ended, Event, Failed, Reported
+from hpo.executors._base import Unloadable
 from hpo.scheduler import TrialScheduler
 from hpo.training import BaseObjective
 from hpo.trial import Report, Trial, TrialRecord, TrialState
@@ -62,6 +65,11 @@ class Driver:
         max_failures: int,
     ) -> None:
         self.error: Exception | None = None
+        self.errors: dict[int, BaseException] = {}
+        """What the last trial raised that failed before somebody asked the study to end.
+
+        Where it could be carried here.
+        """
         self.stopped = ""
         self._ledger = ledger
         self._scheduler = scheduler
@@ -160,6 +168,8 @@ class Driver:
             case Ended(number):
                 self._end(number, TrialState.COMPLETE)
             case Failed(number, reason, error):
+                if not self._interrupt.reason:
+                    self.errors = event.loaded()
                 self._end(number, TrialState.FAILED, reason, error)
         return True
 
@@ -340,4 +350,5 @@ class Halt(Stopper):  # type: ignore[misc]  # Ray has no types
 def _cause(text: str) -> str:
     """Return what Ray tells of a death, without the line that counts it."""
     lines = text.splitlines()
-    return "\n".join(line for line in lines if not line.startswith("Failure # ")) or "unknown"
+    told = "\n".join(line for line in lines if not line.startswith("Failure # ")) or "unknown"
+    return shortened(redact(told), MAX_LENGTH)

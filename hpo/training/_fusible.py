@@ -154,12 +154,12 @@ def check_net(net: Any) -> None:
     for name, (known, reason) in _OPTIONS.items():
         if getattr(net, name) is not known:
             raise NotFusibleError(reason)
-    for prefix, known in (
+    for prefix, allowed in (
         ("dataset", set[str]()),
         ("iterator_train", _LOADER_TRAIN),
         ("iterator_valid", _LOADER_VALID),
     ):
-        strange = sorted(set(net.get_params_for(prefix)) - known)
+        strange = sorted(set(net.get_params_for(prefix)) - allowed)
         if strange:
             raise NotFusibleError(f"the net sets `{prefix}__{strange[0]}`")
     if net.compile:
