@@ -37,7 +37,7 @@ PANELS = {
     "Execution": "--backend --executor --n-jobs --n-threads --device",
     "Execution with --backend ray": "--ray-address --cpus-per-trial --gpus-per-trial",
     "Data": "--data",
-    "Storage and tracking": "--storage --tracking-uri --resume",
+    "Storage and tracking": "--storage --tracking-uri --resume --extend --accept-code",
 }
 ROOT: Any = typer.main.get_command(app)
 COMMANDS = ["", *ROOT.commands]
