@@ -11,7 +11,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["Interrupt"]
+__all__ = ["Interrupt", "SecondCtrlC", "is_ctrl_c"]
+
+
+class SecondCtrlC(KeyboardInterrupt):
+    """What a second Ctrl-C raises: no code of the user's raises it, so it fails no trial."""
+
+
+def is_ctrl_c(error: BaseException) -> bool:
+    """Return whether an error comes from the terminal, and not from code that a trial runs.
+
+    A `KeyboardInterrupt` is the terminal's only where Python itself turns Ctrl-C into one: in
+    the main thread, while no `Interrupt` listens.
+    """
+    if type(error) is not KeyboardInterrupt:
+        return isinstance(error, SecondCtrlC)
+    by_python = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return by_python and threading.current_thread() is threading.main_thread()
 
 
 class Interrupt:
@@ -21,7 +37,7 @@ class Interrupt:
     ----------
     exit_on_second : bool, default=False
         What a second Ctrl-C does: end the process at once (a command line), or raise
-        `KeyboardInterrupt` (a notebook).
+        `KeyboardInterrupt` (a notebook; see `SecondCtrlC`).
     heard : callable or None
         ``heard(first)`` is called inside the signal handler before anything else happens, with
         whether this is the first Ctrl-C; it may do no more than a handler may (`os.write`).
@@ -58,5 +74,5 @@ class Interrupt:
         if self.reason and self._exit_on_second:
             os._exit(128 + number)
         if self.reason:
-            raise KeyboardInterrupt
+            raise SecondCtrlC
         self.request("Ctrl-C" if number == signal.SIGINT else "terminated")

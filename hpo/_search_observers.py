@@ -1,7 +1,7 @@
 """Who else hears of the trials of an `HPOSearchCV`: the terminal, and scikit-learn's callbacks."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from hpo._interrupt import Interrupt
@@ -67,15 +67,19 @@ class FailFast(BaseTracker):
             self.failed = record
             self._interrupt.request(f"trial {record.number} failed and error_score='raise'")
 
-    def error(self, executor: BaseExecutor) -> Exception:
+    def error(self, executor: BaseExecutor) -> BaseException:
         """Return what the failed trial raised, or an error that tells of it."""
         assert self.failed is not None
         trial = self.failed.trial
         told = f"Trial {trial.number} failed with the parameters {dict(trial.params)}."
-        if executor.error is None:  # it was raised in another process
+        error = executor.errors.get(trial.number)
+        if error is None:  # it cannot be carried here
             return HpoError(f"{told} {self.failed.reason}\n{self.failed.error}")
-        executor.error.add_note(told)
-        return executor.error
+        if error.__traceback__ is None:
+            told = f"{told} In its own process:\n{self.failed.error}"
+        with suppress(Exception):  # an error of the user's may be of any make
+            error.add_note(told)
+        return error
 
 
 class CallbackTasks(BaseTracker):

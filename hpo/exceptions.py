@@ -10,15 +10,19 @@
     │                         or an option that it does not have (also a ValueError)
     ├── StorageError          the study's database cannot be used
     ├── ExecutorError         the workers cannot be started or keep dying
+    ├── RefitError            the winner could not be refitted, or not be scored afterwards
     ├── MissingExtraError     an optional dependency is not installed (also an ImportError)
     └── NoCompletedTrialError the search ended without one complete trial (also a ValueError)
 
-Each message says what was wrong and what to do about it. Anything else that
-escapes from hpo is a bug in hpo or an error of the user's own code, which keeps
-its own type and traceback.
+Each message says what was wrong and what to do about it, and shows no password of an
+address. Anything else that escapes from hpo is a bug in hpo or an error of the user's own
+code, which keeps its own type and traceback.
 """
 
 from collections.abc import Sequence
+from typing import Any
+
+from hpo._redaction import redact
 
 __all__ = [
     "DataError",
@@ -27,6 +31,7 @@ __all__ = [
     "MissingExtraError",
     "NoCompletedTrialError",
     "PluginError",
+    "RefitError",
     "SpaceError",
     "StorageError",
     "StudyError",
@@ -36,12 +41,15 @@ __all__ = [
 class HpoError(Exception):
     """Base of every error that hpo raises on purpose."""
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*(redact(arg) if isinstance(arg, str) else arg for arg in args))
+
 
 class SpaceError(HpoError, ValueError):
     """A search space is wrong; ``problems`` holds one message for each mistake."""
 
     def __init__(self, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
+        self.problems = tuple(map(redact, problems))
         super().__init__("\n".join(self.problems))
 
     def __reduce__(self) -> tuple[type["SpaceError"], tuple[tuple[str, ...]]]:
@@ -70,6 +78,23 @@ class ExecutorError(HpoError):
 
 class MissingExtraError(HpoError, ImportError):
     """An optional dependency is not installed; the message has the command that installs it."""
+
+
+class RefitError(HpoError):
+    """The search is over and its trials are kept, but the winner's refit or its scoring failed.
+
+    What was raised is the ``__cause__``.
+
+    Parameters
+    ----------
+    message : str
+    result : StudyResult or None
+        What the search came to, and the refitted estimator where only its scoring failed.
+    """
+
+    def __init__(self, message: str, result: Any = None) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 class NoCompletedTrialError(HpoError, ValueError):

@@ -43,6 +43,8 @@ class StudyResult:
         Epochs that the refit made.
     refit_seconds : float or None, default=None
         Wall time of the refit.
+    refit_error : str, default=""
+        Traceback of a refit that failed, or of what followed it; empty otherwise.
     test_score : float or None, default=None
         The refitted winner's score on the sealed test part; None without one.
     recommendation : str, default=""
@@ -72,6 +74,7 @@ class StudyResult:
     estimator: Any = field(default=None, repr=False)
     refit_epochs: int | None = None
     refit_seconds: float | None = None
+    refit_error: str = ""
     test_score: float | None = None
     recommendation: str = ""
     seconds: float | None = None

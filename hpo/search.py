@@ -23,12 +23,13 @@ from hpo._interrupt import Interrupt
 from hpo._search_observers import CallbackTasks, FailFast, Printer
 from hpo._search_table import rows_of, score_names
 from hpo.backends._base import BaseBackend, Budget
-from hpo.exceptions import DataError, StudyError
+from hpo.exceptions import DataError, RefitError, StudyError
 from hpo.pruners import BasePruner
 from hpo.result import StudyResult
 from hpo.space import SearchSpace
 from hpo.study._conduct import conduct
 from hpo.study._opening import FOR_SEARCHES, Allowed
+from hpo.study._refit_errors import refit_errors
 from hpo.study._search import Search
 from hpo.trackers import BaseTracker
 from hpo.training._checks import check_estimator_kind
@@ -104,8 +105,8 @@ class HPOSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no ty
         fit, but is 0 with a ``storage``, or the study could not be gone on with.
     error_score : "raise" or float, default=nan
         Score, on every fold, of a trial that raised. ``"raise"`` ends the search with its
-        error: the error itself, or an `HpoError` that tells of it if it was raised in
-        another process.
+        error: the error itself, or an `HpoError` that tells of it where it was raised in
+        another process and cannot be carried to this one.
     return_train_score : bool, default=False
         Score the training parts too, after every step.
     epochs : int or None, default=None
@@ -137,6 +138,9 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         By ``fit``, if the storage cannot be used.
     NoCompletedTrialError
         By ``fit``, if no trial is complete; a ValueError.
+    RefitError
+        By ``fit``, if the refit raises, which is its ``__cause__``. All that the search has come
+        to is set.
 
     Notes
     -----
@@ -259,7 +263,6 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         if y is None and get_tags(self).target_tags.required:
             name = type(self.estimator).__name__
             raise DataError(f"{name} requires y to be passed, but the target y is None.")
-        scorers, _ = self._get_scorers()
         # skorch alone takes a dict or tuple of arrays as X; one kind of sparse matrix is a dict.
         if issparse(X) or not isinstance(X, Mapping | tuple):
             X, y = indexable(X, y)
@@ -274,9 +277,11 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             metadata=None if weights is None else {"sample_weight": weights},
         )
         with tasks.fit():
-            self.result_ = self._run(search, tasks)
-        self.n_splits_ = search.objective.n_folds
-        self.scorer_ = getattr(scorers, "_scorers", scorers)
+            try:
+                self.result_ = self._run(search, tasks)
+            except RefitError as error:
+                self.result_ = error.result
+                raise
         return self
 
     def _prepare(self, X: Any, y: Any, routed: Any) -> Search:
@@ -408,6 +413,9 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         self.multimetric_ = bool(objective.scoring.names) or names != ("score",)
         if self.multimetric_:
             self._check_refit_for_multimetric(names)
+        scorers, _ = self._get_scorers()
+        self.scorer_ = getattr(scorers, "_scorers", scorers)
+        self.n_splits_ = objective.n_folds
         self.cv_results_ = result.cv_results(
             objective.resolve,
             scorers=names,
@@ -416,7 +424,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             error_score=np.nan if self.error_score == "raise" else self.error_score,
             return_train_score=self.return_train_score,
         )
-        result = replace(result, resolved_params=objective.resolve(best.best_params))
+        self.result_ = result = replace(result, resolved_params=objective.resolve(best.best_params))
         if not self.refit and self.multimetric_:
             return result
         return self._choose(result, search, primary)
@@ -437,10 +445,25 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         return self._refit(result, search) if self.refit else result
 
     def _refit(self, result: StudyResult, search: Search) -> StudyResult:
-        objective = search.objective
+        number = result.candidates[self.best_index_].number
+        self.__dict__.pop("best_estimator_", None)  # an earlier fit's
         began = time.perf_counter()
+        with refit_errors(f"The refit of trial {number} on all the data", result, self._kept()):
+            self.best_estimator_ = self._fitted(search)
+        self.refit_time_ = time.perf_counter() - began
+        if hasattr(self.best_estimator_, "feature_names_in_"):
+            self.feature_names_in_ = self.best_estimator_.feature_names_in_
+        return replace(
+            result,
+            estimator=self.best_estimator_,
+            refit_epochs=self.n_steps_,
+            refit_seconds=self.refit_time_,
+        )
+
+    def _fitted(self, search: Search) -> Any:
+        objective = search.objective
         with limit_threads(search.n_threads):
-            self.best_estimator_ = refit(
+            return refit(
                 self.estimator,
                 self.best_params_,
                 objective.X,
@@ -452,12 +475,11 @@ multimetric_, classes_, n_features_in_, feature_names_in_
                 fit_params=objective.fit_params,
                 device=devices(search.device)[0],
             )
-        self.refit_time_ = time.perf_counter() - began
-        if hasattr(self.best_estimator_, "feature_names_in_"):
-            self.feature_names_in_ = self.best_estimator_.feature_names_in_
-        return replace(
-            result,
-            estimator=self.best_estimator_,
-            refit_epochs=self.n_steps_,
-            refit_seconds=self.refit_time_,
+
+    def _kept(self) -> str:
+        """Say what a refit that fails leaves, and how to go on."""
+        again = ", which trains no trial anew" if self.storage else ""
+        return (
+            "The search is kept: `result_`, `cv_results_` and `best_params_` are set. Mend what "
+            f"failed and fit again{again}, or leave the refit out (refit=False)."
         )

@@ -15,9 +15,10 @@ from ray.tune.search import Searcher
 from hpo._interrupt import Interrupt
 from hpo.backends._base import Budget
 from hpo.backends._ledger import Ledger
-from hpo.backends._ray_worker import CHANGES, EVENT, TRIAL, Unloadable
+from hpo.backends._ray_worker import CHANGES, EVENT, TRIAL
 from hpo.exceptions import ExecutorError
 from hpo.executors import Ended, Event, Failed, Reported
+from hpo.executors._base import Unloadable
 from hpo.scheduler import TrialScheduler
 from hpo.training import BaseObjective
 from hpo.trial import Report, Trial, TrialRecord, TrialState
@@ -62,6 +63,11 @@ class Driver:
         max_failures: int,
     ) -> None:
         self.error: Exception | None = None
+        self.errors: dict[int, BaseException] = {}
+        """What the last trial raised that failed before somebody asked the study to end.
+
+        Where it could be carried here.
+        """
         self.stopped = ""
         self._ledger = ledger
         self._scheduler = scheduler
@@ -160,6 +166,8 @@ class Driver:
             case Ended(number):
                 self._end(number, TrialState.COMPLETE)
             case Failed(number, reason, error):
+                if not self._interrupt.reason:
+                    self.errors = event.loaded()
                 self._end(number, TrialState.FAILED, reason, error)
         return True
 

@@ -2,7 +2,6 @@
 
 import pickle
 import sys
-import traceback
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,12 +10,14 @@ from typing import Any
 import numpy as np
 from ray import tune
 
-from hpo.executors._base import Ended, Event, Failed, Reported, reason_of
-from hpo.executors._memory import clear_memory, shortage
+from hpo._failures import traceback_of
+from hpo.executors._base import Event, Reported, Unloadable, reason_of
+from hpo.executors._running import RunningTrial
+from hpo.executors._settings import Settings
 from hpo.training import BaseObjective
 from hpo.trial import Report, Trial
 
-__all__ = ["CHANGES", "EVENT", "SCORE", "STEP", "TRIAL", "Cargo", "Unloadable", "Worker"]
+__all__ = ["CHANGES", "EVENT", "SCORE", "STEP", "TRIAL", "Cargo", "Worker"]
 
 TRIAL, CHANGES = "trial", "changes"
 """Under which name a Ray trial's config holds the trial, and parameters changed since."""
@@ -38,8 +39,8 @@ class Cargo:
         The pickled objective, without its arrays.
     arrays : sequence of array
         The arrays as bytes.
-    path : sequence of str
-        The driver's ``sys.path``.
+    settings : Settings
+        The driver's.
     n_threads : int
         Threads of torch and BLAS.
     device : str
@@ -47,25 +48,17 @@ class Cargo:
 
     head: bytes
     arrays: Sequence[np.ndarray]
-    path: Sequence[str]
+    settings: Settings
     n_threads: int
     device: str
 
     def unpack(self) -> BaseObjective:
         """Return the objective, with arrays of its own: those of the store cannot be written to."""
-        sys.path.extend(entry for entry in self.path if entry not in sys.path)
+        self.settings.enter(here=False)
         buffers = [bytearray(array.data) for array in self.arrays]
         objective: BaseObjective = pickle.loads(self.head, buffers=buffers)
+        self.settings.configure()
         return objective
-
-
-@dataclass(frozen=True, slots=True)
-class Unloadable:
-    """A worker could not load the objective: no trial can run there."""
-
-    number: int
-    reason: str
-    error: str
 
 
 class Worker(tune.Trainable):  # type: ignore[misc]  # Ray has no types
@@ -100,7 +93,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]  # Ray has no types
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         """Return the state of the training; None where it cannot be put aside."""
-        state = getattr(self._steps, "state", None)
+        state = getattr(self._running.steps, "state", None)
         return {_STATE: state() if state else None}
 
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
@@ -119,45 +112,32 @@ class Worker(tune.Trainable):  # type: ignore[misc]  # Ray has no types
     def _take(self, config: Mapping[str, Any]) -> None:
         self._trial: Trial = config[TRIAL]
         self._changes: Mapping[str, Any] = config.get(CHANGES, {})
-        self._steps: Generator[Report] | None = None
+        self._running = RunningTrial(self._trial.number, self._begin)
         self._state = None
         self._last = {}
 
     def _event(self) -> Event | Unloadable:
-        number = self._trial.number
         try:
-            objective = self._objective or self._load()
-        except Exception as error:
-            return Unloadable(number, reason_of(error), traceback.format_exc())
-        try:
-            if self._steps is None:
-                self._steps = self._begin(objective)
-            return Reported(next(self._steps))
-        except StopIteration:
-            return Ended(number)
-        except Exception as error:
-            failed = Failed(number, reason_of(error), traceback.format_exc())
-            if not shortage(error):
-                return failed
-        self._leave()
-        clear_memory()
-        return failed
+            self._load()
+        except BaseException as error:  # code of the user's is run while it is loaded
+            return Unloadable(self._trial.number, reason_of(error), traceback_of(error))
+        with self._cargo.settings.warning_alike():
+            return self._running.step_for_the_driver()
 
-    def _begin(self, objective: BaseObjective) -> Generator[Report]:
-        trial, device = self._trial, self._cargo.device
+    def _begin(self) -> Generator[Report]:
+        objective, trial, device = self._load(), self._trial, self._cargo.device
         if self._state is None:
             return objective.run(trial, device)
         return objective.resume(trial, self._state, device, self._changes)
 
     def _load(self) -> BaseObjective:
-        self._objective = self._cargo.unpack()
-        if "torch" in sys.modules:  # an objective without it is spared its seconds of loading
-            from hpo.training._threads import limit_threads
+        if self._objective is None:
+            self._objective = self._cargo.unpack()
+            if "torch" in sys.modules:  # an objective without it is spared its seconds of loading
+                from hpo.training._threads import limit_threads
 
-            self._limits.enter_context(limit_threads(self._cargo.n_threads))
+                self._limits.enter_context(limit_threads(self._cargo.n_threads))
         return self._objective
 
     def _leave(self) -> None:
-        if self._steps is not None:
-            self._steps.close()
-            self._steps = None
+        self._running.close()

@@ -1,7 +1,6 @@
 """Optuna proposes, Ray Tune trains: on this machine or on a cluster."""
 
 import math
-import sys
 import tempfile
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +12,7 @@ from hpo.backends._ray_cluster import check_room, connected, missing, room
 from hpo.exceptions import ExecutorError
 from hpo.executors import BaseExecutor
 from hpo.executors._payload import pickled
+from hpo.executors._settings import settings_of_this_process
 from hpo.scheduler import TrialScheduler
 from hpo.space import SearchSpace
 from hpo.training import BaseObjective
@@ -141,6 +141,7 @@ class RayBackend(BaseBackend):
             finally:
                 # Also on the way of an error: no trial is left open.
                 driver.interrupt_all()
+                executor.errors = driver.errors
         return driver.stopped
 
     def _room(self) -> int:
@@ -214,7 +215,7 @@ class RayBackend(BaseBackend):
         cargo = Cargo(
             head=head,
             arrays=[np.frombuffer(buffer.raw(), np.uint8) for buffer in buffers],
-            path=list(sys.path),
+            settings=settings_of_this_process(here=False),
             n_threads=self.n_threads,
             device=self.device,
         )

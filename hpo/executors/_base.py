@@ -1,15 +1,18 @@
 """What every executor is."""
 
 import math
+import pickle
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
+from hpo._failures import message_of
 from hpo.executors._memory import shortage
 from hpo.training import BaseObjective
 from hpo.trial import Report, Trial
 
-__all__ = ["BaseExecutor", "Ended", "Event", "Failed", "Reported", "reason_of"]
+__all__ = ["BaseExecutor", "Ended", "Event", "Failed", "Reported", "Unloadable", "reason_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +42,39 @@ class Failed:
     ----------
     number : int
     reason : str
-        One line: the error's type and message.
+        One line: the error's type and message, cut at some 600 characters.
     error : str
-        The traceback, or what is known of a worker that died.
+        The traceback, cut at 20,000 characters, or what is known of a worker that died.
+    raised : bytes
+        What was raised in another process, pickled; empty where it cannot be carried.
+    """
+
+    number: int
+    reason: str
+    error: str
+    raised: bytes = field(default=b"", repr=False, compare=False)
+
+    def loaded(self) -> dict[int, BaseException]:
+        """Return what was raised in another process, by the trial's number; empty without it."""
+        try:
+            return {self.number: pickle.loads(self.raised)} if self.raised else {}
+        except BaseException:  # an error is code of the user's
+            return {}
+
+
+Event = Reported | Ended | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Unloadable:
+    """A worker could not load the objective: no trial can run there.
+
+    Parameters
+    ----------
+    number : int
+        Of the trial that it was given.
+    reason, error : str
+        As in `Failed`.
     """
 
     number: int
@@ -49,16 +82,9 @@ class Failed:
     error: str
 
 
-Event = Reported | Ended | Failed
-
-
 def reason_of(error: BaseException) -> str:
     """Return an error's type, message and notes as one line; or that it is one of memory."""
-    if short := shortage(error):
-        return short
-    told = [str(error), *getattr(error, "__notes__", [])]
-    text = " ".join(" ".join(told).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return shortage(error) or message_of(error)
 
 
 class BaseExecutor(ABC):
@@ -75,8 +101,11 @@ class BaseExecutor(ABC):
         What every trial runs.
     """
 
-    error: Exception | None = None
-    """What the last failed trial raised, where it was raised in this process."""
+    errors: Mapping[int, BaseException] = MappingProxyType({})
+    """What the trials raised that `poll` has just told to have failed, by number.
+
+    Only where it was raised in this process, or could be carried here.
+    """
 
     to_come: float = math.inf
     """Trials that the driver means to start yet, where it knows: an executor may plan by it."""

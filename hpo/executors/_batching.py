@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from hpo._discovery import find
+from hpo._interrupt import is_ctrl_c
 from hpo.executors._base import BaseExecutor, Ended, Event, Failed, Reported, reason_of
 from hpo.executors._batch import TrialBatch
 from hpo.executors._choice import Choice, Way, choose
@@ -168,7 +169,9 @@ class BatchingExecutor(BaseExecutor):
             self._n_trials += 1
             try:
                 self._place(trial)
-            except Exception as error:
+            except BaseException as error:
+                if is_ctrl_c(error):
+                    raise
                 # It may be the trial's own fault: trained alone, it says so in its own words.
                 self._note(_reason(error, "the net cannot be prepared for a batch"), [trial.number])
                 self._send_elsewhere(trial)
@@ -207,13 +210,16 @@ class BatchingExecutor(BaseExecutor):
 
     def poll(self, timeout: float = 0.1) -> list[Event]:
         """Train an epoch of the batches whose turn it is; return the reports of their trials."""
+        self.errors = {}
         events: list[Event] = []
         for batch in self._whose_turn_it_is():
             try:
                 if not batch.decided:
                     self._decide(batch)
                 events += batch.advance()
-            except Exception as error:
+            except BaseException as error:
+                if is_ctrl_c(error):
+                    raise
                 self._give_up(batch, error)
         if self._elsewhere or self._waiting:
             events += self._poll_pool(0.0 if events else timeout)
@@ -229,6 +235,7 @@ class BatchingExecutor(BaseExecutor):
         while self._waiting and len(self._elsewhere) < self._pool.capacity:
             self._send_elsewhere(self._waiting.pop(0))
         events = [event for event in self._pool.poll(timeout) if not self._is_replayed(event)]
+        self.errors = self._pool.errors
         self._elsewhere -= {e.number for e in events if isinstance(e, Ended | Failed)}
         return events
 
@@ -281,7 +288,7 @@ class BatchingExecutor(BaseExecutor):
         for one in taken:
             self._send_elsewhere(one.trial)
 
-    def _give_up(self, batch: TrialBatch, error: Exception) -> None:
+    def _give_up(self, batch: TrialBatch, error: BaseException) -> None:
         """Have worker processes train, once, what a batch failed to: now and later.
 
         Trials that have reported go on from there: of the steps that they repeat nothing is heard.
@@ -343,7 +350,7 @@ class BatchingExecutor(BaseExecutor):
         self._limits.close()
 
 
-def _reason(error: Exception, what: str) -> str:
+def _reason(error: BaseException, what: str) -> str:
     """Return the reason of a refusal as it is; of any other error ``what`` went wrong and why."""
     return str(error) if isinstance(error, NotFusibleError) else f"{what} ({reason_of(error)})"
 
@@ -357,7 +364,7 @@ def _trials(numbers: Sequence[int], n_trials: int) -> str:
     return f"{len(numbers)} of {n_trials} trials (the first: trial {min(numbers)}) were"
 
 
-def _clear_after(error: Exception) -> None:
+def _clear_after(error: BaseException) -> None:
     """Where memory was short, give back what the failure holds."""
     if shortage(error):
         clear_memory()

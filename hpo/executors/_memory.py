@@ -6,6 +6,7 @@ import sys
 
 import psutil
 
+from hpo._failures import notes_of, text_of
 from hpo.trial import OUT_OF_MEMORY
 
 __all__ = ["clear_memory", "free_memory", "shortage"]
@@ -22,7 +23,7 @@ def shortage(error: BaseException) -> str:
     Torch raises its ``OutOfMemoryError`` on a GPU and a plain RuntimeError on the CPU, NumPy and
     Python a MemoryError.
     """
-    text = str(error)
+    text = text_of(error)
     low = text.lower()
     is_shortage = (
         isinstance(error, MemoryError)
@@ -34,7 +35,7 @@ def shortage(error: BaseException) -> str:
         return ""
     wanted = _WANTED.search(text)
     told = f": tried to allocate {_shown(wanted)}" if wanted else ""
-    return " ".join([f"{OUT_OF_MEMORY}{told}", *getattr(error, "__notes__", [])])
+    return " ".join(filter(None, [f"{OUT_OF_MEMORY}{told}", notes_of(error)]))
 
 
 def _shown(wanted: re.Match[str]) -> str:

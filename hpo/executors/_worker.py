@@ -1,23 +1,28 @@
 """What runs in a worker process."""
 
+import multiprocessing
+import os
 import signal
-import sys
-import traceback
-from collections.abc import Generator
-from multiprocessing.connection import Connection
+import threading
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from functools import partial
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from hpo.executors._base import Ended, Event, Failed, Reported, reason_of
-from hpo.executors._memory import clear_memory, shortage
+from hpo._failures import traceback_of
+from hpo.executors._base import Reported, Unloadable, reason_of
 from hpo.executors._payload import load
+from hpo.executors._running import RunningTrial
+from hpo.executors._settings import Settings
 from hpo.training import BaseObjective
-from hpo.trial import Report, Trial
+from hpo.trial import Trial
 
 __all__ = ["main"]
 
 
 def main(
-    connection: Connection, address: Any, device: str, n_threads: int, path: list[str]
+    connection: Connection, address: Any, device: str, n_threads: int, settings: Settings
 ) -> None:
     """Load the objective, then train what the driver sends until it hangs up.
 
@@ -30,50 +35,76 @@ def main(
         Of the objective's `Payload`.
     device : str
     n_threads : int
-    path : list of str
-        The driver's ``sys.path``.
+    settings : Settings
+        The driver's.
     """
     # Ctrl-C reaches every process of the terminal; the driver decides what becomes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.path[:] = path
+    _live_and_die_with_the_driver()
+    settings.enter(here=True)
+    with ExitStack() as limits:
+        loaded = _load(address, n_threads, settings, limits)
+        with suppress(EOFError, OSError):  # the driver has hung up
+            _serve(connection, loaded, device)
+
+
+def _live_and_die_with_the_driver() -> None:
+    """Let this process have children, and end it and them when the driver is gone.
+
+    A daemon may have none: no loader with workers, no pool. What is daemonic of a worker is
+    that the driver ends it when it exits; of a driver that is killed the system tells.
+    """
+    multiprocessing.current_process().daemon = False
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)  # its children are of its group, and are killed with it
+    threading.Thread(target=_watch, name="hpo-watch", daemon=True).start()
+
+
+def _watch() -> None:
+    driver = multiprocessing.parent_process()
+    if driver is None:
+        return
+    wait([driver.sentinel])
+    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+def _load(
+    address: Any, n_threads: int, settings: Settings, limits: ExitStack
+) -> BaseObjective | Unloadable:
     try:
         from hpo.training._threads import limit_threads
 
-        with limit_threads(n_threads):
-            _serve(connection, load(address), device)
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return  # the driver has hung up
+        limits.enter_context(limit_threads(n_threads))
+        objective: BaseObjective = load(address)
+        settings.configure()
+        limits.enter_context(settings.warning_alike())
+    except BaseException as error:  # code of the user's is run while it is loaded
+        return Unloadable(-1, reason_of(error), traceback_of(error))
+    return objective
 
 
-def _serve(connection: Connection, objective: BaseObjective, device: str) -> None:
+def _serve(connection: Connection, loaded: BaseObjective | Unloadable, device: str) -> None:
     while True:
         order, trial = connection.recv()
-        if order == "start":  # a late "stop" or "step" of a trial that ended by itself is void
-            for event in _events(connection, objective, trial, device):
-                connection.send(event)
+        if order != "start":  # a late "stop" or "step" of a trial that ended by itself is void
+            continue
+        if isinstance(loaded, Unloadable):
+            connection.send(replace(loaded, number=trial.number))
+        else:
+            _train(connection, loaded, trial, device)
 
 
-def _events(
-    connection: Connection, objective: BaseObjective, trial: Trial, device: str
-) -> Generator[Event]:
-    """Yield what happens to ``trial``, waiting for the driver's answer after each report."""
-    steps: Generator[Report] | None = None
-    short = ""
+def _train(connection: Connection, objective: BaseObjective, trial: Trial, device: str) -> None:
+    """Make the trial's steps, waiting for the driver's answer after each report."""
+    running = RunningTrial(trial.number, partial(objective.run, trial, device))
     try:
-        steps = objective.run(trial, device)
-        for report in steps:
-            yield Reported(report)
+        while isinstance(event := running.step_for_the_driver(), Reported):
+            connection.send(event)
             order, _ = connection.recv()
             if order == "stop":
                 return
-        yield Ended(trial.number)
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        raise
-    except Exception as error:
-        short = shortage(error)
-        yield Failed(trial.number, reason_of(error), traceback.format_exc())
+        connection.send(event)
     finally:
-        if steps is not None:
-            steps.close()
-        if short:
-            clear_memory()
+        running.close()

@@ -1,13 +1,13 @@
 """One trial at a time, in the driver's own process."""
 
-import traceback
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from functools import partial
 
-from hpo.executors._base import BaseExecutor, Ended, Event, Failed, Reported, reason_of
-from hpo.executors._memory import clear_memory, shortage
+from hpo.executors._base import BaseExecutor, Event, Reported
+from hpo.executors._running import RunningTrial
 from hpo.training import BaseObjective
-from hpo.trial import Report, Trial
+from hpo.trial import Trial
 
 __all__ = ["SerialExecutor"]
 
@@ -31,8 +31,7 @@ class SerialExecutor(BaseExecutor):
         super().__init__(objective)
         self._n_threads = n_threads
         self._device = device
-        self._number: int | None = None
-        self._steps: Generator[Report] | None = None
+        self._running: RunningTrial | None = None
         self._limits = ExitStack()
 
     @property
@@ -50,36 +49,28 @@ class SerialExecutor(BaseExecutor):
     def start(self, trials: Sequence[Trial]) -> None:
         """Begin the one trial."""
         (trial,) = trials
-        self._number = trial.number
-        self._steps = self.objective.run(trial, self._device)
+        self._running = RunningTrial(trial.number, partial(self.objective.run, trial, self._device))
 
     def poll(self, timeout: float = 0.1) -> list[Event]:
         """Make one step of the trial in flight; ``timeout`` is not used."""
-        if self._steps is None or self._number is None:
+        running, self.errors = self._running, {}
+        if running is None:
             return []
-        short = ""
-        try:
-            return [Reported(next(self._steps))]
-        except StopIteration:
-            event: Event = Ended(self._number)
-        except Exception as error:
-            event = Failed(self._number, reason_of(error), traceback.format_exc())
-            short = shortage(error)
-            # An error holds on to all that its trial held: where memory is short, it is let go.
-            self.error = None if short else error
-        self._steps = self._number = None
-        if short:
-            clear_memory()
+        event = running.step()
+        if not isinstance(event, Reported):
+            self._running = None
+        if running.error is not None:
+            self.errors = {running.number: running.error}
         return [event]
 
     def stop(self, numbers: Iterable[int]) -> None:
         """End the trial in flight if it is named."""
-        if self._steps is not None and self._number in set(numbers):
-            self._steps.close()
-            self._steps = self._number = None
+        if self._running is not None and self._running.number in set(numbers):
+            running, self._running = self._running, None
+            running.close()
 
     def close(self) -> None:
         """End the trial in flight and give the threads back."""
-        if self._number is not None:
-            self.stop([self._number])
+        if self._running is not None:
+            self.stop([self._running.number])
         self._limits.close()

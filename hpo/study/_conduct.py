@@ -2,7 +2,6 @@
 
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +9,11 @@ from typing import Any
 
 import cloudpickle
 
-from hpo._interrupt import Interrupt
+from hpo._failures import traceback_of
+from hpo._interrupt import Interrupt, is_ctrl_c
 from hpo.backends._base import Budget
 from hpo.backends._ledger import Ledger
+from hpo.exceptions import RefitError
 from hpo.result import StudyResult
 from hpo.scheduler import TrialScheduler
 from hpo.study._search import Search
@@ -52,9 +53,15 @@ def conduct(
     finish : callable
         Given the result when the trials are over, returns it with what becomes of the
         winner; an error of its own ends the study as failed.
+
+    Raises
+    ------
+    RefitError
+        What ``finish`` raised; its result has the notes of executor and trackers too.
     """
     notes: list[str] = []
     state = "failed"
+    failure: RefitError | None = None
     result = StudyResult(name=ledger.name, records=())
     try:
         for tracker in trackers:
@@ -64,13 +71,19 @@ def conduct(
                 result = _trials(search, ledger, trackers, interrupt, budget)
                 result = finish(result)
             state = "interrupted" if interrupt.reason else "complete"
+        except RefitError as error:
+            failure, result = error, error.result
         finally:
             _end(result, info, trackers, state)
     finally:
         told = (note for record in result.records for r in record.reports for note in r.notes)
         closing = [tracker.close() for tracker in trackers]
         notes += [*search.notes, *dict.fromkeys(told), *search.executor.notes, *closing]
-    return replace(result, notes=tuple(note for note in notes if note))
+    result = replace(result, notes=tuple(note for note in notes if note))
+    if failure is not None:
+        failure.result = result
+        raise failure
+    return result
 
 
 def _trials(
@@ -118,6 +131,10 @@ def _files(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Path
     files: dict[str, Path] = {}
     if result.records:
         files |= _tried("report", folder, lambda: _report(result, folder, info))
+    if result.refit_error:
+        place = folder / "refit_error.txt"
+        place.write_text(result.refit_error)
+        files[place.name] = place
     if result.estimator is not None:
         files |= _tried("model", folder, lambda: _model(result.estimator, folder))
     return files
@@ -142,9 +159,11 @@ def _tried(what: str, folder: Path, make: Callable[[], dict[str, Path]]) -> dict
     """Return what ``make`` writes; a study is not lost for want of a picture."""
     try:
         return make()
-    except Exception:
+    except BaseException as error:
+        if is_ctrl_c(error):
+            raise
         path = folder / f"{what}_error.txt"
-        path.write_text(traceback.format_exc())
+        path.write_text(traceback_of(error))
         return {path.name: path}
 
 

@@ -41,10 +41,13 @@ def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | Non
         seconds=ledger.noted("seconds"),
         **_shown(ledger),
     )
-    refit = ledger.noted("refit") or {}
-    if [record.number for record in result.top(1)] == [refit.get("number")]:
+    winner = [record.number for record in result.top(1)]
+    refit, failed = ledger.noted("refit") or {}, ledger.noted("refit_error") or {}
+    if winner == [refit.get("number")]:
         told = {key: refit[key] for key in refit if key not in {"number", "mark"}}
         result = replace(result, **told)
+    if winner == [failed.get("number")]:
+        result = replace(result, refit_error=failed["text"])
     return result, space
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from hpo._interrupt import Interrupt
 from hpo.backends._base import Budget
 from hpo.backends._ledger import Ledger
-from hpo.exceptions import StudyError
+from hpo.exceptions import RefitError, StudyError
 from hpo.result import StudyResult
 from hpo.study._conduct import conduct
 from hpo.study._fingerprint import mark_of_data, summary
@@ -67,8 +67,8 @@ def run_study(
     ------
     HpoError
         Before anything is created, if the study is wrong, or is another one than the storage
-        has under its name; `NoCompletedTrialError` at the
-        end, if no trial is complete and nobody interrupted.
+        has under its name; `NoCompletedTrialError` at the end, if no trial is complete and nobody
+        interrupted; `RefitError`, with the result, if the winner cannot be refitted or scored.
     """
     if fresh and extend:
         raise StudyError("fresh starts anew and extend goes on: choose one of them.")
@@ -110,10 +110,16 @@ def _finish(
     same = known.get("number") == best.number and known.get("mark") == mark
     if reuse and same and asked <= set(known.get("analyses", ())):
         return replace(result, **{k: v for k, v in known.items() if k not in {"number", "mark"}})
-    result = analysed(refitted(result, session), session)
+    try:
+        result = analysed(refitted(result, session), session)
+    except RefitError as error:
+        ledger.note("refit_error", {"number": best.number, "text": error.result.refit_error})
+        raise
     names = ("test_score", "refit_epochs", "refit_seconds", "recommendation", "analyses")
     outcome = {name: getattr(result, name) for name in names}
     ledger.note("refit", {"number": best.number, "mark": mark, **outcome})
+    if ledger.noted("refit_error"):
+        ledger.note("refit_error", None)
     return result
 
 

@@ -8,8 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from hpo._failures import message_of
+from hpo._interrupt import is_ctrl_c
+from hpo._redaction import redact
 from hpo.analyses import Winner
 from hpo.result import StudyResult
+from hpo.study._refit_errors import refit_errors
 from hpo.study._session import Session
 from hpo.training._indexing import cut, take
 from hpo.training._threads import devices, limit_threads
@@ -21,25 +25,50 @@ __all__ = ["analysed", "refitted"]
 
 
 def refitted(result: StudyResult, session: Session) -> StudyResult:
-    """Return ``result`` with its winner refitted and scored on the sealed test part."""
-    study, data = session.study, session.data
+    """Return ``result`` with its winner refitted and scored on the sealed test part.
+
+    Raises
+    ------
+    RefitError
+        If the estimator's own code raises.
+    """
+    best, keeping = result.best_record, _keeping(session)
     began = time.perf_counter()
-    estimator = _fit(session, result.best_record, derive_seed(study.seed, "refit"))
+    with refit_errors(f"The refit of trial {best.number} on all the data", result, keeping):
+        estimator = _fit(session, best, derive_seed(session.study.seed, "refit"))
     seconds = time.perf_counter() - began
-    test_score = None
-    if data.X_test is not None:
-        with limit_threads(study.n_threads):
-            scoring = Scoring(estimator, study.scoring, study.metric)
-            scores = scoring(estimator, data.X_test, data.y_test)
-            test_score = scores[scoring.main(scores)]
-    return replace(
-        result,
-        estimator=estimator,
-        refit_epochs=result.best_step,
-        refit_seconds=seconds,
-        test_score=test_score,
-        recommendation=recommendation_of(estimator),
+    epochs = result.best_step
+    result = replace(result, estimator=estimator, refit_epochs=epochs, refit_seconds=seconds)
+    what = f"The scoring of the refitted trial {best.number} on the sealed test part"
+    with refit_errors(what, result, keeping):
+        result = replace(result, test_score=_test_score(estimator, session))
+    what = f"The recommendation of the refitted trial {best.number}"
+    with refit_errors(what, result, keeping):
+        return replace(result, recommendation=recommendation_of(estimator))
+
+
+def _keeping(session: Session) -> str:
+    """Say where the trials are when the refit fails, and how to go on."""
+    storage = session.study.storage
+    if storage is None:
+        return (
+            "The trials are in this error's `result`. Mend what failed and run the study again, "
+            "or leave the refit out (refit=False)."
+        )
+    return (
+        f"The trials are kept in {redact(storage)}. Mend what failed and run the study again: no "
+        "trial is made anew, only the refit. Or leave it out (refit=False)."
     )
+
+
+def _test_score(estimator: Any, session: Session) -> float | None:
+    study, data = session.study, session.data
+    if data.X_test is None:
+        return None
+    with limit_threads(study.n_threads):
+        scoring = Scoring(estimator, study.scoring, study.metric)
+        scores = scoring(estimator, data.X_test, data.y_test)
+        return scores[scoring.main(scores)]
 
 
 def _fit(session: Session, record: TrialRecord, seed: int, rows: np.ndarray | None = None) -> Any:
@@ -75,8 +104,10 @@ def analysed(result: StudyResult, session: Session) -> StudyResult:
         try:
             with limit_threads(session.study.n_threads):
                 found[analysis.name] = json.loads(json.dumps(analysis.compute(winner)))
-        except Exception as error:
-            found[analysis.name] = {"error": f"{type(error).__name__}: {error}"}
+        except BaseException as error:
+            if is_ctrl_c(error):
+                raise
+            found[analysis.name] = {"error": message_of(error)}
     return replace(result, analyses=found)
 
 

@@ -1,12 +1,12 @@
 """An executor that advances many trials together, one step a poll, as ``fused`` does."""
 
-import traceback
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 
-from hpo.executors import BaseExecutor, Ended, Event, Failed, Reported
-from hpo.executors._base import reason_of
+from hpo.executors import BaseExecutor, Event, Reported
+from hpo.executors._running import RunningTrial
 from hpo.training import BaseObjective
-from hpo.trial import Report, Trial
+from hpo.trial import Trial
 
 __all__ = ["LockstepExecutor"]
 
@@ -27,7 +27,7 @@ class LockstepExecutor(BaseExecutor):
     def __init__(self, objective: BaseObjective, n_slots: int = 8) -> None:
         super().__init__(objective)
         self._n_slots = n_slots
-        self._running: dict[int, Generator[Report]] = {}
+        self._running: dict[int, RunningTrial] = {}
 
     @property
     def capacity(self) -> int:
@@ -37,22 +37,18 @@ class LockstepExecutor(BaseExecutor):
     def start(self, trials: Sequence[Trial]) -> None:
         """Begin ``trials``."""
         for trial in trials:
-            self._running[trial.number] = self.objective.run(trial)
+            begin = partial(self.objective.run, trial)
+            self._running[trial.number] = RunningTrial(trial.number, begin)
 
     def poll(self, timeout: float = 0.1) -> list[Event]:
         """Make one step of each trial; ``timeout`` is not used."""
-        return [self._advance(number) for number in list(self._running)]
-
-    def _advance(self, number: int) -> Event:
-        try:
-            return Reported(next(self._running[number]))
-        except StopIteration:
-            event: Event = Ended(number)
-        except Exception as error:
-            event = Failed(number, reason_of(error), traceback.format_exc())
-            self.error = error
-        del self._running[number]
-        return event
+        running = list(self._running.values())
+        events = [one.step() for one in running]
+        self.errors = {one.number: one.error for one in running if one.error is not None}
+        for event in events:
+            if not isinstance(event, Reported):
+                del self._running[event.number]
+        return events
 
     def stop(self, numbers: Iterable[int]) -> None:
         """End these trials."""

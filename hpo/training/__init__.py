@@ -3,6 +3,6 @@
 Importing this package loads no torch; `Objective` is in `hpo.training.objective`.
 """
 
-from hpo.training._base import BaseObjective
+from hpo.training._base import BaseObjective, StepError
 
-__all__ = ["BaseObjective"]
+__all__ = ["BaseObjective", "StepError"]

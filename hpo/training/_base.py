@@ -6,7 +6,14 @@ from typing import Any
 
 from hpo.trial import Report, Trial
 
-__all__ = ["BaseObjective"]
+__all__ = ["BaseObjective", "StepError"]
+
+
+class StepError(RuntimeError):
+    """A step raised `StopIteration`, by which a generator tells its end.
+
+    It is the error's cause, and what the trial is told to have failed with.
+    """
 
 
 class BaseObjective(ABC):
@@ -21,6 +28,8 @@ class BaseObjective(ABC):
         """Train ``trial`` and yield one report a step.
 
         Closing the generator is the prune: training stops there and what it holds is freed.
+        What it raises fails the trial, whatever it is. A generator that is no generator function
+        raises `StepError` in the place of a `StopIteration` that is not its end.
 
         Parameters
         ----------

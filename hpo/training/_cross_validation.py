@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import cloudpickle
 
+from hpo._interrupt import is_ctrl_c
+from hpo.training._base import StepError
 from hpo.training.fold import Fold
 from hpo.training.scoring import Scoring, mean
 from hpo.trial import Report
@@ -49,6 +51,9 @@ class CrossValidation(Generator[Report, None, None]):
             raise StopIteration
         try:
             return self._step()
+        except StopIteration as error:
+            self._end()
+            raise StepError("a step raised StopIteration") from error
         except BaseException:
             self._end()
             raise
@@ -96,8 +101,8 @@ class CrossValidation(Generator[Report, None, None]):
         for i, fold in enumerate(self._folds):
             try:
                 fold.step(last=self._done == self._n_steps)
-            except Exception as error:
-                error.add_note(f"in fold {i}")
+            except BaseException as error:
+                _note(error, f"in fold {i}")
                 raise
         seconds = time.perf_counter() - began
         steppers = [fold.stepper for fold in self._folds]
@@ -112,8 +117,8 @@ class CrossValidation(Generator[Report, None, None]):
         for i, make in enumerate(self._makers[len(self._folds) :], start=len(self._folds)):
             try:
                 self._folds.append(make())
-            except Exception as error:
-                error.add_note(f"while fold {i} was set up")
+            except BaseException as error:
+                _note(error, f"while fold {i} was set up")
                 raise
 
     def _all_finished(self) -> bool:
@@ -124,8 +129,16 @@ class CrossValidation(Generator[Report, None, None]):
         folds, self._folds = self._folds, []
         for fold in folds:
             # A callback that fails while a given-up training is cleared away harms nobody.
-            with contextlib.suppress(Exception):
+            try:
                 fold.close()
+            except BaseException as error:
+                if is_ctrl_c(error):
+                    raise
+
+
+def _note(error: BaseException, place: str) -> None:
+    with contextlib.suppress(Exception):  # an error of the user's may be of any make
+        error.add_note(place)
 
 
 class ScoredFold(Protocol):

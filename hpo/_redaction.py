@@ -1,0 +1,43 @@
+"""Passwords in addresses, which nothing shows that hpo prints, writes down or sends."""
+
+import re
+
+__all__ = ["redact"]
+
+_MASK = "***"
+
+# A password may hold a slash where SQLAlchemy reads the address, and an @ where nobody should
+# have left one: all up to the last @ of the word is taken. Digits before a slash are a port, and
+# an @ behind it is part of a path. Every repetition has an end, or long texts would take minutes.
+_USER_AND_PASSWORD = re.compile(
+    r"""(?P<head>\b[a-z][a-z0-9+.\-]{0,30}://[^\s:/?\#@"'<>]{0,100})
+        :(?!\d{0,5}(?:[/?\#\s"'<>]|$))
+        [^\s"'<>]{0,300}@""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_TOKEN = re.compile(r"""(?P<head>\bhttps?://)[^\s:/?\#@"'<>]{1,300}@""", re.IGNORECASE)
+_QUERY = re.compile(
+    r"""(?P<head>[?&;][^\s=?&;"'<>]{0,40}
+        (?:passw|pwd|secret|token|api_?key|credential)[^\s=?&;"'<>]{0,40}=)
+        [^\s&;\#"'<>]+""",
+    re.IGNORECASE | re.VERBOSE,
+)
+
+
+def redact(text: str) -> str:
+    """Return ``text`` with ``***`` in the place of every password in an address in it.
+
+    A password is what stands between the user's name and the ``@`` of an address
+    (``postgresql://ada:secret@host/db``), a name alone before the ``@`` of a web address (an
+    access token), and the value of a query's ``password``, ``token``, ``secret`` or ``api_key``.
+
+    Parameters
+    ----------
+    text : str
+        An address, or any text with addresses in it.
+    """
+    if "://" not in text:
+        return text
+    text = _USER_AND_PASSWORD.sub(rf"\g<head>:{_MASK}@", text)
+    text = _TOKEN.sub(rf"\g<head>{_MASK}@", text)
+    return _QUERY.sub(rf"\g<head>{_MASK}", text)

@@ -1,0 +1,34 @@
+"""A refit that fails: told as what it is, with the search's result kept."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from hpo._failures import message_of, traceback_of
+from hpo._interrupt import is_ctrl_c
+from hpo.exceptions import RefitError
+from hpo.result import StudyResult
+
+__all__ = ["refit_errors"]
+
+
+@contextmanager
+def refit_errors(what: str, result: StudyResult, keeping: str) -> Iterator[None]:
+    """Turn whatever the estimator's code raises inside the block into a `RefitError`.
+
+    Parameters
+    ----------
+    what : str
+        What is done there: ``"The refit of trial 3 on all the data"``.
+    result : StudyResult
+        What the search has come to by then.
+    keeping : str
+        Where its trials are, and how to go on.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if is_ctrl_c(error):
+            raise
+        result = replace(result, refit_error=traceback_of(error))
+        raise RefitError(f"{what} failed: {message_of(error)}. {keeping}", result) from error
