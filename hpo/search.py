@@ -20,6 +20,7 @@ from sklearn.utils._param_validation import Interval
 
 from hpo._discovery import build
 from hpo._interrupt import Interrupt
+from hpo._redaction import redact
 from hpo._search_observers import CallbackTasks, FailFast, Printer
 from hpo._search_table import rows_of, score_names
 from hpo.backends._base import BaseBackend, Budget
@@ -68,10 +69,11 @@ class HPOSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no ty
         A name with options (``"median:n_startup_trials=8"``, ``"halving:eta=3"``); ``"nop"``
         stops no trial.
         An estimator that makes one step is never stopped.
-    executor : str, default="serial"
+    executor : str or None, default=None
         ``serial``, ``process``, ``fused`` (batches of trials in one loop) or ``auto`` (whichever of
-        the two is faster), with options (``"serial:n_threads=4"``). Torch and BLAS compute with
-        one thread a trial unless told otherwise.
+        the two is faster), with options (``"serial:n_threads=4"``). None is ``process`` where
+        ``n_jobs`` asks for several trials at a time, else ``serial``; ``serial`` itself refuses
+        several. Torch and BLAS compute with one thread a trial unless told otherwise.
     storage : str or None, default=None
         Optuna storage URL in which the study is kept, so that a later fit of the same search
         to the same data goes on where this one ended. None keeps it in memory.
@@ -97,7 +99,8 @@ class HPOSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no ty
     cv : int, splitter, iterable or None, default=None
         None is 5 folds; they are stratified for a classifier and not shuffled.
     n_jobs : int or None, default=None
-        Trials at a time, each in a process; -1 is one a core, or one a GPU.
+        Trials at a time; -1 is one a core, or one a GPU. Without an executor each is trained in
+        a process of its own.
     verbose : int, default=0
         1 prints a line for each trial, 2 one for each step too.
     random_state : int, RandomState or None, default=None
@@ -170,7 +173,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         "backend": [str, BaseBackend],
         "sampler": "no_validation",
         "pruner": [str, BasePruner],
-        "executor": [str],
+        "executor": [str, None],
         "storage": [str, None],
         "study_name": [str, None],
         "extend": ["boolean"],
@@ -191,7 +194,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         backend: Any = "optuna",
         sampler: Any = "tpe",
         pruner: Any = "median",
-        executor: str = "serial",
+        executor: str | None = None,
         storage: str | None = None,
         study_name: str | None = None,
         extend: bool = False,
@@ -234,6 +237,22 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         self.random_state = random_state
         self.epochs = epochs
         self.eval_every = eval_every
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        return str(super(HPOSearchCV, self._shown()).__repr__(N_CHAR_MAX))
+
+    def _repr_html_inner(self) -> Any:
+        return super(HPOSearchCV, self._shown())._repr_html_inner()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        return super(HPOSearchCV, self._shown())._repr_mimebundle_(**kwargs)
+
+    def _shown(self) -> "HPOSearchCV":
+        """Return a copy without passwords in its addresses."""
+        shown = copy.copy(self)
+        texts = {name: value for name, value in vars(self).items() if isinstance(value, str)}
+        shown.__dict__.update({name: redact(text) for name, text in texts.items()})
+        return shown
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -12,7 +12,9 @@ from ray.tune import Stopper
 from ray.tune.schedulers import TrialScheduler as TuneScheduler
 from ray.tune.search import Searcher
 
+from hpo._failures import MAX_LENGTH, shortened
 from hpo._interrupt import Interrupt
+from hpo._redaction import redact
 from hpo.backends._base import Budget
 from hpo.backends._ledger import Ledger
 from hpo.backends._ray_worker import CHANGES, EVENT, TRIAL
@@ -348,4 +350,5 @@ class Halt(Stopper):  # type: ignore[misc]  # Ray has no types
 def _cause(text: str) -> str:
     """Return what Ray tells of a death, without the line that counts it."""
     lines = text.splitlines()
-    return "\n".join(line for line in lines if not line.startswith("Failure # ")) or "unknown"
+    told = "\n".join(line for line in lines if not line.startswith("Failure # ")) or "unknown"
+    return shortened(redact(told), MAX_LENGTH)

@@ -3,7 +3,6 @@
 SQLAlchemy is loaded when a database is opened: a search that is kept in memory needs none.
 """
 
-import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import optuna
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
+from hpo._redaction import redact
 from hpo.exceptions import StorageError
 
 __all__ = ["open_storage", "shown", "storage_errors"]
@@ -39,7 +39,7 @@ _ADVICE = {
 
 def shown(url: str | None) -> str:
     """Return ``url`` as it may be shown: without its password."""
-    return "in memory" if url is None else re.sub(r"://([^:/@]+):[^@]*@", r"://\1:***@", url)
+    return "in memory" if url is None else redact(url)
 
 
 @contextmanager

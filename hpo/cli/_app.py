@@ -27,7 +27,7 @@ from hpo.cli._options import (
     source,
 )
 from hpo.cli._study_command import StudyCommand, study_options
-from hpo.exceptions import HpoError, NoCompletedTrialError, SpaceError
+from hpo.exceptions import HpoError, NoCompletedTrialError, RefitError, SpaceError
 
 __all__ = ["app", "hpo_command", "init", "list_", "main", "run", "show", "sync", "ui", "validate"]
 
@@ -48,7 +48,8 @@ class _Group(TyperGroup):
             return super().invoke(ctx)
         except HpoError as error:
             _complain(error)
-            raise typer.Exit(1 if isinstance(error, NoCompletedTrialError) else 2) from None
+            ran = isinstance(error, NoCompletedTrialError | RefitError)
+            raise typer.Exit(1 if ran else 2) from None
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
 

@@ -7,7 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from hpo._discovery import did_you_mean
+from hpo._redaction import redact
 from hpo.backends._studies import study_names
+from hpo.cli._closing import tell_refit_error
 from hpo.cli._comparison import tell_analyses, tell_comparison
 from hpo.cli._console import make_console, say
 from hpo.cli._outcome import (
@@ -47,7 +49,7 @@ def list_studies(option: str | None) -> None:
     names = study_names(storage)
     console = make_console()
     if not names:
-        say(console, f"There are no studies in {storage} yet.")
+        say(console, f"There are no studies in {redact(storage)} yet.")
         return
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column("study", no_wrap=True)
@@ -118,6 +120,8 @@ def show_study(name: str, option: str | None, plots: Path | None) -> None:
         say(console, top_table(result, console.width))
     else:
         say(console, "No trial is complete with a finite score yet.", style="yellow")
+    if result.refit_error:
+        tell_refit_error(console, result)
     if result.failure_summary():
         say(console, "\nFailures", style="bold")
         say(console, result.failure_summary(), style="red")

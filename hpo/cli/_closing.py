@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hpo._discovery import parse_spec
+from hpo._redaction import redact
 from hpo.cli._command import Command
 from hpo.cli._comparison import tell_analyses, tell_comparison
 from hpo.cli._console import say
@@ -20,11 +21,12 @@ from hpo.cli._outcome import (
 )
 from hpo.cli._progress import Progress
 from hpo.cli._storage import named_storage
+from hpo.exceptions import RefitError
 from hpo.result import StudyResult
 from hpo.study import Study
-from hpo.trackers._uri import redact, resolve_tracking_uri
+from hpo.trackers._uri import resolve_tracking_uri
 
-__all__ = ["Closing"]
+__all__ = ["Closing", "tell_refit_error"]
 
 
 class Closing:
@@ -37,9 +39,18 @@ class Closing:
     result : StudyResult
     progress : Progress
         What the display has counted.
+    failure : RefitError or None
+        What became of the winner, if that failed.
     """
 
-    def __init__(self, study: Study, result: StudyResult, progress: Progress) -> None:
+    def __init__(
+        self,
+        study: Study,
+        result: StudyResult,
+        progress: Progress,
+        failure: RefitError | None = None,
+    ) -> None:
+        self._failure = failure
         self._study = study
         self._result = result
         self._progress = progress
@@ -59,6 +70,8 @@ class Closing:
         ------
         NoCompletedTrialError
             If there is no winner and nobody asked the study to end.
+        RefitError
+            If the winner could not be refitted or scored.
         """
         result = self._result
         self._tell_end(console, interrupted)
@@ -82,6 +95,10 @@ class Closing:
         say(console, facts_table([("", ""), *self._places()]))
         for note in result.notes:
             say(console, f"\nnote: {note}")
+        if self._failure is not None:
+            if self._study.storage is None:  # `hpo show` has it otherwise
+                tell_refit_error(console, result)
+            raise self._failure
         if interrupted:
             return 143 if interrupted == "terminated" else 130
         result.best_record  # raises without one # noqa: B018
@@ -132,6 +149,12 @@ class Closing:
             ("study in", redact(storage) if storage else "memory: it ends with this process"),
             ("tracked in", redact(resolve_tracking_uri(uri)) if tracked else "nothing"),
         ]
+
+
+def tell_refit_error(console: Console, result: StudyResult) -> None:
+    """Print the traceback of a refit that failed."""
+    say(console, f"\nTraceback of the refit of trial {result.best_record.number}", style="bold")
+    say(console, result.refit_error.rstrip())
 
 
 def _section(console: Console, heading: str, lines: list[str]) -> None:

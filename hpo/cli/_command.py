@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpo._redaction import redact
+
 __all__ = ["Command"]
 
 _ONCE = {"--fresh", "--extend", "--accept-code"}
@@ -52,4 +54,6 @@ class Command:
         return self._text(args)
 
     def _text(self, args: Sequence[str]) -> str:
-        return shlex.join([*self.program, *args])
+        # A command is copied from the screen into letters and logs: what is secret in it is to be
+        # typed again.
+        return shlex.join([*self.program, *map(redact, args)])

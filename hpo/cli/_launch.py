@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hpo._discovery import parse_spec
 from hpo._interrupt import Interrupt
 from hpo.cli._backend import with_options
 from hpo.cli._closing import Closing
@@ -13,7 +14,7 @@ from hpo.cli._display import BaseDisplay
 from hpo.cli._progress import Plan
 from hpo.cli._storage import exists, storage_of
 from hpo.cli._study_file import StudyFile, load_study_file
-from hpo.exceptions import HpoError
+from hpo.exceptions import HpoError, RefitError
 from hpo.study import Study, load_result, run_study
 from hpo.study._session import load_space
 from hpo.trial import TrialState
@@ -62,20 +63,29 @@ def launch(
     storage = given if smoke else storage_of(file.study, given)
     backend = with_options(changes.get("backend", file.study.backend), backend_options)
     study = file.study.smoke() if smoke else file.study
-    study = study.replace(**{**changes, "storage": storage, "backend": backend})
+    study = study.replace(**{**_one_at_a_time(changes), "storage": storage, "backend": backend})
     display.plan(_plan(study, file.folder, fresh=fresh))
-    result = run_study(
-        study,
-        folder=file.folder,
-        fresh=fresh,
-        extend=extend,
-        accept_code=accept_code,
-        observers=[display],
-        interrupt=interrupt,
-        artifacts=_artifacts(file),
-        reuse_refit=True,
-    )
+    try:
+        result = run_study(
+            study,
+            folder=file.folder,
+            fresh=fresh,
+            extend=extend,
+            accept_code=accept_code,
+            observers=[display],
+            interrupt=interrupt,
+            artifacts=_artifacts(file),
+            reuse_refit=True,
+        )
+    except RefitError as failure:
+        return Closing(study, failure.result, display.progress, failure)
     return Closing(study, result, display.progress)
+
+
+def _one_at_a_time(changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the changes, in which ``--executor serial`` alone overrides the study's ``n_jobs``."""
+    serial = parse_spec(changes.get("executor", ""))[0] == "serial"
+    return {"n_jobs": None, **changes} if serial else changes
 
 
 def _artifacts(file: StudyFile) -> dict[str, str]:

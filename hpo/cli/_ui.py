@@ -13,6 +13,7 @@ from typing import IO
 
 import typer
 
+from hpo._redaction import redact
 from hpo.backends._ledger import Ledger
 from hpo.backends._studies import generation
 from hpo.cli._storage import readable_storage
@@ -53,7 +54,7 @@ def serve(tracking_uri: str | None, port: int, name: str | None, storage: str | 
     uri = resolve_tracking_uri(tracking_uri)
     key = _key(name, storage) if name else None
     if uri.startswith(("http://", "https://")):
-        typer.echo(_address(uri, uri, name, key))
+        typer.echo(redact(_address(uri, uri, name, key)))
         return 0
     path = Path(uri.removeprefix("sqlite:///").partition("?")[0])
     if uri.startswith("sqlite:///") and not path.exists():

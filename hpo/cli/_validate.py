@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hpo._discovery import build
+from hpo._redaction import redact
 from hpo.backends._base import BaseBackend
 from hpo.backends._samplers import make_sampler
 from hpo.backends._studies import study_names
@@ -100,17 +101,18 @@ def _stored(session: Session) -> str:
     study = session.study
     if study.storage is None:
         return "memory: it ends with the process"
+    shown = redact(study.storage)
     if not exists(study.storage):
-        return f"{study.storage}, which the first run makes"
+        return f"{shown}, which the first run makes"
     if study.name not in study_names(study.storage):
-        return f"{study.storage}, where it is new"
+        return f"{shown}, where it is new"
     session.ledger()
     result, _ = load_result(study.name, study.storage)
-    return f"{study.storage}, which has {counted(result.n_trials, 'trial')} of it to go on from"
+    return f"{shown}, which has {counted(result.n_trials, 'trial')} of it to go on from"
 
 
 def _options(file: StudyFile) -> list[tuple[str, str]]:
-    told = ", ".join(f"{name} {value}" for name, value in file.options.items())
+    told = redact(", ".join(f"{name} {value}" for name, value in file.options.items()))
     return [("options", told)] if told else []
 
 
@@ -127,7 +129,7 @@ def _facts(session: Session, stored: str) -> list[tuple[str, str | Text]]:
         ("budget", _budget(session)),
         ("sampler", _name(study.sampler)),
         ("pruner", _pruner(session)),
-        ("backend", study.backend),
+        ("backend", redact(study.backend)),
         ("trials at a time", _at_a_time(session)),
         ("storage", stored),
     ]

@@ -11,6 +11,7 @@ import cloudpickle
 
 from hpo._failures import traceback_of
 from hpo._interrupt import Interrupt, is_ctrl_c
+from hpo._redaction import redact
 from hpo.backends._base import Budget
 from hpo.backends._ledger import Ledger
 from hpo.exceptions import RefitError
@@ -79,7 +80,7 @@ def conduct(
         told = (note for record in result.records for r in record.reports for note in r.notes)
         closing = [tracker.close() for tracker in trackers]
         notes += [*search.notes, *dict.fromkeys(told), *search.executor.notes, *closing]
-    result = replace(result, notes=tuple(note for note in notes if note))
+    result = replace(result, notes=tuple(redact(note) for note in notes if note))
     if failure is not None:
         failure.result = result
         raise failure

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo._discovery import build, check_options, find, parse_spec
+from hpo._redaction import redact
 from hpo.backends._base import BaseBackend
 from hpo.backends._ledger import Ledger
 from hpo.backends._samplers import make_sampler
@@ -41,8 +42,9 @@ class Search:
         As the objective was given it.
     sampler, pruner, backend : str or object
         Names with options, or objects.
-    executor : str
-        A name with options; ``serial`` becomes ``process`` where ``n_jobs`` asks for several.
+    executor : str or None
+        A name with options; None is ``process`` where ``n_jobs`` asks for several trials at a
+        time, else ``serial``.
     costs : sequence of str
         See `TrialRecord.cost`.
     compare, watch : sequence of str
@@ -67,7 +69,7 @@ class Search:
         sampler: Any = "tpe",
         pruner: Any = "median",
         backend: Any = "optuna",
-        executor: str = "serial",
+        executor: str | None = None,
         costs: Sequence[str] = (),
         compare: Sequence[str] | None = (),
         watch: Sequence[str] = (),
@@ -95,6 +97,8 @@ class Search:
         self.pruner: BasePruner = build("hpo.pruners", pruner, BasePruner)
         if self.backend.runs_trials_itself:
             executor, n_jobs = "serial", None  # it only holds the objective
+        if executor is None:
+            executor = "serial" if n_jobs in {None, 1} else "process"
         self.executor = make_executor(
             executor, objective, n_jobs=n_jobs, n_threads=n_threads, device=device, seed=seed
         )
@@ -217,7 +221,10 @@ class Search:
             key=ledger.key,
             params=params,
             tags=environment(folder),
-            artifacts={"search_space.yaml": self.space.to_yaml(), **artifacts},
+            artifacts={
+                "search_space.yaml": self.space.to_yaml(),
+                **{name: redact(text) for name, text in artifacts.items()},
+            },
             copied=self.copied,
         )
 
@@ -247,11 +254,15 @@ def make_executor(
     Raises
     ------
     PluginError
-        If the name or an option is unknown, or a value is refused.
+        If the name or an option is unknown, a value is refused, or ``serial`` is to train several
+        trials at a time.
     """
     name, options = parse_spec(spec)
     if name == "serial" and n_jobs not in {None, 1}:
-        name = "process"
+        raise PluginError(
+            f"executor 'serial' trains one trial at a time, and n_jobs={n_jobs} asks for several. "
+            "Leave the executor out, or name 'process', 'fused' or 'auto'; or set n_jobs=1."
+        )
     cls = find("hpo.executors", name, BaseExecutor)
     check_options(f"executor '{name}'", cls, options)
     defaults = {"n_jobs": n_jobs, "n_threads": n_threads, "device": device, "seed": seed}
@@ -265,4 +276,4 @@ def make_executor(
 
 
 def _name(spec: Any) -> str:
-    return spec if isinstance(spec, str) else type(spec).__name__
+    return redact(spec) if isinstance(spec, str) else type(spec).__name__

@@ -57,7 +57,7 @@ def smoke_changes(
         "n_trials": 1,
         "timeout": None,
         "max_total_epochs": None,
-        "executor": "serial",
+        "executor": None,
         "n_jobs": None,
         "storage": None,
         "tracker": "null",

@@ -6,6 +6,7 @@ from typing import Any
 import pydantic
 
 from hpo._discovery import did_you_mean
+from hpo._redaction import redact
 from hpo.data import StudyData
 from hpo.exceptions import StudyError
 
@@ -50,9 +51,10 @@ class Study(pydantic.BaseModel):
     sampler : str or optuna sampler, default="tpe"
         tpe, gp, optuna_tpe, optuna_gp, random, grid, qmc, cmaes or ray, with options.
     backend : str, default="optuna"
-    executor : str, default="serial"
+    executor : str or None, default=None
         ``serial``, ``process``, ``fused`` (batches of trials in one loop) or ``auto`` (whichever of
-        the two is faster), with options; several ``n_jobs`` mean ``process``.
+        the two is faster), with options. None is ``process`` where ``n_jobs`` asks for several
+        trials at a time, else ``serial``; ``serial`` itself refuses several.
     n_jobs : int or None, default=None
         Trials at a time; -1 is one a core, or one a GPU.
     n_threads : int, default=1
@@ -109,7 +111,7 @@ class Study(pydantic.BaseModel):
     pruner: Any = "median"
     sampler: Any = "tpe"
     backend: str = "optuna"
-    executor: str = "serial"
+    executor: str | None = None
     n_jobs: int | None = None
     n_threads: int = pydantic.Field(default=1, ge=1)
     device: str | None = None
@@ -128,6 +130,10 @@ class Study(pydantic.BaseModel):
             super().__init__(**fields)
         except pydantic.ValidationError as error:
             raise StudyError(_told(error, fields)) from None
+
+    def __repr_args__(self) -> Any:
+        for name, value in super().__repr_args__():
+            yield name, redact(value) if isinstance(value, str) else value
 
     def replace(self, **changes: Any) -> "Study":
         """Return a copy with some fields changed, checked like a new one."""

@@ -56,8 +56,9 @@ def _keeping(session: Session) -> str:
             "or leave the refit out (refit=False)."
         )
     return (
-        f"The trials are kept in {redact(storage)}. Mend what failed and run the study again: no "
-        "trial is made anew, only the refit. Or leave it out (refit=False)."
+        f"The trials are kept in {redact(storage)}; `hpo show {session.study.name}` has the "
+        "traceback. Mend what failed and run the study again: no trial is made anew, only the "
+        "refit. Or leave it out (refit=False)."
     )
 
 

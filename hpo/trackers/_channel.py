@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from hpo._redaction import redact
 from hpo.trackers._base import StudyInfo
 from hpo.trackers._spool import Spool, SpoolWriter
-from hpo.trackers._uri import redact
 
 __all__ = [
     "COMMAND",
@@ -130,8 +130,8 @@ def left_message(study: Path, tracking_uri: str) -> str:
         return ""
     errors = [spool.last_error for spool in Spool.all_in(study) if spool.last_error]
     why = f": {errors[-1].splitlines()[0][:300]}" if errors else ""
-    return (
-        f"{left} records have not reached MLflow at {redact(tracking_uri)}{why}. They are kept "
+    return redact(
+        f"{left} records have not reached MLflow at {tracking_uri}{why}. They are kept "
         f"in {study} and are sent when the study runs again, or by `hpo sync`."
     )
 
@@ -151,6 +151,7 @@ def environment() -> dict[str, str]:
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
         "MLFLOW_LOGGING_LEVEL": "WARNING",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         "GIT_PYTHON_REFRESH": "quiet",
     }
     fixed = {

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from hpo._redaction import redact
 from hpo.trackers._events import loose_ends
 from hpo.trackers._lock import FileLock
 from hpo.trackers._plan import RunPlan, plan_runs
@@ -132,7 +133,7 @@ class Sender:
                     self._retire(spool)
             except Exception as error:
                 log.exception("sending %s failed", spool.folder.name)
-                spool.note_error(str(error).strip() or type(error).__name__)
+                spool.note_error(redact(str(error).strip()) or type(error).__name__)
                 errors.append(error)
                 # The store may have another state than when it was opened, so open it anew.
                 self._writer = None
@@ -233,5 +234,5 @@ class Sender:
     def _note(self, text: str) -> None:
         """Write down what the store refused: it is not sent again."""
         with (self._study / "errors.log").open("a", encoding="utf-8") as file:
-            line = " ".join(text.split())
+            line = " ".join(redact(text).split())
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")

@@ -1,14 +1,14 @@
 """Which tracking store is meant, and how to look at it."""
 
 import os
-import re
 import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from hpo._redaction import redact
 from hpo.exceptions import PluginError
 
-__all__ = ["redact", "resolve_tracking_uri", "store_home", "ui_command"]
+__all__ = ["resolve_tracking_uri", "store_home", "ui_command"]
 
 _SQLITE = "sqlite:///"
 _DATABASE_SUFFIXES = {".db", ".sqlite", ".sqlite3"}
@@ -69,11 +69,6 @@ def store_home(tracking_uri: str) -> Path | None:
     if not tracking_uri.startswith(_SQLITE):
         return None
     return Path(tracking_uri.removeprefix(_SQLITE).partition("?")[0]).parent
-
-
-def redact(tracking_uri: str) -> str:
-    """Return the URI without the password in it."""
-    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", tracking_uri)
 
 
 def ui_command(tracking_uri: str, host: str = "127.0.0.1", port: int = 5000) -> list[str]:

@@ -6,6 +6,7 @@ could not be sent is sent by the next run of the study, or by `send_pending`.
 """
 
 import gc
+import io
 import json
 import logging
 import os
@@ -16,8 +17,9 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
+from hpo._redaction import redact
 from hpo.trackers import _events
 from hpo.trackers._base import BaseTracker, StudyInfo
 from hpo.trackers._channel import (
@@ -271,15 +273,32 @@ def _find() -> RunIds | None:
     return None
 
 
+class _Redacting(io.TextIOBase):
+    """A stream that passes on what is written to it, without passwords."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(redact(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run as a process that talks to MLflow: ``send FOLDER [SPOOL]``, or ``find``."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What MLflow says goes to a file that people send around when something is wrong.
+    sys.stderr = _Redacting(sys.stderr)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
     if arguments[0] == "find":
         print(json.dumps(_find()))
         return 0
     if hasattr(os, "nice"):
         os.nice(5)
+    sys.stdout = sys.stderr
     study, own = Path(arguments[1]), (arguments[2] or None)
     return Sender(study, own, _connect).run()
 
