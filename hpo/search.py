@@ -20,8 +20,8 @@ from sklearn.utils._param_validation import Interval
 
 from hpo._discovery import build
 from hpo._interrupt import Interrupt
-from hpo._redaction import redact
 from hpo._search_observers import CallbackTasks, FailFast, Printer
+from hpo._search_repr import ShownWithoutPasswords
 from hpo._search_table import rows_of, score_names
 from hpo.backends._base import BaseBackend, Budget
 from hpo.exceptions import DataError, RefitError, StudyError
@@ -42,7 +42,7 @@ from hpo.trial import TrialState, derive_seed
 __all__ = ["HPOSearchCV"]
 
 
-class HPOSearchCV(BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no types
+class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no types
     """Search for the hyperparameters of an estimator, with cross-validation and pruning.
 
     Used like `sklearn.model_selection.GridSearchCV`, of which it has every attribute; with
@@ -237,22 +237,6 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         self.random_state = random_state
         self.epochs = epochs
         self.eval_every = eval_every
-
-    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
-        return str(super(HPOSearchCV, self._shown()).__repr__(N_CHAR_MAX))
-
-    def _repr_html_inner(self) -> Any:
-        return super(HPOSearchCV, self._shown())._repr_html_inner()
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        return super(HPOSearchCV, self._shown())._repr_mimebundle_(**kwargs)
-
-    def _shown(self) -> "HPOSearchCV":
-        """Return a copy without passwords in its addresses."""
-        shown = copy.copy(self)
-        texts = {name: value for name, value in vars(self).items() if isinstance(value, str)}
-        shown.__dict__.update({name: redact(text) for name, text in texts.items()})
-        return shown
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+from multiprocessing.util import Finalize
 from typing import Any
 
 from hpo.executors import _worker
@@ -47,6 +48,8 @@ class WorkerProcess:
         with hidden_main(), _allowed_to_have_children():
             self.process.start()
         theirs.close()
+        # Run before multiprocessing ends its daemons, of which it would leave the children alive.
+        self._at_exit = Finalize(self, _kill_group, args=(self.process.pid,), exitpriority=0)
         self.number: int | None = None
         self.has_spoken = False
         self._waits = False
@@ -97,7 +100,7 @@ class WorkerProcess:
         """Wait for the process that closed its pipe and say how it ended."""
         self.process.join(timeout=_SECONDS_TO_DIE)
         code = self.process.exitcode
-        self._kill_group()
+        self._at_exit()
         if code is None:
             self.process.kill()
             return "it closed its connection"
@@ -112,15 +115,17 @@ class WorkerProcess:
             self.connection.close()
         self.process.join(timeout=0 if self.number is not None else 1)
         if self.process.is_alive():
-            self._kill_group()
+            self._at_exit()
             self.process.kill()
             self.process.join()
+        self._at_exit.cancel()
 
-    def _kill_group(self) -> None:
-        """Kill the worker with what it has started, of which nothing may be left over."""
-        if hasattr(os, "killpg") and self.process.pid is not None:
-            with contextlib.suppress(OSError):  # it has no group yet, or no process in it
-                os.killpg(self.process.pid, signal.SIGKILL)
+
+def _kill_group(pid: int) -> None:
+    """Kill a worker with what it has started, of which nothing may be left over."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(OSError):  # it has no group yet, or no process in it
+            os.killpg(pid, signal.SIGKILL)
 
 
 def next_ready(workers: list[WorkerProcess], timeout: float) -> list[WorkerProcess]:

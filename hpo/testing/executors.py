@@ -6,6 +6,7 @@ import pytest
 
 from hpo.executors import BaseExecutor, Ended, Event, Failed, Reported
 from hpo.testing.scripted import ScriptedObjective
+from hpo.testing.user_errors import USER_ERRORS, failing_curve
 from hpo.training import BaseObjective
 from hpo.trial import Trial
 
@@ -98,6 +99,26 @@ class ExecutorConformance:
         assert failed[0].reason == "ZeroDivisionError: scripted"
         assert "Traceback" in failed[0].error
         assert [e.number for e in seen if isinstance(e, Ended)] == [2]
+
+    def test_whatever_a_trial_raises_fails_it_alone(
+        self, make_executor: Callable[[BaseObjective], BaseExecutor]
+    ) -> None:
+        """No error is taken for a signal; each is told with its name, cut at a sane length."""
+        trials = [Trial(i, {"kind": kind}, i) for i, kind in enumerate([*USER_ERRORS, None])]
+        seen = drive(make_executor(ScriptedObjective(failing_curve)), trials)
+        failed = {event.number: event for event in seen if isinstance(event, Failed)}
+        assert set(failed) == set(range(len(USER_ERRORS)))
+        for number, kind in enumerate(USER_ERRORS):
+            reason, error = failed[number].reason, failed[number].error
+            assert reason.startswith(kind)
+            assert "\n" not in reason
+            assert len(reason) < 700
+            assert "Traceback" in error
+            assert kind in error
+            assert len(error) < 21_000
+        reported = [event.number for event in seen if isinstance(event, Reported)]
+        assert sorted(reported) == sorted([*range(len(trials)), len(USER_ERRORS)])
+        assert [e.number for e in seen if isinstance(e, Ended)] == [len(USER_ERRORS)]
 
     def test_closing_twice_and_with_trials_in_flight(
         self, make_executor: Callable[[BaseObjective], BaseExecutor]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from hpo.training import BaseObjective
+from hpo.training import BaseObjective, StepError
 from hpo.trial import Report, Trial
 
 __all__ = ["ScriptedObjective"]
@@ -85,7 +85,10 @@ class _Replay(Generator[Report, None, None]):
         self._done += 1
         if isinstance(score, BaseException):
             self._done = len(curve)  # a generator that has raised is exhausted
-            raise score
+            try:
+                raise score
+            except StopIteration as error:
+                raise StepError("a step raised StopIteration") from error
         return Report(
             number=self._trial.number,
             step=self._done,
