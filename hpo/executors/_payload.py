@@ -58,13 +58,31 @@ def pickled(content: Any) -> tuple[bytes, list[pickle.PickleBuffer]]:
     """
     buffers: list[pickle.PickleBuffer] = []
     try:
-        head = cloudpickle.dumps(content, protocol=5, buffer_callback=buffers.append)
+        with _main_by_value():
+            head = cloudpickle.dumps(content, protocol=5, buffer_callback=buffers.append)
     except Exception as error:
         raise ExecutorError(
             f"The study cannot be carried to worker processes: {error}. Open files, locks and "
             "generators do not travel: make them inside the module, or use executor='serial'."
         ) from error
     return head, buffers
+
+
+@contextmanager
+def _main_by_value() -> Iterator[None]:
+    """Carry what the user's script defines by value in a spawned process too.
+
+    multiprocessing has run the script there under another name than ``__main__``.
+    """
+    main = sys.modules.get("__mp_main__")
+    if main is None or main.__name__ != "__mp_main__":
+        yield
+        return
+    cloudpickle.register_pickle_by_value(main)
+    try:
+        yield
+    finally:
+        cloudpickle.unregister_pickle_by_value(main)
 
 
 def load(address: tuple[str, int, list[tuple[int, int]]]) -> Any:
