@@ -10,12 +10,12 @@ _MASK = "***"
 # have left one: all up to the last @ of the word is taken. Digits before a slash are a port, and
 # an @ behind it is part of a path. Every repetition has an end, or long texts would take minutes.
 _USER_AND_PASSWORD = re.compile(
-    r"""(?P<head>\b[a-z][a-z0-9+.\-]{0,30}://[^\s:/?\#@"'<>]{0,100})
+    r"""(?P<head>[a-z][a-z0-9+.\-]{0,30}://[^\s:/?\#@"'<>]{0,100})
         :(?!\d{0,5}(?:[/?\#\s"'<>]|$))
         [^\s"'<>]{0,300}@""",
     re.IGNORECASE | re.VERBOSE,
 )
-_TOKEN = re.compile(r"""(?P<head>\bhttps?://)[^\s:/?\#@"'<>]{1,300}@""", re.IGNORECASE)
+_TOKEN = re.compile(r"""(?P<head>https?://)[^\s:/?\#@"'<>]{1,300}@""", re.IGNORECASE)
 _QUERY = re.compile(
     r"""(?P<head>[?&;][^\s=?&;"'<>]{0,40}
         (?:passw|pwd|secret|token|api_?key|credential)[^\s=?&;"'<>]{0,40}=)

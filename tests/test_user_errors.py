@@ -135,9 +135,7 @@ def test_errors_of_a_module(executor, place):
 @pytest.mark.parametrize("kind", ["StopIteration", "SystemExit", "ConnectionResetError"])
 def test_the_error_itself_is_raised_where_that_is_asked_for(executor, kind):
     net = make_net(callbacks=[("broken", Broken())])
-    found = search(
-        net, {"callbacks__broken__kind": [kind]}, executor=executor, error_score="raise"
-    )
+    found = search(net, {"callbacks__broken__kind": [kind]}, executor=executor, error_score="raise")
     with pytest.raises(type(USER_ERRORS[kind]())) as caught:
         found.fit(X, y)
     (note,) = (note for note in caught.value.__notes__ if note.startswith("Trial 0 failed"))

@@ -6,9 +6,13 @@ import subprocess
 import sys
 import textwrap
 import time
+import warnings
+from dataclasses import replace
 
 import cloudpickle
+import numpy as np
 import pytest
+import sklearn
 import torch
 
 from hpo._discovery import build
@@ -16,7 +20,9 @@ from hpo._interrupt import Interrupt
 from hpo.backends._base import BaseBackend
 from hpo.backends.ray import RayBackend
 from hpo.exceptions import ExecutorError, PluginError
+from hpo.testing import ScriptedObjective
 from hpo.testing.backends import Recorder, search
+from hpo.testing.user_errors import USER_ERRORS, failing_curve
 from hpo.training import BaseObjective
 from hpo.trial import Report
 
@@ -106,6 +112,59 @@ class TestOnOneCluster:
         loaded = (tmp_path / "loaded").read_text().split()
         assert len(loaded) == len(set(loaded))
         assert set(loaded) >= {str(pid) for pid in facts(records, "pid")}
+
+    def test_whatever_a_trial_raises_fails_it_alone(self):
+        kinds = [*USER_ERRORS, None]
+
+        def curve(trial):
+            return failing_curve(replace(trial, params={"kind": kinds[trial.number]}))
+
+        *failed, fine = search(
+            RayBackend(max_concurrent=1),
+            ScriptedObjective(curve),
+            space=SPACE,
+            n_trials=len(kinds),
+            pruner="nop",
+        )
+        assert str(fine.state) == "complete"
+        for kind, record in zip(USER_ERRORS, failed, strict=True):
+            assert (str(record.state), record.last_step) == ("failed", 1)
+            assert record.reason.startswith(kind)
+            assert len(record.reason) < 700
+            assert "Traceback" in record.error
+            assert len(record.error) < 21_000
+
+    def test_an_actor_is_set_as_the_driver(self):
+        def ask(trial, step):
+            told.append(
+                [
+                    sklearn.get_config()["transform_output"],
+                    np.geterr()["under"],
+                    sys.getrecursionlimit(),
+                    str(torch.get_default_dtype()),
+                ]
+            )
+            warnings.warn("this is old", DeprecationWarning, stacklevel=1)
+            assert told[-1] == expected, told[-1]
+
+        told = []
+        expected = ["pandas", "raise", 4321, "torch.float64"]
+        limit = sys.getrecursionlimit()
+        with warnings.catch_warnings(), sklearn.config_context(transform_output="pandas"):
+            warnings.filterwarnings("ignore", "this is old")
+            try:
+                sys.setrecursionlimit(4321)
+                torch.set_default_dtype(torch.float64)
+                with np.errstate(under="raise"):
+                    records = search(RayBackend(), Probe(ask), space=SPACE, n_trials=1)
+            finally:
+                torch.set_default_dtype(torch.float32)
+                sys.setrecursionlimit(limit)
+        assert [str(record.state) for record in records] == ["complete"], records[0].reason
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "this is old")
+            (failed,) = search(RayBackend(), Probe(ask), space=SPACE, n_trials=1)
+        assert failed.reason.startswith("DeprecationWarning: this is old")
 
     def test_torch_computes_with_the_cpus_given(self):
         backend = RayBackend(cpus_per_trial=2)

@@ -32,3 +32,11 @@ def test_the_program_is_called_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Non
     assert Command.typed(["list"]).going_on() == "python -m hpo.cli list"
     monkeypatch.setattr("sys.argv", ["/usr/bin/hpo"])
     assert Command.typed(["list"]).other("show", "a b") == "hpo show 'a b'"
+
+
+def test_no_password_is_in_a_command_that_is_shown() -> None:
+    command = _command("run x.py --storage postgresql://a:b@h/db --tracking-uri=http://c:d@h")
+    shown = "hpo run x.py --storage 'postgresql://a:***@h/db' '--tracking-uri=http://c:***@h'"
+    assert command.going_on() == shown
+    assert command.asking_for(9) == f"{shown} --n-trials 9"
+    assert command.other("ui", "--tracking-uri", "http://c:d@h").endswith("'http://c:***@h'")

@@ -248,3 +248,77 @@ def test_a_grid_ends_with_a_comparison_that_show_tells_again(
     code, shown, _ = hpo_command("show", "tiny")
     assert code == 0
     assert told[begin:end].rstrip() in shown
+
+
+FAILING = {
+    "class Patient(SGDClassifier):": """class Patient(SGDClassifier):
+    def predict(self, X):
+        if len(X) == 50 and not Path("mended").exists():
+            raise SystemExit("no sealed rows")
+        return super().predict(X)
+""",
+}
+
+
+def test_a_winner_that_cannot_be_scored_is_named_with_the_way_on(
+    hpo_command: Run, write_study: Write
+) -> None:
+    file = write_study(FAILING)
+    code, out, err = hpo_command("run", file)
+    assert code == 1
+    assert "Winner: trial " in out
+    assert "hpo show tiny" in out
+    assert err.startswith("error: The scoring of the refitted trial ")
+    assert "sealed test part failed: SystemExit: no sealed rows. The trials are kept" in err
+    assert "Traceback" not in out + err
+    code, shown, _ = hpo_command("show", "tiny")
+    assert code == 0
+    assert "Traceback of the refit of trial " in shown
+    assert 'raise SystemExit("no sealed rows")' in shown
+
+    Path("mended").touch()
+    code, out, err = hpo_command("run", file)
+    assert (code, err) == (0, "")
+    assert "tiny was complete already" in out
+    assert "sealed test" in out
+    assert "Traceback" not in hpo_command("show", "tiny")[1]
+
+
+def test_without_a_storage_the_traceback_is_told_at_once(
+    hpo_command: Run, write_study: Write
+) -> None:
+    file = write_study({**FAILING, "cv=3": "cv=3, storage=None"})
+    code, out, err = hpo_command("run", file, "--n-trials=1")
+    assert code == 1
+    assert "Traceback of the refit of trial 0" in out
+    assert err.startswith("error: The scoring of the refitted trial 0")
+
+
+def test_serial_with_several_jobs(hpo_command: Run, write_study: Write) -> None:
+    code, _, err = hpo_command("run", write_study(), "--executor=serial", "--n-jobs=2")
+    assert code == 2
+    assert "executor 'serial' trains one trial at a time, and n_jobs=2 asks for several" in err
+    code, _, err = hpo_command(
+        "run", write_study({"cv=3": "cv=3, executor='serial'"}), "--n-jobs=2"
+    )
+    assert code == 2
+    assert "Leave the executor out" in err
+    assert not Path("hpo.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "executor"),
+    [
+        ([], "process"),
+        (["--executor=serial"], "serial"),
+        (["--executor=serial:n_threads=1", "--n-jobs=1"], "serial"),
+        (["--n-jobs=1"], "serial"),
+    ],
+)
+def test_what_is_typed_comes_before_the_jobs_of_a_study(
+    hpo_command: Run, write_study: Write, options: list[str], executor: str
+) -> None:
+    file = write_study({"cv=3": "cv=3, n_jobs=2"})
+    code, out, _ = hpo_command("run", file, "--n-trials=1", *options)
+    assert code == 0
+    assert out.splitlines()[0].endswith(f", {executor}")

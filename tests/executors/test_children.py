@@ -126,7 +126,9 @@ def test_a_worker_that_dies_is_told_at_once_though_it_leaves_a_child_and_takes_i
     mark = tmp_path / "1.pids"
     trial = Trial(0, {"mark": str(mark)}, 0)
     began = time.monotonic()
-    (failed,) = drive(ProcessExecutor(ScriptedObjective(leaves_a_child_and_dies), n_jobs=1), [trial])
+    (failed,) = drive(
+        ProcessExecutor(ScriptedObjective(leaves_a_child_and_dies), n_jobs=1), [trial]
+    )
     assert isinstance(failed, Failed)
     assert failed.reason == "the worker process died: exit code 7"
     assert time.monotonic() - began < 120  # the child would live for ten minutes

@@ -1,0 +1,181 @@
+"""No password of an address is printed, logged, kept in a report or told in an error."""
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from hpo import HPOSearchCV, Study, StudyData, run_study
+from hpo._failures import message_of, traceback_of
+from hpo._redaction import redact
+from hpo.backends._storage import open_storage
+from hpo.exceptions import HpoError, SpaceError, StorageError
+from hpo.trackers import BaseTracker
+from hpo.trackers._channel import environment, left_message
+from hpo.trackers._spool import SpoolWriter
+
+SECRET = "s3cr3t"
+
+KEPT = [
+    "postgresql://ada@host/db",
+    "http://host:5000/a@b",
+    "http://host:5000",
+    "http://host:5000?user=me@x",
+    "http://host:80 or mail to me@home",
+    "sqlite:///x.db",
+    "sqlite:////a/b:c@d.db",
+    "no address: ada:secret@host",
+]
+
+
+@pytest.mark.parametrize("text", KEPT)
+def test_what_is_no_password_stays(text):
+    assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"postgresql://ada:{SECRET}@host/db", "postgresql://ada:***@host/db"),
+        (f"postgresql+psycopg://ada:{SECRET}/x@y@host:5432/db", "postgresql+psycopg://ada:***@host:5432/db"),
+        (f"https://ada:{SECRET}@host", "https://ada:***@host"),
+        (f"HTTPS://{SECRET}@host/api", "HTTPS://***@host/api"),
+        (f"http://:{SECRET}@host:80/", "http://:***@host:80/"),
+        (f"mysql://u:p?{SECRET}#@h/db", "mysql://u:***@h/db"),
+        (f"postgresql://h/db?user=a&password={SECRET}&x=1", "postgresql://h/db?user=a&password=***&x=1"),
+        (f"https://h/?access_token={SECRET}", "https://h/?access_token=***"),
+        (f"s3://key:{SECRET}@bucket", "s3://key:***@bucket"),
+        (f"'http://a:{SECRET}@h' and \"http://b:{SECRET}@h\"", "'http://a:***@h' and \"http://b:***@h\""),
+    ],
+)  # fmt: skip
+def test_passwords_are_masked_wherever_an_address_has_them(text, shown):
+    assert redact(text) == shown
+    assert redact(f"trouble at {text} is bad luck") == f"trouble at {shown} is bad luck"
+    assert redact(redact(text)) == redact(text)
+
+
+@pytest.mark.parametrize("text", ["x://a:b", "http://", "a.a.", "?", "://a:", "x://a@"])
+def test_long_texts_take_no_time(text):
+    redact(f"{text * 100_000}://")  # a quadratic pattern would take minutes
+
+
+def test_errors_are_told_without():
+    url = f"http://ada:{SECRET}@host"
+    for error in (StorageError(f"{url} is down"), SpaceError([f"{url} is wrong"]), HpoError(url)):
+        for told in (str(error), repr(error), repr(pickle.loads(pickle.dumps(error)))):
+            assert SECRET not in told
+            assert "ada:***@host" in told
+    with pytest.raises(ValueError, match="no answer") as raised:
+        raise ValueError(f"no answer of http://ada:{SECRET}@host")
+    assert SECRET not in message_of(raised.value) + traceback_of(raised.value)
+
+
+def test_a_long_error_is_masked_before_it_is_cut():
+    url = f"http://ada:{SECRET}@host"
+    for n in range(150, 260, 7):
+        assert SECRET not in message_of(ValueError("x" * n + url + "y" * 300))
+
+
+def test_a_storage_that_cannot_be_reached_is_named_without():
+    with pytest.raises(StorageError) as told:
+        open_storage(f"postgresql://ada:{SECRET}/x@127.0.0.1:9/db")
+    assert "ada:***@127.0.0.1" in str(told.value)
+    assert SECRET not in str(told.value)
+
+
+def test_studies_and_searches_are_shown_without():
+    fields = {"storage": f"postgresql://a:{SECRET}@h/db", "tracking_uri": f"http://a:{SECRET}@h"}
+    search = HPOSearchCV(LogisticRegression(), {"C": [1, 2]}, **fields)
+    long = HPOSearchCV(LogisticRegression(), {"C": list(range(300))}, **fields)
+    data = StudyData(X=[[1]], y=[1])
+    study = Study(name="x", estimator=None, data=data, search_space={}, **fields)
+    shown = [repr(search), str(search), search._repr_html_(), str(search._repr_mimebundle_())]
+    shown += [repr(long), long.__repr__(N_CHAR_MAX=150), repr(study), str(study)]
+    for text in shown:
+        assert SECRET not in text
+    assert "a:***@h" in repr(search)
+    assert search.storage == study.storage == fields["storage"]
+
+
+class Told(BaseTracker):
+    """Keeps all texts."""
+
+    keeps_artifacts = True
+
+    def __init__(self):
+        self.texts = []
+
+    def study_started(self, info):
+        self.texts += [str(info.params), str(info.tags), str(info.artifacts)]
+
+    def study_ended(self, metrics, params, artifacts, *, state="complete"):
+        texts = [file for file in artifacts.values() if file.suffix in {".txt", ".html", ".csv"}]
+        self.texts += [file.read_text() for file in texts]
+
+    def close(self, timeout=60.0):
+        return f"could not reach http://a:{SECRET}@h"
+
+
+def needs_a_server(estimator, X, y):
+    raise ConnectionError(f"no answer of postgresql://ada:{SECRET}@h/db")
+
+
+def test_what_trackers_are_told_and_notes_are_without(tmp_path):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 2)), rng.integers(0, 2, 40)
+    fields = {
+        "name": "x",
+        "estimator": LogisticRegression(),
+        "data": StudyData(X=X, y=y),
+        "search_space": {"C": [0.1, 1.0]},
+        "n_trials": 1,
+        "cv": 2,
+        "storage": f"sqlite:///{tmp_path}/s.db",
+        "tracker": "null",
+    }
+    told = Told()
+    text = f"storage = 'postgresql://ada:{SECRET}@h/db'"
+    result = run_study(Study(**fields), observers=[told], artifacts={"study.py": text})
+    assert any("storage = 'postgresql://ada:***@h/db'" in text for text in told.texts)
+    assert "could not reach http://a:***@h" in result.notes
+    failing = Study(**{**fields, "name": "y", "scoring": needs_a_server})
+    with pytest.raises(HpoError) as failed:
+        run_study(failing, observers=[told])
+    kept = b"".join(file.read_bytes() for file in tmp_path.glob("s.db*"))
+    for shown in (*told.texts, *result.notes, str(failed.value), kept.decode(errors="replace")):
+        assert SECRET not in shown
+    assert "ConnectionError: no answer of postgresql://ada:***@h/db" in str(failed.value)
+
+
+def test_what_waits_for_a_server_is_told_without(tmp_path):
+    uri = f"http://ada:{SECRET}@127.0.0.1:9"
+    writer = SpoolWriter(tmp_path, {"tracking_uri": uri})
+    writer.append({"kind": "study_started"})
+    writer.spool.note_error(f"API request to {uri}/api failed")
+    told = left_message(tmp_path, uri)
+    writer.close()
+    assert told.count("http://ada:***@127.0.0.1:9") == 2
+    assert SECRET not in told
+
+
+def test_the_senders_log_is_written_without(tmp_path):
+    code = (
+        "import sys, logging; from hpo.trackers import mlflow; sys.stdin.close();"
+        f"log = lambda: (logging.warning('at http://a:{SECRET}@h'), print('http://a:{SECRET}@h'),"
+        f" exec('raise ValueError(\"http://a:{SECRET}@h\")'));"
+        "mlflow.Sender = lambda *args: type('S', (), {'run': staticmethod(log)});"
+        "mlflow.main(['send', '.', ''])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=False,
+        env=environment(),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout + done.stderr).count("http://a:***@h") >= 3
+    assert SECRET not in done.stdout + done.stderr
