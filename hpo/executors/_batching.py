@@ -210,6 +210,7 @@ class BatchingExecutor(BaseExecutor):
 
     def poll(self, timeout: float = 0.1) -> list[Event]:
         """Train an epoch of the batches whose turn it is; return the reports of their trials."""
+        self.errors = {}
         events: list[Event] = []
         self.errors = {}
         for batch in self._whose_turn_it_is():

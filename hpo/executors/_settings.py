@@ -4,7 +4,7 @@
 of            what is carried to a worker
 ============  ====================================================================================
 Python        ``sys.path``, the filters of warnings, the recursion limit; to a worker process also
-              the environment's variables and the current folder
+              the environment's variables, the current folder, multiprocessing's start method
 scikit-learn  all of ``sklearn.get_config()``
 NumPy         what becomes of floating-point errors (``numpy.geterr()``)
 torch         what ``hpo.training._torch_settings`` lists: default dtype and device, deterministic
@@ -15,6 +15,7 @@ torch         what ``hpo.training._torch_settings`` lists: default dtype and dev
 Threads and devices are the executor's to give, and random numbers are a trial's own.
 """
 
+import multiprocessing
 import os
 import pickle
 import sys
@@ -46,6 +47,8 @@ class Settings:
         The environment's.
     folder : str
         The current one.
+    start_method : str or None
+        How multiprocessing starts processes, such as those of a loader; None if none was chosen.
     libraries : bytes
         By the name of a library, what it is set to; pickled.
     filters : bytes
@@ -56,6 +59,7 @@ class Settings:
     recursion_limit: int
     variables: Mapping[str, str] = field(repr=False)
     folder: str
+    start_method: str | None
     libraries: bytes = field(repr=False)
     filters: bytes = field(repr=False)
 
@@ -71,6 +75,8 @@ class Settings:
         if here:
             self._move_in()
             sys.path[:] = self.path
+            # A worker is born with the method that it was started with itself.
+            multiprocessing.set_start_method(self.start_method, force=True)
         else:
             sys.path.extend(entry for entry in self.path if entry not in sys.path)
         with suppress(RecursionError):  # an actor may stand deeper already
@@ -111,6 +117,7 @@ def settings_of_this_process(*, here: bool) -> Settings:
         recursion_limit=sys.getrecursionlimit(),
         variables=dict(os.environ) if here else {},
         folder=_folder() if here else "",
+        start_method=multiprocessing.get_start_method(allow_none=True),
         libraries=pickle.dumps(libraries),
         filters=_pickled_filters(),
     )

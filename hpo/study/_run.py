@@ -67,9 +67,8 @@ def run_study(
     ------
     HpoError
         Before anything is created, if the study is wrong, or is another one than the storage
-        has under its name; `NoCompletedTrialError` at the end, if no trial is complete and
-        nobody interrupted; `RefitError`, with the result, if the winner cannot be refitted or
-        scored.
+        has under its name; `NoCompletedTrialError` at the end, if no trial is complete and nobody
+        interrupted; `RefitError`, with the result, if the winner cannot be refitted or scored.
     """
     if fresh and extend:
         raise StudyError("fresh starts anew and extend goes on: choose one of them.")

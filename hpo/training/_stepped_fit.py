@@ -66,8 +66,9 @@ class SteppedFit:
     def advance(self) -> bool:
         """Make the next epoch; return whether the fit goes on after it.
 
-        One that KeyboardInterrupt comes out of has ended: so skorch's EarlyStopping and
-        TerminateOnNaN end a training. The user's Ctrl-C comes by the driver's signal flag.
+        One that KeyboardInterrupt comes out of has ended, if that was raised in its loop of
+        epochs: so skorch's EarlyStopping and TerminateOnNaN end a training. Raised before or after
+        it, it is an error like another. The user's Ctrl-C comes by the driver's signal flag.
         """
         return _advance(self._greenlet, self._held)
 
@@ -119,7 +120,8 @@ def _advance(fit: _Greenlet, held: Held) -> bool:
         try:
             fit.switch()
         except KeyboardInterrupt:
-            pass
+            if not (fit.epochs.in_loop or fit.epochs.refuse):
+                raise
         finally:
             held.over = fit.dead
     return not fit.dead
@@ -138,6 +140,7 @@ class _Epochs:
     def __init__(self) -> None:
         self.n_begun = 0
         self.n_skipped = 0
+        self.in_loop = False
         self.refuse = False
         self.parts: tuple[Any, Any] = (None, None)
         """Training and validation part of the epoch at hand, as the net's callbacks see them."""
@@ -149,7 +152,10 @@ class _Epochs:
             if self.n_begun:
                 self._wait()
             self.n_begun += 1
+            self.in_loop = True
             self.parts = kwargs.get("dataset_train"), kwargs.get("dataset_valid")
+        if method_name == "on_train_end" and self._here():
+            self.in_loop = False
         if self._skipping(method) and not method_name.startswith("on_train"):
             return None
         return method(method_name, **kwargs)

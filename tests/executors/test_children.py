@@ -9,14 +9,22 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import cloudpickle
+import numpy as np
 import psutil
 import pytest
+from skorch import NeuralNetClassifier
+from skorch.dataset import Dataset
+from torch import nn
 
+from hpo import HPOSearchCV
 from hpo.executors import Ended, Failed
 from hpo.executors.process import ProcessExecutor
 from hpo.testing import ScriptedObjective
 from hpo.testing.executors import drive
 from hpo.trial import Trial
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 DRIVER = """
 import multiprocessing, os, subprocess, sys, time
@@ -107,6 +115,30 @@ def test_a_driver_that_exits_without_closing_leaves_nothing_behind(driver, tmp_p
 def with_a_pool(trial):
     with multiprocessing.Pool(2) as pool:
         return [float(sum(pool.map(abs, [-1, -2])))]
+
+
+class Rows(Dataset):
+    """A data set that no other process can import."""
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_loader_of_the_users_own_may_have_workers(n_jobs):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 4)).astype("float32")
+    net = NeuralNetClassifier(
+        nn.Linear,
+        module__in_features=4,
+        module__out_features=2,
+        criterion=nn.CrossEntropyLoss,
+        dataset=Rows,
+        iterator_train__num_workers=1,
+        max_epochs=1,
+        batch_size=20,
+        train_split=None,
+        verbose=0,
+    )
+    search = HPOSearchCV(net, {"lr": [0.1, 0.2]}, n_trials=2, cv=2, n_jobs=n_jobs, refit=False)
+    assert search.fit(X, (X[:, 0] > 0).astype("int64")).result_.n_complete == 2
 
 
 def leaves_a_child_and_dies(trial):

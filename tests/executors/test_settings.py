@@ -1,9 +1,11 @@
 """Workers are set to what their driver is set to."""
 
+import multiprocessing
 import os
 import sys
 import warnings
 from operator import attrgetter
+from pathlib import Path
 
 import cloudpickle
 import numpy as np
@@ -61,7 +63,11 @@ def facts():
 
 def place():
     """Return what only a process of the same machine shares."""
-    return {"folder": os.getcwd(), "variable": os.environ.get("HPO_TEST_VARIABLE")}  # noqa: PTH109
+    return {
+        "folder": str(Path.cwd()),
+        "variable": os.environ.get("HPO_TEST_VARIABLE"),
+        "method": multiprocessing.get_start_method(allow_none=True),
+    }
 
 
 class Facts(BaseObjective):
