@@ -56,7 +56,7 @@ def test_siblings_do_not_import_each_other():
 
 SCHEMA = "import numpy.typing, pydantic; pydantic.create_model('Model', n=(int, 1))"
 STORAGE = f"{SCHEMA}; import optuna"
-TRAINING = f"{STORAGE}; import skorch, sklearn.pipeline"
+TRAINING = f"{STORAGE}; import greenlet, skorch, sklearn.pipeline"
 LEANS_ON = {
     "HPOSearchCV": TRAINING,
     "HpoError": "",
