@@ -34,8 +34,6 @@ from hpo.backends._records import (
     record_of,
     was_interrupted,
 )
-from hpo.backends._sql import SQLStorage
-from hpo.backends._sql_finished import insert_finished
 from hpo.backends._step_values import StepValues
 from hpo.backends._storage import open_storage, shown, storage_errors
 from hpo.backends._studies import KEY, open_study, quiet
@@ -100,7 +98,7 @@ class Ledger:
         self._asked: set[int] = set()
         self._finite = False
         self._beaten = 0.0
-        self._backend = backend = open_storage(storage)
+        backend = open_storage(storage)
         self._values = StepValues(backend)
         self._durable = not isinstance(backend, InMemoryStorage)
         self.driver = new_driver()
@@ -277,10 +275,12 @@ class Ledger:
     def add(self, trials: Sequence[FrozenTrial]) -> None:
         """Take in finished trials of another study."""
         with storage_errors(self.url):
-            if isinstance(self._backend, SQLStorage):
-                insert_finished(self._backend, self._study._study_id, trials)
-            else:
+            if self._values.database is None:
                 self._study.add_trials(trials)
+            else:
+                from hpo.backends._sql_finished import insert_finished  # loads SQLAlchemy
+
+                insert_finished(self._values.database, self._study._study_id, trials)
 
     # -- inside ------------------------------------------------------------------------------
 
