@@ -62,8 +62,7 @@ def copy_trials(
         else:
             new.append(_copy(trial, params, source, target))
             copied.kept += counts
-    with storage_errors(target.url):
-        target.study.add_trials(new)
+    target.add(new)
     return copied
 
 

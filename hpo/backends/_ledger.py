@@ -8,10 +8,7 @@ folds, reasons, errors, times) stands beside them in one user attribute a trial.
 import dataclasses
 import json
 import math
-import os
-import socket
 import time
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -27,6 +24,7 @@ from optuna.study._tell import _tell_with_warning
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from hpo.backends._drivers import driver_lives, new_driver
 from hpo.backends._records import (
     FROM_OPTUNA,
     RECORD,
@@ -43,12 +41,10 @@ from hpo.exceptions import StorageError
 from hpo.space import SearchSpace
 from hpo.trial import INTERRUPTED, Report, Trial, TrialRecord, TrialState, derive_seed
 
-__all__ = ["RETRY", "Ledger", "driver_lives"]
+__all__ = ["RETRY", "Ledger"]
 
 _OWNER, RETRY = "hpo:owner", "hpo:retry_of"
 _BEAT_SECONDS = 60.0
-_SILENT_SECONDS = 3600.0
-"""After this long without a sign, a driver on another machine is taken for dead."""
 
 
 class Ledger:
@@ -105,7 +101,7 @@ class Ledger:
         backend = open_storage(storage)
         self._values = StepValues(backend)
         self._durable = not isinstance(backend, InMemoryStorage)
-        self.driver = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
+        self.driver = new_driver()
         with storage_errors(storage), quiet():
             names = optuna.get_all_study_names(backend)
             if name not in names and not create:
@@ -276,6 +272,16 @@ class Ledger:
             with storage_errors(self.url):
                 self._study.set_user_attr(f"hpo:alive:{self.driver}", now)
 
+    def add(self, trials: Sequence[FrozenTrial]) -> None:
+        """Take in finished trials of another study."""
+        with storage_errors(self.url):
+            if self._values.database is None:
+                self._study.add_trials(trials)
+            else:
+                from hpo.backends._sql_finished import insert_finished  # loads SQLAlchemy
+
+                insert_finished(self._values.database, self._study._study_id, trials)
+
     # -- inside ------------------------------------------------------------------------------
 
     def _close(self, number: int, record: TrialRecord) -> None:
@@ -330,21 +336,3 @@ def _suggest(trial: optuna.Trial, name: str, dist: BaseDistribution) -> Any:
         case CategoricalDistribution():
             return trial.suggest_categorical(name, dist.choices)
     raise TypeError(f"unknown distribution {dist!r}")
-
-
-def driver_lives(owner: str, last: float) -> bool:
-    """Return whether another driver lives; ``last`` is when it was heard of on other machines."""
-    host, pid, _ = owner.rsplit("/", 2)
-    if host == socket.gethostname():
-        return int(pid) != os.getpid() and _process_exists(int(pid))
-    return time.time() - last < _SILENT_SECONDS
-
-
-def _process_exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -24,13 +24,14 @@ class StepValues:
     """
 
     def __init__(self, storage: BaseStorage) -> None:
-        self._database = _database(storage)
+        self.database = _database(storage)
+        """The storage, if it is a database."""
         self._waiting: dict[int, dict[int, float]] = {}
         self._written = 0.0
 
     def add(self, trial: optuna.Trial, step: int, value: float) -> None:
         """Take in the value of a step, counted from 0."""
-        if self._database is None:
+        if self.database is None:
             trial.report(value, step)
             return
         self._waiting.setdefault(trial._trial_id, {})[step] = value
@@ -41,7 +42,7 @@ class StepValues:
 
     def together(self) -> AbstractContextManager[None]:
         """Return a block in which a database is written in one go, at the block's end."""
-        return self._database.together() if self._database else nullcontext()
+        return self.database.together() if self.database else nullcontext()
 
     def finish(self, trial: optuna.Trial) -> None:
         """Write down what is left of a trial, before it is told."""
@@ -49,8 +50,8 @@ class StepValues:
 
     def _write(self, trial_id: int) -> None:
         values = self._waiting.pop(trial_id, None)
-        if values and self._database is not None:
-            self._database.set_intermediate_values(trial_id, values)
+        if values and self.database is not None:
+            self.database.set_intermediate_values(trial_id, values)
 
 
 def _database(storage: BaseStorage) -> "SQLStorage | None":

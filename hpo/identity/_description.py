@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from hpo._redaction import redact
+
 __all__ = ["Description", "cut", "leaf", "mark_of", "unknown"]
 
 _UNKNOWN = "?"
@@ -78,6 +80,6 @@ def unknown(text: str, reason: str) -> Description:
 
 
 def cut(text: str) -> str:
-    """Return ``text`` on one line, cut to 72 characters."""
-    line = " ".join(text.split())
+    """Return ``text`` on one line, without passwords, cut to 72 characters."""
+    line = redact(" ".join(text.split()))
     return line if len(line) <= _LONGEST else line[: _LONGEST - len(_CUT)] + _CUT

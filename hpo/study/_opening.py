@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from hpo.backends._ledger import Ledger, driver_lives
+from hpo.backends._drivers import driver_lives
+from hpo.backends._ledger import Ledger
 from hpo.backends._storage import shown
 from hpo.backends._studies import delete_study, generation
 from hpo.exceptions import SpaceError, StudyError

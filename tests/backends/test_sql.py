@@ -7,9 +7,10 @@ import pytest
 import sqlalchemy
 from optuna.storages import RDBStorage, get_storage
 from optuna.testing.pytest_storages import StorageTestCase
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 
 from hpo.backends._sql import SQLStorage
+from hpo.backends._sql_finished import insert_finished
 from hpo.backends._storage import open_storage
 
 
@@ -123,3 +124,51 @@ def test_who_cannot_begin_a_trial_tries_again_as_optuna_does(url, monkeypatch):
     study = optuna.create_study(storage=SQLStorage(url))
     trial = study.ask({"x": optuna.distributions.FloatDistribution(0.0, 1.0)})
     assert study.tell(trial, 1.0).number == 0
+
+
+def _ended(x, state=TrialState.COMPLETE, **facts):
+    params = {"x": x, "kind": "b"}
+    distributions = {
+        "x": optuna.distributions.FloatDistribution(-1.0, 1.0),
+        "kind": optuna.distributions.CategoricalDistribution(["a", "b"]),
+    }
+    return create_trial(state=state, params=params, distributions=distributions, **facts)
+
+
+def test_finished_trials_are_written_as_optuna_writes_them(url):
+    steps = {0: 0.5, 1: float("nan"), 2: float("inf")}
+    trials = [
+        _ended(0.5, value=0.25, intermediate_values=steps, user_attrs={"a": [1, {"b": None}]}),
+        _ended(-0.5, value=float("inf")),
+        _ended(0.1, TrialState.PRUNED, intermediate_values=steps, constraints={"memory": 1.0}),
+        _ended(0.2, TrialState.FAIL),
+    ]
+    theirs = optuna.create_study(storage=url, study_name="theirs")
+    ours = optuna.create_study(storage=url, study_name="ours")
+    before = _ended(0.0, value=1.0)
+    for study in (theirs, ours):
+        study.add_trial(before)
+    theirs.add_trials(trials)
+    insert_finished(open_storage(url), ours._study_id, trials)
+    read = [optuna.load_study(storage=url, study_name=name).trials for name in ("theirs", "ours")]
+    told = [[_told(trial) for trial in found] for found in read]
+    assert told[0] == told[1]
+    assert [trial.number for trial in read[1]] == [0, 1, 2, 3, 4]
+
+
+def _told(trial):
+    return repr(
+        [
+            (trial.number, trial.state, trial.values, trial.params, trial.distributions),
+            (trial.user_attrs, trial.system_attrs, trial.intermediate_values),
+            (trial.datetime_start, trial.datetime_complete),
+        ]
+    )
+
+
+def test_of_finished_trials_all_are_written_or_none(url):
+    study = optuna.create_study(storage=url)
+    trials = [_ended(0.5, value=0.25), _ended(0.1, value=0.5, user_attrs={"a": object})]
+    with pytest.raises(TypeError):
+        insert_finished(open_storage(url), study._study_id, trials)
+    assert optuna.load_study(storage=url, study_name=study.study_name).trials == []

@@ -20,9 +20,10 @@ from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback
 from torch import nn
 
-from hpo import HPOSearchCV, Study, StudyData, load_result, run_study
+from hpo import HPOSearchCV, Study, StudyData, run_study
 from hpo.backends._ledger import Ledger
 from hpo.exceptions import StudyError
+from hpo.study._session import Session
 
 CODE = """
 import json, sys
@@ -225,20 +226,33 @@ OTHER = {
 
 @pytest.mark.parametrize("name", SAME)
 def test_the_same_study_goes_on(study, name):
-    first, second = SAME[name]
-    run_study(study.replace(**first))
-    again = run_study(study.replace(**{"n_trials": 3, **second}))
-    assert (again.name, again.n_trials) == ("iris", 3)
+    first, second = (Session(study.replace(**changes)) for changes in SAME[name])
+    assert first.ledger().name == second.ledger().name == "iris"
 
 
 @pytest.mark.parametrize("told", OTHER)
 def test_another_one_is_refused_with_what_differs(study, told):
-    first, second = OTHER[told]
-    run_study(study.replace(**first))
+    first, second = (Session(study.replace(**changes)) for changes in OTHER[told])
+    first.ledger()
     with pytest.raises(StudyError) as caught:
-        run_study(study.replace(**{"n_trials": 3, **second}))
+        second.ledger()
     assert told in [line.strip() for line in str(caught.value).splitlines()]
-    assert load_result("iris", study.storage)[0].n_trials == 2
+
+
+@pytest.mark.parametrize("name", [*SAME, *OTHER])
+def test_a_name_of_its_own_tells_the_same(study, name):
+    first, second = (
+        Session(study.replace(**changes)).search for changes in {**SAME, **OTHER}[name]
+    )
+    assert (first.default_name() == second.default_name()) is (name in SAME)
+
+
+def test_a_refused_study_loses_nothing(study):
+    run_study(study)
+    with pytest.raises(StudyError, match="epochs: None -> 2"):
+        run_study(study.replace(epochs=2))
+    result = run_study(study.replace(data=StudyData(X=np.asfortranarray(X), y=y), n_trials=3))
+    assert (result.name, result.n_trials) == ("iris", 3)
 
 
 def test_the_whole_message(study):
