@@ -53,7 +53,7 @@ def test_trials_of_another_study_are_taken_in(hpo_command: Run, write_study: Wri
     other = write_study({'name="tiny"': 'name="other"', "cv=3": "cv=2"})
     code, out, err = hpo_command("run", other, "--add-trials", "tiny")
     assert code == 2
-    assert "were scored with another folds" in err
+    assert "folds: division into 3 folds -> division into 2 folds" in err
 
 
 def test_what_is_wrong_with_a_point_is_told_before_anything_is_made(

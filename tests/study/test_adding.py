@@ -67,7 +67,8 @@ def test_trials_of_another_study_count_where_they_fit(study):
     assert [r.trial.seed for r in result.records[:n]] == [r.trial.seed for r in fitting]
     assert [r.number for r in result.records] == list(range(10))  # they count
     assert f"{n} trials of 'first' were taken in, and count as trials" in result.notes[0]
-    assert f"{8 - n} do not fit the search space" in result.notes[0]
+    assert f"{8 - n} do not fit: " in result.notes[0]
+    assert "penalty was l2, which is no choice of it now" in result.notes[0]
     assert recorder.heard.count(("started", 0)) == 1
     ended = [number for what, number in recorder.heard if what not in {"started", "reported"}]
     assert ended == list(range(10))
@@ -115,8 +116,8 @@ def test_trials_that_were_scored_otherwise_are_refused_before_anything_is_made(w
     other = others(study)[what].replace(name="second", add_trials="first")
     with pytest.raises(StudyError) as caught:
         run_study(other)
-    assert "trials of the study 'first' were scored with" in str(caught.value)
-    assert what.strip() in str(caught.value)
+    assert "trials of the study 'first' were scored in another way" in str(caught.value)
+    assert f"\n  {what.strip()}: " in str(caught.value)
     assert "enqueue=[record.best_params for record in result.top(5)]" in str(caught.value)
     assert optuna.get_all_study_names(study.storage) == ["first"]
     result, _ = load_result("first", study.storage)
@@ -166,6 +167,41 @@ def test_failed_and_interrupted_trials_are_left(study):
     assert [r.trial.params["alpha"] for r in result.records] == [0.1]
 
 
+def test_what_is_no_longer_searched_fits_where_the_estimator_has_it_by_itself(study):
+    space = {"alpha": SPACE["alpha"], "fit_intercept": [True, False]}
+    first = run_study(study.replace(search_space=space))
+    narrow = study.replace(name="second", search_space={"alpha": SPACE["alpha"]}, n_trials=8)
+    result = run_study(narrow.replace(add_trials="first"))
+    fitting = [r for r in first.records if r.trial.params["fit_intercept"]]
+    n = len(fitting)
+    assert [r.trial.params for r in result.records[:n]] == [
+        {"alpha": r.trial.params["alpha"]} for r in fitting
+    ]
+    assert "fit_intercept is no longer searched" in result.notes[0]
+
+
+@pytest.mark.parametrize(
+    "wider",
+    [
+        {"alpha": st.expon(scale=0.5)},
+        {"alpha": st.loguniform(1e-6, 1)},
+        [{"alpha": st.expon(scale=0.1)}, {"alpha": [1e-9], "penalty": ["l1"]}],
+    ],
+)
+def test_a_study_is_extended_from_and_to_distributions_and_lists(wider, study):
+    first = run_study(study.replace(search_space={"alpha": st.expon(scale=0.1)}, pruner=None))
+    more = study.replace(search_space=wider, n_trials=10, pruner=None)
+    with pytest.raises(StudyError, match="search space: alpha"):
+        run_study(more)
+    result = run_study(more, extend=True)
+    kept = [r.trial.params["alpha"] for r in result.records[: len(result.records) - 2]]
+    assert {r.trial.params["alpha"] for r in first.records} >= set(kept)
+    assert len(kept) >= 5
+    assert len(result.records) == 10
+    read, _ = load_result("first", study.storage)
+    assert told_of(read) == told_of(result)
+
+
 def test_costs_come_with_them(study):
     first = run_study(study.replace(costs=["seconds"], pruner=None))
     result = run_study(
@@ -206,7 +242,7 @@ def test_a_search_takes_in_the_result_of_another_one():
         table["mean_test_score"][:2], first.cv_results_["mean_test_score"][1:]
     )
     assert len(table["params"]) == 5
-    with pytest.raises(StudyError, match="were scored with another data"):
+    with pytest.raises(StudyError, match="data: X: another 120 x 10 float64 array"):
         search(wider, n_trials=5, add_trials=first.result_).fit(X * 2, y)
 
 
