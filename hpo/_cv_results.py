@@ -16,6 +16,9 @@ FloatArray = npt.NDArray[np.float64]
 _STANDING = {TrialState.COMPLETE: 0, TrialState.PRUNED: 1}
 """Trials rank by this first: a pruned one may have been ahead for a while and is no candidate."""
 
+_CUT_OFF = 0
+"""Where the winner stands that the budget did not last for: no trial is complete then."""
+
 
 def cv_results(
     records: Sequence[TrialRecord],
@@ -44,7 +47,7 @@ def cv_results(
         _store(results, key, _rows(times, width, 0.0))
     results.update(_param_columns(params))
     results["params"] = list(params)
-    standing = [_STANDING.get(record.state, len(_STANDING)) for record in records]
+    standing = [_standing(record) for record in records]
     for scorer in scorers:
         scores = [_scores(report, scorer, primary) for report in reports]
         test = _rows(scores, width, error_score)
@@ -58,10 +61,17 @@ def cv_results(
     return results
 
 
+def _standing(record: TrialRecord) -> int:
+    return _CUT_OFF if record.interrupted else _STANDING.get(record.state, len(_STANDING))
+
+
 def _scored_report(record: TrialRecord) -> Report | None:
-    """Return the report whose scores stand for the trial; None for a failed one."""
-    if record.state is TrialState.FAILED:
-        return None
+    """Return the report whose scores stand for the trial; None for one that raised.
+
+    A trial that failed for a score that is not finite keeps those of its last step.
+    """
+    if record.state is TrialState.FAILED and not record.interrupted:
+        return _last_report(record) if record.without_score else None
     return record.best_report or _last_report(record)
 
 

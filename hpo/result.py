@@ -11,7 +11,7 @@ import numpy as np
 
 from hpo._cv_results import cv_results
 from hpo.exceptions import NoCompletedTrialError
-from hpo.trial import TrialRecord, TrialState
+from hpo.trial import INTERRUPTED, TrialRecord, TrialState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,6 +65,10 @@ class StudyResult:
         What each analysis of the refitted winner found, by its name; an ``error`` where it failed.
     enqueued : tuple of mapping, default=()
         Parameters that were to be tried first; see `given`.
+    key : str, default=""
+        What tells the study from others of its name.
+    fingerprint : mapping, default={}
+        What the scores depend on, part by part; empty where that is not known.
     """
 
     name: str
@@ -86,20 +90,44 @@ class StudyResult:
     fold_sizes: tuple[tuple[int, int], ...] = ()
     analyses: Mapping[str, Any] = field(default_factory=dict)
     enqueued: tuple[Mapping[str, Any], ...] = ()
+    key: str = ""
+    fingerprint: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def winner(self) -> TrialRecord | None:
+        """The complete trial with the greatest score, the earliest of equals; None without one.
+
+        Where no trial is complete, it is the best of those that the budget did not last for.
+        """
+        cut_off = [r for r in self.records if r.out_of_budget and r.best_report]
+        best = sorted(cut_off, key=lambda record: (-record.value, record.number))
+        return next(iter([*self.top(1), *best]), None)
 
     @property
     def best_record(self) -> TrialRecord:
-        """The complete trial with the greatest score, the earliest of equals.
+        """The `winner`.
 
         Raises
         ------
         NoCompletedTrialError
-            If no trial is complete with a finite score; the message says how they ended.
+            If there is none; the message says how the trials ended.
         """
-        ranked = self.top(1)
-        if not ranked:
+        winner = self.winner
+        if winner is None:
             raise NoCompletedTrialError(self._no_completed_message())
-        return ranked[0]
+        return winner
+
+    def told_of_winner(self) -> str:
+        """Return what is to be known of a `winner` that is not complete; empty if it is."""
+        winner = self.winner
+        if winner is None or winner.state is TrialState.COMPLETE:
+            return ""
+        of = f" of its {winner.max_steps}" if winner.max_steps else ""
+        return (
+            f"No trial is complete: {winner.reason.removeprefix(INTERRUPTED).lstrip(': ')}. The "
+            f"winner, trial {winner.number}, made {winner.last_step}{of} steps: the best of them "
+            "is taken. Give more time."
+        )
 
     @property
     def best_params(self) -> dict[str, Any]:
@@ -228,9 +256,21 @@ class StudyResult:
         costs = [record.cost(name) for name in self.costs]
         return [math.inf if math.isnan(cost) else cost for cost in costs]
 
-    def failure_summary(self) -> str:
-        """Return how many trials failed and with what, alike ones together; empty if none did."""
-        failed = [r for r in self.records if r.state is TrialState.FAILED and not r.interrupted]
+    def failure_summary(self, *, raised: bool = False) -> str:
+        """Return how many trials failed and with what, alike ones together; empty if none did.
+
+        Parameters
+        ----------
+        raised : bool, default=False
+            Count only those that raised, not those whose score was not finite.
+        """
+        failed = [
+            r
+            for r in self.records
+            if r.state is TrialState.FAILED
+            and not r.interrupted
+            and not (raised and r.without_score)
+        ]
         if not failed:
             return ""
         n_all = self.n_trials
@@ -254,6 +294,9 @@ class StudyResult:
             f"finite score ({told}), so there is no best one.",
             self.failure_summary(),
             _grouped(pruned, "pruned at"),
+            "The budget did not last for a step: give more time."
+            if any(record.out_of_budget for record in self.records)
+            else "",
         ]
         return " ".join(part for part in parts if part)
 
@@ -277,11 +320,16 @@ class StudyResult:
 
     @property
     def candidates(self) -> tuple[TrialRecord, ...]:
-        """The rows of `cv_results`: trials that ended by themselves or by the pruner."""
+        """The rows of `cv_results`: trials that ended by themselves or by the pruner.
+
+        And the `winner`, where it did neither.
+        """
+        winner = self.winner
         return tuple(
             record
             for record in self.records
-            if record.state is not TrialState.RUNNING and not record.interrupted
+            if record is winner
+            or (record.state is not TrialState.RUNNING and not record.interrupted)
         )
 
     def cv_results(
@@ -307,7 +355,7 @@ class StudyResult:
         n_splits : int, optional
             Number of folds; None reads it from the reports (1 if there is none).
         error_score : float, default=nan
-            Score of a failed trial.
+            Score of a trial that raised.
         return_train_score : bool, default=False
             Whether to give the training scores too; the reports must hold them.
 
@@ -316,7 +364,8 @@ class StudyResult:
         dict of str to array or list
             The keys, dtypes and meaning of ``GridSearchCV.cv_results_``. A trial's row holds
             the scores and times of its best step. Ranks put complete trials before pruned
-            ones, whose scores are partial, and those before failed ones.
+            ones, whose scores are partial, and those before failed ones. A failed trial that
+            raised has ``error_score``; one with a score that is not finite, those of its last step.
         """
         return cv_results(
             self.candidates,

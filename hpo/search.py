@@ -3,7 +3,7 @@
 import copy
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from numbers import Integral, Real
@@ -13,18 +13,19 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import _fit_context
-from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils import check_random_state, get_tags, indexable
 from sklearn.utils._param_validation import Interval
 
 from hpo._discovery import build
 from hpo._interrupt import Interrupt
-from hpo._search_observers import CallbackTasks, FailFast, Printer
+from hpo._search_observers import CallbackTasks, FailFast, Printer, WatchedObjective
 from hpo._search_repr import ShownWithoutPasswords
 from hpo._search_table import rows_of, score_names
+from hpo._search_warnings import warn_of_cut_off, warn_of_failures, warn_of_notes, warn_of_scores
 from hpo.backends._base import BaseBackend, Budget
 from hpo.exceptions import DataError, RefitError, StudyError
+from hpo.executors.serial import SerialExecutor
 from hpo.pruners import BasePruner
 from hpo.result import StudyResult
 from hpo.space import SearchSpace
@@ -35,7 +36,6 @@ from hpo.study._search import Search
 from hpo.trackers import BaseTracker
 from hpo.training._checks import check_estimator_kind
 from hpo.training._threads import devices, limit_threads
-from hpo.training.objective import Objective
 from hpo.training.refit import refit
 from hpo.trial import TrialState, derive_seed
 
@@ -54,20 +54,23 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
     ----------
     estimator : estimator
         A skorch net, a Pipeline that ends in one, or any scikit-learn estimator.
-    search_space : mapping, str, Path or SearchSpace
-        Names of the estimator's parameters to what they may be; see `SearchSpace.load`.
+    search_space : mapping, list of mappings, str, Path or SearchSpace
+        Names of the estimator's parameters to what they may be, also as ``GridSearchCV`` and
+        ``RandomizedSearchCV`` take them; see `SearchSpace.load`.
     n_trials : int or None, default=50
-        Trials to make; None makes all points of a grid, or as many as ``timeout`` allows.
+        Trials to make; None makes all points of a finite space, or as many as ``timeout`` allows.
+        No point of a finite space is tried twice.
     timeout : float or None, default=None
-        Seconds after which no trial goes on; the best of those complete by then wins.
+        Seconds after which no trial goes on; the best of those complete by then wins. If none is,
+        the best report of a trial that was cut off does, with a warning.
     backend : str or BaseBackend, default="optuna"
         Who runs the loop.
     sampler : str or optuna.samplers.BaseSampler, default="tpe"
         tpe, gp, optuna_tpe, optuna_gp, random, grid, qmc, cmaes or ray, with options
         (``"tpe:random_share=0.2"``).
-    pruner : str or BasePruner, default="median"
-        A name with options (``"median:n_startup_trials=8"``, ``"halving:eta=3"``); ``"nop"``
-        stops no trial.
+    pruner : str, BasePruner or None, default="median"
+        A name with options (``"median:n_startup_trials=8"``, ``"halving:eta=3"``); ``"nop"`` or
+        None stops no trial.
         An estimator that makes one step is never stopped.
     executor : str or None, default=None
         ``serial``, ``process``, ``fused`` (batches of trials in one loop) or ``auto`` (whichever of
@@ -102,7 +105,8 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
         Trials at a time; -1 is one a core, or one a GPU. Without an executor each is trained in
         a process of its own.
     verbose : int, default=0
-        1 prints a line for each trial, 2 one for each step too.
+        1 prints a line for each trial, and what there is to note at the end; 2 one for each step
+        too, 3 one for each fold.
     random_state : int, RandomState or None, default=None
         Sampler, folds' random streams and refit follow from it. None differs from fit to
         fit, but is 0 with a ``storage``, or the study could not be gone on with.
@@ -117,13 +121,21 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
         with a number, an estimator that has ``partial_fit`` steps by it.
     eval_every : int or None, default=None
         Of a net: optimizer steps that make one step here, instead of an epoch.
+    enqueue : sequence of mapping, default=()
+        Parameters to try first, all of a trial's or some, as ``best_params_`` has them.
+    add_trials : str, StudyResult, or sequence of them, default=()
+        Other searches (their ``result_``, or their names in the storage) whose complete and pruned
+        trials are taken in where they fit the search space, and count as trials of this one. They
+        must have been scored on the same data, folds and scores.
 
     Attributes
     ----------
     cv_results_ : dict of str to array or list
         A row a trial, in the order in which they began. A row holds the scores
         and times at the trial's best step. Complete trials rank first, then pruned ones, then
-        failed ones. Trials that were cut off by Ctrl-C or the timeout are left out.
+        failed ones: those that raised have ``error_score`` on every fold, those with a score that
+        is not finite the scores of their last step. Trials that were cut off by Ctrl-C or the
+        timeout are left out. It is set also where no trial is complete.
     best_index_, best_score_, best_params_, best_estimator_, refit_time_, scorer_, n_splits_, \
 multimetric_, classes_, n_features_in_, feature_names_in_
         As in ``GridSearchCV``. ``best_index_`` is the row of ``result_.best_record``, unless
@@ -150,8 +162,9 @@ multimetric_, classes_, n_features_in_, feature_names_in_
     The first Ctrl-C ends the search: what is complete is kept, a warning says so, and the
     winner is refitted. The second one raises `KeyboardInterrupt`.
 
-    scikit-learn's callbacks (``set_callbacks``) hear of the search, of each trial and of the
-    refit; they are not handed on to the estimator.
+    scikit-learn's callbacks (``set_callbacks``) hear of the search, of each fold of each trial and
+    of the refit. They are handed on to the estimator (of a Pipeline, its last step) where trials
+    are trained in this process, and to the refit.
 
     Examples
     --------
@@ -172,7 +185,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         "timeout": [Interval(Real, 0, None, closed="neither"), None],
         "backend": [str, BaseBackend],
         "sampler": "no_validation",
-        "pruner": [str, BasePruner],
+        "pruner": [str, BasePruner, None],
         "executor": [str, None],
         "storage": [str, None],
         "study_name": [str, None],
@@ -182,6 +195,8 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         "random_state": ["random_state"],
         "epochs": [Interval(Integral, 1, None, closed="left"), None],
         "eval_every": [Interval(Integral, 1, None, closed="left"), None],
+        "enqueue": "no_validation",
+        "add_trials": "no_validation",
     }
 
     def __init__(
@@ -210,6 +225,8 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         return_train_score: bool = False,
         epochs: int | None = None,
         eval_every: int | None = None,
+        enqueue: Sequence[Mapping[str, Any]] = (),
+        add_trials: Any = (),
     ) -> None:
         super().__init__(
             estimator,
@@ -237,11 +254,17 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         self.random_state = random_state
         self.epochs = epochs
         self.eval_every = eval_every
+        self.enqueue = enqueue
+        self.add_trials = add_trials
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags = copy.deepcopy(get_tags(self.estimator).target_tags)
         return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Return whether there is a winner to predict with, or a table where none was wanted."""
+        return hasattr(self, "best_estimator_" if self.refit else "cv_results_")
 
     @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any = None, **params: Any) -> "HPOSearchCV":
@@ -263,6 +286,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             Itself.
         """
         check_estimator_kind(self.estimator)
+        self._get_scorers()  # raises if they do not fit the estimator
         if y is None and get_tags(self).target_tags.required:
             name = type(self.estimator).__name__
             raise DataError(f"{name} requires y to be passed, but the target y is None.")
@@ -274,7 +298,6 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         weights = params.get("sample_weight")
         tasks = CallbackTasks(
             self,
-            self.n_trials,
             X=X,
             y=y,
             metadata=None if weights is None else {"sample_weight": weights},
@@ -285,13 +308,14 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             except RefitError as error:
                 self.result_ = error.result
                 raise
+        warn_of_notes(self.result_.notes, self.verbose)
         return self
 
     def _prepare(self, X: Any, y: Any, routed: Any) -> Search:
         """Check everything and create nothing."""
         space = SearchSpace.load(self.search_space)
         several = not (self.scoring is None or isinstance(self.scoring, str))
-        objective = Objective(
+        objective = WatchedObjective(
             self.estimator,
             X,
             y,
@@ -312,12 +336,15 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             seed=self._seed(),
             scoring=self.scoring,
             sampler=copy.deepcopy(self.sampler),
-            pruner=self.pruner,
+            pruner="nop" if self.pruner is None else self.pruner,
             backend=self.backend,
             executor=self.executor,
+            enqueue=self.enqueue,
+            add_trials=self.add_trials,
+            n_trials=self.n_trials,
             n_jobs=self.n_jobs,
         )
-        self._check_budget(search.grid)
+        self._check_budget(search)
         return search
 
     def _seed(self) -> int:
@@ -327,15 +354,17 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             return 0
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
-    def _check_budget(self, grid: list[Any] | None) -> None:
-        if grid is None and self.n_trials is None and self.timeout is None:
+    def _check_budget(self, search: Search) -> None:
+        n_points = search.n_points
+        if n_points is None and self.n_trials is None and self.timeout is None:
             raise StudyError(
                 "n_trials=None and timeout=None would search for ever: give one of them a value."
             )
-        if grid is not None and self.n_trials is not None and len(grid) > self.n_trials:
+        grid, most = search.grid, self.n_trials
+        if grid is not None and most is not None and len(grid) > most:
             warnings.warn(
-                f"The grid has {len(grid)} points and n_trials={self.n_trials} tries the first "
-                f"{self.n_trials} of them. Set n_trials=None to try all.",
+                f"The grid has {len(grid)} points and n_trials={most} tries the first "
+                f"{most} of them. Set n_trials=None to try all.",
                 UserWarning,
                 stacklevel=4,
             )
@@ -351,23 +380,28 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             trackers.append(build("hpo.trackers", "mlflow", BaseTracker, tracking_uri=uri))
         if self.error_score == "raise":
             trackers.append(failures)
+        n_trials = min((n for n in (self.n_trials, search.n_points) if n is not None), default=None)
         if self.verbose:
-            n_trials = self.n_trials if search.grid is None else len(search.grid)
-            trackers.append(Printer(n_trials, steps=self.verbose > 1))
+            trackers.append(Printer(n_trials, self.verbose))
+        if (
+            isinstance(search.objective, WatchedObjective)
+            and type(search.executor) is SerialExecutor
+        ):
+            search.objective.tasks, tasks.hands_on = tasks, True
         name = self.study_name or (search.default_name() if self.storage else "HPOSearchCV")
         ledger = search.ledger(name, self.storage, allowed=self._allowed())
         with ExitStack() as searching:
-            searching.enter_context(tasks.trials())
+            searching.enter_context(tasks.trials(n_trials, search.objective))
 
             def finish(result: StudyResult) -> StudyResult:
                 searching.close()
                 if failures.failed is not None:
                     raise failures.error(search.executor)
-                if interrupt.reason and not result.top(1):
+                if interrupt.reason and result.winner is None:
                     raise KeyboardInterrupt(f"{interrupt.reason}: no trial is complete.")
-                self._warn(result, interrupt)
-                with tasks.refit():
-                    result = self._conclude(result, search)
+                warn_of_failures(result, self.error_score)
+                warn_of_cut_off(result, interrupt.reason)
+                result = self._conclude(result, search, tasks)
                 if False in again:  # skorch takes the exception for the end of the training
                     raise KeyboardInterrupt
                 return result
@@ -391,27 +425,11 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             )
         return Allowed(self.extend, self.accept_code, FOR_SEARCHES)
 
-    def _warn(self, result: StudyResult, interrupt: Interrupt) -> None:
-        if result.n_failed and result.top(1):
-            warnings.warn(
-                f"{result.failure_summary()} Their scores are set to {self.error_score}. Set "
-                "error_score='raise' to stop at the first failure.",
-                FitFailedWarning,
-                stacklevel=2,
-            )
-        if interrupt.reason:
-            warnings.warn(
-                f"The search was ended early ({interrupt.reason}): the best of "
-                f"{result.n_complete} complete trials is taken.",
-                UserWarning,
-                stacklevel=2,
-            )
-
-    def _conclude(self, result: StudyResult, search: Search) -> StudyResult:
+    def _conclude(self, result: StudyResult, search: Search, tasks: CallbackTasks) -> StudyResult:
         """Make the table, choose a row and refit it."""
-        best = result.best_record  # raises if no trial is complete
         objective = search.objective
-        names = score_names(objective, best.best_report)
+        some = [r.reports[-1] for r in (*result.top(1), *result.candidates) if r.reports]
+        names = score_names(objective, some[0] if some else None)
         primary = objective.scoring.main(dict.fromkeys(names, 0.0))
         self.multimetric_ = bool(objective.scoring.names) or names != ("score",)
         if self.multimetric_:
@@ -427,13 +445,18 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             error_score=np.nan if self.error_score == "raise" else self.error_score,
             return_train_score=self.return_train_score,
         )
+        warn_of_scores(result, self.cv_results_, names)
+        best = result.best_record  # raises if there is none
         self.result_ = result = replace(result, resolved_params=objective.resolve(best.best_params))
         if not self.refit and self.multimetric_:
             return result
-        return self._choose(result, search, primary)
+        return self._choose(result, search, primary, tasks)
 
-    def _choose(self, result: StudyResult, search: Search, primary: str) -> StudyResult:
-        complete = np.flatnonzero([r.state is TrialState.COMPLETE for r in result.candidates])
+    def _choose(
+        self, result: StudyResult, search: Search, primary: str, tasks: CallbackTasks
+    ) -> StudyResult:
+        able = [r.state is TrialState.COMPLETE or r is result.winner for r in result.candidates]
+        complete = np.flatnonzero(able)
         row = self._select_best_index(self.refit, primary, rows_of(self.cv_results_, complete))
         self.best_index_ = complete[row]
         if not callable(self.refit):
@@ -445,14 +468,14 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         report = chosen.best_report
         self.n_steps_ = report.step if report else 0
         result = replace(result, resolved_params=self.best_params_)
-        return self._refit(result, search) if self.refit else result
+        return self._refit(result, search, tasks) if self.refit else result
 
-    def _refit(self, result: StudyResult, search: Search) -> StudyResult:
+    def _refit(self, result: StudyResult, search: Search, tasks: CallbackTasks) -> StudyResult:
         number = result.candidates[self.best_index_].number
         self.__dict__.pop("best_estimator_", None)  # an earlier fit's
         began = time.perf_counter()
         with refit_errors(f"The refit of trial {number} on all the data", result, self._kept()):
-            self.best_estimator_ = self._fitted(search)
+            self.best_estimator_ = self._fitted(search, tasks)
         self.refit_time_ = time.perf_counter() - began
         if hasattr(self.best_estimator_, "feature_names_in_"):
             self.feature_names_in_ = self.best_estimator_.feature_names_in_
@@ -463,9 +486,9 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             refit_seconds=self.refit_time_,
         )
 
-    def _fitted(self, search: Search) -> Any:
+    def _fitted(self, search: Search, tasks: CallbackTasks) -> Any:
         objective = search.objective
-        with limit_threads(search.n_threads):
+        with tasks.refit() as within, limit_threads(search.n_threads):
             return refit(
                 self.estimator,
                 self.best_params_,
@@ -477,6 +500,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
                 eval_every=self.eval_every,
                 fit_params=objective.fit_params,
                 device=devices(search.device)[0],
+                within=within,
             )
 
     def _kept(self) -> str:

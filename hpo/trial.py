@@ -15,6 +15,7 @@ __all__ = [
     "INTERRUPTED",
     "OUT_OF_MEMORY",
     "SECONDS",
+    "SPENT",
     "Report",
     "Trial",
     "TrialRecord",
@@ -24,6 +25,9 @@ __all__ = [
 
 INTERRUPTED = "interrupted"
 """First word of the reason of a trial that was cut off and says nothing about its parameters."""
+
+SPENT = "is spent"
+"""Last words of the reason of a trial that the budget of its study did not last for."""
 
 OUT_OF_MEMORY = "out of memory"
 """First words of the reason of a trial whose parameters ask for more memory than there is."""
@@ -198,6 +202,22 @@ class TrialRecord:
     def interrupted(self) -> bool:
         """Whether the trial was cut off, so that its parameters deserve another try."""
         return self.state is TrialState.FAILED and self.reason.startswith(INTERRUPTED)
+
+    @property
+    def out_of_budget(self) -> bool:
+        """Whether the trial was cut off because the budget of its study was spent."""
+        return self.interrupted and self.reason.endswith(SPENT)
+
+    @property
+    def without_score(self) -> bool:
+        """Whether the trial failed for a score that is not finite, and not because it raised."""
+        failed = self.state is TrialState.FAILED and self.error is None and not self.interrupted
+        return failed and bool(self.reports) and not math.isfinite(self.reports[-1].value)
+
+    @property
+    def made_all_steps(self) -> bool:
+        """Whether the trial has reported its last step."""
+        return self.max_steps is not None and self.last_step >= self.max_steps
 
     @property
     def out_of_memory(self) -> bool:

@@ -28,3 +28,8 @@ def cache(tmp_path_factory):
 def repository():
     """Return the folder that holds hpo/, studies/ and search_spaces/."""
     return Path(__file__).parents[1]
+
+
+def pytest_configure(config):
+    """Know the marks of scikit-learn's own tests, which `test_sklearn_search.py` runs."""
+    config.addinivalue_line("markers", "thread_unsafe: not to be run in several threads")

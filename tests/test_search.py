@@ -6,6 +6,7 @@ import signal
 import numpy as np
 import optuna
 import pytest
+from scipy.stats import expon
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.callback import ProgressBar
 from sklearn.datasets import load_diabetes, load_iris
@@ -231,11 +232,11 @@ def test_verbose_tells_of_each_trial(capsys):
     grid(Sinking(), {"start": [0.5, 0.6]}, pruner=AtOnce(), epochs=3, verbose=1).fit(*TWO)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
-    assert lines[0].startswith("[trial 1/2] complete score 0.5000 at step 1; ")
-    assert lines[1].startswith("[trial 2/2] pruned score 0.6000 at step 1 (odd); ")
+    assert lines[0].startswith("[1/2] trial 0 complete score 0.5000 at step 1; ")
+    assert lines[1].startswith("[2/2] trial 1 pruned score 0.6000 at step 1 (odd); ")
     assert lines[1].endswith("; start=0.6")
     grid(Sinking(), {"start": [0.5]}, epochs=2, verbose=2).fit(*TWO)
-    assert "[trial 1/1] step 2: 0.2500" in capsys.readouterr().out
+    assert "trial 0, step 2: 0.2500" in capsys.readouterr().out
 
 
 class Tasks:
@@ -257,24 +258,27 @@ class Tasks:
         self.heard.append("teardown")
 
 
+@pytest.mark.filterwarnings("ignore:The estimator Ridge does not support callbacks:UserWarning")
 def test_callbacks_of_scikit_learn_hear_the_trials_and_the_refit(capsys):
     tasks = Tasks()
-    grid(Ridge(), {"alpha": [0.1, 1.0]}).set_callbacks(tasks).fit(*DIABETES)
+    grid(Ridge(), {"alpha": [0.1]}, cv=3).set_callbacks(tasks).fit(*DIABETES)
     assert tasks.heard == [
         "setup",
         ("begin", "fit", 0, 442),
         ("begin", "search", 0, 442),
-        ("begin", "trial", 0, 442),
-        ("end", "trial", 0),
-        ("begin", "trial", 1, 442),
-        ("end", "trial", 1),
+        ("begin", "candidate-split-evaluation", 0, 294),
+        ("begin", "candidate-split-evaluation", 1, 295),
+        ("begin", "candidate-split-evaluation", 2, 295),
+        ("end", "candidate-split-evaluation", 2),
+        ("end", "candidate-split-evaluation", 1),
+        ("end", "candidate-split-evaluation", 0),
         ("end", "search", 0),
-        ("begin", "refit", 1, 442),
-        ("end", "refit", 1),
+        ("begin", "refit-with-best-params", 1, 442),
+        ("end", "refit-with-best-params", 1),
         ("end", "fit", 0),
         "teardown",
     ]
-    search = HPOSearchCV(Ridge(), {"alpha": [0.1, 1.0]}, n_trials=3)
+    search = HPOSearchCV(Ridge(), {"alpha": [0.1, 1.0]}, n_trials=2, n_jobs=2)
     search.set_callbacks(ProgressBar()).fit(*DIABETES)
     assert "100%" in capsys.readouterr().out
 
@@ -283,12 +287,18 @@ def test_callbacks_of_scikit_learn_hear_the_trials_and_the_refit(capsys):
     ("settings", "error", "told"),
     [
         ({"search_space": {"alfa": [1.0]}}, SpaceError, "did you mean 'alpha'"),
-        ({"search_space": {}}, SpaceError, "."),
+        ({"search_space": []}, SpaceError, "is an empty list"),
+        ({"enqueue": [{"alfa": 0.1}]}, SpaceError, "did you mean 'alpha'"),
+        ({"enqueue": {"alpha": 0.1}}, SpaceError, "must be a list of mappings"),
         ({"estimator": nn.Linear(1, 1)}, DataError, "Wrap it"),
         ({"estimator": Ridge}, DataError, "is a class"),
         ({"n_trials": 0}, ValueError, "'n_trials' parameter of HPOSearchCV must be an int"),
         ({"timeout": 0}, ValueError, "'timeout' parameter of HPOSearchCV"),
-        ({"n_trials": None}, StudyError, "would search for ever"),
+        (
+            {"n_trials": None, "search_space": {"alpha": expon()}},
+            StudyError,
+            "would search for ever",
+        ),
         ({"sampler": "tpee"}, PluginError, "did you mean 'tpe'"),
         ({"pruner": "medain"}, PluginError, "did you mean 'median'"),
         ({"backend": "optunaa"}, PluginError, "did you mean 'optuna'"),
@@ -316,7 +326,8 @@ def test_a_grid_larger_than_the_number_of_trials_is_told_of():
 
 
 def test_the_time_is_kept():
-    search = HPOSearchCV(Sinking(), {"start": [0.1, 0.2]}, n_trials=None, timeout=0.3, epochs=2)
+    space = {"start": {"type": "float", "low": 0.1, "high": 0.2}}
+    search = HPOSearchCV(Sinking(), space, n_trials=None, timeout=0.3, epochs=2)
     search.fit(*TWO)
     assert search.result_.stopped == "the time budget of 0.3 s is spent"
     assert len(search.cv_results_["params"]) == len(search.result_.candidates) > 1

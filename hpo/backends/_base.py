@@ -8,6 +8,7 @@ from hpo._interrupt import Interrupt
 from hpo.backends._ledger import Ledger
 from hpo.executors import BaseExecutor
 from hpo.scheduler import TrialScheduler
+from hpo.trial import SPENT
 
 __all__ = ["BaseBackend", "Budget"]
 
@@ -41,9 +42,9 @@ class Budget:
         """Return why running trials must end now; an empty string if they may go on."""
         left = self.seconds_left()
         if left is not None and left <= 0:
-            return f"the time budget of {self.timeout:g} s is spent"
+            return f"the time budget of {self.timeout:g} s {SPENT}"
         if self.max_total_epochs is not None and scheduler.n_steps >= self.max_total_epochs:
-            return f"the budget of {self.max_total_epochs} epochs is spent"
+            return f"the budget of {self.max_total_epochs} epochs {SPENT}"
         return ""
 
     def trials_left(self, scheduler: TrialScheduler, elsewhere: int = 0) -> float:

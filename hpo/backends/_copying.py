@@ -7,9 +7,17 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, create_trial
 
-from hpo.backends._ledger import RETRY, Ledger
-from hpo.backends._records import FROM_OPTUNA, RECORD, SEED_NUMBER, was_interrupted
+from hpo.backends._ledger import Ledger
+from hpo.backends._records import (
+    FROM_OPTUNA,
+    RECORD,
+    RETRY,
+    SEED_NUMBER,
+    record_of,
+    was_interrupted,
+)
 from hpo.backends._storage import storage_errors
+from hpo.space import SearchSpace
 
 __all__ = ["Copied", "copy_trials"]
 
@@ -45,24 +53,26 @@ def copy_trials(
     ----------
     source, target : Ledger
     fit : callable
-        Returns the parameters that a trial with these has in ``target``, or why it has none.
+        Returns the params that a trial with these has in ``target``, or why it has none.
     """
     copied = Copied()
     with storage_errors(source.url):
         trials = source.study.get_trials(deepcopy=False)
+    text = source.noted("space")  # the source may have been opened with the space of the target
+    read = SearchSpace.loads(text).read if text else dict
     retried = {trial.user_attrs.get(RETRY) for trial in trials}
     new = []
     for trial in trials:
         if trial.state not in FROM_OPTUNA or trial.number in retried:
             continue
-        params = fit(trial.params)
+        params = fit(record_of(trial, 0, read).trial.params)
         counts = not was_interrupted(trial)
         if isinstance(params, str):
             copied.left[params] += counts
         else:
             new.append(_copy(trial, params, source, target))
             copied.kept += counts
-    target.add(new)
+    target.insert(new)
     return copied
 
 
@@ -71,11 +81,13 @@ def _copy(
 ) -> FrozenTrial:
     kept = dict(trial.user_attrs.get(RECORD, {}))
     kept.setdefault(SEED_NUMBER, trial.number)
+    kept["params"] = params
+    stored = target.space.keep(params)
     made = create_trial(
         state=trial.state,
         values=trial.values,
-        params=params,
-        distributions={name: target.space.distributions[name] for name in params},
+        params=stored,
+        distributions={name: target.space.distributions[name] for name in stored},
         user_attrs={RECORD: kept, FROM: [source.name, trial.number]},
         intermediate_values=trial.intermediate_values,
         constraints=trial.constraints,

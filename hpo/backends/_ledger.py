@@ -6,7 +6,6 @@ folds, reasons, errors, times) stands beside them in one user attribute a trial.
 """
 
 import dataclasses
-import json
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,15 +23,16 @@ from optuna.study._tell import _tell_with_warning
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from hpo.backends._agenda import Agenda
 from hpo.backends._drivers import driver_lives, new_driver
 from hpo.backends._records import (
     FROM_OPTUNA,
     RECORD,
+    SOURCE,
     TO_OPTUNA,
-    fingerprint,
+    frozen_of,
     pack,
     record_of,
-    was_interrupted,
 )
 from hpo.backends._step_values import StepValues
 from hpo.backends._storage import open_storage, shown, storage_errors
@@ -41,9 +41,9 @@ from hpo.exceptions import StorageError
 from hpo.space import SearchSpace
 from hpo.trial import INTERRUPTED, Report, Trial, TrialRecord, TrialState, derive_seed
 
-__all__ = ["RETRY", "Ledger"]
+__all__ = ["Ledger"]
 
-_OWNER, RETRY = "hpo:owner", "hpo:retry_of"
+_OWNER = "hpo:owner"
 _BEAT_SECONDS = 60.0
 
 
@@ -96,7 +96,6 @@ class Ledger:
         self._costs = tuple(costs)
         self._trials: dict[int, optuna.Trial] = {}
         self._asked: set[int] = set()
-        self._finite = False
         self._beaten = 0.0
         backend = open_storage(storage)
         self._values = StepValues(backend)
@@ -116,11 +115,15 @@ class Ledger:
             else:
                 self._study = optuna.load_study(storage=backend, study_name=name)
             self.key: str = self._study.user_attrs.get(KEY, "")
+        self._agenda = Agenda(self._study, space)
 
     @property
     def space(self) -> SearchSpace:
         """What `ask` draws from."""
-        return self._space or SearchSpace.load({})
+        if self._space is None:  # of a ledger that is only read
+            text = self.noted("space")
+            self._space = SearchSpace.loads(text, self.name) if text else SearchSpace.load({})
+        return self._space
 
     @property
     def study(self) -> optuna.Study:
@@ -149,7 +152,7 @@ class Ledger:
         states = {*FROM_OPTUNA, OptunaState.RUNNING} if running else set(FROM_OPTUNA)
         with storage_errors(self.url):
             trials = self._study.get_trials(deepcopy=False, states=tuple(states))
-        return [record_of(trial, self._seed) for trial in trials]
+        return [self._record(trial) for trial in trials]
 
     def look_elsewhere(self, known: Iterable[int]) -> tuple[list[TrialRecord], int]:
         """Return what other drivers of the study have done, and are doing.
@@ -172,7 +175,7 @@ class Ledger:
         with storage_errors(self.url):
             trials = self._study.get_trials(deepcopy=False)
         finished = [
-            record_of(trial, self._seed)
+            self._record(trial)
             for trial in trials
             if trial.state in FROM_OPTUNA and trial.number not in have
         ]
@@ -200,7 +203,7 @@ class Ledger:
         for trial in running:
             if trial.number in self._trials or self._alive(trial, beats):
                 continue
-            record = record_of(trial, self._seed)
+            record = self._record(trial)
             if record.state is TrialState.RUNNING:
                 record = dataclasses.replace(
                     record,
@@ -210,31 +213,66 @@ class Ledger:
                 )
             self._close(trial.number, record)
             closed.append(record)
-        self._put_up_again()
+        with storage_errors(self.url):
+            self._agenda.put_up_again()
         return closed
 
     # -- one trial's life --------------------------------------------------------------------
 
-    def enqueue(self, points: Sequence[Mapping[str, Any]], **attrs: Any) -> None:
-        """Have these points tried before the sampler's own, unless they have been."""
+    def enqueue(self, points: Sequence[Mapping[str, Any]]) -> None:
+        """Have these points tried before the sampler's own, unless they have been.
+
+        A point may leave parameters open; it has been tried by any trial that it is a part of.
+        """
         with storage_errors(self.url):
-            have = {fingerprint(trial) for trial in self._counted()}
-            for point in points:
-                if json.dumps(point, sort_keys=True) not in have:
-                    self._study.enqueue_trial(dict(point), user_attrs=attrs or None)
+            self._agenda.enqueue(points)
+
+    def add(self, records: Sequence[TrialRecord], source: str) -> list[TrialRecord]:
+        """Take in trials of another study, but for those that are here or were tried here.
+
+        Parameters
+        ----------
+        records : sequence of TrialRecord
+            Complete and pruned ones whose params are points of the space.
+        source : str
+            Key of the other study.
+
+        Returns
+        -------
+        list of TrialRecord
+            Those that were taken in now, under the numbers that they have here.
+        """
+        distributions = self.space.distributions
+        with storage_errors(self.url):
+            new = self._agenda.new(records, source)
+            for mark, record in new.items():
+                stored = self.space.keep(record.trial.params)
+                kept = pack(record, params=self.space.translates) | {"seed": record.trial.seed}
+                attrs = {RECORD: kept, SOURCE: mark}
+                values = self._objectives(record)
+                self._study.add_trial(frozen_of(record, stored, distributions, values, attrs))
+            trials = self._study.get_trials(deepcopy=False)
+        return [self._record(trial) for trial in trials if trial.user_attrs.get(SOURCE) in new]
 
     def limit_to(self, points: Sequence[Mapping[str, Any]]) -> None:
         """Try these points and no others: the ledger is exhausted when all are asked for."""
-        self.enqueue(points)
-        self._finite = True
+        with storage_errors(self.url):
+            self._agenda.limit_to(points)
 
     @property
     def exhausted(self) -> bool:
         """Whether there is nothing left to ask for."""
-        if not self._finite:
-            return False
+        return self.left < 1
+
+    @property
+    def left(self) -> float:
+        """How many more trials can be asked for.
+
+        Those that wait, where they are all; of a finite space, the points that have not been
+        tried; none once the sampler has said so (Optuna's ``Study.stop``).
+        """
         with storage_errors(self.url):
-            return not self._study.get_trials(deepcopy=False, states=(OptunaState.WAITING,))
+            return self._agenda.left
 
     def ask(self) -> Trial:
         """Return the next trial to run."""
@@ -243,10 +281,11 @@ class Ledger:
             if self._durable:  # first: who dies while the sampler thinks has signed
                 asked.set_user_attr(_OWNER, self.driver)
             with self._values.together():
-                params = self.space.sample(lambda name, dist: _suggest(asked, name, dist))
+                stored = self.space.sample(lambda name, dist: _suggest(asked, name, dist))
         self._trials[asked.number] = asked
         self._asked.add(asked.number)
-        return Trial(asked.number, params, derive_seed(self._seed, "trial", asked.number))
+        seed = derive_seed(self._seed, "trial", asked.number)
+        return Trial(asked.number, self.space.read(stored), seed)
 
     def report(self, report: Report) -> None:
         """Write down the value of a step; Optuna counts steps from 0.
@@ -272,7 +311,7 @@ class Ledger:
             with storage_errors(self.url):
                 self._study.set_user_attr(f"hpo:alive:{self.driver}", now)
 
-    def add(self, trials: Sequence[FrozenTrial]) -> None:
+    def insert(self, trials: Sequence[FrozenTrial]) -> None:
         """Take in finished trials of another study."""
         with storage_errors(self.url):
             if self._values.database is None:
@@ -284,11 +323,18 @@ class Ledger:
 
     # -- inside ------------------------------------------------------------------------------
 
+    def _record(self, trial: FrozenTrial) -> TrialRecord:
+        return record_of(trial, self._seed, self.space.read)
+
+    def _objectives(self, record: TrialRecord) -> list[float] | None:
+        """Return what the sampler is told of a trial; None if it is not complete."""
+        if record.state is not TrialState.COMPLETE:
+            return None
+        costs = [record.cost(name) for name in self._costs]
+        return [record.value, *(math.inf if math.isnan(cost) else cost for cost in costs)]
+
     def _close(self, number: int, record: TrialRecord) -> None:
-        values = None
-        if record.state is TrialState.COMPLETE:
-            costs = [record.cost(name) for name in self._costs]
-            values = [record.value, *(math.inf if math.isnan(cost) else cost for cost in costs)]
+        values = self._objectives(record)
         with storage_errors(self.url):
             trial: Any = self._trials.get(number)
             if trial is None:  # another driver's: reach it by its number
@@ -296,7 +342,7 @@ class Ledger:
                 trial = optuna.Trial(self._study, frozen._trial_id)
             with self._values.together():
                 self._values.finish(trial)
-                trial.set_user_attr(RECORD, pack(record))
+                trial.set_user_attr(RECORD, pack(record, params=self.space.translates))
                 if record.out_of_memory and "memory" not in trial.constraints:
                     trial.set_constraint("memory", 1.0)  # above 0: infeasible, says the sampler
             # What `Study.tell` does, but for the deep copy of the trial that it returns.
@@ -308,19 +354,6 @@ class Ledger:
             began = trial.datetime_start
             return began is not None and time.time() - began.timestamp() < _BEAT_SECONDS
         return driver_lives(owner, float(beats.get(f"hpo:alive:{owner}", 0.0)))
-
-    def _put_up_again(self) -> None:
-        """Enqueue the parameters of interrupted trials that have not been tried again."""
-        with storage_errors(self.url):
-            trials = self._study.get_trials(deepcopy=False)
-            retried = {trial.user_attrs.get(RETRY) for trial in trials}
-            for trial in trials:
-                if was_interrupted(trial) and trial.number not in retried:
-                    self._study.enqueue_trial(dict(trial.params), user_attrs={RETRY: trial.number})
-
-    def _counted(self) -> list[FrozenTrial]:
-        trials = self._study.get_trials(deepcopy=False)
-        return [trial for trial in trials if not was_interrupted(trial)]
 
 
 def _listed(names: Sequence[str]) -> str:

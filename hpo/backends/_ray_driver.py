@@ -213,10 +213,13 @@ class Driver:
         self._ledger.tell(self._scheduler.on_trial_end(number, state, reason, error))
 
     def interrupt_all(self) -> None:
-        """Close the trials in flight as interrupted."""
+        """Close the trials in flight: as interrupted, but for those that made all their steps."""
         why = self._why() or "an error"
         for record in self._scheduler.running:
-            self._ledger.tell(self._scheduler.on_interrupt(record.number, why))
+            if record.made_all_steps:
+                self._end(record.number, TrialState.COMPLETE)
+            else:
+                self._ledger.tell(self._scheduler.on_interrupt(record.number, why))
 
 
 class Asker(Searcher):  # type: ignore[misc]  # Ray has no types

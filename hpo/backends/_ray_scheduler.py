@@ -126,6 +126,7 @@ class Rule:
             name: domain
             for name, distribution in space.distributions.items()
             if name not in space.conditions
+            and space.keeps_values_of(name)
             and objective.changeable(name)
             and (domain := _domain(distribution)) is not None
         }

@@ -1,11 +1,11 @@
 """What is kept of a trial beside Optuna's own tables, and read back as its record."""
 
 import dataclasses
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from optuna.trial import FrozenTrial
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, create_trial
 from optuna.trial import TrialState as OptunaState
 
 from hpo.trial import INTERRUPTED, Report, Trial, TrialRecord, TrialState, derive_seed
@@ -13,10 +13,13 @@ from hpo.trial import INTERRUPTED, Report, Trial, TrialRecord, TrialState, deriv
 __all__ = [
     "FROM_OPTUNA",
     "RECORD",
+    "RETRY",
     "SEED_NUMBER",
+    "SOURCE",
     "TO_OPTUNA",
-    "fingerprint",
+    "frozen_of",
     "pack",
+    "params_of",
     "record_of",
     "was_interrupted",
 ]
@@ -24,8 +27,14 @@ __all__ = [
 RECORD = "hpo:record"
 """The user attribute that it is kept in."""
 
+RETRY = "hpo:retry_of"
+"""The user attribute that tells which interrupted trial one tries again."""
+
 SEED_NUMBER = "seed_number"
 """Under which number a trial was trained that has been taken over from another study."""
+
+SOURCE = "hpo:source"
+"""The user attribute that tells which trial of another study one was, ``key/number``."""
 
 _REPORT = tuple(field.name for field in dataclasses.fields(Report) if field.name != "number")
 """What is kept of a report, in this order, for places stand for names: new fields go last."""
@@ -38,9 +47,21 @@ TO_OPTUNA = {
 FROM_OPTUNA = {theirs: ours for ours, theirs in TO_OPTUNA.items()}
 
 
-def record_of(trial: FrozenTrial, seed: int) -> TrialRecord:
-    """Return the record of a trial, as far as it was kept; ``seed`` is the study's."""
+def record_of(
+    trial: FrozenTrial, seed: int, read: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
+) -> TrialRecord:
+    """Return the record of a trial, as far as it was kept.
+
+    Parameters
+    ----------
+    trial : FrozenTrial
+    seed : int
+        The study's.
+    read : callable
+        Turns what the storage keeps into the trial's params (`SearchSpace.read`).
+    """
     kept = trial.user_attrs.get(RECORD, {})
+    params = kept["params"] if "params" in kept else read(trial.params)
     reports = tuple(_unpack(trial.number, item) for item in kept.get("reports", ()))
     if not reports:
         steps = sorted(trial.intermediate_values.items())
@@ -49,7 +70,7 @@ def record_of(trial: FrozenTrial, seed: int) -> TrialRecord:
     ended = trial.datetime_complete.timestamp() if trial.datetime_complete else None
     trained = derive_seed(seed, "trial", kept.get(SEED_NUMBER, trial.number))
     return TrialRecord(
-        trial=Trial(trial.number, dict(trial.params), trained),
+        trial=Trial(trial.number, params, kept.get("seed", trained)),
         state=_state(trial, kept),
         reports=reports,
         reason=kept.get("reason", ""),
@@ -73,15 +94,23 @@ def was_interrupted(trial: FrozenTrial) -> bool:
     return trial.state is OptunaState.FAIL and str(reason).startswith(INTERRUPTED)
 
 
-def fingerprint(trial: FrozenTrial) -> str:
-    """Return a text of a trial's parameters, or of those that it waits with."""
-    waiting = trial.system_attrs.get("fixed_params")
-    return json.dumps(waiting if waiting is not None else trial.params, sort_keys=True)
+def params_of(trial: FrozenTrial) -> dict[str, Any]:
+    """Return what the storage keeps of a trial's parameters, or of those that it waits with."""
+    waits = trial.state is OptunaState.WAITING
+    return dict(trial.system_attrs["fixed_params"] if waits else trial.params)
 
 
-def pack(record: TrialRecord) -> dict[str, Any]:
-    """Return what is kept of a record, as JSON takes it; see `record_of`."""
-    return {
+def pack(record: TrialRecord, *, params: bool = False) -> dict[str, Any]:
+    """Return what is kept of a record, as JSON takes it; see `record_of`.
+
+    Parameters
+    ----------
+    record : TrialRecord
+    params : bool
+        Keep the params too: Optuna's tables hold something else.
+    """
+    kept = {"params": dict(record.trial.params)} if params else {}
+    return kept | {
         "state": str(record.state),
         "reason": record.reason,
         "error": record.error,
@@ -90,6 +119,39 @@ def pack(record: TrialRecord) -> dict[str, Any]:
         "ended": record.ended,
         "reports": [[getattr(r, name) for name in _REPORT] for r in record.reports],
     }
+
+
+def frozen_of(
+    record: TrialRecord,
+    stored: Mapping[str, Any],
+    distributions: Mapping[str, BaseDistribution],
+    values: list[float] | None,
+    attrs: Mapping[str, Any],
+) -> FrozenTrial:
+    """Return an ended trial as Optuna has it.
+
+    Parameters
+    ----------
+    record : TrialRecord
+    stored : mapping
+        What the storage keeps of its params.
+    distributions : mapping
+        Of the space.
+    values : list of float or None
+        Its score and costs, if it is complete.
+    attrs : mapping
+        User attributes.
+    """
+    at_steps = {report.step - 1: report.value for report in record.reports}
+    several = values is not None and len(values) > 1  # Optuna then has no place for values at steps
+    return create_trial(
+        state=TO_OPTUNA[record.state],
+        values=values,
+        params=dict(stored),
+        distributions={name: distributions[name] for name in stored},
+        user_attrs=dict(attrs),
+        intermediate_values={} if several else at_steps,
+    )
 
 
 def _unpack(number: int, item: Sequence[Any]) -> Report:

@@ -23,6 +23,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo._discovery import check_options, find, names, parse_spec
+from hpo.backends._unrepeated import UnrepeatedSampler
 from hpo.exceptions import PluginError
 from hpo.space import SearchSpace
 from hpo.trial import derive_seed
@@ -127,19 +128,31 @@ class BaseOptunaFactory(BaseSamplerFactory):
     liar: ClassVar[bool] = False
     """Whether it can take running trials for bad ones, and should where several run."""
 
+    repeats: ClassVar[bool] = False
+    """Whether it may propose a point of a finite space twice."""
+
+    n_tries: ClassVar[int | None] = 3
+    """How often it is asked again where it does; see `UnrepeatedSampler`."""
+
     def make(
         self, options: dict[str, Any], seed: int, *, parallel: bool, space: SearchSpace | None
     ) -> BaseSampler:
-        """Return the sampler; a memoryless one draws each trial from a seed of its own."""
+        """Return the sampler; a memoryless one draws each trial from a seed of its own.
+
+        Of a finite space it proposes no point twice.
+        """
         check_options(f"sampler '{self.name}'", self.sampler, options)
         if self.liar:
             options.setdefault("constant_liar", parallel)
         if self.memoryless:
             seed = options.pop("seed", seed)  # given to each trial, it would draw one point for all
         try:
-            return self.build(options, seed, space)
+            sampler = self.build(options, seed, space)
         except (TypeError, ValueError) as error:
             raise PluginError(f"sampler '{self.name}': {error}") from error
+        if self.repeats or space is None or not space.is_finite:
+            return sampler
+        return UnrepeatedSampler(sampler, space, seed, self.n_tries)
 
     def build(
         self, options: Mapping[str, Any], seed: int, space: SearchSpace | None

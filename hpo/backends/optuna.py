@@ -58,9 +58,9 @@ class _Loop:
         for record in finished:
             self._scheduler.add(record)
         for _ in range(places):
-            left = self._budget.trials_left(self._scheduler, elsewhere)
+            left = min(self._budget.trials_left(self._scheduler, elsewhere), self._ledger.left)
             self._executor.to_come = max(left - 1, 0)
-            if left < 1 or self._ledger.exhausted:
+            if left < 1:
                 return
             trial = self._ledger.ask()
             max_steps = self._executor.objective.max_steps(trial.params)
@@ -98,8 +98,11 @@ class _Loop:
         self._ledger.tell(self._scheduler.on_trial_end(number, state, reason, error))
 
     def interrupt_all(self, why: str) -> None:
-        """Close the trials in flight as interrupted."""
-        running = [record.number for record in self._scheduler.running]
-        self._executor.stop(running)
-        for number in running:
-            self._ledger.tell(self._scheduler.on_interrupt(number, why))
+        """Close the trials in flight: as interrupted, but for those that made all their steps."""
+        running = self._scheduler.running
+        self._executor.stop([record.number for record in running])
+        for record in running:
+            if record.made_all_steps:
+                self._end(record.number, TrialState.COMPLETE)
+            else:
+                self._ledger.tell(self._scheduler.on_interrupt(record.number, why))

@@ -140,6 +140,14 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         search("NAME", f"Who stops trials: {either('hpo.pruners')}; with options: halving:eta=3."),
     ] = None,
     seed: Annotated[int | None, search("N", "All random numbers follow from it.")] = None,
+    add_trials: Annotated[
+        list[str] | None,
+        search(
+            "NAME",
+            "Take in the finished trials of this study of the storage, where they fit and were "
+            "scored alike; may be given several times.",
+        ),
+    ] = None,
     backend: Annotated[
         str | None,
         execution(
@@ -228,6 +236,7 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         "seed": seed,
         "storage": storage,
         "tracking_uri": tracking_uri,
+        "add_trials": add_trials or None,
     }
     backend_options = {
         "address": ray_address,

@@ -68,7 +68,7 @@ def _row(name: str, exact: str, storage: str) -> list[Text]:
         result, _ = load_result(exact, storage)
     except HpoError as error:
         return [Text(name), Text("-"), Text(), Text(f"not readable: {error}", style="red"), Text()]
-    best = score(result.best_score, result.best_score_se) if result.top(1) else "-"
+    best = score(result.best_score, result.best_score_se) if result.winner else "-"
     return [Text(name), Text(best), Text(result.scoring), counts(result), Text(_age(result))]
 
 
@@ -105,7 +105,7 @@ def show_study(name: str, option: str | None, plots: Path | None) -> None:
     ]
     say(console, facts_table(facts))
     say(console)
-    if result.top(1):
+    if result.winner:
         say(console, f"Winner: trial {result.best_record.number}", style="bold")
         say(console, winner_table(result))
         if result.costs:

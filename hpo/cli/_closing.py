@@ -75,7 +75,7 @@ class Closing:
         """
         result = self._result
         self._tell_end(console, interrupted)
-        if result.top(1):
+        if result.winner:
             say(console)
             say(console, f"Winner: trial {result.best_record.number}", style="bold")
             say(console, winner_table(result))

@@ -8,6 +8,7 @@ from typing import Any
 
 from hpo._discovery import parse_spec
 from hpo._interrupt import Interrupt
+from hpo.backends._unrepeated import MOST_POINTS
 from hpo.cli._backend import with_options
 from hpo.cli._closing import Closing
 from hpo.cli._display import BaseDisplay
@@ -96,11 +97,19 @@ def _artifacts(file: StudyFile) -> dict[str, str]:
     return told
 
 
+def _n_points(study: Study, folder: Path) -> int | None:
+    """Return how many points a grid or a small finite space has, each of which is tried once."""
+    space = load_space(study, folder)
+    if str(study.sampler).startswith("grid"):
+        return len(space.grid())
+    return space.size(MOST_POINTS)
+
+
 def _plan(study: Study, folder: Path, *, fresh: bool) -> Plan:
     """Return what is to be done and what has been done; trouble is told of by the run itself."""
     plan = Plan(study.n_trials, study.timeout, study.max_total_epochs, (), study.refit)
-    if str(study.sampler).startswith("grid"):
-        n_points = len(load_space(study, folder).grid())
+    n_points = _n_points(study, folder)
+    if n_points is not None:
         plan = replace(plan, n_trials=min(n_points, plan.n_trials or n_points))
     if fresh or study.storage is None or not exists(study.storage):
         return plan

@@ -104,6 +104,7 @@ def _stored(session: Session) -> str:
     shown = redact(study.storage)
     if not exists(study.storage):
         return f"{shown}, which the first run makes"
+    session.search.read_additions(study.name, study.storage)
     if study.name not in study_names(study.storage):
         return f"{shown}, where it is new"
     session.ledger()

@@ -252,7 +252,7 @@ def _is_log(name: str, values: Sequence[float], log_names: Collection[str] | Non
 
 
 def _winner(result: StudyResult) -> TrialRecord | None:
-    return next(iter(result.top(1)), None)
+    return result.winner
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:

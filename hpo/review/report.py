@@ -101,7 +101,7 @@ def _document(result: StudyResult, images: Mapping[str, bytes], settings: Mappin
 
 
 def _winner(result: StudyResult) -> str:
-    if not result.top(1):
+    if result.winner is None:
         return _html.paragraph("No trial is complete with a finite score yet.")
     spread = "" if math.isnan(result.best_score_se) else f" ± {_text(result.best_score_se)} (s.e.)"
     facts = {

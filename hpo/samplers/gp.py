@@ -11,3 +11,4 @@ class GP(BaseOptunaFactory):
 
     sampler = StoppedGPSampler
     memoryless = True
+    n_tries = 0  # it would say the same

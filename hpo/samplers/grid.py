@@ -10,3 +10,4 @@ class Grid(BaseOptunaFactory):
 
     sampler = RandomSampler
     memoryless = True
+    repeats = True

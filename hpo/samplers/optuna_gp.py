@@ -9,3 +9,4 @@ class OptunaGP(BaseOptunaFactory):
     """Makes Optuna's `GPSampler`."""
 
     sampler = GPSampler
+    n_tries = 0  # it would say the same

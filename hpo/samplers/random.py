@@ -10,3 +10,4 @@ class Random(BaseOptunaFactory):
 
     sampler = RandomSampler
     memoryless = True
+    n_tries = None  # points of a finite space are drawn from those that are left

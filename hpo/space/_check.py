@@ -4,6 +4,7 @@ Estimators are known by what they can do (``get_params``, skorch's ``prefixes_``
 neither scikit-learn nor skorch is imported here.
 """
 
+import copy
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -75,7 +76,9 @@ class _Checker:
         elif hasattr(owner, "prefixes_") and head == "compile" and dunder:
             return  # handed to torch.compile as it is
         elif head not in params and rest not in params:
-            if not (hasattr(owner, "prefixes_") and head in owner.prefixes_ and dunder):
+            of_net = hasattr(owner, "prefixes_")
+            known = of_net and head in owner.prefixes_ and dunder
+            if not known and (of_net or not self._accepts(owner, rest, name)):
                 yield self._unknown(owner, prefix, rest)
         elif dunder and head in params:
             yield from self._nested(prefix + head, params[head], tail, name)
@@ -164,6 +167,18 @@ class _Checker:
             yield f"callback '{head}' ({kind}) takes no '{tail}'" + (
                 _meant(tail, _arguments(callbacks[head]), f"{prefix}callbacks__{head}__") or "."
             )
+
+    def _accepts(self, owner: Any, rest: str, name: str) -> bool:
+        """Return whether ``owner`` takes a parameter that it does not list, as LightGBM's do."""
+        if "__" in rest:
+            return False
+        parameter = self.parameters[name]
+        value = parameter.choices[0].value if parameter.choices else 0
+        try:
+            copy.copy(owner).set_params(**{rest: value})
+        except Exception:  # whatever the estimator's own set_params raises
+            return False
+        return True
 
     def _unknown(self, owner: Any, prefix: str, rest: str) -> str:
         known = list(_known(self.estimator))

@@ -122,9 +122,14 @@ def _with_unique_labels(choices: list[Choice]) -> tuple[Choice, ...]:
 
 def find_choice(value: Any, choices: Sequence[Choice]) -> Choice | None:
     """Return the choice that ``value`` means (the value, its label or its path), or None."""
+    if _is_numpy_scalar(value):
+        value = value.item()
     for choice in choices:
         if same(choice.stored, value) or same(choice.value, value):
             return choice
+    alike = [choice for choice in choices if choice.kind == "object" and _alike(choice, value)]
+    if len(alike) == 1:
+        return alike[0]
     try:
         meant = _read(value)
         wanted = meant.value
@@ -133,6 +138,28 @@ def find_choice(value: Any, choices: Sequence[Choice]) -> Choice | None:
     if meant.kind == "path":  # the same class under another path
         return next((c for c in choices if c.kind != "plain" and c.value is wanted), None)
     return None
+
+
+def _alike(choice: Choice, value: Any) -> bool:
+    """Return whether ``value`` is another object like the choice: a copy, a list for a tuple."""
+    given = choice.given
+    if isinstance(given, list | tuple) and isinstance(value, list | tuple):
+        return same(_as_lists(given), _as_lists(value))
+    if type(given) is not type(value):
+        return False
+    if hasattr(given, "tolist"):
+        return same(given.tolist(), value.tolist())
+    return _tells(given) and repr(given) == repr(value)
+
+
+def _as_lists(value: Any) -> Any:
+    return [_as_lists(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _tells(item: Any) -> bool:
+    """Return whether the repr of an object says all of it."""
+    text = repr(item)
+    return _ADDRESS.search(text) is None and "..." not in text
 
 
 def _read(item: Any) -> Choice:

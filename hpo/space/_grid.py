@@ -15,7 +15,7 @@ from optuna.distributions import (
 from hpo.exceptions import SpaceError
 from hpo.space._parameter import Parameter
 
-__all__ = ["grid_of", "grid_values"]
+__all__ = ["grid_of", "grid_values", "number_of_points"]
 
 _MOST = 1_000_000
 
@@ -30,13 +30,18 @@ def grid_values(distribution: BaseDistribution) -> Sequence[Any] | None:
         return None
     if distribution.step is None:
         return (distribution.low,) if distribution.single() else None
+    count = _number_of_steps(distribution)
+    if count > _MOST:  # too many to list, and more than any grid may have
+        return range(count)
+    low, step = Decimal(str(distribution.low)), Decimal(str(distribution.step))
+    return [float(low + i * step) for i in range(count)]
+
+
+def _number_of_steps(distribution: FloatDistribution) -> int:
     low, high, step = (
         Decimal(str(number)) for number in (distribution.low, distribution.high, distribution.step)
     )
-    count = int((high - low) // step) + 1
-    if count > _MOST:  # too many to list, and more than any grid may have
-        return range(count)
-    return [float(low + i * step) for i in range(count)]
+    return int((high - low) // step) + 1
 
 
 def grid_of(
@@ -105,3 +110,17 @@ def _places(
         return
     for place in range(len(values[name])):
         yield from _places(rest, values, is_active, {**places, name: place})
+
+
+def number_of_points(parameters: Mapping[str, Parameter]) -> int | None:
+    """Return the product of the numbers of values, conditions left aside; None if infinite."""
+    counts = [_number_of_values(parameter.distribution) for parameter in parameters.values()]
+    known = [count for count in counts if count is not None]
+    return math.prod(known) if len(known) == len(counts) else None
+
+
+def _number_of_values(distribution: BaseDistribution) -> int | None:
+    if isinstance(distribution, FloatDistribution) and distribution.step is not None:
+        return _number_of_steps(distribution)
+    values = grid_values(distribution)
+    return None if values is None else len(values)

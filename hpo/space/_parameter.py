@@ -7,6 +7,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 
 from hpo.space._choices import Choice, Stored
+from hpo.space._quantiles import Quantiles
 
 __all__ = ["Parameter", "Problems", "shorten"]
 
@@ -24,12 +25,31 @@ class Parameter:
         Of a categorical parameter, in the order of the distribution's choices.
     when : mapping of str to tuple
         Parent to those of its stored values under which this parameter exists.
+    quantiles : Quantiles or None
+        Of a parameter whose quantile is stored, not its value.
+    target : str
+        The estimator's name of it, where the storage knows it under another one.
     """
 
     name: str
     distribution: BaseDistribution
     choices: tuple[Choice, ...] = ()
     when: Mapping[str, tuple[Stored, ...]] = field(default_factory=dict)
+    quantiles: Quantiles | None = None
+    target: str = ""
+
+    @property
+    def of(self) -> str:
+        """The estimator's name of the parameter."""
+        return self.target or self.name
+
+    def read(self, stored: Any) -> Any:
+        """Return the value for what the storage has."""
+        return stored if self.quantiles is None else self.quantiles.value(stored)
+
+    def keep(self, value: Any) -> Any:
+        """Return what the storage keeps for a value."""
+        return value if self.quantiles is None else self.quantiles.quantile(value)
 
 
 @dataclass(slots=True)

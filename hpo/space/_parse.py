@@ -16,21 +16,23 @@ from optuna.distributions import (
 from hpo._discovery import did_you_mean
 from hpo.exceptions import SpaceError
 from hpo.space._choices import Choice, read_choices
+from hpo.space._forms import listed, short_form
 from hpo.space._parameter import Parameter, Problems, shorten
+from hpo.space._quantiles import HIGH, LOW, Quantiles
 from hpo.space._when import check_cycles, parents_first, read_conditions
 from hpo.space._yaml import Document
 
 __all__ = ["parse"]
 
 _NUMERIC_KEYS = ("type", "low", "high", "log", "step", "when")
+_DISTRIBUTION_KEYS = ("type", "distribution", "when")
 _KEYS = {
     "float": _NUMERIC_KEYS,
     "int": _NUMERIC_KEYS,
     "categorical": ("type", "choices", "when"),
 }
-_ALL_KEYS = ("type", "low", "high", "log", "step", "choices", "when")
+_ALL_KEYS = ("type", "low", "high", "log", "step", "choices", "distribution", "when")
 _LARGEST_INT = 2**53  # a storage keeps numbers as floats
-_FORM = "{type: float|int|categorical, ...}, a list of choices or an optuna distribution"
 
 
 def parse(document: Document, source: str) -> tuple[Parameter, ...]:
@@ -50,7 +52,7 @@ def parse(document: Document, source: str) -> tuple[Parameter, ...]:
         With one message for each mistake.
     """
     data = document.data
-    if not isinstance(data, Mapping) or not data:
+    if not isinstance(data, Mapping):
         raise SpaceError(document.problems or [f"{source}: {_not_a_space(data)}"])
     order = {name: i for i, name in enumerate(data)}
     problems = Problems(source, document.lines, order, document.unread)
@@ -60,9 +62,10 @@ def parse(document: Document, source: str) -> tuple[Parameter, ...]:
         if not isinstance(name, str) or not name:
             problems.add(name, f"a name must be text, got {name!r}")
             continue
-        form = _short_form(spec)
-        if form is None:
-            problems.add(name, f"must be {_FORM}, got {spec!r}")
+        try:
+            form = short_form(spec)
+        except ValueError as error:
+            problems.add(name, str(error))
             continue
         forms[name] = form
         parameter = _parameter(name, form, problems)
@@ -78,27 +81,14 @@ def parse(document: Document, source: str) -> tuple[Parameter, ...]:
 
 
 def _not_a_space(data: Any) -> str:
-    if data is None or data == {}:
+    if data is None:
         example = "lr: {type: float, low: 1e-4, high: 0.1, log: true}"
-        return f"is empty; give at least one parameter, such as {example}."
+        return (
+            f"is empty; give at least one parameter, such as {example}, or {{}} for the "
+            "estimator as it is."
+        )
     kind = type(data).__name__
     return f"must be a mapping of parameter names to definitions, got a {kind}: {shorten(data)}."
-
-
-def _short_form(spec: Any) -> Mapping[Any, Any] | None:
-    """Return any way to write a parameter as the short form's mapping; None if it is none."""
-    if isinstance(spec, Mapping):
-        return spec
-    if isinstance(spec, list | tuple):
-        return {"type": "categorical", "choices": spec}
-    if isinstance(spec, CategoricalDistribution):
-        return {"type": "categorical", "choices": spec.choices}
-    if isinstance(spec, FloatDistribution | IntDistribution):
-        kind = "float" if isinstance(spec, FloatDistribution) else "int"
-        form = {"type": kind, "low": spec.low, "high": spec.high, "log": spec.log}
-        has_step = spec.step not in (None, 1) if kind == "int" else spec.step is not None
-        return {**form, "step": spec.step} if has_step else form
-    return None
 
 
 def _parameter(name: str, form: Mapping[Any, Any], problems: Problems) -> Parameter | None:
@@ -108,12 +98,15 @@ def _parameter(name: str, form: Mapping[Any, Any], problems: Problems) -> Parame
         _check_keys(name, form, _ALL_KEYS, problems)
         problems.add(name, _wrong_type(form), "type")
         return None
-    _check_keys(name, form, _KEYS[kind], problems)
+    of_scipy = kind != "categorical" and "distribution" in form
+    _check_keys(name, form, _DISTRIBUTION_KEYS if of_scipy else _KEYS[kind], problems)
     if kind == "categorical":
         choices = _choices(name, form, problems)
         if len(problems.found) > before:
             return None
         return Parameter(name, CategoricalDistribution([c.stored for c in choices]), choices)
+    if isinstance(form.get("distribution"), Quantiles):
+        return Parameter(name, FloatDistribution(LOW, HIGH), quantiles=form["distribution"])
     distribution = _numeric(name, kind, form, problems)
     ok = distribution is not None and len(problems.found) == before
     return Parameter(name, distribution) if ok and distribution is not None else None
@@ -147,12 +140,13 @@ def _choices(name: str, form: Mapping[Any, Any], problems: Problems) -> tuple[Ch
         problems.add(name, "`choices` is missing: give a list of at least one value")
         return ()
     values = form["choices"]
-    if not isinstance(values, list | tuple):
+    choices = listed(values)
+    if choices is None:
         problems.add(name, f"`choices` must be a list, got {shorten(values)}", "choices")
         return ()
-    if not values:
+    if not choices:
         problems.add(name, "`choices` is empty: give at least one value", "choices")
-    return read_choices(values, lambda message: problems.add(name, message, "choices"))
+    return read_choices(choices, lambda message: problems.add(name, message, "choices"))
 
 
 def _numeric(

@@ -2,25 +2,24 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
 
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution
 
 from hpo.exceptions import SpaceError
 from hpo.space._check import check_names
 from hpo.space._choices import Stored, same
-from hpo.space._grid import grid_of
+from hpo.space._grid import grid_of, grid_values, number_of_points
+from hpo.space._grids import GRID, joined, read_list
 from hpo.space._parameter import Parameter
 from hpo.space._parse import parse
-from hpo.space._yaml import Document, parse_text, read_text, write_value
+from hpo.space._points import read_points
+from hpo.space._stored import kept_of, params_of, resolved_params
+from hpo.space._written import as_yaml, content, described
+from hpo.space._yaml import Document, parse_text, read_text
 
 __all__ = ["SearchSpace"]
 
@@ -40,33 +39,59 @@ class SearchSpace:
     ``type`` is float, int or categorical. A number has ``low`` and ``high``, both
     included, and ``log`` (default false) or ``step``; where ``step`` does not divide the range, the
     last value that it reaches becomes ``high``. A categorical parameter has ``choices``;
-    a bare list is short for that. ``when`` maps a categorical or int parent to the values
+    a bare list is short for that, and so is an array in one dimension; a ``range`` is an int.
+    ``when`` maps a categorical or int parent to the values
     under which the parameter exists; several parents must all agree.
 
     A choice that is text such as ``torch.optim.Adam``, whose first part can be imported,
     stands for the object of that name. In a mapping, a choice may be any object: a class
     or function is stored as its dotted path, other objects as a text label.
 
+    A distribution of scipy.stats is short for the same range where there is one (uniform,
+    loguniform, randint). Any other one (``expon(scale=10)``, in a file
+    ``{type: float, distribution: expon(scale=10)}``) is searched between its quantiles 0.001 and
+    0.999: the storage keeps the quantile, which is evenly spread, and trials have the value.
+
+    A list of such mappings, like the one that `sklearn.model_selection.ParameterGrid` takes, is
+    several spaces as one: a trial has the parameters of one of them. An empty mapping is a space
+    of one point, the estimator as it is.
+
     Two spaces are equal if names, distributions and conditions are, in whatever order.
     """
 
-    __slots__ = ("_parameters", "_source")
+    __slots__ = ("_branches", "_by_name", "_parameters", "_source")
+    _branches: tuple["SearchSpace", ...]
+    _by_name: Mapping[str, list[Parameter]]
     _parameters: Mapping[str, Parameter]
     _source: str
 
-    def __init__(self, parameters: tuple[Parameter, ...], source: str) -> None:
+    def __init__(
+        self,
+        parameters: tuple[Parameter, ...],
+        source: str,
+        branches: tuple["SearchSpace", ...] = (),
+    ) -> None:
         object.__setattr__(self, "_parameters", {p.name: p for p in parameters})
         object.__setattr__(self, "_source", source)
+        object.__setattr__(self, "_branches", branches)
+        by_name: dict[str, list[Parameter]] = {}
+        for parameter in parameters:
+            if not (branches and parameter.name == GRID):
+                by_name.setdefault(parameter.of, []).append(parameter)
+        object.__setattr__(self, "_by_name", by_name)
 
     @classmethod
-    def load(cls, source: "SearchSpace | Mapping[str, Any] | str | Path") -> "SearchSpace":
+    def load(
+        cls, source: "SearchSpace | Mapping[str, Any] | Sequence[Mapping[str, Any]] | str | Path"
+    ) -> "SearchSpace":
         """Return the space that ``source`` defines.
 
         Parameters
         ----------
-        source : SearchSpace, mapping, str or Path
-            A space is returned as it is. A mapping goes from names to the short form,
-            optuna distributions or lists of choices. Text or a Path is the path of a
+        source : SearchSpace, mapping, list of mappings, str or Path
+            A space is returned as it is. A mapping goes from names to the short form, lists of
+            choices, arrays, ranges, or distributions of scipy.stats or Optuna. A list holds
+            several mappings, to one of which a trial belongs. Text or a Path is the path of a
             YAML 1.2 file.
 
         Raises
@@ -80,8 +105,13 @@ class SearchSpace:
             return cls(parse(Document(source), "mapping"), "mapping")
         if isinstance(source, str | Path):
             return cls.loads(read_text(source), str(source))
+        if isinstance(source, list | tuple):
+            return cls._of([Document(part) for part in source], "grids")
         raise SpaceError(
-            [f"A search space is a path, a mapping or a SearchSpace. Got {source!r} instead."]
+            [
+                "A search space is a path, a mapping, a list of mappings or a SearchSpace. "
+                f"Got {source!r} instead."
+            ]
         )
 
     @classmethod
@@ -93,12 +123,23 @@ class SearchSpace:
         SpaceError
             With one message for each mistake.
         """
-        return cls(parse(parse_text(text, source), source), source)
+        document = parse_text(text, source)
+        if isinstance(document, list):
+            return cls._of(document, source)
+        return cls(parse(document, source), source)
+
+    @classmethod
+    def _of(cls, documents: Sequence[Document], source: str) -> "SearchSpace":
+        parsed = read_list(documents, source)
+        if len(parsed) == 1:
+            return cls(parsed[0], source)
+        branches = tuple(cls(part, f"{source}[{i}]") for i, part in enumerate(parsed))
+        return cls(joined(parsed), source, branches)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the parameters: parents before children, otherwise in the order given."""
-        return tuple(self._parameters)
+        return tuple(self._by_name)
 
     @property
     def parameters(self) -> Mapping[str, Parameter]:
@@ -107,8 +148,39 @@ class SearchSpace:
 
     @property
     def distributions(self) -> Mapping[str, BaseDistribution]:
-        """Distribution of each parameter, over what a storage keeps."""
+        """Distribution of each parameter, over what a storage keeps and under its names."""
         return MappingProxyType({name: p.distribution for name, p in self._parameters.items()})
+
+    @property
+    def parts(self) -> tuple["SearchSpace", ...]:
+        """The spaces of a list, of which a trial belongs to one; else the space itself."""
+        return self._branches or (self,)
+
+    def keeps_values_of(self, name: str) -> bool:
+        """Return whether a storage keeps the values of parameter ``name`` themselves, by its name.
+
+        It does not where it keeps their quantiles, or where a list of spaces defines the
+        parameter in several ways.
+        """
+        parameter = self._parameters.get(name)
+        return parameter is not None and parameter.quantiles is None
+
+    @property
+    def translates(self) -> bool:
+        """Whether a storage keeps anything else than the params of trials themselves."""
+        return bool(self._branches) or not all(map(self.keeps_values_of, self._parameters))
+
+    def values(self, name: str) -> Sequence[Any] | None:
+        """Return every value of parameter ``name`` in order; None if it is continuous."""
+        found: dict[str, Any] = {}
+        for parameter in self._by_name[name]:
+            values = grid_values(parameter.distribution) if parameter.quantiles is None else None
+            if values is None:
+                return None
+            if len(self._by_name[name]) == 1:
+                return values
+            found |= {repr(value): value for value in values}
+        return tuple(found.values())
 
     @property
     def conditions(self) -> Mapping[str, Mapping[str, tuple[Stored, ...]]]:
@@ -125,12 +197,14 @@ class SearchSpace:
     @property
     def fingerprint(self) -> str:
         """A hash that equal spaces share, in every process and on every machine."""
-        content = {name: _content(p) for name, p in self._parameters.items()}
-        text = json.dumps(content, sort_keys=True)
+        told: Any = {name: content(p) for name, p in self._parameters.items()}
+        if self._branches:
+            told = [part.fingerprint for part in self._branches]
+        text = json.dumps(told, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def is_active(self, name: str, params: Mapping[str, Any]) -> bool:
-        """Return whether parameter ``name`` exists under the stored values ``params``."""
+        """Return whether parameter ``name`` exists under the values ``params`` of a storage."""
         return all(
             parent in params
             and self.is_active(parent, params)
@@ -139,10 +213,10 @@ class SearchSpace:
         )
 
     def sample(self, suggest: Callable[[str, BaseDistribution], Any]) -> dict[str, Any]:
-        """Return stored values for the parameters that exist, each asked of ``suggest``.
+        """Return what a storage keeps of a trial, each value asked of ``suggest``.
 
-        ``suggest(name, distribution)`` is called in the order of `names`, and only for
-        parameters whose conditions the values so far fulfil.
+        ``suggest(name, distribution)`` is called in the order of `distributions`, and only for
+        parameters whose conditions the values so far fulfil. `read` tells the trial's params.
         """
         params: dict[str, Any] = {}
         for name, parameter in self._parameters.items():
@@ -150,8 +224,44 @@ class SearchSpace:
                 params[name] = suggest(name, parameter.distribution)
         return params
 
+    def read(self, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a trial's params from what a storage keeps of it."""
+        return params_of(stored, self._parameters)
+
+    def keep(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a storage keeps of a trial's ``params``, all of them or some.
+
+        Raises
+        ------
+        SpaceError
+            If no trial of the space has them.
+        """
+        stored = kept_of(params, self._parameters, self.is_active)
+        if stored is None:
+            raise SpaceError([f"{self._source}: {dict(params)!r} is no point of the space."])
+        return stored
+
+    def points(self, given: Sequence[Any], source: str) -> tuple[dict[str, Any], ...]:
+        """Return given points, whole or in part, as trials have them.
+
+        Parameters
+        ----------
+        given : sequence of mapping
+            Names to values as the estimator takes them or as they are stored: a class or its
+            dotted path, numbers of Python or NumPy.
+        source : str
+            Names the points in messages.
+
+        Raises
+        ------
+        SpaceError
+            With one message for each mistake: an unknown name, a value that the parameter never
+            has, a parameter that does not exist under the others.
+        """
+        return read_points(given, [(p._parameters, p.is_active) for p in self.parts], source)
+
     def resolve(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what the estimator's ``set_params`` takes for the stored values ``params``.
+        """Return what the estimator's ``set_params`` takes for the ``params`` of a trial.
 
         A dotted path becomes the object that it names, a label the very object given; set
         it on an estimator as scikit-learn's searches do, as a clone.
@@ -161,25 +271,13 @@ class SearchSpace:
         SpaceError
             If a name is not in the space, or a value is none of a parameter's choices.
         """
-        problems, resolved = [], {}
-        for name, value in params.items():
-            parameter = self._parameters.get(name)
-            if parameter is None:
-                problems.append(f"{self._source}: {name}: is not in the space.")
-            elif not parameter.choices:
-                resolved[name] = value
-            else:
-                choice = next((c for c in parameter.choices if same(c.stored, value)), None)
-                if choice is None:
-                    problems.append(f"{self._source}: {name}: {value!r} is none of its choices.")
-                else:
-                    resolved[name] = choice.value
+        problems, found = resolved_params(params, self._by_name)
         if problems:
-            raise SpaceError(problems)
-        return resolved
+            raise SpaceError([f"{self._source}: {problem}" for problem in problems])
+        return found
 
     def grid(self) -> list[dict[str, Any]]:
-        """Return every combination of stored values, in the order of scikit-learn's grids.
+        """Return the params of every combination, in the order of scikit-learn's grids.
 
         Names are sorted and the last one varies fastest, as in
         `sklearn.model_selection.ParameterGrid`; parameters that do not exist under a
@@ -190,7 +288,27 @@ class SearchSpace:
         SpaceError
             If parameters are continuous, or there are more than a million combinations.
         """
-        return grid_of(self._parameters, self.is_active, self._source)
+        if not self._branches:
+            return grid_of(self._parameters, self.is_active, self._source)
+        everything = [params for part in self._branches for params in part.grid()]
+        return list({repr(sorted(params.items())): params for params in everything}.values())
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the points of the space can be counted."""
+        return all(number_of_points(part._parameters) is not None for part in self.parts)
+
+    def size(self, most: int) -> int | None:
+        """Return how many points the space has; None if it is continuous, or if more than ``most``.
+
+        Conditions may make it smaller than the product of its values; then None too, where that
+        is more than ``most``.
+        """
+        n_points = [number_of_points(part._parameters) for part in self.parts]
+        bounds = [n for n in n_points if n is not None]
+        if len(bounds) < len(n_points) or sum(bounds) > most:
+            return None
+        return len(self.grid())
 
     def check(self, estimator: Any) -> None:
         """Check that ``estimator`` has every parameter of the space.
@@ -205,7 +323,11 @@ class SearchSpace:
         SpaceError
             With one message for each wrong name.
         """
-        problems = check_names(self._parameters, estimator, self._source)
+        problems = [
+            problem
+            for part in self.parts
+            for problem in check_names(part._parameters, estimator, part._source)
+        ]
         if problems:
             raise SpaceError(problems)
 
@@ -215,28 +337,25 @@ class SearchSpace:
         A choice that only a mapping can hold, such as an estimator, is written as its label,
         which is what is stored, and comes back as text.
         """
-        lines = (
-            f"{write_value(name)}: {write_value(_short_form(parameter))}\n"
-            for name, parameter in self._parameters.items()
-        )
-        return "".join(lines)
+        if not self._branches:
+            return as_yaml(tuple(self._parameters.values()))
+        parts = [part.to_yaml().rstrip().replace("\n", "\n  ") for part in self._branches]
+        return "".join(f"- {part}\n" for part in parts)
 
     def describe(self, name: str) -> str:
         """Return one line on parameter ``name``, such as "float 1e-05 .. 0.1, log"."""
-        parameter = self._parameters[name]
-        text = _describe(parameter.distribution)
-        for parent, allowed in parameter.when.items():
-            text += f", when {parent} is {' or '.join(map(str, allowed))}"
-        return text
+        parts = [part for part in self.parts if name in part]
+        told = dict.fromkeys(described(part._parameters[name]) for part in parts)
+        return "; or ".join(told)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._parameters
+        return name in self._by_name
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._parameters)
+        return iter(self._by_name)
 
     def __len__(self) -> int:
-        return len(self._parameters)
+        return len(self._by_name)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SearchSpace):
@@ -247,7 +366,7 @@ class SearchSpace:
         return hash(self.fingerprint)
 
     def __repr__(self) -> str:
-        return f"SearchSpace({self._source!r}: {', '.join(self._parameters)})"
+        return f"SearchSpace({self._source!r}: {', '.join(self)})"
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"A SearchSpace is immutable: cannot set '{name}'.")
@@ -255,48 +374,5 @@ class SearchSpace:
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"A SearchSpace is immutable: cannot delete '{name}'.")
 
-    def __reduce__(self) -> tuple[type[Self], tuple[tuple[Parameter, ...], str]]:
-        return type(self), (tuple(self._parameters.values()), self._source)
-
-
-def _short_form(parameter: Parameter) -> dict[str, Any]:
-    """Return the short form of a parameter, as plain data."""
-    d = parameter.distribution
-    form: dict[str, Any] = {"type": _kind(d)}
-    if isinstance(d, FloatDistribution | IntDistribution):
-        form |= {"low": d.low, "high": d.high}
-        if d.log:
-            form["log"] = True
-        if d.step is not None and (isinstance(d, FloatDistribution) or d.step != 1):
-            form["step"] = d.step
-    else:
-        form["choices"] = [choice.written for choice in parameter.choices]
-    if parameter.when:
-        form["when"] = {parent: list(allowed) for parent, allowed in parameter.when.items()}
-    return form
-
-
-def _content(parameter: Parameter) -> list[Any]:
-    """Return what makes two parameters equal, each value with its type (1 is not 1.0)."""
-    d = parameter.distribution
-    if isinstance(d, CategoricalDistribution):
-        what = [repr(choice) for choice in d.choices]
-    else:
-        what = [repr(getattr(d, key)) for key in ("low", "high", "log", "step")]
-    when = {parent: sorted(map(repr, allowed)) for parent, allowed in parameter.when.items()}
-    return [_kind(d), what, when]
-
-
-def _kind(distribution: BaseDistribution) -> str:
-    return type(distribution).__name__.removesuffix("Distribution").lower()
-
-
-def _describe(distribution: BaseDistribution) -> str:
-    if isinstance(distribution, CategoricalDistribution):
-        return f"categorical: {', '.join(map(str, distribution.choices))}"
-    if not isinstance(distribution, FloatDistribution | IntDistribution):
-        return repr(distribution)
-    text = f"{_kind(distribution)} {distribution.low} .. {distribution.high}"
-    if distribution.log:
-        return f"{text}, log"
-    return text if distribution.step in (None, 1) else f"{text}, step {distribution.step}"
+    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
+        return type(self), (tuple(self._parameters.values()), self._source, self._branches)

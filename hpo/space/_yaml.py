@@ -100,8 +100,10 @@ def _nearest(path: Path) -> str:
     return f". The folder holds: {', '.join(files[:10])}." if files else "."
 
 
-def parse_text(text: str, source: str) -> Document:
-    """Return what the YAML ``text`` holds; ``source`` names it in messages.
+def parse_text(text: str, source: str) -> Document | list[Document]:
+    """Return what the YAML ``text`` holds, of a list what each of its parts does.
+
+    ``source`` names it in messages.
 
     Raises
     ------
@@ -111,10 +113,12 @@ def parse_text(text: str, source: str) -> Document:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-    reader = _Reader(source)
     try:
         node = YAML(typ="safe", pure=True).compose(text)
-        data = None if node is None else reader.value(node, ())
+        if node is not None and node.id == "sequence":
+            parts = enumerate(node.value)
+            return [_Reader(f"{source}[{i}]").document(part) for i, part in parts]
+        return _Reader(source).document(node)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -125,7 +129,6 @@ def parse_text(text: str, source: str) -> Document:
         raise SpaceError([f"{source}: is not valid YAML: {told}."]) from None
     except RecursionError:
         raise SpaceError([f"{source}: is nested too deeply to be a search space."]) from None
-    return Document(data, reader.lines, tuple(reader.problems), frozenset(reader.unread))
 
 
 @dataclass(slots=True)
@@ -138,6 +141,11 @@ class _Reader:
     unread: set[Any] = field(default_factory=set)
     _done: dict[int, Any] = field(default_factory=dict)
     _open: set[int] = field(default_factory=set)
+
+    def document(self, node: Any) -> Document:
+        """Return what ``node`` holds; None is an empty text."""
+        data = None if node is None else self.value(node, ())
+        return Document(data, self.lines, tuple(self.problems), frozenset(self.unread))
 
     def value(self, node: Any, path: tuple[Any, ...]) -> Any:
         """Return the plain data of ``node``, which stands under the keys ``path``."""

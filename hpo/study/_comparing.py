@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from hpo._discovery import did_you_mean
 from hpo.exceptions import StudyError
 from hpo.space import SearchSpace
-from hpo.space._grid import grid_values
 
 __all__ = ["compared"]
 
@@ -28,7 +27,7 @@ def compared(names: Sequence[str] | None, space: SearchSpace, *, grid: bool) -> 
         If one of them is not in the space, or is continuous: each trial would have a value of
         its own.
     """
-    values = {name: grid_values(space.distributions[name]) for name in space}
+    values = {name: space.values(name) for name in space}
     if names is None:
         return tuple(name for name in space if grid and len(values[name] or ()) > 1)
     problems = []

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ from hpo.backends._ledger import Ledger
 from hpo.exceptions import RefitError
 from hpo.result import StudyResult
 from hpo.scheduler import TrialScheduler
+from hpo.study._adding import told_of
 from hpo.study._search import Search
 from hpo.trackers import BaseTracker, StudyInfo
 from hpo.training.refit import save_artifacts
+from hpo.trial import TrialRecord
 
 __all__ = ["conduct"]
 
@@ -79,7 +81,8 @@ def conduct(
     finally:
         told = (note for record in result.records for r in record.reports for note in r.notes)
         closing = [tracker.close() for tracker in trackers]
-        notes += [*search.notes, *dict.fromkeys(told), *search.executor.notes, *closing]
+        notes += [*search.notes, result.told_of_winner(), *dict.fromkeys(told)]
+        notes += [*search.executor.notes, *closing]
     result = replace(result, notes=tuple(redact(note) for note in notes if note))
     if failure is not None:
         failure.result = result
@@ -95,10 +98,14 @@ def _trials(
     budget: Budget,
 ) -> StudyResult:
     settled = ledger.settle()
+    added = [r for one in search.additions for r in ledger.add(one.records, one.key)]
+    search.notes += [told] if (told := told_of(search.additions, len(added))) else []
     scheduler = TrialScheduler(search.pruner, trackers, ledger.records(), search.costs)
     for record in settled:
         for tracker in trackers:
             tracker.trial_ended(record)
+    for record in added:
+        _tell(record, trackers)
     ledger.enqueue(search.enqueue)
     if search.grid is not None:
         ledger.limit_to(search.grid)
@@ -112,8 +119,27 @@ def _trials(
         records=scheduler.records,
         seconds=seconds,
         stopped=stopped,
+        key=ledger.key,
+        fingerprint=_fingerprint(search),
         **search.shown,
     )
+
+
+def _fingerprint(search: Search) -> Mapping[str, Any]:
+    """Return what the scores depend on; empty where that cannot be told."""
+    try:
+        return search.fingerprint
+    except Exception:  # data and estimator may hold anything
+        return {}
+
+
+def _tell(record: TrialRecord, trackers: Sequence[BaseTracker]) -> None:
+    """Tell the trackers the whole of a trial that has ended before they heard of it."""
+    for tracker in trackers:
+        tracker.trial_started(record)
+        for report in record.reports:
+            tracker.trial_reported(record, report)
+        tracker.trial_ended(record)
 
 
 def _end(
@@ -177,7 +203,7 @@ def _summary(result: StudyResult) -> tuple[dict[str, float], dict[str, Any]]:
         "n_failed": result.n_failed,
         "epochs_saved_fraction": result.epochs_saved_fraction,
     }
-    if not result.top(1):
+    if result.winner is None:
         return metrics, {}
     metrics |= {"best_score": result.best_score, "best_score_se": result.best_score_se}
     if result.test_score is not None:

@@ -93,9 +93,11 @@ def _of_spaces(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
 
 def _of_forms(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     """Yield what differs between two forms of one parameter."""
-    for key in ("low", "high", "log", "step"):
+    for key in ("low", "high", "log", "step", "distribution"):
         if repr(old.get(key)) != repr(new.get(key)):
-            yield f"{key} {old[key]} -> {new[key]}"
+            yield f"{key} {old.get(key)} -> {new.get(key)}"
+    if repr(old.get("forms")) != repr(new.get("forms")):
+        yield "something else in the list of spaces"
     if old["when"] != new["when"]:
         yield f"when {old['when'] or 'always'} -> {new['when'] or 'always'}"
     was, now = old.get("choices", []), new.get("choices", [])

@@ -9,6 +9,7 @@ import numpy as np
 
 from hpo.identity import Describer, Description, mark_of
 from hpo.space import SearchSpace
+from hpo.space._parameter import Parameter
 from hpo.training.objective import Objective
 
 __all__ = ["FORMAT", "fingerprint", "mark_of_data", "summary"]
@@ -95,12 +96,22 @@ def _folds(of: Describer, splits: Sequence[Any]) -> Description:
 
 
 def _form(of: Describer, space: SearchSpace, name: str) -> dict[str, Any]:
+    """Return what a parameter may be, in a list of spaces with what it may be in each."""
+    forms = [_form_of(of, p.parameters[name]) if name in p else None for p in space.parts]
+    if len(forms) == 1 and forms[0] is not None:
+        return forms[0]
+    choices = {repr(pair): pair for form in forms if form for pair in form.get("choices", ())}
+    return {"type": "list", "forms": forms, "choices": list(choices.values()), "when": {}}
+
+
+def _form_of(of: Describer, parameter: Parameter) -> dict[str, Any]:
     """Return what a parameter may be; of a choice its label and, of an object, its mark."""
-    parameter = space.parameters[name]
     d: Any = parameter.distribution
     form: dict[str, Any] = {"type": type(d).__name__.removesuffix("Distribution").lower()}
     if parameter.choices:
         form["choices"] = [_choice(of, choice) for choice in parameter.choices]
+    elif parameter.quantiles is not None:
+        form["distribution"] = parameter.quantiles.text
     else:
         form |= {"low": d.low, "high": d.high, "log": d.log, "step": d.step}
     form["when"] = {parent: sorted(v, key=repr) for parent, v in sorted(parameter.when.items())}

@@ -7,6 +7,7 @@ from typing import Any
 
 from hpo.identity import Describer
 from hpo.space import SearchSpace
+from hpo.space._parameter import Parameter
 from hpo.study._own_values import MISSING, own_value
 
 __all__ = ["Fitting"]
@@ -56,17 +57,27 @@ class Fitting:
         self._own: dict[str, _Value] = {}
 
     def __call__(self, params: Mapping[str, Any]) -> dict[str, Any] | str:
-        """Return the stored parameters in the new space of a trial with ``params`` in the old one.
+        """Return the params in the new space of a trial with ``params`` in the old one.
 
         Or, as text, the reason why there are none.
         """
+        why = ""
+        for part in self._space.parts:
+            found = self._in_part(part, params)
+            if not isinstance(found, str):
+                return found
+            why = why or found
+        return why
+
+    def _in_part(self, part: SearchSpace, params: Mapping[str, Any]) -> dict[str, Any] | str:
+        """Return the params in one of the spaces of a list, or why there are none."""
         fitted: dict[str, Any] = {}
-        for name in self._space:
-            if self._space.is_active(name, fitted):
+        for name in part:
+            if part.is_active(name, fitted):
                 value = self._value(name, params, fitted)
-                fitted[name] = self._stored(name, value)
+                fitted[name] = self._stored(part, name, value)
                 if fitted[name] is MISSING:
-                    return self._why(name, value, new=name not in params)
+                    return self._why(part, name, value, new=name not in params)
         for name in params:
             if name not in fitted:
                 value = self._value(name, params, fitted)
@@ -102,19 +113,19 @@ class Fitting:
         found = self._of.describe(value)
         return _Value(mark=found.mark, text=found.text)
 
-    def _stored(self, name: str, value: _Value) -> Any:
-        """Return what the new space stores for a value; `MISSING` if it does not have it."""
-        parameter = self._space.parameters[name]
+    def _stored(self, part: SearchSpace, name: str, value: _Value) -> Any:
+        """Return what trials of the new space have for a value; `MISSING` if none has it."""
+        parameter = part.parameters[name]
         for choice in parameter.choices:
             plain = choice.kind == "plain"
             known = _Value(choice.stored) if plain else self._described(choice.value)
             if known.equals(value):
                 return choice.stored
-        return MISSING if parameter.choices else self._number(name, value.plain)
+        return MISSING if parameter.choices else self._number(parameter, value.plain)
 
-    def _number(self, name: str, number: Any) -> Any:
-        d: Any = self._space.parameters[name].distribution
-        wanted = type(d.low)
+    def _number(self, parameter: Parameter, number: Any) -> Any:
+        d: Any = parameter.quantiles or parameter.distribution
+        wanted, name = type(d.low), parameter.name
         if type(number) is int and wanted is float and _COMPONENT.search(name):
             number = float(number)
         if type(number) is not wanted or not d.low <= number <= d.high:
@@ -122,11 +133,11 @@ class Fitting:
         steps = 0.0 if d.step is None else (number - d.low) / d.step
         return number if abs(steps - round(steps)) < 1e-8 else MISSING
 
-    def _why(self, name: str, value: _Value, *, new: bool) -> str:
+    def _why(self, part: SearchSpace, name: str, value: _Value, *, new: bool) -> str:
         if new and value.plain is MISSING and not value.mark:
             return f"{name} is new, and what it is by itself is not known"
         if new:
             return f"{name} is new, and what it is by itself, {value.text}, is not in its range"
-        if self._space.parameters[name].choices:
+        if part.parameters[name].choices:
             return f"{name} was {value.text}, which is no choice of it now"
-        return f"{name} was outside of {self._space.describe(name)}"
+        return f"{name} was outside of {part.describe(name)}"

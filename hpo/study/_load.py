@@ -39,14 +39,16 @@ def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | Non
         name=ledger.name,
         records=tuple(ledger.records(running=True)),
         seconds=ledger.noted("seconds"),
+        key=ledger.key,
+        fingerprint=ledger.noted("fingerprint") or {},
         **_shown(ledger),
     )
-    winner = [record.number for record in result.top(1)]
+    winner = None if result.winner is None else result.winner.number
     refit, failed = ledger.noted("refit") or {}, ledger.noted("refit_error") or {}
-    if winner == [refit.get("number")]:
+    if winner is not None and winner == refit.get("number"):
         told = {key: refit[key] for key in refit if key not in {"number", "mark"}}
         result = replace(result, **told)
-    if winner == [failed.get("number")]:
+    if winner is not None and winner == failed.get("number"):
         result = replace(result, refit_error=failed["text"])
     return result, space
 

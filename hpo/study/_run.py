@@ -79,7 +79,7 @@ def run_study(
     interrupt = interrupt or Interrupt()
 
     def finish(result: StudyResult) -> StudyResult:
-        if result.stopped and not result.top(1):
+        if result.stopped and result.winner is None:
             return result
         return _finish(
             result, session, ledger, interrupted=bool(interrupt.reason), reuse=reuse_refit

@@ -11,10 +11,13 @@ from hpo._redaction import redact
 from hpo.backends._base import BaseBackend
 from hpo.backends._ledger import Ledger
 from hpo.backends._samplers import make_sampler
+from hpo.backends._studies import generation
+from hpo.backends._unrepeated import MOST_POINTS
 from hpo.exceptions import PluginError, StudyError
 from hpo.executors import BaseExecutor
 from hpo.pruners import BasePruner
 from hpo.space import SearchSpace
+from hpo.study._adding import Addition, read_additions
 from hpo.study._comparing import compared
 from hpo.study._differences import SPACE
 from hpo.study._environment import environment
@@ -50,7 +53,12 @@ class Search:
     compare, watch : sequence of str
         See `Study`; they change nothing but what is shown.
     enqueue : sequence of mapping
-        Parameters to try first.
+        Parameters to try first; see `SearchSpace.points`.
+    add_trials : str, StudyResult, or sequence of them
+        Other studies whose finished trials are taken in; see `Study`.
+    n_trials : int or None
+        Trials that are wanted, if that is known: of a finite space no more are made than it has
+        points.
     n_jobs, n_threads, device
         For executors that take them, where their options do not say otherwise.
 
@@ -74,6 +82,8 @@ class Search:
         compare: Sequence[str] | None = (),
         watch: Sequence[str] = (),
         enqueue: Sequence[Mapping[str, Any]] = (),
+        add_trials: Any = (),
+        n_trials: int | None = None,
         n_jobs: int | None = None,
         n_threads: int = 1,
         device: str | None = None,
@@ -105,13 +115,17 @@ class Search:
         self._options = {"n_threads": n_threads, "device": device, **parse_spec(executor)[1]}
         parallel = self.backend.is_parallel(self.executor)
         self.sampler = make_sampler(sampler, seed, parallel=parallel, space=space)
-        self.grid = space.grid() if _name(sampler).partition(":")[0].strip() == "grid" else None
+        chosen = _name(sampler).partition(":")[0].strip()
+        self.grid, self.n_points = _points(space, chosen, n_trials)
         _check_costs(self.costs, self.sampler)
-        self.compare = compared(compare, space, grid=self.grid is not None)
+        self.compare = compared(compare, space, grid=chosen == "grid")
         self.watch = tuple(watch)
-        self.enqueue = tuple(dict(point) for point in enqueue)
-        self.notes: list[str] = []
-        """What the user should know of how the study was opened."""
+        self.enqueue = space.points(enqueue, "enqueue")
+        self._add_trials = add_trials
+        self.additions: list[Addition] = []
+        """What there is to take in of other studies, once the ledger is open."""
+        self.notes = _too_many(n_trials, self.n_points) if chosen != "grid" else []
+        """What the user should know of how the study was opened, and how it will be searched."""
         self.copied: tuple[TrialRecord, ...] | None = None
         """Trials that were taken over into it; None where it has not just been extended."""
         self._names = {
@@ -189,6 +203,8 @@ class Search:
         StudyError
             If the study there was made with something that its scores depend on changed.
         """
+        named = generation(name, storage, fresh=fresh) if self._add_trials else name
+        self.additions = self.read_additions(named, storage)
         if storage is None:  # nobody comes back to it
             return self.open(name, None)
         allowed = allowed or Allowed()
@@ -204,6 +220,31 @@ class Search:
             remember(ledger, self)
         ledger.note("shown", self.shown)
         return ledger
+
+    def read_additions(self, name: str, storage: str | None) -> list[Addition]:
+        """Return what there is to take in of other studies; nothing is changed.
+
+        Parameters
+        ----------
+        name : str
+            Of this study, as its storage has it.
+        storage : str or None
+
+        Raises
+        ------
+        StudyError
+            If their trials were scored in another way.
+        """
+        if not self._add_trials:
+            return []
+        return read_additions(
+            self._add_trials,
+            space=self.space,
+            estimator=self.objective.estimator,
+            fingerprint=self.fingerprint,
+            name=name,
+            storage=storage,
+        )
 
     def info(self, ledger: Ledger, folder: Path, artifacts: Mapping[str, str]) -> StudyInfo:
         """Return what trackers are told of the study; ``folder`` is whose git commit is meant."""
@@ -229,10 +270,34 @@ class Search:
         )
 
 
+def _points(
+    space: SearchSpace, sampler: str, n_trials: int | None
+) -> tuple[list[dict[str, Any]] | None, int | None]:
+    """Return the points that are tried in order, if they are, and how many points there are.
+
+    Random trials that are as many as the points of a finite space are its grid.
+    """
+    if sampler == "grid":
+        grid = space.grid()
+        return grid, len(grid)
+    n_points = space.size(MOST_POINTS)
+    everything = n_points is not None and n_trials is not None and n_points <= n_trials
+    return (space.grid() if everything and sampler == "random" else None), n_points
+
+
+def _too_many(n_trials: int | None, n_points: int | None) -> list[str]:
+    if n_trials is None or n_points is None or n_points >= n_trials:
+        return []
+    return [
+        f"The total space of parameters {n_points} is smaller than n_trials={n_trials}: each point "
+        f"is tried once, in {n_points} trial{'s' * (n_points != 1)}."
+    ]
+
+
 def _check_costs(costs: Sequence[str], sampler: Any) -> None:
     if isinstance(costs, str):
         raise StudyError(f"costs must be a list of names. Got {costs!r} instead.")
-    name = type(sampler).__name__
+    name = type(getattr(sampler, "inner", sampler)).__name__
     if costs and name in _SINGLE_OBJECTIVE:
         raise PluginError(
             f"{name} searches for one objective, and costs are further ones: use tpe, random, "

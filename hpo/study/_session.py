@@ -54,6 +54,8 @@ class Session:
             compare=study.compare,
             watch=study.watch,
             enqueue=study.enqueue,
+            add_trials=study.add_trials,
+            n_trials=study.n_trials,
             n_jobs=study.n_jobs,
             n_threads=study.n_threads,
             device=study.device,

@@ -62,6 +62,7 @@ def smoke_changes(
         "storage": None,
         "tracker": "null",
         "analyses": (),
+        "add_trials": (),
     }
 
 

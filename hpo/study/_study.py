@@ -24,8 +24,9 @@ class Study(pydantic.BaseModel):
         A skorch net, a Pipeline that ends in one, or any scikit-learn estimator.
     data : StudyData or callable
         The data, or a function without arguments that loads it.
-    search_space : mapping, str, Path or SearchSpace
-        See `SearchSpace.load`; a relative path starts at the study's file.
+    search_space : mapping, list of mappings, str, Path or SearchSpace
+        See `SearchSpace.load`; a relative path starts at the study's file. No point of a finite
+        space is tried twice.
     scoring : str, callable, list, dict or None, default=None
         As in scikit-learn, greater is better; None is the estimator's own ``score``.
     metric : str or None, default=None
@@ -46,8 +47,9 @@ class Study(pydantic.BaseModel):
         Seconds of wall time of one run.
     max_total_epochs : int or None, default=None
         Epochs of all trials together.
-    pruner : str or BasePruner, default="median"
-        A name with options (``"median:n_startup_trials=8"``, ``"halving:eta=3"``).
+    pruner : str, BasePruner or None, default="median"
+        A name with options (``"median:n_startup_trials=8"``, ``"halving:eta=3"``); None, as
+        ``"nop"``, stops no trial.
     sampler : str or optuna sampler, default="tpe"
         tpe, gp, optuna_tpe, optuna_gp, random, grid, qmc, cmaes or ray, with options.
     backend : str, default="optuna"
@@ -71,8 +73,14 @@ class Study(pydantic.BaseModel):
         MLflow's store; None is ``$MLFLOW_TRACKING_URI``, else ``sqlite:///mlflow.db``.
     refit : bool, default=True
         Train the winner on all data at the end, and score it on the sealed test part.
+    add_trials : str, StudyResult, or sequence of them, default=()
+        Other studies, by their names in the same storage or by their results, whose complete and
+        pruned trials are taken in where they fit the search space: as trials of this study, which
+        count. They must have been scored on the same data, folds and scores with the same
+        estimator and epochs; the parameters of others can be enqueued.
     enqueue : sequence of mapping, default=()
-        Parameters to try first.
+        Parameters to try first, all of a trial's or some: values as the estimator takes them (what
+        ``best_params_`` holds) or as a storage keeps them.
     compare : sequence of str or None, default=None
         Parameters whose values are compared at the end: the best complete trial of each
         combination of them stands for it. None is all parameters of a grid, and none in any
@@ -120,10 +128,16 @@ class Study(pydantic.BaseModel):
     tracker: Any = "mlflow"
     tracking_uri: str | None = None
     refit: bool = True
+    add_trials: Any = ()
     enqueue: Sequence[Mapping[str, Any]] = ()
     compare: Sequence[str] | None = None
     watch: Sequence[str] = ()
     analyses: Sequence[Any] | None = None
+
+    @pydantic.field_validator("pruner", mode="before")
+    @classmethod
+    def _no_pruner(cls, pruner: Any) -> Any:
+        return "nop" if pruner is None else pruner
 
     def __init__(self, **fields: Any) -> None:
         try:

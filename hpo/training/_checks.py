@@ -7,18 +7,22 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import clone, is_classifier
+from sklearn.multioutput import MultiOutputClassifier
+from sklearn.utils import get_tags
+from sklearn.utils.multiclass import type_of_target
 from skorch import NeuralNet
 
 from hpo.exceptions import DataError
 from hpo.training._adapters import last_step
-from hpo.training._indexing import n_samples, take
+from hpo.training._indexing import as_numpy, n_samples, take
 
 __all__ = [
+    "all_classes",
     "check_data",
     "check_estimator_kind",
     "check_eval_every",
     "check_folds",
-    "check_members",
+    "check_kernel",
     "check_nan",
 ]
 
@@ -94,16 +98,35 @@ def check_folds(
     return classes
 
 
-def check_members(y: Any, n_splits: int) -> None:
-    """Raise `DataError` if a class has fewer members than there are stratified folds."""
-    labels, counts = np.unique(np.asarray(y), return_counts=True)
-    few = {str(c): int(n) for c, n in zip(labels, counts, strict=True) if n < n_splits}
-    if few:
-        told = ", ".join(f"class {c} has {n}" for c, n in few.items())
+def all_classes(estimator: Any, y: Any) -> Any:
+    """Return the classes that ``partial_fit`` of a classifier wants; None for anything else.
+
+    Of several outputs it is what scikit-learn's estimators of that kind want: an array for each
+    output, or the numbers of the columns of an indicator matrix.
+    """
+    if y is None or not is_classifier(estimator):
+        return None
+    labels = np.asarray(as_numpy(y))
+    if isinstance(last_step(estimator), MultiOutputClassifier) and labels.ndim == 2:
+        return [np.unique(column) for column in labels.T]
+    several = labels.ndim == 2 and type_of_target(labels).startswith("multilabel")
+    return np.arange(labels.shape[1]) if several else np.unique(labels)
+
+
+def check_kernel(estimator: Any, X: Any) -> None:
+    """Raise `DataError` unless a kernel that ``estimator`` wants in the place of X is square."""
+    if not get_tags(estimator).input_tags.pairwise:
+        return
+    name = type(last_step(estimator)).__name__
+    if not hasattr(X, "shape"):
         raise DataError(
-            f"n_splits={n_splits} cannot be greater than the number of members in each class: "
-            f"{told}. Use at most {min(few.values())} folds, or merge or drop "
-            f"{'that class' if len(few) == 1 else 'those classes'}."
+            f"{name} takes a kernel or distances between all samples, which must be an array or a "
+            f"sparse matrix. Got a {type(X).__name__}."
+        )
+    if len(X.shape) != 2 or X.shape[0] != X.shape[1]:
+        raise DataError(
+            f"{name} takes a kernel or distances between all samples, so X must be square. Got "
+            f"{' x '.join(map(str, X.shape))}."
         )
 
 

@@ -13,6 +13,7 @@ from sklearn.utils import get_tags
 from skorch import NeuralNet
 
 from hpo.training._adapters import BaseStepper, last_step, make_stepper, net_prefix
+from hpo.training._checks import check_kernel
 from hpo.training._indexing import as_numpy, cut, take
 from hpo.training._random import RandomStream
 from hpo.training.scoring import Scoring
@@ -122,6 +123,7 @@ class Fold:
         # scikit-learn's metrics compare with NumPy predictions
         self._y_valid = as_numpy(take(data.y, data.valid))
         self._y_train = as_numpy(y)
+        check_kernel(estimator, data.X)
         if get_tags(estimator).input_tags.pairwise:  # X is a kernel: its columns are rows too
             X, X_valid = X[:, data.train], X_valid[:, data.train]
         self._score_params = cut(data.score_params, data.valid, data.X)
@@ -137,6 +139,11 @@ class Fold:
         )
         self._estimator, self._X_valid, self._X_train = estimator, X_valid, X
         self._sees_the_whole = not self._scoring.looks_at_predictions_only
+
+    @property
+    def estimator(self) -> Any:
+        """The clone that is trained."""
+        return self._estimator
 
     @property
     def finished(self) -> bool:

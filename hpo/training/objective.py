@@ -1,6 +1,5 @@
 """The cross-validated score of a trial, as a generator of reports."""
 
-import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -93,6 +92,7 @@ class Objective(BaseObjective):
         checks.check_estimator_kind(estimator)
         checks.check_data(X, y)
         checks.check_nan(estimator, X)
+        checks.check_kernel(estimator, X)
         self.estimator = estimator
         self.X, self.y = X, y
         checks.check_eval_every(estimator, eval_every)
@@ -108,6 +108,7 @@ class Objective(BaseObjective):
             splitting["groups"] = groups
         self.splits = make_splits(estimator, X, y, cv, splitting)
         self.classes = checks.check_folds(estimator, y, self.splits)
+        self._all_classes = checks.all_classes(estimator, y)
 
     @property
     def n_folds(self) -> int:
@@ -157,7 +158,7 @@ class Objective(BaseObjective):
     def _fold(self, trial: Trial, params: Mapping[str, Any], i: int, device: str | None) -> Fold:
         train, valid = self.splits[i]
         data = FoldData(
-            self.X, self.y, train, valid, self.classes, self.fit_params, self.score_params
+            self.X, self.y, train, valid, self._all_classes, self.fit_params, self.score_params
         )
         return Fold(
             self.estimator,
@@ -193,16 +194,22 @@ def make_splits(
             f"Cannot have number of splits n_splits={splitter.n_splits} greater than the number "
             f"of samples: n_samples={n}. Use fewer folds."
         )
-    if isinstance(splitter, StratifiedKFold) and labels is not None:
-        checks.check_members(labels, splitter.n_splits)
+    rows = split_input(X, n)
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", "The least populated class", UserWarning)
-            folds = list(splitter.split(split_input(X, n), labels, **params))
-    except (TypeError, ValueError, UserWarning) as error:
+        expected = splitter.get_n_splits(rows, labels, **params)
+        folds = list(splitter.split(rows, labels, **params))
+    except (TypeError, ValueError) as error:
         raise DataError(f"The folds cannot be made by {splitter!r}: {error}") from error
     if not folds:
-        raise DataError(f"{splitter!r} makes no folds.")
+        raise DataError(
+            f"No fits were performed. Was the CV iterator empty? Were there no candidates? "
+            f"{splitter!r} makes no folds."
+        )
+    if len(folds) != expected:
+        raise DataError(
+            f"cv.split and cv.get_n_splits return inconsistent results. Expected {expected} "
+            f"splits, got {len(folds)} of {splitter!r}."
+        )
     return [(np.asarray(train), np.asarray(valid)) for train, valid in folds]
 
 

@@ -1,18 +1,17 @@
 """The winner, trained on all the data for the number of epochs that did best over the folds."""
 
 import math
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from sklearn.base import is_classifier
 from skorch import NeuralNet
 
 from hpo.training._adapters import fit, make_stepper, steps_of
 from hpo.training._adapters import last_step as final_step
+from hpo.training._checks import all_classes
 from hpo.training._random import RandomStream
 from hpo.training._stepped_fit import SteppedFit
 from hpo.training.fold import configure
@@ -32,6 +31,7 @@ def refit(
     eval_every: int | None = None,
     fit_params: Mapping[str, Any] | None = None,
     device: str | None = None,
+    within: Callable[[Any], AbstractContextManager[Any]] = nullcontext,
 ) -> Any:
     """Return a fitted clone of ``estimator``.
 
@@ -46,24 +46,26 @@ def refit(
         Of the random stream that the fit draws from.
     epochs, eval_every : int or None
         What the search was given; see `Objective`.
+    within : callable
+        ``within(clone)`` is a context manager that the clone is fitted in.
     """
     data = X, y, dict(fit_params or {})
     fitted = configure(estimator, params, device)
     if isinstance(final_step(fitted), NeuralNet):
         n_most = steps_of(estimator, params, epochs)
         run = partial(_fit_net, data=data, eval_every=eval_every)
-        with RandomStream(seed, device).active():
+        with RandomStream(seed, device).active(), within(fitted):
             by_itself = run(fitted, n_steps, math.inf if n_steps >= n_most else n_steps)
         if by_itself or n_steps >= n_most:
             return fitted
         # It makes more epochs than max_epochs, in a second loop or so: it is fitted as in the
         # trial, and ended where that was at its best.
         fitted = configure(estimator, params, device)
-        with RandomStream(seed, device).active():
+        with RandomStream(seed, device).active(), within(fitted):
             run(fitted, n_most, n_steps)
         return fitted
-    with RandomStream(seed, device).active():
-        classes = np.unique(np.asarray(y)) if is_classifier(fitted) and y is not None else None
+    with RandomStream(seed, device).active(), within(fitted):
+        classes = all_classes(fitted, y)
         stepper = make_stepper(fitted, *data, classes=classes, epochs=epochs)
         for step in range(1, n_steps + 1):
             if not stepper.finished:

@@ -37,6 +37,40 @@ def test_a_study_runs_and_says_what_came_out(hpo_command: Run, write_study: Writ
     assert _files() == {"tiny.py", "hpo.db"}
 
 
+def test_trials_of_another_study_are_taken_in(hpo_command: Run, write_study: Write) -> None:
+    hpo_command("run", write_study())
+    other = write_study({'name="tiny"': 'name="wide"', "1e-5": "1e-6"})
+    code, out, err = hpo_command("run", other, "--add-trials", "tiny", "--n-trials", "8")
+    assert (code, err) == (0, "")
+    assert "note: 6 trials of 'tiny' were taken in, and count as trials of this study." in out
+    records = load_result("wide", "sqlite:///hpo.db")[0].records
+    before = load_result("tiny", "sqlite:///hpo.db")[0].records
+    assert [r.trial.params for r in records[:6]] == [r.trial.params for r in before]
+    assert len(records) == 8
+    code, out, err = hpo_command("run", other, "--add-trials", "tinny")
+    assert code == 2
+    assert "There is no study 'tinny'" in err
+    other = write_study({'name="tiny"': 'name="other"', "cv=3": "cv=2"})
+    code, out, err = hpo_command("run", other, "--add-trials", "tiny")
+    assert code == 2
+    assert "folds: division into 3 folds -> division into 2 folds" in err
+
+
+def test_what_is_wrong_with_a_point_is_told_before_anything_is_made(
+    hpo_command: Run, write_study: Write
+) -> None:
+    points = 'tracker="null", enqueue=[{"alpha": 2.0}, {"alfa": 0.1}],'
+    file = write_study({'tracker="null",': points})
+    for command in ("run", "validate"):
+        code, _, err = hpo_command(command, file)
+        assert code == 2
+        assert err.splitlines() == [
+            "error: enqueue[0]: alpha: 2.0 is outside its range, 1e-05 .. 1.0.",
+            "error: enqueue[1]: alfa: is not in the search space, did you mean 'alpha'?",
+        ]
+    assert _files() == {"tiny.py"}
+
+
 def test_a_complete_study_is_shown_again_and_told_how_to_get_more(
     hpo_command: Run, write_study: Write
 ) -> None:

@@ -111,8 +111,8 @@ I = {"type": "int", "low": 1, "high": 5}  # noqa: E741
         ),
         (
             0.1,
-            "must be {type: float|int|categorical, ...}, a list of choices or an optuna "
-            "distribution, got 0.1.",
+            "must be {type: float|int|categorical, ...}, a list of choices, a distribution of "
+            "scipy.stats or an optuna distribution, got 0.1.",
         ),
     ],
 )
@@ -220,8 +220,7 @@ def test_the_error_survives_pickling():
     [
         ("", "is empty; give at least one parameter"),
         ("# only a comment\n", "is empty; give at least one parameter"),
-        ("{}", "is empty; give at least one parameter"),
-        ("- 1\n- 2\n", "must be a mapping of parameter names to definitions, got a list: [1, 2]."),
+        ("[]", "is an empty list; give at least one mapping, such as {}."),
         ("hello", "must be a mapping of parameter names to definitions, got a str: 'hello'."),
         ("lr: {type: float", "is not valid YAML at line 1, column"),
         ("a: [1]\n\tb: 2", "is not valid YAML at line 2, column 1"),
@@ -244,6 +243,15 @@ def test_the_error_survives_pickling():
 def test_files_that_are_no_space(text, message):
     (told,) = in_text(text)
     assert told.startswith(f"space.yaml: {message}")
+
+
+def test_mistakes_in_all_parts_of_a_list_come_together():
+    assert in_text("- {a: [1]}\n- 2\n- {a: 1}\n- {b: [1], b: [2]}\n") == (
+        "space.yaml[1]: must be a mapping of parameter names to definitions, got a int: 2.",
+        "space.yaml[2]: a: must be {type: float|int|categorical, ...}, a list of choices, a "
+        "distribution of scipy.stats or an optuna distribution, got 1 (line 3).",
+        "space.yaml[3]: b: is given twice (lines 4 and 4).",
+    )
 
 
 def test_duplicates_and_other_mistakes_come_together():
@@ -284,11 +292,10 @@ def test_paths_that_no_file_can_have(source):
 
 
 def test_sources_of_another_kind():
-    assert problems([{"a": [1]}]) == (
-        "A search space is a path, a mapping or a SearchSpace. Got [{'a': [1]}] instead.",
+    assert problems(7) == (
+        "A search space is a path, a mapping, a list of mappings or a SearchSpace. Got 7 instead.",
     )
-    assert problems({}) == problems({})
-    assert "is empty" in problems({})[0]
+    assert problems([]) == ("grids: is an empty list; give at least one mapping, such as {}.",)
     assert "SearchSpace.loads(text)" in problems("a: [1]\nb: [2]\n")[0]
 
 

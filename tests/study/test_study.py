@@ -159,7 +159,7 @@ def test_trials_that_raise_are_recorded_and_the_study_goes_on(study):
 
 
 def test_all_trials_failing_ends_with_the_grouped_summary(study):
-    with pytest.raises(NoCompletedTrialError, match=r"All the 10 trials failed\. \d failed with: "):
+    with pytest.raises(NoCompletedTrialError, match=r"All the 2 trials failed\. \d failed with: "):
         run_study(study.replace(search_space={"batch_size": [-3, -4]}))
 
 

@@ -288,7 +288,7 @@ class NotAnEstimator:
         (lambda X, y: Objective(net(), {"a": X, "b": X[:9]}, y), r"X\['b'\] has 9"),
         (lambda X, y: Objective(net(), X[:0], y[:0]), "X is empty"),
         (lambda X, y: Objective(net(), X, y * 0), "y has only one class"),
-        (lambda X, y: Objective(net(), X[:52], y[:52], cv=3), "class 1 has 2. Use at most 2 folds"),
+        (lambda X, y: Objective(net(), X[:52], y[:52], cv=51), "number of members in each"),
         (lambda X, y: Objective(net(), X[:3], y[:3] * 0.1, cv=9), "greater than the number"),
         (lambda X, y: Objective(net(), X, y, cv="five"), "cv: "),
         (lambda X, y: Objective(net(), X, y, cv=GroupKFold(3)), "folds cannot be made .*groups"),

@@ -1,0 +1,97 @@
+"""The ways to write a parameter, each turned into the short form."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optuna.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from hpo.space._parameter import shorten
+from hpo.space._quantiles import distribution_form, is_distribution
+
+__all__ = ["listed", "short_form"]
+
+_FORM = (
+    "{type: float|int|categorical, ...}, a list of choices, a distribution of scipy.stats "
+    "or an optuna distribution"
+)
+
+
+def short_form(spec: Any) -> Mapping[Any, Any]:
+    """Return any way to write a parameter as the short form's mapping.
+
+    Raises
+    ------
+    ValueError
+        If it is none; the message says what is.
+    """
+    if isinstance(spec, Mapping):
+        return _with_distribution(spec) if "distribution" in spec else spec
+    if isinstance(spec, CategoricalDistribution):
+        return {"type": "categorical", "choices": spec.choices}
+    if isinstance(spec, FloatDistribution | IntDistribution):
+        return _of_numbers(spec)
+    if is_distribution(spec):
+        return distribution_form(spec)
+    if isinstance(spec, range) and len(spec) and spec.step > 0:
+        return {"type": "int", "low": spec[0], "high": spec[-1], "step": spec.step}
+    choices = listed(spec)
+    if choices is None:
+        raise ValueError(f"must be {_FORM}, got {shorten(spec)}{_cure(spec)}")
+    return {"type": "categorical", "choices": choices}
+
+
+def _of_numbers(spec: FloatDistribution | IntDistribution) -> dict[str, Any]:
+    kind = "float" if isinstance(spec, FloatDistribution) else "int"
+    form = {"type": kind, "low": spec.low, "high": spec.high, "log": spec.log}
+    has_step = spec.step not in (None, 1) if kind == "int" else spec.step is not None
+    return {**form, "step": spec.step} if has_step else form
+
+
+def listed(values: Any) -> list[Any] | None:
+    """Return the values of a list, range, series or array in one dimension; None for all else."""
+    if isinstance(values, str | bytes | Mapping):
+        return None
+    if isinstance(values, list | tuple):
+        return list(values)
+    if hasattr(values, "tolist") and getattr(values, "ndim", 0) == 1:
+        return list(values.tolist())
+    if isinstance(values, Sequence):
+        return list(values)
+    return None
+
+
+def _cure(spec: Any) -> str:
+    if getattr(spec, "ndim", 0) > 1:
+        return "; of an array of several dimensions, give the list of its rows: list(array)"
+    if hasattr(spec, "__iter__") and not isinstance(spec, str | bytes):
+        return "; make a list of it"
+    return ""
+
+
+def _with_distribution(spec: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """Return the short form with its ``distribution`` read.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or anything else that says what the values are stands beside it.
+    """
+    given = spec["distribution"]
+    if not (isinstance(given, str) or is_distribution(given)):
+        raise ValueError(
+            "`distribution` must be one of scipy.stats with its parameters, such as "
+            f"expon(scale=10), got {shorten(given)}"
+        )
+    form = distribution_form(given)
+    others = [key for key in ("low", "high", "log", "step", "choices") if key in spec]
+    if others:
+        raise ValueError(f"`distribution` and `{others[0]}` exclude each other")
+    kind = spec.get("type", form["type"])
+    if kind != form["type"]:
+        raise ValueError(f"`type` must be {form['type']} for {given}, got {kind!r}")
+    rest = {key: value for key, value in spec.items() if key not in {"type", "distribution"}}
+    return {**form, **rest}

@@ -1,0 +1,88 @@
+"""A parameter in words, as its short form, and as what makes two of them equal."""
+
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from hpo.space._parameter import Parameter
+from hpo.space._yaml import write_value
+
+__all__ = ["as_yaml", "content", "described"]
+
+
+def as_yaml(parameters: tuple[Parameter, ...]) -> str:
+    """Return a space as YAML, a parameter a line."""
+    if not parameters:
+        return "{}\n"
+    lines = (f"{write_value(p.name)}: {write_value(_short_form(p))}\n" for p in parameters)
+    return "".join(lines)
+
+
+def _short_form(parameter: Parameter) -> dict[str, Any]:
+    """Return the short form of a parameter, as plain data."""
+    d = parameter.distribution
+    form: dict[str, Any] = {"type": _kind(parameter)}
+    if parameter.quantiles is not None:
+        form["distribution"] = parameter.quantiles.text
+    elif isinstance(d, FloatDistribution | IntDistribution):
+        form |= {"low": d.low, "high": d.high}
+        if d.log:
+            form["log"] = True
+        if d.step is not None and (isinstance(d, FloatDistribution) or d.step != 1):
+            form["step"] = d.step
+    else:
+        form["choices"] = [choice.written for choice in parameter.choices]
+    if parameter.when:
+        form["when"] = {parent: list(allowed) for parent, allowed in parameter.when.items()}
+    return form
+
+
+def content(parameter: Parameter) -> list[Any]:
+    """Return what makes two parameters equal, each value with its type (1 is not 1.0)."""
+    d = parameter.distribution
+    if isinstance(d, CategoricalDistribution):
+        what = [repr(choice) for choice in d.choices]
+    else:
+        what = [repr(getattr(d, key)) for key in ("low", "high", "log", "step")]
+    if parameter.quantiles is not None:
+        what.append(parameter.quantiles.text)
+    when = {parent: sorted(map(repr, allowed)) for parent, allowed in parameter.when.items()}
+    return [_kind_of(d), what, when]
+
+
+def _kind(parameter: Parameter) -> str:
+    if parameter.quantiles is not None:
+        return "int" if parameter.quantiles.discrete else "float"
+    return _kind_of(parameter.distribution)
+
+
+def _kind_of(distribution: BaseDistribution) -> str:
+    return type(distribution).__name__.removesuffix("Distribution").lower()
+
+
+def described(parameter: Parameter) -> str:
+    """Return one line on a parameter, such as "float 1e-05 .. 0.1, log"."""
+    text = _values(parameter)
+    for parent, allowed in parameter.when.items():
+        text += f", when {parent} is {' or '.join(map(str, allowed))}"
+    return text
+
+
+def _values(parameter: Parameter) -> str:
+    distribution = parameter.distribution
+    if parameter.quantiles is not None:
+        found = parameter.quantiles
+        return f"{_kind(parameter)} {found.low:g} .. {found.high:g}, {found.text}"
+    if isinstance(distribution, CategoricalDistribution):
+        return f"categorical: {', '.join(map(str, distribution.choices))}"
+    if not isinstance(distribution, FloatDistribution | IntDistribution):
+        return repr(distribution)
+    text = f"{_kind(parameter)} {distribution.low} .. {distribution.high}"
+    if distribution.log:
+        return f"{text}, log"
+    return text if distribution.step in (None, 1) else f"{text}, step {distribution.step}"
