@@ -59,7 +59,7 @@ def cv_results(
 
 
 def _scored_report(record: TrialRecord) -> Report | None:
-    """Return the report whose scores stand for the trial; None for a failed one."""
+    """Return the report whose scores are the trial's row; None for a failed one."""
     if record.state is TrialState.FAILED:
         return None
     return record.best_report or _last_report(record)

@@ -40,7 +40,7 @@ class StudyResult:
     estimator : object, default=None
         The winner refitted; None without a refit.
     refit_epochs : int or None, default=None
-        Epochs that the refit made.
+        Epochs that the refit was given; early stopping may have ended it before.
     refit_seconds : float or None, default=None
         Wall time of the refit.
     refit_error : str, default=""
@@ -108,14 +108,22 @@ class StudyResult:
 
     @property
     def best_score(self) -> float:
-        """The winner's cross-validated score: the mean over folds at its best step."""
+        """The winner's cross-validated score: the mean over folds at `best_step`."""
         return self.best_record.value
 
     @property
     def best_step(self) -> int:
-        """The step (epoch) at which the winner did best, which is how long a refit trains."""
+        """The step (epoch) whose score stands for the winner: its best one, or its last.
+
+        See `select`. How long a refit trains is `TrialRecord.refit_steps`.
+        """
         report = self.best_record.best_report
         return report.step if report else 0
+
+    @property
+    def select(self) -> str:
+        """Which step's score stands for a trial: the ``"best"`` one's, or the ``"last"`` one's."""
+        return self.records[0].select if self.records else "best"
 
     @property
     def best_score_se(self) -> float:
@@ -263,9 +271,10 @@ class StudyResult:
         Returns
         -------
         DataFrame
-            ``number``, ``state``, ``value`` (nan without a finite one), ``step`` (the best
-            one), ``last_step``, ``reason``, ``seconds`` (of all its steps) and a column
-            ``params_<name>`` for each parameter; missing where a trial has no such parameter.
+            ``number``, ``state``, ``value`` (nan without a finite one), ``step`` (that of the
+            value, see `select`), ``last_step``, ``reason``, ``seconds`` (of all its steps) and
+            a column ``params_<name>`` for each parameter; missing where a trial has no such
+            parameter.
         """
         import pandas as pd
 
@@ -315,8 +324,8 @@ class StudyResult:
         -------
         dict of str to array or list
             The keys, dtypes and meaning of ``GridSearchCV.cv_results_``. A trial's row holds
-            the scores and times of its best step. Ranks put complete trials before pruned
-            ones, whose scores are partial, and those before failed ones.
+            the scores and times of the step that stands for it (`select`). Ranks put complete
+            trials before pruned ones, whose scores are partial, and those before failed ones.
         """
         return cv_results(
             self.candidates,

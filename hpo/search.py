@@ -16,7 +16,7 @@ from sklearn.base import _fit_context
 from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils import check_random_state, get_tags, indexable
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from hpo._discovery import build
 from hpo._interrupt import Interrupt
@@ -37,7 +37,7 @@ from hpo.training._checks import check_estimator_kind
 from hpo.training._threads import devices, limit_threads
 from hpo.training.objective import Objective
 from hpo.training.refit import refit
-from hpo.trial import TrialState, derive_seed
+from hpo.trial import SELECT, TrialState, derive_seed
 
 __all__ = ["HPOSearchCV"]
 
@@ -45,10 +45,11 @@ __all__ = ["HPOSearchCV"]
 class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no types
     """Search for the hyperparameters of an estimator, with cross-validation and pruning.
 
-    Used like `sklearn.model_selection.GridSearchCV`, of which it has every attribute; with
-    ``sampler="grid"`` and ``pruner="nop"`` it also gives the same results. The folds of a
-    trial advance together, one step at a time (an epoch of a skorch net), and a trial that
-    falls behind is stopped.
+    Used like `sklearn.model_selection.GridSearchCV`, of which it has every attribute. The folds
+    of a trial advance together, one step at a time (an epoch of a skorch net), and a trial that
+    falls behind is stopped. The score of a net is that of its best epoch, where a grid search
+    takes the last one: with ``sampler="grid"``, ``pruner="nop"`` and ``select="last"`` the
+    results are those of ``GridSearchCV`` (``select`` says nothing to estimators without epochs).
 
     Parameters
     ----------
@@ -94,8 +95,8 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
     refit : bool, str or callable, default=True
         Whether to train the winner on all data; by which of several scores, or by a function
         of ``cv_results_`` that returns the row. It is given the rows of complete trials
-        alone, since the scores and times of pruned ones are partial. A net is
-        refitted for the number of epochs that did best over the folds.
+        alone, since the scores and times of pruned ones are partial. How many epochs
+        a net is refitted for follows from ``select``.
     cv : int, splitter, iterable or None, default=None
         None is 5 folds; they are stratified for a classifier and not shuffled.
     n_jobs : int or None, default=None
@@ -117,19 +118,25 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
         with a number, an estimator that has ``partial_fit`` steps by it.
     eval_every : int or None, default=None
         Of a net: optimizer steps that make one step here, instead of an epoch.
+    select : {"best", "last"}, default="best"
+        Which step's score stands for a trial. ``"best"``: the best one of all its steps, and the
+        winner is refitted for as many: the number of epochs is chosen by cross-validation too,
+        and the score is optimistic by the noise between epochs. ``"last"``: the last one, and the
+        refit makes all steps, as ``GridSearchCV`` does.
 
     Attributes
     ----------
     cv_results_ : dict of str to array or list
         A row a trial, in the order in which they began. A row holds the scores
-        and times at the trial's best step. Complete trials rank first, then pruned ones, then
-        failed ones. Trials that were cut off by Ctrl-C or the timeout are left out.
+        and times at the trial's best step, or at its last (``select``). Complete trials rank
+        first, then pruned ones, then failed ones. Trials that were cut off by Ctrl-C or the
+        timeout are left out.
     best_index_, best_score_, best_params_, best_estimator_, refit_time_, scorer_, n_splits_, \
 multimetric_, classes_, n_features_in_, feature_names_in_
         As in ``GridSearchCV``. ``best_index_`` is the row of ``result_.best_record``, unless
         ``refit`` is a function.
     n_steps_ : int
-        Steps (epochs) after which the winner did best, and for which it was refitted.
+        Steps (epochs) for which the winner is refitted: those after which it did best, or all.
     result_ : StudyResult
         Every trial with every report.
 
@@ -182,6 +189,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         "random_state": ["random_state"],
         "epochs": [Interval(Integral, 1, None, closed="left"), None],
         "eval_every": [Interval(Integral, 1, None, closed="left"), None],
+        "select": [StrOptions(set(SELECT))],
     }
 
     def __init__(
@@ -210,6 +218,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         return_train_score: bool = False,
         epochs: int | None = None,
         eval_every: int | None = None,
+        select: str = "best",
     ) -> None:
         super().__init__(
             estimator,
@@ -237,6 +246,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         self.random_state = random_state
         self.epochs = epochs
         self.eval_every = eval_every
+        self.select = select
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -316,6 +326,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             backend=self.backend,
             executor=self.executor,
             n_jobs=self.n_jobs,
+            select=self.select,
         )
         self._check_budget(search.grid)
         return search
@@ -442,8 +453,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         chosen = result.candidates[self.best_index_]
         if chosen.best_params != chosen.trial.params:  # changed while it trained
             self.best_params_ = search.objective.resolve(chosen.best_params)
-        report = chosen.best_report
-        self.n_steps_ = report.step if report else 0
+        self.n_steps_ = chosen.refit_steps
         result = replace(result, resolved_params=self.best_params_)
         return self._refit(result, search) if self.refit else result
 

@@ -68,6 +68,8 @@ class Ledger:
         Make the study if it does not exist.
     costs : sequence of str
         What is to be small beside the score: further objectives of the sampler.
+    select : {"best", "last"} or None
+        Which report stands for a trial (`TrialRecord`); None takes what the study was made with.
 
     Attributes
     ----------
@@ -92,6 +94,7 @@ class Ledger:
         seed: int = 0,
         create: bool = True,
         costs: Sequence[str] = (),
+        select: str | None = None,
     ) -> None:
         self.name = name
         self.url = storage
@@ -120,6 +123,7 @@ class Ledger:
             else:
                 self._study = optuna.load_study(storage=backend, study_name=name)
             self.key: str = self._study.user_attrs.get(KEY, "")
+        self.select: str = select or self.noted("select") or "best"
 
     @property
     def space(self) -> SearchSpace:
@@ -153,7 +157,7 @@ class Ledger:
         states = {*FROM_OPTUNA, OptunaState.RUNNING} if running else set(FROM_OPTUNA)
         with storage_errors(self.url):
             trials = self._study.get_trials(deepcopy=False, states=tuple(states))
-        return [record_of(trial, self._seed) for trial in trials]
+        return [self._record(trial) for trial in trials]
 
     def look_elsewhere(self, known: Iterable[int]) -> tuple[list[TrialRecord], int]:
         """Return what other drivers of the study have done, and are doing.
@@ -176,7 +180,7 @@ class Ledger:
         with storage_errors(self.url):
             trials = self._study.get_trials(deepcopy=False)
         finished = [
-            record_of(trial, self._seed)
+            self._record(trial)
             for trial in trials
             if trial.state in FROM_OPTUNA and trial.number not in have
         ]
@@ -204,7 +208,7 @@ class Ledger:
         for trial in running:
             if trial.number in self._trials or self._alive(trial, beats):
                 continue
-            record = record_of(trial, self._seed)
+            record = self._record(trial)
             if record.state is TrialState.RUNNING:
                 record = dataclasses.replace(
                     record,
@@ -277,6 +281,9 @@ class Ledger:
                 self._study.set_user_attr(f"hpo:alive:{self.driver}", now)
 
     # -- inside ------------------------------------------------------------------------------
+
+    def _record(self, trial: FrozenTrial) -> TrialRecord:
+        return record_of(trial, self._seed, self.select)
 
     def _close(self, number: int, record: TrialRecord) -> None:
         values = None

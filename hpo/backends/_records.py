@@ -38,8 +38,8 @@ TO_OPTUNA = {
 FROM_OPTUNA = {theirs: ours for ours, theirs in TO_OPTUNA.items()}
 
 
-def record_of(trial: FrozenTrial, seed: int) -> TrialRecord:
-    """Return the record of a trial, as far as it was kept; ``seed`` is the study's."""
+def record_of(trial: FrozenTrial, seed: int, select: str = "best") -> TrialRecord:
+    """Return the record of a trial, as far as it was kept; seed and ``select`` are the study's."""
     kept = trial.user_attrs.get(RECORD, {})
     reports = tuple(_unpack(trial.number, item) for item in kept.get("reports", ()))
     if not reports:
@@ -57,6 +57,7 @@ def record_of(trial: FrozenTrial, seed: int) -> TrialRecord:
         max_steps=kept.get("max_steps"),
         started=kept.get("started", started),
         ended=kept.get("ended", ended),
+        select=select,
     )
 
 

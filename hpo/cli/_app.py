@@ -128,6 +128,10 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         int | None,
         budget("N", "Optimizer steps of a net between two reports, instead of an epoch."),
     ] = None,
+    select: Annotated[
+        str | None,
+        search("WHICH", "Which epoch's score stands for a trial: best or last."),
+    ] = None,
     sampler: Annotated[
         str | None,
         search(
@@ -218,6 +222,7 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         "max_total_epochs": max_total_epochs,
         "epochs": epochs,
         "eval_every": eval_every,
+        "select": select,
         "sampler": sampler,
         "pruner": pruner,
         "backend": backend,

@@ -95,7 +95,9 @@ def _trials(
     budget: Budget,
 ) -> StudyResult:
     settled = ledger.settle()
-    scheduler = TrialScheduler(search.pruner, trackers, ledger.records(), search.costs)
+    scheduler = TrialScheduler(
+        search.pruner, trackers, ledger.records(), search.costs, search.select
+    )
     for record in settled:
         for tracker in trackers:
             tracker.trial_ended(record)

@@ -51,6 +51,8 @@ class Search:
         See `Study`; they change nothing but what is shown.
     enqueue : sequence of mapping
         Parameters to try first.
+    select : {"best", "last"}
+        Which report stands for a trial; see `Study`.
     n_jobs, n_threads, device
         For executors that take them, where their options do not say otherwise.
 
@@ -74,6 +76,7 @@ class Search:
         compare: Sequence[str] | None = (),
         watch: Sequence[str] = (),
         enqueue: Sequence[Mapping[str, Any]] = (),
+        select: str = "best",
         n_jobs: int | None = None,
         n_threads: int = 1,
         device: str | None = None,
@@ -114,6 +117,7 @@ class Search:
         """What the user should know of how the study was opened."""
         self.copied: tuple[TrialRecord, ...] | None = None
         """Trials that were taken over into it; None where it has not just been extended."""
+        self.select = select
         self._names = {
             "backend": _name(backend),
             "sampler": _name(sampler),
@@ -141,7 +145,9 @@ class Search:
     @cached_property
     def fingerprint(self) -> dict[str, Any]:
         """What the scores depend on; see `fingerprint`."""
-        return fingerprint(self.objective, self.space, self.seed, self.scoring, self.costs)
+        return fingerprint(
+            self.objective, self.space, self.seed, self.scoring, self.costs, self.select
+        )
 
     @property
     def shown(self) -> dict[str, Any]:
@@ -168,6 +174,7 @@ class Search:
             sampler=self.sampler,
             seed=self.seed,
             costs=self.costs,
+            select=self.select,
         )
 
     def ledger(
@@ -213,6 +220,7 @@ class Search:
             "seed": self.seed,
             "n_folds": self.objective.n_folds,
             "scoring": self.score_name,
+            "select": self.select,
             "estimator": type(self.objective.estimator).__name__,
             "n_samples": len(first_train) + len(first_valid),
         }

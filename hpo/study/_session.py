@@ -54,6 +54,7 @@ class Session:
             compare=study.compare,
             watch=study.watch,
             enqueue=study.enqueue,
+            select=study.select,
             n_jobs=study.n_jobs,
             n_threads=study.n_threads,
             device=study.device,

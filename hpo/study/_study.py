@@ -1,7 +1,7 @@
 """A study: what is searched, on what data and with which means."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 
@@ -40,6 +40,10 @@ class Study(pydantic.BaseModel):
     eval_every : int or None, default=None
         Optimizer steps of a net after which a trial reports, where an epoch is too long: all
         that counts epochs (``epochs``, ``max_total_epochs``, the pruner) then counts these.
+    select : {"best", "last"}, default="best"
+        Which epoch's score stands for a trial. ``"best"``: the best one, and the winner is
+        refitted for as many epochs: their number is one more thing that cross-validation chooses.
+        ``"last"``: the last one, and the refit makes all epochs, as in scikit-learn's searches.
     n_trials : int or None, default=50
         Trials of the whole study, over all runs.
     timeout : float or None, default=None
@@ -105,6 +109,7 @@ class Study(pydantic.BaseModel):
     cv: Any = 5
     epochs: int | None = pydantic.Field(default=None, ge=1)
     eval_every: int | None = pydantic.Field(default=None, ge=1)
+    select: Literal["best", "last"] = "best"
     n_trials: int | None = pydantic.Field(default=50, ge=1)
     timeout: float | None = pydantic.Field(default=None, gt=0)
     max_total_epochs: int | None = pydantic.Field(default=None, ge=1)

@@ -1,4 +1,4 @@
-"""The winner, trained on all the data for the number of epochs that did best over the folds."""
+"""The winner, trained on all the data for a number of epochs."""
 
 import math
 from collections.abc import Mapping
