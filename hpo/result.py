@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import le
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,6 +66,10 @@ class StudyResult:
         What each analysis of the refitted winner found, by its name; an ``error`` where it failed.
     enqueued : tuple of mapping, default=()
         Parameters that were to be tried first; see `given`.
+    files : mapping of int to Path, default={}
+        Folders with what the callbacks of a trial wrote (``fold_0/params.pt``), by the trial's
+        number: the winner's, or all that the study was to keep. Those of a study without a
+        storage go with the process. Empty where nothing was written, or on another machine.
     """
 
     name: str
@@ -86,6 +91,7 @@ class StudyResult:
     fold_sizes: tuple[tuple[int, int], ...] = ()
     analyses: Mapping[str, Any] = field(default_factory=dict)
     enqueued: tuple[Mapping[str, Any], ...] = ()
+    files: Mapping[int, Path] = field(default_factory=dict)
 
     @property
     def best_record(self) -> TrialRecord:

@@ -29,6 +29,7 @@ from hpo.pruners import BasePruner
 from hpo.result import StudyResult
 from hpo.space import SearchSpace
 from hpo.study._conduct import conduct
+from hpo.study._kept import only
 from hpo.study._opening import FOR_SEARCHES, Allowed
 from hpo.study._refit_errors import refit_errors
 from hpo.study._search import Search
@@ -123,6 +124,11 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
         winner is refitted for as many: the number of epochs is chosen by cross-validation too,
         and the score is optimistic by the noise between epochs. ``"last"``: the last one, and the
         refit makes all steps, as ``GridSearchCV`` does.
+    keep : {"winner", "all"}, default="winner"
+        Of which trials the files are kept that callbacks write (``Checkpoint``, loggers): each
+        fold of each trial has a folder of its own for them, and only the refit writes where the
+        callbacks say. ``result_.files`` tells where they are; without a storage they go with the
+        process.
 
     Attributes
     ----------
@@ -190,6 +196,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         "epochs": [Interval(Integral, 1, None, closed="left"), None],
         "eval_every": [Interval(Integral, 1, None, closed="left"), None],
         "select": [StrOptions(set(SELECT))],
+        "keep": [StrOptions({"winner", "all"})],
     }
 
     def __init__(
@@ -219,6 +226,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         epochs: int | None = None,
         eval_every: int | None = None,
         select: str = "best",
+        keep: str = "winner",
     ) -> None:
         super().__init__(
             estimator,
@@ -247,6 +255,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         self.epochs = epochs
         self.eval_every = eval_every
         self.select = select
+        self.keep = keep
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -327,6 +336,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             executor=self.executor,
             n_jobs=self.n_jobs,
             select=self.select,
+            keep=self.keep,
         )
         self._check_budget(search.grid)
         return search
@@ -391,6 +401,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
                 interrupt=interrupt,
                 budget=Budget(self.n_trials, self.timeout),
                 finish=finish,
+                any_may_win=callable(self.refit),
             )
 
     def _allowed(self) -> Allowed:
@@ -454,6 +465,8 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         if chosen.best_params != chosen.trial.params:  # changed while it trained
             self.best_params_ = search.objective.resolve(chosen.best_params)
         self.n_steps_ = chosen.refit_steps
+        if callable(self.refit) and self.keep == "winner":
+            result = replace(result, files=only(result.files, chosen.number))
         result = replace(result, resolved_params=self.best_params_)
         return self._refit(result, search) if self.refit else result
 

@@ -182,6 +182,10 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         str | None, kept("URL", f"Where the study is kept: {STORES}", STUDYS_STORAGE)
     ] = None,
     tracking_uri: Annotated[str | None, kept("URI", TRACKING_STORES, STUDYS_TRACKING)] = None,
+    keep: Annotated[
+        str | None,
+        kept("WHOSE", "Files that callbacks of trials write: those of the winner, or of all."),
+    ] = None,
     resume: Annotated[
         bool,
         kept(
@@ -223,6 +227,7 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         "epochs": epochs,
         "eval_every": eval_every,
         "select": select,
+        "keep": keep,
         "sampler": sampler,
         "pruner": pruner,
         "backend": backend,

@@ -17,6 +17,7 @@ from hpo.backends._ledger import Ledger
 from hpo.exceptions import RefitError
 from hpo.result import StudyResult
 from hpo.scheduler import TrialScheduler
+from hpo.study._kept import KeptFiles
 from hpo.study._search import Search
 from hpo.trackers import BaseTracker, StudyInfo
 from hpo.training.refit import save_artifacts
@@ -35,6 +36,7 @@ def conduct(
     interrupt: Interrupt,
     budget: Budget,
     finish: Finish,
+    any_may_win: bool = False,
 ) -> StudyResult:
     """Run ``search`` to the end of its budget, or go on with it.
 
@@ -54,6 +56,8 @@ def conduct(
     finish : callable
         Given the result when the trials are over, returns it with what becomes of the
         winner; an error of its own ends the study as failed.
+    any_may_win : bool, default=False
+        Whether ``finish`` may choose another complete trial than the best one.
 
     Raises
     ------
@@ -64,12 +68,13 @@ def conduct(
     state = "failed"
     failure: RefitError | None = None
     result = StudyResult(name=ledger.name, records=())
+    kept = KeptFiles(ledger.key if ledger.url else None, search.keep, any_may_win=any_may_win)
     try:
         for tracker in trackers:
             tracker.study_started(info or StudyInfo(ledger.name, ledger.key))
         try:
             with interrupt.listening():
-                result = _trials(search, ledger, trackers, interrupt, budget)
+                result = _trials(search, ledger, trackers, interrupt, budget, kept=kept)
                 result = finish(result)
             state = "interrupted" if interrupt.reason else "complete"
         except RefitError as error:
@@ -78,7 +83,7 @@ def conduct(
             _end(result, info, trackers, state)
     finally:
         told = (note for record in result.records for r in record.reports for note in r.notes)
-        closing = [tracker.close() for tracker in trackers]
+        closing = [tracker.close() for tracker in (*trackers, kept)]
         notes += [*search.notes, *dict.fromkeys(told), *search.executor.notes, *closing]
     result = replace(result, notes=tuple(redact(note) for note in notes if note))
     if failure is not None:
@@ -93,10 +98,15 @@ def _trials(
     trackers: Sequence[BaseTracker],
     interrupt: Interrupt,
     budget: Budget,
+    *,
+    kept: KeptFiles,
 ) -> StudyResult:
     settled = ledger.settle()
+    records = ledger.records()
+    kept.begin(records)
+    search.objective.home, search.objective.keeps_all = kept.home, kept.keeps_all
     scheduler = TrialScheduler(
-        search.pruner, trackers, ledger.records(), search.costs, search.select
+        search.pruner, (kept, *trackers), records, search.costs, search.select
     )
     for record in settled:
         for tracker in trackers:
@@ -109,13 +119,15 @@ def _trials(
         stopped = search.backend.run(ledger, scheduler, executor, budget, interrupt)
     seconds = time.perf_counter() - began + (ledger.noted("seconds") or 0.0)
     ledger.note("seconds", seconds)
-    return StudyResult(
+    result = StudyResult(
         name=ledger.name,
         records=scheduler.records,
         seconds=seconds,
         stopped=stopped,
         **search.shown,
     )
+    winner = result.best_record.number if result.top(1) else None
+    return replace(result, files=kept.settle(scheduler.numbers, winner))
 
 
 def _end(
@@ -140,7 +152,17 @@ def _files(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Path
         files[place.name] = place
     if result.estimator is not None:
         files |= _tried("model", folder, lambda: _model(result.estimator, folder))
-    return files
+    return files | _written(result)
+
+
+def _written(result: StudyResult) -> dict[str, Path]:
+    """Return what is kept of the files that callbacks of the trials have written."""
+    return {
+        f"files/trial_{number}/{path.relative_to(folder).as_posix()}": path
+        for number, folder in result.files.items()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def _report(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Path]:

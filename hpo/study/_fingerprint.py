@@ -25,6 +25,7 @@ def fingerprint(
     space: SearchSpace,
     seed: int,
     scoring: Any,
+    *,
     costs: Sequence[str] = (),
     select: str = "best",
 ) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from hpo.backends._ledger import Ledger
 from hpo.backends._studies import generation
 from hpo.result import StudyResult
 from hpo.space import SearchSpace
+from hpo.study._kept import files_kept
 
 __all__ = ["load_result"]
 
@@ -39,6 +40,7 @@ def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | Non
         name=ledger.name,
         records=tuple(ledger.records(running=True)),
         seconds=ledger.noted("seconds"),
+        files=files_kept(ledger.key),
         **_shown(ledger),
     )
     winner = [record.number for record in result.top(1)]

@@ -53,6 +53,8 @@ class Search:
         Parameters to try first.
     select : {"best", "last"}
         Which report stands for a trial; see `Study`.
+    keep : {"winner", "all"}
+        Of which trials the files are kept that callbacks write.
     n_jobs, n_threads, device
         For executors that take them, where their options do not say otherwise.
 
@@ -77,6 +79,7 @@ class Search:
         watch: Sequence[str] = (),
         enqueue: Sequence[Mapping[str, Any]] = (),
         select: str = "best",
+        keep: str = "winner",
         n_jobs: int | None = None,
         n_threads: int = 1,
         device: str | None = None,
@@ -118,6 +121,7 @@ class Search:
         self.copied: tuple[TrialRecord, ...] | None = None
         """Trials that were taken over into it; None where it has not just been extended."""
         self.select = select
+        self.keep = keep
         self._names = {
             "backend": _name(backend),
             "sampler": _name(sampler),
@@ -146,7 +150,12 @@ class Search:
     def fingerprint(self) -> dict[str, Any]:
         """What the scores depend on; see `fingerprint`."""
         return fingerprint(
-            self.objective, self.space, self.seed, self.scoring, self.costs, self.select
+            self.objective,
+            self.space,
+            self.seed,
+            self.scoring,
+            costs=self.costs,
+            select=self.select,
         )
 
     @property

@@ -55,6 +55,7 @@ class Session:
             watch=study.watch,
             enqueue=study.enqueue,
             select=study.select,
+            keep=study.keep,
             n_jobs=study.n_jobs,
             n_threads=study.n_threads,
             device=study.device,

@@ -75,6 +75,10 @@ class Study(pydantic.BaseModel):
         MLflow's store; None is ``$MLFLOW_TRACKING_URI``, else ``sqlite:///mlflow.db``.
     refit : bool, default=True
         Train the winner on all data at the end, and score it on the sealed test part.
+    keep : {"winner", "all"}, default="winner"
+        Of which trials the files are kept that callbacks write (``Checkpoint``, loggers): each
+        fold of each trial has a folder of its own for them, and only the refit writes where the
+        callbacks say. `StudyResult.files` tells where they are.
     enqueue : sequence of mapping, default=()
         Parameters to try first.
     compare : sequence of str or None, default=None
@@ -125,10 +129,12 @@ class Study(pydantic.BaseModel):
     tracker: Any = "mlflow"
     tracking_uri: str | None = None
     refit: bool = True
+    keep: Literal["winner", "all"] = "winner"
     enqueue: Sequence[Mapping[str, Any]] = ()
     compare: Sequence[str] | None = None
     watch: Sequence[str] = ()
     analyses: Sequence[Any] | None = None
+    _is_small: bool = pydantic.PrivateAttr(default=False)
 
     def __init__(self, **fields: Any) -> None:
         try:
@@ -143,7 +149,14 @@ class Study(pydantic.BaseModel):
     def replace(self, **changes: Any) -> "Study":
         """Return a copy with some fields changed, checked like a new one."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
-        return Study(**{**fields, **changes})
+        changed = Study(**{**fields, **changes})
+        changed._is_small = self._is_small
+        return changed
+
+    @property
+    def is_small(self) -> bool:
+        """Whether this is what `smoke` has returned, or a changed copy of it."""
+        return self._is_small
 
     def smoke(self) -> "Study":
         """Return a copy that shows in seconds whether everything works.
@@ -151,12 +164,15 @@ class Study(pydantic.BaseModel):
         One trial of one epoch (of estimators that have epochs) on some 200 samples of each
         part of the data, every class among them, in two folds unless a splitter cuts in its
         own way; in this process, kept and tracked nowhere, without analyses of the winner.
+        Callbacks that write files write nothing where they say: not in the refit either.
         """
         from hpo.study._smoke import smoke_changes
 
-        return self.replace(
+        small = self.replace(
             **smoke_changes(self.estimator, self.data, self.cv, self.epochs, self.eval_every)
         )
+        small._is_small = True
+        return small
 
 
 def _told(error: pydantic.ValidationError, fields: Mapping[str, Any]) -> str:

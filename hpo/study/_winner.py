@@ -34,8 +34,9 @@ def refitted(result: StudyResult, session: Session) -> StudyResult:
     """
     best, keeping = result.best_record, _keeping(session)
     began = time.perf_counter()
+    seed, own = derive_seed(session.study.seed, "refit"), not session.study.is_small
     with refit_errors(f"The refit of trial {best.number} on all the data", result, keeping):
-        estimator = _fit(session, best, derive_seed(session.study.seed, "refit"))
+        estimator = _fit(session, best, seed, own_files=own)
     seconds = time.perf_counter() - began
     epochs = best.refit_steps
     result = replace(result, estimator=estimator, refit_epochs=epochs, refit_seconds=seconds)
@@ -72,7 +73,14 @@ def _test_score(estimator: Any, session: Session) -> float | None:
         return scores[scoring.main(scores)]
 
 
-def _fit(session: Session, record: TrialRecord, seed: int, rows: np.ndarray | None = None) -> Any:
+def _fit(
+    session: Session,
+    record: TrialRecord,
+    seed: int,
+    rows: np.ndarray | None = None,
+    *,
+    own_files: bool = False,
+) -> Any:
     """Return the study's estimator fitted with a trial's parameters, for as many steps."""
     study = session.study
     X, y, fit_params = session.refit_data
@@ -91,6 +99,7 @@ def _fit(session: Session, record: TrialRecord, seed: int, rows: np.ndarray | No
             eval_every=study.eval_every,
             fit_params=fit_params,
             device=devices(study.device)[0],
+            own_files=own_files,
         )
 
 
