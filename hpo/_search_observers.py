@@ -8,6 +8,7 @@ from hpo._interrupt import Interrupt
 from hpo.exceptions import HpoError
 from hpo.executors import BaseExecutor
 from hpo.trackers import BaseTracker
+from hpo.training._files import TrialFiles
 from hpo.training._indexing import cut, take
 from hpo.training.fold import Fold
 from hpo.training.objective import Objective
@@ -231,8 +232,15 @@ class WatchedObjective(Objective):
 
     tasks: CallbackTasks | None = None
 
-    def _fold(self, trial: Trial, params: Mapping[str, Any], i: int, device: str | None) -> Fold:
-        fold = super()._fold(trial, params, i, device)
+    def _fold(
+        self,
+        trial: Trial,
+        params: Mapping[str, Any],
+        i: int,
+        device: str | None,
+        files: TrialFiles,
+    ) -> Fold:
+        fold = super()._fold(trial, params, i, device, files)
         if self.tasks is not None:
             self.tasks.hand_on(trial.number, i, fold.estimator)
         return fold

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import le
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,7 +41,7 @@ class StudyResult:
     estimator : object, default=None
         The winner refitted; None without a refit.
     refit_epochs : int or None, default=None
-        Epochs that the refit made.
+        Epochs that the refit was given; early stopping may have ended it before.
     refit_seconds : float or None, default=None
         Wall time of the refit.
     refit_error : str, default=""
@@ -69,6 +70,10 @@ class StudyResult:
         What tells the study from others of its name.
     fingerprint : mapping, default={}
         What the scores depend on, part by part; empty where that is not known.
+    files : mapping of int to Path, default={}
+        Folders with what the callbacks of a trial wrote (``fold_0/params.pt``), by the trial's
+        number: the winner's, or all that the study was to keep. Those of a study without a
+        storage go with the process. Empty where nothing was written, or on another machine.
     """
 
     name: str
@@ -90,6 +95,7 @@ class StudyResult:
     fold_sizes: tuple[tuple[int, int], ...] = ()
     analyses: Mapping[str, Any] = field(default_factory=dict)
     enqueued: tuple[Mapping[str, Any], ...] = ()
+    files: Mapping[int, Path] = field(default_factory=dict)
     key: str = ""
     fingerprint: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
@@ -136,14 +142,22 @@ class StudyResult:
 
     @property
     def best_score(self) -> float:
-        """The winner's cross-validated score: the mean over folds at its best step."""
+        """The winner's cross-validated score: the mean over folds at `best_step`."""
         return self.best_record.value
 
     @property
     def best_step(self) -> int:
-        """The step (epoch) at which the winner did best, which is how long a refit trains."""
+        """The step (epoch) whose score stands for the winner: its best one, or its last.
+
+        See `select`. How long a refit trains is `TrialRecord.refit_steps`.
+        """
         report = self.best_record.best_report
         return report.step if report else 0
+
+    @property
+    def select(self) -> str:
+        """Which step's score stands for a trial: the ``"best"`` one's, or the ``"last"`` one's."""
+        return self.records[0].select if self.records else "best"
 
     @property
     def best_score_se(self) -> float:
@@ -306,9 +320,10 @@ class StudyResult:
         Returns
         -------
         DataFrame
-            ``number``, ``state``, ``value`` (nan without a finite one), ``step`` (the best
-            one), ``last_step``, ``reason``, ``seconds`` (of all its steps) and a column
-            ``params_<name>`` for each parameter; missing where a trial has no such parameter.
+            ``number``, ``state``, ``value`` (nan without a finite one), ``step`` (that of the
+            value, see `select`), ``last_step``, ``reason``, ``seconds`` (of all its steps) and
+            a column ``params_<name>`` for each parameter; missing where a trial has no such
+            parameter.
         """
         import pandas as pd
 
@@ -363,9 +378,10 @@ class StudyResult:
         -------
         dict of str to array or list
             The keys, dtypes and meaning of ``GridSearchCV.cv_results_``. A trial's row holds
-            the scores and times of its best step. Ranks put complete trials before pruned
-            ones, whose scores are partial, and those before failed ones. A failed trial that
-            raised has ``error_score``; one with a score that is not finite, those of its last step.
+            the scores and times of the step that stands for it (`select`). Ranks put complete
+            trials before pruned ones, whose scores are partial, and those before failed ones. A
+            failed trial that raised has ``error_score``; one with a score that is not finite,
+            those of its last step.
         """
         return cv_results(
             self.candidates,

@@ -32,6 +32,8 @@ class TrialScheduler:
         Trials of earlier runs of the same study: they are peers for the pruner.
     costs : sequence of str
         Names of what is to be small; each must be among what trials report.
+    select : {"best", "last"}
+        Which report stands for a trial; see `TrialRecord`.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class TrialScheduler:
         trackers: Sequence[BaseTracker] = (),
         records: Iterable[TrialRecord] = (),
         costs: Sequence[str] = (),
+        select: str = "best",
     ) -> None:
         self._pruner = pruner
         self._trackers = tuple(trackers)
         self._records: dict[int, TrialRecord] = {}
         self._running: dict[int, None] = {}  # in the order in which they began
         self._costs = tuple(costs)
+        self._select = select
         self.n_steps = 0
         """Steps that all trials have made."""
         self.n_counted = 0
@@ -96,7 +100,7 @@ class TrialScheduler:
 
     def on_trial_start(self, trial: Trial, max_steps: int | None = None) -> TrialRecord:
         """Open the record of ``trial``."""
-        record = TrialRecord(trial, max_steps=max_steps, started=time.time())
+        record = TrialRecord(trial, max_steps=max_steps, started=time.time(), select=self._select)
         self._put(record)
         for tracker in self._trackers:
             tracker.trial_started(record)

@@ -15,7 +15,7 @@ from scipy.sparse import issparse
 from sklearn.base import _fit_context
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils import check_random_state, get_tags, indexable
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from hpo._discovery import build
 from hpo._interrupt import Interrupt
@@ -30,6 +30,7 @@ from hpo.pruners import BasePruner
 from hpo.result import StudyResult
 from hpo.space import SearchSpace
 from hpo.study._conduct import conduct
+from hpo.study._kept import only
 from hpo.study._opening import FOR_SEARCHES, Allowed
 from hpo.study._refit_errors import refit_errors
 from hpo.study._search import Search
@@ -37,7 +38,7 @@ from hpo.trackers import BaseTracker
 from hpo.training._checks import check_estimator_kind
 from hpo.training._threads import devices, limit_threads
 from hpo.training.refit import refit
-from hpo.trial import TrialState, derive_seed
+from hpo.trial import SELECT, TrialState, derive_seed
 
 __all__ = ["HPOSearchCV"]
 
@@ -45,10 +46,11 @@ __all__ = ["HPOSearchCV"]
 class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no types
     """Search for the hyperparameters of an estimator, with cross-validation and pruning.
 
-    Used like `sklearn.model_selection.GridSearchCV`, of which it has every attribute; with
-    ``sampler="grid"`` and ``pruner="nop"`` it also gives the same results. The folds of a
-    trial advance together, one step at a time (an epoch of a skorch net), and a trial that
-    falls behind is stopped.
+    Used like `sklearn.model_selection.GridSearchCV`, of which it has every attribute. The folds
+    of a trial advance together, one step at a time (an epoch of a skorch net), and a trial that
+    falls behind is stopped. The score of a net is that of its best epoch, where a grid search
+    takes the last one: with ``sampler="grid"``, ``pruner="nop"`` and ``select="last"`` the
+    results are those of ``GridSearchCV`` (``select`` says nothing to estimators without epochs).
 
     Parameters
     ----------
@@ -97,8 +99,8 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
     refit : bool, str or callable, default=True
         Whether to train the winner on all data; by which of several scores, or by a function
         of ``cv_results_`` that returns the row. It is given the rows of complete trials
-        alone, since the scores and times of pruned ones are partial. A net is
-        refitted for the number of epochs that did best over the folds.
+        alone, since the scores and times of pruned ones are partial. How many epochs
+        a net is refitted for follows from ``select``.
     cv : int, splitter, iterable or None, default=None
         None is 5 folds; they are stratified for a classifier and not shuffled.
     n_jobs : int or None, default=None
@@ -127,21 +129,32 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
         Other searches (their ``result_``, or their names in the storage) whose complete and pruned
         trials are taken in where they fit the search space, and count as trials of this one. They
         must have been scored on the same data, folds and scores.
+    select : {"best", "last"}, default="best"
+        Which step's score stands for a trial. ``"best"``: the best one of all its steps, and the
+        winner is refitted for as many: the number of epochs is chosen by cross-validation too,
+        and the score is optimistic by the noise between epochs. ``"last"``: the last one, and the
+        refit makes all steps, as ``GridSearchCV`` does.
+    keep : {"winner", "all"}, default="winner"
+        Of which trials the files are kept that callbacks write (``Checkpoint``, loggers): each
+        fold of each trial has a folder of its own for them, and only the refit writes where the
+        callbacks say. ``result_.files`` tells where they are; without a storage they go with the
+        process.
 
     Attributes
     ----------
     cv_results_ : dict of str to array or list
         A row a trial, in the order in which they began. A row holds the scores
-        and times at the trial's best step. Complete trials rank first, then pruned ones, then
-        failed ones: those that raised have ``error_score`` on every fold, those with a score that
-        is not finite the scores of their last step. Trials that were cut off by Ctrl-C or the
-        timeout are left out. It is set also where no trial is complete.
+        and times at the trial's best step, or at its last (``select``). Complete trials rank
+        first, then pruned ones, then failed ones: those that raised have ``error_score`` on every
+        fold, those with a score that is not finite the scores of their last step. Trials that
+        were cut off by Ctrl-C or the timeout are left out. It is set also where no trial is
+        complete.
     best_index_, best_score_, best_params_, best_estimator_, refit_time_, scorer_, n_splits_, \
 multimetric_, classes_, n_features_in_, feature_names_in_
         As in ``GridSearchCV``. ``best_index_`` is the row of ``result_.best_record``, unless
         ``refit`` is a function.
     n_steps_ : int
-        Steps (epochs) after which the winner did best, and for which it was refitted.
+        Steps (epochs) for which the winner is refitted: those after which it did best, or all.
     result_ : StudyResult
         Every trial with every report.
 
@@ -197,6 +210,8 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         "eval_every": [Interval(Integral, 1, None, closed="left"), None],
         "enqueue": "no_validation",
         "add_trials": "no_validation",
+        "select": [StrOptions(set(SELECT))],
+        "keep": [StrOptions({"winner", "all"})],
     }
 
     def __init__(
@@ -227,6 +242,8 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         eval_every: int | None = None,
         enqueue: Sequence[Mapping[str, Any]] = (),
         add_trials: Any = (),
+        select: str = "best",
+        keep: str = "winner",
     ) -> None:
         super().__init__(
             estimator,
@@ -256,6 +273,8 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         self.eval_every = eval_every
         self.enqueue = enqueue
         self.add_trials = add_trials
+        self.select = select
+        self.keep = keep
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -343,6 +362,8 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             add_trials=self.add_trials,
             n_trials=self.n_trials,
             n_jobs=self.n_jobs,
+            select=self.select,
+            keep=self.keep,
         )
         self._check_budget(search)
         return search
@@ -414,6 +435,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
                 interrupt=interrupt,
                 budget=Budget(self.n_trials, self.timeout),
                 finish=finish,
+                any_may_win=callable(self.refit),
             )
 
     def _allowed(self) -> Allowed:
@@ -465,8 +487,9 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         chosen = result.candidates[self.best_index_]
         if chosen.best_params != chosen.trial.params:  # changed while it trained
             self.best_params_ = search.objective.resolve(chosen.best_params)
-        report = chosen.best_report
-        self.n_steps_ = report.step if report else 0
+        self.n_steps_ = chosen.refit_steps
+        if callable(self.refit) and self.keep == "winner":
+            result = replace(result, files=only(result.files, chosen.number))
         result = replace(result, resolved_params=self.best_params_)
         return self._refit(result, search, tasks) if self.refit else result
 

@@ -15,6 +15,7 @@ __all__ = [
     "INTERRUPTED",
     "OUT_OF_MEMORY",
     "SECONDS",
+    "SELECT",
     "SPENT",
     "Report",
     "Trial",
@@ -37,6 +38,10 @@ CHANGED = "param_"
 
 SECONDS = "seconds"
 """Name of the cost that every trial has."""
+
+
+SELECT = ("best", "last")
+"""Which of its reports may stand for a trial: the one with the greatest score, or the last one."""
 
 
 class TrialState(StrEnum):
@@ -137,6 +142,8 @@ class TrialRecord:
         Steps that the trial would make if nothing stopped it; None if unknown.
     started, ended : float or None
         Seconds since the epoch (`time.time`).
+    select : {"best", "last"}
+        Which report stands for the trial; see `best_report`.
     """
 
     trial: Trial
@@ -147,6 +154,7 @@ class TrialRecord:
     max_steps: int | None = None
     started: float | None = None
     ended: float | None = None
+    select: str = "best"
 
     @property
     def number(self) -> int:
@@ -160,19 +168,35 @@ class TrialRecord:
 
     @property
     def best_report(self) -> Report | None:
-        """The report with the greatest score, the earliest of equals; None without a finite one."""
-        finite = [report for report in self.reports if math.isfinite(report.value)]
+        """The report that stands for the trial; None if its score is not finite.
+
+        With ``select="best"`` it is the one with the greatest score, the earliest of equals;
+        with ``"last"`` the last one, whatever came before.
+        """
+        among = self.reports if self.select == "best" else self.reports[-1:]
+        finite = [report for report in among if math.isfinite(report.value)]
         return max(finite, key=lambda report: (report.value, -report.step), default=None)
 
     @property
     def value(self) -> float:
-        """The trial's score: that of its best step, which is the number of epochs a refit makes."""
+        """The trial's score: that of its `best_report`."""
         best = self.best_report
         return math.nan if best is None else best.value
 
     @property
+    def refit_steps(self) -> int:
+        """Steps (epochs) that a refit makes, at most: up to the best one, or all of the trial's.
+
+        With ``select="last"`` a training that stopped early by itself may stop elsewhere on all
+        the data, as in a grid search.
+        """
+        if self.select == "last":
+            return self.max_steps or self.last_step
+        return self.best_report.step if self.best_report else 0
+
+    @property
     def best_params(self) -> dict[str, Any]:
-        """Parameters at the best step: the trial's, with what was changed on the way by then."""
+        """Parameters at the `best_report`: the trial's, with what was changed by then."""
         metrics = self.best_report.metrics if self.best_report else {}
         params = dict(self.trial.params)
         for name, value in self.trial.params.items():
@@ -182,13 +206,13 @@ class TrialRecord:
         return params
 
     def cost(self, name: str) -> float:
-        """Return what the trial cost up to its best step; nan where that was not measured.
+        """Return what the trial cost up to its `best_report`; nan where that was not measured.
 
         Parameters
         ----------
         name : str
             ``seconds`` (wall time of its steps), or a metric, of which it is the mean over
-            the folds at the best step.
+            the folds at that step.
         """
         best = self.best_report
         if best is None:

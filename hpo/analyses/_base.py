@@ -55,7 +55,7 @@ class Winner:
     refitter: Callable[[TrialRecord, np.ndarray | None], Any]
 
     def refit(self, record: TrialRecord | None = None, rows: np.ndarray | None = None) -> Any:
-        """Return an estimator with a trial's parameters and best epoch, newly fitted.
+        """Return an estimator with a trial's parameters and epochs, newly fitted.
 
         Parameters
         ----------

@@ -17,7 +17,7 @@ __all__ = ["Ensemble"]
 class Ensemble(BaseAnalysis):
     """Averages of predicted probabilities against the winner, who is their best member.
 
-    Two averages: of the ``k`` best trials, each refitted (its own parameters and best epoch), and
+    Two averages: of the ``k`` best trials, each refitted (its own parameters and epochs), and
     of ``k`` refits of the winner on bootstrap samples of the training data (bagging: Breiman
     1996). Members are chosen by cross-validation alone. Differences in accuracy are paired over
     the test samples, as in McNemar's test: only those count that one of the two gets right.

@@ -64,6 +64,8 @@ class Ledger:
         Make the study if it does not exist.
     costs : sequence of str
         What is to be small beside the score: further objectives of the sampler.
+    select : {"best", "last"} or None
+        Which report stands for a trial (`TrialRecord`); None takes what the study was made with.
 
     Attributes
     ----------
@@ -88,6 +90,7 @@ class Ledger:
         seed: int = 0,
         create: bool = True,
         costs: Sequence[str] = (),
+        select: str | None = None,
     ) -> None:
         self.name = name
         self.url = storage
@@ -116,6 +119,7 @@ class Ledger:
                 self._study = optuna.load_study(storage=backend, study_name=name)
             self.key: str = self._study.user_attrs.get(KEY, "")
         self._agenda = Agenda(self._study, space)
+        self.select: str = select or self.noted("select") or "best"
 
     @property
     def space(self) -> SearchSpace:
@@ -324,7 +328,7 @@ class Ledger:
     # -- inside ------------------------------------------------------------------------------
 
     def _record(self, trial: FrozenTrial) -> TrialRecord:
-        return record_of(trial, self._seed, self.space.read)
+        return record_of(trial, self._seed, self.space.read, self.select)
 
     def _objectives(self, record: TrialRecord) -> list[float] | None:
         """Return what the sampler is told of a trial; None if it is not complete."""

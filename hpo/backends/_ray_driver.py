@@ -23,6 +23,7 @@ from hpo.executors import Ended, Event, Failed, Reported
 from hpo.executors._base import Unloadable
 from hpo.scheduler import TrialScheduler
 from hpo.training import BaseObjective
+from hpo.training._folders import trial_folder, write_contents
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 
 __all__ = ["Asker", "Decider", "Driver", "Halt"]
@@ -165,7 +166,9 @@ class Driver:
                 if decision.stop:
                     self._end(report.number, TrialState.PRUNED, decision.reason)
                 return decision.stop
-            case Ended(number):
+            case Ended(number, files):
+                if files is not None and self._objective.home is not None:
+                    write_contents(ray.get(files), trial_folder(self._objective.home, number))
                 self._end(number, TrialState.COMPLETE)
             case Failed(number, reason, error):
                 if not self._interrupt.reason:

@@ -4,14 +4,15 @@ import pickle
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import ray
 from ray import tune
 
 from hpo._failures import traceback_of
-from hpo.executors._base import Event, Reported, Unloadable, reason_of
+from hpo.executors._base import Ended, Event, Reported, Unloadable, reason_of
 from hpo.executors._running import RunningTrial
 from hpo.executors._settings import Settings
 from hpo.training import BaseObjective
@@ -122,7 +123,9 @@ class Worker(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         except BaseException as error:  # code of the user's is run while it is loaded
             return Unloadable(self._trial.number, reason_of(error), traceback_of(error))
         with self._cargo.settings.warning_alike():
-            return self._running.step_for_the_driver()
+            steps = self._running.steps
+            event = self._running.step_for_the_driver()
+        return replace(event, files=_files_of(steps)) if isinstance(event, Ended) else event
 
     def _begin(self) -> Generator[Report]:
         objective, trial, device = self._load(), self._trial, self._cargo.device
@@ -141,3 +144,10 @@ class Worker(tune.Trainable):  # type: ignore[misc]  # Ray has no types
 
     def _leave(self) -> None:
         self._running.close()
+
+
+def _files_of(steps: Generator[Report] | None) -> ray.ObjectRef | None:
+    """Return what a trial wrote where the driver cannot see it, as it travels."""
+    files = getattr(steps, "files", None)
+    contents = files.take_out() if files is not None and files.is_far else {}
+    return ray.put(contents) if contents else None

@@ -48,7 +48,10 @@ FROM_OPTUNA = {theirs: ours for ours, theirs in TO_OPTUNA.items()}
 
 
 def record_of(
-    trial: FrozenTrial, seed: int, read: Callable[[Mapping[str, Any]], dict[str, Any]] = dict
+    trial: FrozenTrial,
+    seed: int,
+    read: Callable[[Mapping[str, Any]], dict[str, Any]] = dict,
+    select: str = "best",
 ) -> TrialRecord:
     """Return the record of a trial, as far as it was kept.
 
@@ -59,6 +62,8 @@ def record_of(
         The study's.
     read : callable
         Turns what the storage keeps into the trial's params (`SearchSpace.read`).
+    select : {"best", "last"}
+        The study's.
     """
     kept = trial.user_attrs.get(RECORD, {})
     params = kept["params"] if "params" in kept else read(trial.params)
@@ -78,6 +83,7 @@ def record_of(
         max_steps=kept.get("max_steps"),
         started=kept.get("started", started),
         ended=kept.get("ended", ended),
+        select=select,
     )
 
 

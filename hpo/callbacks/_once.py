@@ -13,7 +13,7 @@ class Once(ABC):
     """A scorer that is 0 until all callbacks of one class agree.
 
     A search takes the best epoch of a trial and refits the winner for as many: by such a scorer
-    that is an epoch at which the score means what is asked.
+    that is an epoch at which the score means what is asked. (``select="last"`` takes the last one.)
 
     Parameters
     ----------

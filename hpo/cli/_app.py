@@ -128,6 +128,10 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         int | None,
         budget("N", "Optimizer steps of a net between two reports, instead of an epoch."),
     ] = None,
+    select: Annotated[
+        str | None,
+        search("WHICH", "Which epoch's score stands for a trial: best or last."),
+    ] = None,
     sampler: Annotated[
         str | None,
         search(
@@ -186,6 +190,10 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         str | None, kept("URL", f"Where the study is kept: {STORES}", STUDYS_STORAGE)
     ] = None,
     tracking_uri: Annotated[str | None, kept("URI", TRACKING_STORES, STUDYS_TRACKING)] = None,
+    keep: Annotated[
+        str | None,
+        kept("WHOSE", "Files that callbacks of trials write: those of the winner, or of all."),
+    ] = None,
     resume: Annotated[
         bool,
         kept(
@@ -226,6 +234,8 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         "max_total_epochs": max_total_epochs,
         "epochs": epochs,
         "eval_every": eval_every,
+        "select": select,
+        "keep": keep,
         "sampler": sampler,
         "pruner": pruner,
         "backend": backend,

@@ -102,6 +102,7 @@ def show_study(name: str, option: str | None, plots: Path | None) -> None:
         ("search took", times(result)),
         ("pruning saved", saved(result)),
         ("last trial", _age(result)),
+        *((f"files of trial {number}", str(folder)) for number, folder in result.files.items()),
     ]
     say(console, facts_table(facts))
     say(console)

@@ -29,6 +29,10 @@ from hpo.trackers._uri import resolve_tracking_uri
 __all__ = ["Closing", "tell_refit_error"]
 
 
+N_FILES = 3
+"""Folders of files that are told of."""
+
+
 class Closing:
     """Says how a study ended.
 
@@ -145,7 +149,13 @@ class Closing:
     def _places(self) -> list[tuple[str, str]]:
         tracked, uri = _tracking(self._study)
         storage = self._study.storage
+        files = [
+            (f"files of trial {number} in", str(folder))
+            for number, folder in self._result.files.items()
+            if storage
+        ]
         return [
+            *files[:N_FILES],
             ("study in", redact(storage) if storage else "memory: it ends with this process"),
             ("tracked in", redact(resolve_tracking_uri(uri)) if tracked else "nothing"),
         ]

@@ -68,7 +68,8 @@ def winner_table(result: StudyResult) -> Table:
     if math.isfinite(result.best_score_se):
         told.append(" s.e.", style="not bold")
     of = f" of {best.max_steps}" if best.max_steps else ""
-    told.append(f", epoch {result.best_step}{of}", style="not bold")
+    which = "last epoch" if result.select == "last" else "epoch"
+    told.append(f", {which} {result.best_step}{of}", style="not bold")
     rows += [("", ""), (f"{result.scoring}, {folds}", told)]
     if result.test_score is not None:
         told = Text(score(result.test_score), style="bold")

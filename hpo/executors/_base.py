@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from hpo._failures import message_of
 from hpo.executors._memory import shortage
@@ -29,9 +30,18 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A trial made its last step; its place is free."""
+    """A trial made its last step; its place is free.
+
+    Parameters
+    ----------
+    number : int
+    files : object
+        The files that its callbacks wrote, where they lie on another machine than the driver's
+        (`hpo.training._files`): what the backend carries them in.
+    """
 
     number: int
+    files: Any = None
 
 
 @dataclass(frozen=True, slots=True)

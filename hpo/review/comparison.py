@@ -56,11 +56,12 @@ class Group:
     n_trials : int
         Trials that ended with these values.
     score : (float, float)
-        Mean over the folds at the best epoch, and its standard error over the folds.
+        Mean over the folds at the trial's best epoch (its last with ``select="last"``), and its
+        standard error over the folds.
     seconds : (float, float)
         See `seconds_per_epoch`.
     watched : mapping of str to (float, float)
-        The watched metrics at the best epoch, in the same form.
+        The watched metrics at that epoch, in the same form.
     difference : (float, float)
         This score minus the best group's, paired over the folds, and its standard error
         corrected for the training data that folds share.

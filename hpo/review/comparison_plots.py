@@ -307,8 +307,9 @@ class _Axis:
 def comparison_curves(result: StudyResult) -> Figure | None:
     """Plot the groups' scores by epoch, and each watched metric that changes by epoch.
 
-    Means over the folds of the trial that stands for the group; a dot marks its best epoch. At
-    most 12 groups, the best, are drawn. None without a comparison, or where nothing has epochs.
+    Means over the folds of the trial that stands for the group; a dot marks the epoch of its
+    score. At most 12 groups, the best, are drawn. None without a comparison, or where nothing
+    has epochs.
     """
     compared = compare(result)
     if compared is None:

@@ -38,7 +38,7 @@ FEW = 5
 def learning_curves(result: StudyResult) -> Figure:
     """Plot the score against the step (epoch), one line a trial, colored by state.
 
-    The winner's line is bold and its best step marked; the band around it is the range of
+    The winner's line is bold and the step of its score marked; the band around it is the range of
     its folds. A cross is where a trial was pruned or failed.
     """
     figure, axes = _figure(10.0, 4.6)

@@ -107,7 +107,7 @@ def _winner(result: StudyResult) -> str:
     facts = {
         "trial": str(result.best_record.number),
         f"cross-validated {result.scoring}": f"{_text(result.best_score)}{spread}",
-        "best epoch": str(result.best_step),
+        f"{result.select} epoch": str(result.best_step),
     }
     if result.test_score is not None:
         facts[f"sealed test {result.scoring}"] = _text(result.test_score) + _gap(result)

@@ -18,6 +18,7 @@ from hpo.exceptions import RefitError
 from hpo.result import StudyResult
 from hpo.scheduler import TrialScheduler
 from hpo.study._adding import told_of
+from hpo.study._kept import KeptFiles
 from hpo.study._search import Search
 from hpo.trackers import BaseTracker, StudyInfo
 from hpo.training.refit import save_artifacts
@@ -37,6 +38,7 @@ def conduct(
     interrupt: Interrupt,
     budget: Budget,
     finish: Finish,
+    any_may_win: bool = False,
 ) -> StudyResult:
     """Run ``search`` to the end of its budget, or go on with it.
 
@@ -56,6 +58,8 @@ def conduct(
     finish : callable
         Given the result when the trials are over, returns it with what becomes of the
         winner; an error of its own ends the study as failed.
+    any_may_win : bool, default=False
+        Whether ``finish`` may choose another complete trial than the best one.
 
     Raises
     ------
@@ -66,12 +70,13 @@ def conduct(
     state = "failed"
     failure: RefitError | None = None
     result = StudyResult(name=ledger.name, records=())
+    kept = KeptFiles(ledger.key if ledger.url else None, search.keep, any_may_win=any_may_win)
     try:
         for tracker in trackers:
             tracker.study_started(info or StudyInfo(ledger.name, ledger.key))
         try:
             with interrupt.listening():
-                result = _trials(search, ledger, trackers, interrupt, budget)
+                result = _trials(search, ledger, trackers, interrupt, budget, kept=kept)
                 result = finish(result)
             state = "interrupted" if interrupt.reason else "complete"
         except RefitError as error:
@@ -80,7 +85,7 @@ def conduct(
             _end(result, info, trackers, state)
     finally:
         told = (note for record in result.records for r in record.reports for note in r.notes)
-        closing = [tracker.close() for tracker in trackers]
+        closing = [tracker.close() for tracker in (*trackers, kept)]
         notes += [*search.notes, result.told_of_winner(), *dict.fromkeys(told)]
         notes += [*search.executor.notes, *closing]
     result = replace(result, notes=tuple(redact(note) for note in notes if note))
@@ -96,11 +101,18 @@ def _trials(
     trackers: Sequence[BaseTracker],
     interrupt: Interrupt,
     budget: Budget,
+    *,
+    kept: KeptFiles,
 ) -> StudyResult:
     settled = ledger.settle()
     added = [r for one in search.additions for r in ledger.add(one.records, one.key)]
     search.notes += [told] if (told := told_of(search.additions, len(added))) else []
-    scheduler = TrialScheduler(search.pruner, trackers, ledger.records(), search.costs)
+    records = ledger.records()
+    kept.begin(records)
+    search.objective.home, search.objective.keeps_all = kept.home, kept.keeps_all
+    scheduler = TrialScheduler(
+        search.pruner, (kept, *trackers), records, search.costs, search.select
+    )
     for record in settled:
         for tracker in trackers:
             tracker.trial_ended(record)
@@ -114,7 +126,7 @@ def _trials(
         stopped = search.backend.run(ledger, scheduler, executor, budget, interrupt)
     seconds = time.perf_counter() - began + (ledger.noted("seconds") or 0.0)
     ledger.note("seconds", seconds)
-    return StudyResult(
+    result = StudyResult(
         name=ledger.name,
         records=scheduler.records,
         seconds=seconds,
@@ -123,6 +135,8 @@ def _trials(
         fingerprint=_fingerprint(search),
         **search.shown,
     )
+    winner = result.winner.number if result.winner else None
+    return replace(result, files=kept.settle(scheduler.numbers, winner))
 
 
 def _fingerprint(search: Search) -> Mapping[str, Any]:
@@ -164,7 +178,17 @@ def _files(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Path
         files[place.name] = place
     if result.estimator is not None:
         files |= _tried("model", folder, lambda: _model(result.estimator, folder))
-    return files
+    return files | _written(result)
+
+
+def _written(result: StudyResult) -> dict[str, Path]:
+    """Return what is kept of the files that callbacks of the trials have written."""
+    return {
+        f"files/trial_{number}/{path.relative_to(folder).as_posix()}": path
+        for number, folder in result.files.items()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def _report(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Path]:

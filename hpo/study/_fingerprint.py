@@ -26,7 +26,9 @@ def fingerprint(
     space: SearchSpace,
     seed: int,
     scoring: Any,
+    *,
     costs: Sequence[str] = (),
+    select: str = "best",
 ) -> dict[str, Any]:
     """Return what a study's scores depend on, as plain data.
 
@@ -43,6 +45,8 @@ def fingerprint(
         As the study was given it.
     costs : sequence of str
         What else the sampler looks at.
+    select : {"best", "last"}
+        Which step's score stands for a trial.
 
     Returns
     -------
@@ -63,6 +67,7 @@ def fingerprint(
         "epochs": of.describe(objective.epochs),
         "eval_every": of.describe(objective.eval_every),
         "costs": of.describe(list(costs)),
+        "select": of.describe(select),
         "seed": of.describe(seed),
     }
     return {

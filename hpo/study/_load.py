@@ -7,6 +7,7 @@ from hpo.backends._ledger import Ledger
 from hpo.backends._studies import generation
 from hpo.result import StudyResult
 from hpo.space import SearchSpace
+from hpo.study._kept import files_kept
 
 __all__ = ["load_result"]
 
@@ -41,6 +42,7 @@ def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | Non
         seconds=ledger.noted("seconds"),
         key=ledger.key,
         fingerprint=ledger.noted("fingerprint") or {},
+        files=files_kept(ledger.key),
         **_shown(ledger),
     )
     winner = None if result.winner is None else result.winner.number

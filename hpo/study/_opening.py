@@ -82,6 +82,7 @@ class _Search(Protocol):
     """What is asked of a search."""
 
     space: SearchSpace
+    select: str
 
     @property
     def fingerprint(self) -> dict[str, Any]: ...
@@ -116,6 +117,7 @@ def opened(
 def remember(ledger: Ledger, search: _Search) -> None:
     """Keep what the study is, for the next run to be compared with."""
     ledger.note("space", search.space.to_yaml())
+    ledger.note("select", search.select)
     ledger.note("fingerprint", search.fingerprint)
 
 

@@ -59,6 +59,11 @@ class Search:
     n_trials : int or None
         Trials that are wanted, if that is known: of a finite space no more are made than it has
         points.
+        Parameters to try first.
+    select : {"best", "last"}
+        Which report stands for a trial; see `Study`.
+    keep : {"winner", "all"}
+        Of which trials the files are kept that callbacks write.
     n_jobs, n_threads, device
         For executors that take them, where their options do not say otherwise.
 
@@ -84,6 +89,8 @@ class Search:
         enqueue: Sequence[Mapping[str, Any]] = (),
         add_trials: Any = (),
         n_trials: int | None = None,
+        select: str = "best",
+        keep: str = "winner",
         n_jobs: int | None = None,
         n_threads: int = 1,
         device: str | None = None,
@@ -128,6 +135,8 @@ class Search:
         """What the user should know of how the study was opened, and how it will be searched."""
         self.copied: tuple[TrialRecord, ...] | None = None
         """Trials that were taken over into it; None where it has not just been extended."""
+        self.select = select
+        self.keep = keep
         self._names = {
             "backend": _name(backend),
             "sampler": _name(sampler),
@@ -155,7 +164,14 @@ class Search:
     @cached_property
     def fingerprint(self) -> dict[str, Any]:
         """What the scores depend on; see `fingerprint`."""
-        return fingerprint(self.objective, self.space, self.seed, self.scoring, self.costs)
+        return fingerprint(
+            self.objective,
+            self.space,
+            self.seed,
+            self.scoring,
+            costs=self.costs,
+            select=self.select,
+        )
 
     @property
     def shown(self) -> dict[str, Any]:
@@ -182,6 +198,7 @@ class Search:
             sampler=self.sampler,
             seed=self.seed,
             costs=self.costs,
+            select=self.select,
         )
 
     def ledger(
@@ -254,6 +271,7 @@ class Search:
             "seed": self.seed,
             "n_folds": self.objective.n_folds,
             "scoring": self.score_name,
+            "select": self.select,
             "estimator": type(self.objective.estimator).__name__,
             "n_samples": len(first_train) + len(first_valid),
         }

@@ -56,6 +56,8 @@ class Session:
             enqueue=study.enqueue,
             add_trials=study.add_trials,
             n_trials=study.n_trials,
+            select=study.select,
+            keep=study.keep,
             n_jobs=study.n_jobs,
             n_threads=study.n_threads,
             device=study.device,

@@ -1,7 +1,7 @@
 """A study: what is searched, on what data and with which means."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 
@@ -41,6 +41,10 @@ class Study(pydantic.BaseModel):
     eval_every : int or None, default=None
         Optimizer steps of a net after which a trial reports, where an epoch is too long: all
         that counts epochs (``epochs``, ``max_total_epochs``, the pruner) then counts these.
+    select : {"best", "last"}, default="best"
+        Which epoch's score stands for a trial. ``"best"``: the best one, and the winner is
+        refitted for as many epochs: their number is one more thing that cross-validation chooses.
+        ``"last"``: the last one, and the refit makes all epochs, as in scikit-learn's searches.
     n_trials : int or None, default=50
         Trials of the whole study, over all runs.
     timeout : float or None, default=None
@@ -78,6 +82,10 @@ class Study(pydantic.BaseModel):
         pruned trials are taken in where they fit the search space: as trials of this study, which
         count. They must have been scored on the same data, folds and scores with the same
         estimator and epochs; the parameters of others can be enqueued.
+    keep : {"winner", "all"}, default="winner"
+        Of which trials the files are kept that callbacks write (``Checkpoint``, loggers): each
+        fold of each trial has a folder of its own for them, and only the refit writes where the
+        callbacks say. `StudyResult.files` tells where they are.
     enqueue : sequence of mapping, default=()
         Parameters to try first, all of a trial's or some: values as the estimator takes them (what
         ``best_params_`` holds) or as a storage keeps them.
@@ -113,6 +121,7 @@ class Study(pydantic.BaseModel):
     cv: Any = 5
     epochs: int | None = pydantic.Field(default=None, ge=1)
     eval_every: int | None = pydantic.Field(default=None, ge=1)
+    select: Literal["best", "last"] = "best"
     n_trials: int | None = pydantic.Field(default=50, ge=1)
     timeout: float | None = pydantic.Field(default=None, gt=0)
     max_total_epochs: int | None = pydantic.Field(default=None, ge=1)
@@ -129,10 +138,12 @@ class Study(pydantic.BaseModel):
     tracking_uri: str | None = None
     refit: bool = True
     add_trials: Any = ()
+    keep: Literal["winner", "all"] = "winner"
     enqueue: Sequence[Mapping[str, Any]] = ()
     compare: Sequence[str] | None = None
     watch: Sequence[str] = ()
     analyses: Sequence[Any] | None = None
+    _is_small: bool = pydantic.PrivateAttr(default=False)
 
     @pydantic.field_validator("pruner", mode="before")
     @classmethod
@@ -152,7 +163,14 @@ class Study(pydantic.BaseModel):
     def replace(self, **changes: Any) -> "Study":
         """Return a copy with some fields changed, checked like a new one."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
-        return Study(**{**fields, **changes})
+        changed = Study(**{**fields, **changes})
+        changed._is_small = self._is_small
+        return changed
+
+    @property
+    def is_small(self) -> bool:
+        """Whether this is what `smoke` has returned, or a changed copy of it."""
+        return self._is_small
 
     def smoke(self) -> "Study":
         """Return a copy that shows in seconds whether everything works.
@@ -160,12 +178,15 @@ class Study(pydantic.BaseModel):
         One trial of one epoch (of estimators that have epochs) on some 200 samples of each
         part of the data, every class among them, in two folds unless a splitter cuts in its
         own way; in this process, kept and tracked nowhere, without analyses of the winner.
+        Callbacks that write files write nothing where they say: not in the refit either.
         """
         from hpo.study._smoke import smoke_changes
 
-        return self.replace(
+        small = self.replace(
             **smoke_changes(self.estimator, self.data, self.cv, self.epochs, self.eval_every)
         )
+        small._is_small = True
+        return small
 
 
 def _told(error: pydantic.ValidationError, fields: Mapping[str, Any]) -> str:

@@ -34,10 +34,11 @@ def refitted(result: StudyResult, session: Session) -> StudyResult:
     """
     best, keeping = result.best_record, _keeping(session)
     began = time.perf_counter()
+    seed, own = derive_seed(session.study.seed, "refit"), not session.study.is_small
     with refit_errors(f"The refit of trial {best.number} on all the data", result, keeping):
-        estimator = _fit(session, best, derive_seed(session.study.seed, "refit"))
+        estimator = _fit(session, best, seed, own_files=own)
     seconds = time.perf_counter() - began
-    epochs = result.best_step
+    epochs = best.refit_steps
     result = replace(result, estimator=estimator, refit_epochs=epochs, refit_seconds=seconds)
     what = f"The scoring of the refitted trial {best.number} on the sealed test part"
     with refit_errors(what, result, keeping):
@@ -72,9 +73,16 @@ def _test_score(estimator: Any, session: Session) -> float | None:
         return scores[scoring.main(scores)]
 
 
-def _fit(session: Session, record: TrialRecord, seed: int, rows: np.ndarray | None = None) -> Any:
-    """Return the study's estimator fitted with a trial's parameters, as long as it did best."""
-    study, best = session.study, record.best_report
+def _fit(
+    session: Session,
+    record: TrialRecord,
+    seed: int,
+    rows: np.ndarray | None = None,
+    *,
+    own_files: bool = False,
+) -> Any:
+    """Return the study's estimator fitted with a trial's parameters, for as many steps."""
+    study = session.study
     X, y, fit_params = session.refit_data
     if rows is not None:
         fit_params = cut(fit_params, rows, X)
@@ -85,12 +93,13 @@ def _fit(session: Session, record: TrialRecord, seed: int, rows: np.ndarray | No
             session.space.resolve(record.best_params),
             X,
             y,
-            n_steps=best.step if best else 0,
+            n_steps=record.refit_steps,
             seed=seed,
             epochs=study.epochs,
             eval_every=study.eval_every,
             fit_params=fit_params,
             device=devices(study.device)[0],
+            own_files=own_files,
         )
 
 

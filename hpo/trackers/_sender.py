@@ -11,9 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from hpo._lock import FileLock
 from hpo._redaction import redact
 from hpo.trackers._events import loose_ends
-from hpo.trackers._lock import FileLock
 from hpo.trackers._plan import RunPlan, plan_runs
 from hpo.trackers._runs import MlflowApi, RunWriter
 from hpo.trackers._spool import Spool, write_text

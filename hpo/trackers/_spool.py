@@ -31,7 +31,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hpo.trackers._lock import FileLock
+from hpo._lock import FileLock
 
 __all__ = ["Spool", "SpoolWriter", "default_root", "store_name", "study_folder", "write_text"]
 

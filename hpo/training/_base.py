@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping
+from pathlib import Path
 from typing import Any
 
 from hpo.trial import Report, Trial
@@ -21,7 +22,18 @@ class BaseObjective(ABC):
 
     An objective is picklable and holds no state between trials: ``run`` of the same trial
     yields the same reports, bit for bit, wherever and whenever it is called.
+
+    Attributes
+    ----------
+    home : Path or None
+        Folder of the study, made by its driver, below which trials write files; None keeps
+        nothing of what they write.
+    keeps_all : bool
+        Whether the files of a trial that was stopped are left there too.
     """
+
+    home: Path | None = None
+    keeps_all: bool = False
 
     @abstractmethod
     def run(self, trial: Trial, device: str | None = None) -> Generator[Report]:

@@ -12,6 +12,7 @@ import cloudpickle
 
 from hpo._interrupt import is_ctrl_c
 from hpo.training._base import StepError
+from hpo.training._files import TrialFiles
 from hpo.training.fold import Fold
 from hpo.training.scoring import Scoring, mean
 from hpo.trial import Report
@@ -31,11 +32,19 @@ class CrossValidation(Generator[Report, None, None]):
     scoring : Scoring
     n_steps : int
         Steps after which it is exhausted, unless all folds end before.
+    files : TrialFiles or None
+        What the folds' callbacks write, removed where the trial is given up.
     """
 
     def __init__(
-        self, number: int, folds: Sequence[Callable[[], Fold]], scoring: Scoring, n_steps: int
+        self,
+        number: int,
+        folds: Sequence[Callable[[], Fold]],
+        scoring: Scoring,
+        n_steps: int,
+        files: TrialFiles | None = None,
     ) -> None:
+        self.files = files
         self._number = number
         self._makers = folds
         self._scoring = scoring
@@ -47,7 +56,7 @@ class CrossValidation(Generator[Report, None, None]):
     def send(self, value: None) -> Report:
         """Make the next step on every fold and return its report."""
         if self._over or self._done >= self._n_steps or self._all_finished():
-            self._end()
+            self._end(complete=True)
             raise StopIteration
         try:
             return self._step()
@@ -124,8 +133,8 @@ class CrossValidation(Generator[Report, None, None]):
     def _all_finished(self) -> bool:
         return bool(self._folds) and all(fold.finished for fold in self._folds)
 
-    def _end(self) -> None:
-        self._over = True
+    def _end(self, *, complete: bool = False) -> None:
+        over, self._over = self._over, True
         folds, self._folds = self._folds, []
         for fold in folds:
             # A callback that fails while a given-up training is cleared away harms nobody.
@@ -134,6 +143,8 @@ class CrossValidation(Generator[Report, None, None]):
             except BaseException as error:
                 if is_ctrl_c(error):
                     raise
+        if self.files is not None and not over:
+            self.files.end(complete=complete)
 
 
 def _note(error: BaseException, place: str) -> None:

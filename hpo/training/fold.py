@@ -2,19 +2,22 @@
 
 import math
 import time
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from skorch import NeuralNet
 
 from hpo.training._adapters import BaseStepper, last_step, make_stepper, net_prefix
+from hpo.training._callbacks import copy_of
 from hpo.training._checks import check_kernel
+from hpo.training._files import FoldFiles
 from hpo.training._indexing import as_numpy, cut, take
+from hpo.training._isolation import close_writers, isolate
 from hpo.training._random import RandomStream
 from hpo.training.scoring import Scoring
 
@@ -45,15 +48,35 @@ class FoldData:
     score_params: Mapping[str, Any] = field(default_factory=dict)
 
 
-def configure(estimator: Any, params: Mapping[str, Any], device: str | None) -> Any:
+def configure(
+    estimator: Any,
+    params: Mapping[str, Any],
+    device: str | None,
+    *,
+    files: FoldFiles | None = None,
+    own_files: bool = False,
+) -> Any:
     """Return an unfitted clone of ``estimator`` with ``params`` set.
 
     A net on skorch's default device (``"cpu"``), or on ``"cuda"`` without a number, is moved
     to the worker's ``device``; one that names its GPU stays there.
+
+    What the callbacks write goes to ``files``, by default to a folder that goes with the clone;
+    with ``own_files`` to where the user has said, which is for the refit alone.
+
+    Raises
+    ------
+    StudyError
+        If a callback writes in a way that cannot be moved.
     """
-    configured = clone(estimator)
+    configured = copy_of(estimator)
+    if not own_files:
+        files = files or _files_of_its_own(configured)
+        isolate(configured, files)  # first: `set_params` initializes callbacks, which make folders
     # A value that is an object (an estimator, a list) is cloned, or the folds would share it.
-    configured.set_params(**{name: clone(value, safe=False) for name, value in params.items()})
+    configured.set_params(**{name: copy_of(value) for name, value in params.items()})
+    if files is not None and not all(map(_is_number, params.values())):
+        isolate(configured, files)
     final = last_step(configured)
     named = f"{net_prefix(estimator)}device" in params
     if (
@@ -64,6 +87,16 @@ def configure(estimator: Any, params: Mapping[str, Any], device: str | None) -> 
     ):
         final.set_params(device=device)
     return configured
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or isinstance(value, int | float | np.number)
+
+
+def _files_of_its_own(configured: Any) -> FoldFiles:
+    files = FoldFiles()
+    weakref.finalize(last_step(configured), files.remove)
+    return files
 
 
 class Fold:
@@ -83,6 +116,8 @@ class Fold:
     epochs, eval_every : int or None
         See `make_stepper`.
     return_train_score : bool
+    files : FoldFiles or None
+        Where its callbacks write; None is a folder that goes with the fold.
     """
 
     def __init__(
@@ -97,7 +132,10 @@ class Fold:
         epochs: int | None = None,
         eval_every: int | None = None,
         return_train_score: bool = False,
+        files: FoldFiles | None = None,
     ) -> None:
+        self._files = files or FoldFiles()
+        self._own_files = files is None
         self._scoring = scoring
         self._stream = RandomStream(seed, device)
         # Scoring draws random numbers too (a loader's seed): from a stream of its own, or the
@@ -111,7 +149,8 @@ class Fold:
         self.score_seconds = 0.0
         began = time.perf_counter()
         with self._stream.active():
-            self._prepare(configure(estimator, params, device), data, epochs, eval_every)
+            configured = configure(estimator, params, device, files=self._files)
+            self._prepare(configured, data, epochs, eval_every)
         self.fit_seconds += time.perf_counter() - began
 
     def _prepare(
@@ -211,6 +250,7 @@ class Fold:
             "scores": self.scores,
             "recorded": self.recorded,
             "seconds": (self.fit_seconds, self.score_seconds),
+            "files": self._files.state(),
         }
 
     def load_state(self, state: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
@@ -218,12 +258,18 @@ class Fold:
         own = {name.removeprefix(self._prefix): value for name, value in changes.items()}
         with self._stream.active():  # what the fit does up to its first step draws from it
             self.stepper.load_state(state["stepper"], own)
+        self._files.load_state(state["files"], self.stepper.estimator)
         self._stream.state, self._score_stream.state = state["streams"]
         self.scores = state["scores"]
         self.recorded = state["recorded"]
         self.fit_seconds, self.score_seconds = state["seconds"]
 
     def close(self) -> None:
-        """End a training that is given up."""
-        with self._stream.active():
-            self.stepper.close()
+        """End a training, if it has not ended, and close what it wrote to."""
+        try:
+            with self._stream.active():
+                self.stepper.close()
+        finally:
+            close_writers(self.stepper.estimator)
+            if self._own_files:
+                self._files.remove()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,9 @@ from hpo.exceptions import DataError
 from hpo.training import _checks as checks
 from hpo.training._adapters import changeable, steps_of
 from hpo.training._base import BaseObjective
+from hpo.training._callbacks import portable
 from hpo.training._cross_validation import CrossValidation
+from hpo.training._files import TrialFiles, check_files
 from hpo.training._indexing import as_numpy, n_samples, split_input
 from hpo.training.fold import Fold, FoldData
 from hpo.training.scoring import Scoring
@@ -69,6 +72,8 @@ class Objective(BaseObjective):
     ------
     DataError
         If data, folds, scorers and estimator do not fit together.
+    StudyError
+        If a callback writes to files in a way that cannot be kept apart from fold to fold.
     """
 
     def __init__(
@@ -93,7 +98,8 @@ class Objective(BaseObjective):
         checks.check_data(X, y)
         checks.check_nan(estimator, X)
         checks.check_kernel(estimator, X)
-        self.estimator = estimator
+        self._files_read = check_files(estimator, Path.cwd())
+        self.estimator = estimator = portable(estimator)
         self.X, self.y = X, y
         checks.check_eval_every(estimator, eval_every)
         self.epochs = epochs
@@ -103,6 +109,7 @@ class Objective(BaseObjective):
         self.score_params = dict(score_params or {})
         self.return_train_score = return_train_score
         self.resolve = resolve or _unchanged
+        self._base = Path.cwd()
         splitting = dict(split_params or {})
         if groups is not None:
             splitting["groups"] = groups
@@ -123,11 +130,19 @@ class Objective(BaseObjective):
         """Train ``trial`` on every fold and yield one report a step."""
         params = self.resolve(trial.params)
         n_steps = steps_of(self.estimator, params, self.epochs)
+        files = TrialFiles(
+            trial.number,
+            self.home,
+            keeps_all=self.keeps_all,
+            base=self._base,
+            expected=self._files_read,
+        )
         return CrossValidation(
             trial.number,
-            [partial(self._fold, trial, params, i, device) for i in range(self.n_folds)],
+            [partial(self._fold, trial, params, i, device, files) for i in range(self.n_folds)],
             self.scoring,
             n_steps,
+            files,
         )
 
     def resume(
@@ -155,7 +170,14 @@ class Objective(BaseObjective):
         """Return whether `resume` can change the parameter ``name``."""
         return changeable(self.estimator, name, self.epochs)
 
-    def _fold(self, trial: Trial, params: Mapping[str, Any], i: int, device: str | None) -> Fold:
+    def _fold(
+        self,
+        trial: Trial,
+        params: Mapping[str, Any],
+        i: int,
+        device: str | None,
+        files: TrialFiles,
+    ) -> Fold:
         train, valid = self.splits[i]
         data = FoldData(
             self.X, self.y, train, valid, self._all_classes, self.fit_params, self.score_params
@@ -170,6 +192,7 @@ class Objective(BaseObjective):
             epochs=self.epochs,
             eval_every=self.eval_every,
             return_train_score=self.return_train_score,
+            files=files.fold(i),
         )
 
 

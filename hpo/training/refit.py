@@ -1,4 +1,4 @@
-"""The winner, trained on all the data for the number of epochs that did best over the folds."""
+"""The winner, trained on all the data for a number of epochs."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -31,6 +31,7 @@ def refit(
     eval_every: int | None = None,
     fit_params: Mapping[str, Any] | None = None,
     device: str | None = None,
+    own_files: bool = True,
     within: Callable[[Any], AbstractContextManager[Any]] = nullcontext,
 ) -> Any:
     """Return a fitted clone of ``estimator``.
@@ -46,11 +47,14 @@ def refit(
         Of the random stream that the fit draws from.
     epochs, eval_every : int or None
         What the search was given; see `Objective`.
+    own_files : bool, default=True
+        Whether callbacks write where the user has said, and not to a folder that goes with the
+        estimator.
     within : callable
         ``within(clone)`` is a context manager that the clone is fitted in.
     """
     data = X, y, dict(fit_params or {})
-    fitted = configure(estimator, params, device)
+    fitted = configure(estimator, params, device, own_files=own_files)
     if isinstance(final_step(fitted), NeuralNet):
         n_most = steps_of(estimator, params, epochs)
         run = partial(_fit_net, data=data, eval_every=eval_every)
@@ -60,7 +64,7 @@ def refit(
             return fitted
         # It makes more epochs than max_epochs, in a second loop or so: it is fitted as in the
         # trial, and ended where that was at its best.
-        fitted = configure(estimator, params, device)
+        fitted = configure(estimator, params, device, own_files=own_files)
         with RandomStream(seed, device).active(), within(fitted):
             run(fitted, n_most, n_steps)
         return fitted

@@ -33,11 +33,11 @@ PACKAGES = {
 PANELS = {
     "Options": "--smoke --help",
     "Budget": "--n-trials --timeout --max-total-epochs --epochs --eval-every",
-    "Search": "--sampler --pruner --seed",
+    "Search": "--select --sampler --pruner --seed",
     "Execution": "--backend --executor --n-jobs --n-threads --device",
     "Execution with --backend ray": "--ray-address --cpus-per-trial --gpus-per-trial",
     "Data": "--data",
-    "Storage and tracking": "--storage --tracking-uri --resume --extend --accept-code",
+    "Storage and tracking": "--storage --tracking-uri --keep --resume --extend --accept-code",
 }
 ROOT: Any = typer.main.get_command(app)
 COMMANDS = ["", *ROOT.commands]

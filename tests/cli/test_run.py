@@ -102,6 +102,19 @@ def test_options_reach_the_study(hpo_command: Run, write_study: Write) -> None:
     assert {record.max_steps for record in result.records} == {2}
 
 
+def test_the_last_epoch_can_stand_for_a_trial(hpo_command: Run, write_study: Write) -> None:
+    code, out, _ = hpo_command("run", write_study(), "--n-trials=2", "--select=last")
+    assert code == 0
+    assert ", last epoch 3 of 3" in out
+    assert ", last epoch 3 of 3" in hpo_command("show", "tiny")[1]
+    result, _ = load_result("tiny", "sqlite:///hpo.db")
+    assert all(record.value == record.reports[-1].value for record in result.records)
+    code, _, told = hpo_command("run", write_study(), "--n-trials=3")
+    assert (code, "select: 'last' -> 'best'" in told) == (2, True)
+    code, _, told = hpo_command("run", write_study(), "--select=first")
+    assert (code, "Study's 'select'" in told) == (2, True)
+
+
 def test_the_storage_is_the_options_then_the_files_then_the_environments(
     hpo_command: Run, write_study: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,8 +5,8 @@ import stat
 import numpy as np
 import pytest
 
+from hpo._lock import FileLock
 from hpo.trackers import _spool
-from hpo.trackers._lock import FileLock
 from hpo.trackers._spool import Spool, SpoolWriter, default_root, study_folder
 
 IDENTITY = {"tracking_uri": "sqlite:////x.db", "study_key": "key", "name": "study"}

@@ -1,0 +1,100 @@
+"""TensorBoard's writers, which can be neither copied nor carried: a stand-in that can."""
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+__all__ = ["LateWriter", "is_summary_writer", "lending_copies"]
+
+_SETTINGS = ("purge_step", "max_queue", "flush_secs", "filename_suffix")
+_FOLDERS = ("log_dir", "logdir")
+"""What torch and tensorboardX call where a writer writes."""
+
+
+class LateWriter:
+    """A ``SummaryWriter`` that is opened when it is first written to.
+
+    Parameters
+    ----------
+    cls : type
+        ``torch.utils.tensorboard.SummaryWriter``, or tensorboardX's.
+    folder : str
+    settings : dict
+        Further arguments of ``cls``.
+    """
+
+    def __init__(self, cls: type, folder: str, settings: dict[str, Any]) -> None:
+        self._cls = cls
+        self.log_dir = folder
+        self._settings = settings
+        self._writer: Any = None
+
+    @property
+    def logdir(self) -> str:
+        """What tensorboardX calls `log_dir`."""
+        return self.log_dir
+
+    def moved(self, folder: str) -> "LateWriter":
+        """Return one that writes to another folder."""
+        return LateWriter(self._cls, folder, self._settings)
+
+    def close(self) -> None:
+        """Close the writer, if it was opened; the next word opens it again."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or not hasattr(self._cls, name):
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        return getattr(self._opened(), name)
+
+    def _opened(self) -> Any:
+        if self._writer is None:
+            where = next(name for name in _FOLDERS if _takes(self._cls, name))
+            self._writer = self._cls(**{where: self.log_dir}, **self._settings)
+        return self._writer
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_writer": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+
+    def __sklearn_clone__(self) -> "LateWriter":
+        return self.moved(self.log_dir)
+
+
+def _takes(cls: Any, name: str) -> bool:
+    return name in inspect.signature(cls).parameters
+
+
+def is_summary_writer(thing: Any) -> bool:
+    """Return whether ``thing`` is a writer of TensorBoard's log files."""
+    named = any(cls.__name__ == "SummaryWriter" for cls in type(thing).__mro__)
+    return named and any(_takes(type(thing), name) for name in _FOLDERS)
+
+
+@contextmanager
+def lending_copies(writers: list[Any]) -> Iterator[None]:
+    """Let `sklearn.base.clone` put a `LateWriter` in the place of each of ``writers``."""
+    for writer in writers:
+        writer.__sklearn_clone__ = lambda writer=writer: _stand_in(writer)
+    try:
+        yield
+    finally:
+        for writer in writers:
+            del writer.__sklearn_clone__
+
+
+def _stand_in(writer: Any) -> LateWriter:
+    folder = next(getattr(writer, name) for name in _FOLDERS if hasattr(writer, name))
+    known = {
+        name: getattr(writer, name, getattr(writer, f"_{name}", None))
+        for name in _SETTINGS
+        if _takes(type(writer), name)
+    }
+    settings = {name: value for name, value in known.items() if value is not None}
+    return LateWriter(type(writer), str(Path(folder)), settings)
