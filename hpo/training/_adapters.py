@@ -37,6 +37,9 @@ _BOOKKEEPING = {"epoch", "dur"}
 _FITS = ("fit", "partial_fit", "fit_loop", "on_train_end")
 """Methods after which a net may be what it was not before."""
 
+_LOOPS = ("fit", "partial_fit", "fit_loop", "run_single_epoch", "train_step", "train_step_single")
+"""Methods that skorch's way of training stands in."""
+
 _NO_LOOP = (
     "{}.fit makes no loop of epochs that skorch's callbacks are told of: each trial was one step, "
     "and could not be pruned on the way."
@@ -221,7 +224,13 @@ class NetStepper(BaseStepper):
 
     @contextmanager
     def looked_at(self) -> Iterator[None]:
-        """Keep the modules' modes: a loop of the net's own may set them once, at its start."""
+        """Keep the modules' modes: a loop of the net's own may set them once, at its start.
+
+        skorch sets them with every batch.
+        """
+        if not any(_is_own(self.estimator, name) for name in _LOOPS):
+            yield
+            return
         modules = [part for part in vars(self.estimator).values() if isinstance(part, nn.Module)]
         modes = [(layer, layer.training) for module in modules for layer in module.modules()]
         try:
