@@ -37,6 +37,9 @@ _BOOKKEEPING = {"epoch", "dur"}
 _FITS = ("fit", "partial_fit", "fit_loop", "on_train_end")
 """Methods after which a net may be what it was not before."""
 
+_LOOPS = ("fit", "partial_fit", "fit_loop", "run_single_epoch", "train_step", "train_step_single")
+"""Methods that skorch's way of training stands in."""
+
 _NO_LOOP = (
     "{}.fit makes no loop of epochs that skorch's callbacks are told of: each trial was one step, "
     "and could not be pruned on the way."
@@ -109,13 +112,8 @@ def _reads_anew(name: str) -> bool:
 class BaseStepper(ABC):
     """Trains one estimator on one training set, a step at a time.
 
-    Parameters
-    ----------
-    estimator : estimator
-        Unfitted and owned by the stepper.
-    X, y : training data
-    fit_params : dict
-        As the estimator's ``fit`` takes them, arrays cut to the rows of X.
+    Each kind is made of an unfitted estimator that it owns, the training data X and y, and the
+    parameters that the estimator's ``fit`` takes, arrays cut to the rows of X.
     """
 
     finished = False
@@ -127,9 +125,8 @@ class BaseStepper(ABC):
     note = ""
     """What the user should know of how it was stepped; empty as a rule."""
 
-    def __init__(self, estimator: Any, X: Any, y: Any, fit_params: Mapping[str, Any]) -> None:
+    def __init__(self, estimator: Any) -> None:
         self.estimator = last_step(estimator)
-        self._whole, self._X, self._y, self._fit_params = estimator, X, y, fit_params
 
     @abstractmethod
     def step(self, *, last: bool) -> None:
@@ -191,7 +188,7 @@ class NetStepper(BaseStepper):
         epochs: int | None = None,
         eval_every: int | None = None,
     ) -> None:
-        super().__init__(estimator, X, y, fit_params)
+        super().__init__(estimator)
         if epochs is not None:
             self.estimator.set_params(max_epochs=epochs)
         run = partial(fit, estimator, X, y, fit_params)
@@ -221,7 +218,13 @@ class NetStepper(BaseStepper):
 
     @contextmanager
     def looked_at(self) -> Iterator[None]:
-        """Keep the modules' modes: a loop of the net's own may set them once, at its start."""
+        """Keep the modules' modes: a loop of the net's own may set them once, at its start.
+
+        skorch sets them with every batch.
+        """
+        if not any(_is_own(self.estimator, name) for name in _LOOPS):
+            yield
+            return
         modules = [part for part in vars(self.estimator).values() if isinstance(part, nn.Module)]
         modes = [(layer, layer.training) for module in modules for layer in module.modules()]
         try:
@@ -299,11 +302,12 @@ class PartialFitStepper(BaseStepper):
     def __init__(
         self, estimator: Any, X: Any, y: Any, fit_params: Mapping[str, Any], classes: Any = None
     ) -> None:
+        super().__init__(estimator)
         X, fit_params = _preprocessed(estimator, X, y, fit_params)
-        super().__init__(estimator, X, y, fit_params)
         takes = inspect.signature(self.estimator.partial_fit).parameters
         if is_classifier(self.estimator) and "classes" in takes:
-            self._fit_params = {"classes": classes, **fit_params}
+            fit_params = {"classes": classes, **fit_params}
+        self._X, self._y, self._fit_params = X, y, fit_params
 
     def step(self, *, last: bool) -> None:
         """Call ``partial_fit`` once."""
@@ -331,9 +335,13 @@ def _preprocessed(
 class FitStepper(BaseStepper):
     """Any other estimator; its only step is ``fit``."""
 
+    def __init__(self, estimator: Any, X: Any, y: Any, fit_params: Mapping[str, Any]) -> None:
+        super().__init__(estimator)
+        self._run = partial(fit, estimator, X, y, fit_params)
+
     def step(self, *, last: bool) -> None:
         """Fit."""
-        fit(self._whole, self._X, self._y, self._fit_params)
+        self._run()
         self.finished = True
 
 

@@ -22,28 +22,44 @@ __all__ = ["BatchDataset", "BatchSubset", "load_whole_batches"]
 
 
 class BatchDataset(Dataset):  # type: ignore[misc]  # skorch has no types
-    """The same dataset, which answers with a whole minibatch, as tensors."""
+    """The same dataset, which answers with a whole minibatch, as tensors.
+
+    Both share their attributes: a callback may give the dataset other data on the way.
+    """
+
+    __slots__ = ("_source", "_tensors")
 
     def __init__(self, dataset: Dataset) -> None:
-        self.__dict__ = dataset.__dict__
+        self.__dict__ = dataset.__dict__  # type: ignore[misc]  # there are slots beside it
+        self._source: Any = ()
+        self._tensors: Any = None
 
-    def __getitems__(self, rows: list[int]) -> "_Stacked":
+    def __getitems__(self, rows: list[int]) -> Any:
         """Return ``[X[rows], y[rows]]``; without y, skorch's placeholder column of zeros."""
+        if not self._source or self._source[0] is not self.X or self._source[1] is not self.y:
+            known = _is_known(self.X, self.y)
+            self._tensors = (_as_tensor(self.X), _as_tensor(self.y)) if known else None
+            self._source = self.X, self.y
+        if self._tensors is None:
+            return [self[i] for i in rows]
+        X, y = self._tensors
         index = torch.as_tensor(rows)
-        y = torch.zeros(len(rows), 1) if self.y is None else _rows(self.y, index)
-        return _Stacked([_rows(self.X, index), y])
+        y = torch.zeros(len(rows), 1) if y is None else _rows(y, index)
+        return _Stacked([_rows(X, index), y])
 
 
 class BatchSubset(Subset[Any]):
     """The same part of a dataset, which answers with a whole minibatch, as tensors."""
 
+    __slots__ = ("_whole",)
+
     def __init__(self, part: Subset[Any]) -> None:
         self.__dict__ = part.__dict__
+        self._whole = BatchDataset(part.dataset)
 
     def __getitems__(self, indices: list[int]) -> Any:
         """Return the minibatch of these rows of the part."""
-        rows = [int(self.indices[i]) for i in indices]
-        return BatchDataset(self.dataset).__getitems__(rows)
+        return self._whole.__getitems__([int(self.indices[i]) for i in indices])
 
 
 class _Stacked(list[Any]):
@@ -54,10 +70,18 @@ def _collate(rows: list[Any]) -> Any:
     return list(rows) if isinstance(rows, _Stacked) else default_collate(rows)
 
 
-def _rows(data: Any, index: torch.Tensor) -> Any:
+def _as_tensor(data: Any) -> Any:
     if isinstance(data, Mapping):
+        return {key: _as_tensor(value) for key, value in data.items()}
+    return None if data is None else torch.as_tensor(data)
+
+
+def _rows(data: Any, index: torch.Tensor) -> Any:
+    if data is None:
+        return None
+    if type(data) is dict:
         return {key: _rows(value, index) for key, value in data.items()}
-    return torch.as_tensor(data)[index].contiguous()
+    return data[index].contiguous()
 
 
 def load_whole_batches(method: Any, dataset: Any, training: bool = False) -> Any:
@@ -77,15 +101,21 @@ def load_whole_batches(method: Any, dataset: Any, training: bool = False) -> Any
 
 
 def _whole(dataset: Any) -> Any:
-    if type(dataset) is Subset and _is_known(dataset.dataset):
+    if type(dataset) is Subset and _is_plain(dataset.dataset):
         return BatchSubset(dataset)
-    return BatchDataset(dataset) if _is_known(dataset) else None
+    return BatchDataset(dataset) if _is_plain(dataset) else None
 
 
-def _is_known(dataset: Any) -> bool:
-    if type(dataset) is not Dataset or {"transform", "__getitem__"} & vars(dataset).keys():
+def _is_plain(dataset: Any) -> bool:
+    own = {"transform", "__getitem__"}
+    if type(dataset) is not Dataset or own & vars(dataset).keys():
         return False
-    kinds = _kind(dataset.X), None if dataset.y is None else _kind(dataset.y)
+    return _is_known(dataset.X, dataset.y)
+
+
+def _is_known(X: Any, y: Any) -> bool:
+    """Return whether rows of X and y are the same stacked and collated."""
+    kinds = _kind(X), None if y is None else _kind(y)
     return False not in kinds and _collate_alike(*kinds)
 
 
@@ -106,12 +136,13 @@ def _kind(data: Any) -> Any:
 def _collate_alike(X: Any, y: Any) -> bool:
     """Return whether two rows of these kinds are the same stacked and collated."""
     dataset = Dataset(_example(X), None if y is None else _example(y))
+    index = torch.as_tensor([0, 1])
     try:
-        stacked = BatchDataset(dataset).__getitems__([0, 1])
         collated = default_collate([dataset[0], dataset[1]])
+        stacked = [_rows(_as_tensor(part), index) for part in (dataset.X, dataset.y)]
     except (TypeError, ValueError, RuntimeError):
         return False
-    return all(_equal(a, b) for a, b in zip(stacked, collated, strict=True))
+    return all(_equal(a, b) for a, b in zip(stacked, collated, strict=True) if a is not None)
 
 
 def _example(kind: Any) -> Any:

@@ -18,9 +18,6 @@ Handler = tuple[type, str, Callable[..., Any]]
 """A class of the net's, the name of a method there, and what is called in its place: with the
 method, as bound to the net, and with the method's arguments."""
 
-_LISTENING: dict[int, tuple[Handler, ...]] = {}
-"""The handlers of a net, by its identity."""
-
 _LOCK = threading.RLock()
 
 
@@ -44,22 +41,17 @@ def listen(net: Any, handlers: Sequence[Handler], owner: Any) -> Callable[[], An
         Ends the listening; may be called twice.
     """
     with _LOCK:
-        for cls, name, _ in handlers:
-            _hook_of(cls, name).n_nets += 1
-        _LISTENING[id(net)] = tuple(handlers)
+        for cls, name, handle in handlers:
+            _hook_of(cls, name).add(net, handle)
     end = weakref.finalize(owner, _end, id(net), tuple(handlers))
     end.atexit = False
     return end
 
 
-def _end(number: int, handlers: Sequence[Handler]) -> None:
+def _end(net: int, handlers: Sequence[Handler]) -> None:
     with _LOCK:
-        del _LISTENING[number]
         for cls, name, _ in handlers:
-            hook = _hook_of(cls, name)
-            hook.n_nets -= 1
-            if not hook.n_nets:
-                hook.leave()
+            _hook_of(cls, name).forget(net)
 
 
 def _hook_of(cls: type, name: str) -> "_Hook":
@@ -78,15 +70,12 @@ class _Hook:
         self._cls, self._name = cls, name
         self._inherited = name not in vars(cls)
         self._own: Any = None if self._inherited else vars(cls)[name]
-        self.n_nets = 0
+        self._handlers: dict[int, tuple[Callable[..., Any], ...]] = {}
 
     def __get__(self, net: Any, owner: type | None = None) -> Any:
         method = self._method(net, owner)
-        if net is None:
-            return method
-        for cls, name, handle in _LISTENING.get(id(net), ()):
-            if cls is self._cls and name == self._name:
-                method = partial(handle, method)
+        for handle in self._handlers.get(id(net), ()):
+            method = partial(handle, method)
         return method
 
     def _method(self, net: Any, owner: type | None) -> Any:
@@ -100,8 +89,15 @@ class _Hook:
         """Pickle as the method itself, in a class that goes by value (cloudpickle)."""
         return itemgetter(0), ((self._method(None, self._cls),),)
 
-    def leave(self) -> None:
-        """Go out of the class."""
+    def add(self, net: Any, handle: Callable[..., Any]) -> None:
+        """Call ``handle`` in the place of the method of ``net``."""
+        self._handlers[id(net)] = (*self._handlers.get(id(net), ()), handle)
+
+    def forget(self, net: int) -> None:
+        """Listen to a net no more; without any, go out of the class."""
+        self._handlers.pop(net, None)
+        if self._handlers or vars(self._cls).get(self._name) is not self:
+            return
         if self._inherited:
             delattr(self._cls, self._name)
         else:

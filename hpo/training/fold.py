@@ -176,8 +176,8 @@ class Fold:
             epochs=epochs,
             eval_every=eval_every,
         )
-        self._estimator, self._X_valid, self._X_train = estimator, X_valid, X
-        self._sees_the_whole = not self._scoring.looks_at_predictions_only
+        self._estimator, self._X_valid = estimator, X_valid
+        self._X_train = X if self._return_train_score else None
 
     @property
     def estimator(self) -> Any:
@@ -234,7 +234,7 @@ class Fold:
 
         The preprocessing has been fitted in the first step, on the training part.
         """
-        while isinstance(self._estimator, Pipeline) and not self._sees_the_whole:
+        while self._scoring.looks_at_predictions_only and isinstance(self._estimator, Pipeline):
             if len(self._estimator.steps) > 1:
                 before = self._estimator[:-1]
                 self._X_valid = before.transform(self._X_valid)

@@ -28,10 +28,12 @@ from _bench import (
 )
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
+from skorch import NeuralNet
 
 from hpo import Study
 from hpo.data import load_digits
-from hpo.training._batches import batch_whole_rows
+from hpo.training._batches import load_whole_batches
+from hpo.training._hooks import listen
 
 SPACE = {
     "lr": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True},
@@ -59,8 +61,22 @@ class Run(NamedTuple):
     score: float
 
 
-def leave_alone(*_: Any) -> None:
-    """Let a net load its rows as skorch does."""
+def row_by_row(get_iterator: Any, dataset: Any, training: bool = False) -> Any:
+    """Return the loader that skorch makes."""
+    return get_iterator(dataset, training=training)
+
+
+class Loading:
+    """Lets a net load by ``load`` inside the block."""
+
+    def __init__(self, net: Any, load: Callable[..., Any]) -> None:
+        self._end = listen(net, [(NeuralNet, "get_iterator", load)], self)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
 
 
 def run_study_arm(place: Workplace, study: Study, points: Sequence[Params]) -> Run:
@@ -75,11 +91,11 @@ def run_study_arm(place: Workplace, study: Study, points: Sequence[Params]) -> R
 
 def run_study_by_rows(place: Workplace, study: Study, points: Sequence[Params]) -> Run:
     """Run ``study`` with skorch's own loading."""
-    with patch("hpo.training._adapters.batch_whole_rows", leave_alone):
+    with patch("hpo.training._stepped_fit.load_whole_batches", row_by_row):
         return run_study_arm(place, study, points)
 
 
-def run_bare(study: Study, points: Sequence[Params], prepare: Callable[..., None]) -> Run:
+def run_bare(study: Study, points: Sequence[Params], load: Callable[..., Any]) -> Run:
     """Fit and score every point on every fold."""
     data, scores = study.data, []
     began = time.perf_counter()
@@ -87,13 +103,13 @@ def run_bare(study: Study, points: Sequence[Params], prepare: Callable[..., None
         for train, valid in study.cv.split(data.X, data.y):
             X, y, X_valid, y_valid = data.X[train], data.y[train], data.X[valid], data.y[valid]
             net = clone(study.estimator).set_params(**params)
-            prepare(net, X, y)
-            net.initialize()
-            net.notify("on_train_begin", X=X, y=y)
-            for _ in range(study.epochs):
-                net.fit_loop(X, y, epochs=1)
-                score = net.score(X_valid, y_valid)
-            net.notify("on_train_end", X=X, y=y)
+            with Loading(net, load):
+                net.initialize()
+                net.notify("on_train_begin", X=X, y=y)
+                for _ in range(study.epochs):
+                    net.fit_loop(X, y, epochs=1)
+                    score = net.score(X_valid, y_valid)
+                net.notify("on_train_end", X=X, y=y)
             scores.append(score)
     seconds = time.perf_counter() - began
     return Run(seconds, seconds, mean(scores))
@@ -120,12 +136,12 @@ def measure(place: Workplace, study: Study, repeats: int) -> dict[str, list[Run]
     """Run the four arms in turn, after a short study that warms up and draws the points."""
     warm = place.run(study.replace(epochs=1)).result
     points = [record.trial.params for record in warm.records]
-    run_bare(study.replace(epochs=1), points[:1], leave_alone)
+    run_bare(study.replace(epochs=1), points[:1], row_by_row)
     arms = {
-        BARE: lambda _: run_bare(study, points, leave_alone),
+        BARE: lambda _: run_bare(study, points, row_by_row),
         STUDY: lambda _: run_study_arm(place, study, points),
         STUDY_ROWS: lambda _: run_study_by_rows(place, study, points),
-        BARE_WHOLE: lambda _: run_bare(study, points, batch_whole_rows),
+        BARE_WHOLE: lambda _: run_bare(study, points, load_whole_batches),
     }
     return in_turn(arms, repeats)
 

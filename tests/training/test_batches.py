@@ -287,12 +287,32 @@ class Predicts(Callback):
         same(next(iter(loader)), reverse([dataset_train[i] for i in range(7)]))
 
 
+def test_callbacks_that_predict_on_data_sets(three_classes, assert_law):
+    assert_law(make(callbacks=[Predicts()]), *three_classes)
+
+
+class OtherData(Callback):
+    """Gives the training part other data on the way, of the same kind or of another."""
+
+    def __init__(self, kind):
+        self.kind = kind
+
+    def on_epoch_end(self, net, dataset_train=None, **kwargs):
+        whole = getattr(dataset_train, "dataset", dataset_train)
+        if self.kind == "labels":
+            whole.y = net.predict(whole.X)
+        elif self.kind == "in place":
+            whole.X *= 0.5
+        elif self.kind == "type":
+            whole.X = torch.as_tensor(np.asarray(whole.X)) * 2
+        else:
+            whole.X = np.asarray(whole.X).view(np.ma.MaskedArray)
+
+
 @pytest.mark.parametrize("split", [None, ValidSplit(3)])
-def test_callbacks_that_predict_on_data_sets(split, three_classes, assert_law):
-    if split:
-        assert_law(make(train_split=split), *three_classes)
-    else:
-        assert_law(make(callbacks=[Predicts()]), *three_classes)
+@pytest.mark.parametrize("kind", ["labels", "in place", "type", "masked"])
+def test_callbacks_that_change_the_data(kind, split, three_classes, assert_law):
+    assert_law(make(train_split=split, callbacks=[OtherData(kind)]), *three_classes)
 
 
 class FromDict(Net):

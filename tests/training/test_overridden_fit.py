@@ -9,10 +9,16 @@ import numpy as np
 import pytest
 import torch
 from sklearn import config_context, get_config
-from sklearn.model_selection import GridSearchCV
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.model_selection import (
+    GridSearchCV,
+    StratifiedKFold,
+    cross_val_score,
+    cross_validate,
+)
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
-from skorch import NeuralNetClassifier, NeuralNetRegressor
+from sklearn.preprocessing import KBinsDiscretizer, StandardScaler, TargetEncoder
+from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from torch import nn
 
 from hpo import HPOSearchCV
@@ -158,6 +164,17 @@ class Calibrated(Classifier):
         return (self.predict_proba(X) / self.shares_).argmax(axis=1)
 
 
+class AsFloats(TransformerMixin, BaseEstimator):
+    def fit(self, X, y=None):
+        return self
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+    def transform(self, X):
+        return X[:, :5].astype("float32")
+
+
 class HoldsOpen(Classifier):
     """Trains in settings that it holds open all the while."""
 
@@ -253,6 +270,36 @@ def test_regressors_that_reshape_or_keep_their_data(three_classes, assert_law):
     reports, nets = assert_law(KNOWING, X, y)
     assert [len(net.module_.known[0]) for net in nets] == [60] * 3
     assert len(reports) == N_EPOCHS
+
+
+def rebuilt(net, X, y=None):
+    return -float(((net.predict(X) - X) ** 2).mean())
+
+
+def test_a_net_without_targets(three_classes, stepped):
+    class Rebuilding(Seeded, NeuralNet):
+        def fit(self, X):
+            return super().fit(X, X)
+
+    X, _ = three_classes
+    net = make(Rebuilding, criterion=nn.MSELoss, module__n_out=5)
+    reports, *_ = stepped(net, X, None, scoring=rebuilt)
+    expected = cross_val_score(net, X, cv=3, scoring=rebuilt, error_score="raise")
+    assert reports[-1].fold_values == tuple(expected)
+
+
+def test_training_scores_are_those_of_the_pipeline(three_classes, stepped):
+    X, y = three_classes
+    pipeline = make_pipeline(
+        KBinsDiscretizer(4, encode="ordinal"),
+        TargetEncoder(cv=StratifiedKFold(3)),
+        AsFloats(),
+        make(),
+    )
+    reports, *_ = stepped(pipeline, X, y, return_train_score=True, scoring="accuracy")
+    expected = cross_validate(pipeline, X, y, cv=3, scoring="accuracy", return_train_score=True)
+    assert reports[-1].fold_values == tuple(expected["test_score"])
+    assert reports[-1].metrics["train_score"] == tuple(expected["train_score"])
 
 
 @pytest.mark.parametrize(
