@@ -32,6 +32,7 @@ __all__ = [
     "CARRIED",
     "OPTIMIZER_OPTIONS",
     "check_data",
+    "check_hooks",
     "check_module",
     "check_net",
     "check_net_class",
