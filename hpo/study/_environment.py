@@ -6,10 +6,11 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
+from hpo import __version__
+
 __all__ = ["environment"]
 
 _PACKAGES = (
-    "hpo",
     "torch",
     "skorch",
     "scikit-learn",
@@ -31,7 +32,11 @@ def environment(folder: Path) -> dict[str, str]:
     folder : Path
         Whose git commit is meant; a ``+`` behind it marks uncommitted changes.
     """
-    tags = {"python": platform.python_version(), "host": socket.gethostname()}
+    tags = {
+        "python": platform.python_version(),
+        "host": socket.gethostname(),
+        "version.hpo": __version__,
+    }
     for package in _PACKAGES:
         try:
             tags[f"version.{package}"] = metadata.version(package)
