@@ -70,11 +70,15 @@ class _Hook:
         self._cls, self._name = cls, name
         self._inherited = name not in vars(cls)
         self._own: Any = None if self._inherited else vars(cls)[name]
-        self._handlers: dict[int, tuple[Callable[..., Any], ...]] = {}
+        self._nets: dict[int, tuple[Any, list[Callable[..., Any]]]] = {}
 
     def __get__(self, net: Any, owner: type | None = None) -> Any:
-        method = self._method(net, owner)
-        for handle in self._handlers.get(id(net), ()):
+        known = self._nets.get(id(net))
+        if known is None:
+            return self._method(net, owner)
+        function, handlers = known
+        method = function.__get__(net, owner)
+        for handle in handlers:
             method = partial(handle, method)
         return method
 
@@ -91,12 +95,13 @@ class _Hook:
 
     def add(self, net: Any, handle: Callable[..., Any]) -> None:
         """Call ``handle`` in the place of the method of ``net``."""
-        self._handlers[id(net)] = (*self._handlers.get(id(net), ()), handle)
+        function = self._method(None, type(net))
+        self._nets.setdefault(id(net), (function, []))[1].append(handle)
 
     def forget(self, net: int) -> None:
         """Listen to a net no more; without any, go out of the class."""
-        self._handlers.pop(net, None)
-        if self._handlers or vars(self._cls).get(self._name) is not self:
+        self._nets.pop(net, None)
+        if self._nets or vars(self._cls).get(self._name) is not self:
             return
         if self._inherited:
             delattr(self._cls, self._name)

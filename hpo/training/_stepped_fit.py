@@ -156,7 +156,7 @@ class _Epochs:
             self.parts = kwargs.get("dataset_train"), kwargs.get("dataset_valid")
         if method_name == "on_train_end" and self._here():
             self.in_loop = False
-        if self._skipping(method) and not method_name.startswith("on_train"):
+        if self.n_skipped and self._skipping(method) and not method_name.startswith("on_train"):
             return None
         return method(method_name, **kwargs)
 
