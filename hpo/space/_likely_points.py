@@ -23,7 +23,7 @@ _FEWEST, _MOST = 3, 12
 def rehearsed_points(
     space: SearchSpace, enqueued: Sequence[Mapping[str, Any]] = ()
 ) -> list[dict[str, Any]]:
-    """Return a few different points of ``space``, as they are stored.
+    """Return a few different points of ``space``, as trials have them.
 
     The first point that the user gives, if any; then the middle of all ranges with the first
     choices; then each choice of all parameters (12 at most), with values from one end of the
@@ -43,11 +43,11 @@ def rehearsed_points(
 def _point(
     space: SearchSpace, share: float, choice: int, given: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    known = given or {}
+    known = space.keep(given or {})
     suggest: Callable[[str, BaseDistribution], Any] = lambda name, distribution: (  # noqa: E731
         known[name] if name in known else _value(distribution, share, choice)
     )
-    return space.sample(suggest)
+    return space.read(space.sample(suggest))
 
 
 def _n_values(distribution: BaseDistribution) -> int:

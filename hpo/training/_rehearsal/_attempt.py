@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone, is_classifier
+from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 from skorch.dataset import get_len
 
 from hpo.training._adapters import last_step
+from hpo.training._callbacks import copy_of
 from hpo.training._indexing import as_numpy, cut, n_samples, take
 from hpo.training._rehearsal import _findings as findings
 from hpo.training._rehearsal._probe import Probe
@@ -110,21 +111,22 @@ class Part:
         X, y = take(objective.X, train), take(objective.y, train)
         raw = take(objective.X, valid)
         given = cut(objective.fit_params, train, objective.X)
-        before, final = fit_params_by_step(estimator, given)
-        Xt, Xt_valid, pipeline = X, raw, None
-        if isinstance(estimator, Pipeline) and len(estimator.steps) > 1:
-            pipeline = estimator
-            Xt = estimator[:-1].fit_transform(X, y, **before)
-            Xt_valid = estimator[:-1].transform(raw)
+        step, X_valid = estimator, raw
+        while isinstance(step, Pipeline):
+            before, given = fit_params_by_step(step, given)
+            if len(step.steps) > 1:
+                X = step[:-1].fit_transform(X, y, **before)
+                X_valid = step[:-1].transform(X_valid)
+            step = step.steps[-1][1]
         return cls(
-            net=last_step(estimator),
-            pipeline=pipeline,
-            X=Xt,
+            net=step,
+            pipeline=estimator if isinstance(estimator, Pipeline) else None,
+            X=X,
             y=y,
-            X_valid=Xt_valid,
+            X_valid=X_valid,
             y_valid=as_numpy(take(objective.y, valid)),
             raw_valid=raw,
-            fit_params=final,
+            fit_params=given,
             score_params=cut(objective.score_params, valid, objective.X),
             name=f"fold {i}",
         )
@@ -163,7 +165,7 @@ class Attempt:
     probe: Probe = field(init=False)
 
     def __post_init__(self) -> None:
-        self.net = clone(self.part.net)
+        self.net = copy_of(self.part.net)
         self.probe = Probe(self.net)
 
     def run(self) -> Outcome:
@@ -223,9 +225,7 @@ class Attempt:
         scored, X = self.net, part.X_valid
         if not scoring.looks_at_predictions_only:
             X = part.raw_valid
-            if part.pipeline is not None:
-                name = part.pipeline.steps[-1][0]
-                scored = Pipeline([*part.pipeline.steps[:-1], (name, self.net)])
+            scored = _ending_in(self.net, part.pipeline)
         params = cut(part.score_params, rows, X)
         return scoring(scored, take(X, rows), take(part.y_valid, rows), **params)
 
@@ -313,3 +313,11 @@ class Attempt:
 
     def _step(self, batch: Any) -> float:
         return float(self.net.train_step(batch)["loss"].detach())
+
+
+def _ending_in(net: Any, pipeline: Any) -> Any:
+    """Return a fitted Pipeline with another net at its end."""
+    if not isinstance(pipeline, Pipeline):
+        return net
+    name, last = pipeline.steps[-1]
+    return Pipeline([*pipeline.steps[:-1], (name, _ending_in(net, last))])

@@ -1,21 +1,21 @@
 """The course of a rehearsal, and what follows from it."""
 
-import re
 import time
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sklearn.base import clone
 from skorch import NeuralNet
 
-from hpo.exceptions import DataError
+from hpo._failures import message_of
+from hpo.exceptions import DataError, HpoError
 from hpo.training._adapters import last_step
+from hpo.training._callbacks import copy_of
 from hpo.training._random import RandomStream
 from hpo.training._rehearsal._attempt import Attempt, Outcome, Part
 from hpo.training._rehearsal._cures import cure
 from hpo.training._rehearsal._scorers import check_scorers
-from hpo.training._rehearsal._silence import own_callbacks, silence
+from hpo.training._rehearsal._silence import has_more, has_speakers, silence
 from hpo.training._threads import limit_threads
 from hpo.training.objective import Objective
 from hpo.trial import derive_seed
@@ -29,8 +29,6 @@ _PATIENCE_WITH_POINTS = 30.0
 _FEWEST = 4
 _THOROUGH = 2
 """Folds whose training parts have every row between them."""
-_LONGEST = 600
-"""Letters of the user's error that a message quotes."""
 
 
 def rehearse(
@@ -45,8 +43,8 @@ def rehearse(
 
     A clone of the estimator is fitted, by its own ``fit``, for an epoch of one batch, and a
     handful of validation rows is scored. Random numbers are those of a stream of its own;
-    callbacks that write or print are left out, and the user's own as long as it works without.
-    Of an estimator that is no net only the scorers are checked.
+    callbacks that print or send are left out, and so are those that write and the user's own as
+    long as it works without them. Of an estimator that is no net only the scorers are checked.
 
     Nothing is refused that may work: what fails with the first of ``points`` is tried with the
     others, and only what fails with all of them is told of. If the data are to blame, a
@@ -101,7 +99,7 @@ class _Rehearsal:
         self._silence(own=True)
 
     def _silence(self, *, own: bool) -> None:
-        self._estimator = clone(self._objective.estimator)
+        self._estimator = copy_of(self._objective.estimator)
         silence(last_step(self._estimator), own=own)
 
     def run(self) -> list[str]:
@@ -110,7 +108,7 @@ class _Rehearsal:
         notes: dict[str, None] = {}
         for i in range(self._objective.n_folds):
             outcome = self._try(self._points[0], i)
-            if not outcome.passed and own_callbacks(last_step(self._objective.estimator)):
+            if not outcome.passed and has_more(last_step(self._objective.estimator)):
                 self._silence(own=False)
                 outcome = self._try(self._points[0], i)
             if not outcome.passed:
@@ -152,12 +150,18 @@ class _Rehearsal:
         advice = self._advice(first, i)
         error = first.error
         assert error is not None
-        told = _told(error)
+        if isinstance(error, HpoError):
+            raise error  # it says what to do
+        told = message_of(error)
         if advice:
             raise DataError(f"{_sentence(self._name, told)}{advice}") from error
         alike = len({type(outcome.error) for outcome in outcomes}) == 1
-        if self._quotes and alike and not _left_out(error):
+        if self._quotes and alike and not self._may_lack(error):
             raise DataError(self._quoted(first, told, i)) from error
+
+    def _may_lack(self, error: BaseException) -> bool:
+        """Return whether an error came from a callback, which may miss one that was left out."""
+        return has_speakers(last_step(self._objective.estimator)) and _from_callback(error)
 
     @property
     def _name(self) -> str:
@@ -188,27 +192,13 @@ def _sentence(name: str, told: str) -> str:
     return f"{head}: {told}. " if told else f"{head}. "
 
 
-def _told(error: BaseException) -> str:
-    """Return an error's type and message, whatever its message does."""
-    try:
-        text = " ".join([str(error), *getattr(error, "__notes__", [])])
-    except Exception:
-        return type(error).__name__
-    text = re.sub(r"\s+", " ", text).strip()
-    short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
-    return f"{type(error).__name__}: {short}".rstrip(": .")
-
-
 def _is_shortage(error: BaseException | None) -> bool:
-    return isinstance(error, MemoryError) or "out of memory" in str(type(error)) + _told_or(error)
+    if error is None:
+        return False
+    return isinstance(error, MemoryError) or "out of memory" in message_of(error).lower()
 
 
-def _told_or(error: BaseException | None) -> str:
-    return "" if error is None else _told(error).lower()
-
-
-def _left_out(error: BaseException) -> bool:
-    """Return whether an error came from a callback, which may miss one that was left out."""
+def _from_callback(error: BaseException) -> bool:
     trace = error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_name == "notify":
