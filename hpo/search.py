@@ -24,6 +24,7 @@ from hpo._search_repr import ShownWithoutPasswords
 from hpo._search_table import rows_of, score_names
 from hpo._search_warnings import warn_of_cut_off, warn_of_failures, warn_of_notes, warn_of_scores
 from hpo.backends._base import BaseBackend, Budget
+from hpo.data._datasets import from_dataset
 from hpo.exceptions import DataError, RefitError, StudyError
 from hpo.executors.serial import SerialExecutor
 from hpo.pruners import BasePruner
@@ -118,6 +119,10 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
         another process and cannot be carried to this one.
     return_train_score : bool, default=False
         Score the training parts too, after every step.
+    fail_fast : int or None, default=3
+        How many trials that all fail with one error, none having ended otherwise, end the
+        search; None goes on regardless. More are made while they share a value of a parameter
+        that may be to blame.
     epochs : int or None, default=None
         Steps a trial makes. None takes a net's ``max_epochs``, and fits everything else once;
         with a number, an estimator that has ``partial_fit`` steps by it.
@@ -206,6 +211,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         "accept_code": ["boolean"],
         "tracking_uri": [str, None],
         "random_state": ["random_state"],
+        "fail_fast": [Interval(Integral, 1, None, closed="left"), None],
         "epochs": [Interval(Integral, 1, None, closed="left"), None],
         "eval_every": [Interval(Integral, 1, None, closed="left"), None],
         "enqueue": "no_validation",
@@ -238,6 +244,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         random_state: Any = None,
         error_score: Any = np.nan,
         return_train_score: bool = False,
+        fail_fast: int | None = 3,
         epochs: int | None = None,
         eval_every: int | None = None,
         enqueue: Sequence[Mapping[str, Any]] = (),
@@ -269,6 +276,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         self.accept_code = accept_code
         self.tracking_uri = tracking_uri
         self.random_state = random_state
+        self.fail_fast = fail_fast
         self.epochs = epochs
         self.eval_every = eval_every
         self.enqueue = enqueue
@@ -291,8 +299,9 @@ multimetric_, classes_, n_features_in_, feature_names_in_
 
         Parameters
         ----------
-        X : array-like, sparse matrix, data frame, tensor, or dict of them
-            Of shape (n_samples, ...).
+        X : array-like, sparse matrix, data frame, tensor, dict of them, or torch dataset
+            Of shape (n_samples, ...). A ``torch.utils.data.Dataset`` of pairs (x, y) needs no
+            ``y``; its samples are loaded when they are trained on.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), or None
         **params : dict
             For the estimator's ``fit``, the scorers and the splitter (``groups``), as in
@@ -305,6 +314,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             Itself.
         """
         check_estimator_kind(self.estimator)
+        X, y = from_dataset(X, y)
         self._get_scorers()  # raises if they do not fit the estimator
         if y is None and get_tags(self).target_tags.required:
             name = type(self.estimator).__name__
@@ -410,7 +420,13 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         ):
             search.objective.tasks, tasks.hands_on = tasks, True
         name = self.study_name or (search.default_name() if self.storage else "HPOSearchCV")
-        ledger = search.ledger(name, self.storage, allowed=self._allowed())
+        with interrupt.listening():
+            ledger = search.begin(
+                name,
+                self.storage,
+                allowed=self._allowed(),
+                quotes=self.error_score != "raise",
+            )
         with ExitStack() as searching:
             searching.enter_context(tasks.trials(n_trials, search.objective))
 
@@ -436,6 +452,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
                 budget=Budget(self.n_trials, self.timeout),
                 finish=finish,
                 any_may_win=callable(self.refit),
+                fail_fast=None if self.error_score == "raise" else self.fail_fast,
             )
 
     def _allowed(self) -> Allowed:

@@ -2,7 +2,7 @@
 
 A fifth of the rows is held out; on the rest, five folds decide. The target tells whether classes or
 numbers are to be predicted. Without a table, it is the wines that come with scikit-learn (178 rows,
-three classes).
+three classes). Where one class is rare, search another score: ``--scoring balanced_accuracy``.
 """
 
 from pathlib import Path

@@ -35,6 +35,8 @@ class Agenda:
         self._points = None if space is None else FinitePoints.of(space)
         self._tried = Tried(self._space.distributions)
         self._limited = self._stopped = False
+        self.retried: set[int] = set()
+        """Numbers of failed trials that are tried again, and so do not count."""
         study.stop = self._stop  # type: ignore[method-assign]
 
     def _stop(self) -> None:
@@ -99,13 +101,16 @@ class Agenda:
         return done is not None and bool(done(self._study))
 
     def put_up_again(self) -> None:
-        """Enqueue the parameters of interrupted trials that have not been tried again."""
+        """Enqueue the parameters of interrupted and retried trials that wait for it."""
         trials = self._study.get_trials(deepcopy=False)
         retried = {trial.user_attrs.get(RETRY) for trial in trials}
         for trial in trials:
-            if was_interrupted(trial) and trial.number not in retried:
+            if self._deserves_another(trial) and trial.number not in retried:
                 self._study.enqueue_trial(dict(trial.params), user_attrs={RETRY: trial.number})
 
     def _counted(self) -> list[FrozenTrial]:
         trials = self._study.get_trials(deepcopy=False)
-        return [trial for trial in trials if not was_interrupted(trial)]
+        return [trial for trial in trials if not self._deserves_another(trial)]
+
+    def _deserves_another(self, trial: FrozenTrial) -> bool:
+        return was_interrupted(trial) or trial.number in self.retried

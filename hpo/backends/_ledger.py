@@ -44,6 +44,8 @@ from hpo.trial import INTERRUPTED, Report, Trial, TrialRecord, TrialState, deriv
 __all__ = ["Ledger"]
 
 _OWNER = "hpo:owner"
+_RETRIED = "retried"
+"""The fact that holds the numbers of failed trials that were put up again."""
 _BEAT_SECONDS = 60.0
 
 
@@ -118,7 +120,9 @@ class Ledger:
             else:
                 self._study = optuna.load_study(storage=backend, study_name=name)
             self.key: str = self._study.user_attrs.get(KEY, "")
+            retried = self._study.user_attrs.get(f"hpo:{_RETRIED}", ())
         self._agenda = Agenda(self._study, space)
+        self._agenda.retried |= set(retried)
         self.select: str = select or self.noted("select") or "best"
 
     @property
@@ -157,6 +161,13 @@ class Ledger:
         with storage_errors(self.url):
             trials = self._study.get_trials(deepcopy=False, states=tuple(states))
         return [self._record(trial) for trial in trials]
+
+    @property
+    def has_complete(self) -> bool:
+        """Whether a trial of the study is complete."""
+        with storage_errors(self.url):
+            complete = (OptunaState.COMPLETE,)
+            return bool(self._study.get_trials(deepcopy=False, states=complete))
 
     def look_elsewhere(self, known: Iterable[int]) -> tuple[list[TrialRecord], int]:
         """Return what other drivers of the study have done, and are doing.
@@ -220,6 +231,28 @@ class Ledger:
         with storage_errors(self.url):
             self._agenda.put_up_again()
         return closed
+
+    def retry_failed(self) -> int:
+        """Put the parameters of all failed trials up again; from now on these do not count.
+
+        Optuna lets nobody change a finished trial: which ones it is about is a fact of the study.
+
+        Returns
+        -------
+        int
+            How many there are.
+        """
+        failed = [
+            record.number
+            for record in self.records()
+            if record.state is TrialState.FAILED and not record.interrupted
+        ]
+        if failed:
+            self._agenda.retried |= set(failed)
+            self.note(_RETRIED, sorted(self._agenda.retried))
+            with storage_errors(self.url):
+                self._agenda.put_up_again()
+        return len(failed)
 
     # -- one trial's life --------------------------------------------------------------------
 
@@ -328,7 +361,12 @@ class Ledger:
     # -- inside ------------------------------------------------------------------------------
 
     def _record(self, trial: FrozenTrial) -> TrialRecord:
-        return record_of(trial, self._seed, self.space.read, self.select)
+        record = record_of(trial, self._seed, self.space.read, self.select)
+        if trial.number not in self._agenda.retried or record.interrupted:
+            return record
+        return dataclasses.replace(
+            record, reason=f"{INTERRUPTED}: tried again after {record.reason or 'it failed'}"
+        )
 
     def _objectives(self, record: TrialRecord) -> list[float] | None:
         """Return what the sampler is told of a trial; None if it is not complete."""

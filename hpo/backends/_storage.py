@@ -17,7 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 from hpo._redaction import redact
 from hpo.exceptions import StorageError
 
-__all__ = ["open_storage", "shown", "storage_errors"]
+__all__ = ["file_of", "is_there", "open_storage", "shown", "storage_errors"]
 
 _JOURNAL = "journal:///"
 _SQLITE = "sqlite:///"
@@ -35,6 +35,20 @@ _ADVICE = {
     "disk i/o": "The disk refuses to read or write it: free some space or choose another place.",
     "no such table": "It was not made by Optuna: choose another file.",
 }
+
+
+def file_of(url: str) -> Path | None:
+    """Return the file of a storage that is one, None for a server."""
+    for scheme in (_SQLITE, _JOURNAL):
+        if url.startswith(scheme):
+            return Path(url.removeprefix(scheme).partition("?")[0])
+    return None
+
+
+def is_there(url: str | None) -> bool:
+    """Return whether a storage can hold studies already; a server is taken to."""
+    path = file_of(url) if url is not None else None
+    return url is not None and (path is None or path.exists())
 
 
 def shown(url: str | None) -> str:

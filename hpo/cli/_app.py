@@ -132,6 +132,10 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         str | None,
         search("WHICH", "Which epoch's score stands for a trial: best or last."),
     ] = None,
+    scoring: Annotated[
+        str | None,
+        search("NAME", "What trials are compared by: a scorer of scikit-learn, such as roc_auc."),
+    ] = None,
     sampler: Annotated[
         str | None,
         search(
@@ -221,6 +225,15 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
             "--accept-code",
         ),
     ] = False,
+    retry_failed: Annotated[
+        bool,
+        kept(
+            None,
+            "Try the failed trials again: what they failed of is mended.",
+            False,
+            "--retry-failed",
+        ),
+    ] = False,
 ) -> None:
     """Run a study, or go on with it, and name its winner.
 
@@ -235,6 +248,7 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         "epochs": epochs,
         "eval_every": eval_every,
         "select": select,
+        "scoring": scoring,
         "keep": keep,
         "sampler": sampler,
         "pruner": pruner,
@@ -265,6 +279,7 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
             fresh=not resume,
             extend=extend,
             accept_code=accept_code,
+            retry_failed=retry_failed,
             smoke=smoke,
             data=data,
             command=Command.typed(ctx.meta[_ARGS]),

@@ -21,6 +21,7 @@ from hpo.cli._outcome import (
 )
 from hpo.cli._progress import Progress
 from hpo.cli._storage import named_storage
+from hpo.cli._text import counted
 from hpo.exceptions import RefitError
 from hpo.result import StudyResult
 from hpo.study import Study
@@ -95,6 +96,9 @@ class Closing:
             _section(console, "Go on with", [command.going_on()])
         elif not self._progress.n_done_now:
             self._tell_more(console, command)
+        if result.n_failed and self._study.storage is not None:
+            told = f"Try the {counted(result.n_failed, 'failed trial')} again, once mended, with"
+            _section(console, told, [command.retrying()])
         _section(console, "Look at it with", self._next(command))
         say(console, facts_table([("", ""), *self._places()]))
         for note in result.notes:

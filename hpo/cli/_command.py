@@ -10,7 +10,7 @@ from hpo._redaction import redact
 
 __all__ = ["Command"]
 
-_ONCE = {"--fresh", "--extend", "--accept-code"}
+_ONCE = {"--fresh", "--extend", "--accept-code", "--retry-failed"}
 """Options that have had their effect when the study has been opened."""
 
 
@@ -48,6 +48,10 @@ class Command:
                 continue
             kept.append(arg)
         return self._text([*kept, "--n-trials", str(n_trials)])
+
+    def retrying(self) -> str:
+        """Return the command that tries the failed trials again."""
+        return self._text([*(arg for arg in self.args if arg not in _ONCE), "--retry-failed"])
 
     def other(self, *args: str) -> str:
         """Return another command of the same program."""

@@ -32,6 +32,7 @@ def launch(
     fresh: bool,
     extend: bool = False,
     accept_code: bool = False,
+    retry_failed: bool = False,
     smoke: bool,
     display: BaseDisplay,
     interrupt: Interrupt,
@@ -47,7 +48,7 @@ def launch(
         Options of the study file's own that were given there.
     backend_options : mapping of str to object
         Options of the study's backend that were given there.
-    fresh, extend, accept_code : bool
+    fresh, extend, accept_code, retry_failed : bool
         See `run_study`.
     smoke : bool
         Run the study's smallest form; what was given on the command line still holds.
@@ -64,8 +65,10 @@ def launch(
     storage = given if smoke else storage_of(file.study, given)
     backend = with_options(changes.get("backend", file.study.backend), backend_options)
     study = file.study.smoke() if smoke else file.study
+    if "scoring" in changes:
+        study = study.replace(metric=None)  # the name of one of several
     study = study.replace(**{**_one_at_a_time(changes), "storage": storage, "backend": backend})
-    display.plan(_plan(study, file.folder, fresh=fresh))
+    display.plan(_plan(study, file.folder, fresh=fresh, retry_failed=retry_failed))
     try:
         result = run_study(
             study,
@@ -77,6 +80,7 @@ def launch(
             interrupt=interrupt,
             artifacts=_artifacts(file),
             reuse_refit=True,
+            retry_failed=retry_failed,
         )
     except RefitError as failure:
         return Closing(study, failure.result, display.progress, failure)
@@ -105,7 +109,7 @@ def _n_points(study: Study, folder: Path) -> int | None:
     return space.size(MOST_POINTS)
 
 
-def _plan(study: Study, folder: Path, *, fresh: bool) -> Plan:
+def _plan(study: Study, folder: Path, *, fresh: bool, retry_failed: bool) -> Plan:
     """Return what is to be done and what has been done; trouble is told of by the run itself."""
     plan = Plan(study.n_trials, study.timeout, study.max_total_epochs, (), study.refit)
     n_points = _n_points(study, folder)
@@ -117,5 +121,6 @@ def _plan(study: Study, folder: Path, *, fresh: bool) -> Plan:
         result, _ = load_result(study.name, study.storage)
     except HpoError:
         return plan
-    ended = [record for record in result.records if record.state is not TrialState.RUNNING]
+    again = {TrialState.RUNNING, TrialState.FAILED} if retry_failed else {TrialState.RUNNING}
+    ended = [record for record in result.records if record.state not in again]
     return replace(plan, earlier=tuple(ended))

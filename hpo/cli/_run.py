@@ -25,6 +25,7 @@ def run_file(
     fresh: bool,
     extend: bool = False,
     accept_code: bool = False,
+    retry_failed: bool = False,
     smoke: bool,
     data: Path | None,
     command: Command,
@@ -40,7 +41,7 @@ def run_file(
         Options of the study file's own that were given there.
     backend_options : mapping of str to object
         Options of the study's backend that were given there.
-    fresh, extend, accept_code : bool
+    fresh, extend, accept_code, retry_failed : bool
         See `run_study`.
     smoke : bool
         Run the study's smallest form (`Study.smoke`).
@@ -81,6 +82,7 @@ def run_file(
                 extend=extend,
                 accept_code=accept_code,
                 smoke=smoke,
+                retry_failed=retry_failed,
                 display=display,
                 interrupt=interrupt,
             )

@@ -5,13 +5,14 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from hpo.backends._storage import file_of, is_there
 from hpo.exceptions import StorageError
 from hpo.study import Study
 
 __all__ = ["DEFAULT_STORAGE", "exists", "named_storage", "readable_storage", "storage_of"]
 
 DEFAULT_STORAGE = "sqlite:///hpo.db"
-_SQLITE, _JOURNAL = "sqlite:///", "journal:///"
+_SQLITE = "sqlite:///"
 
 
 def named_storage(option: str | None) -> str:
@@ -28,8 +29,7 @@ def storage_of(study: Study, option: str | None) -> str | None:
 
 def exists(storage: str | None) -> bool:
     """Return whether ``storage`` can hold studies already; a server is taken to."""
-    path = _file(storage) if storage is not None else None
-    return storage is not None and (path is None or path.exists())
+    return is_there(storage)
 
 
 def readable_storage(option: str | None) -> str:
@@ -41,7 +41,7 @@ def readable_storage(option: str | None) -> str:
         If its file does not exist, or is a database of something else.
     """
     storage = named_storage(option)
-    path = _file(storage)
+    path = file_of(storage)
     if path is None:
         return storage
     if not path.exists():
@@ -52,14 +52,6 @@ def readable_storage(option: str | None) -> str:
     if storage.startswith(_SQLITE) and path.is_file():
         _check_tables(path, storage)
     return storage
-
-
-def _file(storage: str) -> Path | None:
-    """Return the file of a storage that is one, None for a server."""
-    for scheme in (_SQLITE, _JOURNAL):
-        if storage.startswith(scheme):
-            return Path(storage.removeprefix(scheme).partition("?")[0])
-    return None
 
 
 def _check_tables(path: Path, storage: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.text import Text
+from skorch import NeuralNet
 
 from hpo._discovery import build
 from hpo._redaction import redact
@@ -25,6 +26,7 @@ from hpo.space import SearchSpace
 from hpo.study import Study, load_result
 from hpo.study._session import Session, load_space
 from hpo.trackers import BaseTracker
+from hpo.training._adapters import last_step
 
 __all__ = ["validate_file"]
 
@@ -59,9 +61,12 @@ def validate_file(path: Path, study_options: Mapping[str, Any]) -> None:
     study = file.study.replace(storage=storage)
     session = _session(study, file)
     stored = _stored(session)
+    session.search.rehearse()
     say(console, f"{path} is in order; nothing was created.", style="green")
     say(console, facts_table([("", ""), *_options(file), *_facts(session, stored)]))
     _print_space(console, session.space)
+    for note in session.search.notes:
+        say(console, f"\nnote: {note}")
 
 
 def _session(study: Study, file: StudyFile) -> Session:
@@ -127,6 +132,7 @@ def _facts(session: Session, stored: str) -> list[tuple[str, str | Text]]:
         ("data", _shapes(session)),
         ("score", f"{session.search.score_name} over {folds}"),
         ("first fold", f"{len(train):,} samples to train on, {len(valid):,} to score"),
+        *_rehearsal(study),
         ("budget", _budget(session)),
         ("sampler", _name(study.sampler)),
         ("pruner", _pruner(session)),
@@ -134,6 +140,11 @@ def _facts(session: Session, stored: str) -> list[tuple[str, str | Text]]:
         ("trials at a time", _at_a_time(session)),
         ("storage", stored),
     ]
+
+
+def _rehearsal(study: Study) -> list[tuple[str, str]]:
+    net = isinstance(last_step(study.estimator), NeuralNet)
+    return [("rehearsal", "a batch of each fold was trained on and scored")] if net else []
 
 
 def _shapes(session: Session) -> str:

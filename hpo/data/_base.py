@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hpo.data._datasets import from_dataset
 from hpo.exceptions import DataError
 
 __all__ = ["StudyData"]
@@ -14,12 +15,14 @@ class StudyData:
     """What a study searches on, what its winner is refitted on, and its sealed test part.
 
     ``X`` may be a numpy array, a pandas frame, a torch tensor, a list, or a dict of such
-    (skorch hands a dict's entries to the module by name).
+    (skorch hands a dict's entries to the module by name). It may also be a torch ``Dataset`` of
+    pairs (x, y), without a y of its own: samples are then loaded when they are trained on.
 
     Parameters
     ----------
     X, y : array-like, length n_samples
-        The search sees these alone; cross-validation splits them.
+        The search sees these alone; cross-validation splits them. y may be left out where X is
+        a torch dataset: it is gone through once for it.
     groups : array-like of length n_samples, optional
         Group of each sample, for splitters that keep groups together.
     sample_weight : array-like of length n_samples, optional
@@ -43,7 +46,7 @@ class StudyData:
     """
 
     X: Any
-    y: Any
+    y: Any = None
     groups: Any = None
     sample_weight: Any = None
     X_test: Any = None
@@ -54,6 +57,12 @@ class StudyData:
     source: str | None = None
 
     def __post_init__(self) -> None:
+        for part in ("", "_test", "_refit"):
+            names = f"X{part}", f"y{part}"
+            X, y = (getattr(self, name) for name in names)
+            found = from_dataset(X, y, names[0])
+            for name, value in zip(names, found, strict=True):
+                object.__setattr__(self, name, value)
         _check_pair("X", self.X, "y", self.y, required=True)
         _check_pair("X_test", self.X_test, "y_test", self.y_test)
         _check_pair("X_refit", self.X_refit, "y_refit", self.y_refit)

@@ -7,6 +7,7 @@ from hpo._lazy import lazy
 if TYPE_CHECKING:
     from hpo.nets.augmentation import AugmentationMixin
     from hpo.nets.body_lr import BodyLRMixin, FineTuningClassifier
+    from hpo.nets.casting import CastingMixin, LabelEncodingMixin, TargetShapeMixin
     from hpo.nets.causal_lm import (
         AdaptedCausalLM,
         CausalLMNet,
@@ -28,11 +29,13 @@ else:
             "AdaptedCausalLM": ".causal_lm",
             "AugmentationMixin": ".augmentation",
             "BodyLRMixin": ".body_lr",
+            "CastingMixin": ".casting",
             "CausalLMNet": ".causal_lm",
             "ContrastiveClassifier": ".contrastive",
             "DistillationMixin": ".distillation",
             "FineTuningClassifier": ".body_lr",
             "ImageClassifier": ".images",
+            "LabelEncodingMixin": ".casting",
             "LabelNoiseMixin": ".label_noise",
             "NextSymbolLoss": ".next_symbol",
             "NextSymbolNet": ".next_symbol",
@@ -41,6 +44,7 @@ else:
             "RegularizedClassifier": ".penalty",
             "RegularizedRegressor": ".penalty",
             "ScaledTargetMixin": ".scaled_target",
+            "TargetShapeMixin": ".casting",
             "causal_lm_scores": ".causal_lm",
             "neg_log_perplexity": ".causal_lm",
             "nt_xent": ".contrastive",
@@ -51,11 +55,13 @@ __all__ = [
     "AdaptedCausalLM",
     "AugmentationMixin",
     "BodyLRMixin",
+    "CastingMixin",
     "CausalLMNet",
     "ContrastiveClassifier",
     "DistillationMixin",
     "FineTuningClassifier",
     "ImageClassifier",
+    "LabelEncodingMixin",
     "LabelNoiseMixin",
     "NextSymbolLoss",
     "NextSymbolNet",
@@ -64,6 +70,7 @@ __all__ = [
     "RegularizedClassifier",
     "RegularizedRegressor",
     "ScaledTargetMixin",
+    "TargetShapeMixin",
     "causal_lm_scores",
     "neg_log_perplexity",
     "nt_xent",

@@ -73,5 +73,5 @@ class FineTuningClassifier(BodyLRMixin, RegularizedClassifier):
     module : torch module (class or instance)
         Must return a logit for each class, without a softmax.
     *args, **kwargs
-        Those of `RegularizedClassifier` and ``body_lr_ratio``.
+        Those of `RegularizedClassifier` and ``body_lr_ratio``; its ``train_split`` is None too.
     """

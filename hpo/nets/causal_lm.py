@@ -40,17 +40,17 @@ class NextTokenLoss(nn.Module):
         ----------
         logits : tensor of shape (n_blocks, context_length, n_tokens)
             Of the token after each token.
-        tokens : int64 tensor of shape (n_blocks, context_length)
+        tokens : integer tensor of shape (n_blocks, context_length)
             The blocks themselves: the first token of each is given, the others are predicted.
         """
         predicted = logits[:, :-1].flatten(0, 1).float()
-        return nn.functional.cross_entropy(predicted, tokens[:, 1:].flatten())
+        return nn.functional.cross_entropy(predicted, tokens[:, 1:].flatten().long())
 
 
 class CausalLMNet(OptimizerStepsMixin, PenaltyMixin, NeuralNet):  # type: ignore[misc]
     """A pretrained causal language model, fine-tuned on blocks of tokens.
 
-    ``X`` and ``y`` are the same blocks, int64 of shape (n_blocks, context_length); see
+    ``X`` and ``y`` are the same blocks, integers of shape (n_blocks, context_length); see
     `hpo.data.load_text`. The score is `neg_log_perplexity`. What a search turns are
     ``module__r``, ``module__scale`` and the other parameters of `AdaptedCausalLM`, ``lr``,
     ``lr_schedule``, ``warmup_ratio``, ``batch_size``, ``gradient_accumulation_steps``,
@@ -224,7 +224,7 @@ def neg_log_perplexity(net: CausalLMNet, X: Any, y: Any = None) -> float:
     ----------
     net : CausalLMNet
         Initialized; evaluated without dropout.
-    X : int64 array of shape (n_blocks, context_length)
+    X : integer array of shape (n_blocks, context_length)
     y : ignored
     """
     return -_mean_loss(net, net.module_, X)

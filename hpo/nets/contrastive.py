@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils.data import Subset
 
 from hpo.nets._views import random_views
+from hpo.nets.casting import LabelEncodingMixin
 
 __all__ = ["ContrastiveClassifier", "nt_xent"]
 
@@ -49,7 +50,7 @@ def nt_xent(projections: torch.Tensor, temperature: float) -> torch.Tensor:
     return nn.functional.cross_entropy(similarities.masked_fill(itself, -math.inf), partners)
 
 
-class ContrastiveClassifier(NeuralNetClassifier):  # type: ignore[misc]  # skorch has no types
+class ContrastiveClassifier(LabelEncodingMixin, NeuralNetClassifier):  # type: ignore[misc]
     """An encoder trained on all images without their labels, and a linear probe on a few.
 
     ``fit`` shows the labels of ``n_labels`` images to the classifier and no others, whichever
@@ -71,7 +72,7 @@ class ContrastiveClassifier(NeuralNetClassifier):  # type: ignore[misc]  # skorc
     *args, **kwargs
         Those of `skorch.NeuralNetClassifier`.
     n_classes : int, default=10
-        Labels are 0 to ``n_classes - 1``.
+        Different labels, of any kind; see `LabelEncodingMixin`.
     method : {"simclr", "supervised"}, default="simclr"
     n_labels : int, default=1000
         Images whose labels may be seen, from ``n_classes`` up; of each class its share.
@@ -210,7 +211,7 @@ class ContrastiveClassifier(NeuralNetClassifier):  # type: ignore[misc]  # skorc
         """Compute the loss of a batch's views and its gradients."""
         self._set_training(True)
         Xi, yi = unpack_data(batch)
-        images = to_tensor(Xi, device=self.device)
+        images = self.cast(to_tensor(Xi, device=self.device))
         if self.method == "simclr":
             outputs = self._project(torch.cat([self._views(images), self._views(images)]))
             loss = nt_xent(outputs, self.temperature)

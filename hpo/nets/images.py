@@ -6,6 +6,7 @@ import torch
 from skorch import NeuralNetClassifier
 
 from hpo.nets.augmentation import AugmentationMixin
+from hpo.nets.casting import LabelEncodingMixin
 from hpo.nets.distillation import DistillationMixin
 from hpo.nets.label_noise import LabelNoiseMixin
 from hpo.nets.penalty import PenaltyMixin
@@ -18,9 +19,12 @@ class ImageClassifier(
     LabelNoiseMixin,
     PenaltyMixin,
     DistillationMixin,
+    LabelEncodingMixin,
     NeuralNetClassifier,  # type: ignore[misc]  # skorch has no types
 ):
     """A skorch classifier on logits that augments its images, and more.
+
+    Labels of any kind are taken as they are; see `LabelEncodingMixin`.
 
     Parameters
     ----------
@@ -30,6 +34,8 @@ class ImageClassifier(
         Those of `skorch.NeuralNetClassifier` and of the mixins: `AugmentationMixin`,
         `LabelNoiseMixin`, `PenaltyMixin`, `DistillationMixin`.
     criterion : torch criterion (class), default=torch.nn.CrossEntropyLoss
+    train_split : callable or None, default=None
+        skorch's own default sets a fifth of the training part aside, of every fold.
     """
 
     def __init__(
@@ -37,6 +43,7 @@ class ImageClassifier(
         module: Any,
         *args: Any,
         criterion: Any = torch.nn.CrossEntropyLoss,
+        train_split: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(module, *args, criterion=criterion, **kwargs)
+        super().__init__(module, *args, criterion=criterion, train_split=train_split, **kwargs)

@@ -19,16 +19,16 @@ class NextSymbolLoss(nn.Module):
         Parameters
         ----------
         logits : tensor of shape (n_blocks, length, n_symbols)
-        symbols : int64 tensor of shape (n_blocks, length)
+        symbols : integer tensor of shape (n_blocks, length)
             What comes at each place.
         """
-        return nn.functional.cross_entropy(logits.flatten(0, 1), symbols.flatten())
+        return nn.functional.cross_entropy(logits.flatten(0, 1), symbols.flatten().long())
 
 
 class NextSymbolNet(NeuralNet):  # type: ignore[misc]  # skorch has no types
     """A skorch net over blocks of symbols, scored by minus its loss.
 
-    ``X`` and ``y`` are int64 of shape (n_blocks, length), where ``y`` holds the symbol that
+    ``X`` and ``y`` are integers of shape (n_blocks, length), where ``y`` holds the symbol that
     follows each of ``X``; see `hpo.data.load_characters`.
 
     Parameters
@@ -39,12 +39,19 @@ class NextSymbolNet(NeuralNet):  # type: ignore[misc]  # skorch has no types
     *args, **kwargs
         Those of `skorch.NeuralNet`. ``batch_size`` counts blocks.
     criterion : torch criterion (class), default=NextSymbolLoss
+    train_split : callable or None, default=None
+        skorch's own default sets a fifth of the training part aside, of every fold.
     """
 
     def __init__(
-        self, module: Any, *args: Any, criterion: Any = NextSymbolLoss, **kwargs: Any
+        self,
+        module: Any,
+        *args: Any,
+        criterion: Any = NextSymbolLoss,
+        train_split: Any = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(module, *args, criterion=criterion, **kwargs)
+        super().__init__(module, *args, criterion=criterion, train_split=train_split, **kwargs)
 
     def score(self, X: Any, y: Any) -> float:
         """Return minus the mean loss on ``X`` and ``y``: greater is better.

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from skorch import NeuralNetClassifier, NeuralNetRegressor
 
+from hpo.nets.casting import LabelEncodingMixin, TargetShapeMixin
+
 __all__ = ["PenaltyMixin", "RegularizedClassifier", "RegularizedRegressor"]
 
 
@@ -79,8 +81,14 @@ class PenaltyMixin:
         return penalty
 
 
-class RegularizedClassifier(PenaltyMixin, NeuralNetClassifier):  # type: ignore[misc]
+class RegularizedClassifier(
+    PenaltyMixin,
+    LabelEncodingMixin,
+    NeuralNetClassifier,  # type: ignore[misc]
+):
     """A skorch classifier on logits, with `PenaltyMixin`'s two parameters.
+
+    Float64 rows and labels of any kind are taken as they are; see `LabelEncodingMixin`.
 
     Parameters
     ----------
@@ -91,6 +99,9 @@ class RegularizedClassifier(PenaltyMixin, NeuralNetClassifier):  # type: ignore[
     criterion : torch criterion (class), default=torch.nn.CrossEntropyLoss
         skorch's own default expects probabilities. With this one ``predict_proba`` applies
         the softmax (skorch's ``predict_nonlinearity="auto"``).
+    train_split : callable or None, default=None
+        skorch's own default sets a fifth of the training part aside, of every fold. Give
+        ``ValidSplit(5, stratified=True)`` for callbacks that look at ``valid_loss``.
     """
 
     def __init__(
@@ -98,22 +109,32 @@ class RegularizedClassifier(PenaltyMixin, NeuralNetClassifier):  # type: ignore[
         module: Any,
         *args: Any,
         criterion: Any = torch.nn.CrossEntropyLoss,
+        train_split: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(module, *args, criterion=criterion, **kwargs)
+        super().__init__(module, *args, criterion=criterion, train_split=train_split, **kwargs)
 
 
-class RegularizedRegressor(PenaltyMixin, NeuralNetRegressor):  # type: ignore[misc]
+class RegularizedRegressor(
+    PenaltyMixin,
+    TargetShapeMixin,
+    NeuralNetRegressor,  # type: ignore[misc]
+):
     """A skorch regressor with `PenaltyMixin`'s two parameters.
+
+    Float64 rows and flat targets are taken as they are; see `TargetShapeMixin`.
 
     Parameters
     ----------
     module : torch module (class or instance)
-        Must return a tensor of the shape of a batch of ``y``, which is two-dimensional.
+        Must return a tensor of shape (n_samples, n_targets), or (n_samples,) for one target.
     *args, **kwargs
         Those of `skorch.NeuralNetRegressor` (criterion: `torch.nn.MSELoss`), ``l1_lambda``
         and ``l2_lambda``.
+    train_split : callable or None, default=None
+        skorch's own default sets a fifth of the training part aside, of every fold. Give
+        ``ValidSplit(5)`` for callbacks that look at ``valid_loss``.
     """
 
-    def __init__(self, module: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(module, *args, **kwargs)
+    def __init__(self, module: Any, *args: Any, train_split: Any = None, **kwargs: Any) -> None:
+        super().__init__(module, *args, train_split=train_split, **kwargs)

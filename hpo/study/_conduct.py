@@ -18,7 +18,9 @@ from hpo.exceptions import RefitError
 from hpo.result import StudyResult
 from hpo.scheduler import TrialScheduler
 from hpo.study._adding import told_of
+from hpo.study._first_failures import FirstFailures
 from hpo.study._kept import KeptFiles
+from hpo.study._notes import note_on_majority
 from hpo.study._search import Search
 from hpo.trackers import BaseTracker, StudyInfo
 from hpo.training.refit import save_artifacts
@@ -39,6 +41,7 @@ def conduct(
     budget: Budget,
     finish: Finish,
     any_may_win: bool = False,
+    fail_fast: int | None = None,
 ) -> StudyResult:
     """Run ``search`` to the end of its budget, or go on with it.
 
@@ -60,9 +63,13 @@ def conduct(
         winner; an error of its own ends the study as failed.
     any_may_win : bool, default=False
         Whether ``finish`` may choose another complete trial than the best one.
+    fail_fast : int or None
+        See `Study`.
 
     Raises
     ------
+    NoCompletedTrialError
+        If the first trials have all failed with one error.
     RefitError
         What ``finish`` raised; its result has the notes of executor and trackers too.
     """
@@ -76,7 +83,11 @@ def conduct(
             tracker.study_started(info or StudyInfo(ledger.name, ledger.key))
         try:
             with interrupt.listening():
-                result = _trials(search, ledger, trackers, interrupt, budget, kept=kept)
+                failures = FirstFailures(interrupt, fail_fast, search.space, ledger.records())
+                told_first = (*trackers, failures)
+                result = _trials(search, ledger, told_first, interrupt, budget, kept=kept)
+                if failures.stopped:
+                    raise failures.error(result)
                 result = finish(result)
             state = "interrupted" if interrupt.reason else "complete"
         except RefitError as error:
@@ -87,7 +98,7 @@ def conduct(
         told = (note for record in result.records for r in record.reports for note in r.notes)
         closing = [tracker.close() for tracker in (*trackers, kept)]
         notes += [*search.notes, result.told_of_winner(), *dict.fromkeys(told)]
-        notes += [*search.executor.notes, *closing]
+        notes += [*search.executor.notes, note_on_majority(result, search.objective), *closing]
     result = replace(result, notes=tuple(redact(note) for note in notes if note))
     if failure is not None:
         failure.result = result

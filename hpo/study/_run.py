@@ -7,7 +7,7 @@ from pathlib import Path
 from hpo._interrupt import Interrupt
 from hpo.backends._base import Budget
 from hpo.backends._ledger import Ledger
-from hpo.exceptions import RefitError, StudyError
+from hpo.exceptions import NoCompletedTrialError, RefitError, StudyError
 from hpo.result import StudyResult
 from hpo.study._conduct import conduct
 from hpo.study._fingerprint import mark_of_data, summary
@@ -18,6 +18,11 @@ from hpo.study._winner import analysed, refitted
 from hpo.trackers import BaseTracker
 
 __all__ = ["run_study"]
+
+_RETRYING = (
+    "Once that is mended, try the failed trials again with --retry-failed "
+    "(run_study(study, retry_failed=True))."
+)
 
 
 def run_study(
@@ -31,6 +36,7 @@ def run_study(
     interrupt: Interrupt | None = None,
     artifacts: Mapping[str, str] | None = None,
     reuse_refit: bool = False,
+    retry_failed: bool = False,
 ) -> StudyResult:
     """Run a study to the end of its budget, or go on with it, and name its winner.
 
@@ -58,6 +64,9 @@ def run_study(
     reuse_refit : bool, default=False
         Do not refit a winner that has been refitted and scored before; the result then has
         its scores and no estimator.
+    retry_failed : bool, default=False
+        Try the parameters of failed trials again, in the place of these: what they failed of
+        was mended.
 
     Returns
     -------
@@ -66,17 +75,22 @@ def run_study(
     Raises
     ------
     HpoError
-        Before anything is created, if the study is wrong, or is another one than the storage
-        has under its name; `NoCompletedTrialError` at the end, if no trial is complete and nobody
-        interrupted; `RefitError`, with the result, if the winner cannot be refitted or scored.
+        Before anything is created, if the study is wrong, is another one than the storage has
+        under its name, or one batch of a fold cannot be trained on; `NoCompletedTrialError` at
+        the end, if no trial is complete and nobody interrupted, or once the first trials have
+        all failed with one error; `RefitError`, with the result, if the winner cannot be
+        refitted or scored.
     """
     if fresh and extend:
         raise StudyError("fresh starts anew and extend goes on: choose one of them.")
     session = Session(study, folder)
     tracker = session.tracker()
     allowed = Allowed(extend=extend, accept_code=accept_code)
-    ledger = session.ledger(fresh=fresh, allowed=allowed)
     interrupt = interrupt or Interrupt()
+    with interrupt.listening():
+        ledger = session.begin(fresh=fresh, allowed=allowed)
+    if retry_failed:
+        ledger.retry_failed()
 
     def finish(result: StudyResult) -> StudyResult:
         if result.stopped and result.winner is None:
@@ -85,15 +99,21 @@ def run_study(
             result, session, ledger, interrupted=bool(interrupt.reason), reuse=reuse_refit
         )
 
-    return conduct(
-        session.search,
-        ledger,
-        info=session.info(ledger, artifacts or {}),
-        trackers=(tracker, *observers),
-        interrupt=interrupt,
-        budget=Budget(study.n_trials, study.timeout, study.max_total_epochs),
-        finish=finish,
-    )
+    try:
+        return conduct(
+            session.search,
+            ledger,
+            info=session.info(ledger, artifacts or {}),
+            trackers=(tracker, *observers),
+            interrupt=interrupt,
+            budget=Budget(study.n_trials, study.timeout, study.max_total_epochs),
+            finish=finish,
+            fail_fast=study.fail_fast,
+        )
+    except NoCompletedTrialError as error:
+        if study.storage is None:
+            raise
+        raise NoCompletedTrialError(f"{error} {_RETRYING}") from error
 
 
 def _finish(

@@ -11,20 +11,25 @@ from hpo._redaction import redact
 from hpo.backends._base import BaseBackend
 from hpo.backends._ledger import Ledger
 from hpo.backends._samplers import make_sampler
-from hpo.backends._studies import generation
+from hpo.backends._storage import is_there
+from hpo.backends._studies import generation, study_names
 from hpo.backends._unrepeated import MOST_POINTS
 from hpo.exceptions import PluginError, StudyError
 from hpo.executors import BaseExecutor
 from hpo.pruners import BasePruner
 from hpo.space import SearchSpace
+from hpo.space._likely_points import rehearsed_points
 from hpo.study._adding import Addition, read_additions
 from hpo.study._comparing import compared
 from hpo.study._differences import SPACE
 from hpo.study._environment import environment
 from hpo.study._extending import extended
 from hpo.study._fingerprint import fingerprint, summary
+from hpo.study._notes import note_on_train_split
 from hpo.study._opening import Allowed, opened, remember
 from hpo.trackers import StudyInfo
+from hpo.training._rehearsal import rehearse
+from hpo.training._threads import devices
 from hpo.training.objective import Objective
 from hpo.trial import TrialRecord
 
@@ -132,6 +137,7 @@ class Search:
         self.additions: list[Addition] = []
         """What there is to take in of other studies, once the ledger is open."""
         self.notes = _too_many(n_trials, self.n_points) if chosen != "grid" else []
+        self.notes += [note] if (note := note_on_train_split(objective.estimator, space)) else []
         """What the user should know of how the study was opened, and how it will be searched."""
         self.copied: tuple[TrialRecord, ...] | None = None
         """Trials that were taken over into it; None where it has not just been extended."""
@@ -200,6 +206,50 @@ class Search:
             costs=self.costs,
             select=self.select,
         )
+
+    def rehearse(self, *, quotes: bool = True) -> None:
+        """Try one batch of each fold; see `hpo.training._rehearsal.rehearse`.
+
+        Parameters
+        ----------
+        quotes : bool, default=True
+            Raise for errors without a known cause too. A backend with workers elsewhere is
+            left to see for itself whether they occur there.
+
+        Raises
+        ------
+        DataError
+            If nothing can come of the trials.
+        """
+        self.notes += rehearse(
+            self.objective,
+            rehearsed_points(self.space, self.enqueue),
+            device=devices(self.device)[0],
+            n_threads=self.n_threads,
+            quotes=quotes and not self.backend.runs_trials_itself,
+        )
+
+    def begin(
+        self,
+        name: str,
+        storage: str | None,
+        *,
+        fresh: bool = False,
+        allowed: Allowed | None = None,
+        quotes: bool = True,
+    ) -> Ledger:
+        """Open the storage, and rehearse unless a trial of the study is complete.
+
+        A new study is rehearsed before anything of it is created; see `rehearse` and `ledger`.
+        """
+        there = not fresh and is_there(storage)
+        new = not there or generation(name, storage, fresh=False) not in study_names(storage or "")
+        if new:
+            self.rehearse(quotes=quotes)
+        ledger = self.ledger(name, storage, fresh=fresh, allowed=allowed)
+        if not new and not ledger.has_complete:
+            self.rehearse(quotes=quotes)
+        return ledger
 
     def ledger(
         self, name: str, storage: str | None, *, fresh: bool = False, allowed: Allowed | None = None

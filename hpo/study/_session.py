@@ -116,6 +116,10 @@ class Session:
             return {}
         return {f"{net_prefix(self.study.estimator)}sample_weight": self.data.sample_weight}
 
+    def begin(self, *, fresh: bool = False, allowed: Allowed | None = None) -> Ledger:
+        """Rehearse the study, and open its storage; see `Search.begin`."""
+        return self.search.begin(self.study.name, self.study.storage, fresh=fresh, allowed=allowed)
+
     def ledger(self, *, fresh: bool = False, allowed: Allowed | None = None) -> Ledger:
         """Open the study's storage; see `Search.ledger`."""
         return self.search.ledger(self.study.name, self.study.storage, fresh=fresh, allowed=allowed)

@@ -75,6 +75,10 @@ class Study(pydantic.BaseModel):
         ``mlflow`` or ``null``.
     tracking_uri : str or None, default=None
         MLflow's store; None is ``$MLFLOW_TRACKING_URI``, else ``sqlite:///mlflow.db``.
+    fail_fast : int or None, default=3
+        How many trials of a study that all fail with one error, none having ended otherwise, end
+        it; None goes on regardless. More are made while they share a value of a parameter that
+        may be to blame.
     refit : bool, default=True
         Train the winner on all data at the end, and score it on the sealed test part.
     add_trials : str, StudyResult, or sequence of them, default=()
@@ -136,6 +140,7 @@ class Study(pydantic.BaseModel):
     storage: str | None = "sqlite:///hpo.db"
     tracker: Any = "mlflow"
     tracking_uri: str | None = None
+    fail_fast: int | None = pydantic.Field(default=3, ge=1)
     refit: bool = True
     add_trials: Any = ()
     keep: Literal["winner", "all"] = "winner"

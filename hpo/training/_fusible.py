@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader
 from hpo.callbacks.clipping import GradientClipping
 from hpo.callbacks.schedule import LRSchedule
 from hpo.fused import UPDATES, NotFusibleError
+from hpo.nets.casting import CastingMixin, LabelEncodingMixin, TargetShapeMixin
 from hpo.nets.penalty import PenaltyMixin, RegularizedClassifier, RegularizedRegressor
 
 __all__ = [
@@ -44,6 +45,9 @@ _NETS = (
     NeuralNetClassifier,
     NeuralNetRegressor,
     PenaltyMixin,
+    CastingMixin,
+    LabelEncodingMixin,
+    TargetShapeMixin,
     RegularizedClassifier,
     RegularizedRegressor,
 )

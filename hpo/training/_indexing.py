@@ -1,4 +1,4 @@
-"""Rows of whatever skorch and scikit-learn take as X: arrays, frames, tensors, dicts of them."""
+"""Rows of whatever skorch takes as X: arrays, frames, tensors, dicts of them, datasets."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.utils import _safe_indexing
+from skorch.helper import SliceDataset
 
 __all__ = ["as_numpy", "cut", "n_samples", "split_input", "take"]
 
@@ -30,6 +31,8 @@ def take(data: Any, rows: np.ndarray) -> Any:
         return tuple(take(value, rows) for value in data)
     if isinstance(data, torch.Tensor):
         return data[torch.as_tensor(rows, device=data.device)]
+    if isinstance(data, SliceDataset):
+        return data[np.asarray(rows)]
     return _safe_indexing(data, rows)
 
 
@@ -40,7 +43,7 @@ def as_numpy(data: Any) -> Any:
 
 def split_input(data: Any, n: int) -> Any:
     """Return what a scikit-learn splitter can take in place of ``data``, n rows long."""
-    if isinstance(data, Mapping | tuple):
+    if isinstance(data, Mapping | tuple | SliceDataset):
         return np.zeros((n, 1))
     return as_numpy(data)
 

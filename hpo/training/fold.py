@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from skorch import NeuralNet
 
+from hpo.nets.casting import LabelEncodingMixin
 from hpo.training._adapters import BaseStepper, last_step, make_stepper, net_prefix
 from hpo.training._callbacks import copy_of
 from hpo.training._checks import check_kernel
@@ -21,7 +22,7 @@ from hpo.training._isolation import close_writers, isolate
 from hpo.training._random import RandomStream
 from hpo.training.scoring import Scoring
 
-__all__ = ["Fold", "FoldData", "configure"]
+__all__ = ["Fold", "FoldData", "configure", "tell_classes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,19 @@ def _files_of_its_own(configured: Any) -> FoldFiles:
     return files
 
 
+def tell_classes(estimator: Any, classes: Any) -> Any:
+    """Return ``estimator``, told of labels that a fold's training part may lack.
+
+    One of hpo's own classifiers, that is, whose outputs stand for the labels in their order: in
+    all folds they are to stand for the same ones.
+    """
+    final: Any = last_step(estimator)
+    encodes = isinstance(final, LabelEncodingMixin)
+    if encodes and final.classes is None and classes is not None:
+        final.set_params(classes=classes)
+    return estimator
+
+
 class Fold:
     """A training on one fold.
 
@@ -150,7 +164,7 @@ class Fold:
         began = time.perf_counter()
         with self._stream.active():
             configured = configure(estimator, params, device, files=self._files)
-            self._prepare(configured, data, epochs, eval_every)
+            self._prepare(tell_classes(configured, data.classes), data, epochs, eval_every)
         self.fit_seconds += time.perf_counter() - began
 
     def _prepare(

@@ -25,6 +25,7 @@ from hpo.fused import (
     rate_attribute,
 )
 from hpo.training._adapters import last_step, net_prefix
+from hpo.training._fused_data import cast, check_target
 from hpo.training._fusible import check_data, check_module, check_net
 from hpo.training._indexing import as_numpy, take
 from hpo.training._random import RandomStream
@@ -104,6 +105,7 @@ class Fusing:
         self._check_objective()
         self.arrays = self._arrays()
         self._simple: dict[str, bool] = {}
+        self._checked: set[str] = set()
 
     def _check_objective(self) -> None:
         objective = self.objective
@@ -131,7 +133,7 @@ class Fusing:
         parts, train, valid, labels, start = [], [], [], [], 0
         pipeline = isinstance(estimator, Pipeline) and len(estimator.steps) > 1
         if not pipeline:
-            parts = [_tensor(objective.X)]
+            parts = [self._rows(objective.X)]
         for i, (rows, held_out) in enumerate(objective.splits):
             labels.append(as_numpy(take(objective.y, held_out)))
             if pipeline:
@@ -140,10 +142,10 @@ class Fusing:
                     before = configure(estimator, {}, None)[:-1]
                     Xt = before.fit_transform(take(objective.X, rows), take(objective.y, rows))
                     Xv = before.transform(take(objective.X, held_out))
-                parts.append(_tensor(Xt))
+                parts.append(self._rows(Xt))
                 train.append(torch.arange(start, start + len(rows)))
                 start += len(rows)
-                valid.append(_tensor(Xv))
+                valid.append(self._rows(Xv))
             else:
                 train.append(torch.as_tensor(rows))
                 valid.append(parts[0][torch.as_tensor(held_out)])
@@ -154,6 +156,9 @@ class Fusing:
         filled = [torch.cat([X, X[:1].expand(longest - len(X), *X.shape[1:])]) for X in valid]
         X, X_valid = torch.cat(parts).to(self._device), torch.stack(filled).to(self._device)
         return FoldArrays(X, y.to(self._device), train, X_valid, labels)
+
+    def _rows(self, data: Any) -> torch.Tensor:
+        return cast(last_step(self.objective.estimator), _tensor(data))
 
     def take_apart(self, trial: Trial) -> FusibleTrial:
         """Return ``trial`` as a model of a batch.
@@ -203,6 +208,9 @@ class Fusing:
             "penalises": penalises,
         }
         key = repr(structure)
+        if key not in self._checked:
+            check_target(net, self.arrays.X, self.arrays.y)
+            self._checked.add(key)
         member = Member(
             states=self._states(key, net, trial, params),
             numbers={**numbers, **of_clipping},

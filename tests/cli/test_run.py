@@ -169,11 +169,11 @@ def test_a_study_whose_trials_all_fail_ends_with_code_1(
     code, out, err = hpo_command("run", file)
     assert code == 1
     assert "trial 0 failed: ValueError: no" in out
-    assert err.startswith("error: All the 6 trials failed. 6 failed with: ValueError: no")
+    assert err.startswith("error: All the 3 trials failed. 3 failed with: ValueError: no")
     code, out, _ = hpo_command("show", "tiny")
     assert code == 0
     assert "No trial is complete" in out
-    assert "Traceback of trial 5" in out
+    assert "Traceback of trial 2" in out
     assert "raise ValueError('no')" in out
 
 

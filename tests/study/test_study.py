@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_iris
 from sklearn.linear_model import SGDClassifier
 from skorch import NeuralNetClassifier
@@ -55,6 +56,19 @@ def net():
         train_split=None,
         verbose=0,
     )
+
+
+class Broken(ClassifierMixin, BaseEstimator):
+    """Fails with a message of its own for each size."""
+
+    def __init__(self, size=1):
+        self.size = size
+
+    def fit(self, X, y):
+        raise ArithmeticError(f"no {self.size}")
+
+    def predict(self, X):
+        return X[:, 0]
 
 
 @pytest.fixture
@@ -159,8 +173,9 @@ def test_trials_that_raise_are_recorded_and_the_study_goes_on(study):
 
 
 def test_all_trials_failing_ends_with_the_grouped_summary(study):
+    broken = study.replace(estimator=Broken(), search_space={"size": [3, 4]}, fail_fast=None)
     with pytest.raises(NoCompletedTrialError, match=r"All the 2 trials failed\. \d failed with: "):
-        run_study(study.replace(search_space={"batch_size": [-3, -4]}))
+        run_study(broken)
 
 
 def test_a_scikit_learn_estimator_steps_by_partial_fit(study):

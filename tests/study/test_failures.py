@@ -1,0 +1,225 @@
+"""Studies whose trials fail: stopped early where all do, and tried again once mended."""
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.datasets import load_iris
+
+from hpo import HPOSearchCV, Study, StudyData, load_result, run_study
+from hpo._interrupt import Interrupt
+from hpo.backends._ledger import Ledger
+from hpo.exceptions import NoCompletedTrialError, StudyError
+from hpo.space import SearchSpace
+from hpo.study._first_failures import FirstFailures
+from hpo.trial import Report, Trial, TrialRecord, TrialState
+
+X, Y = load_iris(return_X_y=True)
+BUG = {"fails": lambda estimator: True}
+
+
+class Fragile(ClassifierMixin, BaseEstimator):
+    """Fails for as long as the bug says so."""
+
+    def __init__(self, size=1, kind="a"):
+        self.size = size
+        self.kind = kind
+
+    def fit(self, X, y):
+        if BUG["fails"](self):
+            raise ArithmeticError(f"no size {self.size}, really")
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X):
+        return np.full(len(X), self.classes_[self.size % len(self.classes_)])
+
+
+@pytest.fixture(autouse=True)
+def bug(monkeypatch):
+    def fails(when):
+        monkeypatch.setitem(BUG, "fails", when)
+
+    fails(lambda estimator: True)
+    return fails
+
+
+SIZES = {"size": {"type": "int", "low": 1, "high": 1000}}
+
+
+@pytest.fixture
+def study(tmp_path):
+    return Study(
+        name="fragile",
+        estimator=Fragile(),
+        data=StudyData(X=X, y=Y),
+        search_space=SIZES,
+        cv=3,
+        n_trials=8,
+        storage=f"sqlite:///{tmp_path}/hpo.db",
+        tracker="null",
+    )
+
+
+def states(study):
+    result, _ = load_result(study.name, study.storage)
+    return ["interrupted" if r.interrupted else str(r.state) for r in result.records]
+
+
+# -- fail_fast --
+
+
+def test_a_study_whose_first_trials_fail_with_one_error_is_stopped_after_three(study):
+    with pytest.raises(NoCompletedTrialError, match=r"All the 3 trials failed.*no size.*fail_fast"):
+        run_study(study)
+    assert states(study) == ["failed"] * 3
+
+
+def test_how_many_is_told_by_fail_fast(study):
+    with pytest.raises(NoCompletedTrialError, match="All the 5 trials failed"):
+        run_study(study.replace(fail_fast=5))
+    other = study.replace(name="other", fail_fast=None)
+    with pytest.raises(NoCompletedTrialError, match="All the 8 trials failed"):
+        run_study(other)
+    with pytest.raises(StudyError, match="fail_fast"):
+        study.replace(fail_fast=0)
+
+
+def test_a_later_trial_that_works_is_reached_where_a_value_may_be_to_blame(study, bug):
+    bug(lambda estimator: estimator.kind == "a")
+    grid = study.replace(
+        search_space={"kind": ["a", "b"], "size": [1, 2, 3, 4]}, sampler="grid", n_trials=None
+    )
+    result = run_study(grid)
+    assert (result.n_failed, result.n_complete) == (4, 4)
+
+
+def test_with_every_value_tried_it_stops(study):
+    grid = study.replace(search_space={"kind": ["a", "b"], "size": [1, 2, 3, 4]}, sampler="grid")
+    with pytest.raises(NoCompletedTrialError, match="All the 5 trials failed"):
+        run_study(grid)
+
+
+def test_a_search_is_stopped_too_and_raise_is_the_first(bug):
+    settings = {"n_trials": 8, "cv": 3, "random_state": 0}
+    with pytest.raises(NoCompletedTrialError, match="All the 3 trials failed"):
+        HPOSearchCV(Fragile(), SIZES, **settings).fit(X, Y)
+    with pytest.raises(NoCompletedTrialError, match="All the 8 trials failed"):
+        HPOSearchCV(Fragile(), SIZES, fail_fast=None, **settings).fit(X, Y)
+    with pytest.raises(ArithmeticError, match="no size"):
+        HPOSearchCV(Fragile(), SIZES, error_score="raise", **settings).fit(X, Y)
+
+
+def test_processes_are_stopped_too(study):
+    with pytest.raises(NoCompletedTrialError, match="failed with one error"):
+        run_study(study.replace(executor="process:n_jobs=2"))
+    found = states(study)
+    assert 3 <= found.count("failed") <= 4
+    assert set(found) <= {"failed", "interrupted"}
+
+
+def record(number, state=TrialState.FAILED, reason="E: no 1", error="trace", **params):
+    reports = (Report(number, 1, 0.5),) if state is not TrialState.FAILED else ()
+    return TrialRecord(Trial(number, params, 0), state, reports, reason, error)
+
+
+def heard(*records, n=3, space=None, earlier=()):
+    interrupt = Interrupt()
+    space = SearchSpace.load(space or {"x": {"type": "float", "low": 0, "high": 1}})
+    failures = FirstFailures(interrupt, n, space, earlier)
+    for one in records:
+        failures.trial_ended(one)
+    assert failures.stopped == bool(interrupt.reason)
+    return failures.stopped
+
+
+def test_what_is_counted():
+    fails = [record(i, reason=f"E: no {i} at 0x7f{i}a", x=i / 10) for i in range(4)]
+    assert heard(*fails[:3])
+    assert not heard(*fails[:2])
+    assert not heard(*fails, n=None)
+    other = record(9, reason="F: other", x=0.9)
+    done = record(9, TrialState.COMPLETE, x=0.9)
+    pruned = record(9, TrialState.PRUNED, x=0.9)
+    for one in (other, done, pruned, record(9, error=None, x=0.9)):
+        assert not heard(fails[0], one, *fails[1:])
+    cut_off = record(9, reason="interrupted: Ctrl-C", x=0.9)
+    assert heard(fails[0], cut_off, *fails[1:3])
+    assert heard(*fails[:3], earlier=[record(5, x=0.5)])
+    assert not heard(*fails, earlier=[done])
+
+
+def test_a_value_that_all_of_them_share_may_be_to_blame():
+    space = {"kind": ["a", "b"], "only": ["z"], "x": {"type": "float", "low": 0, "high": 1}}
+    alike = [record(i, x=i / 10, kind="a", only="z") for i in range(5)]
+    assert not heard(*alike, space=space)
+    assert heard(*alike, record(5, x=0.9, kind="b", only="z"), space=space)
+    absent = [record(i, x=i / 10) for i in range(2)]  # a parameter of one kind alone
+    assert heard(*alike[:2], *absent, space=space)
+
+
+# -- retry_failed --
+
+
+def test_failed_trials_are_tried_again_once_mended(study, bug):
+    with pytest.raises(NoCompletedTrialError, match="--retry-failed"):
+        run_study(study.replace(fail_fast=None))
+    failed, _ = load_result(study.name, study.storage)
+    with pytest.raises(NoCompletedTrialError, match="retry_failed=True"):
+        run_study(study)  # nothing is left to do, and it says what is
+    bug(lambda estimator: False)
+    result = run_study(study, retry_failed=True)
+    assert (result.n_complete, result.n_failed, result.n_interrupted) == (8, 0, 8)
+    again = [r.trial.params for r in result.records if not r.interrupted]
+    assert again == [r.trial.params for r in failed.records]
+    assert states(study) == ["interrupted"] * 8 + ["complete"] * 8
+    assert "tried again after ArithmeticError: no size" in result.records[0].reason
+    assert result.records[0].error  # is kept
+    assert run_study(study, retry_failed=True).n_trials == 16  # none is left
+    assert run_study(study.replace(n_trials=9)).n_complete == 9
+
+
+def test_only_the_failed_ones_are(study, bug):
+    bug(lambda estimator: estimator.size % 2)
+    first = run_study(study)
+    assert first.n_failed
+    bug(lambda estimator: estimator.size % 4 == 3)  # half of it
+    second = run_study(study, retry_failed=True)
+    assert second.n_complete + second.n_failed == 8
+    assert second.n_trials == 8 + first.n_failed
+    bug(lambda estimator: False)
+    third = run_study(study, retry_failed=True)
+    assert (third.n_complete, third.n_failed) == (8, 0)
+    assert third.n_trials == second.n_trials + second.n_failed
+
+
+def test_a_grid_is_made_complete(study, bug):
+    bug(lambda estimator: estimator.size == 2)
+    grid = study.replace(search_space={"size": [1, 2, 3]}, sampler="grid", n_trials=None)
+    assert run_study(grid).n_failed == 1
+    bug(lambda estimator: False)
+    result = run_study(grid, retry_failed=True)
+    assert (result.n_complete, result.n_failed, result.n_trials) == (3, 0, 4)
+    assert run_study(grid).n_trials == 4
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "journal"])
+def test_a_driver_that_dies_before_a_retry_leaves_it_to_the_next(tmp_path, kind):
+    url = {
+        "memory": None,
+        "sqlite": f"sqlite:///{tmp_path}/s.db",
+        "journal": f"journal:///{tmp_path}/s",
+    }
+    space = SearchSpace.load(SIZES)
+    ledger = Ledger("s", space, url[kind])
+    trial = ledger.ask()
+    ledger.tell(TrialRecord(trial, TrialState.FAILED, (), "E: no", "trace"))
+    assert ledger.retry_failed() == 1
+    assert ledger.retry_failed() == 0
+    again = ledger.ask()
+    assert again.params == trial.params
+    ledger.tell(TrialRecord(again, TrialState.FAILED, (), "interrupted: killed", None))
+    if kind != "memory":
+        ledger = Ledger("s", space, url[kind])
+    assert [record.interrupted for record in ledger.records()] == [True, True]
+    ledger.settle()
+    assert ledger.ask().params == trial.params
