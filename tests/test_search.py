@@ -370,4 +370,5 @@ def test_the_second_ctrl_c_is_a_keyboard_interrupt():
     search = grid(Interrupted(), {"start": [0.7, 0.3]}, epochs=2, cv=UNEVEN)
     with pytest.raises(KeyboardInterrupt):
         search.fit(*TWO)
-    assert not hasattr(search, "result_")
+    assert search.result_.n_complete == 1  # what the search has found is kept
+    assert search.result_.estimator is None

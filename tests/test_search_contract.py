@@ -481,7 +481,7 @@ def test_notes_reach_verbose_and_a_warning(capsys):
     net.set_params(criterion=nn.CrossEntropyLoss, train_split=None, max_epochs=1)
     search = grid(net, {"lr": [0.1, 0.2]}, executor="fused", cv=2, verbose=1)
     search.set_params(estimator__callbacks=[("own", OwnCallback())])
-    with pytest.warns(UserWarning, match="batch") as caught:
+    with pytest.warns(UserWarning, match="trained by 2 worker") as caught:
         search.fit(IRIS[0].astype("float32"), IRIS[1])
     notes = search.result_.notes
     assert notes
