@@ -56,7 +56,7 @@ def test_siblings_do_not_import_each_other():
 
 SCHEMA = "import numpy.typing, pydantic; pydantic.create_model('Model', n=(int, 1))"
 STORAGE = f"{SCHEMA}; import optuna"
-TRAINING = f"{STORAGE}; import greenlet, skorch, sklearn.pipeline"
+TRAINING = f"{STORAGE}; import greenlet, skorch.helper, sklearn.pipeline, sklearn.multioutput"
 LEANS_ON = {
     "HPOSearchCV": TRAINING,
     "HpoError": "",
@@ -74,13 +74,17 @@ LARGE = {"pandas", "scipy", "sklearn", "skorch", "torch"}
 """Packages of which no further part may be loaded either (torch._dynamo, scipy.stats)."""
 
 
+RUNTIME = ("_sysconfig", "_cython_", "cython_runtime")
+"""What the interpreter and compiled modules keep of their own."""
+
+
 def loaded_by(statement, after):
     """Return what a process loads by ``statement`` of packages that ``after`` has not loaded."""
     code = f"import sys; {after}\nbefore = set(sys.modules)\n{statement}\n"
     code += "print(*before); print(*set(sys.modules) - before)"
     before, new = map(str.split, run("-c", code).splitlines())
     known = {*(module.partition(".")[0] for module in before), *sys.stdlib_module_names} - LARGE
-    return {m for m in new if m.partition(".")[0] not in known and not m.startswith("_sysconfig")}
+    return {m for m in new if m.partition(".")[0] not in known and not m.startswith(RUNTIME)}
 
 
 @pytest.mark.parametrize("name", hpo.__all__)

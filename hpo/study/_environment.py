@@ -6,11 +6,10 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
-from hpo import __version__
-
 __all__ = ["environment"]
 
 _PACKAGES = (
+    "hpo-torch",
     "torch",
     "skorch",
     "scikit-learn",
@@ -32,14 +31,10 @@ def environment(folder: Path) -> dict[str, str]:
     folder : Path
         Whose git commit is meant; a ``+`` behind it marks uncommitted changes.
     """
-    tags = {
-        "python": platform.python_version(),
-        "host": socket.gethostname(),
-        "version.hpo": __version__,
-    }
+    tags = {"python": platform.python_version(), "host": socket.gethostname()}
     for package in _PACKAGES:
         try:
-            tags[f"version.{package}"] = metadata.version(package)
+            tags[f"version.{package.removesuffix('-torch')}"] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
     commit = _git(folder, "rev-parse", "HEAD")
