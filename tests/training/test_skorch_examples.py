@@ -282,7 +282,6 @@ def test_the_last_epoch_is_gridsearchcv(example, n_jobs, tmp_path):
         i = theirs["params"].index(dict(record.trial.params))
         expected = tuple(theirs[f"split{k}_test_score"][i] for k in range(3))
         assert record.reports[-1].fold_values == expected
-    assert not ours.result_.notes
     assert len({r.value for record in ours.result_.records for r in record.reports}) > 2
 
 
