@@ -1,13 +1,15 @@
 """What the parts of a describer know of it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from hpo.identity._description import Description
+from hpo.identity._description import Description, mark_of
 
 __all__ = ["BaseDescriber"]
+
+_CHANGES = mark_of("changes")
 
 
 class BaseDescriber(ABC):
@@ -15,19 +17,16 @@ class BaseDescriber(ABC):
 
     Attributes
     ----------
-    code : dict of str to str
-        Name of a class, function or global of the user's own to its mark.
     stateful : bool
         Whether estimators are described with what they have learned: those among an estimator's
         parameters are cloned before each fit, which keeps their parameters alone.
-    changing : dict of int to set of str
-        Address of the globals of a module to the names of those that the module changes.
     """
 
     def __init__(self) -> None:
-        self.code: dict[str, str] = {}
         self.stateful = False
-        self.changing: dict[int, set[str]] = {}
+        self._code: dict[str, str] = {}
+        self._waiting: list[tuple[str, Hashable, Any]] = []
+        self._written: set[Hashable] = set()
         self._keys: dict[Hashable, str] = {}
         self._taken: set[str] = set()
         self._kept: list[Any] = []
@@ -35,6 +34,38 @@ class BaseDescriber(ABC):
     @abstractmethod
     def describe(self, value: Any) -> Description:
         """Return the description of a value."""
+
+    @property
+    def code(self) -> dict[str, str]:
+        """Name of each class, function and global of the user's own to its mark.
+
+        What the code reads, such as a global, is described when all functions are known that
+        have been reached so far: one that they change themselves tells nothing of the study.
+        """
+        while self._waiting:
+            key, place, value = self._waiting.pop(0)
+            self._code[key] = _CHANGES if place in self._written else self.value_in_code(value)
+        return self._code
+
+    def keep_code(self, key: str, mark: str, written: Iterable[Hashable] = ()) -> None:
+        """Keep the mark of a piece of code, and the places that it writes to."""
+        self._code[key] = mark
+        self._written.update(written)
+
+    def change_attribute(self, cls: type[Any], name: str) -> None:
+        """Note that code changes an attribute of a class, wherever that has it from."""
+        self._written.update((id(base), name) for base in cls.__mro__ if name in vars(base))
+
+    def keep_value(self, key: str, place: Hashable, value: Any) -> None:
+        """Keep the mark of what code reads from a place, unless code writes there."""
+        self._code[key] = _CHANGES
+        self._waiting.append((key, place, value))
+
+    def value_in_code(self, value: Any) -> str:
+        """Return the mark of what code reads; that of its class, if it cannot be described."""
+        with self.with_state():
+            found = self.describe(value)
+        return self.describe(type(value)).mark if found.is_unknown else found.mark
 
     @contextmanager
     def with_state(self) -> Iterator[None]:

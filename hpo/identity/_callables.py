@@ -9,11 +9,11 @@ from typing import Any
 from hpo.identity._base import BaseDescriber
 from hpo.identity._code import (
     NOTHING,
+    attributes_written,
     instructions,
     modules_imported,
     names_read,
     names_written,
-    written_in,
 )
 from hpo.identity._description import Description, cut, leaf, mark_of
 from hpo.identity._origin import is_own, own_file, path_of, resolves
@@ -24,7 +24,6 @@ __all__ = [
     "describe_function",
     "describe_method",
     "describe_partial",
-    "value_in_code",
 ]
 
 
@@ -32,7 +31,7 @@ def describe_function(of: BaseDescriber, function: FunctionType) -> Description:
     """Return the description of a function of Python.
 
     What a library offers by name is told by its name. Anything else is told by its code, its
-    defaults and the values of its closure; the code of the user's own goes into ``of.code``.
+    defaults and the values of its closure; the code of the user's own is kept apart.
     """
     if not is_own(function.__module__) and resolves(function):
         return leaf("function", function.__name__, path_of(function))
@@ -78,7 +77,12 @@ def _code_key(of: BaseDescriber, function: FunctionType) -> str:
     key, new = of.key((code, id(scope)), function.__qualname__, scope)
     if new:
         marks = _references(of, function)
-        of.code[key] = mark_of("code", json.dumps(instructions(code)), *marks, of=marks.values())
+        mark = mark_of("code", json.dumps(instructions(code)), *marks, of=marks.values())
+        of.keep_code(key, mark, {(id(scope), name) for name in names_written(code)})
+        for owner, name in attributes_written(code):
+            cls = scope.get(owner)
+            if isinstance(cls, type):
+                of.change_attribute(cls, name)
     return key
 
 
@@ -90,26 +94,16 @@ def _references(of: BaseDescriber, function: FunctionType) -> dict[str, str]:
         if isinstance(value, ModuleType):
             marks[name] = mark_of("module", value.__name__)
         elif isinstance(value, type | FunctionType | BuiltinFunctionType):
-            marks[name] = of.describe(value).mark
+            marks[name] = of.value_in_code(value)
         else:
-            marks[name] = mark_of("global", _global_key(of, name, value, scope))
+            place = (id(scope), name.partition(".")[0])
+            key, new = of.key((*place, name), name, scope)
+            if new:
+                of.keep_value(key, place, value)
+            marks[name] = mark_of("global", key)
     for module in sorted(modules_imported(code, scope)):
         marks[f"import {module}"] = mark_of("module", _module_key(of, module))
     return marks
-
-
-def _global_key(of: BaseDescriber, name: str, value: Any, scope: dict[str, Any]) -> str:
-    """Return the name that a global of the user's module is kept under.
-
-    One that the module changes itself, such as a counter, tells nothing of the study.
-    """
-    key, new = of.key(("global", name, id(scope)), name, scope)
-    if new:
-        if id(scope) not in of.changing:
-            of.changing[id(scope)] = written_in(scope)
-        changes = name.partition(".")[0] in of.changing[id(scope)]
-        of.code[key] = mark_of("changes") if changes else value_in_code(of, value)
-    return key
 
 
 def _module_key(of: BaseDescriber, module: str) -> str:
@@ -119,15 +113,8 @@ def _module_key(of: BaseDescriber, module: str) -> str:
         return module
     key, new = of.key(("module", module), module)
     if new:
-        of.code[key] = mark_of("file", ast.dump(ast.parse(file.read_bytes())))
+        of.keep_code(key, mark_of("file", ast.dump(ast.parse(file.read_bytes()))))
     return key
-
-
-def value_in_code(of: BaseDescriber, value: Any) -> str:
-    """Return the mark of a value that the user's code reads; its class, if no more can be told."""
-    with of.with_state():
-        found = of.describe(value)
-    return of.describe(type(value)).mark if found.is_unknown else found.mark
 
 
 def describe_method(of: BaseDescriber, method: MethodType) -> Description:

@@ -10,7 +10,7 @@ from types import (
 from typing import Any
 
 from hpo.identity._base import BaseDescriber
-from hpo.identity._callables import value_in_code
+from hpo.identity._code import attributes_written
 from hpo.identity._description import Description, leaf, mark_of
 from hpo.identity._origin import is_own, path_of
 
@@ -24,15 +24,18 @@ def describe_class(of: BaseDescriber, cls: type[Any]) -> Description:
 
     That of a library is told by its path, so that an upgrade makes no other study. One of the
     user's own is told by its name, for its module is another one in a script and under
-    ``hpo run``; its methods, attributes and bases go into ``of.code``.
+    ``hpo run``; its methods, attributes and bases are kept apart, as code. So are those of a
+    class that a library has made in a function: its name is not all of it.
     """
-    if not is_own(cls.__module__):
+    if not is_own(cls.__module__) and "<locals>" not in cls.__qualname__:
         return leaf("class", cls.__name__, path_of(cls))
     key, new = of.key(("class", id(cls)), cls.__qualname__, cls)
     if new:
-        marks = {name: _attribute(of, value) for name, value in _attributes(cls)}
+        for name in _changing(cls):
+            of.change_attribute(cls, name)
+        marks = {name: _attribute(of, cls, name, value) for name, value in _attributes(cls)}
         bases = [of.describe(base).mark for base in (*cls.__bases__, type(cls))]
-        of.code[key] = mark_of("class", *marks, of=[*bases, *marks.values()])
+        of.keep_code(key, mark_of("class", *marks, of=[*bases, *marks.values()]))
     return leaf("own class", cls.__name__, key)
 
 
@@ -46,18 +49,34 @@ def _attributes(cls: type[Any]) -> list[tuple[str, Any]]:
     ]
 
 
+def _changing(cls: type[Any]) -> set[str]:
+    """Return the attributes that a class changes itself: counters, caches, logs."""
+    names = set()
+    for base in cls.__mro__:
+        for value in vars(base).values() if is_own(base.__module__) else ():
+            function = getattr(value, "__func__", getattr(value, "fget", value))
+            code = getattr(function, "__code__", None)
+            written = attributes_written(code) if code is not None else set()
+            names |= {name for owner, name in written if not owner}
+    return names
+
+
 def _is_method(value: Any) -> bool:
     return isinstance(value, FunctionType | staticmethod | classmethod | property)
 
 
-def _attribute(of: BaseDescriber, value: Any) -> str:
+def _attribute(of: BaseDescriber, cls: type[Any], name: str, value: Any) -> str:
+    """Return the mark of an attribute; a value that is none of a method is kept by itself."""
     if isinstance(value, staticmethod | classmethod):
-        return mark_of(type(value).__name__, of=[of.describe(value.__func__).mark])
+        return mark_of(type(value).__name__, of=[of.value_in_code(value.__func__)])
     if isinstance(value, property):
         parts = (value.fget, value.fset, value.fdel)
-        return mark_of("property", of=[of.describe(part).mark for part in parts])
+        return mark_of("property", of=[of.value_in_code(part) for part in parts])
     if isinstance(value, functools.cached_property):
-        return mark_of("cached property", of=[of.describe(value.func).mark])
-    if isinstance(value, FunctionType):
-        return of.describe(value).mark
-    return value_in_code(of, value)
+        return mark_of("cached property", of=[of.value_in_code(value.func)])
+    if isinstance(value, FunctionType | type):
+        return of.value_in_code(value)
+    place = (id(cls), name)
+    key, _ = of.key(place, f"{cls.__qualname__}.{name}")
+    of.keep_value(key, place, value)
+    return mark_of("attribute", key)

@@ -3,18 +3,18 @@
 import dis
 import importlib.util
 from collections.abc import Iterator, Mapping
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 __all__ = [
     "NOTHING",
+    "attributes_written",
     "constant",
     "instructions",
     "modules_imported",
     "names_read",
     "names_written",
     "nested_code",
-    "written_in",
 ]
 
 NOTHING = object()
@@ -106,18 +106,61 @@ def names_written(code: CodeType) -> set[str]:
     return written
 
 
-def _is_changed(after: dis.Instruction | None, later: dis.Instruction | None) -> bool:
-    """Return whether the two instructions after a value is loaded change it."""
+def attributes_written(code: CodeType) -> set[tuple[str, str]]:
+    """Return the attributes of classes that a function changes, as ``(owner, name)``.
+
+    The owner is the name of a class (``Net.count += 1``), or empty for that of the object at hand
+    (``type(self).count``, ``cls.cache[k] = v``, ``self.calls.append(x)``). What is assigned to
+    ``self`` is of the instance, and leaves the class as it is.
+    """
+    written = set()
+    for inner in nested_code(code):
+        steps = _steps(inner)
+        for i, step in enumerate(steps):
+            after, later, *_ = (*steps[i + 1 : i + 3], None, None)
+            if step.opname in _ATTRIBUTES and _is_changed(after, later, by_attribute=False):
+                written.add((_class_loaded(steps, i - 1) or "", str(step.argval)))
+            owner = _class_loaded(steps, i)
+            if owner is not None and after is not None:
+                if after.opname in {"STORE_ATTR", "DELETE_ATTR"}:
+                    written.add((owner, str(after.argval)))
+                elif after.opname == "COPY" and later is not None and later.opname in _ATTRIBUTES:
+                    written.add((owner, str(later.argval)))
+    return written
+
+
+def _class_loaded(steps: list[dis.Instruction], i: int) -> str | None:
+    """Return which class the instruction at ``i`` may load; empty is the object's own."""
+    if i < 0:
+        return None
+    last = steps[i]
+    if last.opname in _LOADS:
+        return str(last.argval)
+    own = (
+        (last.opname in _ATTRIBUTES and last.argval == "__class__")
+        or (last.opname.startswith("LOAD_FAST") and last.argval == "cls")
+        or (last.opname == "CALL" and any(s.argval == "type" for s in steps[max(0, i - 4) : i]))
+    )
+    return "" if own else None
+
+
+def _is_changed(
+    after: dis.Instruction | None, later: dis.Instruction | None, *, by_attribute: bool = True
+) -> bool:
+    """Return whether the two instructions after a value is loaded change it.
+
+    With ``by_attribute``, also where an attribute of it is assigned to.
+    """
     if after is None:
         return False
     if after.opname in _ATTRIBUTES:
-        return after.argval in _CHANGES
+        return str(after.argval) in _CHANGES
     if after.opname in {"STORE_ATTR", "DELETE_ATTR"}:
-        return True
+        return by_attribute
     if later is None:
         return False
     if after.opname == "COPY":  # value.attribute += 1
-        return later.opname in _ATTRIBUTES
+        return by_attribute and later.opname in _ATTRIBUTES
     # value[key] = 1, del value[key], value[key] += 1
     changed = later.opname in {"STORE_SUBSCR", "DELETE_SUBSCR"}
     changed = changed or (later.opname == "COPY" and later.arg == 2)
@@ -175,21 +218,3 @@ def modules_imported(code: CodeType, scope: Mapping[str, Any]) -> set[str]:
 
 def _is_dunder(name: str) -> bool:
     return name.startswith("__") and name.endswith("__")
-
-
-def written_in(scope: Mapping[str, Any]) -> set[str]:
-    """Return the globals that the functions and classes of a module change."""
-    written: set[str] = set()
-    for value in list(scope.values()):
-        for function in _functions(value, scope):
-            written |= names_written(function.__code__)
-    return written
-
-
-def _functions(value: Any, scope: Mapping[str, Any]) -> Iterator[FunctionType]:
-    members = vars(value).values() if isinstance(value, type) else [value]
-    for member in members:
-        plain = getattr(member, "__func__", member)
-        plain = getattr(plain, "fget", plain)
-        if isinstance(plain, FunctionType) and plain.__globals__ is scope:
-            yield plain

@@ -17,7 +17,7 @@ __all__ = ["FORMAT", "fingerprint", "mark_of_data", "summary"]
 FORMAT = 2
 """Of what is kept; 0.1.0 kept a hash a part and no format."""
 
-_LONGEST = 40_000
+_LONGEST, _LONGEST_CODE = 30_000, 15_000
 """Characters that are kept; a database may have no place for more than 65,535."""
 
 
@@ -75,7 +75,7 @@ def fingerprint(
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "parts": _kept(parts),
         "space": {name: _form(of, space, name) for name in space},
-        "code": of.code,
+        "code": _kept_code(of.code),
     }
 
 
@@ -86,6 +86,19 @@ def _kept(parts: Mapping[str, Description]) -> dict[str, Any]:
         if len(json.dumps(kept)) < _LONGEST:
             return kept
     return {name: part.to_json(0) for name, part in parts.items()}
+
+
+def _kept_code(code: Mapping[str, str]) -> dict[str, str]:
+    """Return the marks of code by name; those of one class together, where there are too many."""
+    kept = dict(code)
+    for part in (lambda name: name.partition(".")[0], lambda name: "the code"):
+        if len(json.dumps(kept)) < _LONGEST_CODE:
+            break
+        marks: dict[str, list[str]] = {}
+        for name, mark in kept.items():
+            marks.setdefault(part(name), []).append(f"{name} {mark}")
+        kept = {name: mark_of("code", *found) for name, found in marks.items()}
+    return kept
 
 
 def _data(of: Describer, values: Mapping[str, Any]) -> Description:

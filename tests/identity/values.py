@@ -530,6 +530,51 @@ different(
 different("types of torch", lambda: torch.float32, lambda: torch.float16)
 different("classes of libraries", lambda: torch.optim.SGD, lambda: torch.optim.Adam)
 
+COUNTED = """
+STEPS = {}
+LAYERS = {}
+LOG = []
+
+def register(function):
+    LAYERS[function.__name__] = function
+    return function
+
+@register
+def small(x):
+    return x + 1
+
+class Base:
+    calls = 0
+    seen = []
+    limit = 3
+
+class Mixin:
+    def note(self, x):
+        self.seen.append(x)
+        type(self).last = x
+
+class thing(Mixin, Base):
+    last = None
+    width = 8
+
+    def __init__(self):
+        self.width = 9
+
+    def __call__(self, x):
+        thing.calls += 1
+        STEPS[x] = 1
+        LOG.append(x)
+        return LAYERS["small"](x) + self.limit
+"""
+edited("a counter of a class", COUNTED, "calls = 0", "calls = 5", kind=EQUAL)
+edited("a list that methods fill", COUNTED, "seen = []", "seen = [1]", kind=EQUAL)
+edited("an attribute of the object's class", COUNTED, "last = None", "last = 4", kind=EQUAL)
+edited("a mapping that it fills", COUNTED, "STEPS = {}", "STEPS = {2: 1}", kind=EQUAL)
+edited("a log", COUNTED, "LOG = []", "LOG = [3]", kind=EQUAL)
+edited("a constant of a class", COUNTED, "limit = 3", "limit = 4")
+edited("what an object overrides", COUNTED, "width = 8", "width = 16")
+edited("a function in a registry", COUNTED, "x + 1", "x + 2")
+
 # -- scorers, estimators, nets -----------------------------------------------------------------
 
 

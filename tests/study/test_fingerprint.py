@@ -412,6 +412,26 @@ def test_what_is_kept_has_a_place_in_every_database(study):
     assert len(json.dumps(kept)) < 65_535
 
 
+@pytest.mark.parametrize(("n_functions", "told"), [(40, "f7"), (900, "Big"), (9, "f7")])
+def test_code_has_its_place_too(study, n_functions, told):
+    def big(factor):
+        methods = "".join(
+            f"    def f{i}_{'x' * 40}(self):\n        return {i}\n" for i in range(n_functions)
+        )
+        namespace = {"__name__": "own", "SGDClassifier": SGDClassifier}
+        exec(
+            f"class Big(SGDClassifier):\n{methods}".replace("return 7", f"return {factor}"),
+            namespace,
+        )
+        return namespace["Big"](random_state=0)
+
+    first, second = (Session(study.replace(estimator=big(factor))) for factor in (1, 2))
+    ledger = first.ledger()
+    assert len(json.dumps(ledger.noted("fingerprint"))) < 65_535
+    with pytest.raises(StudyError, match=f"code: (Big.)?{told}.* changed"):
+        second.ledger()
+
+
 # -- the refit -----------------------------------------------------------------------------------
 
 
