@@ -1,7 +1,7 @@
 """A refit that fails throws nothing away: the search's result is kept and the way on is told."""
 
-import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ TEST = np.full((10, 3), 7.0)
 
 
 class Moody(ClassifierMixin, BaseEstimator):
-    """Fits parts of the data alone, while ``HPO_TEST_MOOD`` names what to raise for all of it."""
+    """Fits parts of the data alone, and all of it where there is no file ``mended``."""
 
     def __init__(self, size=0, mood="ValueError", where="fit"):
         self.size = size
@@ -43,7 +43,7 @@ class Moody(ClassifierMixin, BaseEstimator):
         return "buy"
 
     def lose(self, where):
-        if where == self.where and "HPO_TEST_MOOD" in os.environ:
+        if where == self.where and not Path("mended").exists():
             raise ERRORS[self.mood]()
 
 
@@ -51,8 +51,8 @@ ERRORS = {**USER_ERRORS, "ValueError": lambda: ValueError("a batch of one row")}
 
 
 @pytest.fixture(autouse=True)
-def _in_bad_mood(monkeypatch):
-    monkeypatch.setenv("HPO_TEST_MOOD", "bad")
+def _own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
 
 
 def search(**settings):
@@ -82,12 +82,12 @@ def test_a_search_is_kept_whose_refit_fails():
         found.predict(X)
 
 
-def test_no_model_of_an_earlier_fit_stands_beside_a_new_search(monkeypatch):
+def test_no_model_of_an_earlier_fit_stands_beside_a_new_search():
     found = search()
-    monkeypatch.delenv("HPO_TEST_MOOD")
+    Path("mended").touch()
     found.fit(X, y)
     assert hasattr(found, "best_estimator_")
-    monkeypatch.setenv("HPO_TEST_MOOD", "bad")
+    Path("mended").unlink()
     with pytest.raises(RefitError):
         found.fit(X, y)
     assert not hasattr(found, "best_estimator_")
@@ -108,12 +108,12 @@ def test_ctrl_c_pressed_twice_ends_a_refit_and_keeps_the_search(monkeypatch):
     assert found.result_.n_complete == 2
 
 
-def test_a_stored_search_is_gone_on_with_by_its_refit_alone(monkeypatch, tmp_path):
+def test_a_stored_search_is_gone_on_with_by_its_refit_alone(tmp_path):
     found = search(storage=f"sqlite:///{tmp_path}/s.db")
     with pytest.raises(RefitError, match="trains no trial anew"):
         found.fit(X, y)
     before = found.result_.records
-    monkeypatch.delenv("HPO_TEST_MOOD")
+    Path("mended").touch()
     assert found.fit(X, y).result_.records == before
     assert hasattr(found, "best_estimator_")
 
@@ -150,9 +150,7 @@ def make_study(folder, where="fit", **changes):
         ("recommendation", "The recommendation of the refitted trial . failed", True),
     ],
 )
-def test_a_study_keeps_its_trials_and_goes_on_with_the_refit(
-    where, told, fitted, monkeypatch, tmp_path
-):
+def test_a_study_keeps_its_trials_and_goes_on_with_the_refit(where, told, fitted, tmp_path):
     study, ends = make_study(tmp_path, where), Ends()
     with pytest.raises(RefitError, match=f"{told}: ValueError: a batch of one row") as caught:
         run_study(study, observers=[ends])
@@ -162,7 +160,7 @@ def test_a_study_keeps_its_trials_and_goes_on_with_the_refit(
     assert ends.heard == ["failed"]
     stored, _ = load_result("moody", study.storage)
     assert "a batch of one row" in stored.refit_error
-    monkeypatch.delenv("HPO_TEST_MOOD")
+    Path("mended").touch()
     again = run_study(study)
     assert again.records == result.records
     assert again.estimator is not None
