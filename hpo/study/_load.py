@@ -4,12 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 from hpo.backends._ledger import Ledger
-from hpo.backends._studies import generation
+from hpo.backends._storage import is_there
+from hpo.backends._studies import generation, study_names
 from hpo.result import StudyResult
 from hpo.space import SearchSpace
 from hpo.study._kept import files_kept
 
-__all__ = ["load_result"]
+__all__ = ["load_result", "nothing_scored"]
 
 
 def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | None]:
@@ -65,3 +66,14 @@ def _shown(ledger: Ledger) -> dict[str, Any]:
     names = {name: tuple(shown[name]) for name in ("costs", "compare", "watch")}
     points = tuple(shown.get("enqueued", ()))
     return {"scoring": shown["scoring"], "fold_sizes": sizes, "enqueued": points, **names}
+
+
+def nothing_scored(name: str, storage: str | None) -> bool:
+    """Return whether a storage has the newest study of a name, and no trial of it has a score."""
+    if storage is None or not is_there(storage):
+        return False
+    stored = generation(name, storage, fresh=False)
+    if stored not in study_names(storage):
+        return False
+    records = Ledger(stored, None, storage, create=False).records(running=True)
+    return not any(record.reports for record in records)

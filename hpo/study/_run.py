@@ -11,6 +11,7 @@ from hpo.exceptions import NoCompletedTrialError, RefitError, StudyError
 from hpo.result import StudyResult
 from hpo.study._conduct import conduct
 from hpo.study._fingerprint import mark_of_data, summary
+from hpo.study._load import nothing_scored
 from hpo.study._opening import Allowed
 from hpo.study._session import Session
 from hpo.study._study import Study
@@ -66,7 +67,8 @@ def run_study(
         its scores and no estimator.
     retry_failed : bool, default=False
         Try the parameters of failed trials again, in the place of these: what they failed of
-        was mended.
+        was mended. If that was the user's own code and other trials have scores, ``accept_code``
+        must say that these still hold.
 
     Returns
     -------
@@ -85,7 +87,9 @@ def run_study(
         raise StudyError("fresh starts anew and extend goes on: choose one of them.")
     session = Session(study, folder)
     tracker = session.tracker()
-    allowed = Allowed(extend=extend, accept_code=accept_code)
+    # Without a score there is nothing that a change of the code could bear on.
+    unscored = retry_failed and nothing_scored(study.name, study.storage)
+    allowed = Allowed(extend=extend, accept_code=accept_code or unscored)
     interrupt = interrupt or Interrupt()
     with interrupt.listening():
         ledger = session.begin(fresh=fresh, allowed=allowed)

@@ -18,6 +18,8 @@ from hpo.nets import RegularizedClassifier
 from hpo.space import SearchSpace
 from hpo.study._notes import note_on_train_split
 
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(200, 3)).astype("float32")
 RARE = (np.arange(200) % 33 == 0).astype("int64")  # 3.5 %
