@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from hpo.nets.augmentation import AugmentationMixin
     from hpo.nets.body_lr import BodyLRMixin, FineTuningClassifier
     from hpo.nets.casting import CastingMixin, LabelEncodingMixin, TargetShapeMixin
-    from hpo.nets.casting import CastingMixin, LabelEncodingMixin, TargetShapeMixin
     from hpo.nets.causal_lm import (
         AdaptedCausalLM,
         CausalLMNet,
@@ -31,13 +30,11 @@ else:
             "AugmentationMixin": ".augmentation",
             "BodyLRMixin": ".body_lr",
             "CastingMixin": ".casting",
-            "CastingMixin": ".casting",
             "CausalLMNet": ".causal_lm",
             "ContrastiveClassifier": ".contrastive",
             "DistillationMixin": ".distillation",
             "FineTuningClassifier": ".body_lr",
             "ImageClassifier": ".images",
-            "LabelEncodingMixin": ".casting",
             "LabelEncodingMixin": ".casting",
             "LabelNoiseMixin": ".label_noise",
             "NextSymbolLoss": ".next_symbol",
@@ -47,7 +44,6 @@ else:
             "RegularizedClassifier": ".penalty",
             "RegularizedRegressor": ".penalty",
             "ScaledTargetMixin": ".scaled_target",
-            "TargetShapeMixin": ".casting",
             "TargetShapeMixin": ".casting",
             "causal_lm_scores": ".causal_lm",
             "neg_log_perplexity": ".causal_lm",

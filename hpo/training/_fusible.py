@@ -27,7 +27,6 @@ from hpo.callbacks.clipping import GradientClipping
 from hpo.callbacks.schedule import LRSchedule
 from hpo.fused import UPDATES, NotFusibleError
 from hpo.nets.casting import CastingMixin, LabelEncodingMixin, TargetShapeMixin
-from hpo.nets.casting import CastingMixin, LabelEncodingMixin, TargetShapeMixin
 from hpo.nets.penalty import PenaltyMixin, RegularizedClassifier, RegularizedRegressor
 
 __all__ = [

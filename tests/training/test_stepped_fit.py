@@ -112,23 +112,10 @@ class Looks(Callback):
 
 
 def test_a_net_can_be_copied_and_pickled_on_its_way(three_classes, tmp_path):
-<<<<<<< HEAD
-    net = make(
-        callbacks=[Looks(), Checkpoint("train_loss_best", f_pickle="net.pkl", dirname=tmp_path)]
-    )
-    objective = Objective(net, *three_classes, cv=3)
-    objective.home = tmp_path / "home"  # where each fold has a folder of its own
-    objective.home.mkdir()
-    reports = list(objective.run(TRIAL))
-    assert [report.step for report in reports] == [1, 2, 3, 4]
-    kept = pickle.loads(next(tmp_path.glob("home/*/fold_2/**/net.pkl")).read_bytes())
-    assert kept.fit(*three_classes).history[-1, "epoch"] == 4
-=======
     checkpoint = Checkpoint("train_loss_best", f_pickle="net.pkl", dirname=str(tmp_path))
     net = make(callbacks=[Looks(), checkpoint])
     reports = list(Objective(net, *three_classes, cv=3).run(TRIAL))
     assert [report.step for report in reports] == [1, 2, 3, 4]
->>>>>>> stepping
 
 
 def test_a_class_that_travels_by_value_travels_without_the_hook(three_classes):
