@@ -22,6 +22,7 @@ from skorch.callbacks import (
     EarlyStopping,
     EpochScoring,
     LRScheduler,
+    ProgressBar,
     TrainEndCheckpoint,
 )
 from skorch.dataset import ValidSplit
@@ -29,6 +30,7 @@ from torch import nn
 
 from hpo import HPOSearchCV
 from hpo.exceptions import DataError, HpoError
+from hpo.nets import RegularizedClassifier
 from hpo.space import SearchSpace
 from hpo.space._likely_points import rehearsed_points
 from hpo.training._rehearsal import rehearse
@@ -225,6 +227,20 @@ FAULTS = {
         THREE + 1,
         {},
         "X.astype\\('float32'\\).*labels 1, 2, 3",
+    ),
+    "a monitor of a part that there is not": (
+        classifier(callbacks=[EarlyStopping()]),
+        X,
+        Y,
+        {},
+        "train_split=None sets none aside: give train_split=.*ValidSplit",
+    ),
+    "a checkpoint of a part that there is not": (
+        RegularizedClassifier(Net, callbacks=[Checkpoint()], verbose=0),
+        X,
+        Y,
+        {},
+        "train_split=None sets none aside",
     ),
     "more classes than outputs": (
         classifier(),
@@ -728,7 +744,9 @@ class Forgetful(Callback):
 
 
 def test_an_error_of_a_callback_may_be_for_want_of_one_that_was_left_out():
-    net = classifier(callbacks=[Checkpoint(), Forgetful()])
+    with pytest.raises(DataError, match="there is no checkpoint"):
+        rehearsed(classifier(callbacks=[Checkpoint(), Forgetful()]), X, Y)
+    net = classifier(callbacks=[ProgressBar(), Forgetful()])
     assert rehearsed(net, X, Y) == []
 
 

@@ -12,6 +12,7 @@ from skorch.dataset import get_len
 
 from hpo.training._adapters import last_step
 from hpo.training._callbacks import copy_of
+from hpo.training._files import FoldFiles
 from hpo.training._indexing import as_numpy, cut, n_samples, take
 from hpo.training._rehearsal import _findings as findings
 from hpo.training._rehearsal._probe import Probe
@@ -102,11 +103,14 @@ class Part:
         estimator: Any,
         params: Mapping[str, Any],
         i: int,
+        *,
         device: str | None,
+        files: FoldFiles,
     ) -> "Part":
         """Cut fold ``i`` and fit its preprocessing, as its trial would."""
         train, valid = objective.splits[i]
-        estimator = tell_classes(configure(estimator, params, device), objective.classes)
+        estimator = configure(estimator, params, device, files=files)
+        tell_classes(estimator, objective.classes)
         last_step(estimator).set_params(max_epochs=1)
         X, y = take(objective.X, train), take(objective.y, train)
         raw = take(objective.X, valid)
@@ -187,9 +191,10 @@ class Attempt:
         note = findings.found(findings.note_on, self.net, self.probe)
         return Outcome(notes=[note] if note else [])
 
-    def explanation(self) -> str:
-        """Return why an attempt that raised has failed, where that can be seen."""
-        found = findings.found(findings.of_classes, self.probe)
+    def explanation(self, error: BaseException | None) -> str:
+        """Return why an attempt that raised ``error`` has failed, where that can be seen."""
+        found = findings.of_monitor(self.net, error) if error is not None else ""
+        found = found or findings.found(findings.of_classes, self.probe)
         found = found or findings.found(findings.of_frame, self.part.X, self.part.y)
         if found or not self.scored or self.probe.loss is None:
             return found

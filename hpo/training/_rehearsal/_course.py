@@ -2,7 +2,8 @@
 
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from skorch import NeuralNet
@@ -11,6 +12,7 @@ from hpo._failures import message_of
 from hpo.exceptions import DataError, HpoError
 from hpo.training._adapters import last_step
 from hpo.training._callbacks import copy_of
+from hpo.training._files import FoldFiles
 from hpo.training._random import RandomStream
 from hpo.training._rehearsal._attempt import Attempt, Outcome, Part
 from hpo.training._rehearsal._cures import cure
@@ -120,18 +122,28 @@ class _Rehearsal:
         return list(notes)
 
     def _try(self, point: Mapping[str, Any], i: int) -> Outcome:
-        try:
-            part = self._part(point, i)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:
-            return Outcome(error=error, where="preprocessing")
-        return Attempt(part, self._objective, thorough=i < _THOROUGH).run()
+        with self._files() as files:
+            try:
+                part = self._part(point, i, files)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                return Outcome(error=error, where="preprocessing")
+            return Attempt(part, self._objective, thorough=i < _THOROUGH).run()
 
-    def _part(self, point: Mapping[str, Any], i: int) -> Part:
-        return Part.of(
-            self._objective, self._estimator, self._objective.resolve(point), i, self._device
-        )
+    @contextmanager
+    def _files(self) -> Iterator[FoldFiles]:
+        """Have a place for what checkpoints write, and clear it away."""
+        files = FoldFiles()
+        try:
+            yield files
+        finally:
+            files.remove()
+
+    def _part(self, point: Mapping[str, Any], i: int, files: FoldFiles) -> Part:
+        params = self._objective.resolve(point)
+        device = self._device
+        return Part.of(self._objective, self._estimator, params, i, device=device, files=files)
 
     def _judge(self, first: Outcome, i: int) -> None:
         """Raise, if fold ``i`` fails with all parameters; return where that is not certain."""
@@ -170,11 +182,13 @@ class _Rehearsal:
     def _advice(self, outcome: Outcome, i: int) -> str:
         if outcome.where == "preprocessing":
             return ""
-        part = self._part(self._points[0], i)
-        attempt = Attempt(part, self._objective)
-        attempt.run()
-        training = outcome.where == "training"
-        return cure(part, self._objective, training=training) or attempt.explanation()
+        with self._files() as files:
+            part = self._part(self._points[0], i, files)
+            attempt = Attempt(part, self._objective)
+            attempt.run()
+            training = outcome.where == "training"
+            told = cure(part, self._objective, training=training)
+            return told or attempt.explanation(outcome.error)
 
     def _quoted(self, outcome: Outcome, told: str, i: int) -> str:
         params = dict(self._points[0])

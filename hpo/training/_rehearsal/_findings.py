@@ -10,6 +10,7 @@ from sklearn.base import is_classifier
 from skorch.dataset import get_len
 from torch import nn
 
+from hpo._failures import text_of
 from hpo.training._rehearsal._probe import Probe
 from hpo.training._rehearsal._rows import cut_batch, rows_with_nan
 from hpo.training.scoring import Scoring
@@ -21,6 +22,7 @@ __all__ = [
     "of_frame",
     "of_last_batch",
     "of_loss",
+    "of_monitor",
     "of_nan",
     "of_probabilities",
     "of_rows",
@@ -133,6 +135,16 @@ def of_frame(X: Any, y: Any) -> str:
     if bad.any():
         return f"y holds NaN in {int(bad.sum())} of {len(bad)} rows: leave these out."
     return ""
+
+
+def of_monitor(net: Any, error: BaseException) -> str:
+    """Return whether a callback looks at a validation part that the net does not have."""
+    if net.train_split is not None or "valid_" not in text_of(error):
+        return ""
+    return (
+        "A callback looks at the net's own validation part, and train_split=None sets none aside: "
+        "give train_split=skorch.dataset.ValidSplit(5), or let it monitor 'train_loss'."
+    )
 
 
 def of_classes(probe: Probe) -> str:

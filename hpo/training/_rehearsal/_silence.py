@@ -6,7 +6,6 @@ from typing import Any
 from skorch import NeuralNet
 from skorch.callbacks import (
     Callback,
-    Checkpoint,
     LoadInitState,
     MlflowLogger,
     NeptuneLogger,
@@ -14,14 +13,13 @@ from skorch.callbacks import (
     ProgressBar,
     SacredLogger,
     TensorBoard,
-    TrainEndCheckpoint,
     WandbLogger,
 )
 
 __all__ = ["has_more", "has_speakers", "silence"]
 
-_WRITERS = (Checkpoint, LoadInitState, TensorBoard, TrainEndCheckpoint)
-"""What writes files, which go to a folder of their own."""
+_OTHERS_FILES = (LoadInitState, TensorBoard)
+"""What reads files of other trainings, or writes many; those of checkpoints are few."""
 _SPEAKERS = (MlflowLogger, NeptuneLogger, PrintLog, ProgressBar, SacredLogger, WandbLogger)
 """What tells others."""
 _KNOWN = {"skorch", "hpo"}
@@ -49,7 +47,8 @@ def silence(net: NeuralNet, *, own: bool) -> None:
     net : skorch net
         Changed in place: it makes one epoch and says nothing.
     own : bool
-        Silence those too that write files, and all that are neither skorch's nor hpo's.
+        Silence loaders of earlier weights and TensorBoard too, and all callbacks that are
+        neither skorch's nor hpo's.
     """
     net.callbacks = [_silenced(item, own) for item in _listed(net)] or net.callbacks
     net.set_params(verbose=0, max_epochs=1)
@@ -78,7 +77,7 @@ def _class(item: Any) -> type:
 
 
 def _is_own(cls: type) -> bool:
-    return issubclass(cls, _WRITERS) or cls.__module__.partition(".")[0] not in _KNOWN
+    return issubclass(cls, _OTHERS_FILES) or cls.__module__.partition(".")[0] not in _KNOWN
 
 
 def _silenced(item: Any, own: bool) -> Any:
