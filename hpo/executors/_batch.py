@@ -9,10 +9,11 @@ import torch
 
 from hpo.executors._base import Ended, Event, Reported
 from hpo.executors._memory import free_memory
-from hpo.fused import FusedModels, Member, Plan, certify
+from hpo.fused import FusedModels, Member, Plan
 from hpo.training._cross_validation import report_of
 from hpo.training._judged import judge
 from hpo.training.fusing import FusibleTrial, Fusing
+from hpo.training.proof import prove
 
 __all__ = ["TrialBatch"]
 
@@ -77,24 +78,14 @@ class TrialBatch:
         """Whether it is settled how it is trained; see `BatchingExecutor`."""
 
     def certify(self) -> None:
-        """Check that a batch would train as each trial alone.
+        """Check that a batch would train and score as each trial's own net does.
 
         Raises
         ------
         NotFusibleError
-            If it would not; see `hpo.fused.certify`.
+            If it would not; see `hpo.training.proof.prove`.
         """
-        arrays, first = self._fusing.arrays, self.first
-        rows = arrays.train[0][: 4 * self._plan.batch_size]
-        certify(
-            first.plan(),
-            [first.member],
-            module=first.net.module_,
-            criterion=first.net.criterion_,
-            X=arrays.X[rows],
-            y=arrays.y[rows],
-            device=self.device,
-        )
+        prove(self._fusing, self.first, self.device)
 
     def make_models(self, n_slots: int, *, autocast: bool = False) -> FusedModels:
         """Return models of the structure, all of them free."""

@@ -17,7 +17,7 @@ from hpo.fused._plan import Member, Plan
 from hpo.fused._replay import Replay
 from hpo.fused._updates import UPDATES
 from hpo.fused.engine import FusedModels
-from hpo.fused.errors import NotFusibleError
+from hpo.fused.errors import DivergedError, NotFusibleError
 
 __all__ = ["TOLERANCE", "TOLERANCE_FLOAT32", "Alone", "Reference", "certify"]
 
@@ -292,6 +292,8 @@ def _same(what: str, batch: torch.Tensor, alone: torch.Tensor) -> None:
             f"{what} are of type {_short(alone.dtype)} for one model alone, and of "
             f"{_short(batch.dtype)} in a batch of models"
         )
+    if not bool(alone.isfinite().all()):
+        raise DivergedError(f"{what} are not finite")
     tolerance = TOLERANCE if alone.dtype is torch.float64 else TOLERANCE_FLOAT32
     a, b = batch.double(), alone.double()
     error = float((a - b).abs().max() / b.abs().max().clamp_min(1e-12))
