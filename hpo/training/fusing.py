@@ -258,6 +258,7 @@ class Fusing:
 
     def _check_folds(self, net: Any, trial: Trial, params: Mapping[str, Any]) -> None:
         """Raise `NotFusibleError` if the modules of two folds differ in more than their weights."""
+        Fusible(net.module_)  # a layer that cannot be fused is the better reason
         first = _structure(net.module_)
         for i in range(1, self.objective.n_folds):
             if _structure(self._net(trial, params, i).module_) != first:
