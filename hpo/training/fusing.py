@@ -250,8 +250,8 @@ class Fusing:
         """
         first, others = _state(net.module_), range(1, self.objective.n_folds)
         if key not in self._simple:
-            self._simple[key] = _equal(first, self._fresh(net, trial, 0))
             self._check_folds(net, trial, params)
+            self._simple[key] = _equal(first, self._fresh(net, trial, 0))
         if self._simple[key]:
             return [first, *(self._fresh(net, trial, i) for i in others)]
         return [first, *(_state(self._net(trial, params, i).module_) for i in others)]

@@ -106,6 +106,7 @@ class NetReference:
         self._sampler.orders = [replay.order(n, torch.arange(len(rows))) for n in numbers]
         drawing = _Drawing(replay, self._layers, list(numbers), self._dtype)
         self.net.callbacks_.append(("hpo_draws", drawing))
+        self.net.max_epochs = max(self.net.max_epochs, len(numbers))
         before = _global_streams()
         try:
             self.net.fit(X, y)
