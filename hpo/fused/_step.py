@@ -110,7 +110,7 @@ def _gradients(plan: Plan, device: torch.device) -> Callable[..., Any]:
                 device.type, torch.bfloat16, enabled=plan.autocast, cache_enabled=False
             ):
                 out: torch.Tensor = functional_call(
-                    fusible.module, {**weights, **buffers, **inputs}, (X,)
+                    fusible.module, {**weights, **buffers, **inputs}, (X,), tie_weights=False
                 )
             return out
 
@@ -169,7 +169,8 @@ def make_forward(plan: Plan) -> Callable[..., torch.Tensor]:
     module = plan.fusible.module
 
     def outputs(weights: Any, buffers: Any, X: Any) -> torch.Tensor:
-        found: torch.Tensor = functional_call(module, {**weights, **buffers}, (X,))
+        state = {**weights, **buffers}
+        found: torch.Tensor = functional_call(module, state, (X,), tie_weights=False)
         return found
 
     models = vmap(vmap(outputs, in_dims=(0, 0, None)), in_dims=(0, 0, 0))

@@ -83,8 +83,19 @@ def certify(
     pair = [_steadied(member) for member in _pair(members)]
     small, rows = _few(plan, X)
     shown = X[: len(rows[0])]
-    models = _trained(small, pair, X, y, rows, device, dtype)
-    outputs = models.predict(torch.stack([shown] * len(rows)))
+    try:
+        models = FusedModels(small, X, y, rows, n_slots=2, device=device, dtype=dtype)
+        models.put_all(dict(enumerate(pair)))
+        for number in _EPOCHS:
+            models.train_epoch(number)
+        outputs = models.predict(torch.stack([shown] * len(rows)))
+    except NotFusibleError:
+        raise
+    except Exception as error:
+        told = " ".join(str(error).split())[:200]
+        raise NotFusibleError(
+            f"the module cannot be batched ({type(error).__name__}: {told})"
+        ) from error
     for i, (member, part) in enumerate(zip(pair, rows, strict=True)):  # a fold of each
         alone = reference(small, member, i)
         alone.train(_EPOCHS, X, y, part)
@@ -103,32 +114,6 @@ def _few(plan: Plan, X: torch.Tensor) -> tuple[Plan, list[torch.Tensor]]:
     n = min(len(X), 2 * size - 1) if size > 1 else len(X)
     rows = [torch.arange(n), torch.arange(max(1, n - 1)).flip(0)]
     return replace(plan, batch_size=size, autocast=False), rows
-
-
-def _trained(
-    plan: Plan,
-    members: Sequence[Member],
-    X: torch.Tensor,
-    y: torch.Tensor,
-    rows: Sequence[torch.Tensor],
-    device: str,
-    dtype: torch.dtype,
-) -> FusedModels:
-    try:
-        models = FusedModels(
-            plan, X, y, rows, n_slots=len(members), device=device, dtype=dtype
-        )
-        models.put_all(dict(enumerate(members)))
-        for number in _EPOCHS:
-            models.train_epoch(number)
-    except NotFusibleError:
-        raise
-    except Exception as error:
-        told = " ".join(str(error).split())[:200]
-        raise NotFusibleError(
-            f"the module cannot be batched ({type(error).__name__}: {told})"
-        ) from error
-    return models
 
 
 class Alone:

@@ -261,12 +261,12 @@ def check_epoch(fusing: Fusing, taken: FusibleTrial, seen: Seen, *, seed: int, p
 
     with RandomStream(derive_seed("fused", "sentinel"), str(arrays.X.device)).active():
         reference = trained(taken.member.states)
-        alone = {**reference.state(), _LOSS: torch.tensor(reference.train_loss)}
+        alone = _with_loss(reference)
         batch = {**seen.state, _LOSS: torch.tensor(seen.loss)}
         began = {**start, _LOSS: torch.tensor(0.0)}
         gaps = _gaps(batch, alone, began)
         if plan.autocast:
-            gaps, limit = {_LOSS: gaps[_LOSS]}, LOSS_TOLERANCE_BFLOAT16
+            gaps, limit = {_LOSS: gaps.get(_LOSS, 0.0)}, LOSS_TOLERANCE_BFLOAT16
         else:
             limit = EPOCH_TOLERANCE
         doubtful = {name: gap for name, gap in gaps.items() if not gap <= limit}
@@ -274,8 +274,7 @@ def check_epoch(fusing: Fusing, taken: FusibleTrial, seen: Seen, *, seed: int, p
 
             def shaken(seed: int) -> dict[str, float]:
                 other = trained([_shaken(one, seed) for one in taken.member.states])
-                state = {**other.state(), _LOSS: torch.tensor(other.train_loss)}
-                return _gaps(state, alone, began)
+                return _gaps(_with_loss(other), alone, began)
 
             _check_spread(doubtful, shaken)
         n = len(arrays.y_valid[fold])
@@ -289,6 +288,12 @@ def check_epoch(fusing: Fusing, taken: FusibleTrial, seen: Seen, *, seed: int, p
             seen.outputs[:n],
             fold=fold,
         )
+
+
+def _with_loss(reference: NetReference) -> dict[str, torch.Tensor]:
+    """Return what a training led to: weights, buffers and, where the net records it, the loss."""
+    loss = reference.train_loss
+    return {**reference.state(), **({} if loss is None else {_LOSS: torch.tensor(loss)})}
 
 
 def _check_spread(gaps: dict[str, float], shaken: Callable[[int], dict[str, float]]) -> None:

@@ -1,7 +1,6 @@
 """The user's own net, trained by its own ``fit`` from the draws of a batch of models."""
 
 import copy
-import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -156,11 +155,11 @@ class NetReference:
         return self.net
 
     @property
-    def train_loss(self) -> float:
-        """The loss of the last epoch, as the net's history has it; nan if it has none."""
+    def train_loss(self) -> float | None:
+        """The loss of the last epoch, as the net's history has it; None if it has none."""
         history = getattr(self.net, "history", None)
-        last = history[-1] if history else {}
-        return float(last.get("train_loss", math.nan))
+        loss = history[-1].get("train_loss") if history else None
+        return None if loss is None else float(loss)
 
     def _cast(self, data: torch.Tensor) -> torch.Tensor:
         wide = self._dtype is torch.float64 and data.is_floating_point()
