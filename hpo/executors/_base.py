@@ -129,7 +129,8 @@ class BaseExecutor(ABC):
     The driver fills free places with `start`, reads events with `poll`, and takes a trial
     out with `stop`. A trial waits for the next `poll` after each of its reports, so that a
     stop always takes effect at the report it answers. After `stop`, `Ended` or `Failed`
-    nothing more is heard of a trial, unless what it reported is `Revoked`. Use it as a context manager: leaving it closes it.
+    nothing more is heard of a trial, unless what it reported is `Revoked`. Use it as a context
+    manager: leaving it closes it.
 
     Parameters
     ----------

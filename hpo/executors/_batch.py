@@ -13,7 +13,8 @@ from hpo.fused import FusedModels, Member, NotFusibleError, Plan
 from hpo.training._cross_validation import report_of
 from hpo.training._judged import judge
 from hpo.training.fusing import FusibleTrial, Fusing
-from hpo.training.proof import Seen, check_epoch, prove
+from hpo.training.proof import prove
+from hpo.training.sentinel import Seen, check_epoch
 
 __all__ = ["TrialBatch", "UnlikeError", "is_watched"]
 

@@ -7,8 +7,8 @@ It knows torch only. `FusedModels` trains; `certify` proves on the user's own mo
 from hpo.fused._criteria import Criterion
 from hpo.fused._leaves import REPLAYED, Fusible, dropout_rates, rate_attribute, replay_dropout
 from hpo.fused._plan import Member, Plan
-from hpo.fused._updates import UPDATES
 from hpo.fused._replay import Replay
+from hpo.fused._updates import UPDATES
 from hpo.fused.certify import Alone, Reference, certify
 from hpo.fused.engine import FusedModels
 from hpo.fused.errors import DivergedError, NotFusibleError

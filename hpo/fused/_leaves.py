@@ -16,7 +16,14 @@ from hpo.fused._attention import ReplayedAttention
 from hpo.fused._dropout import DROPOUTS, ReplayedDropout, call_name
 from hpo.fused.errors import NotFusibleError
 
-__all__ = ["REPLAYED", "Fusible", "ReturnedBatchNorm", "dropout_rates", "rate_attribute", "replay_dropout"]
+__all__ = [
+    "REPLAYED",
+    "Fusible",
+    "ReturnedBatchNorm",
+    "dropout_rates",
+    "rate_attribute",
+    "replay_dropout",
+]
 
 REPLAYED = (ReplayedDropout, ReplayedAttention)
 """Layers that stand in the place of torch's."""

@@ -92,10 +92,7 @@ def certify(
     except NotFusibleError:
         raise
     except Exception as error:
-        told = " ".join(str(error).split())[:200]
-        raise NotFusibleError(
-            f"the module cannot be batched ({type(error).__name__}: {told})"
-        ) from error
+        raise NotFusibleError(_cause(error)) from error
     for i, (member, part) in enumerate(zip(pair, rows, strict=True)):  # a fold of each
         alone = reference(small, member, i)
         alone.train(_EPOCHS, X, y, part)
@@ -114,6 +111,23 @@ def _few(plan: Plan, X: torch.Tensor) -> tuple[Plan, list[torch.Tensor]]:
     n = min(len(X), 2 * size - 1) if size > 1 else len(X)
     rows = [torch.arange(n), torch.arange(max(1, n - 1)).flip(0)]
     return replace(plan, batch_size=size, autocast=False), rows
+
+
+_CAUSES = {
+    "random operation": "the module draws random numbers by a random operation of its own (put a "
+    "layer such as nn.Dropout in its place)",
+    "data-dependent": "the module's control flow is data-dependent (an `if` over values of a "
+    "tensor, or `.item()`)",
+}
+"""What `torch.func.vmap` means by its errors."""
+
+
+def _cause(error: Exception) -> str:
+    told = " ".join(str(error).split())
+    for words, cause in _CAUSES.items():
+        if words in told:
+            return cause
+    return f"the module cannot be batched ({type(error).__name__}: {told[:200]})"
 
 
 class Alone:

@@ -46,7 +46,7 @@ class FusedModels:
     Raises
     ------
     NotFusibleError
-        If batch normalization would meet a minibatch of one sample.
+        If batch normalization would meet a minibatch of one sample, or a fold has none at all.
     """
 
     def __init__(
@@ -64,6 +64,11 @@ class FusedModels:
         lone = any(len(part) % plan.batch_size == 1 for part in rows)
         if lone and plan.fusible.norms and not plan.drop_last:
             raise NotFusibleError("a minibatch has one sample, and batch normalization needs two")
+        if plan.drop_last and any(len(part) < plan.batch_size for part in rows):
+            raise NotFusibleError(
+                f"a training part has fewer rows than a minibatch ({plan.batch_size}), and "
+                "drop_last leaves none"
+            )
         self.plan = plan
         self.n_folds, self.n_slots = len(rows), n_slots
         self._seed, self._device, self._dtype = seed, torch.device(device), dtype
@@ -226,7 +231,9 @@ class FusedModels:
             self._shapes,
             seed=self._seed,
             number=number,
-            dropping=[n for n in self._shapes if any(m and m.rates[layer_of(n)] for m in self._members)],
+            dropping=[
+                n for n in self._shapes if any(m and m.rates[layer_of(n)] for m in self._members)
+            ],
             like=self._X.new_zeros((), dtype=self._dtype),
         )
         n = epoch.n[:max_batches]

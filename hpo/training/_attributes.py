@@ -90,9 +90,7 @@ def _read_by(function: Any, owner: str) -> Iterator[tuple[str, Any]]:
         value = function.__globals__.get(name)
         if isinstance(value, _CONTAINERS):
             yield f"the global variable '{name}' that {owner} reads", value
-    for name, cell in zip(
-        function.__code__.co_freevars, function.__closure__ or (), strict=True
-    ):
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
             value = cell.cell_contents
         except ValueError:  # not set yet

@@ -88,7 +88,7 @@ class NetReference:
 
     def _start(self) -> None:
         """Set the weights, and what of the optimizer's numbers the member has otherwise."""
-        net, numbers = self.net, dict(self._member.numbers)
+        net, numbers = self.net, dict[str, Any](self._member.numbers)
         own = net.module_.state_dict()
         net.module_.load_state_dict({**own, **self._member.states[self._fold]})
         (group,) = net.optimizer_.param_groups
@@ -184,9 +184,7 @@ class _InOrder(Sampler):  # type: ignore[type-arg]
 class _Drawing(Callback):  # type: ignore[misc]
     """Hands the noise of dropout out, minibatch by minibatch, and ends the training in time."""
 
-    def __init__(
-        self, replay: Replay, layers: Any, numbers: list[int], dtype: torch.dtype
-    ) -> None:
+    def __init__(self, replay: Replay, layers: Any, numbers: list[int], dtype: torch.dtype) -> None:
         self._replay, self._layers, self._dtype = replay, layers, dtype
         self._numbers = numbers
         self.n_begun = 0

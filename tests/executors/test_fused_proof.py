@@ -16,7 +16,7 @@ from hpo.executors.fused import FusedExecutor
 from hpo.executors.serial import SerialExecutor
 from hpo.fused import UPDATES, NotFusibleError
 from hpo.testing.executors import drive
-from hpo.training import proof
+from hpo.training import proof, sentinel
 from hpo.training.fusing import Fusing
 from hpo.training.objective import Objective
 from hpo.trial import Trial
@@ -425,9 +425,9 @@ def test_a_study_tries_revoked_parameters_again(monkeypatch, tmp_path, stored):
 
 def test_rounding_explains_what_it_explains():
     """A tensor that is off by more than ten times what rounding does is found, others are not."""
-    proof._check_spread({"bias": 0.5}, lambda seed: {"bias": 0.06 * seed})
+    sentinel._check_spread({"bias": 0.5}, lambda seed: {"bias": 0.06 * seed})
     with pytest.raises(NotFusibleError, match=r"'bias' was 50.00% .* rounding explains 1.00%"):
-        proof._check_spread({"bias": 0.5}, lambda seed: {"bias": 0.01})
+        sentinel._check_spread({"bias": 0.5}, lambda seed: {"bias": 0.01})
 
 
 def test_an_unlike_error_names_its_trial():
