@@ -130,6 +130,7 @@ class CallbackTasks(BaseTracker):
         self._folds: list[dict[str, Any]] = []
         self._running: dict[int, list[Any]] = {}
         self._begun: dict[int, ExitStack] = {}
+        self._n_begun = 0
         self.hands_on = False
         """Whether the folds are trained in this process and call `hand_on`."""
 
@@ -195,6 +196,9 @@ class CallbackTasks(BaseTracker):
         """Begin the tasks of the trial's folds, unless it was trained by another study."""
         if self._trials is None or record.ended is not None:
             return
+        self._n_begun += 1
+        if self._n_trials is not None and self._n_begun > self._n_trials:
+            return  # what is tried again, of which the tree of tasks was not told
         first = record.number * len(self._folds)
         self._running[record.number] = [
             self._trials.subcontext("candidate-split-evaluation", task_id=first + i)
@@ -207,6 +211,8 @@ class CallbackTasks(BaseTracker):
 
     def hand_on(self, number: int, fold: int, estimator: Any) -> None:
         """Begin the task of a fold and hand the callbacks on to its estimator."""
+        if number not in self._running:
+            return
         context = self._running[number][fold]
         self._begun[number].enter_context(context.propagate_callback_context(estimator))
         self._begin(number, fold)

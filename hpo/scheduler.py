@@ -175,6 +175,10 @@ class TrialScheduler:
             tracker.trial_ended(record)
         return record
 
+    def on_revoke(self, number: int, why: str) -> TrialRecord:
+        """Void all that a trial reported, even of one that is over; it counts as interrupted."""
+        return self.on_trial_end(number, TrialState.FAILED, f"{INTERRUPTED}: {why}")
+
     def on_interrupt(self, number: int, why: str) -> TrialRecord:
         """Close the record of a trial that was cut off for a reason that is not its own."""
         return self.on_trial_end(number, TrialState.FAILED, f"{INTERRUPTED}: {why}")

@@ -46,6 +46,8 @@ __all__ = ["Ledger"]
 _OWNER = "hpo:owner"
 _RETRIED = "retried"
 """The fact that holds the numbers of failed trials that were put up again."""
+_REVOKED = "revoked"
+"""The fact that holds why trials, by their numbers, are void though they are over."""
 _BEAT_SECONDS = 60.0
 
 
@@ -123,6 +125,8 @@ class Ledger:
             retried = self._study.user_attrs.get(f"hpo:{_RETRIED}", ())
         self._agenda = Agenda(self._study, space)
         self._agenda.retried |= set(retried)
+        self._revoked: dict[str, str] = self.noted(_REVOKED) or {}
+        self._agenda.retried |= set(map(int, self._revoked))
         self.select: str = select or self.noted("select") or "best"
 
     @property
@@ -340,6 +344,21 @@ class Ledger:
         self._close(record.number, record)
         self._trials.pop(record.number, None)
 
+    def revoke(self, record: TrialRecord) -> None:
+        """Void what a trial reported, of one that is over too, and put its parameters up again.
+
+        Optuna changes no trial that is over: that it is void is a fact of the study. What a
+        sampler has learned from it stays.
+        """
+        if record.number in self._trials:
+            self.tell(record)
+        else:
+            self._revoked[str(record.number)] = record.reason
+            self._agenda.retried.add(record.number)
+            self.note(_REVOKED, self._revoked)
+        with storage_errors(self.url):
+            self._agenda.put_up_again()
+
     def beat(self) -> None:
         """Show that this driver lives; cheap to call often."""
         now = time.time()
@@ -362,6 +381,8 @@ class Ledger:
 
     def _record(self, trial: FrozenTrial) -> TrialRecord:
         record = record_of(trial, self._seed, self.space.read, self.select)
+        if why := self._revoked.get(str(trial.number)):
+            return dataclasses.replace(record, state=TrialState.FAILED, reason=why)
         if trial.number not in self._agenda.retried or record.interrupted:
             return record
         return dataclasses.replace(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hpo._interrupt import Interrupt
 from hpo.backends._base import BaseBackend, Budget
 from hpo.backends._ledger import Ledger
-from hpo.executors import BaseExecutor, Ended, Event, Failed, Reported
+from hpo.executors import BaseExecutor, Ended, Event, Failed, Reported, Revoked
 from hpo.scheduler import TrialScheduler
 from hpo.trial import TrialState
 
@@ -89,6 +89,8 @@ class _Loop:
                     self._end(report.number, TrialState.PRUNED, decision.reason)
             case Ended(number):
                 self._end(number, TrialState.COMPLETE)
+            case Revoked(number, reason):
+                self._ledger.revoke(self._scheduler.on_revoke(number, reason))
             case Failed(number, reason, error):
                 self._end(number, TrialState.FAILED, reason, error)
 

@@ -3,6 +3,6 @@
 Each public module holds one executor and is found by its name; see `BaseExecutor`.
 """
 
-from hpo.executors._base import BaseExecutor, Ended, Event, Failed, Reported
+from hpo.executors._base import BaseExecutor, Ended, Event, Failed, Reported, Revoked
 
-__all__ = ["BaseExecutor", "Ended", "Event", "Failed", "Reported"]
+__all__ = ["BaseExecutor", "Ended", "Event", "Failed", "Reported", "Revoked"]

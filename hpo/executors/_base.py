@@ -13,7 +13,16 @@ from hpo.executors._memory import shortage
 from hpo.training import BaseObjective
 from hpo.trial import Report, Trial
 
-__all__ = ["BaseExecutor", "Ended", "Event", "Failed", "Reported", "Unloadable", "reason_of"]
+__all__ = [
+    "BaseExecutor",
+    "Ended",
+    "Event",
+    "Failed",
+    "Reported",
+    "Revoked",
+    "Unloadable",
+    "reason_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +81,24 @@ class Failed:
             return {}
 
 
-Event = Reported | Ended | Failed
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """All that a trial reported is void, whether it is in flight or over; its place is free.
+
+    Its parameters are to be put up again, as those of a trial that was interrupted.
+
+    Parameters
+    ----------
+    number : int
+    reason : str
+        One line.
+    """
+
+    number: int
+    reason: str
+
+
+Event = Reported | Ended | Failed | Revoked
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +129,8 @@ class BaseExecutor(ABC):
     The driver fills free places with `start`, reads events with `poll`, and takes a trial
     out with `stop`. A trial waits for the next `poll` after each of its reports, so that a
     stop always takes effect at the report it answers. After `stop`, `Ended` or `Failed`
-    nothing more is heard of a trial. Use it as a context manager: leaving it closes it.
+    nothing more is heard of a trial, unless what it reported is `Revoked`. Use it as a context
+    manager: leaving it closes it.
 
     Parameters
     ----------

@@ -9,15 +9,36 @@ import torch
 
 from hpo.executors._base import Ended, Event, Reported
 from hpo.executors._memory import free_memory
-from hpo.fused import FusedModels, Member, Plan, certify
+from hpo.fused import FusedModels, Member, NotFusibleError, Plan
 from hpo.training._cross_validation import report_of
 from hpo.training._judged import judge
 from hpo.training.fusing import FusibleTrial, Fusing
+from hpo.training.proof import prove
+from hpo.training.sentinel import Seen, check_epoch
 
-__all__ = ["TrialBatch"]
+__all__ = ["TrialBatch", "UnlikeError", "is_watched"]
 
 MEMORY_SHARE = 0.5
 """How much of the free memory a batch may take."""
+
+
+class UnlikeError(NotFusibleError):
+    """A trial's own net trains it otherwise than the batch has.
+
+    Parameters
+    ----------
+    number : int
+        Of the trial.
+    reason : str
+    """
+
+    def __init__(self, number: int, reason: str) -> None:
+        super().__init__(f"trial {number} was trained again by its own net, and {reason}")
+
+
+def is_watched(nth: int) -> bool:
+    """Return whether the n-th trial of a structure is trained again: the 1st, 50th, 500th ..."""
+    return nth == 1 or (nth >= 50 and str(nth).rstrip("0") == "5")
 
 
 @dataclass
@@ -36,6 +57,7 @@ class _Seat:
 
     taken: FusibleTrial
     folds: list[_Scored]
+    nth: int
     step: int = 0
 
 
@@ -54,6 +76,9 @@ class TrialBatch:
     n_slots : int
         Trials at a time.
     seed : int
+    sentinel : bool, default=True
+        Whether the first epoch of some trials is trained again by their own nets; see
+        `is_watched`.
 
     Raises
     ------
@@ -62,7 +87,14 @@ class TrialBatch:
     """
 
     def __init__(
-        self, fusing: Fusing, first: FusibleTrial, *, device: str, n_slots: int, seed: int
+        self,
+        fusing: Fusing,
+        first: FusibleTrial,
+        *,
+        device: str,
+        n_slots: int,
+        seed: int,
+        sentinel: bool = True,
     ) -> None:
         self._fusing = fusing
         self.first = first
@@ -73,28 +105,22 @@ class TrialBatch:
         self._seats: list[_Seat | None] = []
         self._waiting: list[FusibleTrial] = []
         self._epoch = 0
+        self._sentinel = sentinel
+        self._n_begun = 0
+        self.reported: list[int] = []
+        """Numbers of all trials that this batch has made a step of, those that are over too."""
         self.decided = False
         """Whether it is settled how it is trained; see `BatchingExecutor`."""
 
     def certify(self) -> None:
-        """Check that a batch would train as each trial alone.
+        """Check that a batch would train and score as each trial's own net does.
 
         Raises
         ------
         NotFusibleError
-            If it would not; see `hpo.fused.certify`.
+            If it would not; see `hpo.training.proof.prove`.
         """
-        arrays, first = self._fusing.arrays, self.first
-        rows = arrays.train[0][: 4 * self._plan.batch_size]
-        certify(
-            first.plan(),
-            [first.member],
-            module=first.net.module_,
-            criterion=first.net.criterion_,
-            X=arrays.X[rows],
-            y=arrays.y[rows],
-            device=self.device,
-        )
+        prove(self._fusing, self.first, self.device)
 
     def make_models(self, n_slots: int, *, autocast: bool = False) -> FusedModels:
         """Return models of the structure, all of them free."""
@@ -175,12 +201,20 @@ class TrialBatch:
             if seat is None and self._waiting:
                 taken = self._waiting.pop(0)
                 new[slot] = taken.member
-                self._seats[slot] = _Seat(taken, [_Scored() for _ in taken.member.states])
+                self._n_begun += 1
+                scored = [_Scored() for _ in taken.member.states]
+                self._seats[slot] = _Seat(taken, scored, nth=self._n_begun)
         if new:
             self._models.put_all(new)
 
     def advance(self) -> list[Event]:
-        """Train one epoch; return the reports, and the ends of trials that have made theirs."""
+        """Train one epoch; return the reports, and the ends of trials that have made theirs.
+
+        Raises
+        ------
+        UnlikeError
+            If one of the trials is trained otherwise by its own net.
+        """
         over = {s.taken.trial.number for s in self._seats if s and s.step >= s.taken.n_steps}
         events: list[Event] = [Ended(number) for number in over]
         self.drop(over)
@@ -191,15 +225,29 @@ class TrialBatch:
         self._epoch += 1
         losses = self._models.train_epoch(self._epoch).tolist()
         trained = time.perf_counter()
-        scores = self._judge()
-        return events + self._reports(
-            losses, scores, trained - began, time.perf_counter() - trained
-        )
+        outputs = self._models.predict(self.X_valid)
+        scores = self._judge(outputs)
+        judged = time.perf_counter()
+        self._watch(losses, outputs)
+        return events + self._reports(losses, scores, trained - began, judged - trained)
 
-    def _judge(self) -> list[list[dict[str, float]]]:
+    def _watch(self, losses: Sequence[Sequence[float]], outputs: torch.Tensor) -> None:
+        """Have the first epoch of some trials trained again by their own nets, on one fold."""
+        for slot, seat in enumerate(self._seats):
+            if not (self._sentinel and seat and seat.step == 0 and is_watched(seat.nth)):
+                continue
+            fold = seat.taken.trial.number % len(losses)
+            state = self._models.states(slot)[fold]
+            seen = Seen(self._epoch, fold, state, losses[fold][slot], outputs[fold, slot])
+            plan = self._models.plan
+            try:
+                check_epoch(self._fusing, seat.taken, seen, seed=self._seed, plan=plan)
+            except NotFusibleError as error:
+                raise UnlikeError(seat.taken.trial.number, str(error)) from error
+
+    def _judge(self, outputs: torch.Tensor) -> list[list[dict[str, float]]]:
         """Return the scores by fold, then by seat that is taken."""
         arrays = self._fusing.arrays
-        outputs = self._models.predict(arrays.X_valid)
         taken = [slot for slot, seat in enumerate(self._seats) if seat]
         if len(taken) < len(self._seats):
             outputs = outputs[:, torch.tensor(taken, device=outputs.device)]
@@ -217,6 +265,8 @@ class TrialBatch:
         taken = [(slot, seat) for slot, seat in enumerate(self._seats) if seat]
         share = 1 / len(taken) / len(scores)
         for j, (slot, seat) in enumerate(taken):
+            if seat.step == 0:
+                self.reported.append(seat.taken.trial.number)
             seat.step += 1
             for i, fold in enumerate(seat.folds):
                 self._tell(fold, scores[i][j], losses[i][slot])

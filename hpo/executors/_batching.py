@@ -8,8 +8,8 @@ from typing import Any
 
 from hpo._discovery import find
 from hpo._interrupt import is_ctrl_c
-from hpo.executors._base import BaseExecutor, Ended, Event, Failed, Reported, reason_of
-from hpo.executors._batch import TrialBatch
+from hpo.executors._base import BaseExecutor, Ended, Event, Failed, Reported, Revoked, reason_of
+from hpo.executors._batch import TrialBatch, UnlikeError
 from hpo.executors._choice import Choice, Way, choose
 from hpo.executors._memory import clear_memory, shortage
 from hpo.fused import NotFusibleError
@@ -34,6 +34,8 @@ MANY_STRUCTURES = 16
 
 N_SHOWN = 3
 """Choices that are told with their times."""
+
+_VOID = "the batch did not train it as its own net does"
 
 COMPILE = {"auto", True, False}
 PRECISIONS = {"auto", "float32", "bfloat16"}
@@ -62,6 +64,10 @@ class BatchingExecutor(BaseExecutor):
     precision : {"float32", "bfloat16", "auto"}, default="float32"
         Of matrix products in training; weights, losses and scores stay float32. "auto" takes
         bfloat16 where a timed step shows that it pays. The winner is always refitted in float32.
+    sentinel : bool, default=True
+        Whether one epoch of the 1st, 50th, 500th ... trial of each structure is trained again, on
+        one fold, by its own net, and compared. Where it differs, all trials of the structure are
+        trained again by worker processes.
 
     Raises
     ------
@@ -80,6 +86,7 @@ class BatchingExecutor(BaseExecutor):
         seed: int = 0,
         compile: bool | str = "auto",
         precision: str = "float32",
+        sentinel: bool = True,
     ) -> None:
         super().__init__(objective)
         if n_slots is not None and n_slots < 1:
@@ -91,6 +98,9 @@ class BatchingExecutor(BaseExecutor):
                 f"precision must be among {', '.join(sorted(PRECISIONS))}. Got {precision!r} "
                 "instead."
             )
+        if sentinel not in {True, False}:
+            raise ValueError(f"sentinel must be true or false. Got {sentinel!r} instead.")
+        self._sentinel = bool(sentinel)
         self._seed, self._compile, self._precision = seed, compile, precision
         self._device = devices(device)[0]
         on_gpu = self._device.startswith("cuda")
@@ -188,7 +198,12 @@ class BatchingExecutor(BaseExecutor):
         if taken.key not in self._batches:
             self._check_structures()
             self._batches[taken.key] = TrialBatch(
-                self._fusing, taken, device=self._device, n_slots=self._n_slots, seed=self._seed
+                self._fusing,
+                taken,
+                device=self._device,
+                n_slots=self._n_slots,
+                seed=self._seed,
+                sentinel=self._sentinel,
             )
         self._batches[taken.key].add(taken)
 
@@ -218,6 +233,8 @@ class BatchingExecutor(BaseExecutor):
                 if not batch.decided:
                     self._decide(batch)
                 events += batch.advance()
+            except UnlikeError as error:
+                events += self._revoke(batch, error)
             except BaseException as error:
                 if is_ctrl_c(error):
                     raise
@@ -303,6 +320,22 @@ class BatchingExecutor(BaseExecutor):
             why = _reason(error, "the module cannot be batched")
         self._refuse(batch, why)
         _clear_after(error)
+
+    def _revoke(self, batch: TrialBatch, error: UnlikeError) -> list[Event]:
+        """Take back all that a batch reported: its trials are trained by worker processes.
+
+        Those that have reported, the finished ones too, are put up again by who hears of it.
+        """
+        begun = batch.reported
+        batch.drop(set(begun))
+        self._refuse(batch, str(error))
+        if begun:
+            self._told.append(
+                f"{len(begun)} trials (the first: trial {begun[0]}) had been trained in a batch "
+                "before that was seen: what they reported is void, and their parameters are tried "
+                "again"
+            )
+        return [Revoked(number, f"{_VOID} ({error})") for number in begun]
 
     def _other_ways(self, batch: TrialBatch) -> list[Way]:
         """Return ways to train these trials that are no batch."""

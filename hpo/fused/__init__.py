@@ -5,23 +5,29 @@ It knows torch only. `FusedModels` trains; `certify` proves on the user's own mo
 """
 
 from hpo.fused._criteria import Criterion
-from hpo.fused._leaves import Fusible, dropout_rates, rate_attribute
+from hpo.fused._leaves import REPLAYED, Fusible, dropout_rates, rate_attribute, replay_dropout
 from hpo.fused._plan import Member, Plan
+from hpo.fused._replay import Replay
 from hpo.fused._updates import UPDATES
-from hpo.fused.certify import Alone, certify
+from hpo.fused.certify import Alone, Reference, certify
 from hpo.fused.engine import FusedModels
-from hpo.fused.errors import NotFusibleError
+from hpo.fused.errors import DivergedError, NotFusibleError
 
 __all__ = [
+    "REPLAYED",
     "UPDATES",
     "Alone",
     "Criterion",
+    "DivergedError",
     "FusedModels",
     "Fusible",
     "Member",
     "NotFusibleError",
     "Plan",
+    "Reference",
+    "Replay",
     "certify",
     "dropout_rates",
     "rate_attribute",
+    "replay_dropout",
 ]

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-__all__ = ["DROPOUTS", "ReplayedDropout"]
+from hpo.fused.errors import NotFusibleError
+
+__all__ = ["DROPOUTS", "ReplayedDropout", "call_name", "layer_of", "place_of"]
 
 DROPOUTS: Mapping[type[nn.Module], int | None] = {
     nn.Dropout: None,
@@ -16,8 +18,26 @@ DROPOUTS: Mapping[type[nn.Module], int | None] = {
 """Dropout layers, and how many axes after the samples' they draw for; None is all."""
 
 
+def call_name(layer: str, call: int) -> str:
+    """Return what the draws of a layer's call in one forward are known by; calls from 0."""
+    return layer if call == 0 else f"{layer}#{call}"
+
+
+def layer_of(name: str) -> str:
+    """Return the layer of a `call_name`."""
+    return name.partition("#")[0]
+
+
+def place_of(name: str) -> str:
+    """Return the buffer of the module that the noise of a `call_name` is written to."""
+    layer, _, call = name.partition("#")
+    return f"{layer}.noise{call}".removeprefix(".")
+
+
 class ReplayedDropout(nn.Module):
     """Dropout whose noise, uniform from 0 to 1, comes from outside; alike for a batch of models.
+
+    A layer that is called several times in one forward has noise of its own for each call.
 
     Parameters
     ----------
@@ -33,6 +53,8 @@ class ReplayedDropout(nn.Module):
     def __init__(self, p: float, n_axes: int | None) -> None:
         super().__init__()
         self.n_axes = n_axes
+        self.call = 0
+        """Of the next call in this forward; see `hpo.fused._leaves.replay_dropout`."""
         self.register_buffer("keep", torch.tensor(1.0 - p, dtype=torch.float64))
         self.register_buffer("noise", torch.zeros(()))
 
@@ -41,11 +63,29 @@ class ReplayedDropout(nn.Module):
         """Return one in the place of a dropout layer of torch."""
         return cls(p, DROPOUTS[type(layer)])
 
+    def make_room(self, n_calls: int) -> None:
+        """Have a place for the noise of each of so many calls."""
+        for call in range(1, n_calls):
+            if not hasattr(self, f"noise{call}"):
+                self.register_buffer(f"noise{call}", torch.zeros_like(self.noise))
+
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """Return ``X`` with some entries zeroed, in training."""
         if not self.training:
             return X
-        noise = self.noise.reshape(self.noise.shape + (1,) * (X.ndim - self.noise.ndim))
+        noise = self._noise_of_this_call()
+        noise = noise.reshape(noise.shape + (1,) * (X.ndim - noise.ndim))
         # Under autocast X is of bfloat16, and vmap promotes types otherwise than torch does.
         kept = torch.where(noise < self.keep, X.to(self.keep.dtype) / self.keep, 0.0)
         return kept.to(X.dtype)
+
+    def _noise_of_this_call(self) -> torch.Tensor:
+        noise = getattr(self, f"noise{self.call or ''}", None)
+        self.call += 1
+        if noise is None:
+            raise NotFusibleError(
+                f"a dropout layer is called {self.call} times in one forward, and fewer times in "
+                "another one"
+            )
+        found: torch.Tensor = noise
+        return found

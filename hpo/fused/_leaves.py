@@ -5,7 +5,7 @@ normalization returns its statistics in the place of writing them, and nothing e
 """
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -13,10 +13,20 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from hpo.fused._attention import ReplayedAttention
-from hpo.fused._dropout import DROPOUTS, ReplayedDropout
+from hpo.fused._dropout import DROPOUTS, ReplayedDropout, call_name
 from hpo.fused.errors import NotFusibleError
 
-__all__ = ["Fusible", "ReturnedBatchNorm", "dropout_rates", "rate_attribute", "replay_dropout"]
+__all__ = [
+    "REPLAYED",
+    "Fusible",
+    "ReturnedBatchNorm",
+    "dropout_rates",
+    "rate_attribute",
+    "replay_dropout",
+]
+
+REPLAYED = (ReplayedDropout, ReplayedAttention)
+"""Layers that stand in the place of torch's."""
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -162,31 +172,52 @@ class Fusible:
                 layer.sink = None
 
     def noise_shapes(self, X: torch.Tensor) -> dict[str, tuple[int, ...]]:
-        """Return the shape of each dropout layer's noise for one sample, by a forward of ``X``."""
-        shapes: dict[str, tuple[int, ...]] = {}
+        """Return the shape of each dropout's noise for one sample, call by call.
 
-        def look(name: str, layer: ReplayedDropout) -> Callable[..., None]:
+        The calls are seen in one forward of ``X`` in training, and their names are those of
+        `call_name`. A place is made in the layers for the noise of each.
+
+        Raises
+        ------
+        NotFusibleError
+            If a batch normalization is called more than once: its running statistics would be
+            those of its last call.
+        """
+        calls: dict[str, list[torch.Size]] = {name: [] for name in [*self.dropouts, *self.norms]}
+
+        def look(name: str) -> Callable[..., None]:
             def hook(module: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
-                inner = tuple(args[0].shape[1:])
-                shapes[name] = inner if layer.n_axes is None else inner[: layer.n_axes]
+                calls[name].append(args[0].shape[1:])
+                if isinstance(module, ReplayedDropout):
+                    module.make_room(len(calls[name]))
 
             return hook
 
-        hooks = [
-            layer.register_forward_pre_hook(look(name, layer))
+        layers = {**self.dropouts, **self.norms}
+        self._look(
+            X, [layer.register_forward_pre_hook(look(name)) for name, layer in layers.items()], True
+        )
+        for name in self.norms:
+            if len(calls[name]) > 1:
+                raise NotFusibleError(
+                    f"the batch normalization '{name}' is called {len(calls[name])} times in one "
+                    "forward, and its running statistics would be of the last call alone"
+                )
+        return {
+            call_name(name, i): tuple(shape[: layer.n_axes])
             for name, layer in self.dropouts.items()
-        ]
-        self._look(X, hooks)
-        return shapes
+            for i, shape in enumerate(calls[name])
+        }
 
-    def _look(self, X: torch.Tensor, hooks: list[RemovableHandle]) -> None:
-        """Evaluate some samples for the hooks, and take these away."""
-        training = self.module.training
+    def _look(self, X: torch.Tensor, hooks: list[RemovableHandle], training: bool = False) -> None:
+        """Have some samples pass for the hooks, and take these away."""
+        was = self.module.training
         try:
             with torch.no_grad():
-                self.module.eval()(X)
+                self.module.train(training)
+                self.collect(lambda: self.module(X))
         finally:
-            self.module.train(training)
+            self.module.train(was)
             for hook in hooks:
                 hook.remove()
 
@@ -262,15 +293,37 @@ def replay_dropout(
                 module = _put(module, name, swapped)
             else:
                 layer.dropout = 0.0
+    _refuse_names(dropouts)
+
+    def begin(module: nn.Module, args: Any) -> None:
+        for layer in dropouts.values():
+            layer.call = 0
+
+    module.register_forward_pre_hook(begin)
     return module, dropouts
 
 
+def _refuse_names(names: Iterable[str]) -> None:
+    strange = [name for name in names if "#" in name]
+    if strange:
+        raise NotFusibleError(f"the layer '{strange[0]}' has a # in its name")
+
+
 def _put(module: nn.Module, name: str, layer: nn.Module) -> nn.Module:
-    """Set the layer of this name; return the module, which is ``layer`` if it has no name."""
+    """Set the layer of this name, and of all others that it has.
+
+    Returns
+    -------
+    torch.nn.Module
+        The module, which is ``layer`` if it has no name.
+    """
     if not name:
         return layer
-    parent, _, own = name.rpartition(".")
-    setattr(module.get_submodule(parent), own, layer)
+    old = module.get_submodule(name)
+    for other, same in list(module.named_modules(remove_duplicate=False)):
+        if same is old:
+            parent, _, own = other.rpartition(".")
+            setattr(module.get_submodule(parent), own, layer)
     return module
 
 

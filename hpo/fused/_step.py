@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.func import functional_call, grad, vmap
 
+from hpo.fused._dropout import layer_of, place_of
 from hpo.fused._plan import Plan
 from hpo.fused._updates import UPDATES
 
@@ -99,8 +100,9 @@ def _gradients(plan: Plan, device: torch.device) -> Callable[..., Any]:
     def loss(  # noqa: PLR0917 - vmap maps arguments by their place
         weights: Any, buffers: Any, own: Any, mask: Any, noise: Any, X: Any, y: Any
     ) -> Any:
-        inputs = {f"{name}.noise": value for name, value in noise.items()}
-        inputs |= {f"{name}.keep": own[f"keep:{name}"] for name in noise}
+        inputs = {place_of(name): value for name, value in noise.items()}
+        layers = {layer_of(name) for name in noise}
+        inputs |= {f"{name}.keep": own[f"keep:{name}"] for name in layers}
         inputs |= {f"{name}.mask": mask for name in fusible.norms}
 
         def forward() -> torch.Tensor:
@@ -108,7 +110,7 @@ def _gradients(plan: Plan, device: torch.device) -> Callable[..., Any]:
                 device.type, torch.bfloat16, enabled=plan.autocast, cache_enabled=False
             ):
                 out: torch.Tensor = functional_call(
-                    fusible.module, {**weights, **buffers, **inputs}, (X,)
+                    fusible.module, {**weights, **buffers, **inputs}, (X,), tie_weights=False
                 )
             return out
 
@@ -167,7 +169,8 @@ def make_forward(plan: Plan) -> Callable[..., torch.Tensor]:
     module = plan.fusible.module
 
     def outputs(weights: Any, buffers: Any, X: Any) -> torch.Tensor:
-        found: torch.Tensor = functional_call(module, {**weights, **buffers}, (X,))
+        state = {**weights, **buffers}
+        found: torch.Tensor = functional_call(module, state, (X,), tie_weights=False)
         return found
 
     models = vmap(vmap(outputs, in_dims=(0, 0, None)), in_dims=(0, 0, 0))

@@ -1,54 +1,79 @@
 """Proof, before a batch of models is trained, that it would train as each of them alone.
 
-Two models of two folds are trained for two updates in float64, in a batch and one by one on the
-user's own module with `torch.optim`, from the same draws. What differs is not fused.
+Two models of two folds are trained for two short epochs, in a batch and one by one from the same
+draws, by a reference that is made of the user's own parts. What differs is not fused.
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
-from hpo.fused._draws import draw_noise, epoch_draws, order
 from hpo.fused._leaves import replay_dropout
 from hpo.fused._plan import Member, Plan
+from hpo.fused._replay import Replay
 from hpo.fused._updates import UPDATES
 from hpo.fused.engine import FusedModels
-from hpo.fused.errors import NotFusibleError
+from hpo.fused.errors import DivergedError, NotFusibleError
 
-__all__ = ["TOLERANCE", "Alone", "certify"]
+__all__ = ["TOLERANCE", "TOLERANCE_FLOAT32", "Alone", "Reference", "certify"]
 
 TOLERANCE = 1e-10
 """Relative difference of weights, buffers and outputs in float64 that is still the same."""
 
+TOLERANCE_FLOAT32 = 1e-3
+"""The same in float32, where it is what the types of the data do that is looked at."""
+
 _EPS = 1e-3
+_EPOCHS = (1, 2)
+
+
+class Reference(Protocol):
+    """One model trained by itself from a batch's draws: what a batch is compared with."""
+
+    def train(
+        self, numbers: Sequence[int], X: torch.Tensor, y: torch.Tensor, rows: torch.Tensor
+    ) -> None:
+        """Train an epoch for each number (that of the batch's epoch) on the rows of a fold."""
+
+    def state(self) -> Mapping[str, torch.Tensor]:
+        """Return the weights and buffers."""
+
+    def predict(self, X: torch.Tensor) -> torch.Tensor:
+        """Return the outputs for samples, in evaluation."""
 
 
 def certify(
     plan: Plan,
     members: Sequence[Member],
     *,
-    module: nn.Module,
-    criterion: nn.Module,
+    reference: Callable[[Plan, Member, int], Reference],
     X: torch.Tensor,
     y: torch.Tensor,
     device: str = "cpu",
+    dtype: torch.dtype = torch.float64,
 ) -> None:
     """Check that a batch of models is trained as each of them would be alone.
+
+    Two epochs of two minibatches are compared, the last of them not full: weights, buffers and
+    the outputs in evaluation, which the reference may make in pieces.
 
     Parameters
     ----------
     plan : Plan
     members : sequence of Member
         One or two are taken; of one, a second is made with other numbers.
-    module, criterion : torch.nn.Module
-        The user's own, of the structure that the plan is for.
+    reference : callable
+        ``reference(plan, member, fold)`` makes that model alone, of the user's own parts.
     X, y : tensor of shape (n_samples, ...)
         Some training samples.
     device : str
+    dtype : torch.dtype
+        Of the models. In float64 a difference of `TOLERANCE` is too much, in float32, where one
+        model is compared, one of `TOLERANCE_FLOAT32`.
 
     Raises
     ------
@@ -56,32 +81,53 @@ def certify(
         If `torch.func.vmap` refuses, or a weight, a buffer or an output differs; names it.
     """
     pair = [_steadied(member) for member in _pair(members)]
-    size = max(1, min(plan.batch_size, len(X) // 2))
-    # The last batch is not full, and that of the second fold is filled up to that of the first.
-    n = min(len(X), 2 * size - 1) if size > 1 else len(X)
-    rows = [torch.arange(n), torch.arange(max(1, n - 1)).flip(0)]
-    shown = torch.arange(n)
-    small = replace(plan, batch_size=size, autocast=False)
+    small, rows = _few(plan, X)
+    shown = X[: len(rows[0])]
     try:
-        models = FusedModels(small, X, y, rows, n_slots=2, device=device, dtype=torch.float64)
-        for slot, member in enumerate(pair):
-            models.put(slot, member)
-        models.train_epoch(1)
-        outputs = models.predict(torch.stack([X[shown]] * len(rows)))
+        models = FusedModels(small, X, y, rows, n_slots=2, device=device, dtype=dtype)
+        models.put_all(dict(enumerate(pair)))
+        for number in _EPOCHS:
+            models.train_epoch(number)
+        outputs = models.predict(torch.stack([shown] * len(rows)))
     except NotFusibleError:
         raise
     except Exception as error:
-        told = " ".join(str(error).split())[:200]
-        raise NotFusibleError(
-            f"the module cannot be batched ({type(error).__name__}: {told})"
-        ) from error
-    for slot, member in enumerate(pair):
-        states = models.states(slot)
-        for i, part in enumerate(rows):
-            alone = Alone(small, member, i, module=module, criterion=criterion, device=device)
-            alone.train_epoch(1, X, y, part)
-            _compare(states[i], alone.state())
-            _same("outputs", outputs[i, slot], alone.predict(X[shown]))
+        raise NotFusibleError(_cause(error)) from error
+    for i, (member, part) in enumerate(zip(pair, rows, strict=True)):  # a fold of each
+        alone = reference(small, member, i)
+        alone.train(_EPOCHS, X, y, part)
+        _compare(models.states(i)[i], alone.state())
+        _same("the outputs", outputs[i, i], alone.predict(shown))
+        if dtype is not torch.float64:
+            break
+
+
+def _few(plan: Plan, X: torch.Tensor) -> tuple[Plan, list[torch.Tensor]]:
+    """Return a plan of small minibatches, and the rows of two folds.
+
+    The last minibatch is not full, and that of the second fold is filled up to that of the first.
+    """
+    size = max(1, min(plan.batch_size, len(X) // 2))
+    n = min(len(X), 2 * size - 1) if size > 1 else len(X)
+    rows = [torch.arange(n), torch.arange(max(1, n - 1)).flip(0)]
+    return replace(plan, batch_size=size, autocast=False), rows
+
+
+_CAUSES = {
+    "random operation": "the module draws random numbers by a random operation of its own (put a "
+    "layer such as nn.Dropout in its place)",
+    "data-dependent": "the module's control flow is data-dependent (an `if` over values of a "
+    "tensor, or `.item()`)",
+}
+"""What `torch.func.vmap` means by its errors."""
+
+
+def _cause(error: Exception) -> str:
+    told = " ".join(str(error).split())
+    for words, cause in _CAUSES.items():
+        if words in told:
+            return cause
+    return f"the module cannot be batched ({type(error).__name__}: {told[:200]})"
 
 
 class Alone:
@@ -94,7 +140,7 @@ class Alone:
     fold : int
         Which of its states it starts from, and whose draws it gets.
     module, criterion : torch.nn.Module
-        See `certify`.
+        The user's own, of the structure that the plan is for.
     seed, n_folds : int
         Of the batch.
     device : str
@@ -128,28 +174,27 @@ class Alone:
         self._criterion = own_criterion
         self._epoch = 0
 
-    def train_epoch(
-        self, number: int, X: torch.Tensor, y: torch.Tensor, rows: torch.Tensor
+    def train(
+        self, numbers: Sequence[int], X: torch.Tensor, y: torch.Tensor, rows: torch.Tensor
     ) -> None:
-        """Train one epoch on the rows of a fold; ``number`` is that of the batch's epoch."""
-        plan, member = self._plan, self._member
+        """Train an epoch for each number (that of the batch's epoch) on the rows of a fold."""
         X, y = (data.double() if data.is_floating_point() else data for data in (X, y))
+        replay = Replay(self._plan, self._fold, X, seed=self._seed, n_folds=self._n_folds)
+        for number in numbers:
+            self._train_epoch(number, replay, X, y, rows)
+
+    def _train_epoch(
+        self, number: int, replay: Replay, X: torch.Tensor, y: torch.Tensor, rows: torch.Tensor
+    ) -> None:
+        member, size = self._member, self._plan.batch_size
         self._epoch += 1
         self._module.train()
         for group in self._optimizer.param_groups:
             group["lr"] = member.numbers["lr"] * member.factors(self._epoch)
-        rows = order(plan, rows, seed=self._seed, number=number, fold=self._fold)
-        shapes = plan.fusible.noise_shapes(X[:2])
-        noises = {
-            name: (epoch_draws(self._seed, number, 1 + k, device=X.device), shape)
-            for k, (name, shape) in enumerate(shapes.items())
-        }
-        for start in range(0, len(rows), plan.batch_size):
-            batch = rows[start : start + plan.batch_size]
-            for name, (generator, shape) in noises.items():
-                drawn = draw_noise(self._n_folds, plan.batch_size, shape, generator).double()
-                if name in self._dropouts:
-                    self._dropouts[name].noise = drawn[self._fold, : len(batch)]
+        rows = replay.order(number, rows)
+        for start, noise in zip(range(0, len(rows), size), replay.noises(number), strict=False):
+            batch = rows[start : start + size]
+            replay.hand_out(noise, self._dropouts, len(batch), torch.float64)
             self._step(X[batch], y[batch])
 
     def _step(self, X: torch.Tensor, y: torch.Tensor) -> None:
@@ -232,11 +277,32 @@ def _clip(module: nn.Module, member: Member) -> None:
 def _compare(batch: Mapping[str, torch.Tensor], alone: Mapping[str, torch.Tensor]) -> None:
     for name, value in alone.items():
         if not name.endswith("num_batches_tracked"):  # read by an average without a momentum alone
-            _same(f"'{name}'", batch[name], value)
+            _same(f"the values of '{name}'", batch[name], value)
 
 
-def _same(what: str, a: torch.Tensor, b: torch.Tensor) -> None:
-    a, b = a.double(), b.double()
+def _same(what: str, batch: torch.Tensor, alone: torch.Tensor) -> None:
+    if batch.shape != alone.shape:
+        raise NotFusibleError(
+            f"{what} have the shape {tuple(alone.shape)} for one model alone, and "
+            f"{tuple(batch.shape)} in a batch of models"
+        )
+    if batch.dtype != alone.dtype:
+        raise NotFusibleError(
+            f"{what} are of type {_short(alone.dtype)} for one model alone, and of "
+            f"{_short(batch.dtype)} in a batch of models"
+        )
+    if not bool(alone.isfinite().all()):
+        raise DivergedError(f"{what} are not finite")
+    tolerance = TOLERANCE if alone.dtype is torch.float64 else TOLERANCE_FLOAT32
+    a, b = batch.double(), alone.double()
     error = float((a - b).abs().max() / b.abs().max().clamp_min(1e-12))
-    if not error <= TOLERANCE:
-        raise NotFusibleError(f"{what} differ by {error:.1e} from those of the module alone")
+    if not error <= tolerance:
+        raise NotFusibleError(
+            f"{what} are other ones when the model is trained alone (a relative difference of "
+            f"{error:.1e} after four updates): the module or the net does something that a batch "
+            "of models does not"
+        )
+
+
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -12,6 +12,7 @@ from itertools import islice
 import torch
 
 from hpo.fused._draws import Batch, draw_epoch
+from hpo.fused._dropout import layer_of
 from hpo.fused._plan import EXTRAS, Member, Plan
 from hpo.fused._program import Graph, Program
 from hpo.fused._step import N_KEPT, Stacked, make_forward, make_step, wide
@@ -45,7 +46,7 @@ class FusedModels:
     Raises
     ------
     NotFusibleError
-        If batch normalization would meet a minibatch of one sample.
+        If batch normalization would meet a minibatch of one sample, or a fold has none at all.
     """
 
     def __init__(
@@ -63,6 +64,11 @@ class FusedModels:
         lone = any(len(part) % plan.batch_size == 1 for part in rows)
         if lone and plan.fusible.norms and not plan.drop_last:
             raise NotFusibleError("a minibatch has one sample, and batch normalization needs two")
+        if plan.drop_last and any(len(part) < plan.batch_size for part in rows):
+            raise NotFusibleError(
+                f"a training part has fewer rows than a minibatch ({plan.batch_size}), and "
+                "drop_last leaves none"
+            )
         self.plan = plan
         self.n_folds, self.n_slots = len(rows), n_slots
         self._seed, self._device, self._dtype = seed, torch.device(device), dtype
@@ -83,7 +89,11 @@ class FusedModels:
     def _empty(self, module: torch.nn.Module) -> Stacked:
         lead = (self.n_folds, self.n_slots)
         fusible = self.plan.fusible
-        swapped = {f"{name}.{own}" for name in fusible.dropouts for own in ("keep", "noise")}
+        swapped = {
+            f"{name}.{own}"
+            for name, layer in fusible.dropouts.items()
+            for own, _ in layer.named_buffers()
+        }
         swapped |= {f"{name}.mask" for name in fusible.norms}
 
         def stacked(tensor: torch.Tensor) -> torch.Tensor:
@@ -221,7 +231,9 @@ class FusedModels:
             self._shapes,
             seed=self._seed,
             number=number,
-            dropping=[n for n in self._shapes if any(m and m.rates[n] for m in self._members)],
+            dropping=[
+                n for n in self._shapes if any(m and m.rates[layer_of(n)] for m in self._members)
+            ],
             like=self._X.new_zeros((), dtype=self._dtype),
         )
         n = epoch.n[:max_batches]
@@ -276,7 +288,7 @@ class FusedModels:
             for m, epoch in zip(self._members, self._epochs, strict=True)
         ]
         found["lr"] = found["lr"] * torch.tensor([factors], dtype=torch.float64)
-        for name in self._shapes:
+        for name in sorted({layer_of(call) for call in self._shapes}):
             rates = [m.rates[name] if m else 0.0 for m in self._members]
             found[f"keep:{name}"] = 1.0 - torch.tensor([rates], dtype=torch.float64)
         return {name: self._on_device(value) for name, value in found.items()}

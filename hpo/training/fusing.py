@@ -235,6 +235,11 @@ class Fusing:
             net.classes_inferred_ = np.asarray(self.objective.classes)
         return net
 
+    def unfitted(self, trial: Trial, device: str) -> Any:
+        """Return the net of a trial, configured as where it is trained alone, and not more."""
+        params = self.objective.resolve(trial.params)
+        return last_step(configure(self.objective.estimator, params, device))
+
     def _states(
         self, key: str, net: Any, trial: Trial, params: Mapping[str, Any]
     ) -> list[dict[str, torch.Tensor]]:
@@ -245,10 +250,22 @@ class Fusing:
         """
         first, others = _state(net.module_), range(1, self.objective.n_folds)
         if key not in self._simple:
+            self._check_folds(net, trial, params)
             self._simple[key] = _equal(first, self._fresh(net, trial, 0))
         if self._simple[key]:
             return [first, *(self._fresh(net, trial, i) for i in others)]
         return [first, *(_state(self._net(trial, params, i).module_) for i in others)]
+
+    def _check_folds(self, net: Any, trial: Trial, params: Mapping[str, Any]) -> None:
+        """Raise `NotFusibleError` if the modules of two folds differ in more than their weights."""
+        Fusible(net.module_)  # a layer that cannot be fused is the better reason
+        first = _structure(net.module_)
+        for i in range(1, self.objective.n_folds):
+            if _structure(self._net(trial, params, i).module_) != first:
+                raise NotFusibleError(
+                    "the modules of the folds differ in what they keep beside their weights (an "
+                    "attribute is drawn at random or counts the modules: make it a buffer)"
+                )
 
     def _fresh(self, net: Any, trial: Trial, i: int) -> dict[str, torch.Tensor]:
         with RandomStream(derive_seed(trial.seed, "fold", i)).active():

@@ -141,3 +141,10 @@ def test_all_of_them_are_run_by_one_command(load, monkeypatch, capsys):
     scripts -= {"run_all", "test_smoke", "fused_gpu"}
     assert sorted(ran) == sorted(scripts)
     assert capsys.readouterr().out.startswith("# Benchmarks\n")
+
+
+def test_random_nets(load, capsys):
+    counts = load("random_nets").main(["--n", "6"])
+    assert counts.total() == 6
+    assert not counts["WRONG"]
+    assert "6 random nets in" in capsys.readouterr().out

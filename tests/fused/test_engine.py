@@ -1,6 +1,7 @@
 """A batch of models is trained as each of them alone, or is refused with the cause."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -108,6 +109,10 @@ def plan_of(cls, optimizer, flags, **changes):
     )
 
 
+def alone_of(cls, criterion=None):
+    return partial(Alone, module=cls(), criterion=criterion or nn.CrossEntropyLoss())
+
+
 OPTIMIZERS = [
     (torch.optim.SGD, {"momentum": 0.9, "weight_decay": 0.01, "l1_lambda": 1e-3}),
     (torch.optim.SGD, {"momentum": 0.9, "nesterov": True, "max_norm": 0.5}),
@@ -149,8 +154,7 @@ def assert_trained_as_alone(cls, optimizer, numbers, *, device="cpu", compiles=F
             alone = Alone(
                 plan, who, fold, module=cls(), criterion=nn.CrossEntropyLoss(), device=device
             )
-            for number in epochs:
-                alone.train_epoch(number, X, y, part)
+            alone.train(epochs, X, y, part)
             found = models.states(slot)[fold]
             for name, value in alone.state().items():
                 if "num_batches" not in name:
@@ -182,7 +186,7 @@ def test_losses_of_several_outputs_are_certified(criterion):
     y = torch.rand(N, N_CLASSES)
     made, flags = member(Residual, torch.optim.Adam, 0.01, 0.2)
     plan = plan_of(Residual, torch.optim.Adam, flags, criterion=criterion)
-    certify(plan, [made], module=Residual(), criterion=criterion, X=inputs(Residual), y=y)
+    certify(plan, [made], reference=alone_of(Residual, criterion), X=inputs(Residual), y=y)
 
 
 def test_a_diverged_model_touches_no_other():
@@ -255,7 +259,7 @@ CAUSES = {
     Counting: "seen",
     Branching: "data-dependent",
     Rnn: "LSTM",
-    BatchMean: "differ by",
+    BatchMean: "are other ones",
 }
 
 
@@ -267,8 +271,7 @@ def test_what_would_be_trained_otherwise_is_refused(cls):
         certify(
             plan_of(cls, torch.optim.SGD, flags),
             [made],
-            module=cls(),
-            criterion=nn.CrossEntropyLoss(),
+            reference=alone_of(cls),
             X=inputs(cls),
             y=torch.randint(0, N_CLASSES, (N,)),
         )
@@ -288,12 +291,11 @@ def test_a_wrong_rule_is_not_certified(monkeypatch):
     changed = {**UPDATES, torch.optim.SGD: replace(right, step=wrong)}
     monkeypatch.setattr("hpo.fused._step.UPDATES", changed)
     plan = plan_of(Residual, torch.optim.SGD, flags)
-    with pytest.raises(NotFusibleError, match=r"differ by .* from those of the module alone"):
+    with pytest.raises(NotFusibleError, match="are other ones when the model is trained alone"):
         certify(
             plan,
             [made],
-            module=Residual(),
-            criterion=nn.CrossEntropyLoss(),
+            reference=alone_of(Residual),
             X=inputs(Residual),
             y=torch.randint(0, N_CLASSES, (N,)),
         )
