@@ -1,5 +1,6 @@
 """Who else hears of the trials of an `HPOSearchCV`: the terminal, and scikit-learn's callbacks."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from typing import Any
@@ -130,7 +131,7 @@ class CallbackTasks(BaseTracker):
         self._folds: list[dict[str, Any]] = []
         self._running: dict[int, list[Any]] = {}
         self._begun: dict[int, ExitStack] = {}
-        self._n_begun = 0
+        self._n_left = math.inf
         self.hands_on = False
         """Whether the folds are trained in this process and call `hand_on`."""
 
@@ -147,6 +148,7 @@ class CallbackTasks(BaseTracker):
     def trials(self, n_trials: int | None, objective: Objective) -> Iterator[None]:
         """Take the block as the search, to which the folds of the trials belong."""
         if self._fit is not None:
+            self._n_left = math.inf if n_trials is None else n_trials
             self._folds = [self._of_fold(objective, rows) for rows, _ in objective.splits]
             self._trials = self._fit.subcontext(
                 "search",
@@ -196,9 +198,9 @@ class CallbackTasks(BaseTracker):
         """Begin the tasks of the trial's folds, unless it was trained by another study."""
         if self._trials is None or record.ended is not None:
             return
-        self._n_begun += 1
-        if self._n_trials is not None and self._n_begun > self._n_trials:
-            return  # what is tried again, of which the tree of tasks was not told
+        self._n_left -= 1
+        if self._n_left < 0:
+            return  # it is tried again, for which the tree of tasks has no place
         first = record.number * len(self._folds)
         self._running[record.number] = [
             self._trials.subcontext("candidate-split-evaluation", task_id=first + i)
