@@ -386,6 +386,7 @@ def _shapes(layer: nn.Module) -> list[tuple[str, tuple[int, ...], str, bool]]:
 def _kept(layer: nn.Module) -> list[tuple[str, Any]]:
     """Return the attributes of a layer that are no weights, layers, rates or empty tables."""
     without = {"_parameters", "_buffers", "_modules", "_flat_weight_refs", rate_attribute(layer)}
+    without.add("training")  # which skorch sets before each step
     return [
         (name, value)
         for name, value in vars(layer).items()
