@@ -33,11 +33,13 @@ PACKAGES = {
 PANELS = {
     "Options": "--smoke --help",
     "Budget": "--n-trials --timeout --max-total-epochs --epochs --eval-every",
-    "Search": "--select --sampler --pruner --seed",
+    "Search": "--select --scoring --sampler --pruner --seed --add-trials",
     "Execution": "--backend --executor --n-jobs --n-threads --device",
     "Execution with --backend ray": "--ray-address --cpus-per-trial --gpus-per-trial",
     "Data": "--data",
-    "Storage and tracking": "--storage --tracking-uri --keep --resume --extend --accept-code",
+    "Storage and tracking": (
+        "--storage --tracking-uri --keep --resume --extend --accept-code --retry-failed"
+    ),
 }
 ROOT: Any = typer.main.get_command(app)
 COMMANDS = ["", *ROOT.commands]
