@@ -409,9 +409,8 @@ def test_a_study_tries_revoked_parameters_again(monkeypatch, tmp_path, stored):
             n_jobs=1,
         )
 
-    with pytest.warns(UserWarning) as told:
+    with pytest.warns(UserWarning, match="what they reported is void"):
         result = search(4).fit(X, Y).result_
-    assert any("what they reported is void" in str(one.message) for one in told)
     void = [r for r in result.records if r.interrupted]
     assert [r.number for r in void] == [0, 1]
     assert result.n_complete == 4
