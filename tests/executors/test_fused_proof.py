@@ -1,10 +1,10 @@
 """What is proved of a batch before its first epoch, and what is looked at while it trains."""
 
-from dataclasses import warnings
+import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
-import replace
 import torch
 from skorch import NeuralNetClassifier
 from torch import nn
