@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -30,10 +31,12 @@ def names(package: str) -> list[str]:
 
     Nothing of the package is imported for it, so that a help text can afford to list them.
     """
+    loaded = sys.modules.get(package)
     spec = importlib.util.find_spec(package)
     if spec is None or spec.submodule_search_locations is None:
         raise ModuleNotFoundError(f"There is no package {package}.", name=package)
-    modules = pkgutil.iter_modules(spec.submodule_search_locations)
+    # A package that is loaded may have had folders added to its path.
+    modules = pkgutil.iter_modules(loaded.__path__ if loaded else spec.submodule_search_locations)
     return sorted(module.name for module in modules if not module.name.startswith("_"))
 
 
