@@ -376,7 +376,7 @@ def test_a_study_of_another_program_is_refused(study):
 
 
 def unknown(study):
-    return study.replace(estimator=holding(), search_space={"lr": [0.1, 0.2]})
+    return study.replace(estimator=holding(), search_space={"lr": [0.1, 0.2, 0.3]})
 
 
 def test_what_cannot_be_compared_is_told_at_once_and_refused_later(study):

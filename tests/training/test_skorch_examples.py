@@ -268,6 +268,7 @@ class CellsAndMasks(Images):
         return self.X[i], self.y[i]
 
 
+@pytest.mark.filterwarnings("ignore:a fifth of every fold:UserWarning")
 @pytest.mark.parametrize("n_jobs", [1, 2])
 @pytest.mark.parametrize("example", [mnist, reviews, transfer, cells])
 def test_the_last_epoch_is_gridsearchcv(example, n_jobs, tmp_path):
