@@ -70,6 +70,10 @@ def make_net(**settings):
     )
 
 
+pytestmark = pytest.mark.filterwarnings(r"ignore:.* trained by \d worker process:UserWarning")
+"""Of the fused executors, which say what they leave to processes."""
+
+
 def search(estimator, space, **settings):
     defaults = {"sampler": "grid", "n_trials": None, "cv": 2, "pruner": "nop", "random_state": 0}
     return HPOSearchCV(estimator, space, **{**defaults, **settings})

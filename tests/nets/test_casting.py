@@ -265,7 +265,8 @@ def test_float64_rows_are_fused_and_labels_that_are_encoded_are_not():
         (classifier(), PLACES + 1, "encoded by the net"),
         (regressor(), TARGET, "give y in that shape"),
     ):
-        other = HPOSearchCV(net, space, random_state=0, **settings).fit(X, labels)
+        with pytest.warns(UserWarning, match=why):
+            other = HPOSearchCV(net, space, random_state=0, **settings).fit(X, labels)
         assert why in " ".join(other.result_.notes)
         assert other.result_.n_complete == 3
         serial = HPOSearchCV(net, space, random_state=0, **{**settings, "executor": "serial"})
