@@ -20,6 +20,8 @@ class BaseDescriber(ABC):
     stateful : bool
         Whether estimators are described with what they have learned: those among an estimator's
         parameters are cloned before each fit, which keeps their parameters alone.
+    singletons : dict
+        See `singleton_name`.
     """
 
     def __init__(self) -> None:
@@ -27,6 +29,7 @@ class BaseDescriber(ABC):
         self._code: dict[str, str] = {}
         self._waiting: list[tuple[str, Hashable, Any]] = []
         self._written: set[Hashable] = set()
+        self.singletons: dict[str, dict[int, str]] = {}
         self._keys: dict[Hashable, str] = {}
         self._taken: set[str] = set()
         self._kept: list[Any] = []

@@ -3,8 +3,11 @@
 import dis
 import importlib.util
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from types import CodeType, ModuleType
 from typing import Any
+
+from hpo.identity._origin import is_own
 
 __all__ = [
     "NOTHING",
@@ -80,6 +83,7 @@ def constant(value: Any) -> Any:
     return [type(value).__name__, repr(value)]
 
 
+@lru_cache(maxsize=256)
 def _steps(code: CodeType) -> list[dis.Instruction]:
     return [step for step in dis.get_instructions(code) if step.opname not in {"CACHE", "NOP"}]
 
@@ -195,9 +199,10 @@ def names_read(code: CodeType, scope: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _followed(name: str, value: Any, steps: list[dis.Instruction]) -> tuple[str, Any]:
-    """Return what ``module.attribute.attribute`` comes to."""
+    """Return what ``module.attribute.attribute`` comes to; a library's is told by its names."""
     for step in steps:
-        if not (isinstance(value, ModuleType) and step.opname in _ATTRIBUTES):
+        in_own = isinstance(value, ModuleType) and is_own(value.__name__)
+        if not (in_own and step.opname in _ATTRIBUTES):
             break
         name, value = f"{name}.{step.argval}", getattr(value, step.argval, NOTHING)
     return name, value

@@ -12,6 +12,7 @@ from typing import Any
 
 from hpo.identity._base import BaseDescriber
 from hpo.identity._description import Description, cut, leaf, mark_of, unknown
+from hpo.identity._origin import singleton_name
 
 __all__ = ["describe_estimator", "describe_module", "describe_object", "is_estimator", "is_module"]
 
@@ -137,8 +138,11 @@ def describe_object(of: BaseDescriber, value: Any) -> Description:
 
 
 def _special(of: BaseDescriber, value: Any) -> Description | None:
-    """Return the description of what pickle does not take; None of anything else."""
+    """Return the description of what is told by its name or not at all; None of anything else."""
     kind = type(value).__name__
+    name = singleton_name(value, of.singletons)
+    if name is not None:
+        return leaf("named", name)
     if isinstance(value, _HANDLES) and not isinstance(value, io.StringIO | io.BytesIO):
         return leaf("handle", kind)
     if hasattr(type(value), "__next__") and not hasattr(value, "__dict__"):

@@ -11,7 +11,7 @@ from typing import Any
 
 from hpo.space._choices import dotted_path
 
-__all__ = ["is_own", "own_file", "path_of", "resolves"]
+__all__ = ["is_own", "own_file", "path_of", "resolves", "singleton_name"]
 
 _INSTALLED = {"site-packages", "dist-packages"}
 
@@ -85,3 +85,25 @@ def resolves(thing: Any) -> bool:
     for part in getattr(thing, "__qualname__", "<none>").split("."):
         found = getattr(found, part, None)
     return found is thing
+
+
+def singleton_name(thing: Any, known: dict[str, dict[int, str]]) -> str | None:
+    """Return the path of an object that stands in the library module that defines its class.
+
+    Such are ``os.environ``, ``torch.float32``, ``dataclasses.MISSING``. What is in them is of the
+    process, and no choice of a study.
+
+    Parameters
+    ----------
+    thing : object
+    known : dict
+        Filled with the addresses of what is in the modules that were looked at.
+    """
+    home = type(thing).__module__
+    if is_own(home) or not isinstance(home, str):
+        return None
+    if home not in known:
+        members = vars(sys.modules[home]) if home in sys.modules else {}
+        known[home] = {id(value): name for name, value in members.items()}
+    name = known[home].get(id(thing))
+    return None if name is None else f"{home}.{name}"

@@ -380,6 +380,17 @@ edited("a function that it calls", FUNCTION, "x * SCALE", "x / SCALE")
 edited("a function called by one that it calls", FUNCTION, "helper(x) + 1", "helper(x) + 2")
 edited("a global number", FUNCTION, "SCALE = 2.0", "SCALE = 3.0")
 edited("a global list", FUNCTION, "[8, 16]", "[4, 16]")
+ENVIRONMENT = """
+import os, sys
+from os import environ
+os.environ["HPO_TEST_IDENTITY"] = "1"
+sys.path.append("/nowhere")
+
+def thing(x):
+    return os.environ.get("HOME"), environ, sys.path, x + 1
+"""
+edited("the environment", ENVIRONMENT, '"1"', '"2"', kind=EQUAL)
+edited("what is done in an environment", ENVIRONMENT, "x + 1", "x + 2")
 edited("an imported module", FUNCTION, "import math", "import cmath as math")
 
 # -- classes and their instances ---------------------------------------------------------------
