@@ -11,7 +11,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from hpo import HPOSearchCV
-from hpo.exceptions import HpoError
+from hpo.exceptions import HpoError, PluginError
 from hpo.testing.user_errors import USER_ERRORS
 from hpo.trial import TrialState
 
@@ -133,6 +133,18 @@ def test_errors_of_a_module(executor, place):
     (failed,) = (r for r in found.result_.records if r.state is TrialState.FAILED)
     assert failed.reason.startswith("SystemExit: 3" if place == "module" else "_Bare: shard 7")
     assert "Traceback" in failed.error
+
+
+@pytest.mark.parametrize("kind", SIGNALS)
+def test_what_every_training_raises_is_told_before_the_first_trial(kind):
+    search_ = search(make_net(callbacks=[("broken", Broken(kind, "begin"))]), {"lr": [0.1, 0.2]})
+    with pytest.raises(HpoError, match=kind):
+        search_.fit(X, y)
+
+
+def test_serial_trains_one_trial_at_a_time():
+    with pytest.raises(PluginError, match="'serial' trains one trial at a time, and n_jobs=2"):
+        search(make_net(), {"lr": [0.1, 0.2]}, executor="serial", n_jobs=2).fit(X, y)
 
 
 @pytest.mark.parametrize("executor", ["serial", "process:n_jobs=2"])

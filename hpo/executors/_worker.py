@@ -56,7 +56,8 @@ def _live_and_die_with_the_driver() -> None:
     """
     multiprocessing.current_process().daemon = False
     if hasattr(os, "setpgid"):
-        os.setpgid(0, 0)  # its children are of its group, and are killed with it
+        with suppress(OSError):
+            os.setpgid(0, 0)  # its children are of its group, and are killed with it
     threading.Thread(target=_watch, name="hpo-watch", daemon=True).start()
 
 

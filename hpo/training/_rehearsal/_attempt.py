@@ -10,6 +10,7 @@ from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 from skorch.dataset import get_len
 
+from hpo._interrupt import is_ctrl_c
 from hpo.training._adapters import last_step
 from hpo.training._callbacks import copy_of
 from hpo.training._files import FoldFiles
@@ -182,9 +183,9 @@ class Attempt:
             ):
                 try:
                     outcome = step()
-                except KeyboardInterrupt:
-                    raise
                 except BaseException as error:
+                    if is_ctrl_c(error):
+                        raise
                     return Outcome(error=error, where=where)
                 if not outcome.passed:
                     return replace(outcome, where=where)

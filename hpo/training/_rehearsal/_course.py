@@ -9,6 +9,7 @@ from typing import Any
 from skorch import NeuralNet
 
 from hpo._failures import message_of
+from hpo._interrupt import is_ctrl_c
 from hpo.exceptions import DataError, HpoError
 from hpo.training._adapters import last_step
 from hpo.training._callbacks import copy_of
@@ -125,9 +126,9 @@ class _Rehearsal:
         with self._files() as files:
             try:
                 part = self._part(point, i, files)
-            except KeyboardInterrupt:
-                raise
             except BaseException as error:
+                if is_ctrl_c(error):
+                    raise
                 return Outcome(error=error, where="preprocessing")
             return Attempt(part, self._objective, thorough=i < _THOROUGH).run()
 
