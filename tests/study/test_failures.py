@@ -1,5 +1,6 @@
 """Studies whose trials fail: stopped early where all do, and tried again once mended."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from hpo.study._first_failures import FirstFailures
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 
 X, Y = load_iris(return_X_y=True)
-BUG = Path(tempfile.mkdtemp()) / "bug"
+# A worker may import this module anew: its environment leads it to the same file.
+BUG = Path(os.environ.setdefault("HPO_TEST_BUG", tempfile.mkdtemp())) / "bug"
 """Whether fits fail: no part of the code, or of what a study is."""
 
 
