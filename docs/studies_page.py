@@ -24,13 +24,13 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from hpo._words import number, score, short_names
-from hpo.backends._studies import study_names
 from hpo.cli._study_file import load_study_file
 from hpo.result import StudyResult
 from hpo.review.analyses import found_analyses, told
 from hpo.review.comparison import Comparison, compare
 from hpo.review.comparison_plots import comparison
 from hpo.review.plots import learning_curves, pareto_front
+from hpo.storage.studies import study_names
 from hpo.study import load_result
 
 ROOT = Path(__file__).parents[1]

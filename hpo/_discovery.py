@@ -1,8 +1,8 @@
 """Find a backend, sampler, pruner or any other plugin by its module's name; build it from text.
 
-A plugin is one module in its package that holds one concrete subclass of the package's
-base class; its name is the module's name. ``median:n_startup_trials=8,peers=reported``
-names a plugin with options.
+A plugin is one module (or folder) in its package that holds one concrete subclass of the
+package's base class, which stands in ``base.py``; its name is the module's name.
+``median:n_startup_trials=8,peers=reported`` names a plugin with options.
 """
 
 import ast
@@ -37,7 +37,11 @@ def names(package: str) -> list[str]:
         raise ModuleNotFoundError(f"There is no package {package}.", name=package)
     # A package that is loaded may have had folders added to its path.
     modules = pkgutil.iter_modules(loaded.__path__ if loaded else spec.submodule_search_locations)
-    return sorted(module.name for module in modules if not module.name.startswith("_"))
+    return sorted(module.name for module in modules if _is_plugin(module.name))
+
+
+def _is_plugin(name: str) -> bool:
+    return name != "base" and not name.startswith("_")
 
 
 def find(package: str, name: str, base: type[Any]) -> type[Any]:
@@ -60,7 +64,7 @@ def find(package: str, name: str, base: type[Any]) -> type[Any]:
         if inspect.isclass(item)
         and issubclass(item, base)
         and not inspect.isabstract(item)
-        and item.__module__ == module.__name__
+        and f"{item.__module__}.".startswith(f"{module.__name__}.")
     ]
     if len(classes) != 1:
         raise PluginError(

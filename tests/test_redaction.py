@@ -11,11 +11,11 @@ from sklearn.linear_model import LogisticRegression
 from hpo import HPOSearchCV, Study, StudyData, run_study
 from hpo._failures import message_of, traceback_of
 from hpo._redaction import redact
-from hpo.backends._storage import open_storage
 from hpo.exceptions import HpoError, SpaceError, StorageError
+from hpo.storage.open import open_storage
 from hpo.trackers import BaseTracker
-from hpo.trackers._channel import environment, left_message
-from hpo.trackers._spool import SpoolWriter
+from hpo.trackers.mlflow.channel import environment, left_message
+from hpo.trackers.mlflow.spool import SpoolWriter
 
 SECRET = "s3cr3t"
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpo.analyses._base import BaseAnalysis, Winner
+from hpo.analyses.base import BaseAnalysis, Winner
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

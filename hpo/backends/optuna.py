@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from hpo._interrupt import Interrupt
-from hpo.backends._base import BaseBackend, Budget
-from hpo.backends._ledger import Ledger
+from hpo.backends.base import BaseBackend, Budget
 from hpo.executors import BaseExecutor, Ended, Event, Failed, Reported, Revoked
 from hpo.scheduler import TrialScheduler
+from hpo.storage.trial_store import Ledger
 from hpo.trial import TrialState
 
 __all__ = ["OptunaBackend"]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hpo._discovery import find, parse_spec
-from hpo.backends._base import BaseBackend
+from hpo.backends.base import BaseBackend
 from hpo.exceptions import PluginError
 
 __all__ = ["with_options"]

@@ -8,7 +8,6 @@ from rich.text import Text
 
 from hpo._discovery import did_you_mean
 from hpo._redaction import redact
-from hpo.backends._studies import study_names
 from hpo.cli._closing import tell_refit_error
 from hpo.cli._comparison import tell_analyses, tell_comparison
 from hpo.cli._console import make_console, say
@@ -26,6 +25,7 @@ from hpo.cli._storage import readable_storage
 from hpo.cli._text import ago, score
 from hpo.exceptions import HpoError, StorageError, StudyError
 from hpo.result import StudyResult
+from hpo.storage.studies import study_names
 from hpo.study import load_result
 from hpo.trial import TrialState
 

@@ -25,7 +25,7 @@ from hpo.cli._text import counted
 from hpo.exceptions import RefitError
 from hpo.result import StudyResult
 from hpo.study import Study
-from hpo.trackers._uri import resolve_tracking_uri
+from hpo.trackers.mlflow.uri import resolve_tracking_uri
 
 __all__ = ["Closing", "tell_refit_error"]
 

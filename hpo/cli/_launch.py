@@ -8,7 +8,6 @@ from typing import Any
 
 from hpo._discovery import parse_spec
 from hpo._interrupt import Interrupt
-from hpo.backends._unrepeated import MOST_POINTS
 from hpo.cli._backend import with_options
 from hpo.cli._closing import Closing
 from hpo.cli._display import BaseDisplay
@@ -16,8 +15,9 @@ from hpo.cli._progress import Plan
 from hpo.cli._storage import exists, storage_of
 from hpo.cli._study_file import StudyFile, load_study_file
 from hpo.exceptions import HpoError, RefitError
+from hpo.storage.finite_points import MOST_POINTS
 from hpo.study import Study, load_result, run_study
-from hpo.study._session import load_space
+from hpo.study.session import load_space
 from hpo.trial import TrialState
 
 __all__ = ["launch"]

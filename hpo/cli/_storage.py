@@ -5,8 +5,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from hpo.backends._storage import file_of, is_there
 from hpo.exceptions import StorageError
+from hpo.storage.open import file_of, is_there
 from hpo.study import Study
 
 __all__ = ["DEFAULT_STORAGE", "exists", "named_storage", "readable_storage", "storage_of"]

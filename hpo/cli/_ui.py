@@ -14,10 +14,10 @@ from typing import IO
 import typer
 
 from hpo._redaction import redact
-from hpo.backends._ledger import Ledger
-from hpo.backends._studies import generation
 from hpo.cli._storage import readable_storage
 from hpo.exceptions import HpoError, StorageError
+from hpo.storage.studies import generation
+from hpo.storage.trial_store import Ledger
 from hpo.trackers.mlflow import parent_run, resolve_tracking_uri, study_url, ui_command
 
 __all__ = ["serve"]

@@ -11,9 +11,7 @@ from skorch import NeuralNet
 
 from hpo._discovery import build
 from hpo._redaction import redact
-from hpo.backends._base import BaseBackend
-from hpo.backends._samplers import make_sampler
-from hpo.backends._studies import study_names
+from hpo.backends.base import BaseBackend
 from hpo.cli._console import make_console, say
 from hpo.cli._outcome import facts_table
 from hpo.cli._storage import exists, storage_of
@@ -22,11 +20,13 @@ from hpo.cli._study_source import is_space_file
 from hpo.cli._text import counted, number
 from hpo.exceptions import HpoError, SpaceError
 from hpo.pruners import BasePruner
+from hpo.samplers.base import make_sampler
 from hpo.space import SearchSpace
+from hpo.storage.studies import study_names
 from hpo.study import Study, load_result
-from hpo.study._session import Session, load_space
+from hpo.study.session import Session, load_space
 from hpo.trackers import BaseTracker
-from hpo.training._adapters import last_step
+from hpo.training.adapters import last_step
 
 __all__ = ["validate_file"]
 

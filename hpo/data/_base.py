@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hpo.data._datasets import from_dataset
+from hpo.data.datasets import from_dataset
 from hpo.exceptions import DataError
 
 __all__ = ["StudyData"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpo._discovery import did_you_mean
-from hpo.data._folder import find_data
+from hpo.data.folder import find_data
 from hpo.exceptions import DataError
 
 __all__ = ["CORPORA", "Corpus", "read_corpus"]

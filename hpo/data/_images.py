@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from hpo.data._folder import cache_folder, made_whole
 from hpo.data._npz import read_npz
+from hpo.data.folder import cache_folder, made_whole
 from hpo.exceptions import DataError
 
 __all__ = ["as_pixels", "read_images"]

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from hpo.data._folder import cache_folder, folders_to_search
+from hpo.data.folder import cache_folder, folders_to_search
 from hpo.exceptions import DataError
 
 __all__ = ["FILES", "download_root", "find_root", "read_root"]

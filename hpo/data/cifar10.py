@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from hpo.data._base import StudyData
-from hpo.data._folder import cache_folder, folders_to_search, made_whole
 from hpo.data._images import as_pixels
 from hpo.data._npz import read_npz
 from hpo.data._partition import random_split, search_on_part
+from hpo.data.folder import cache_folder, folders_to_search, made_whole
 from hpo.exceptions import DataError
 
 __all__ = ["load_cifar10"]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from hpo.data._base import StudyData
-from hpo.data._folder import folders_to_search
 from hpo.data._partition import random_split, seal_part
+from hpo.data.folder import folders_to_search
 from hpo.exceptions import DataError
 
 __all__ = ["load_covertype"]

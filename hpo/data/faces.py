@@ -6,10 +6,10 @@ import numpy as np
 
 from hpo._discovery import did_you_mean
 from hpo.data._base import StudyData
-from hpo.data._folder import find_data, folders_to_search
 from hpo.data._images import as_pixels
 from hpo.data._npz import read_npz
 from hpo.data._partition import search_on_part
+from hpo.data.folder import find_data, folders_to_search
 from hpo.data.image_folder import load_image_folder
 from hpo.exceptions import DataError
 

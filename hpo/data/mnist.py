@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from hpo.data._base import StudyData
-from hpo.data._folder import folders_to_search
 from hpo.data._mnist_files import download_root, find_root, read_root
 from hpo.data._npz import read_npz
 from hpo.data._partition import search_on_part
+from hpo.data.folder import folders_to_search
 
 __all__ = ["load_fashion_mnist", "load_mnist"]
 

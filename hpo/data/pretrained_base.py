@@ -12,7 +12,7 @@ import numpy as np
 
 from hpo._extras import needs_extra
 from hpo.data._corpora import read_corpus
-from hpo.data._folder import cache_folder, made_whole
+from hpo.data.folder import cache_folder, made_whole
 
 __all__ = ["pretrained_base"]
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hpo.data._folder import cache_folder, data_folder
+from hpo.data.folder import cache_folder, data_folder
 from hpo.exceptions import DataError
 
 __all__ = ["find_resnet_cifar10"]

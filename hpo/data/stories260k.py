@@ -5,8 +5,8 @@ import struct
 from pathlib import Path
 
 from hpo._extras import needs_extra
-from hpo.data._folder import cache_folder, find_data, made_whole
 from hpo.data._llama2c import convert
+from hpo.data.folder import cache_folder, find_data, made_whole
 from hpo.exceptions import DataError
 
 __all__ = ["find_stories260k"]

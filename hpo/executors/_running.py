@@ -8,8 +8,8 @@ import cloudpickle
 
 from hpo._failures import traceback_of
 from hpo._interrupt import is_ctrl_c
-from hpo.executors._base import Ended, Event, Failed, Reported, reason_of
 from hpo.executors._memory import clear_memory, shortage
+from hpo.executors.base import Ended, Event, Failed, Reported, reason_of
 from hpo.training import StepError
 from hpo.trial import Report
 

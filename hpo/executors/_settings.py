@@ -7,7 +7,7 @@ Python        ``sys.path``, the filters of warnings, the recursion limit; to a w
               the environment's variables, the current folder, multiprocessing's start method
 scikit-learn  all of ``sklearn.get_config()``
 NumPy         what becomes of floating-point errors (``numpy.geterr()``)
-torch         what ``hpo.training._torch_settings`` lists: default dtype and device, deterministic
+torch         what ``hpo.training.torch_settings`` lists: default dtype and device, deterministic
               algorithms, precision of matrix products, cuDNN's switches, attention kernels,
               anomaly detection, how workers of a loader share tensors
 ============  ====================================================================================
@@ -166,13 +166,13 @@ def _set_numpy_errors(errors: Mapping[str, Any]) -> None:
 
 
 def _torch_settings() -> dict[str, Any]:
-    from hpo.training._torch_settings import torch_settings
+    from hpo.training.torch_settings import torch_settings
 
     return torch_settings()
 
 
 def _set_torch_settings(settings: Mapping[str, Any]) -> None:
-    from hpo.training._torch_settings import set_torch_settings
+    from hpo.training.torch_settings import set_torch_settings
 
     set_torch_settings(settings)
 

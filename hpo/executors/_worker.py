@@ -11,10 +11,10 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from hpo._failures import traceback_of
-from hpo.executors._base import Reported, Unloadable, reason_of
 from hpo.executors._payload import load
 from hpo.executors._running import RunningTrial
 from hpo.executors._settings import Settings
+from hpo.executors.base import Reported, Unloadable, reason_of
 from hpo.training import BaseObjective
 from hpo.trial import Trial
 
@@ -75,7 +75,7 @@ def _load(
     address: Any, n_threads: int, settings: Settings, limits: ExitStack
 ) -> BaseObjective | Unloadable:
     try:
-        from hpo.training._threads import limit_threads
+        from hpo.training.threads import limit_threads
 
         limits.enter_context(limit_threads(n_threads))
         objective: BaseObjective = load(address)

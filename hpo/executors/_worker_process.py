@@ -12,9 +12,9 @@ from multiprocessing.util import Finalize
 from typing import Any
 
 from hpo.executors import _worker
-from hpo.executors._base import Ended, Event, Failed, Unloadable
 from hpo.executors._payload import Payload, hidden_main
 from hpo.executors._settings import THREADS, Settings
+from hpo.executors.base import Ended, Event, Failed, Unloadable
 from hpo.trial import Trial
 
 __all__ = ["WorkerProcess", "next_ready", "start_server"]

@@ -1,8 +1,8 @@
 """The executor that is faster: batches of trials, or each trial in a worker process."""
 
-from hpo.executors._batch import TrialBatch
-from hpo.executors._batching import BatchingExecutor
-from hpo.executors._choice import Way, solo_seconds
+from hpo.executors.fused import FusedExecutor
+from hpo.executors.fused.batch import TrialBatch
+from hpo.executors.fused.benchmark import Way, solo_seconds
 from hpo.training.objective import Objective
 
 __all__ = ["AutoExecutor"]
@@ -11,7 +11,7 @@ MIN_TRIALS = 4
 """Trials of a structure that are worth timing it."""
 
 
-class AutoExecutor(BatchingExecutor):
+class AutoExecutor(FusedExecutor):
     """As `FusedExecutor`, but leaves to worker processes what they train faster.
 
     Before the first trial of a structure is trained, one of its epochs is timed by itself and a

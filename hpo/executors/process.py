@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 import joblib
 
 from hpo.exceptions import ExecutorError
-from hpo.executors._base import BaseExecutor, Event, Failed, Unloadable
 from hpo.executors._payload import Payload
 from hpo.executors._settings import Settings, settings_of_this_process
 from hpo.executors._worker_process import WorkerProcess, next_ready, start_server
+from hpo.executors.base import BaseExecutor, Event, Failed, Unloadable
 from hpo.training import BaseObjective
 from hpo.trial import Trial
 
@@ -55,7 +55,7 @@ class ProcessExecutor(BaseExecutor):
         super().__init__(objective)
         if n_jobs is not None and n_jobs < 1 and n_jobs != -1:
             raise ValueError(f"n_jobs must be a positive number or -1. Got {n_jobs} instead.")
-        from hpo.training._threads import devices
+        from hpo.training.threads import devices
 
         self._devices = devices(device)
         gpus = sum(name.startswith("cuda") for name in self._devices)

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
-from hpo.executors._base import BaseExecutor, Event, Reported
 from hpo.executors._running import RunningTrial
+from hpo.executors.base import BaseExecutor, Event, Reported
 from hpo.training import BaseObjective
 from hpo.trial import Trial
 
@@ -40,7 +40,7 @@ class SerialExecutor(BaseExecutor):
         return 1
 
     def __enter__(self) -> "SerialExecutor":
-        from hpo.training._threads import devices, limit_threads
+        from hpo.training.threads import devices, limit_threads
 
         self._device = devices(self._device)[0]
         self._limits.enter_context(limit_threads(self._n_threads))

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hpo.space._choices import dotted_path
+from hpo.space.choices import dotted_path
 
 __all__ = ["is_own", "own_file", "path_of", "resolves", "singleton_name"]
 

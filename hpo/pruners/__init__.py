@@ -3,6 +3,6 @@
 Each public module holds one pruner and is found by its name; see `BasePruner`.
 """
 
-from hpo.pruners._base import BasePruner, PruneDecision
+from hpo.pruners.base import BasePruner, PruneDecision
 
 __all__ = ["BasePruner", "PruneDecision"]

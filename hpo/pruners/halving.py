@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from hpo.pruners._base import BasePruner, PruneDecision
 from hpo.pruners._checks import check_int
+from hpo.pruners.base import BasePruner, PruneDecision
 from hpo.trial import TrialRecord
 
 __all__ = ["HalvingPruner"]

@@ -7,9 +7,9 @@ from operator import attrgetter
 
 import numpy as np
 
-from hpo.pruners._base import BasePruner, PruneDecision
 from hpo.pruners._cache import RecordCache
 from hpo.pruners._checks import check_choice, check_int
+from hpo.pruners.base import BasePruner, PruneDecision
 from hpo.trial import TrialRecord, TrialState
 
 __all__ = ["MedianPruner"]

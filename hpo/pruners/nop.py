@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from hpo.pruners._base import BasePruner, PruneDecision
+from hpo.pruners.base import BasePruner, PruneDecision
 from hpo.trial import TrialRecord
 
 __all__ = ["NopPruner"]

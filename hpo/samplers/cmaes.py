@@ -1,6 +1,6 @@
 """CMA-ES: a normal distribution that moves and takes the shape of what did well."""
 
-from hpo.backends._samplers import BaseOptunaFactory, CmaEsSampler
+from hpo.samplers.base import BaseOptunaFactory, CmaEsSampler
 
 __all__ = ["CMAES"]
 

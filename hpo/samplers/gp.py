@@ -1,7 +1,7 @@
 """A Gaussian process that learns from stopped trials too."""
 
-from hpo.backends._gp import StoppedGPSampler
-from hpo.backends._samplers import BaseOptunaFactory
+from hpo.samplers._gp import StoppedGPSampler
+from hpo.samplers.base import BaseOptunaFactory
 
 __all__ = ["GP"]
 

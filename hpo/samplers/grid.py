@@ -1,6 +1,6 @@
 """Every combination of the space, each once."""
 
-from hpo.backends._samplers import BaseOptunaFactory, RandomSampler
+from hpo.samplers.base import BaseOptunaFactory, RandomSampler
 
 __all__ = ["Grid"]
 

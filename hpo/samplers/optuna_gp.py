@@ -1,6 +1,6 @@
 """Optuna's Gaussian process."""
 
-from hpo.backends._samplers import BaseOptunaFactory, GPSampler
+from hpo.samplers.base import BaseOptunaFactory, GPSampler
 
 __all__ = ["OptunaGP"]
 

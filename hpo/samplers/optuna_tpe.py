@@ -1,6 +1,6 @@
 """Optuna's tree-structured Parzen estimator."""
 
-from hpo.backends._samplers import BaseOptunaFactory, TPESampler
+from hpo.samplers.base import BaseOptunaFactory, TPESampler
 
 __all__ = ["OptunaTPE"]
 

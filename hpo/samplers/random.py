@@ -1,6 +1,6 @@
 """Random points."""
 
-from hpo.backends._samplers import BaseOptunaFactory, RandomSampler
+from hpo.samplers.base import BaseOptunaFactory, RandomSampler
 
 __all__ = ["Random"]
 

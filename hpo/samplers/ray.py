@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from hpo.backends._samplers import BaseSampler, BaseSamplerFactory
 from hpo.exceptions import PluginError
+from hpo.samplers.base import BaseSampler, BaseSamplerFactory
 from hpo.space import SearchSpace
 
 __all__ = ["Ray"]
@@ -17,7 +17,7 @@ class Ray(BaseSamplerFactory):
     ) -> BaseSampler:
         """Return the sampler of the algorithm that the option ``algorithm`` names."""
         try:
-            from hpo.backends._ray_sampler import RaySampler
+            from hpo.samplers._ray import RaySampler
         except ImportError as error:
             raise PluginError(
                 f"sampler 'ray' needs Ray Tune, which cannot be imported: {error}. "

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hpo.backends._samplers import BaseOptunaFactory, BaseSampler, PerTrialSampler, seeded
-from hpo.backends._tpe import CompletesTPESampler
+from hpo.samplers._tpe import CompletesTPESampler
+from hpo.samplers.base import BaseOptunaFactory, BaseSampler, PerTrialSampler, seeded
 from hpo.space import SearchSpace
 from hpo.trial import derive_seed
 

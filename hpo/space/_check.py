@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpo._discovery import did_you_mean
-from hpo.space._choices import Choice, Stored, dotted_path, same
-from hpo.space._parameter import Parameter
+from hpo.space.choices import Choice, Stored, dotted_path, same
+from hpo.space.parameter import Parameter
 
 __all__ = ["check_names"]
 

@@ -9,8 +9,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from hpo.space._parameter import shorten
 from hpo.space._quantiles import distribution_form, is_distribution
+from hpo.space.parameter import shorten
 
 __all__ = ["listed", "short_form"]
 

@@ -13,7 +13,7 @@ from optuna.distributions import (
 )
 
 from hpo.exceptions import SpaceError
-from hpo.space._parameter import Parameter
+from hpo.space.parameter import Parameter
 
 __all__ = ["grid_of", "grid_values", "number_of_points"]
 

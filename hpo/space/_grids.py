@@ -10,10 +10,10 @@ from dataclasses import replace
 from optuna.distributions import CategoricalDistribution
 
 from hpo.exceptions import SpaceError
-from hpo.space._choices import Choice, Stored
-from hpo.space._parameter import Parameter
 from hpo.space._parse import parse
 from hpo.space._yaml import Document
+from hpo.space.choices import Choice, Stored
+from hpo.space.parameter import Parameter
 
 __all__ = ["GRID", "joined", "read_list"]
 

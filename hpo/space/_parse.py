@@ -15,12 +15,12 @@ from optuna.distributions import (
 
 from hpo._discovery import did_you_mean
 from hpo.exceptions import SpaceError
-from hpo.space._choices import Choice, read_choices
 from hpo.space._forms import listed, short_form
-from hpo.space._parameter import Parameter, Problems, shorten
 from hpo.space._quantiles import HIGH, LOW, Quantiles
 from hpo.space._when import check_cycles, parents_first, read_conditions
 from hpo.space._yaml import Document
+from hpo.space.choices import Choice, read_choices
+from hpo.space.parameter import Parameter, Problems, shorten
 
 __all__ = ["parse"]
 

@@ -8,8 +8,8 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 
 from hpo._discovery import did_you_mean
 from hpo.exceptions import SpaceError
-from hpo.space._choices import find_choice, same
-from hpo.space._parameter import Parameter, shorten
+from hpo.space.choices import find_choice, same
+from hpo.space.parameter import Parameter, shorten
 
 __all__ = ["fitted", "read_points"]
 

@@ -11,15 +11,15 @@ from optuna.distributions import BaseDistribution
 
 from hpo.exceptions import SpaceError
 from hpo.space._check import check_names
-from hpo.space._choices import Stored, same
 from hpo.space._grid import grid_of, grid_values, number_of_points
 from hpo.space._grids import GRID, joined, read_list
-from hpo.space._parameter import Parameter
 from hpo.space._parse import parse
 from hpo.space._points import read_points
 from hpo.space._stored import kept_of, params_of, resolved_params
 from hpo.space._written import as_yaml, content, described
 from hpo.space._yaml import Document, parse_text, read_text
+from hpo.space.choices import Stored, same
+from hpo.space.parameter import Parameter
 
 __all__ = ["SearchSpace"]
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from hpo.space._choices import same
 from hpo.space._grids import GRID
-from hpo.space._parameter import Parameter
 from hpo.space._points import fitted
+from hpo.space.choices import same
+from hpo.space.parameter import Parameter
 
 __all__ = ["kept_of", "params_of", "resolved_params"]
 

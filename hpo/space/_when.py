@@ -7,8 +7,8 @@ from typing import Any
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from hpo._discovery import did_you_mean
-from hpo.space._choices import Stored, find_choice
-from hpo.space._parameter import Parameter, Problems, shorten
+from hpo.space.choices import Stored, find_choice
+from hpo.space.parameter import Parameter, Problems, shorten
 
 __all__ = ["check_cycles", "parents_first", "read_conditions"]
 

@@ -9,8 +9,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from hpo.space._parameter import Parameter
 from hpo.space._yaml import write_value
+from hpo.space.parameter import Parameter
 
 __all__ = ["as_yaml", "content", "described"]
 

@@ -7,12 +7,12 @@ first used.
 from typing import TYPE_CHECKING
 
 from hpo._lazy import lazy
-from hpo.study._study import Study
+from hpo.study.definition import Study
 
 if TYPE_CHECKING:
-    from hpo.study._load import load_result
-    from hpo.study._run import run_study
+    from hpo.study.load import load_result
+    from hpo.study.run import run_study
 else:
-    __getattr__, __dir__ = lazy(__name__, {"load_result": "._load", "run_study": "._run"})
+    __getattr__, __dir__ = lazy(__name__, {"load_result": ".load", "run_study": ".run"})
 
 __all__ = ["Study", "load_result", "run_study"]

@@ -11,7 +11,7 @@ from hpo.space import SearchSpace
 from hpo.study._differences import differences
 from hpo.study._fingerprint import FORMAT
 from hpo.study._fitting import Fitting
-from hpo.study._load import load_result
+from hpo.study.load import load_result
 from hpo.trial import TrialRecord, TrialState
 
 __all__ = ["Addition", "read_additions", "told_of"]

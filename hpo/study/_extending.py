@@ -3,11 +3,11 @@
 import time
 from typing import Any
 
-from hpo.backends._copying import Copied, copy_trials
-from hpo.backends._ledger import Ledger
-from hpo.backends._studies import delete_study, generation
+from hpo.storage.copying import Copied, copy_trials
+from hpo.storage.studies import delete_study, generation
+from hpo.storage.trial_store import Ledger
 from hpo.study._fitting import Fitting
-from hpo.study._opening import EXTENDS, remember
+from hpo.study.opening import EXTENDS, remember
 
 __all__ = ["extended"]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from hpo.identity import Describer, Description, mark_of
 from hpo.space import SearchSpace
-from hpo.space._parameter import Parameter
+from hpo.space.parameter import Parameter
 from hpo.training.objective import Objective
 
 __all__ = ["FORMAT", "fingerprint", "mark_of_data", "summary"]

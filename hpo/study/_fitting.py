@@ -7,7 +7,7 @@ from typing import Any
 
 from hpo.identity import Describer
 from hpo.space import SearchSpace
-from hpo.space._parameter import Parameter
+from hpo.space.parameter import Parameter
 from hpo.study._own_values import MISSING, own_value
 
 __all__ = ["Fitting"]

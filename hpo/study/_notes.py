@@ -12,8 +12,8 @@ from skorch.dataset import ValidSplit
 
 from hpo.result import StudyResult
 from hpo.space import SearchSpace
-from hpo.training._adapters import last_step, net_prefix
-from hpo.training._indexing import as_numpy
+from hpo.training.adapters import last_step, net_prefix
+from hpo.training.indexing import as_numpy
 from hpo.training.objective import Objective
 from hpo.trial import TrialState
 

@@ -15,8 +15,8 @@ from sklearn.model_selection import (
 )
 
 from hpo.data import StudyData
-from hpo.training._adapters import steps_of
-from hpo.training._indexing import as_numpy, n_samples, take
+from hpo.training.adapters import steps_of
+from hpo.training.indexing import as_numpy, n_samples, take
 
 __all__ = ["N_SAMPLES", "cut_data", "smoke_changes"]
 

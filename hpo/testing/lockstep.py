@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Sequence
 from functools import partial
 
-from hpo.executors import BaseExecutor, Event, Reported
-from hpo.executors._running import RunningTrial
+from hpo.executors import BaseExecutor, Event, Reported, RunningTrial
 from hpo.training import BaseObjective
 from hpo.trial import Trial
 

@@ -13,13 +13,13 @@ from sklearn.utils import get_tags
 from skorch import NeuralNet
 
 from hpo.nets.casting import LabelEncodingMixin
-from hpo.training._adapters import BaseStepper, last_step, make_stepper, net_prefix
 from hpo.training._callbacks import copy_of
-from hpo.training._checks import check_kernel
-from hpo.training._files import FoldFiles
-from hpo.training._indexing import as_numpy, cut, take
 from hpo.training._isolation import close_writers, isolate
-from hpo.training._random import RandomStream
+from hpo.training.adapters import BaseStepper, last_step, make_stepper, net_prefix
+from hpo.training.checks import check_kernel
+from hpo.training.files import FoldFiles
+from hpo.training.indexing import as_numpy, cut, take
+from hpo.training.random_stream import RandomStream
 from hpo.training.scoring import Scoring
 
 __all__ = ["Fold", "FoldData", "configure", "tell_classes"]

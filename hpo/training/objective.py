@@ -16,14 +16,14 @@ from sklearn.model_selection import (
 )
 
 from hpo.exceptions import DataError
-from hpo.training import _checks as checks
-from hpo.training._adapters import changeable, steps_of
-from hpo.training._base import BaseObjective
+from hpo.training import checks
 from hpo.training._callbacks import portable
-from hpo.training._cross_validation import CrossValidation
-from hpo.training._files import TrialFiles, check_files
-from hpo.training._indexing import as_numpy, n_samples, split_input
+from hpo.training.adapters import changeable, steps_of
+from hpo.training.base import BaseObjective
+from hpo.training.cross_validation import CrossValidation
+from hpo.training.files import TrialFiles, check_files
 from hpo.training.fold import Fold, FoldData
+from hpo.training.indexing import as_numpy, n_samples, split_input
 from hpo.training.scoring import Scoring
 from hpo.trial import Trial, derive_seed
 

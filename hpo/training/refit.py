@@ -9,12 +9,12 @@ from typing import Any
 
 from skorch import NeuralNet
 
-from hpo.training._adapters import fit, make_stepper, steps_of
-from hpo.training._adapters import last_step as final_step
-from hpo.training._checks import all_classes
-from hpo.training._random import RandomStream
 from hpo.training._stepped_fit import SteppedFit
+from hpo.training.adapters import fit, make_stepper, steps_of
+from hpo.training.adapters import last_step as final_step
+from hpo.training.checks import all_classes
 from hpo.training.fold import configure
+from hpo.training.random_stream import RandomStream
 
 __all__ = ["recommendation_of", "refit", "save_artifacts"]
 

@@ -17,7 +17,7 @@ import torch
 
 from hpo._discovery import build
 from hpo._interrupt import Interrupt
-from hpo.backends._base import BaseBackend
+from hpo.backends.base import BaseBackend
 from hpo.backends.ray import RayBackend
 from hpo.exceptions import ExecutorError, PluginError
 from hpo.testing import ScriptedObjective
@@ -268,7 +268,7 @@ def test_options_are_checked_before_anything_starts(spec, told):
 
 PRIVATE = """
     import logging, os, signal, sys
-    from hpo.backends._ray_cluster import _ENVIRONMENT
+    from hpo.backends.ray.cluster import _ENVIRONMENT
     from hpo.backends.ray import RayBackend
     from hpo.exceptions import ExecutorError
     from hpo.testing.backends import search, scripted_curve

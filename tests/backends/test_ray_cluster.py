@@ -145,9 +145,9 @@ def test_a_running_cluster_is_joined_by_its_address(cluster, tmp_path):
 
 DRIVER = """
     import sys
-    from hpo.backends._base import Budget
-    from hpo.backends._ledger import Ledger
-    from hpo.backends._samplers import make_sampler
+    from hpo.backends.base import Budget
+    from hpo.storage.trial_store import Ledger
+    from hpo.samplers.base import make_sampler
     from hpo.backends.ray import RayBackend
     from hpo._interrupt import Interrupt
     from hpo.executors.serial import SerialExecutor

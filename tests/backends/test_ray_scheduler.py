@@ -10,7 +10,7 @@ from skorch import NeuralNetClassifier
 from torch import nn
 
 from hpo import Study, run_study
-from hpo.backends._base import Budget
+from hpo.backends.base import Budget
 from hpo.backends.optuna import OptunaBackend
 from hpo.backends.ray import RayBackend
 from hpo.data import StudyData

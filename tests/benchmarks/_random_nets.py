@@ -8,12 +8,12 @@ from skorch import NeuralNetClassifier
 from torch import nn
 
 from hpo.callbacks import GradientClipping, LRSchedule
-from hpo.executors._batch import TrialBatch
+from hpo.executors.fused.batch import TrialBatch
+from hpo.executors.fused.extract import Fusing
+from hpo.executors.fused.reference import NetReference
 from hpo.fused import FusedModels, NotFusibleError
 from hpo.nets import RegularizedClassifier
-from hpo.training.fusing import Fusing
 from hpo.training.objective import Objective
-from hpo.training.reference import NetReference
 from hpo.trial import Trial
 
 __all__ = ["outcome"]

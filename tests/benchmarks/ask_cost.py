@@ -17,9 +17,9 @@ import optuna
 from _bench import one_thread, report, sizes, table, verdict
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from hpo.backends._ledger import Ledger
-from hpo.backends._samplers import make_sampler
+from hpo.samplers.base import make_sampler
 from hpo.space import SearchSpace
+from hpo.storage.trial_store import Ledger
 from hpo.trial import Report, TrialRecord
 from hpo.trial import TrialState as OurState
 

@@ -23,7 +23,7 @@ import ray
 from _bench import report, table, verdict
 
 from hpo import load_result
-from hpo.backends._ray_cluster import connected
+from hpo.backends.ray.cluster import connected
 from hpo.result import StudyResult
 
 N_TRIALS = 12

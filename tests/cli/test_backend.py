@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from hpo._discovery import build
-from hpo.backends._base import BaseBackend
+from hpo.backends.base import BaseBackend
 from hpo.backends.ray import RayBackend
 from hpo.cli._backend import with_options
 from hpo.cli._display import LiveDisplay

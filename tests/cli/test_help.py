@@ -16,10 +16,10 @@ import typer
 
 import hpo
 from hpo._discovery import build, names
-from hpo.backends._base import BaseBackend
-from hpo.backends._samplers import make_sampler
+from hpo.backends.base import BaseBackend
 from hpo.cli import app
 from hpo.pruners import BasePruner
+from hpo.samplers.base import make_sampler
 
 Run = Callable[..., tuple[int, str, str]]
 Write = Callable[..., str]

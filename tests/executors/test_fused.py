@@ -14,10 +14,10 @@ from hpo.callbacks import GradientClipping, LRSchedule
 from hpo.data import StudyData
 from hpo.executors import Ended, Failed, Reported
 from hpo.executors.fused import FusedExecutor
+from hpo.executors.fused.scores import _JudgedClassifier, judge
 from hpo.executors.serial import SerialExecutor
 from hpo.nets import RegularizedClassifier
 from hpo.testing.executors import drive
-from hpo.training._judged import _JudgedClassifier, judge
 from hpo.training.objective import Objective
 from hpo.trial import Trial, TrialState
 

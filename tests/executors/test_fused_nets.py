@@ -29,12 +29,11 @@ from torch.utils.data import DataLoader
 from hpo._discovery import find
 from hpo.callbacks import GradientClipping, LRSchedule
 from hpo.executors import Ended, Failed, Reported
-from hpo.executors._batch import TrialBatch
-from hpo.executors.fused import FusedExecutor
+from hpo.executors.fused import FusedExecutor, supported
+from hpo.executors.fused.batch import TrialBatch
 from hpo.executors.serial import SerialExecutor
 from hpo.nets import RegularizedClassifier
 from hpo.testing.executors import drive
-from hpo.training import _fusible
 from hpo.training.objective import Objective
 from hpo.trial import Trial
 
@@ -443,7 +442,7 @@ def is_report(event):
 
 
 def fused(objective, trials=TRIALS, **options):
-    with patch("hpo.executors._batching.find", alone_instead):
+    with patch("hpo.executors.fused.executor.find", alone_instead):
         executor = FusedExecutor(objective, n_slots=2, **{"compile": False, **options})
     trials = [trial_for(objective, trial) for trial in trials]
     seen = drive(executor, trials)
@@ -628,10 +627,10 @@ def test_every_table_of_hooks_was_decided_on():
     assert found == set(HOOKS)
 
 
-@pytest.mark.parametrize("kind", _fusible.OPTIMIZER_OPTIONS)
+@pytest.mark.parametrize("kind", supported.OPTIMIZER_OPTIONS)
 def test_every_option_of_an_optimizer_was_decided_on(kind):
     (group,) = kind([nn.Parameter(torch.zeros(1))], lr=0.1).param_groups
-    assert set(group) <= _fusible.OPTIMIZER_OPTIONS[kind]
+    assert set(group) <= supported.OPTIMIZER_OPTIONS[kind]
 
 
 # -- failing is never worse than training alone ----------------------------------------------------
@@ -652,10 +651,13 @@ def failing_in(epoch):
 @pytest.mark.parametrize(
     ("place", "told"),
     [
-        ("hpo.executors._batching.Fusing.take_apart", "the net cannot be prepared for a batch"),
-        ("hpo.executors._batching.Fusing.__init__", "the data cannot be prepared for a batch"),
-        ("hpo.executors._batching.TrialBatch.certify", "the module cannot be batched"),
-        ("hpo.executors._batching.choose", "the module cannot be batched"),
+        (
+            "hpo.executors.fused.executor.Fusing.take_apart",
+            "the net cannot be prepared for a batch",
+        ),
+        ("hpo.executors.fused.executor.Fusing.__init__", "the data cannot be prepared for a batch"),
+        ("hpo.executors.fused.executor.TrialBatch.certify", "the module cannot be batched"),
+        ("hpo.executors.fused.executor.choose", "the module cannot be batched"),
     ],
 )
 def test_whatever_fails_before_the_first_epoch_is_trained_alone(monkeypatch, place, told):
@@ -685,7 +687,7 @@ def test_one_trials_error_is_its_own(monkeypatch):
     """A module that one trial's parameters cannot make fails that trial; the others are fused."""
     objective = objective_of(net(module__p=0.0))
     trials = [*TRIALS, Trial(2, {"lr": 0.1, "module__n_out": "many"}, 2)]
-    with patch("hpo.executors._batching.find", alone_instead):
+    with patch("hpo.executors.fused.executor.find", alone_instead):
         executor = FusedExecutor(objective, n_slots=2, compile=False)
     seen = drive(executor, trials)
     assert {e.number for e in seen if isinstance(e, Ended)} == {0, 1}

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from hpo.backends._ledger import Ledger
 from hpo.backends.optuna import OptunaBackend
 from hpo.executors._memory import shortage
 from hpo.space import SearchSpace
+from hpo.storage.trial_store import Ledger
 from hpo.testing.backends import search
 from hpo.training import BaseObjective
 from hpo.trial import Report, TrialState

@@ -11,7 +11,7 @@ from hpo import Study, StudyData, load_result, run_study
 from hpo.analyses import BaseAnalysis
 from hpo.exceptions import PluginError, StudyError
 from hpo.review import write_report
-from hpo.study._session import Session
+from hpo.study.session import Session
 
 
 class Recorder(BaseAnalysis):
@@ -128,7 +128,7 @@ def test_a_refit_that_is_reused_keeps_its_analyses_and_a_new_one_is_made(tmp_pat
 
 
 def test_numbers_are_metrics_of_the_study(tmp_path):
-    from hpo.study._conduct import _summary
+    from hpo.study.runner import _summary
 
     result = run_study(study(tmp_path, analyses=["confusion", Failing()]))
     metrics, _ = _summary(result)

@@ -6,7 +6,7 @@ from sklearn.linear_model import SGDClassifier
 
 from hpo import Study, StudyData, load_result, run_study
 from hpo.exceptions import StudyError
-from hpo.study._session import Session
+from hpo.study.session import Session
 
 SPACE = {
     "loss": ["hinge", "log_loss"],

@@ -6,7 +6,6 @@ import optuna
 import pytest
 
 from hpo import Study, load_result, run_study
-from hpo.backends._ledger import Ledger
 from hpo.cli._outcome import front_table
 from hpo.data import load_digits
 from hpo.exceptions import PluginError, StorageError, StudyError
@@ -14,6 +13,7 @@ from hpo.modules import MLP
 from hpo.nets import RegularizedClassifier
 from hpo.result import StudyResult
 from hpo.review import write_report
+from hpo.storage.trial_store import Ledger
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 
 

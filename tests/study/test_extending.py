@@ -18,16 +18,16 @@ from skorch.callbacks import LRScheduler
 from torch import nn
 
 from hpo import HPOSearchCV, SearchSpace, Study, StudyData, load_result, run_study
-from hpo.backends._ledger import Ledger
-from hpo.backends._studies import study_names
 from hpo.exceptions import StudyError
 from hpo.identity import Describer
+from hpo.storage.studies import study_names
+from hpo.storage.trial_store import Ledger
 from hpo.study._extending import EXTENDS
 from hpo.study._fingerprint import _form
 from hpo.study._fitting import Fitting
-from hpo.study._opening import Allowed
 from hpo.study._own_values import MISSING, own_value
-from hpo.study._session import Session
+from hpo.study.opening import Allowed
+from hpo.study.session import Session
 from hpo.testing.backends import timeless
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 
@@ -446,7 +446,7 @@ def test_while_another_driver_extends_it_is_waited_for(study, half_made, monkeyp
             ledger.note("fingerprint", mark)
 
     # Optuna's own waiting goes through it too
-    monkeypatch.setattr("hpo.study._opening.time.sleep", sleep)
+    monkeypatch.setattr("hpo.study.opening.time.sleep", sleep)
     assert run_study(wider.replace(n_trials=1), extend=True).name == "line@2"
     assert slept.count(0.2) == 2
 

@@ -11,9 +11,9 @@ from sklearn.datasets import load_iris
 
 from hpo import HPOSearchCV, Study, StudyData, load_result, run_study
 from hpo._interrupt import Interrupt
-from hpo.backends._ledger import Ledger
 from hpo.exceptions import NoCompletedTrialError, StudyError
 from hpo.space import SearchSpace
+from hpo.storage.trial_store import Ledger
 from hpo.study._first_failures import FirstFailures
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 

@@ -21,15 +21,15 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from hpo import HPOSearchCV, Study, StudyData, run_study
-from hpo.backends._ledger import Ledger
 from hpo.exceptions import StudyError
-from hpo.study._session import Session
+from hpo.storage.trial_store import Ledger
+from hpo.study.session import Session
 
 CODE = """
 import json, sys
 from pathlib import Path
 from hpo.cli._study_file import load_study_file
-from hpo.study._session import Session
+from hpo.study.session import Session
 
 path = Path(sys.argv[1])
 print(json.dumps(Session(load_study_file(path).study, path.parent).search.fingerprint))
@@ -398,7 +398,7 @@ def test_weights_of_a_module_that_is_an_instance(study):
 
 def test_a_password_is_not_told(study, monkeypatch):
     run_study(study)
-    monkeypatch.setattr("hpo.study._opening.shown", lambda url: "postgresql://me:***@host/db")
+    monkeypatch.setattr("hpo.study.opening.shown", lambda url: "postgresql://me:***@host/db")
     with pytest.raises(StudyError, match=r"'iris' in postgresql://me:\*\*\*@host/db was"):
         run_study(study.replace(seed=1))
 

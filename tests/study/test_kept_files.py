@@ -16,7 +16,7 @@ from torch import nn
 
 from hpo import HPOSearchCV, Study, StudyData, load_result, run_study
 from hpo._scratch import _root, new_folder
-from hpo.study._kept import KeptFiles
+from hpo.study.kept_files import KeptFiles
 from hpo.testing.pruners import scripted_record
 from hpo.trackers import BaseTracker
 from hpo.trial import TrialState
@@ -121,7 +121,7 @@ class Keeper(BaseTracker):
 def test_the_winners_files_are_kept_and_the_refit_writes_where_the_user_says(
     tmp_path, folder, monkeypatch
 ):
-    monkeypatch.setattr("hpo.study._conduct._report", lambda *args: {})
+    monkeypatch.setattr("hpo.study.runner._report", lambda *args: {})
     tracker = Keeper()
     result = run_study(study(tmp_path), observers=[tracker])
     number = result.best_record.number

@@ -13,8 +13,8 @@ from skorch import NeuralNetClassifier
 from torch import nn
 
 from hpo import Study, StudyData, run_study
-from hpo.study._session import Session
 from hpo.study._smoke import N_SAMPLES, cut_data
+from hpo.study.session import Session
 
 SPACE = {"lr": [0.1, 0.2, 0.3], "batch_size": [8, 16]}
 

@@ -11,9 +11,9 @@ from hpo import load_result
 
 DRIVER = """
     import sys
-    from hpo.backends._base import Budget
-    from hpo.backends._ledger import Ledger
-    from hpo.backends._samplers import make_sampler
+    from hpo.backends.base import Budget
+    from hpo.storage.trial_store import Ledger
+    from hpo.samplers.base import make_sampler
     from hpo.backends.optuna import OptunaBackend
     from hpo._interrupt import Interrupt
     from hpo.executors.serial import SerialExecutor

@@ -32,9 +32,9 @@ from hpo import HPOSearchCV
 from hpo.exceptions import DataError, HpoError
 from hpo.nets import RegularizedClassifier
 from hpo.space import SearchSpace
-from hpo.space._likely_points import rehearsed_points
-from hpo.training._rehearsal import rehearse
+from hpo.space.likely_points import rehearsed_points
 from hpo.training.objective import Objective
+from hpo.training.rehearsal import rehearse
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(120, 4)).astype("float32")

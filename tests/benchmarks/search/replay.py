@@ -12,13 +12,13 @@ from curves import LCBench, TaskSet
 
 from hpo._discovery import build
 from hpo._interrupt import Interrupt
-from hpo.backends._base import Budget
-from hpo.backends._ledger import Ledger
-from hpo.backends._samplers import make_sampler
+from hpo.backends.base import Budget
 from hpo.backends.optuna import OptunaBackend
 from hpo.pruners import BasePruner
+from hpo.samplers.base import make_sampler
 from hpo.scheduler import TrialScheduler
 from hpo.space import SearchSpace
+from hpo.storage.trial_store import Ledger
 from hpo.testing.lockstep import LockstepExecutor
 from hpo.testing.scripted import ScriptedObjective
 from hpo.trackers import BaseTracker

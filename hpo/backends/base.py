@@ -1,0 +1,86 @@
+"""What every backend is."""
+
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+from hpo._interrupt import Interrupt
+from hpo.executors import BaseExecutor
+from hpo.scheduler import TrialScheduler
+from hpo.storage.trial_store import Ledger
+from hpo.trial import SPENT
+
+__all__ = ["BaseBackend", "Budget"]
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How much a study may spend; whichever is spent first ends it.
+
+    Parameters
+    ----------
+    n_trials : int or None
+        Trials of the whole study, those of earlier runs included, interrupted ones not.
+    timeout : float or None
+        Seconds of wall time of this run.
+    max_total_epochs : int or None
+        Epochs (steps) of all trials of the study.
+    began : float
+        `time.monotonic` at the start of this run.
+    """
+
+    n_trials: int | None = None
+    timeout: float | None = None
+    max_total_epochs: int | None = None
+    began: float = field(default_factory=time.monotonic)
+
+    def seconds_left(self) -> float | None:
+        """Return the wall time left, None if there is no limit."""
+        return None if self.timeout is None else self.timeout - (time.monotonic() - self.began)
+
+    def overdrawn(self, scheduler: TrialScheduler) -> str:
+        """Return why running trials must end now; an empty string if they may go on."""
+        left = self.seconds_left()
+        if left is not None and left <= 0:
+            return f"the time budget of {self.timeout:g} s {SPENT}"
+        if self.max_total_epochs is not None and scheduler.n_steps >= self.max_total_epochs:
+            return f"the budget of {self.max_total_epochs} epochs {SPENT}"
+        return ""
+
+    def trials_left(self, scheduler: TrialScheduler, elsewhere: int = 0) -> float:
+        """Return how many more trials may start; ``elsewhere`` run under other drivers."""
+        if self.n_trials is None:
+            return float("inf")
+        return self.n_trials - scheduler.n_counted - elsewhere
+
+
+class BaseBackend(ABC):
+    """Runs the loop of a study: asks for trials, has them trained, obeys the scheduler."""
+
+    runs_trials_itself = False
+    """Whether the backend trains by workers of its own and takes no executor."""
+
+    prunes_itself = False
+    """Whether the backend stops trials by a rule of its own, and no pruner is asked."""
+
+    def is_parallel(self, executor: BaseExecutor) -> bool:
+        """Return whether several trials may be in flight at a time."""
+        return executor.capacity > 1
+
+    @abstractmethod
+    def run(
+        self,
+        ledger: Ledger,
+        scheduler: TrialScheduler,
+        executor: BaseExecutor,
+        budget: Budget,
+        interrupt: Interrupt,
+    ) -> str:
+        """Run trials until the budget is spent or the interrupt is set.
+
+        Returns
+        -------
+        str
+            Why it ended before all trials of the budget were made: the interrupt's reason, or
+            the part of the budget that is spent; empty otherwise.
+        """

@@ -1,0 +1,353 @@
+"""Ray Tune's own schedulers, lent to hpo: who stops, pauses and clones trials when asked to."""
+
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import ray
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from ray import tune
+from ray.tune import schedulers
+
+from hpo._discovery import check_options, did_you_mean, parse_spec
+from hpo.backends.ray.driver import Decider, Driver
+from hpo.backends.ray.worker import CHANGES, EVENT, SCORE, STEP, TRIAL
+from hpo.exceptions import ExecutorError, PluginError
+from hpo.executors import Reported
+from hpo.space import SearchSpace
+from hpo.training import BaseObjective
+from hpo.trial import CHANGED, Report, TrialState
+
+__all__ = ["Follower", "Rule", "check_storage", "read_rule"]
+
+RULES: Mapping[str, type[schedulers.TrialScheduler]] = {
+    "asha": schedulers.ASHAScheduler,
+    "bohb": schedulers.HyperBandForBOHB,
+    "hyperband": schedulers.HyperBandScheduler,
+    "median_stopping": schedulers.MedianStoppingRule,
+    "pbt": schedulers.PopulationBasedTraining,
+}
+"""Ray's schedulers by hpo's names.
+
+PB2 and ResourceChangingScheduler need arguments of their own kind, PBT's replay a finished
+run: these are not offered.
+"""
+
+_OURS = {"time_attr", "metric", "mode", "hyperparam_mutations", "custom_explore_fn"}
+"""Arguments that follow from the study."""
+
+
+class Rule:
+    """One of Ray's schedulers by name, with its options.
+
+    Parameters
+    ----------
+    name : str
+        One of `RULES`.
+    **options
+        Arguments of Ray's class. ``max_t`` is the study's number of epochs unless given; for
+        ``pbt``, ``mutate`` names the parameters to change (all that can be, by default).
+
+    Raises
+    ------
+    PluginError
+        If the name or an option is unknown, or a value is refused.
+    """
+
+    def __init__(self, name: str, **options: Any) -> None:
+        if name not in RULES:
+            hint = did_you_mean(name, RULES) or "."
+            raise PluginError(
+                f"Ray Tune has no scheduler '{name}' that hpo knows{hint} Choose one of: "
+                f"{', '.join(RULES)}."
+            )
+        self.name = name
+        self._changing = _listed(options.pop("mutate", ())) if name == "pbt" else []
+        known = {key: None for key in _parameters(RULES[name]) if key not in _OURS}
+        check_options(f"Ray's scheduler '{name}'", _taking(known), options)
+        self._options = options
+        self.make(10**6, {"lr": [0.1]})  # Ray checks the values
+
+    @property
+    def all_at_once(self) -> bool:
+        """Whether the rule compares trials side by side, and so wants all of them in the ring."""
+        return self.name in {"hyperband", "pbt"}
+
+    @property
+    def pauses(self) -> bool:
+        """Whether trials are put aside to go on later."""
+        return self.name in {"bohb", "hyperband", "pbt"}
+
+    def make(self, max_steps: int, mutations: Mapping[str, Any]) -> schedulers.TrialScheduler:
+        """Return Ray's scheduler for trials of ``max_steps``; see `mutations`.
+
+        Raises
+        ------
+        PluginError
+            If Ray refuses an option.
+        """
+        takes = _parameters(RULES[self.name])
+        settings: dict[str, Any] = {"time_attr": STEP, "metric": SCORE, "mode": "max"}
+        if "max_t" in takes:
+            settings["max_t"] = max_steps
+        if "grace_period" in takes:
+            settings["grace_period"] = 1  # Ray's is 60 s where time is in seconds
+        if self.name == "pbt":
+            settings |= {
+                "perturbation_interval": 1,
+                "synch": True,
+                "log_config": False,
+                "hyperparam_mutations": {CHANGES: dict(mutations)},
+                "custom_explore_fn": _Bounds(mutations),
+            }
+        try:
+            return RULES[self.name](**{**settings, **self._options})
+        except (AssertionError, TypeError, ValueError, tune.TuneError) as error:
+            raise PluginError(f"Ray's scheduler '{self.name}': {error}") from error
+
+    def mutations(self, space: SearchSpace, objective: BaseObjective) -> dict[str, Any]:
+        """Return the parameters that change while a trial runs, with the ranges to draw from.
+
+        Raises
+        ------
+        PluginError
+            If there are none, or one of ``mutate`` cannot change in the course of a training.
+        """
+        if self.name != "pbt":
+            return {}
+        able = {
+            name: domain
+            for name, distribution in space.distributions.items()
+            if name not in space.conditions
+            and space.keeps_values_of(name)
+            and objective.changeable(name)
+            and (domain := _domain(distribution)) is not None
+        }
+        unable = [name for name in self._changing if name not in able]
+        if unable or not able:
+            told = f" It cannot change {', '.join(unable)}." if unable else ""
+            raise PluginError(
+                "Ray's scheduler 'pbt' changes parameters while a model trains: numbers of the "
+                "optimizer, the loss or the loader that every trial has (lr, "
+                f"optimizer__weight_decay, l2_lambda, batch_size).{told} This space has "
+                f"{', '.join(able) or 'none of them'}."
+            )
+        return {name: able[name] for name in self._changing or able}
+
+
+def read_rule(spec: Any) -> Rule:
+    """Return the rule that ``spec`` names: ``"asha"`` or ``"asha(grace_period=2)"``.
+
+    Raises
+    ------
+    PluginError
+        If it names none.
+    """
+    found = re.fullmatch(r"\s*(\w+)\s*(?:\((.*)\))?\s*", spec) if isinstance(spec, str) else None
+    if found is None:
+        raise PluginError(
+            f"scheduler must be a name such as 'asha' or 'asha(grace_period=2)'. Got {spec!r} "
+            "instead."
+        )
+    name, options = parse_spec(f"{found[1]}:{found[2] or ''}")
+    return Rule(name, **options)
+
+
+class Follower(Decider):
+    """Lets one of Ray's schedulers decide, and tells the driver what it has decided.
+
+    Parameters
+    ----------
+    driver : Driver
+    rule : Rule
+    space : SearchSpace
+    objective : BaseObjective
+    """
+
+    def __init__(
+        self, driver: Driver, rule: Rule, space: SearchSpace, objective: BaseObjective
+    ) -> None:
+        super().__init__(driver)
+        self._rule = rule
+        mutations = rule.mutations(space, objective)
+        self._theirs = rule.make(objective.max_steps({}), mutations)
+        driver.parked = self._parked
+        driver.all_at_once = rule.all_at_once
+        driver.changing = list(mutations)
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Pass the trial on."""
+        super().on_trial_add(tune_controller, trial)
+        self._theirs.on_trial_add(_WithoutSearch(tune_controller), trial)
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> str:
+        """Take in the event in ``result``; on a report, ask Ray's scheduler."""
+        driver = self._driver
+        return str(driver.guarded(lambda: self._decide(tune_controller, trial, result), self.STOP))
+
+    def _decide(self, controller: Any, trial: Any, result: Mapping[str, Any]) -> str:
+        event, own = result[EVENT], trial.config[TRIAL]
+        if not isinstance(event, Reported):
+            return str(self.STOP if self._driver.take(event) else self.CONTINUE)
+        report = _with_changes(event.report, trial.config.get(CHANGES, {}))
+        if self._driver.take(Reported(report)):
+            return str(self.STOP)
+        if self._driver.is_last(report):
+            return str(self.CONTINUE)  # it ends by itself, and is complete
+        decision = self._theirs.on_trial_result(controller, trial, result)
+        for other in self._live.values():
+            self._give_back_number(other)
+        if decision == self.STOP:
+            self._stop(own.number)
+        return str(decision)
+
+    def _give_back_number(self, trial: Any) -> None:
+        """Undo what a clone of another trial's config does to a trial's identity."""
+        trial.config[TRIAL] = self._own[trial.trial_id]
+
+    def _stopped_by_others(self, trial: Any) -> None:
+        """Close the record of a trial, unless its own last event or the end of the run has."""
+        driver, number = self._driver, trial.config[TRIAL].number
+        open_still = driver.record(number).state is TrialState.RUNNING
+        if open_still and not (driver.error or driver.stopped):
+            driver.guarded(lambda: self._stop(number), None)
+
+    def _stop(self, number: int) -> None:
+        record = self._driver.record(number)
+        value = f"{record.reports[-1].value:.4g}, " if record.reports else ""
+        self._driver.stop(
+            number, f"epoch {record.last_step}: {value}stopped by Ray's {self._rule.name}"
+        )
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Pass the death on."""
+        super().on_trial_error(tune_controller, trial)
+        self._theirs.on_trial_error(tune_controller, trial)
+
+    def on_trial_complete(
+        self, tune_controller: Any, trial: Any, result: Mapping[str, Any]
+    ) -> None:
+        """Pass the end on; close the record of a trial that was stopped on its way to a pause."""
+        super().on_trial_complete(tune_controller, trial, result)
+        self._stopped_by_others(trial)
+        self._theirs.on_trial_complete(tune_controller, trial, result)
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        """Close the record of a trial that was stopped while it was put aside."""
+        self._live.pop(trial.trial_id, None)
+        self._stopped_by_others(trial)
+        self._theirs.on_trial_remove(tune_controller, trial)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """Leave the choice to Ray's scheduler.
+
+        Hyperband forgets a trial that was still on its way to a pause when its bracket ended:
+        where all that is left is put aside and nothing is to come, it is stopped here.
+        """
+        chosen = self._theirs.choose_trial_to_run(tune_controller)
+        if chosen is None and self._driver.all_at_once and self._driver.handed_out_all:
+            left = list(self._live.values())
+            if all(trial.status == "PAUSED" and not trial.is_saving for trial in left):
+                for trial in left:
+                    tune_controller.stop_trial(trial)
+        return chosen
+
+    def _parked(self) -> int:
+        return sum(trial.status == "PAUSED" for trial in self._live.values())
+
+
+class _WithoutSearch:
+    """A controller without a search algorithm: PBT refuses every one, and ours only numbers."""
+
+    search_alg = None
+
+    def __init__(self, controller: Any) -> None:
+        self._controller = controller
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._controller, name)
+
+
+class _Bounds:
+    """Keeps what PBT proposes inside the search space: it multiplies without looking."""
+
+    def __init__(self, mutations: Mapping[str, Any]) -> None:
+        self._bounds = {
+            name: (domain.lower, domain.upper - isinstance(domain, tune.search.sample.Integer))
+            for name, domain in mutations.items()
+            if hasattr(domain, "lower")
+        }
+
+    def __call__(self, config: dict[str, Any]) -> dict[str, Any]:
+        changes = config[CHANGES]
+        for name, (low, high) in self._bounds.items():
+            changes[name] = min(max(changes[name], low), high)
+        return config
+
+
+def _domain(distribution: BaseDistribution) -> Any:
+    """Return Ray's form of a distribution of numbers, None for one of anything else."""
+    match distribution:
+        case FloatDistribution(low=low, high=high, log=True):
+            return tune.loguniform(low, high)
+        case FloatDistribution(low=low, high=high):
+            return tune.uniform(low, high)
+        case IntDistribution(low=low, high=high, log=True):
+            return tune.lograndint(low, high + 1)
+        case IntDistribution(low=low, high=high):
+            return tune.randint(low, high + 1)
+        case CategoricalDistribution(choices=choices) if all(
+            isinstance(choice, int | float) and not isinstance(choice, bool) for choice in choices
+        ):
+            return sorted(choices)
+    return None
+
+
+def _with_changes(report: Report, changes: Mapping[str, Any]) -> Report:
+    """Write what the parameters are now beside the scores: a trial's own are written once."""
+    width = max(len(report.fold_values), 1)
+    now = {f"{CHANGED}{name}": (float(value),) * width for name, value in changes.items()}
+    return replace(report, metrics={**report.metrics, **now})
+
+
+def _listed(names: Any) -> list[str]:
+    """Return names that were given as a list, or as text such as ``lr`` and ``[lr, l2_lambda]``."""
+    if isinstance(names, str):
+        names = names.strip("[] ").split(",")
+    return [str(name).strip() for name in names]
+
+
+def _parameters(cls: type[Any]) -> Mapping[str, inspect.Parameter]:
+    return {k: v for k, v in inspect.signature(cls).parameters.items() if k != "self"}
+
+
+def _taking(names: Mapping[str, Any]) -> Any:
+    """Return something whose signature has these names."""
+    signature = inspect.Signature(
+        [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names]
+    )
+
+    def target(**_: Any) -> None: ...
+
+    target.__signature__ = signature  # type: ignore[attr-defined]  # functions have one
+    return target
+
+
+def check_storage(rule: Rule, storage_path: str | None) -> None:
+    """Raise `ExecutorError` if a trial's state could not be found on another node.
+
+    A trial that is put aside may go on elsewhere.
+    """
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    if rule.pauses and storage_path is None and len(nodes) > 1:
+        raise ExecutorError(
+            f"Ray's scheduler '{rule.name}' puts trials aside, to go on on any of the cluster's "
+            f"{len(nodes)} nodes: name a folder that all of them share (storage_path)."
+        )

@@ -1,0 +1,290 @@
+"""The trials of one structure, trained in lock-step in one batch."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from hpo.executors._memory import free_memory
+from hpo.executors.base import Ended, Event, Reported
+from hpo.executors.fused.extract import FusibleTrial, Fusing
+from hpo.executors.fused.proof import prove
+from hpo.executors.fused.scores import judge
+from hpo.executors.fused.sentinel import Seen, check_epoch
+from hpo.fused import FusedModels, Member, NotFusibleError, Plan
+from hpo.training.cross_validation import report_of
+
+__all__ = ["TrialBatch", "UnlikeError", "is_watched"]
+
+MEMORY_SHARE = 0.5
+"""How much of the free memory a batch may take."""
+
+
+class UnlikeError(NotFusibleError):
+    """A trial's own net trains it otherwise than the batch has.
+
+    Parameters
+    ----------
+    number : int
+        Of the trial.
+    reason : str
+    """
+
+    def __init__(self, number: int, reason: str) -> None:
+        super().__init__(f"trial {number} was trained again by its own net, and {reason}")
+
+
+def is_watched(nth: int) -> bool:
+    """Return whether the n-th trial of a structure is trained again: the 1st, 50th, 500th ..."""
+    return nth == 1 or (nth >= 50 and str(nth).rstrip("0") == "5")
+
+
+@dataclass
+class _Scored:
+    """What is known of one fold of a trial; see `ScoredFold`."""
+
+    scores: dict[str, float] = field(default_factory=dict)
+    recorded: set[str] = field(default_factory=set)
+    fit_seconds: float = 0.0
+    score_seconds: float = 0.0
+
+
+@dataclass
+class _Seat:
+    """One trial in a batch."""
+
+    taken: FusibleTrial
+    folds: list[_Scored]
+    nth: int
+    step: int = 0
+
+
+class TrialBatch:
+    """Trials of one structure in training, and others that wait for a place.
+
+    Without `compile` it has as many places as there are trials; with it, always ``n_slots``, so
+    that one program does for all.
+
+    Parameters
+    ----------
+    fusing : Fusing
+    first : FusibleTrial
+        Any trial of the structure.
+    device : str
+    n_slots : int
+        Trials at a time.
+    seed : int
+    sentinel : bool, default=True
+        Whether the first epoch of some trials is trained again by their own nets; see
+        `is_watched`.
+
+    Raises
+    ------
+    NotFusibleError
+        If the module, or a size of the minibatches, cannot be taken.
+    """
+
+    def __init__(
+        self,
+        fusing: Fusing,
+        first: FusibleTrial,
+        *,
+        device: str,
+        n_slots: int,
+        seed: int,
+        sentinel: bool = True,
+    ) -> None:
+        self._fusing = fusing
+        self.first = first
+        self.device, self._seed = device, seed
+        self._plan = first.plan()
+        self.n_slots = n_slots
+        self._models = self.make_models(0)
+        self._seats: list[_Seat | None] = []
+        self._waiting: list[FusibleTrial] = []
+        self._epoch = 0
+        self._sentinel = sentinel
+        self._n_begun = 0
+        self.reported: list[int] = []
+        """Numbers of all trials that this batch has made a step of, those that are over too."""
+        self.decided = False
+        """Whether it is settled how it is trained; see `FusedExecutor`."""
+
+    def certify(self) -> None:
+        """Check that a batch would train and score as each trial's own net does.
+
+        Raises
+        ------
+        NotFusibleError
+            If it would not; see `hpo.executors.fused.proof.prove`.
+        """
+        prove(self._fusing, self.first, self.device)
+
+    def make_models(self, n_slots: int, *, autocast: bool = False) -> FusedModels:
+        """Return models of the structure, all of them free."""
+        arrays = self._fusing.arrays
+        plan: Plan = replace(self._plan, autocast=autocast)
+        return FusedModels(
+            plan,
+            arrays.X,
+            arrays.y,
+            arrays.train,
+            n_slots=n_slots,
+            seed=self._seed,
+            device=self.device,
+        )
+
+    @property
+    def X_valid(self) -> torch.Tensor:
+        """Validation parts of the folds; see `FoldArrays`."""
+        return self._fusing.arrays.X_valid
+
+    def slots_that_fit(self) -> int:
+        """Return how many trials at a time, at most ``n_slots``, would fit into memory."""
+        room = free_memory(self.device) * MEMORY_SHARE
+        return max(1, min(self.n_slots, int(room // self._models.bytes_per_slot(self.X_valid))))
+
+    @property
+    def live(self) -> list[int]:
+        """Numbers of the trials in training, and of those that wait."""
+        return [taken.trial.number for taken in self.taken]
+
+    @property
+    def taken(self) -> list[FusibleTrial]:
+        """The trials in training, and those that wait."""
+        return [*(seat.taken for seat in self._seats if seat), *self._waiting]
+
+    @property
+    def last_steps(self) -> dict[int, int]:
+        """The last step of each trial that has reported."""
+        return {s.taken.trial.number: s.step for s in self._seats if s and s.step}
+
+    @property
+    def fill(self) -> float:
+        """Share of the places that would be taken in the next epoch."""
+        return 1.0 if not self._models.is_compiled else min(len(self.taken) / self.n_slots, 1.0)
+
+    def use(self, models: FusedModels) -> None:
+        """Train with these, which may be compiled; no trial may have begun."""
+        models.remove(range(models.n_slots))
+        self._models = models
+        self._seats = [None] * models.n_slots
+        if models.is_compiled:
+            self.n_slots = models.n_slots
+
+    def add(self, taken: FusibleTrial) -> None:
+        """Take a trial in, from the next epoch on or when a place is free."""
+        self._waiting.append(taken)
+
+    def drop(self, numbers: set[int]) -> None:
+        """Free the places of these trials."""
+        self._waiting = [t for t in self._waiting if t.trial.number not in numbers]
+        ended = [i for i, s in enumerate(self._seats) if s and s.taken.trial.number in numbers]
+        for slot in ended:
+            self._seats[slot] = None
+        if ended:
+            self._models.remove(ended)
+
+    def _settle(self) -> None:
+        """Give the free places to those that wait; without a program, have no idle ones."""
+        n_free = self._seats.count(None)
+        if not self._models.is_compiled:
+            kept = [slot for slot, seat in enumerate(self._seats) if seat]
+            n_new = min(self.n_slots - len(kept), len(self._waiting))
+            if n_free != n_new:
+                self._models.resize(kept, n_new)
+                self._seats = [*(self._seats[slot] for slot in kept), *[None] * n_new]
+        new: dict[int, Member] = {}
+        for slot, seat in enumerate(self._seats):
+            if seat is None and self._waiting:
+                taken = self._waiting.pop(0)
+                new[slot] = taken.member
+                self._n_begun += 1
+                scored = [_Scored() for _ in taken.member.states]
+                self._seats[slot] = _Seat(taken, scored, nth=self._n_begun)
+        if new:
+            self._models.put_all(new)
+
+    def advance(self) -> list[Event]:
+        """Train one epoch; return the reports, and the ends of trials that have made theirs.
+
+        Raises
+        ------
+        UnlikeError
+            If one of the trials is trained otherwise by its own net.
+        """
+        over = {s.taken.trial.number for s in self._seats if s and s.step >= s.taken.n_steps}
+        events: list[Event] = [Ended(number) for number in over]
+        self.drop(over)
+        self._settle()
+        if not any(self._seats):
+            return events
+        began = time.perf_counter()
+        self._epoch += 1
+        losses = self._models.train_epoch(self._epoch).tolist()
+        trained = time.perf_counter()
+        outputs = self._models.predict(self.X_valid)
+        scores = self._judge(outputs)
+        judged = time.perf_counter()
+        self._watch(losses, outputs)
+        return events + self._reports(losses, scores, trained - began, judged - trained)
+
+    def _watch(self, losses: Sequence[Sequence[float]], outputs: torch.Tensor) -> None:
+        """Have the first epoch of some trials trained again by their own nets, on one fold."""
+        for slot, seat in enumerate(self._seats):
+            if not (self._sentinel and seat and seat.step == 0 and is_watched(seat.nth)):
+                continue
+            fold = seat.taken.trial.number % len(losses)
+            state = self._models.states(slot)[fold]
+            seen = Seen(self._epoch, fold, state, losses[fold][slot], outputs[fold, slot])
+            plan = self._models.plan
+            try:
+                check_epoch(self._fusing, seat.taken, seen, seed=self._seed, plan=plan)
+            except NotFusibleError as error:
+                raise UnlikeError(seat.taken.trial.number, str(error)) from error
+
+    def _judge(self, outputs: torch.Tensor) -> list[list[dict[str, float]]]:
+        """Return the scores by fold, then by seat that is taken."""
+        arrays = self._fusing.arrays
+        taken = [slot for slot, seat in enumerate(self._seats) if seat]
+        if len(taken) < len(self._seats):
+            outputs = outputs[:, torch.tensor(taken, device=outputs.device)]
+        nets = [seat.taken.net for seat in self._seats if seat]
+        return judge(self._fusing.objective.scoring, nets, outputs, arrays.y_valid)
+
+    def _reports(
+        self,
+        losses: Sequence[Sequence[float]],
+        scores: Sequence[Sequence[dict[str, float]]],
+        fit_seconds: float,
+        score_seconds: float,
+    ) -> list[Event]:
+        events: list[Event] = []
+        taken = [(slot, seat) for slot, seat in enumerate(self._seats) if seat]
+        share = 1 / len(taken) / len(scores)
+        for j, (slot, seat) in enumerate(taken):
+            if seat.step == 0:
+                self.reported.append(seat.taken.trial.number)
+            seat.step += 1
+            for i, fold in enumerate(seat.folds):
+                self._tell(fold, scores[i][j], losses[i][slot])
+                fold.fit_seconds += fit_seconds * share
+                fold.score_seconds += score_seconds * share
+            report = report_of(
+                seat.taken.trial.number,
+                seat.step,
+                seat.folds,
+                self._fusing.objective.scoring,
+                (fit_seconds + score_seconds) / len(taken),
+            )
+            events.append(Reported(report))
+        return events
+
+    def _tell(self, fold: _Scored, scores: dict[str, float], loss: float) -> None:
+        fold.recorded = {"train_loss"}
+        if math.isfinite(loss):
+            fold.scores = {**scores, "train_loss": scores.get("train_loss", loss)}
+        else:  # predictions of a diverged net may still be numbers: they mean nothing
+            fold.scores = {self._fusing.objective.scoring.metric: math.nan, "train_loss": loss}

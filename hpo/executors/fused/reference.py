@@ -1,0 +1,213 @@
+"""The user's own net, trained by its own ``fit`` from the draws of a batch of models."""
+
+import copy
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from skorch.callbacks import Callback
+from torch.utils.data import Sampler
+
+from hpo.fused import REPLAYED, Member, NotFusibleError, Plan, Replay, replay_dropout
+from hpo.training.attributes import Attributes
+
+__all__ = ["NetReference"]
+
+
+class NetReference:
+    """One trial's net on one fold, the reference for a batch of models (`hpo.fused.Reference`).
+
+    All of the net is its own: class, callbacks, optimizer, loss, loader. Only the order of the
+    minibatches comes by a sampler, and the noise of dropout by layers in the place of torch's.
+
+    Parameters
+    ----------
+    net : skorch net
+        Configured and not initialized; owned by the reference.
+    plan : Plan
+    member : Member
+        The numbers of its optimizer and its rates of dropout are set; others are the net's own.
+    fold : int
+        Which of the member's states it starts from, and whose draws it gets.
+    seed, n_folds : int
+        Of the batch.
+    dtype : torch.dtype
+        float32 leaves net and data as they are; float64 widens both.
+
+    Raises
+    ------
+    NotFusibleError
+        From each method, if the net raises, or keeps something while it trains or evaluates.
+    """
+
+    def __init__(
+        self,
+        net: Any,
+        plan: Plan,
+        member: Member,
+        fold: int,
+        *,
+        seed: int = 0,
+        n_folds: int = 2,
+        dtype: torch.dtype = torch.float64,
+    ) -> None:
+        self.net = net
+        self._plan, self._member, self._fold = plan, member, fold
+        self._seed, self._n_folds, self._dtype = seed, n_folds, dtype
+        self._sampler = _InOrder()
+        loader: dict[str, Any] = {"sampler": self._sampler, "shuffle": False}
+        if "batch_size" in net.get_params_for("iterator_train"):
+            loader["batch_size"] = plan.batch_size
+        net.set_params(
+            verbose=0,
+            warm_start=True,  # or fit would make the weights anew
+            batch_size=plan.batch_size,
+            **{f"iterator_train__{name}": value for name, value in loader.items()},
+        )
+        net.initialize()
+        self._widen()
+        self._start()
+        self._own = copy.deepcopy(net.module_)
+        module, self._layers = replay_dropout(net.module_, member.rates, attention=False)
+        vars(net)["module_"] = module.to(next(iter(member.states[fold].values())).device)
+        if dtype is torch.float64:
+            module.double()
+        self._attributes = Attributes(module, REPLAYED)
+
+    def _widen(self) -> None:
+        if self._dtype is not torch.float64:
+            return
+        self.net.module_.double()
+        self.net.criterion_.double()
+        for state in self.net.optimizer_.state.values():
+            for name, value in state.items():
+                if isinstance(value, torch.Tensor) and value.is_floating_point():
+                    state[name] = value.double()
+
+    def _start(self) -> None:
+        """Set the weights, and what of the optimizer's numbers the member has otherwise."""
+        net, numbers = self.net, dict[str, Any](self._member.numbers)
+        own = net.module_.state_dict()
+        net.module_.load_state_dict({**own, **self._member.states[self._fold]})
+        (group,) = net.optimizer_.param_groups
+        if "betas" in group:
+            numbers["betas"] = (numbers["beta1"], numbers["beta2"])
+        group.update({name: value for name, value in numbers.items() if name in group})
+
+    def train(
+        self, numbers: Sequence[int], X: torch.Tensor, y: torch.Tensor, rows: torch.Tensor
+    ) -> None:
+        """Fit the net: an epoch for each number (that of the batch's epoch) on the rows."""
+        X, y = (self._cast(data[rows.to(data.device)]) for data in (X, y))
+        replay = Replay(self._plan, self._fold, X, seed=self._seed, n_folds=self._n_folds)
+        self._sampler.orders = [replay.order(n, torch.arange(len(rows))) for n in numbers]
+        drawing = _Drawing(replay, self._layers, list(numbers), self._dtype)
+        self.net.callbacks_.append(("hpo_draws", drawing))
+        self.net.max_epochs = max(self.net.max_epochs, len(numbers))
+        before = _global_streams()
+        try:
+            self.net.fit(X, y)
+        except NotFusibleError:
+            raise
+        except Exception as error:
+            raise _of_the_net("fit", error) from error
+        finally:
+            self.net.callbacks_.pop()
+        if drawing.n_begun < len(numbers):
+            raise NotFusibleError("the net ends its training by itself, before its last epoch")
+        if _global_streams() != before:
+            raise NotFusibleError(
+                "the net draws random numbers of Python's or NumPy's while it trains, which all "
+                "models of a batch would share (draw them with torch and in layers of dropout)"
+            )
+        self._attributes.check("in training")
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return the weights and buffers."""
+        names = self._member.states[self._fold]
+        state: Mapping[str, torch.Tensor] = self.net.module_.state_dict()
+        return {name: value for name, value in state.items() if name in names}
+
+    def predict(self, X: torch.Tensor) -> torch.Tensor:
+        """Return the outputs for samples, by the net's own loader: in minibatches."""
+        trained = self.net.module_
+        attributes = Attributes(self._own)
+        try:
+            outputs: Any = self.evaluating(self.state()).forward(self._cast(X))
+        except Exception as error:
+            raise _of_the_net("forward", error) from error
+        finally:
+            vars(self.net)["module_"] = trained
+        attributes.check("in evaluation")
+        if not isinstance(outputs, torch.Tensor):
+            raise NotFusibleError(f"the module returns a {type(outputs).__name__} and no tensor")
+        return outputs
+
+    def evaluating(self, state: Mapping[str, torch.Tensor]) -> Any:
+        """Return the net with these weights and its own module, no layer of it in another's place.
+
+        `train` wants its other module back.
+        """
+        self._own.load_state_dict({**self._own.state_dict(), **state})
+        vars(self.net)["module_"] = self._own
+        return self.net
+
+    @property
+    def train_loss(self) -> float | None:
+        """The loss of the last epoch, as the net's history has it; None if it has none."""
+        history = getattr(self.net, "history", None)
+        loss = history[-1].get("train_loss") if history else None
+        return None if loss is None else float(loss)
+
+    def _cast(self, data: torch.Tensor) -> torch.Tensor:
+        wide = self._dtype is torch.float64 and data.is_floating_point()
+        return data.double() if wide else data
+
+
+class _InOrder(Sampler):  # type: ignore[type-arg]
+    """Rows in an order that is known before; another one for each epoch."""
+
+    def __init__(self) -> None:
+        self.orders: list[torch.Tensor] = []
+        self._epoch = -1
+
+    def __iter__(self) -> Iterator[int]:
+        self._epoch += 1
+        return iter(self.orders[self._epoch].tolist())
+
+    def __len__(self) -> int:
+        return len(self.orders[max(self._epoch, 0)])
+
+
+class _Drawing(Callback):  # type: ignore[misc]
+    """Hands the noise of dropout out, minibatch by minibatch, and ends the training in time."""
+
+    def __init__(self, replay: Replay, layers: Any, numbers: list[int], dtype: torch.dtype) -> None:
+        self._replay, self._layers, self._dtype = replay, layers, dtype
+        self._numbers = numbers
+        self.n_begun = 0
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        self._noises = self._replay.noises(self._numbers[self.n_begun])
+        self.n_begun += 1
+
+    def on_batch_begin(self, net: Any, batch: Any = None, training: Any = None, **kw: Any) -> None:
+        if training:
+            n_samples = len(batch[1])
+            self._replay.hand_out(next(self._noises), self._layers, n_samples, self._dtype)
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        if self.n_begun == len(self._numbers):
+            raise KeyboardInterrupt  # how callbacks of skorch end a training
+
+
+def _global_streams() -> tuple[Any, ...]:
+    numpy: Any = np.random.get_state()
+    return random.getstate(), numpy[0], numpy[1].tobytes(), *numpy[2:]
+
+
+def _of_the_net(method: str, error: Exception) -> NotFusibleError:
+    told = " ".join(str(error).split())[:200]
+    return NotFusibleError(f"the net's own `{method}` raises {type(error).__name__}: {told}")

@@ -1,0 +1,161 @@
+"""Samplers of a finite space, which propose no point twice."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from hpo.space import SearchSpace
+from hpo.storage.finite_points import FinitePoints
+from hpo.storage.tried_points import Key, Tried, key_of
+from hpo.trial import derive_seed
+
+__all__ = ["UnrepeatedSampler"]
+
+_MOST_DRAWS = 100
+
+
+class UnrepeatedSampler(BaseSampler):
+    """Proposes what another sampler does, unless that has been tried.
+
+    Then the other one is asked again, and at last the nearest point is taken that has not been
+    tried, or a random one where the space is too large to list.
+
+    Parameters
+    ----------
+    sampler : optuna.samplers.BaseSampler
+    space : SearchSpace
+        Of values that can be counted.
+    seed : int
+        Of the study.
+    n_tries : int or None
+        How often ``sampler`` is asked again; None draws evenly from all points that have not been
+        tried, without asking it, where they can be listed.
+    """
+
+    def __init__(
+        self, sampler: BaseSampler, space: SearchSpace, seed: int, n_tries: int | None
+    ) -> None:
+        self.inner = sampler
+        self._space = space
+        self._seed = seed
+        self._n_tries = n_tries
+        self._points = FinitePoints.of(space)
+        self._tried = Tried(space.distributions)
+        self._random = RandomSampler(seed=seed % 2**32)
+
+    def reseed_rng(self) -> None:
+        """Delegate."""
+        self.inner.reseed_rng()
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Delegate."""
+        self.inner.before_trial(study, trial)
+
+    def after_trial(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        """Delegate."""
+        self.inner.after_trial(study, trial, state, values)
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Return the whole space: a point is proposed at once."""
+        return {n: d for n, d in self._space.distributions.items() if not d.single()}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Propose a point, but for what is fixed."""
+        fixed = trial.system_attrs.get("fixed_params", {})
+        self._tried.read(study._get_trials(deepcopy=False, use_cache=True), trial.number)
+        point = self._propose(study, trial, fixed)
+        return {name: value for name, value in point.items() if name in search_space}
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Delegate; of the space itself nothing is left to ask for."""
+        return self.inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def _propose(
+        self, study: Study, trial: FrozenTrial, fixed: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        if self._n_tries is None and self._points is not None and not fixed:
+            return self._untried(None, trial, fixed) or {}
+        theirs = self.inner.infer_relative_search_space(study, trial)
+        n_tries = _MOST_DRAWS if self._n_tries is None else self._n_tries
+        for _ in range(n_tries + 1):
+            point = self._drawn(self.inner, study, trial, theirs, fixed)
+            if point.keys() <= fixed.keys() or self._key(point) not in self._tried:
+                return point
+        if self._points is not None:
+            return self._untried(point, trial, fixed) or point
+        for _ in range(_MOST_DRAWS):
+            other = self._drawn(self._random, study, trial, {}, fixed)
+            if self._key(other) not in self._tried:
+                return other
+        return point
+
+    def _drawn(
+        self,
+        sampler: BaseSampler,
+        study: Study,
+        trial: FrozenTrial,
+        theirs: dict[str, BaseDistribution],
+        fixed: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """Return a whole point of ``sampler``'s, as a trial would be asked for it."""
+        relative = sampler.sample_relative(study, trial, theirs)
+
+        def suggest(name: str, distribution: BaseDistribution) -> Any:
+            if name in fixed:
+                return fixed[name]
+            if distribution.single():
+                return distribution.to_external_repr(_only(distribution))
+            if name in relative:
+                return relative[name]
+            return sampler.sample_independent(study, trial, name, distribution)
+
+        return self._space.sample(suggest)
+
+    def _untried(
+        self, point: Mapping[str, Any] | None, trial: FrozenTrial, fixed: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """Return a new point with the values that are fixed, near ``point``; None if there is none.
+
+        None for ``point`` draws evenly.
+        """
+        assert self._points is not None
+        held = self._key(fixed)
+        numbers = [
+            i for i, key in enumerate(self._points.keys) if held <= key and key not in self._tried
+        ]
+        if not numbers:
+            return None
+        rng = np.random.default_rng(derive_seed(self._seed, "untried", trial.number))
+        if point is None:
+            return self._points.stored[numbers[int(rng.integers(len(numbers)))]]
+        return self._points.nearest(point, numbers, rng)
+
+    def _key(self, point: Mapping[str, Any]) -> Key:
+        return key_of(point, self._space.distributions)
+
+
+def _only(distribution: Any) -> float:
+    """Return the one value of a distribution, in Optuna's internal form."""
+    first = 0 if isinstance(distribution, CategoricalDistribution) else distribution.low
+    return float(first)

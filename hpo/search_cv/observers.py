@@ -1,0 +1,257 @@
+"""Who else hears of the trials of an `HPOSearchCV`: the terminal, and scikit-learn's callbacks."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from typing import Any
+
+from hpo._interrupt import Interrupt
+from hpo.exceptions import HpoError
+from hpo.executors import BaseExecutor
+from hpo.trackers import BaseTracker
+from hpo.training.files import TrialFiles
+from hpo.training.fold import Fold
+from hpo.training.indexing import cut, take
+from hpo.training.objective import Objective
+from hpo.trial import Report, Trial, TrialRecord, TrialState
+
+__all__ = ["CallbackTasks", "FailFast", "Printer", "WatchedObjective"]
+
+
+class Printer(BaseTracker):
+    """Prints a line for each trial that ended.
+
+    Parameters
+    ----------
+    n_trials : int or None
+        How many there will be, if that is known.
+    verbose : int
+        2 prints each step too, 3 also the score of each fold.
+    """
+
+    def __init__(self, n_trials: int | None, verbose: int) -> None:
+        self._of = "" if n_trials is None else f"/{n_trials}"
+        self._verbose = verbose
+        self._n_ended = 0
+
+    def trial_reported(self, record: TrialRecord, report: Report) -> None:
+        """Print the step."""
+        if self._verbose > 1:
+            print(f"trial {record.number}, step {report.step}: {report.value:.4f}")
+
+    def trial_ended(self, record: TrialRecord) -> None:
+        """Print how the trial ended."""
+        self._n_ended += 1
+        best = record.best_report or (record.reports[-1] if record.reports else None)
+        if self._verbose > 2 and best is not None:
+            for i, scores in enumerate(_by_fold(best)):
+                print(f"trial {record.number}, fold {i}: {scores}")
+        told = [str(record.state)]
+        if best is not None:
+            told.append(f"score {best.value:.4f} at step {best.step}")
+        if record.reason:
+            told.append(f"({record.reason})")
+        params = ", ".join(f"{name}={value}" for name, value in sorted(record.trial.params.items()))
+        seconds = sum(report.seconds for report in record.reports)
+        head = f"[{self._n_ended}{self._of}] trial {record.number} {' '.join(told)}"
+        print("; ".join([head, f"{seconds:.1f} s", *([params] if params else [])]))
+
+
+def _by_fold(report: Report) -> Iterator[str]:
+    """Yield the scores of each fold: ``score=0.9``, or ``score=(train=0.95, test=0.9)``."""
+    scores = {"score": report.fold_values} | {
+        name: values for name, values in report.metrics.items() if name not in report.recorded
+    }
+    for i in range(len(report.fold_values)):
+        told = []
+        for name, values in scores.items():
+            train = scores.get(f"train_{name}")
+            if train is not None:
+                told.append(f"{name}=(train={train[i]:.3f}, test={values[i]:.3f})")
+            elif name.removeprefix("train_") not in scores or not name.startswith("train_"):
+                told.append(f"{name}={values[i]:.3f}")
+        yield " ".join(told)
+
+
+class FailFast(BaseTracker):
+    """Ends the search at the first trial that raises.
+
+    Parameters
+    ----------
+    interrupt : Interrupt
+        Asked to end it.
+    """
+
+    def __init__(self, interrupt: Interrupt) -> None:
+        self._interrupt = interrupt
+        self.failed: TrialRecord | None = None
+
+    def trial_ended(self, record: TrialRecord) -> None:
+        """Look at how the trial ended."""
+        raised = record.state is TrialState.FAILED and record.error is not None
+        if raised and self.failed is None:
+            self.failed = record
+            self._interrupt.request(f"trial {record.number} failed and error_score='raise'")
+
+    def error(self, executor: BaseExecutor) -> BaseException:
+        """Return what the failed trial raised, or an error that tells of it."""
+        assert self.failed is not None
+        trial = self.failed.trial
+        told = f"Trial {trial.number} failed with the parameters {dict(trial.params)}."
+        error = executor.errors.get(trial.number)
+        if error is None:  # it cannot be carried here
+            return HpoError(f"{told} {self.failed.reason}\n{self.failed.error}")
+        if error.__traceback__ is None:
+            told = f"{told} In its own process:\n{self.failed.error}"
+        with suppress(Exception):  # an error of the user's may be of any make
+            error.add_note(told)
+        return error
+
+
+class CallbackTasks(BaseTracker):
+    """Tells scikit-learn's callbacks (`set_callbacks`) of the search as a tree of tasks.
+
+    The tasks and their names are those of ``GridSearchCV``: the fit has a search, of which each
+    fold of each trial is a task, and a refit. Before scikit-learn 1.9 there are none, and nothing
+    happens.
+
+    Parameters
+    ----------
+    search : BaseSearchCV
+        What is fitted.
+    **data : object
+        ``X``, ``y`` and ``metadata``, as the callbacks are told them.
+    """
+
+    def __init__(self, search: Any, **data: Any) -> None:
+        self._search = search
+        self._data = data
+        self._fit: Any = None
+        self._trials: Any = None
+        self._folds: list[dict[str, Any]] = []
+        self._running: dict[int, list[Any]] = {}
+        self._begun: dict[int, ExitStack] = {}
+        self._n_left = math.inf
+        self.hands_on = False
+        """Whether the folds are trained in this process and call `hand_on`."""
+
+    @contextmanager
+    def fit(self) -> Iterator[None]:
+        """Take the block as the fit."""
+        if hasattr(self._search, "_init_callback_context"):
+            n_tasks = 1 + (self._search.refit is not False)
+            self._fit = self._search._init_callback_context(max_subtasks=n_tasks)
+        with self._task(self._fit):
+            yield
+
+    @contextmanager
+    def trials(self, n_trials: int | None, objective: Objective) -> Iterator[None]:
+        """Take the block as the search, to which the folds of the trials belong."""
+        if self._fit is not None:
+            self._n_left = math.inf if n_trials is None else n_trials
+            self._folds = [self._of_fold(objective, rows) for rows, _ in objective.splits]
+            self._trials = self._fit.subcontext(
+                "search",
+                max_subtasks=None if n_trials is None else n_trials * len(self._folds),
+                sequential_subtasks=False,
+            )
+        with self._task(self._trials):
+            yield
+
+    def _of_fold(self, objective: Objective, rows: Any) -> dict[str, Any]:
+        """Return what the callbacks are told of a fold, cut when they ask."""
+        given = self._data["metadata"]
+        metadata = None if given is None else lambda: cut(given, rows, objective.X)
+        return {
+            "X": lambda: take(objective.X, rows),
+            "y": lambda: take(objective.y, rows),
+            "metadata": metadata,
+        }
+
+    @contextmanager
+    def refit(self) -> Iterator[Callable[[Any], AbstractContextManager[Any]]]:
+        """Take the block as the refit; gives what the estimator is to be fitted within."""
+        if self._fit is None:
+            yield nullcontext
+            return
+        context = self._fit.subcontext("refit-with-best-params")
+        with ExitStack() as stack:
+
+            @contextmanager
+            def within(estimator: Any) -> Iterator[None]:
+                stack.enter_context(context.propagate_callback_context(estimator))
+                context.call_on_fit_task_begin(estimator=self._search, **self._data)
+                yield
+
+            yield within
+        context.call_on_fit_task_end(estimator=self._search, **self._data)
+
+    @contextmanager
+    def _task(self, context: Any) -> Iterator[None]:
+        if context is not None:
+            context.call_on_fit_task_begin(estimator=self._search, **self._data)
+        yield
+        if context is not None:
+            context.call_on_fit_task_end(estimator=self._search, **self._data)
+
+    def trial_started(self, record: TrialRecord) -> None:
+        """Begin the tasks of the trial's folds, unless it was trained by another study."""
+        if self._trials is None or record.ended is not None:
+            return
+        self._n_left -= 1
+        if self._n_left < 0:
+            return  # it is tried again, for which the tree of tasks has no place
+        first = record.number * len(self._folds)
+        self._running[record.number] = [
+            self._trials.subcontext("candidate-split-evaluation", task_id=first + i)
+            for i in range(len(self._folds))
+        ]
+        self._begun[record.number] = ExitStack()
+        if not self.hands_on:
+            for i in range(len(self._folds)):
+                self._begin(record.number, i)
+
+    def hand_on(self, number: int, fold: int, estimator: Any) -> None:
+        """Begin the task of a fold and hand the callbacks on to its estimator."""
+        if number not in self._running:
+            return
+        context = self._running[number][fold]
+        self._begun[number].enter_context(context.propagate_callback_context(estimator))
+        self._begin(number, fold)
+
+    def _begin(self, number: int, fold: int) -> None:
+        context, data = self._running[number][fold], self._folds[fold]
+        context.call_on_fit_task_begin(estimator=self._search, **data)
+        self._begun[number].callback(context.call_on_fit_task_end, estimator=self._search, **data)
+
+    def trial_ended(self, record: TrialRecord) -> None:
+        """End the tasks of the trial's folds."""
+        self._running.pop(record.number, None)
+        begun = self._begun.pop(record.number, None)
+        if begun is not None:
+            begun.close()
+
+
+class WatchedObjective(Objective):
+    """An objective of which scikit-learn's callbacks hear, down to the estimators.
+
+    In another process it is an `Objective`.
+    """
+
+    tasks: CallbackTasks | None = None
+
+    def _fold(
+        self,
+        trial: Trial,
+        params: Mapping[str, Any],
+        i: int,
+        device: str | None,
+        files: TrialFiles,
+    ) -> Fold:
+        fold = super()._fold(trial, params, i, device, files)
+        if self.tasks is not None:
+            self.tasks.hand_on(trial.number, i, fold.estimator)
+        return fold
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "tasks": None}

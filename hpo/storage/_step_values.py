@@ -1,0 +1,63 @@
+"""The values of steps on their way to Optuna's storage."""
+
+import time
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+import optuna
+from optuna.storages import BaseStorage, RDBStorage
+
+if TYPE_CHECKING:
+    from hpo.storage._rdb import SQLStorage
+
+__all__ = ["StepValues"]
+
+_WRITE_SECONDS = 1.0
+
+
+class StepValues:
+    """Writes values down: at once where that is cheap, those of a second together in a database.
+
+    Parameters
+    ----------
+    storage : optuna.storages.BaseStorage
+    """
+
+    def __init__(self, storage: BaseStorage) -> None:
+        self.database = _database(storage)
+        """The storage, if it is a database."""
+        self._waiting: dict[int, dict[int, float]] = {}
+        self._written = 0.0
+
+    def add(self, trial: optuna.Trial, step: int, value: float) -> None:
+        """Take in the value of a step, counted from 0."""
+        if self.database is None:
+            trial.report(value, step)
+            return
+        self._waiting.setdefault(trial._trial_id, {})[step] = value
+        if time.monotonic() - self._written > _WRITE_SECONDS:
+            self._written = time.monotonic()
+            for trial_id in list(self._waiting):
+                self._write(trial_id)
+
+    def together(self) -> AbstractContextManager[None]:
+        """Return a block in which a database is written in one go, at the block's end."""
+        return self.database.together() if self.database else nullcontext()
+
+    def finish(self, trial: optuna.Trial) -> None:
+        """Write down what is left of a trial, before it is told."""
+        self._write(trial._trial_id)
+
+    def _write(self, trial_id: int) -> None:
+        values = self._waiting.pop(trial_id, None)
+        if values and self.database is not None:
+            self.database.set_intermediate_values(trial_id, values)
+
+
+def _database(storage: BaseStorage) -> "SQLStorage | None":
+    """Return the storage if it is a database; SQLAlchemy is not loaded to find that it is none."""
+    if not isinstance(storage, RDBStorage):
+        return None
+    from hpo.storage._rdb import SQLStorage
+
+    return storage if isinstance(storage, SQLStorage) else None

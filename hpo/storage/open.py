@@ -1,0 +1,154 @@
+"""Open the database of a study, and say in plain words what is wrong with one.
+
+SQLAlchemy is loaded when a database is opened: a search that is kept in memory needs none.
+"""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+
+from hpo._redaction import redact
+from hpo.exceptions import StorageError
+
+__all__ = ["file_of", "is_there", "open_storage", "shown", "storage_errors"]
+
+_JOURNAL = "journal:///"
+_SQLITE = "sqlite:///"
+
+LOCK_SECONDS = 60.0
+"""How long a write waits for another process to let go of an SQLite file."""
+
+_ADVICE = {
+    "locked": "Another process holds it: wait for it to end, or use a PostgreSQL URL for many.",
+    "readonly": "It is read-only: allow writing to the file and its folder, or choose another.",
+    "not a database": "The file is something else or damaged: move it away, or choose another.",
+    "malformed": "The file is damaged: move it away, or restore it from a copy.",
+    "full": "The disk is full: free some space and run the same command again.",
+    "unable to open": "Its folder does not exist or may not be written to: create it first.",
+    "disk i/o": "The disk refuses to read or write it: free some space or choose another place.",
+    "no such table": "It was not made by Optuna: choose another file.",
+}
+
+
+def file_of(url: str) -> Path | None:
+    """Return the file of a storage that is one, None for a server."""
+    for scheme in (_SQLITE, _JOURNAL):
+        if url.startswith(scheme):
+            return Path(url.removeprefix(scheme).partition("?")[0])
+    return None
+
+
+def is_there(url: str | None) -> bool:
+    """Return whether a storage can hold studies already; a server is taken to."""
+    path = file_of(url) if url is not None else None
+    return url is not None and (path is None or path.exists())
+
+
+def shown(url: str | None) -> str:
+    """Return ``url`` as it may be shown: without its password."""
+    return "in memory" if url is None else redact(url)
+
+
+@contextmanager
+def storage_errors(url: str | None) -> Iterator[None]:
+    """Turn what a database raises inside the block into a `StorageError` that says what to do."""
+    try:
+        yield
+    except _database_errors() as error:
+        text = f"{error} {error.__cause__ or ''}"
+        low = text.lower()
+        advice = next((told for key, told in _ADVICE.items() if key in low), "")
+        cause = str(getattr(error, "orig", None) or error.__cause__ or error).strip()
+        raise StorageError(
+            f"The study's storage {shown(url)} cannot be used: {cause}. {advice}"
+        ) from error
+    except ImportError as error:
+        raise StorageError(
+            f"The study's storage {shown(url)} needs a database driver that is not installed: "
+            f"{error.__cause__ or error}. For PostgreSQL: pip install 'hpo-torch[postgres]'."
+        ) from error
+    except RuntimeError as error:
+        raise StorageError(f"The study's storage {shown(url)} cannot be used: {error}") from error
+
+
+def _database_errors() -> tuple[type[Exception], ...]:
+    """Return what a database raises; asked for when something has been raised."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return SQLAlchemyError, optuna.exceptions.StorageInternalError, sqlite3.Error, OSError
+
+
+def open_storage(url: str | None) -> BaseStorage:
+    """Return the Optuna storage at ``url``.
+
+    Parameters
+    ----------
+    url : str or None
+        None keeps the study in memory; ``journal:///FILE`` is Optuna's journal file, which
+        several machines may share on one disk; anything else is SQLAlchemy's
+        (``sqlite:///FILE``, ``postgresql://...``).
+
+    Raises
+    ------
+    StorageError
+        If it cannot be opened.
+    """
+    if url is None:
+        return InMemoryStorage()
+    with storage_errors(url):
+        if url.startswith(_JOURNAL):
+            return JournalStorage(JournalFileBackend(url.removeprefix(_JOURNAL)))
+        if url.startswith(_SQLITE):
+            return _open_sqlite(url)
+        return _make_tables(url)
+
+
+def _make_tables(url: str, **options: Any) -> RDBStorage:
+    """Open a database, which Optuna makes its tables in if it has none.
+
+    Two drivers that open a new one at the same moment both make them, and one is refused: it
+    finds them made when it tries again.
+    """
+    from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+    from hpo.storage._rdb import SQLStorage
+
+    for wait in (0.1, 0.5, 1.0):
+        try:
+            return SQLStorage(url, **options)
+        except (IntegrityError, ProgrammingError):
+            time.sleep(wait)
+        except OperationalError as error:
+            if "already exists" not in str(error):
+                raise
+            time.sleep(wait)
+    return SQLStorage(url, **options)
+
+
+def _open_sqlite(url: str) -> RDBStorage:
+    """Open an SQLite file in WAL mode: readers never wait, and a commit needs no disk flush.
+
+    A process that is killed loses nothing; a power cut may lose the last steps, never the file.
+    """
+    from sqlalchemy import event
+
+    path = Path(url.removeprefix(_SQLITE))
+    if path.is_dir():
+        raise StorageError(f"The study's storage {shown(url)} is a directory: name a file in it.")
+    storage = _make_tables(url, engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}})
+    storage.engine.dispose()
+
+    @event.listens_for(storage.engine, "connect")
+    def tune(connection: Any, _: Any) -> None:
+        with suppress(sqlite3.OperationalError):  # a read-only file is told of at the first write
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+
+    return storage

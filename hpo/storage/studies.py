@@ -1,0 +1,109 @@
+"""Optuna studies by name: made, opened, listed."""
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+
+from hpo.exceptions import StorageError
+from hpo.space import SearchSpace
+from hpo.storage.open import open_storage, storage_errors
+
+__all__ = ["KEY", "delete_study", "generation", "open_study", "quiet", "study_names"]
+
+KEY = "hpo:key"
+"""The attribute of a study that tells it from others of its name."""
+
+_MAKING_SECONDS = 3.0
+
+
+def study_names(storage: str) -> list[str]:
+    """Return the names of the studies in ``storage``, sorted.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be read.
+    """
+    backend = open_storage(storage)
+    with storage_errors(storage):
+        return sorted(optuna.get_all_study_names(backend))
+
+
+def generation(name: str, storage: str | None, *, fresh: bool) -> str:
+    """Return the name in the storage: ``name``, or ``name@2`` and so on after a fresh start."""
+    if storage is None:
+        return name
+    names = set(study_names(storage))
+    if name not in names:
+        return name
+    last = 1
+    while f"{name}@{last + 1}" in names:
+        last += 1
+    number = last + 1 if fresh else last
+    return name if number == 1 else f"{name}@{number}"
+
+
+def delete_study(storage: str, name: str) -> None:
+    """Delete a study with all its trials, if it is there."""
+    backend = open_storage(storage)
+    with storage_errors(storage), quiet(), suppress(KeyError):
+        optuna.delete_study(study_name=name, storage=backend)
+
+
+def open_study(
+    backend: BaseStorage,
+    name: str,
+    sampler: optuna.samplers.BaseSampler | None,
+    space: SearchSpace | None,
+    n_costs: int,
+) -> tuple[optuna.Study, bool]:
+    """Load the study, or make it; of several drivers that try, one makes it and gives the key.
+
+    Returns
+    -------
+    tuple of optuna.Study and bool
+        The study, and whether it was made now.
+    """
+    made = True
+    directions = [StudyDirection.MAXIMIZE, *[StudyDirection.MINIMIZE] * n_costs]
+    try:
+        study = optuna.create_study(
+            storage=backend, study_name=name, directions=directions, sampler=sampler
+        )
+    except optuna.exceptions.DuplicatedStudyError:
+        made = False
+        study = optuna.load_study(storage=backend, study_name=name, sampler=sampler)
+        if study.directions != directions:
+            found, wanted = (
+                ", ".join(direction.name.lower() for direction in those)
+                for those in (study.directions, directions)
+            )
+            raise StorageError(
+                f"The study '{name}' there has the objectives {found}, and this one "
+                f"{wanted} (hpo's scores are greater when better): it has other "
+                "costs, or was made by another program. Choose another name."
+            ) from None
+        deadline = time.monotonic() + _MAKING_SECONDS
+        while KEY not in study.user_attrs and time.monotonic() < deadline:
+            time.sleep(0.1)  # its maker is about to give it
+    if made or KEY not in study.user_attrs:
+        if space is not None:
+            study.set_user_attr("hpo:space", space.to_yaml())
+        study.set_user_attr(KEY, uuid.uuid4().hex)
+    return study, made
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Optuna from telling on the terminal that it has made or found a study."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)

@@ -1,0 +1,434 @@
+"""The durable book of a study: one Optuna study that every backend asks and tells.
+
+What Optuna's own tables hold (parameters, values per step, states) is there for its
+samplers and for any other tool that reads them; what they have no place for (scores of the
+folds, reasons, errors, times) stands beside them in one user attribute a trial.
+"""
+
+import dataclasses
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.storages import InMemoryStorage
+from optuna.study._tell import _tell_with_warning
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+
+from hpo.exceptions import StorageError
+from hpo.space import SearchSpace
+from hpo.storage._agenda import Agenda
+from hpo.storage._step_values import StepValues
+from hpo.storage.drivers import driver_lives, new_driver
+from hpo.storage.open import open_storage, shown, storage_errors
+from hpo.storage.records import (
+    FROM_OPTUNA,
+    RECORD,
+    SOURCE,
+    TO_OPTUNA,
+    frozen_of,
+    pack,
+    record_of,
+)
+from hpo.storage.studies import KEY, open_study, quiet
+from hpo.trial import INTERRUPTED, Report, Trial, TrialRecord, TrialState, derive_seed
+
+__all__ = ["Ledger"]
+
+_OWNER = "hpo:owner"
+_RETRIED = "retried"
+"""The fact that holds the numbers of failed trials that were put up again."""
+_REVOKED = "revoked"
+"""The fact that holds why trials, by their numbers, are void though they are over."""
+_BEAT_SECONDS = 60.0
+
+
+class Ledger:
+    """One study in a storage.
+
+    Parameters
+    ----------
+    name : str
+    space : SearchSpace or None
+        What `ask` draws from; None for a ledger that is only read.
+    storage : str or None
+        See `open_storage`; None keeps the study in memory.
+    sampler : optuna.samplers.BaseSampler or None
+    seed : int
+        Of the study: every trial's seed derives from it and its number.
+    create : bool, default=True
+        Make the study if it does not exist.
+    costs : sequence of str
+        What is to be small beside the score: further objectives of the sampler.
+    select : {"best", "last"} or None
+        Which report stands for a trial (`TrialRecord`); None takes what the study was made with.
+
+    Attributes
+    ----------
+    driver : str
+        This driver of the study, for others to know it by.
+    is_new : bool
+        Whether the study was made now.
+
+    Raises
+    ------
+    StorageError
+        If the storage cannot be used, or the study does not exist and may not be made.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        space: SearchSpace | None,
+        storage: str | None = None,
+        *,
+        sampler: optuna.samplers.BaseSampler | None = None,
+        seed: int = 0,
+        create: bool = True,
+        costs: Sequence[str] = (),
+        select: str | None = None,
+    ) -> None:
+        self.name = name
+        self.url = storage
+        self._space = space
+        self._seed = seed
+        self._costs = tuple(costs)
+        self._trials: dict[int, optuna.Trial] = {}
+        self._asked: set[int] = set()
+        self._beaten = 0.0
+        backend = open_storage(storage)
+        self._values = StepValues(backend)
+        self._durable = not isinstance(backend, InMemoryStorage)
+        self.driver = new_driver()
+        with storage_errors(storage), quiet():
+            names = optuna.get_all_study_names(backend)
+            if name not in names and not create:
+                raise StorageError(
+                    f"There is no study '{name}' in {shown(storage)}.{_listed(names)}"
+                )
+            self.is_new = False
+            if create:
+                self._study, self.is_new = open_study(
+                    backend, name, sampler, space, len(self._costs)
+                )
+            else:
+                self._study = optuna.load_study(storage=backend, study_name=name)
+            self.key: str = self._study.user_attrs.get(KEY, "")
+            retried = self._study.user_attrs.get(f"hpo:{_RETRIED}", ())
+        self._agenda = Agenda(self._study, space)
+        self._agenda.retried |= set(retried)
+        self._revoked: dict[str, str] = self.noted(_REVOKED) or {}
+        self._agenda.retried |= set(map(int, self._revoked))
+        self.select: str = select or self.noted("select") or "best"
+
+    @property
+    def space(self) -> SearchSpace:
+        """What `ask` draws from."""
+        if self._space is None:  # of a ledger that is only read
+            text = self.noted("space")
+            self._space = SearchSpace.loads(text, self.name) if text else SearchSpace.load({})
+        return self._space
+
+    @property
+    def study(self) -> optuna.Study:
+        """The Optuna study, for what has no method here."""
+        return self._study
+
+    @property
+    def sampler(self) -> optuna.samplers.BaseSampler:
+        """What proposes the trials."""
+        return self._study.sampler
+
+    # -- facts of the study ------------------------------------------------------------------
+
+    def note(self, name: str, value: Any) -> None:
+        """Keep a fact of the study (JSON) under ``name``."""
+        with storage_errors(self.url):
+            self._study.set_user_attr(f"hpo:{name}", value)
+
+    def noted(self, name: str) -> Any:
+        """Return the fact kept under ``name``, or None."""
+        with storage_errors(self.url):
+            return self._study.user_attrs.get(f"hpo:{name}")
+
+    def records(self, *, running: bool = False) -> list[TrialRecord]:
+        """Return the records of all finished trials, with ``running`` of those in flight too."""
+        states = {*FROM_OPTUNA, OptunaState.RUNNING} if running else set(FROM_OPTUNA)
+        with storage_errors(self.url):
+            trials = self._study.get_trials(deepcopy=False, states=tuple(states))
+        return [self._record(trial) for trial in trials]
+
+    @property
+    def has_complete(self) -> bool:
+        """Whether a trial of the study is complete."""
+        with storage_errors(self.url):
+            complete = (OptunaState.COMPLETE,)
+            return bool(self._study.get_trials(deepcopy=False, states=complete))
+
+    def look_elsewhere(self, known: Iterable[int]) -> tuple[list[TrialRecord], int]:
+        """Return what other drivers of the study have done, and are doing.
+
+        Parameters
+        ----------
+        known : iterable of int
+            Numbers of trials that the caller has records of.
+
+        Returns
+        -------
+        finished : list of TrialRecord
+            Finished trials that are not in ``known``.
+        running : int
+            How many trials run under other drivers.
+        """
+        if not self._durable:
+            return [], 0
+        have = {*known, *self._asked}
+        with storage_errors(self.url):
+            trials = self._study.get_trials(deepcopy=False)
+        finished = [
+            self._record(trial)
+            for trial in trials
+            if trial.state in FROM_OPTUNA and trial.number not in have
+        ]
+        running = sum(
+            trial.state is OptunaState.RUNNING and trial.number not in self._trials
+            for trial in trials
+        )
+        return finished, running
+
+    def settle(self) -> list[TrialRecord]:
+        """Close the trials of drivers that have died, and put their parameters up again.
+
+        A driver may have died after it had written down how a trial ended, and before the
+        sampler was told: such a trial is closed as it ended.
+
+        Returns
+        -------
+        list of TrialRecord
+            Those that were closed now.
+        """
+        with storage_errors(self.url):
+            running = self._study.get_trials(deepcopy=False, states=(OptunaState.RUNNING,))
+            beats = self._study.user_attrs
+        closed = []
+        for trial in running:
+            if trial.number in self._trials or self._alive(trial, beats):
+                continue
+            record = self._record(trial)
+            if record.state is TrialState.RUNNING:
+                record = dataclasses.replace(
+                    record,
+                    state=TrialState.FAILED,
+                    reason=f"{INTERRUPTED}: the process that ran it is gone",
+                    ended=time.time(),
+                )
+            self._close(trial.number, record)
+            closed.append(record)
+        with storage_errors(self.url):
+            self._agenda.put_up_again()
+        return closed
+
+    def retry_failed(self) -> int:
+        """Put the parameters of all failed trials up again; from now on these do not count.
+
+        Optuna lets nobody change a finished trial: which ones it is about is a fact of the study.
+
+        Returns
+        -------
+        int
+            How many there are.
+        """
+        failed = [
+            record.number
+            for record in self.records()
+            if record.state is TrialState.FAILED and not record.interrupted
+        ]
+        if failed:
+            self._agenda.retried |= set(failed)
+            self.note(_RETRIED, sorted(self._agenda.retried))
+            with storage_errors(self.url):
+                self._agenda.put_up_again()
+        return len(failed)
+
+    # -- one trial's life --------------------------------------------------------------------
+
+    def enqueue(self, points: Sequence[Mapping[str, Any]]) -> None:
+        """Have these points tried before the sampler's own, unless they have been.
+
+        A point may leave parameters open; it has been tried by any trial that it is a part of.
+        """
+        with storage_errors(self.url):
+            self._agenda.enqueue(points)
+
+    def add(self, records: Sequence[TrialRecord], source: str) -> list[TrialRecord]:
+        """Take in trials of another study, but for those that are here or were tried here.
+
+        Parameters
+        ----------
+        records : sequence of TrialRecord
+            Complete and pruned ones whose params are points of the space.
+        source : str
+            Key of the other study.
+
+        Returns
+        -------
+        list of TrialRecord
+            Those that were taken in now, under the numbers that they have here.
+        """
+        distributions = self.space.distributions
+        with storage_errors(self.url):
+            new = self._agenda.new(records, source)
+            for mark, record in new.items():
+                stored = self.space.keep(record.trial.params)
+                kept = pack(record, params=self.space.translates) | {"seed": record.trial.seed}
+                attrs = {RECORD: kept, SOURCE: mark}
+                values = self._objectives(record)
+                self._study.add_trial(frozen_of(record, stored, distributions, values, attrs))
+            trials = self._study.get_trials(deepcopy=False)
+        return [self._record(trial) for trial in trials if trial.user_attrs.get(SOURCE) in new]
+
+    def limit_to(self, points: Sequence[Mapping[str, Any]]) -> None:
+        """Try these points and no others: the ledger is exhausted when all are asked for."""
+        with storage_errors(self.url):
+            self._agenda.limit_to(points)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether there is nothing left to ask for."""
+        return self.left < 1
+
+    @property
+    def left(self) -> float:
+        """How many more trials can be asked for.
+
+        Those that wait, where they are all; of a finite space, the points that have not been
+        tried; none once the sampler has said so (Optuna's ``Study.stop``).
+        """
+        with storage_errors(self.url):
+            return self._agenda.left
+
+    def ask(self) -> Trial:
+        """Return the next trial to run."""
+        with storage_errors(self.url):
+            asked = self._study.ask()
+            if self._durable:  # first: who dies while the sampler thinks has signed
+                asked.set_user_attr(_OWNER, self.driver)
+            with self._values.together():
+                stored = self.space.sample(lambda name, dist: _suggest(asked, name, dist))
+        self._trials[asked.number] = asked
+        self._asked.add(asked.number)
+        seed = derive_seed(self._seed, "trial", asked.number)
+        return Trial(asked.number, self.space.read(stored), seed)
+
+    def report(self, report: Report) -> None:
+        """Write down the value of a step; Optuna counts steps from 0.
+
+        Of a study with several objectives it is written when the trial ends: Optuna has no
+        place for it before.
+        """
+        if self._costs:
+            return
+        with storage_errors(self.url):
+            self._values.add(self._trials[report.number], report.step - 1, report.value)
+
+    def tell(self, record: TrialRecord) -> None:
+        """Write down how a trial ended; the sampler learns the same state."""
+        self._close(record.number, record)
+        self._trials.pop(record.number, None)
+
+    def revoke(self, record: TrialRecord) -> None:
+        """Void what a trial reported, of one that is over too, and put its parameters up again.
+
+        Optuna changes no trial that is over: that it is void is a fact of the study. What a
+        sampler has learned from it stays.
+        """
+        if record.number in self._trials:
+            self.tell(record)
+        else:
+            self._revoked[str(record.number)] = record.reason
+            self._agenda.retried.add(record.number)
+            self.note(_REVOKED, self._revoked)
+        with storage_errors(self.url):
+            self._agenda.put_up_again()
+
+    def beat(self) -> None:
+        """Show that this driver lives; cheap to call often."""
+        now = time.time()
+        if self._durable and now - self._beaten > _BEAT_SECONDS:
+            self._beaten = now
+            with storage_errors(self.url):
+                self._study.set_user_attr(f"hpo:alive:{self.driver}", now)
+
+    def insert(self, trials: Sequence[FrozenTrial]) -> None:
+        """Take in finished trials of another study."""
+        with storage_errors(self.url):
+            if self._values.database is None:
+                self._study.add_trials(trials)
+            else:
+                from hpo.storage._rdb_finished import insert_finished  # loads SQLAlchemy
+
+                insert_finished(self._values.database, self._study._study_id, trials)
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _record(self, trial: FrozenTrial) -> TrialRecord:
+        record = record_of(trial, self._seed, self.space.read, self.select)
+        if why := self._revoked.get(str(trial.number)):
+            return dataclasses.replace(record, state=TrialState.FAILED, reason=why)
+        if trial.number not in self._agenda.retried or record.interrupted:
+            return record
+        return dataclasses.replace(
+            record, reason=f"{INTERRUPTED}: tried again after {record.reason or 'it failed'}"
+        )
+
+    def _objectives(self, record: TrialRecord) -> list[float] | None:
+        """Return what the sampler is told of a trial; None if it is not complete."""
+        if record.state is not TrialState.COMPLETE:
+            return None
+        costs = [record.cost(name) for name in self._costs]
+        return [record.value, *(math.inf if math.isnan(cost) else cost for cost in costs)]
+
+    def _close(self, number: int, record: TrialRecord) -> None:
+        values = self._objectives(record)
+        with storage_errors(self.url):
+            trial: Any = self._trials.get(number)
+            if trial is None:  # another driver's: reach it by its number
+                frozen = self._study.get_trials(deepcopy=False)[number]
+                trial = optuna.Trial(self._study, frozen._trial_id)
+            with self._values.together():
+                self._values.finish(trial)
+                trial.set_user_attr(RECORD, pack(record, params=self.space.translates))
+                if record.out_of_memory and "memory" not in trial.constraints:
+                    trial.set_constraint("memory", 1.0)  # above 0: infeasible, says the sampler
+            # What `Study.tell` does, but for the deep copy of the trial that it returns.
+            _tell_with_warning(self._study, trial, values, state=TO_OPTUNA[record.state])
+
+    def _alive(self, trial: FrozenTrial, beats: Mapping[str, Any]) -> bool:
+        owner = trial.user_attrs.get(_OWNER)
+        if owner is None:  # killed between asking and signing, unless it is just being asked for
+            began = trial.datetime_start
+            return began is not None and time.time() - began.timestamp() < _BEAT_SECONDS
+        return driver_lives(owner, float(beats.get(f"hpo:alive:{owner}", 0.0)))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f" It has: {', '.join(sorted(names))}." if names else " It has none."
+
+
+def _suggest(trial: optuna.Trial, name: str, dist: BaseDistribution) -> Any:
+    match dist:
+        case FloatDistribution():
+            return trial.suggest_float(name, dist.low, dist.high, step=dist.step, log=dist.log)
+        case IntDistribution():
+            return trial.suggest_int(name, dist.low, dist.high, step=dist.step, log=dist.log)
+        case CategoricalDistribution():
+            return trial.suggest_categorical(name, dist.choices)
+    raise TypeError(f"unknown distribution {dist!r}")

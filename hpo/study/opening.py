@@ -1,0 +1,216 @@
+"""A study's storage opened: the same study, or a refusal that says what differs."""
+
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from hpo.exceptions import SpaceError, StudyError
+from hpo.identity import Description
+from hpo.space import SearchSpace
+from hpo.storage.drivers import driver_lives
+from hpo.storage.open import shown
+from hpo.storage.studies import delete_study, generation
+from hpo.storage.trial_store import Ledger
+from hpo.study._differences import CODE, SPACE, UNKNOWN, VALUE, Difference, differences
+from hpo.study._fingerprint import FORMAT
+
+__all__ = [
+    "EXTENDS",
+    "FOR_SEARCHES",
+    "FOR_STUDIES",
+    "Allowed",
+    "Ways",
+    "opened",
+    "remember",
+]
+
+EXTENDS = "extends"
+"""The fact of a study that others' trials are being taken over into, until it has a fingerprint."""
+
+_MAKING_SECONDS = 60.0
+_MOST_LINES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How one goes on, as a user of one of hpo's doors types it."""
+
+    fresh: str
+    extend: str
+    accept_code: str
+
+
+FOR_STUDIES = Ways(
+    fresh="Start anew under the same name with --fresh (run_study(study, fresh=True)), which keeps "
+    "the old trials, or give this study another name.",
+    extend="--extend (run_study(study, extend=True))",
+    accept_code="--accept-code (run_study(study, accept_code=True))",
+)
+FOR_SEARCHES = Ways(
+    fresh="Give this search another study_name, or none.",
+    extend="HPOSearchCV(..., extend=True)",
+    accept_code="HPOSearchCV(..., accept_code=True)",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What may differ from the study that is gone on with.
+
+    Parameters
+    ----------
+    extend : bool
+        The search space: the trials that fit the new one are taken over.
+    accept_code : bool
+        The user's own code, and what cannot be compared.
+    ways : Ways
+        For messages.
+    """
+
+    extend: bool = False
+    accept_code: bool = False
+    ways: Ways = FOR_STUDIES
+
+    def __contains__(self, difference: Difference) -> bool:
+        kinds = {SPACE: self.extend, CODE: self.accept_code, UNKNOWN: self.accept_code}
+        return kinds.get(difference.kind, False)
+
+
+class _Search(Protocol):
+    """What is asked of a search."""
+
+    space: SearchSpace
+    select: str
+
+    @property
+    def fingerprint(self) -> dict[str, Any]: ...
+
+    def open(self, name: str, storage: str | None) -> Ledger: ...
+
+
+def opened(
+    search: _Search, name: str, storage: str, allowed: Allowed, *, fresh: bool = False
+) -> tuple[Ledger, list[Difference]]:
+    """Return the ledger of the study called ``name``, and what of it differs and is allowed to.
+
+    Raises
+    ------
+    StudyError
+        If anything differs that is not allowed to.
+    """
+    ledger = _whole(search, name, storage, fresh=fresh)
+    old, new = ledger.noted("fingerprint"), search.fingerprint
+    if old is None:
+        _check_is_new(ledger)
+        _warn_of_unknown(ledger, new)
+        remember(ledger, search)
+        return ledger, []
+    found = _found(ledger, search, old, new)
+    refused = [difference for difference in found if difference not in allowed]
+    if refused:
+        raise StudyError(_refusal(ledger, refused, allowed.ways))
+    return ledger, found
+
+
+def remember(ledger: Ledger, search: _Search) -> None:
+    """Keep what the study is, for the next run to be compared with."""
+    ledger.note("space", search.space.to_yaml())
+    ledger.note("select", search.select)
+    ledger.note("fingerprint", search.fingerprint)
+
+
+def _whole(search: _Search, name: str, storage: str, *, fresh: bool) -> Ledger:
+    """Open the newest study of a name that is not half made.
+
+    While another process extends a study, its end is waited for; what one that died has left is
+    deleted.
+    """
+    deadline = time.monotonic() + _MAKING_SECONDS
+    while True:
+        ledger = search.open(generation(name, storage, fresh=fresh), storage)
+        making = ledger.noted(EXTENDS)
+        if making is None or ledger.noted("fingerprint") is not None:
+            return ledger
+        if not driver_lives(making["driver"], making["time"]) or time.monotonic() > deadline:
+            delete_study(storage, ledger.name)
+        time.sleep(0.2)
+
+
+def _check_is_new(ledger: Ledger) -> None:
+    n_trials = len(ledger.records(running=True))
+    if n_trials:
+        raise StudyError(
+            f"The study '{ledger.name}' in {shown(ledger.url)} has {n_trials} trials and nothing "
+            "that tells what they were made with: another program made it. Give this study "
+            "another name."
+        )
+
+
+def _found(
+    ledger: Ledger, search: _Search, old: Mapping[str, Any], new: Mapping[str, Any]
+) -> list[Difference]:
+    if old.get("format") == FORMAT:
+        return differences(old, new)
+    if "format" in old:
+        raise StudyError(
+            f"The study '{ledger.name}' in {shown(ledger.url)} was made by a newer hpo: go on with "
+            "it by that one, or give this study another name."
+        )
+    told = "everything: it was made by hpo 0.1.0, which kept too little to be compared"
+    found = [Difference(UNKNOWN, told)]
+    try:
+        same = SearchSpace.loads(ledger.noted("space") or "{}") == search.space
+    except SpaceError:
+        same = False
+    return found if same else [*found, Difference(VALUE, "search space: another one")]
+
+
+def _refusal(ledger: Ledger, refused: Sequence[Difference], ways: Ways) -> str:
+    lines = [f"  {difference.text}" for difference in refused[:_MOST_LINES]]
+    if len(refused) > _MOST_LINES:
+        lines.append(f"  and {len(refused) - _MOST_LINES} more")
+    if any(difference.text.endswith(" weights") for difference in refused):
+        lines.append(
+            "A module that is given as an instance starts from its weights: give its class, or "
+            "call torch.manual_seed before it is made."
+        )
+    return "\n".join(
+        [
+            f"The study '{ledger.name}' in {shown(ledger.url)} was made with something else, so "
+            "its trials cannot be compared with new ones:",
+            *lines,
+            *_cures({difference.kind for difference in refused}, ways),
+        ]
+    )
+
+
+def _cures(kinds: set[str], ways: Ways) -> list[str]:
+    """Return the ways on, where all that differs can be dealt with."""
+    if VALUE in kinds:
+        return [ways.fresh]
+    told = [f"{ways.extend}: the trials that fit the new search space count"] * (SPACE in kinds)
+    if kinds & {CODE, UNKNOWN}:
+        told.append(f"{ways.accept_code}, if what has changed bears on no score")
+    return [f"Go on with {'; and with '.join(told)}.", ways.fresh]
+
+
+def _warn_of_unknown(ledger: Ledger, kept: Mapping[str, Any]) -> None:
+    parts = map(Description.from_json, kept["parts"].values())
+    told = [text for part in parts for text in _unknown(part)]
+    if told:
+        warnings.warn(
+            f"The study '{ledger.name}' will not be recognised when it is to be gone on with: it "
+            f"depends on {'; '.join(told)}.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def _unknown(part: Description) -> list[str]:
+    """Return what of a part cannot be compared."""
+    if not part.is_unknown:
+        return []
+    inner = [text for item in part.parts.values() for text in _unknown(item)]
+    return inner or [part.text]

@@ -1,0 +1,154 @@
+"""One run of a study, from the first trial to the report."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hpo._interrupt import Interrupt
+from hpo.backends.base import Budget
+from hpo.exceptions import NoCompletedTrialError, RefitError, StudyError
+from hpo.result import StudyResult
+from hpo.storage.trial_store import Ledger
+from hpo.study._fingerprint import mark_of_data, summary
+from hpo.study.definition import Study
+from hpo.study.load import nothing_scored
+from hpo.study.opening import Allowed
+from hpo.study.runner import conduct
+from hpo.study.session import Session
+from hpo.study.winner import analysed, refitted
+from hpo.trackers import BaseTracker
+
+__all__ = ["run_study"]
+
+_RETRYING = (
+    "Once that is mended, try the failed trials again with --retry-failed "
+    "(run_study(study, retry_failed=True))."
+)
+
+
+def run_study(
+    study: Study,
+    *,
+    folder: Path | None = None,
+    fresh: bool = False,
+    extend: bool = False,
+    accept_code: bool = False,
+    observers: Sequence[BaseTracker] = (),
+    interrupt: Interrupt | None = None,
+    artifacts: Mapping[str, str] | None = None,
+    reuse_refit: bool = False,
+    retry_failed: bool = False,
+) -> StudyResult:
+    """Run a study to the end of its budget, or go on with it, and name its winner.
+
+    Parameters
+    ----------
+    study : Study
+    folder : Path or None
+        Where relative paths start; by default the current folder.
+    fresh : bool, default=False
+        Start anew under the same name; the old trials stay in the storage.
+    extend : bool, default=False
+        Go on although the search space has changed: the old trials that fit the new one count,
+        in a new study under the same name. A trial fits if what it trained can be said in the
+        new space; for a parameter that is new there, with the value that the estimator has by
+        itself. A note of the result tells how many fit, and why others do not.
+    accept_code : bool, default=False
+        Go on although the user's own code has changed (a class or function of the same name), or
+        something cannot be compared with what it was: old trials count as they are.
+    observers : sequence of BaseTracker
+        Told of everything beside the study's own tracker (a progress display).
+    interrupt : Interrupt or None
+        Ends the study early when asked; Ctrl-C asks.
+    artifacts : mapping of str to str
+        Further texts for the tracker (the study's file).
+    reuse_refit : bool, default=False
+        Do not refit a winner that has been refitted and scored before; the result then has
+        its scores and no estimator.
+    retry_failed : bool, default=False
+        Try the parameters of failed trials again, in the place of these: what they failed of
+        was mended. If that was the user's own code and other trials have scores, ``accept_code``
+        must say that these still hold.
+
+    Returns
+    -------
+    StudyResult
+
+    Raises
+    ------
+    HpoError
+        Before anything is created, if the study is wrong, is another one than the storage has
+        under its name, or one batch of a fold cannot be trained on; `NoCompletedTrialError` at
+        the end, if no trial is complete and nobody interrupted, or once the first trials have
+        all failed with one error; `RefitError`, with the result, if the winner cannot be
+        refitted or scored.
+    """
+    if fresh and extend:
+        raise StudyError("fresh starts anew and extend goes on: choose one of them.")
+    session = Session(study, folder)
+    tracker = session.tracker()
+    # Without a score there is nothing that a change of the code could bear on.
+    unscored = retry_failed and nothing_scored(study.name, study.storage)
+    allowed = Allowed(extend=extend, accept_code=accept_code or unscored)
+    interrupt = interrupt or Interrupt()
+    with interrupt.listening():
+        ledger = session.begin(fresh=fresh, allowed=allowed)
+    if retry_failed:
+        ledger.retry_failed()
+
+    def finish(result: StudyResult) -> StudyResult:
+        if result.stopped and result.winner is None:
+            return result
+        return _finish(
+            result, session, ledger, interrupted=bool(interrupt.reason), reuse=reuse_refit
+        )
+
+    try:
+        return conduct(
+            session.search,
+            ledger,
+            info=session.info(ledger, artifacts or {}),
+            trackers=(tracker, *observers),
+            interrupt=interrupt,
+            budget=Budget(study.n_trials, study.timeout, study.max_total_epochs),
+            finish=finish,
+            fail_fast=study.fail_fast,
+        )
+    except NoCompletedTrialError as error:
+        if study.storage is None:
+            raise
+        raise NoCompletedTrialError(f"{error} {_RETRYING}") from error
+
+
+def _finish(
+    result: StudyResult, session: Session, ledger: Ledger, *, interrupted: bool, reuse: bool
+) -> StudyResult:
+    """Refit the winner, open the sealed test part, once, and analyse what came of it."""
+    best = result.best_record
+    result = replace(result, resolved_params=session.space.resolve(best.best_params))
+    if not session.study.refit or interrupted:
+        return result
+    known = ledger.noted("refit") or {}
+    asked = {analysis.name for analysis in session.analyses}
+    mark = _mark(session) if session.study.storage is not None else ""
+    same = known.get("number") == best.number and known.get("mark") == mark
+    if reuse and same and asked <= set(known.get("analyses", ())):
+        return replace(result, **{k: v for k, v in known.items() if k not in {"number", "mark"}})
+    try:
+        result = analysed(refitted(result, session), session)
+    except RefitError as error:
+        ledger.note("refit_error", {"number": best.number, "text": error.result.refit_error})
+        raise
+    names = ("test_score", "refit_epochs", "refit_seconds", "recommendation", "analyses")
+    outcome = {name: getattr(result, name) for name in names}
+    ledger.note("refit", {"number": best.number, "mark": mark, **outcome})
+    if ledger.noted("refit_error"):
+        ledger.note("refit_error", None)
+    return result
+
+
+def _mark(session: Session) -> str:
+    """Return the mark of what a refit and its test score depend on beside the trial."""
+    data = session.data
+    of_data = mark_of_data(data.X_test, data.y_test, data.X_refit, data.y_refit)
+    return f"{summary(session.search.fingerprint)} {of_data}"

@@ -1,0 +1,250 @@
+"""The course of a search: trackers told, trials run, the winner finished, the report written."""
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from hpo._failures import traceback_of
+from hpo._interrupt import Interrupt, is_ctrl_c
+from hpo._redaction import redact
+from hpo.backends.base import Budget
+from hpo.exceptions import RefitError
+from hpo.result import StudyResult
+from hpo.scheduler import TrialScheduler
+from hpo.storage.trial_store import Ledger
+from hpo.study._adding import told_of
+from hpo.study._first_failures import FirstFailures
+from hpo.study._notes import note_on_majority
+from hpo.study.kept_files import KeptFiles
+from hpo.study.search import Search
+from hpo.trackers import BaseTracker, StudyInfo
+from hpo.training.refit import save_artifacts
+from hpo.trial import TrialRecord
+
+__all__ = ["conduct"]
+
+Finish = Callable[[StudyResult], StudyResult]
+
+
+def conduct(
+    search: Search,
+    ledger: Ledger,
+    *,
+    info: StudyInfo | None,
+    trackers: Sequence[BaseTracker],
+    interrupt: Interrupt,
+    budget: Budget,
+    finish: Finish,
+    any_may_win: bool = False,
+    fail_fast: int | None = None,
+) -> StudyResult:
+    """Run ``search`` to the end of its budget, or go on with it.
+
+    Parameters
+    ----------
+    search : Search
+    ledger : Ledger
+        Of the search.
+    info : StudyInfo or None
+        What the trackers are told first; None where none of them keeps a report or a model,
+        so that neither is written.
+    trackers : sequence of BaseTracker
+        Told in order, and closed.
+    interrupt : Interrupt
+        Listened to until ``finish`` is done.
+    budget : Budget
+    finish : callable
+        Given the result when the trials are over, returns it with what becomes of the
+        winner; an error of its own ends the study as failed.
+    any_may_win : bool, default=False
+        Whether ``finish`` may choose another complete trial than the best one.
+    fail_fast : int or None
+        See `Study`.
+
+    Raises
+    ------
+    NoCompletedTrialError
+        If the first trials have all failed with one error.
+    RefitError
+        What ``finish`` raised; its result has the notes of executor and trackers too.
+    """
+    notes: list[str] = []
+    state = "failed"
+    failure: RefitError | None = None
+    result = StudyResult(name=ledger.name, records=())
+    kept = KeptFiles(ledger.key if ledger.url else None, search.keep, any_may_win=any_may_win)
+    try:
+        for tracker in trackers:
+            tracker.study_started(info or StudyInfo(ledger.name, ledger.key))
+        try:
+            with interrupt.listening():
+                failures = FirstFailures(interrupt, fail_fast, search.space, ledger.records())
+                told_first = (*trackers, failures)
+                result = _trials(search, ledger, told_first, interrupt, budget, kept=kept)
+                if failures.stopped:
+                    raise failures.error(result)
+                result = finish(result)
+            state = "interrupted" if interrupt.reason else "complete"
+        except RefitError as error:
+            failure, result = error, error.result
+        finally:
+            _end(result, info, trackers, state)
+    finally:
+        told = (note for record in result.records for r in record.reports for note in r.notes)
+        closing = [tracker.close() for tracker in (*trackers, kept)]
+        notes += [*search.notes, result.told_of_winner(), *dict.fromkeys(told)]
+        notes += [*search.executor.notes, note_on_majority(result, search.objective), *closing]
+    result = replace(result, notes=tuple(redact(note) for note in notes if note))
+    if failure is not None:
+        failure.result = result
+        raise failure
+    return result
+
+
+def _trials(
+    search: Search,
+    ledger: Ledger,
+    trackers: Sequence[BaseTracker],
+    interrupt: Interrupt,
+    budget: Budget,
+    *,
+    kept: KeptFiles,
+) -> StudyResult:
+    settled = ledger.settle()
+    added = [r for one in search.additions for r in ledger.add(one.records, one.key)]
+    search.notes += [told] if (told := told_of(search.additions, len(added))) else []
+    records = ledger.records()
+    kept.begin(records)
+    search.objective.home, search.objective.keeps_all = kept.home, kept.keeps_all
+    scheduler = TrialScheduler(
+        search.pruner, (kept, *trackers), records, search.costs, search.select
+    )
+    for record in settled:
+        for tracker in trackers:
+            tracker.trial_ended(record)
+    for record in added:
+        _tell(record, trackers)
+    ledger.enqueue(search.enqueue)
+    if search.grid is not None:
+        ledger.limit_to(search.grid)
+    began = time.perf_counter()
+    with search.executor as executor:
+        stopped = search.backend.run(ledger, scheduler, executor, budget, interrupt)
+    seconds = time.perf_counter() - began + (ledger.noted("seconds") or 0.0)
+    ledger.note("seconds", seconds)
+    result = StudyResult(
+        name=ledger.name,
+        records=scheduler.records,
+        seconds=seconds,
+        stopped=stopped,
+        key=ledger.key,
+        fingerprint=_fingerprint(search),
+        **search.shown,
+    )
+    winner = result.winner.number if result.winner else None
+    return replace(result, files=kept.settle(scheduler.numbers, winner))
+
+
+def _fingerprint(search: Search) -> Mapping[str, Any]:
+    """Return what the scores depend on; empty where that cannot be told."""
+    try:
+        return search.fingerprint
+    except Exception:  # data and estimator may hold anything
+        return {}
+
+
+def _tell(record: TrialRecord, trackers: Sequence[BaseTracker]) -> None:
+    """Tell the trackers the whole of a trial that has ended before they heard of it."""
+    for tracker in trackers:
+        tracker.trial_started(record)
+        for report in record.reports:
+            tracker.trial_reported(record, report)
+        tracker.trial_ended(record)
+
+
+def _end(
+    result: StudyResult, info: StudyInfo | None, trackers: Sequence[BaseTracker], state: str
+) -> None:
+    metrics, params = _summary(result)
+    with tempfile.TemporaryDirectory(prefix="hpo-") as folder:
+        kept = info is not None and any(tracker.keeps_artifacts for tracker in trackers)
+        files = _files(result, Path(folder), info) if info and kept else {}
+        for tracker in trackers:
+            tracker.study_ended(metrics, params, files, state=state)
+
+
+def _files(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Path]:
+    """Write the report, the plots and the refitted model."""
+    files: dict[str, Path] = {}
+    if result.records:
+        files |= _tried("report", folder, lambda: _report(result, folder, info))
+    if result.refit_error:
+        place = folder / "refit_error.txt"
+        place.write_text(result.refit_error)
+        files[place.name] = place
+    if result.estimator is not None:
+        files |= _tried("model", folder, lambda: _model(result.estimator, folder))
+    return files | _written(result)
+
+
+def _written(result: StudyResult) -> dict[str, Path]:
+    """Return what is kept of the files that callbacks of the trials have written."""
+    return {
+        f"files/trial_{number}/{path.relative_to(folder).as_posix()}": path
+        for number, folder in result.files.items()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def _report(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Path]:
+    from hpo.review import write_report
+
+    return write_report(result, folder, settings={**info.params, **info.tags})
+
+
+def _model(estimator: Any, folder: Path) -> dict[str, Path]:
+    path = folder / "model.pkl"
+    path.write_bytes(cloudpickle.dumps(estimator))
+    own = folder / "own"
+    own.mkdir()
+    files = {str(file.relative_to(own)): file for file in save_artifacts(estimator, own)}
+    return {path.name: path, **files}
+
+
+def _tried(what: str, folder: Path, make: Callable[[], dict[str, Path]]) -> dict[str, Path]:
+    """Return what ``make`` writes; a study is not lost for want of a picture."""
+    try:
+        return make()
+    except BaseException as error:
+        if is_ctrl_c(error):
+            raise
+        path = folder / f"{what}_error.txt"
+        path.write_text(traceback_of(error))
+        return {path.name: path}
+
+
+def _summary(result: StudyResult) -> tuple[dict[str, float], dict[str, Any]]:
+    """Return the metrics and params of the study's parent run."""
+    metrics = {
+        "n_trials": result.n_trials,
+        "n_complete": result.n_complete,
+        "n_pruned": result.n_pruned,
+        "n_failed": result.n_failed,
+        "epochs_saved_fraction": result.epochs_saved_fraction,
+    }
+    if result.winner is None:
+        return metrics, {}
+    metrics |= {"best_score": result.best_score, "best_score_se": result.best_score_se}
+    if result.test_score is not None:
+        metrics["test_score"] = result.test_score
+    for name, found in result.analyses.items():
+        numbers = {key: value for key, value in found.items() if isinstance(value, int | float)}
+        metrics |= {f"{name}_{key}": value for key, value in numbers.items()}
+    params = {f"best_{name}": value for name, value in result.best_params.items()}
+    return metrics, params

@@ -1,0 +1,146 @@
+"""What becomes of the winner: it is refitted, scored on the sealed test part, and analysed."""
+
+import itertools
+import json
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from hpo._failures import message_of
+from hpo._interrupt import is_ctrl_c
+from hpo._redaction import redact
+from hpo.analyses import Winner
+from hpo.result import StudyResult
+from hpo.study.refit_errors import refit_errors
+from hpo.study.session import Session
+from hpo.training.indexing import cut, take
+from hpo.training.refit import recommendation_of, refit
+from hpo.training.scoring import Scoring
+from hpo.training.threads import devices, limit_threads
+from hpo.trial import TrialRecord, derive_seed
+
+__all__ = ["analysed", "refitted"]
+
+
+def refitted(result: StudyResult, session: Session) -> StudyResult:
+    """Return ``result`` with its winner refitted and scored on the sealed test part.
+
+    Raises
+    ------
+    RefitError
+        If the estimator's own code raises.
+    """
+    best, keeping = result.best_record, _keeping(session)
+    began = time.perf_counter()
+    seed, own = derive_seed(session.study.seed, "refit"), not session.study.is_small
+    with refit_errors(f"The refit of trial {best.number} on all the data", result, keeping):
+        estimator = _fit(session, best, seed, own_files=own)
+    seconds = time.perf_counter() - began
+    epochs = best.refit_steps
+    result = replace(result, estimator=estimator, refit_epochs=epochs, refit_seconds=seconds)
+    what = f"The scoring of the refitted trial {best.number} on the sealed test part"
+    with refit_errors(what, result, keeping):
+        result = replace(result, test_score=_test_score(estimator, session))
+    what = f"The recommendation of the refitted trial {best.number}"
+    with refit_errors(what, result, keeping):
+        return replace(result, recommendation=recommendation_of(estimator))
+
+
+def _keeping(session: Session) -> str:
+    """Say where the trials are when the refit fails, and how to go on."""
+    storage = session.study.storage
+    if storage is None:
+        return (
+            "The trials are in this error's `result`. Mend what failed and run the study again, "
+            "or leave the refit out (refit=False)."
+        )
+    return (
+        f"The trials are kept in {redact(storage)}; `hpo show {session.study.name}` has the "
+        "traceback. Mend what failed and run the study again: no trial is made anew, only the "
+        "refit. Or leave it out (refit=False)."
+    )
+
+
+def _test_score(estimator: Any, session: Session) -> float | None:
+    study, data = session.study, session.data
+    if data.X_test is None:
+        return None
+    with limit_threads(study.n_threads):
+        scoring = Scoring(estimator, study.scoring, study.metric)
+        scores = scoring(estimator, data.X_test, data.y_test)
+        return scores[scoring.main(scores)]
+
+
+def _fit(
+    session: Session,
+    record: TrialRecord,
+    seed: int,
+    rows: np.ndarray | None = None,
+    *,
+    own_files: bool = False,
+) -> Any:
+    """Return the study's estimator fitted with a trial's parameters, for as many steps."""
+    study = session.study
+    X, y, fit_params = session.refit_data
+    if rows is not None:
+        fit_params = cut(fit_params, rows, X)
+        X, y = take(X, rows), take(y, rows)
+    with limit_threads(study.n_threads):
+        return refit(
+            study.estimator,
+            session.space.resolve(record.best_params),
+            X,
+            y,
+            n_steps=record.refit_steps,
+            seed=seed,
+            epochs=study.epochs,
+            eval_every=study.eval_every,
+            fit_params=fit_params,
+            device=devices(study.device)[0],
+            own_files=own_files,
+        )
+
+
+def analysed(result: StudyResult, session: Session) -> StudyResult:
+    """Return ``result`` with what the study's analyses find of its refitted winner.
+
+    One that fails leaves its error in its place.
+    """
+    found: dict[str, Any] = {}
+    for analysis in session.analyses:
+        winner = _winner(result, session, analysis.name)
+        try:
+            with limit_threads(session.study.n_threads):
+                found[analysis.name] = json.loads(json.dumps(analysis.compute(winner)))
+        except BaseException as error:
+            if is_ctrl_c(error):
+                raise
+            found[analysis.name] = {"error": message_of(error)}
+    return replace(result, analyses=found)
+
+
+def _winner(result: StudyResult, session: Session, name: str) -> Winner:
+    study, data = session.study, session.data
+    X, y, _ = session.refit_data
+    counter = itertools.count()
+
+    def refitter(record: TrialRecord, rows: np.ndarray | None) -> Any:
+        seed = derive_seed(study.seed, "refit", name, next(counter))
+        return _fit(session, record, seed, rows)
+
+    return Winner(
+        estimator=result.estimator,
+        ranked=result.top(result.n_trials),
+        X=X,
+        y=y,
+        X_test=data.X_test,
+        y_test=data.y_test,
+        classes=session.search.objective.classes,
+        class_names=data.class_names,
+        scoring=result.scoring,
+        seed=derive_seed(study.seed, "analysis", name) % 2**32,
+        take=take,
+        refitter=refitter,
+    )

@@ -1,0 +1,73 @@
+"""Whether the scorers can ask an estimator for what they need."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from hpo.exceptions import DataError
+from hpo.training.adapters import last_step
+from hpo.training.fold import configure
+from hpo.training.indexing import as_numpy, n_samples, take
+from hpo.training.objective import Objective
+from hpo.training.rehearsal._rows import first_of
+
+__all__ = ["check_scorers"]
+
+_ROWS = 60
+
+
+def check_scorers(objective: Objective, points: Sequence[Mapping[str, Any]]) -> None:
+    """Raise `DataError` if a scorer asks for what the estimator has with no parameters.
+
+    One that is fitted on some rows is asked, for some estimators show what they have only then.
+    """
+    asked = _asked(objective)
+    if not asked:
+        return
+    missing = ""
+    for point in points:
+        estimator = configure(objective.estimator, objective.resolve(point), None)
+        missing = _missing(estimator, asked)
+        if not missing:
+            return
+        fitted = _fitted(estimator, objective)
+        if fitted is None or not _missing(fitted, asked):
+            return
+    name = type(last_step(objective.estimator)).__name__
+    methods = " or ".join(asked[missing])
+    raise DataError(
+        f"The scorer{'' if missing == 'score' else f' {missing!r}'} asks for {methods}, which "
+        f"{name} does not have. Choose a scorer on predictions (accuracy, balanced_accuracy, f1), "
+        f"or wrap the estimator: sklearn.calibration.CalibratedClassifierCV({name}())."
+    )
+
+
+def _asked(objective: Objective) -> dict[str, tuple[str, ...]]:
+    asked = {}
+    for name, scorer in objective.scoring.scorers().items():
+        methods = getattr(scorer, "_response_method", None) or ()
+        methods = (methods,) if isinstance(methods, str) else tuple(methods)
+        if methods and "predict" not in methods and "default" not in methods:
+            asked[name] = methods
+    return asked
+
+
+def _missing(estimator: Any, asked: Mapping[str, Sequence[str]]) -> str:
+    for name, methods in asked.items():
+        if not any(hasattr(estimator, method) for method in methods):
+            return name
+    return ""
+
+
+def _fitted(estimator: Any, objective: Objective) -> Any:
+    rows = np.linspace(0, n_samples(objective.X) - 1, _ROWS).astype(int)
+    labels = as_numpy(objective.y)
+    try:
+        if objective.classes is not None:
+            _, classes = np.unique(labels, return_inverse=True)
+            rows = np.concatenate([rows, first_of(classes, 5)])
+        rows = np.unique(rows)
+        return estimator.fit(take(objective.X, rows), take(objective.y, rows))
+    except Exception:
+        return None
