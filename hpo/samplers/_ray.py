@@ -19,8 +19,8 @@ from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import SEARCH_ALG_IMPORT, Searcher
 
 from hpo._discovery import did_you_mean
-from hpo.backends.ray.codes import code_of, domain, value_of
 from hpo.exceptions import PluginError
+from hpo.samplers._ray_codes import code_of, domain, value_of
 from hpo.trial import derive_seed
 
 __all__ = ["METRIC", "RaySampler"]

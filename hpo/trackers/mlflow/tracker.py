@@ -1,7 +1,7 @@
 """A tracker that writes every trial as a run to MLflow, without ever waiting for it.
 
-The driver appends what happens to a file (see `_spool`); a process of its own reads the file
-and writes to MLflow (see `_sender`). A slow or dead tracking server holds nothing up, and what
+The driver appends what happens to a file (see `spool`); a process of its own reads the file
+and writes to MLflow (see `sender`). A slow or dead tracking server holds nothing up, and what
 could not be sent is sent by the next run of the study, or by `send_pending`.
 """
 
