@@ -95,6 +95,10 @@ class Winner:
         return self.X_test, np.asarray(y.detach().cpu() if hasattr(y, "detach") else y)
 
 
+CLASS = "class"
+"""Where what an analysis from outside hpo found keeps its `BaseAnalysis.reference`."""
+
+
 class BaseAnalysis(ABC):
     """Something worth knowing of a refitted winner: computed once, told and drawn at any time.
 
@@ -108,8 +112,17 @@ class BaseAnalysis(ABC):
 
     @property
     def name(self) -> str:
-        """Name of its module."""
-        return type(self).__module__.rpartition(".")[2]
+        """Name of its module; of a class outside hpo, that of the class in lower case."""
+        package, _, module = type(self).__module__.rpartition(".")
+        return module if package == "hpo.analyses" else type(self).__name__.lower()
+
+    @property
+    def reference(self) -> str:
+        """What finds the class again: its name, or ``"module:Class"`` outside hpo."""
+        cls = type(self)
+        if cls.__module__.startswith("hpo.analyses."):
+            return self.name
+        return f"{cls.__module__}:{cls.__qualname__}"
 
     @abstractmethod
     def compute(self, winner: Winner) -> dict[str, Any]:

@@ -194,6 +194,18 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         str | None, kept("URL", f"Where the study is kept: {STORES}", STUDYS_STORAGE)
     ] = None,
     tracking_uri: Annotated[str | None, kept("URI", TRACKING_STORES, STUDYS_TRACKING)] = None,
+    tracker: Annotated[
+        str | None, kept("NAME", f"Who is told of the trials: {either('hpo.trackers')}.")
+    ] = None,
+    analyses: Annotated[
+        list[str] | None,
+        kept(
+            "NAME",
+            f"What is made of the winner: {either('hpo.analyses')}; may be given several times.",
+            False,
+            "--analysis",
+        ),
+    ] = None,
     keep: Annotated[
         str | None,
         kept("WHOSE", "Files that callbacks of trials write: those of the winner, or of all."),
@@ -261,6 +273,8 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         "storage": storage,
         "tracking_uri": tracking_uri,
         "add_trials": add_trials or None,
+        "tracker": tracker,
+        "analyses": analyses or None,
     }
     backend_options = {
         "address": ray_address,
@@ -393,4 +407,7 @@ def sync(tracking_uri: TrackingUri = None) -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line on ``args``, by default those of the process, and exit."""
+    folder = str(Path.cwd())
+    if folder not in sys.path:  # for plugins of the user's own, as `python -m` does: MODULE:CLASS
+        sys.path.append(folder)
     app(args=list(sys.argv[1:] if args is None else args), prog_name="hpo")

@@ -9,6 +9,7 @@ from hpo._lazy import lazy
 from hpo.executors.base import BaseExecutor, Ended, Event, Failed, Reported, Revoked
 
 if TYPE_CHECKING:
+    from hpo.executors._build import make_executor
     from hpo.executors._payload import pickled
     from hpo.executors._running import RunningTrial
     from hpo.executors._settings import Settings, settings_of_this_process
@@ -18,6 +19,7 @@ else:
         {
             "RunningTrial": "._running",
             "Settings": "._settings",
+            "make_executor": "._build",
             "pickled": "._payload",
             "settings_of_this_process": "._settings",
         },
@@ -32,6 +34,7 @@ __all__ = [
     "Revoked",
     "RunningTrial",
     "Settings",
+    "make_executor",
     "pickled",
     "settings_of_this_process",
 ]

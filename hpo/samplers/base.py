@@ -4,6 +4,7 @@ A sampler is a module of `hpo.samplers`, which says how it is made; Optuna's own
 those modules from here.
 """
 
+import inspect
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,7 @@ from optuna.samplers import (
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo._discovery import check_options, find, names, parse_spec
+from hpo._discovery import check_class, check_options, find, names, parse_spec
 from hpo.exceptions import PluginError
 from hpo.samplers._unrepeated import UnrepeatedSampler
 from hpo.space import SearchSpace
@@ -74,14 +75,34 @@ def make_sampler(
     """
     if isinstance(spec, BaseSampler):
         return spec
-    if not isinstance(spec, str):
+    if isinstance(spec, str):
+        name, options = parse_spec(spec)
+        plugin = find(_PACKAGE, name, BaseSamplerFactory, BaseSampler)
+    elif inspect.isclass(spec):
+        name, plugin, options = spec.__name__, spec, {}
+        check_class(f"sampler {name}", plugin, BaseSamplerFactory, BaseSampler)
+    elif isinstance(spec, BaseSamplerFactory):
+        return spec.make({}, seed, parallel=parallel, space=space)
+    else:
         raise PluginError(
-            f"The sampler must be a name ({', '.join(names(_PACKAGE))}) or an Optuna sampler. "
-            f"Got {spec!r} instead."
+            f"The sampler must be a name ({', '.join(names(_PACKAGE))}), MODULE:CLASS or an Optuna "
+            f"sampler. Got {spec!r} instead."
         )
-    name, options = parse_spec(spec)
-    factory: BaseSamplerFactory = find(_PACKAGE, name, BaseSamplerFactory)()
+    if issubclass(plugin, BaseSampler):
+        return _own(f"sampler '{name}'", plugin, options, seed)
+    factory: BaseSamplerFactory = plugin()
     return factory.make(options, seed, parallel=parallel, space=space)
+
+
+def _own(label: str, sampler: type[BaseSampler], options: dict[str, Any], seed: int) -> BaseSampler:
+    """Return a sampler of the user's; it is given the seed where it takes one."""
+    check_options(label, sampler, options)
+    if "seed" in inspect.signature(sampler).parameters:
+        options = {"seed": derive_seed(seed, "sampler") % 2**32, **options}
+    try:
+        return sampler(**options)
+    except (TypeError, ValueError) as error:
+        raise PluginError(f"{label}: {error}") from error
 
 
 class BaseSamplerFactory(ABC):

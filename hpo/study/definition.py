@@ -52,15 +52,17 @@ class Study(pydantic.BaseModel):
     max_total_epochs : int or None, default=None
         Epochs of all trials together.
     pruner : str, BasePruner or None, default="median"
-        A name with options (``"median:n_startup_trials=8"``, ``"halving:eta=3"``); None, as
-        ``"nop"``, stops no trial.
+        As every part that has a name, one of your own is named as ``"module:Class"`` with
+        options, or given as an object. A name with options (``"median:n_startup_trials=8"``,
+        ``"halving:eta=3"``); None, as ``"nop"``, stops no trial.
     sampler : str or optuna sampler, default="tpe"
         tpe, gp, optuna_tpe, optuna_gp, random, grid, qmc, cmaes or ray, with options.
-    backend : str, default="optuna"
-    executor : str or None, default=None
+    backend : str or BaseBackend, default="optuna"
+    executor : str, BaseExecutor class, callable or None, default=None
         ``serial``, ``process``, ``fused`` (batches of trials in one loop) or ``auto`` (whichever of
         the two is faster), with options. None is ``process`` where ``n_jobs`` asks for several
-        trials at a time, else ``serial``; ``serial`` itself refuses several.
+        trials at a time, else ``serial``; ``serial`` itself refuses several. A callable is
+        given the objective and returns an executor.
     n_jobs : int or None, default=None
         Trials at a time; -1 is one a core, or one a GPU.
     n_threads : int, default=1
@@ -72,7 +74,7 @@ class Study(pydantic.BaseModel):
     storage : str or None, default="sqlite:///hpo.db"
         Any Optuna storage URL, ``journal:///FILE``, or None for memory.
     tracker : str or BaseTracker, default="mlflow"
-        ``mlflow`` or ``null``.
+        ``mlflow``, ``null``, or one of your own.
     tracking_uri : str or None, default=None
         MLflow's store; None is ``$MLFLOW_TRACKING_URI``, else ``sqlite:///mlflow.db``.
     fail_fast : int or None, default=3
@@ -131,8 +133,8 @@ class Study(pydantic.BaseModel):
     max_total_epochs: int | None = pydantic.Field(default=None, ge=1)
     pruner: Any = "median"
     sampler: Any = "tpe"
-    backend: str = "optuna"
-    executor: str | None = None
+    backend: Any = "optuna"
+    executor: Any = None
     n_jobs: int | None = None
     n_threads: int = pydantic.Field(default=1, ge=1)
     device: str | None = None

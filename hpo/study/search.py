@@ -1,16 +1,15 @@
 """A search made ready: its parts built from their names, nothing created yet."""
 
-import inspect
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hpo._discovery import build, check_options, find, parse_spec
+from hpo._discovery import build, parse_spec
 from hpo._redaction import redact
 from hpo.backends.base import BaseBackend
 from hpo.exceptions import PluginError, StudyError
-from hpo.executors import BaseExecutor
+from hpo.executors import make_executor
 from hpo.pruners import BasePruner
 from hpo.samplers.base import make_sampler
 from hpo.space import SearchSpace
@@ -33,7 +32,7 @@ from hpo.training.rehearsal import rehearse
 from hpo.training.threads import devices
 from hpo.trial import TrialRecord
 
-__all__ = ["Search", "make_executor"]
+__all__ = ["Search"]
 
 _SINGLE_OBJECTIVE = {"CmaEsSampler", "RaySampler"}
 
@@ -87,7 +86,7 @@ class Search:
         sampler: Any = "tpe",
         pruner: Any = "median",
         backend: Any = "optuna",
-        executor: str | None = None,
+        executor: Any = None,
         costs: Sequence[str] = (),
         compare: Sequence[str] | None = (),
         watch: Sequence[str] = (),
@@ -124,7 +123,8 @@ class Search:
         self.executor = make_executor(
             executor, objective, n_jobs=n_jobs, n_threads=n_threads, device=device, seed=seed
         )
-        self._options = {"n_threads": n_threads, "device": device, **parse_spec(executor)[1]}
+        own = parse_spec(executor)[1] if isinstance(executor, str) else {}
+        self._options = {"n_threads": n_threads, "device": device, **own}
         parallel = self.backend.is_parallel(self.executor)
         self.sampler = make_sampler(sampler, seed, parallel=parallel, space=space)
         chosen = _name(sampler).partition(":")[0].strip()
@@ -371,41 +371,6 @@ def _check_costs(costs: Sequence[str], sampler: Any) -> None:
             f"{name} searches for one objective, and costs are further ones: use tpe, random, "
             "qmc or gp, or leave costs out."
         )
-
-
-def make_executor(
-    spec: str,
-    objective: Objective,
-    *,
-    n_jobs: int | None,
-    n_threads: int,
-    device: str | None,
-    seed: int,
-) -> BaseExecutor:
-    """Return the executor that ``spec`` (``"process"``, ``"process:n_jobs=4"``) names.
-
-    Raises
-    ------
-    PluginError
-        If the name or an option is unknown, a value is refused, or ``serial`` is to train several
-        trials at a time.
-    """
-    name, options = parse_spec(spec)
-    if name == "serial" and n_jobs not in {None, 1}:
-        raise PluginError(
-            f"executor 'serial' trains one trial at a time, and n_jobs={n_jobs} asks for several. "
-            "Leave the executor out, or name 'process', 'fused' or 'auto'; or set n_jobs=1."
-        )
-    cls = find("hpo.executors", name, BaseExecutor)
-    check_options(f"executor '{name}'", cls, options)
-    defaults = {"n_jobs": n_jobs, "n_threads": n_threads, "device": device, "seed": seed}
-    takes = inspect.signature(cls).parameters
-    fitting = {key: value for key, value in defaults.items() if key in takes}
-    try:
-        executor: BaseExecutor = cls(objective, **{**fitting, **options})
-    except (TypeError, ValueError) as error:
-        raise PluginError(f"executor '{name}': {error}") from error
-    return executor
 
 
 def _name(spec: Any) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from hpo._failures import message_of
 from hpo._interrupt import is_ctrl_c
 from hpo._redaction import redact
-from hpo.analyses import Winner
+from hpo.analyses import CLASS, Winner
 from hpo.result import StudyResult
 from hpo.study.refit_errors import refit_errors
 from hpo.study.session import Session
@@ -118,6 +118,8 @@ def analysed(result: StudyResult, session: Session) -> StudyResult:
             if is_ctrl_c(error):
                 raise
             found[analysis.name] = {"error": message_of(error)}
+        if analysis.reference != analysis.name:
+            found[analysis.name][CLASS] = analysis.reference
     return replace(result, analyses=found)
 
 

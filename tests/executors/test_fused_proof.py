@@ -12,14 +12,13 @@ from torch import nn
 from hpo import HPOSearchCV
 from hpo.callbacks import LRSchedule
 from hpo.executors import Ended, Failed, Reported, Revoked
-from hpo.executors.fused import FusedExecutor
+from hpo.executors.fused import FusedExecutor, proof, sentinel
 from hpo.executors.fused import batch as batches
 from hpo.executors.fused.batch import TrialBatch, UnlikeError, is_watched
 from hpo.executors.fused.extract import Fusing
 from hpo.executors.serial import SerialExecutor
 from hpo.fused import UPDATES, NotFusibleError
 from hpo.testing.executors import drive
-from hpo.training import proof, sentinel
 from hpo.training.objective import Objective
 from hpo.trial import Trial
 
