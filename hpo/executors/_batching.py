@@ -34,6 +34,10 @@ MANY_STRUCTURES = 16
 
 _VOID = "the batch did not train it as its own net does"
 _FASTER = "that is faster (with the executor fused they are trained in a batch all the same)"
+_TOO_FEW = (
+    "too few trials of their structure are to come for timing it to pay (with the executor fused "
+    "they are trained in a batch all the same)"
+)
 
 COMPILE = {"auto", True, False}
 PRECISIONS = {"auto", "float32", "bfloat16"}
@@ -263,7 +267,7 @@ class BatchingExecutor(BaseExecutor):
         batch.decided = True
         try:
             if self._is_small(batch):
-                raise NotFusibleError("of its structure too few trials are to come")
+                raise NotFusibleError(_TOO_FEW)
             batch.certify()
         except NotFusibleError as error:
             self._refuse(batch, str(error))
@@ -296,7 +300,7 @@ class BatchingExecutor(BaseExecutor):
         """
         self._again |= batch.last_steps
         if shortage(error):
-            why = shortage(error)
+            why = f"a batch of them runs {shortage(error)} (try fewer at a time: n_slots)"
         elif batch.last_steps:
             why = _reason(error, "their batch failed")
         else:
@@ -366,7 +370,12 @@ class BatchingExecutor(BaseExecutor):
 
 def _reason(error: BaseException, what: str) -> str:
     """Return the reason of a refusal as it is; of any other error ``what`` went wrong and why."""
-    return str(error) if isinstance(error, NotFusibleError) else f"{what} ({reason_of(error)})"
+    if isinstance(error, NotFusibleError):
+        return str(error)
+    return (
+        f"{what}: that raised {reason_of(error)}, which is a mistake of hpo's, to be reported, "
+        "unless they fail of it alone too"
+    )
 
 
 def _clear_after(error: BaseException) -> None:

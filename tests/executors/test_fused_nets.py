@@ -666,7 +666,7 @@ def test_whatever_fails_before_the_first_epoch_is_trained_alone(monkeypatch, pla
     objective = objective_of(SAME["relu"])
     seen, notes = fused(objective)
     (note,) = notes
-    assert f"because {told} (KeyError: 'P')." in note
+    assert f"because {told}: that raised KeyError: 'P', which is a mistake of hpo's" in note
     assert_alike(seen, objective, tolerance=1e-6)
 
 
