@@ -30,6 +30,7 @@ from hpo._discovery import find
 from hpo.callbacks import GradientClipping, LRSchedule
 from hpo.executors import Ended, Failed, Reported
 from hpo.executors._batch import TrialBatch
+from hpo.executors._told import Told
 from hpo.executors.auto import AutoExecutor
 from hpo.executors.fused import FusedExecutor
 from hpo.executors.serial import SerialExecutor
@@ -449,6 +450,8 @@ def fused(objective, trials=TRIALS, executor=FusedExecutor, **options):
     trials = [trial_for(objective, trial) for trial in trials]
     seen = drive(executor, trials)
     assert {e.number for e in seen if isinstance(e, Ended)} == {0, 1}, seen
+    for why in {executor.trained_by(trial.number)[1] for trial in trials} - {""}:
+        assert any(why in note for note in executor.notes)
     return {(e.number, e.report.step): e.report for e in seen if is_report(e)}, executor.notes
 
 
@@ -485,11 +488,14 @@ def test_what_would_not_be_carried_is_trained_alone_and_told(cause):
     assert_alike(seen, objective, tolerance=1e-6)
 
 
-@pytest.mark.parametrize("name", ["relu", "batch norm", "adam"])
+@pytest.mark.parametrize("name", ["relu", "batch norm", "adam", "attention", "regression"])
 def test_compiled_the_scores_are_the_same(name):
+    """More by tests/benchmarks/fused_nets.py."""
     objective = objective_of(SAME[name])
-    seen, notes = fused(objective, compile=True)
+    with patch.object(Told, "in_batch", autospec=True, side_effect=Told.in_batch) as told:
+        seen, notes = fused(objective, compile=True)
     assert notes == []
+    assert {call.args[2] for call in told.call_args_list} == {"fused (compiled)"}
     assert_alike(seen, objective)
 
 
