@@ -418,7 +418,7 @@ def test_a_study_tries_revoked_parameters_again(monkeypatch, tmp_path, stored):
     void = [r for r in result.records if r.interrupted]
     assert [r.number for r in void] == [0, 1]
     assert {r.trained_by for r in void} == {"fused (eager)"}
-    assert result.trained_by == {"serial": 4}
+    assert result.trained_by == {"process": 4}
     assert result.n_complete == 4
     complete = [r.trial.params["lr"] for r in result.candidates]
     assert {r.trial.params["lr"] for r in void} <= set(complete)
