@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpo._cv_results import cv_results
+from hpo._trained_by import count_ways
 from hpo.exceptions import NoCompletedTrialError
-from hpo.trial import INTERRUPTED, TrialRecord, TrialState
+from hpo.trial import INTERRUPTED, TRAINED_BY, TrialRecord, TrialState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -201,6 +202,14 @@ class StudyResult:
         return sum(record.state is state for record in self.records)
 
     @property
+    def trained_by(self) -> dict[str, int]:
+        """How many trials were trained how, the most frequent first; interrupted ones left out.
+
+        See `TrialRecord.trained_by`.
+        """
+        return dict(count_ways(self.records).most_common())
+
+    @property
     def epochs_run(self) -> int:
         """Steps (epochs) reported by all trials together."""
         return sum(record.last_step for record in self.records)
@@ -321,14 +330,15 @@ class StudyResult:
         -------
         DataFrame
             ``number``, ``state``, ``value`` (nan without a finite one), ``step`` (that of the
-            value, see `select`), ``last_step``, ``reason``, ``seconds`` (of all its steps) and
-            a column ``params_<name>`` for each parameter; missing where a trial has no such
-            parameter.
+            value, see `select`), ``last_step``, ``reason``, ``seconds`` (of all its steps),
+            ``trained_by`` and ``trained_by_reason`` (see `TrialRecord`) and a column
+            ``params_<name>`` for each parameter; missing where a trial has no such parameter.
         """
         import pandas as pd
 
         rows = [_row(record) for record in self.records]
         columns = ["number", "state", "value", "step", "last_step", "reason", "seconds"]
+        columns += [TRAINED_BY, f"{TRAINED_BY}_reason"]
         params = dict.fromkeys(key for row in rows for key in row if key.startswith("params_"))
         frame = pd.DataFrame(rows, columns=[*columns, *params])
         return frame.astype({"step": "Int64"})
@@ -414,5 +424,7 @@ def _row(record: TrialRecord) -> dict[str, Any]:
         "last_step": record.last_step,
         "reason": record.reason,
         "seconds": sum(report.seconds for report in record.reports),
+        TRAINED_BY: record.trained_by,
+        f"{TRAINED_BY}_reason": record.trained_by_reason,
         **{f"params_{name}": value for name, value in record.trial.params.items()},
     }

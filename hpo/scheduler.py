@@ -98,13 +98,31 @@ class TrialScheduler:
         else:
             self._running.pop(number, None)
 
-    def on_trial_start(self, trial: Trial, max_steps: int | None = None) -> TrialRecord:
+    def on_trial_start(
+        self, trial: Trial, max_steps: int | None = None, trained_by: str = ""
+    ) -> TrialRecord:
         """Open the record of ``trial``."""
-        record = TrialRecord(trial, max_steps=max_steps, started=time.time(), select=self._select)
+        record = TrialRecord(
+            trial,
+            max_steps=max_steps,
+            started=time.time(),
+            select=self._select,
+            trained_by=trained_by,
+        )
         self._put(record)
         for tracker in self._trackers:
             tracker.trial_started(record)
         return record
+
+    def on_trained_by(self, number: int, how: str, reason: str = "") -> None:
+        """Note how a trial in flight is trained, which may be asked at every step."""
+        record = self._records[number]
+        if (record.trained_by, record.trained_by_reason) == (how, reason):
+            return
+        record = replace(record, trained_by=how, trained_by_reason=reason)
+        self._put(record)
+        for tracker in self._trackers:
+            tracker.trial_trained_by(record)
 
     def on_report(self, report: Report) -> PruneDecision:
         """Take in a report and decide whether its trial goes on; see `take` and `judge`."""

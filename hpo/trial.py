@@ -17,6 +17,7 @@ __all__ = [
     "SECONDS",
     "SELECT",
     "SPENT",
+    "TRAINED_BY",
     "Report",
     "Trial",
     "TrialRecord",
@@ -38,6 +39,9 @@ CHANGED = "param_"
 
 SECONDS = "seconds"
 """Name of the cost that every trial has."""
+
+TRAINED_BY = "trained_by"
+"""What tells, wherever a trial is written down, how it was trained."""
 
 
 SELECT = ("best", "last")
@@ -144,6 +148,11 @@ class TrialRecord:
         Seconds since the epoch (`time.time`).
     select : {"best", "last"}
         Which report stands for the trial; see `best_report`.
+    trained_by : str
+        How it was trained: ``serial``, ``process``, ``ray``, ``fused (eager)``, ``fused
+        (compiled)``, the last two with ``, bfloat16`` where it was; empty if nobody has told.
+    trained_by_reason : str
+        Why a batch was not what trained it, where one was asked for; empty otherwise.
     """
 
     trial: Trial
@@ -155,6 +164,8 @@ class TrialRecord:
     started: float | None = None
     ended: float | None = None
     select: str = "best"
+    trained_by: str = field(default="", compare=False)  # how, and not what: scores are the same
+    trained_by_reason: str = field(default="", compare=False)
 
     @property
     def number(self) -> int:

@@ -155,6 +155,7 @@ def test_data_frame():
     frame = outcome.to_frame()
     assert list(frame.columns) == [
         *("number", "state", "value", "step", "last_step", "reason", "seconds"),
+        *("trained_by", "trained_by_reason"),
         *("params_lr", "params_optimizer", "params_batch_size"),
     ]
     assert frame.loc[0, ["value", "step", "last_step", "seconds"]].tolist() == [0.7, 2, 3, 1.5]

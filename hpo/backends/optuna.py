@@ -73,12 +73,18 @@ class _Loop:
         All reports first: of trials that an executor advances together none is judged before
         the others have come to the same step.
         """
+        self._note_training()
         for event in events:
             if isinstance(event, Reported):
                 self._ledger.report(event.report)
                 self._scheduler.take(event.report)
         for event in events:
             self._answer(event)
+
+    def _note_training(self) -> None:
+        for record in self._scheduler.running:
+            how, reason = self._executor.trained_by(record.number)
+            self._scheduler.on_trained_by(record.number, how, reason)
 
     def _answer(self, event: Event) -> None:
         match event:

@@ -19,6 +19,7 @@ from hpo.cli._outcome import (
     saved,
     times,
     top_table,
+    trained,
     winner_table,
 )
 from hpo.cli._storage import readable_storage
@@ -102,6 +103,7 @@ def show_study(name: str, option: str | None, plots: Path | None) -> None:
         ("search took", times(result)),
         ("pruning saved", saved(result)),
         ("last trial", _age(result)),
+        *trained(result, reasons=True),
         *((f"files of trial {number}", str(folder)) for number, folder in result.files.items()),
     ]
     say(console, facts_table(facts))

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from hpo._discovery import parse_spec
 from hpo._redaction import redact
+from hpo._trained_by import asked_for_batches
 from hpo.cli._command import Command
 from hpo.cli._comparison import tell_analyses, tell_comparison
 from hpo.cli._console import say
@@ -17,6 +18,7 @@ from hpo.cli._outcome import (
     given_table,
     saved,
     times,
+    trained,
     winner_table,
 )
 from hpo.cli._progress import Progress
@@ -131,7 +133,9 @@ class Closing:
             )
         say(console, Text.assemble((result.name, "bold"), "  ", counts(result)))
         rows = [("search took", times(result)), ("pruning saved", saved(result))]
-        say(console, facts_table(rows))
+        in_batches = any(map(asked_for_batches, result.records))
+        told = trained(result, reasons=False) if in_batches else []  # the notes have the reasons
+        say(console, facts_table([*rows, *told]))
 
     def _tell_more(self, console: Console, command: Command) -> None:
         limit = self._study.n_trials

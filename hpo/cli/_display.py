@@ -17,7 +17,7 @@ from rich.text import Text
 
 from hpo.cli._progress import Plan, Progress
 from hpo.cli._screen import heading, screen
-from hpo.cli._text import clock, counted, ending, score
+from hpo.cli._text import clock, counted, ending, not_in_a_batch, score
 from hpo.trackers import BaseTracker, StudyInfo
 from hpo.trial import Report, TrialRecord
 
@@ -95,6 +95,12 @@ class PlainDisplay(BaseDisplay):
         """Note it."""
         self.progress.started(record)
 
+    def trial_trained_by(self, record: TrialRecord) -> None:
+        """Say why the trial is trained in no batch, if it is the first one for that reason."""
+        self.progress.trained_by(record)
+        if self.progress.reasons.get(record.trained_by_reason) is record:
+            self._write(f"trial {record.number} {not_in_a_batch(record)}")
+
     def trial_reported(self, record: TrialRecord, report: Report) -> None:
         """Note it."""
         self.progress.reported(record)
@@ -168,6 +174,12 @@ class LiveDisplay(BaseDisplay):
         with self._guard:
             self.progress.started(record)
             self._places = max(self._places, len(self.progress.running))
+        self._changed = True
+
+    def trial_trained_by(self, record: TrialRecord) -> None:
+        """Draw how many trials are trained how."""
+        with self._guard:
+            self.progress.trained_by(record)
         self._changed = True
 
     def trial_reported(self, record: TrialRecord, report: Report) -> None:

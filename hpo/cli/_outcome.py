@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from rich.table import Table
 from rich.text import Text
 
+from hpo._trained_by import told_of_reasons, told_of_ways
 from hpo.cli._screen import COLORS
 from hpo.cli._text import amount, brief, brief_value, counted, duration, number, score, short_names
 from hpo.result import StudyResult
@@ -22,6 +23,7 @@ __all__ = [
     "sealed_verdict",
     "times",
     "top_table",
+    "trained",
     "winner_table",
 ]
 
@@ -51,6 +53,21 @@ def saved(result: StudyResult) -> str:
         return "nothing: no trial was pruned"
     n = round(result.epochs_saved_fraction * planned)
     return f"{result.epochs_saved_fraction:.0%} of the epochs ({n} of {planned})"
+
+
+def trained(result: StudyResult, *, reasons: bool) -> list[tuple[str, str | Text]]:
+    """Return rows that tell how the trials were trained; none where that was not written down.
+
+    Parameters
+    ----------
+    result : StudyResult
+    reasons : bool
+        Whether to tell why some were trained in no batch.
+    """
+    if not result.trained_by:
+        return []
+    told = told_of_reasons(result.records) if reasons else []
+    return [("trained", told_of_ways(result.trained_by)), *(("", line) for line in told)]
 
 
 def winner_table(result: StudyResult) -> Table:

@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from hpo._trained_by import asked_for_batches, count_ways
 from hpo.trial import TrialRecord, TrialState
 
 __all__ = ["Plan", "Progress"]
@@ -59,6 +60,8 @@ class Progress:
         self.recent: deque[TrialRecord] = deque(maxlen=N_RECENT)
         self.over = False
         self._now = now
+        self.reasons: dict[str, TrialRecord] = {}
+        """Why trials are trained in no batch, with the first one of each, in this run."""
         self._n_ended = self._n_epochs = 0
         self._take(plan.earlier)
         self.begin()
@@ -66,6 +69,9 @@ class Progress:
     def _take(self, earlier: Sequence[TrialRecord]) -> None:
         """Count trials that ended before this run."""
         self.counts, self.best, self._n_epochs_before = Counter(), None, 0
+        self._records: dict[int, TrialRecord] = {}
+        self._trained: Counter[str] = Counter()
+        self._in_batches = False
         for record in earlier:
             if record.state is not TrialState.RUNNING:
                 self._count(record)
@@ -86,6 +92,14 @@ class Progress:
     def started(self, record: TrialRecord) -> None:
         """Take in that a trial begins."""
         self.running[record.number] = record
+        self.over = False
+
+    def trained_by(self, record: TrialRecord) -> None:
+        """Take in how a trial in flight is trained."""
+        self.running[record.number] = record
+        self._in_batches = self._in_batches or asked_for_batches(record)
+        if record.trained_by_reason:
+            self.reasons.setdefault(record.trained_by_reason, record)
 
     def reported(self, record: TrialRecord) -> None:
         """Take in that a trial made a step."""
@@ -95,6 +109,8 @@ class Progress:
     def ended(self, record: TrialRecord) -> None:
         """Take in that a trial ended."""
         mine = self.running.pop(record.number, None) is not None
+        if record.number in self._records:  # it was over, and what it reported is void
+            self._revoke(self._records[record.number])
         self._count(record)
         self.recent.append(record)
         if record.interrupted:
@@ -105,13 +121,37 @@ class Progress:
         self._last_end = self._now()
 
     def _count(self, record: TrialRecord) -> None:
-        self.counts["interrupted" if record.interrupted else str(record.state)] += 1
+        self.counts[_state(record)] += 1
+        self._records[record.number] = record
+        self._trained.update(count_ways([record]))
+        self._in_batches = self._in_batches or asked_for_batches(record)
+        self._rank(record)
+
+    def _rank(self, record: TrialRecord) -> None:
         report = record.best_report
         if record.state is TrialState.COMPLETE and report is not None:
             rank = (record.value, -record.number)
             if self.best is None or rank > (self.best.value, -self.best.number):
                 self.best = record
                 self.best_error = _standard_error(report.fold_values)
+
+    def _revoke(self, old: TrialRecord) -> None:
+        """Take back that a trial of this run has ended."""
+        self.counts[_state(old)] -= 1
+        self._trained.subtract(count_ways([old]))
+        self._n_ended -= not old.interrupted
+        del self._records[old.number]
+        if self.best is old:
+            self.best, self.best_error = None, math.nan
+            for record in self._records.values():
+                self._rank(record)
+
+    @property
+    def trained(self) -> Counter[str]:
+        """How many trials are trained how; empty where no executor makes batches of them."""
+        if not self._in_batches:
+            return Counter()
+        return self._trained + count_ways(self.running.values())
 
     @property
     def n_done(self) -> int:
@@ -164,6 +204,10 @@ class Progress:
             left = plan.max_total_epochs - self._n_epochs_before - self._n_epochs
             estimates.append(left * self.elapsed / max(1, self._n_epochs))
         return max(0.0, min(estimates)) if estimates else None
+
+
+def _state(record: TrialRecord) -> str:
+    return "interrupted" if record.interrupted else str(record.state)
 
 
 def _standard_error(values: Sequence[float]) -> float:

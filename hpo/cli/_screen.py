@@ -8,8 +8,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from hpo._trained_by import told_of_ways
 from hpo.cli._progress import N_RECENT, Progress
-from hpo.cli._text import brief, clock, counted, duration, ending, score
+from hpo.cli._text import brief, clock, counted, duration, ending, not_in_a_batch, score
 from hpo.trackers import StudyInfo
 from hpo.trial import TrialRecord, TrialState
 
@@ -69,11 +70,15 @@ def screen(
     grid.add_column(overflow="ellipsis")
     _rows(grid, "best", _best(progress), 2)
     grid.add_row("", "")
-    shown = max(1, min(places, height - _FIXED_ROWS))
+    trained = _trained(progress)
+    shown = max(1, min(places, height - _FIXED_ROWS - (len(trained) + 1 if trained else 0)))
     idle = "" if notice else _idle(progress, _own_workers(info.params))
     _rows(grid, "running", _running(progress, shown, idle), shown)
     grid.add_row("", "")
     _rows(grid, "finished", [_finished(record) for record in reversed(progress.recent)], N_RECENT)
+    if trained:
+        grid.add_row("", "")
+        _rows(grid, "trained", trained, len(trained))
     title = Text.assemble((info.name, "bold"), "  ", (heading(info.params), "dim"))
     title.no_wrap, title.overflow = True, "ellipsis"
     last = Text(notice, style="bold yellow", no_wrap=True, overflow="ellipsis")
@@ -126,6 +131,15 @@ def _best(progress: Progress) -> list[Text]:
         ),
         Text(brief(best.trial.params)),
     ]
+
+
+def _trained(progress: Progress) -> list[Text]:
+    """Return how many trials are trained how, and the last reason why some are in no batch."""
+    lines = [Text(told)] if (told := told_of_ways(progress.trained)) else []
+    last = next(reversed(progress.reasons.values()), None)
+    if last is not None:
+        lines.append(Text(f"trial {last.number} {not_in_a_batch(last)}", style="dim"))
+    return lines
 
 
 def _running(progress: Progress, n_shown: int, idle: str) -> list[Text]:

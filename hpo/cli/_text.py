@@ -15,6 +15,7 @@ __all__ = [
     "counted",
     "duration",
     "ending",
+    "not_in_a_batch",
     "number",
     "score",
     "short_names",
@@ -63,6 +64,12 @@ def brief(params: Mapping[str, Any]) -> str:
     """Return parameters on one line: ``lr 0.0041, batch_size 64, optimizer Adam``."""
     names = short_names(params)
     return ", ".join(f"{names[name]} {brief_value(value)}" for name, value in params.items())
+
+
+def not_in_a_batch(record: TrialRecord) -> str:
+    """Return who trains a trial that is in no batch, and why: ``is trained by ..., because``."""
+    who = {"process": "a worker process"}.get(record.trained_by, record.trained_by)
+    return f"is trained by {who}, because {single_line(record.trained_by_reason)}"
 
 
 def ending(record: TrialRecord) -> str:

@@ -152,6 +152,26 @@ class BaseExecutor(ABC):
         """What the user should know of how the trials were trained; empty as a rule."""
         return []
 
+    way: str = ""
+    """How it trains every trial, in a word; see `trained_by`."""
+
+    def trained_by(self, number: int) -> tuple[str, str]:
+        """Return how a trial that it was given is trained, and why not in a batch.
+
+        Asked after each `poll` for all trials in flight: it may change on the way. It is empty
+        as long as it is not known.
+
+        Parameters
+        ----------
+        number : int
+
+        Returns
+        -------
+        how, reason : str
+            See `TrialRecord.trained_by`.
+        """
+        return self.way, ""
+
     def __init__(self, objective: BaseObjective) -> None:
         self.objective = objective
 

@@ -44,6 +44,8 @@ class ProcessExecutor(BaseExecutor):
         If the objective cannot be carried over, or workers die as soon as they start.
     """
 
+    way = "process"
+
     def __init__(
         self,
         objective: BaseObjective,

@@ -25,6 +25,8 @@ class SerialExecutor(BaseExecutor):
         Torch device; by default the first GPU, else the CPU.
     """
 
+    way = "serial"
+
     def __init__(
         self, objective: BaseObjective, *, n_threads: int = 1, device: str | None = None
     ) -> None:

@@ -152,7 +152,9 @@ class Fusible:
             raise NotFusibleError(f"layer '{name}' is a {type(layer).__name__}")
         if isinstance(layer, _NORMS) and layer.track_running_stats:
             if layer.momentum is None:
-                raise NotFusibleError(f"layer '{name}' averages its statistics over all batches")
+                raise NotFusibleError(
+                    f"layer '{name}' averages its statistics over all batches (give it a momentum)"
+                )
             self.momenta[name] = float(layer.momentum)
             self.norms[name] = ReturnedBatchNorm(layer)
             self.norms[name].name = name
@@ -306,7 +308,7 @@ def replay_dropout(
 def _refuse_names(names: Iterable[str]) -> None:
     strange = [name for name in names if "#" in name]
     if strange:
-        raise NotFusibleError(f"the layer '{strange[0]}' has a # in its name")
+        raise NotFusibleError(f"the layer '{strange[0]}' has a # in its name (give it another)")
 
 
 def _put(module: nn.Module, name: str, layer: nn.Module) -> nn.Module:

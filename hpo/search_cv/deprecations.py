@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import FitFailedWarning
 
+from hpo._trained_by import asked_for_batches, told_of_ways
 from hpo.result import StudyResult
 from hpo.trial import TrialState
 
@@ -64,9 +65,14 @@ def warn_of_scores(result: StudyResult, table: Mapping[str, Any], scorers: Seque
                 break
 
 
-def warn_of_notes(notes: Sequence[str], verbose: int) -> None:
-    """Warn of what executor, trackers and search have to say; print it too if asked."""
-    for note in notes:
+def warn_of_notes(result: StudyResult, verbose: int) -> None:
+    """Warn of what executor, trackers and search have to say; print it too if asked.
+
+    Where an executor makes batches of trials, it is printed too how many were trained how.
+    """
+    if verbose and any(map(asked_for_batches, result.records)):
+        print(f"trained: {told_of_ways(result.trained_by)}")
+    for note in result.notes:
         warnings.warn(note, UserWarning, stacklevel=_level())
         if verbose:
             print(f"note: {note}")

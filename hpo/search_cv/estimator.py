@@ -342,7 +342,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             except RefitError as error:
                 self.result_ = error.result
                 raise
-        warn_of_notes(self.result_.notes, self.verbose)
+        warn_of_notes(self.result_, self.verbose)
         return self
 
     def _prepare(self, X: Any, y: Any, routed: Any) -> Search:

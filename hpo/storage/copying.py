@@ -14,10 +14,12 @@ from hpo.storage.records import (
     RECORD,
     RETRY,
     SEED_NUMBER,
+    TO_OPTUNA,
     record_of,
     was_interrupted,
 )
 from hpo.storage.trial_store import Ledger
+from hpo.trial import TrialState
 
 __all__ = ["Copied", "copy_trials"]
 
@@ -66,26 +68,30 @@ def copy_trials(
         if trial.state not in FROM_OPTUNA or trial.number in retried:
             continue
         params = fit(record_of(trial, 0, read).trial.params)
-        counts = not was_interrupted(trial)
+        void = source.revoked.get(trial.number, "")
+        counts = not (void or was_interrupted(trial))
         if isinstance(params, str):
             copied.left[params] += counts
         else:
-            new.append(_copy(trial, params, source, target))
+            new.append(_copy(trial, params, source, target, void))
             copied.kept += counts
     target.insert(new)
     return copied
 
 
 def _copy(
-    trial: FrozenTrial, params: dict[str, Any], source: Ledger, target: Ledger
+    trial: FrozenTrial, params: dict[str, Any], source: Ledger, target: Ledger, void: str
 ) -> FrozenTrial:
+    """Return a trial as the target has it; one that is ``void`` for a reason has failed there."""
     kept = dict(trial.user_attrs.get(RECORD, {}))
     kept.setdefault(SEED_NUMBER, trial.number)
     kept["params"] = params
+    if void:
+        kept |= {"state": str(TrialState.FAILED), "reason": void}
     stored = target.space.keep(params)
     made = create_trial(
-        state=trial.state,
-        values=trial.values,
+        state=TO_OPTUNA[TrialState.FAILED] if void else trial.state,
+        values=None if void else trial.values,
         params=stored,
         distributions={name: target.space.distributions[name] for name in stored},
         user_attrs={RECORD: kept, FROM: [source.name, trial.number]},

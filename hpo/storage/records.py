@@ -8,7 +8,15 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, create_trial
 from optuna.trial import TrialState as OptunaState
 
-from hpo.trial import INTERRUPTED, Report, Trial, TrialRecord, TrialState, derive_seed
+from hpo.trial import (
+    INTERRUPTED,
+    TRAINED_BY,
+    Report,
+    Trial,
+    TrialRecord,
+    TrialState,
+    derive_seed,
+)
 
 __all__ = [
     "FROM_OPTUNA",
@@ -73,9 +81,10 @@ def record_of(
         reports = tuple(Report(trial.number, s + 1, value) for s, value in steps)
     started = trial.datetime_start.timestamp() if trial.datetime_start else None
     ended = trial.datetime_complete.timestamp() if trial.datetime_complete else None
-    trained = derive_seed(seed, "trial", kept.get(SEED_NUMBER, trial.number))
+    own_seed = derive_seed(seed, "trial", kept.get(SEED_NUMBER, trial.number))
+    trained_by, why = kept.get(TRAINED_BY, ("", ""))  # older studies do not know
     return TrialRecord(
-        trial=Trial(trial.number, params, kept.get("seed", trained)),
+        trial=Trial(trial.number, params, kept.get("seed", own_seed)),
         state=_state(trial, kept),
         reports=reports,
         reason=kept.get("reason", ""),
@@ -84,6 +93,8 @@ def record_of(
         started=kept.get("started", started),
         ended=kept.get("ended", ended),
         select=select,
+        trained_by=trained_by,
+        trained_by_reason=why,
     )
 
 
@@ -123,6 +134,7 @@ def pack(record: TrialRecord, *, params: bool = False) -> dict[str, Any]:
         "max_steps": record.max_steps,
         "started": record.started,
         "ended": record.ended,
+        TRAINED_BY: [record.trained_by, record.trained_by_reason],
         "reports": [[getattr(r, name) for name in _REPORT] for r in record.reports],
     }
 

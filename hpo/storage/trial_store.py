@@ -347,8 +347,9 @@ class Ledger:
     def revoke(self, record: TrialRecord) -> None:
         """Void what a trial reported, of one that is over too, and put its parameters up again.
 
-        Optuna changes no trial that is over: that it is void is a fact of the study. What a
-        sampler has learned from it stays.
+        Optuna changes no trial that is over, neither its state nor its attributes: that it is
+        void is a fact of the study, its user attribute ``hpo:revoked`` (reasons by the trials'
+        numbers). What a sampler has learned from it stays.
         """
         if record.number in self._trials:
             self.tell(record)
@@ -358,6 +359,11 @@ class Ledger:
             self.note(_REVOKED, self._revoked)
         with storage_errors(self.url):
             self._agenda.put_up_again()
+
+    @property
+    def revoked(self) -> Mapping[int, str]:
+        """Why trials are void though they are over, by their numbers."""
+        return {int(number): why for number, why in self._revoked.items()}
 
     def beat(self) -> None:
         """Show that this driver lives; cheap to call often."""

@@ -12,6 +12,7 @@ import cloudpickle
 from hpo._failures import traceback_of
 from hpo._interrupt import Interrupt, is_ctrl_c
 from hpo._redaction import redact
+from hpo._trained_by import told_of_ways
 from hpo.backends.base import Budget
 from hpo.exceptions import RefitError
 from hpo.result import StudyResult
@@ -24,7 +25,7 @@ from hpo.study.kept_files import KeptFiles
 from hpo.study.search import Search
 from hpo.trackers import BaseTracker, StudyInfo
 from hpo.training.refit import save_artifacts
-from hpo.trial import TrialRecord
+from hpo.trial import TRAINED_BY, TrialRecord
 
 __all__ = ["conduct"]
 
@@ -238,13 +239,16 @@ def _summary(result: StudyResult) -> tuple[dict[str, float], dict[str, Any]]:
         "n_failed": result.n_failed,
         "epochs_saved_fraction": result.epochs_saved_fraction,
     }
+    params: dict[str, Any] = {}
+    if result.trained_by:
+        params[TRAINED_BY] = told_of_ways(result.trained_by)
     if result.winner is None:
-        return metrics, {}
+        return metrics, params
     metrics |= {"best_score": result.best_score, "best_score_se": result.best_score_se}
     if result.test_score is not None:
         metrics["test_score"] = result.test_score
     for name, found in result.analyses.items():
         numbers = {key: value for key, value in found.items() if isinstance(value, int | float)}
         metrics |= {f"{name}_{key}": value for key, value in numbers.items()}
-    params = {f"best_{name}": value for name, value in result.best_params.items()}
+    params |= {f"best_{name}": value for name, value in result.best_params.items()}
     return metrics, params

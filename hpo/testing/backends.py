@@ -99,13 +99,14 @@ def search(
 def timeless(record: TrialRecord) -> str:
     """Return ``record`` as text, without what differs between two runs.
 
-    That is times, and paths in tracebacks. As text, nan equals nan.
+    That is times, who trained it, and paths in tracebacks. As text, nan equals nan.
     """
     reports = tuple(
         replace(r, seconds=0.0, fit_seconds=(), score_seconds=()) for r in record.reports
     )
     error = record.error and record.error.splitlines()[-1]
-    return repr(replace(record, reports=reports, error=error, started=None, ended=None))
+    untimed = replace(record, reports=reports, error=error, started=None, ended=None)
+    return repr(replace(untimed, trained_by="", trained_by_reason=""))
 
 
 class BackendConformance:

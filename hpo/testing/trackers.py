@@ -10,6 +10,7 @@ A third party's test inherits `TrackerConformance` and supplies the fixture ``tr
 
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,23 +37,25 @@ def tell_trial(
     *,
     reason: str = "",
     error: str | None = None,
+    trained_by: tuple[str, str] = ("serial", ""),
 ) -> TrialRecord:
     """Tell a trial's life, one report for each of ``values``; return its last record.
 
     With ``state`` RUNNING its end is not told.
     """
     trial = Trial(number, {"lr": 0.1 / (number + 1), "optimizer": "torch.optim.SGD"}, seed=number)
+    how, why = trained_by
     record = TrialRecord(trial, started=time.time())
     tracker.trial_started(record)
+    record = replace(record, trained_by=how, trained_by_reason=why)
+    tracker.trial_trained_by(record)
     for step, value in enumerate(values, start=1):
         metrics = {"f1_macro": (value, value), "train_loss": (1.0, 3.0)}
         report = Report(number, step, value, (value, value), metrics, seconds=0.25)
-        record = TrialRecord(trial, reports=(*record.reports, report), started=record.started)
+        record = replace(record, reports=(*record.reports, report))
         tracker.trial_reported(record, report)
     if state is not TrialState.RUNNING:
-        record = TrialRecord(
-            trial, state, record.reports, reason, error, None, record.started, time.time()
-        )
+        record = replace(record, state=state, reason=reason, error=error, ended=time.time())
         tracker.trial_ended(record)
     return record
 

@@ -56,6 +56,9 @@ class BaseTracker(ABC):  # noqa: B024 - every method is a hook with a default
     def trial_started(self, record: TrialRecord) -> None:  # noqa: B027
         """Hear that a trial begins."""
 
+    def trial_trained_by(self, record: TrialRecord) -> None:  # noqa: B027
+        """Hear how a trial is trained (``record.trained_by``), when it is known or changes."""
+
     def trial_reported(self, record: TrialRecord, report: Report) -> None:  # noqa: B027
         """Hear of a step; ``report`` is the last of ``record.reports``."""
 
@@ -77,7 +80,8 @@ class BaseTracker(ABC):  # noqa: B024 - every method is a hook with a default
         metrics : mapping of str to float
             ``best_score``, ``test_score``, ``n_trials``, ...
         params : mapping of str to object
-            ``best_<name>`` of each parameter of the winner.
+            ``best_<name>`` of each parameter of the winner, and ``trained_by``: how many trials
+            were trained how.
         artifacts : mapping of str to Path
             Name to a local file that is copied: report, plots, the refitted model.
         state : {"complete", "failed", "interrupted"}

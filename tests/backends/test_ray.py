@@ -83,6 +83,7 @@ class TestOnOneCluster:
         )
         assert [str(r.state) for r in records] == ["complete", "complete", "failed", "complete"]
         assert [r.last_step for r in records] == [5, 5, 1, 5]
+        assert {r.trained_by for r in records} == {"ray"}
         heard = [what for what, number in tracker.heard if number == 1]
         assert heard == ["started", *["reported"] * 5, "complete"]
         assert records[2].reason.startswith("the worker process died 2 times: ")

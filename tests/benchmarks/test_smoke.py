@@ -138,9 +138,31 @@ def test_all_of_them_are_run_by_one_command(load, monkeypatch, capsys):
         monkeypatch.setattr(load(name), "main", lambda *_, name=name: ran.append(name))
     run_all.main(["--tiny"])
     scripts = {path.stem for path in HERE.glob("[!_]*.py") if not path.stem.startswith("ray_")}
-    scripts -= {"run_all", "test_smoke", "fused_gpu", "random_nets"}
+    scripts -= {"run_all", "test_smoke", "fused_gpu", "fused_nets", "random_nets"}
     assert sorted(ran) == sorted(scripts)
     assert capsys.readouterr().out.startswith("# Benchmarks\n")
+
+
+@pytest.mark.parametrize("executor", ["fused", "auto"])
+def test_the_table_of_nets(load, capsys, executor):
+    rows = ["relu", "batch norm", "is Adamax"]
+    counts = load("fused_nets").main(["--executor", executor, "--rows", *rows])
+    assert counts == {"same": 2, "refused": 1}
+    assert "3 nets: 2 same, 1 refused, 0 wrong" in capsys.readouterr().out
+
+
+def test_the_table_of_nets_finds_what_is_wrong(load, capsys, monkeypatch):
+    benchmark = load("fused_nets")
+    table = benchmark.load_table()
+    monkeypatch.setattr(benchmark, "load_table", lambda: table)
+    table.REFUSED["no such cause"] = table.SAME["relu"]
+    table.SAME["Adamax"] = table.REFUSED["is Adamax"]
+    monkeypatch.setattr(benchmark, "_gap", lambda reports, alone: 0.0 if reports else 1.0)
+    rows = ["no such cause", "Adamax"]
+    assert benchmark.main(["--rows", *rows]) == {"wrong": 1, "refused": 1}
+    told = capsys.readouterr().out
+    assert "no such cause: wrong: no reason names the cause" in told
+    assert "Adamax: refused" in told
 
 
 def test_random_nets(load, capsys):

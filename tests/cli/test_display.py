@@ -65,6 +65,32 @@ def test_plain_lines_say_how_each_trial_ended() -> None:
     ]
 
 
+def test_plain_lines_say_once_why_trials_are_in_no_batch() -> None:
+    stream = io.StringIO()
+    display = PlainDisplay(stream)
+    display.study_started(StudyInfo("digits", "key", SETTINGS))
+    for number in range(2):
+        tell_trial(display, number, trained_by=("process", "the net is odd"))
+    tell_trial(display, 2, trained_by=("fused (eager)", ""))
+    told = [line for line in stream.getvalue().splitlines() if "trained" in line]
+    assert told == ["trial 0 is trained by a worker process, because the net is odd"]
+
+
+def test_the_picture_shows_how_trials_are_trained_while_they_are() -> None:
+    console = _terminal()
+    display = LiveDisplay(console)
+    display.study_started(StudyInfo("digits", "key", SETTINGS))
+    tell_trial(display, 0, (0.5,), TrialState.RUNNING, trained_by=("serial", ""))
+    assert "trained" not in _screen(display, console)
+    tell_trial(display, 1, (0.5,), trained_by=("fused (compiled)", ""))
+    tell_trial(display, 2, (0.5,), trained_by=("fused (compiled)", ""))
+    told = ("process", "the net overrides `predict`")
+    tell_trial(display, 3, (), TrialState.RUNNING, trained_by=told)
+    shown = _screen(display, console)
+    assert "trained   2 fused (compiled), 1 serial, 1 process" in shown
+    assert "trial 3 is trained by a worker process, because the net overrides `predict`" in shown
+
+
 def test_plain_lines_survive_a_closed_pipe() -> None:
     reader, writer = os.pipe()
     os.close(reader)

@@ -1,5 +1,6 @@
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -57,6 +58,40 @@ def test_the_counts_and_the_best_are_those_of_the_result() -> None:
         assert [progress.best] == (result.top(1) or [None])
         if progress.best is not None:
             assert progress.best_error == pytest.approx(result.best_score_se)
+
+
+def test_a_trial_that_is_void_counts_no_more() -> None:
+    clock = Clock()
+    progress = Progress(Plan(n_trials=4), clock)
+    second = _run(progress, clock, 0, value=0.4), _run(progress, clock, 1, value=0.9)
+    void = replace(second[1], state=TrialState.FAILED, reason="interrupted: not as its own net")
+    progress.ended(void)
+    assert (progress.counts["complete"], progress.counts["interrupted"]) == (1, 1)
+    assert progress.best == second[0]
+    assert (progress.n_done, progress.n_done_now) == (1, 1)
+    _run(progress, clock, 2, value=0.9)
+    assert (progress.n_done, progress.n_done_now, progress.searching) == (2, 2, True)
+
+
+def test_how_trials_are_trained_is_counted_where_batches_are_made() -> None:
+    progress = Progress(Plan(n_trials=4), Clock())
+    trained = {0: ("fused (eager)", ""), 1: ("process", "odd"), 2: ("process", "odd")}
+    records = [
+        TrialRecord(Trial(number, {}, 0), trained_by=by, trained_by_reason=why)
+        for number, (by, why) in trained.items()
+    ]
+    for record in records:
+        progress.started(replace(record, trained_by="", trained_by_reason=""))
+        assert progress.trained.total() == record.number
+        progress.trained_by(record)
+    assert progress.trained == {"fused (eager)": 1, "process": 2}
+    assert progress.reasons == {"odd": records[1]}
+    for record in records:
+        progress.ended(replace(record, state=TrialState.COMPLETE))
+    assert progress.trained == {"fused (eager)": 1, "process": 2}
+    plain = Progress(Plan(), Clock())
+    plain.trained_by(TrialRecord(Trial(0, {}, 0), trained_by="process"))
+    assert not plain.trained
 
 
 def test_a_study_that_goes_on_starts_with_what_it_has() -> None:

@@ -29,8 +29,10 @@ from torch.utils.data import DataLoader
 from hpo._discovery import find
 from hpo.callbacks import GradientClipping, LRSchedule
 from hpo.executors import Ended, Failed, Reported
+from hpo.executors.auto import AutoExecutor
 from hpo.executors.fused import FusedExecutor, supported
 from hpo.executors.fused.batch import TrialBatch
+from hpo.executors.fused.told import Told
 from hpo.executors.serial import SerialExecutor
 from hpo.nets import RegularizedClassifier
 from hpo.testing.executors import drive
@@ -441,12 +443,14 @@ def is_report(event):
     return isinstance(event, Reported)
 
 
-def fused(objective, trials=TRIALS, **options):
+def fused(objective, trials=TRIALS, executor=FusedExecutor, **options):
     with patch("hpo.executors.fused.executor.find", alone_instead):
-        executor = FusedExecutor(objective, n_slots=2, **{"compile": False, **options})
+        executor = executor(objective, n_slots=2, **{"compile": False, **options})
     trials = [trial_for(objective, trial) for trial in trials]
     seen = drive(executor, trials)
     assert {e.number for e in seen if isinstance(e, Ended)} == {0, 1}, seen
+    for why in {executor.trained_by(trial.number)[1] for trial in trials} - {""}:
+        assert any(why in note for note in executor.notes)
     return {(e.number, e.report.step): e.report for e in seen if is_report(e)}, executor.notes
 
 
@@ -483,11 +487,24 @@ def test_what_would_not_be_carried_is_trained_alone_and_told(cause):
     assert_alike(seen, objective, tolerance=1e-6)
 
 
-@pytest.mark.parametrize("name", ["relu", "batch norm", "adam"])
+@pytest.mark.parametrize("name", ["relu", "batch norm", "adam", "attention", "regression"])
 def test_compiled_the_scores_are_the_same(name):
+    """More by tests/benchmarks/fused_nets.py."""
     objective = objective_of(SAME[name])
-    seen, notes = fused(objective, compile=True)
+    with patch.object(Told, "in_batch", autospec=True, side_effect=Told.in_batch) as told:
+        seen, notes = fused(objective, compile=True)
     assert notes == []
+    assert {call.args[2] for call in told.call_args_list} == {"fused (compiled)"}
+    assert_alike(seen, objective)
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_under_auto_the_scores_are_the_same(name):
+    """Whichever is faster; tests/benchmarks/fused_nets.py does so for REFUSED, and compiles all."""
+    objective = objective_of(SAME[name])
+    seen, notes = fused(objective, executor=AutoExecutor)
+    assert "an epoch of one: " in notes[-1]
+    assert all("that is faster" in note for note in notes[:-1])
     assert_alike(seen, objective)
 
 
@@ -668,7 +685,7 @@ def test_whatever_fails_before_the_first_epoch_is_trained_alone(monkeypatch, pla
     objective = objective_of(SAME["relu"])
     seen, notes = fused(objective)
     (note,) = notes
-    assert f"because {told} (KeyError: 'P')." in note
+    assert f"because {told}: that raised KeyError: 'P', which is a mistake of hpo's" in note
     assert_alike(seen, objective, tolerance=1e-6)
 
 

@@ -4,6 +4,7 @@ import warnings
 from dataclasses import replace
 
 import numpy as np
+import optuna
 import pytest
 import torch
 from skorch import NeuralNetClassifier
@@ -416,12 +417,17 @@ def test_a_study_tries_revoked_parameters_again(monkeypatch, tmp_path, stored):
     assert any("what they reported is void" in str(one.message) for one in told)
     void = [r for r in result.records if r.interrupted]
     assert [r.number for r in void] == [0, 1]
+    assert {r.trained_by for r in void} == {"fused (eager)"}
+    assert result.trained_by == {"process": 4}
     assert result.n_complete == 4
     complete = [r.trial.params["lr"] for r in result.candidates]
     assert {r.trial.params["lr"] for r in void} <= set(complete)
     serial = search(4).set_params(executor="serial", storage=None).fit(X, Y).result_
     assert sorted(complete) == sorted(r.trial.params["lr"] for r in serial.candidates)
     if stored:
+        kept = optuna.load_study(study_name="revoked", storage=storage)
+        assert kept.user_attrs["hpo:revoked"] == {str(r.number): r.reason for r in void}
+        assert {t.user_attrs.get("hpo:retry_of") for t in kept.trials} == {None, 0, 1}
         again = search(5).fit(X, Y).result_
         assert [r.number for r in again.records if r.interrupted] == [0, 1]
         assert again.n_complete == 5

@@ -487,7 +487,12 @@ def test_notes_reach_verbose_and_a_warning(capsys):
     assert notes
     assert {str(w.message) for w in caught} >= set(notes)
     assert caught[-1].filename == __file__
-    assert f"note: {notes[0]}" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert printed.count(f"note: {notes[0]}") == 1
+    assert printed.count("trained: 2 process\n") == 1
+    told = search.result_.to_frame()
+    assert set(told["trained_by"]) == {"process"}
+    assert all("callback 'own' (OwnCallback)" in why for why in told["trained_by_reason"])
 
 
 class OwnCallback(Callback):

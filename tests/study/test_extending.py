@@ -348,6 +348,20 @@ def test_an_interrupted_trial_is_tried_again_in_the_new_study(study):
     assert result.records[3].trial.params == trial.params
 
 
+def test_a_void_trial_is_tried_again_in_the_new_study(study):
+    """It is complete in Optuna's tables of the old study, and failed in those of the new one."""
+    old = run_study(study.replace(n_trials=2))
+    ledger = Ledger("line", SearchSpace.load(LINE), study.storage, sampler=None)
+    ledger.note("revoked", {"1": "interrupted: a test"})  # and its driver died
+    wider = study.replace(search_space={"a": {**LINE["a"], "high": 2.0}}, n_trials=2)
+    result = run_study(wider, extend=True)
+    assert [r.state for r in result.records] == ["complete", "failed", "complete"]
+    assert result.records[1].reason == "interrupted: a test"
+    assert result.records[2].trial.params == old.records[1].trial.params
+    trials = Ledger("line@2", None, study.storage, create=False).study.trials
+    assert [t.state.name for t in trials] == ["COMPLETE", "FAIL", "COMPLETE"]
+
+
 def test_what_a_sampler_needs_is_taken_over(study):
     """Values of several objectives, and what broke a constraint."""
     two = study.replace(costs=("seconds",), sampler="tpe")

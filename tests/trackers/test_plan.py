@@ -93,6 +93,22 @@ def test_what_a_dead_driver_left_open_is_closed():
     assert len(events.loose_ends([start, *life(), end, start])) == 1
 
 
+def test_how_a_trial_was_trained_is_a_tag():
+    record = TrialRecord(
+        Trial(3, {}, 1), TrialState.COMPLETE, trained_by="process", trained_by_reason="it is odd"
+    )
+    (plan,) = plan_runs([events.trial_ended(record)])
+    assert plan.tags["trained_by"] == "process"
+    assert plan.tags["trained_by_reason"] == "it is odd"
+    (plan,) = plan_runs([events.trial_ended(replace(record, trained_by_reason=""))])
+    assert plan.tags["trained_by"] == "process"
+    assert "trained_by_reason" not in plan.tags
+    told = {"best_lr": 0.1, "trained_by": "24 fused (eager), 6 process"}
+    (plan,) = plan_runs([events.study_ended({}, told, {}, "complete")])
+    assert plan.tags["trained_by"] == "24 fused (eager), 6 process"
+    assert plan.params_once == {"best_lr": "0.1"}  # a param could not change when it goes on
+
+
 def test_artifacts_stay_inside_the_run():
     end = events.study_ended({}, {}, {"../../x": "1", "/a/b": "2", "": "3"}, "complete")
     (plan,) = plan_runs([end])

@@ -137,7 +137,8 @@ class Driver:
         if self._budget.trials_left(self._scheduler, elsewhere) < 1 or self._ledger.exhausted:
             return None
         trial = self._ledger.ask()
-        self._scheduler.on_trial_start(trial, self._objective.max_steps(trial.params))
+        max_steps = self._objective.max_steps(trial.params)
+        self._scheduler.on_trial_start(trial, max_steps, trained_by="ray")
         return trial
 
     def _taken(self) -> int:

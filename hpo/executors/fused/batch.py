@@ -162,6 +162,12 @@ class TrialBatch:
         return {s.taken.trial.number: s.step for s in self._seats if s and s.step}
 
     @property
+    def way(self) -> str:
+        """How its trials are trained; see `TrialRecord.trained_by`."""
+        kind = "compiled" if self._models.is_compiled else "eager"
+        return f"fused ({kind}{', bfloat16' if self._models.plan.autocast else ''})"
+
+    @property
     def fill(self) -> float:
         """Share of the places that would be taken in the next epoch."""
         return 1.0 if not self._models.is_compiled else min(len(self.taken) / self.n_slots, 1.0)

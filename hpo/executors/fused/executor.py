@@ -1,7 +1,6 @@
 """Trials given to the batches of their structures, and what cannot be fused to processes."""
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -13,6 +12,7 @@ from hpo.executors.base import BaseExecutor, Ended, Event, Failed, Reported, Rev
 from hpo.executors.fused.batch import TrialBatch, UnlikeError
 from hpo.executors.fused.benchmark import Choice, Way, choose
 from hpo.executors.fused.extract import Fusing
+from hpo.executors.fused.told import Told
 from hpo.fused import NotFusibleError
 from hpo.training import BaseObjective
 from hpo.training.objective import Objective
@@ -32,10 +32,12 @@ MAX_STRUCTURES = 4
 MANY_STRUCTURES = 16
 """Structures from which on nearly every trial may not bring a new one."""
 
-N_SHOWN = 3
-"""Choices that are told with their times."""
-
 _VOID = "the batch did not train it as its own net does"
+_FASTER = "that is faster (with the executor fused they are trained in a batch all the same)"
+_TOO_FEW = (
+    "too few trials of their structure are to come for timing it to pay (with the executor fused "
+    "they are trained in a batch all the same)"
+)
 
 COMPILE = {"auto", True, False}
 PRECISIONS = {"auto", "float32", "bfloat16"}
@@ -115,10 +117,6 @@ class FusedExecutor(BaseExecutor):
         self._n_slots = n_slots or (N_SLOTS_GPU if on_gpu else N_SLOTS_CPU)
         self._n_threads = n_threads
         self._limits = ExitStack()
-        self._why: dict[str, list[int]] = {}
-        self._why_none = ""
-        self._told: list[str] = []
-        self._choices: list[tuple[int, Choice]] = []
         self._batches: dict[str, TrialBatch] = {}
         self._refused: dict[str, str] = {}
         self._elsewhere: set[int] = set()
@@ -130,15 +128,18 @@ class FusedExecutor(BaseExecutor):
         self._pool: BaseExecutor = process(
             objective, n_jobs=n_jobs, n_threads=n_threads, device=device
         )
+        self._told = Told(self._pool)
         self._fusing = self._try_fusing()
 
     def _try_fusing(self) -> Fusing | None:
         if not isinstance(self.objective, Objective):
+            kind = type(self.objective).__name__
+            self._told.why_none = f"the objective is a {kind}, which has no net to make a batch of"
             return None
         try:
             return Fusing(self.objective, self._device)
         except Exception as error:
-            self._why_none = _reason(error, "the data cannot be prepared for a batch")
+            self._told.why_none = _reason(error, "the data cannot be prepared for a batch")
             return None
 
     @property
@@ -155,26 +156,11 @@ class FusedExecutor(BaseExecutor):
     @property
     def notes(self) -> list[str]:
         """Why some trials are trained by worker processes, and how the others are trained."""
-        shown = [
-            f"trials like trial {number} are trained {choice}"
-            for number, choice in self._choices[:N_SHOWN]
-        ]
-        rest = Counter(choice.way.name for _, choice in self._choices[N_SHOWN:])
-        if rest:
-            told = ", ".join(f"{n} {name}" for name, n in rest.most_common())
-            shown.append(f"of further structures are trained: {told}")
-        return [*self._refusals(), *self._told, *shown]
+        return self._told.notes(self._n_trials)
 
-    def _refusals(self) -> list[str]:
-        """Return one sentence for each reason why trials are not trained in a batch."""
-        n = self._pool.capacity
-        by = f"trained by {n} worker process{'es' * (n > 1)}"
-        if self._why_none:
-            return [f"All trials are {by}, because {self._why_none}."]
-        return [
-            f"{_trials(numbers, self._n_trials)} {by}, because {why}."
-            for why, numbers in self._why.items()
-        ]
+    def trained_by(self, number: int) -> tuple[str, str]:
+        """Return how a trial is trained, and why not in a batch."""
+        return self._told.trained_by(number)
 
     def __enter__(self) -> "FusedExecutor":
         self._limits.enter_context(limit_threads(self._n_threads))
@@ -191,7 +177,8 @@ class FusedExecutor(BaseExecutor):
                 if is_ctrl_c(error):
                     raise
                 # It may be the trial's own fault: trained alone, it says so in its own words.
-                self._note(_reason(error, "the net cannot be prepared for a batch"), [trial.number])
+                why = _reason(error, "the net cannot be prepared for a batch")
+                self._told.alone([trial.number], why)
                 self._send_elsewhere(trial)
                 _clear_after(error)
 
@@ -240,7 +227,9 @@ class FusedExecutor(BaseExecutor):
             try:
                 if not batch.decided:
                     self._decide(batch)
-                events += batch.advance()
+                told = batch.advance()
+                self._told.in_batch((e.number for e in told if isinstance(e, Reported)), batch.way)
+                events += told
             except UnlikeError as error:
                 events += self._revoke(batch, error)
             except BaseException as error:
@@ -286,20 +275,18 @@ class FusedExecutor(BaseExecutor):
         batch.decided = True
         try:
             if self._is_small(batch):
-                raise NotFusibleError("of its structure too few trials are to come")
+                raise NotFusibleError(_TOO_FEW)
             batch.certify()
         except NotFusibleError as error:
             self._refuse(batch, str(error))
             return
         self._split(batch, batch.slots_that_fit())
         choice = self._choose(batch)
-        self._told += choice.failures
-        if len(choice.tried) > 1:
-            self._choices.append((batch.first.trial.number, choice))
+        self._told.chosen(batch.first.trial.number, choice)
         if choice.way.models is not None:
             batch.use(choice.way.models)
         else:
-            self._refuse(batch, "that is faster")
+            self._refuse(batch, _FASTER)
 
     def _is_small(self, batch: TrialBatch) -> bool:
         """Return whether a batch is not worth the time that a choice would take."""
@@ -308,7 +295,7 @@ class FusedExecutor(BaseExecutor):
     def _refuse(self, batch: TrialBatch, why: str) -> None:
         """Have the trials of a structure trained by worker processes, now and later."""
         self._refused[batch.first.key] = why
-        self._note(why, batch.live)
+        self._told.alone(batch.live, why)
         taken = batch.taken
         batch.drop(set(batch.live))
         for one in taken:
@@ -321,7 +308,7 @@ class FusedExecutor(BaseExecutor):
         """
         self._again |= batch.last_steps
         if shortage(error):
-            why = shortage(error)
+            why = f"a batch of them runs {shortage(error)} (try fewer at a time: n_slots)"
         elif batch.last_steps:
             why = _reason(error, "their batch failed")
         else:
@@ -338,7 +325,7 @@ class FusedExecutor(BaseExecutor):
         batch.drop(set(begun))
         self._refuse(batch, str(error))
         if begun:
-            self._told.append(
+            self._told.more.append(
                 f"{len(begun)} trials (the first: trial {begun[0]}) had been trained in a batch "
                 "before that was seen: what they reported is void, and their parameters are tried "
                 "again"
@@ -369,7 +356,7 @@ class FusedExecutor(BaseExecutor):
     def _split(self, batch: TrialBatch, fitting: int) -> None:
         """Have no more places than fit into memory."""
         if fitting < batch.n_slots:
-            self._told.append(
+            self._told.more.append(
                 f"{fitting} and not {batch.n_slots} trials like trial {batch.first.trial.number} "
                 "are trained at a time: more would not fit into memory"
             )
@@ -379,9 +366,6 @@ class FusedExecutor(BaseExecutor):
         """Return about how many trials a batch will train: its share of those to come."""
         to_come = N_TO_COME if math.isinf(self.to_come) else self.to_come
         return len(batch.live) * (1 + to_come / max(self._n_placed, 1))
-
-    def _note(self, why: str, numbers: Iterable[int]) -> None:
-        self._why.setdefault(why, []).extend(numbers)
 
     def close(self) -> None:
         """End everything in flight and give the threads back."""
@@ -394,16 +378,12 @@ class FusedExecutor(BaseExecutor):
 
 def _reason(error: BaseException, what: str) -> str:
     """Return the reason of a refusal as it is; of any other error ``what`` went wrong and why."""
-    return str(error) if isinstance(error, NotFusibleError) else f"{what} ({reason_of(error)})"
-
-
-def _trials(numbers: Sequence[int], n_trials: int) -> str:
-    """Return which trials are meant, of how many."""
-    if len(numbers) == n_trials and n_trials > 1:
-        return f"All {n_trials} trials were"
-    if len(numbers) == 1:
-        return f"Trial {numbers[0]} was"
-    return f"{len(numbers)} of {n_trials} trials (the first: trial {min(numbers)}) were"
+    if isinstance(error, NotFusibleError):
+        return str(error)
+    return (
+        f"{what}: that raised {reason_of(error)}, which is a mistake of hpo's, to be reported, "
+        "unless they fail of it alone too"
+    )
 
 
 def _clear_after(error: BaseException) -> None:

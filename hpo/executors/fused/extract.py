@@ -111,20 +111,34 @@ class Fusing:
         objective = self.objective
         final = last_step(objective.estimator)
         if not isinstance(final, NeuralNet):
-            raise NotFusibleError(f"{type(final).__name__} is no skorch net")
+            raise NotFusibleError(
+                f"{type(final).__name__} is no skorch net, and others have no batches"
+            )
         if final is not objective.estimator and type(objective.estimator) is not Pipeline:
             kind = type(objective.estimator).__name__
-            raise NotFusibleError(f"the estimator is a {kind} and no plain Pipeline")
+            raise NotFusibleError(
+                f"the estimator is a {kind} and no net or Pipeline that ends in one"
+            )
         if objective.eval_every:
-            raise NotFusibleError("the study reports by optimizer steps (eval_every)")
+            raise NotFusibleError(
+                "the study reports by optimizer steps (leave eval_every out to report by epochs)"
+            )
         if objective.return_train_score:
-            raise NotFusibleError("the training parts are scored too")
+            raise NotFusibleError(
+                "the training parts are scored too (pass return_train_score=False)"
+            )
         if objective.fit_params or objective.score_params:
-            raise NotFusibleError("fit or the scorers are given parameters (sample weights)")
+            raise NotFusibleError(
+                "fit or the scorers are given parameters (such as sample weights), which a batch "
+                "has no place for"
+            )
         if not objective.scoring.looks_at_predictions_only:
-            raise NotFusibleError("the score is a function of its own that looks at the estimator")
+            raise NotFusibleError(
+                "the score is a function of its own that looks at the estimator (make it one of "
+                "predictions: sklearn.metrics.make_scorer)"
+            )
         if objective.y is None:
-            raise NotFusibleError("there is no y")
+            raise NotFusibleError("there is no y to train the net for")
 
     def _arrays(self) -> FoldArrays:
         """Prepare each fold's data once: the preprocessing is the same for all trials."""
@@ -173,7 +187,9 @@ class Fusing:
         params = self.objective.resolve(trial.params)
         strange = [name for name in params if not name.startswith(self._prefix)]
         if strange:
-            raise NotFusibleError(f"the preprocessing is searched ({strange[0]})")
+            raise NotFusibleError(
+                f"{strange[0]} is searched, and a batch has one preprocessing (fix it)"
+            )
         net = self._net(trial, params, 0)
         self._check(net)
         criterion = Criterion(net.criterion_)
@@ -275,9 +291,11 @@ class Fusing:
 
 def _tensor(data: Any) -> torch.Tensor:
     if not isinstance(data, np.ndarray | torch.Tensor):
-        raise NotFusibleError(f"the module is given a {type(data).__name__} and no array")
+        raise NotFusibleError(
+            f"the module is given a {type(data).__name__} (give X and y as arrays or tensors)"
+        )
     if isinstance(data, np.ndarray) and data.dtype.kind not in "fiub":
-        raise NotFusibleError(f"the data are of type {data.dtype}")
+        raise NotFusibleError(f"the data are of type {data.dtype} (make them numbers)")
     return torch.as_tensor(data)
 
 

@@ -89,9 +89,15 @@ _OWN_LISTS = frozenset(
 """What every net has a copy of, beside the one of its class."""
 
 _OPTIONS: Mapping[str, tuple[type, str]] = {
-    "dataset": (Dataset, "the net has a dataset class of its own"),
-    "iterator_train": (DataLoader, "the net has a training loader of its own"),
-    "iterator_valid": (DataLoader, "the net has a validation loader of its own"),
+    "dataset": (Dataset, "the net has a dataset class of its own (leave `dataset` as it is)"),
+    "iterator_train": (
+        DataLoader,
+        "the net has a training loader of its own (leave `iterator_train` as it is)",
+    ),
+    "iterator_valid": (
+        DataLoader,
+        "the net has a validation loader of its own (leave `iterator_valid` as it is)",
+    ),
 }
 _LOADER_TRAIN = {"shuffle", "batch_size", "drop_last"}
 _LOADER_VALID = {"batch_size"}
@@ -166,7 +172,10 @@ def check_net(net: Any) -> None:
     ):
         strange = sorted(set(net.get_params_for(prefix)) - allowed)
         if strange:
-            raise NotFusibleError(f"the net sets `{prefix}__{strange[0]}`")
+            raise NotFusibleError(
+                f"the net sets `{prefix}__{strange[0]}` (a batch takes "
+                f"{', '.join(sorted(allowed)) or 'no options'} of it: leave the others out)"
+            )
     if net.compile:
         raise NotFusibleError("the net compiles its module (pass compile=False: the batch is)")
     for kind, names in (
@@ -215,21 +224,28 @@ def check_optimizer(net: Any) -> None:
     optimizer = net.optimizer_
     kind = type(optimizer)
     if kind not in UPDATES:
-        raise NotFusibleError(f"the optimizer is {kind.__name__}, whose rule the loop has not")
+        rules = ", ".join(sorted(cls.__name__ for cls in UPDATES))
+        raise NotFusibleError(
+            f"the optimizer is {kind.__name__}, whose rule the loop has not (it has {rules})"
+        )
     if any(value for name, value in vars(optimizer).items() if name.endswith("_hooks")):
-        raise NotFusibleError("the optimizer has hooks")
+        raise NotFusibleError("the optimizer has hooks, which a batch would not call")
     if "step" in vars(optimizer) and not hasattr(optimizer.step, "_wrapped_by_lr_sched"):
         raise NotFusibleError("the optimizer has a `step` of its own")
     if len(optimizer.param_groups) != 1:
-        raise NotFusibleError("the optimizer has several groups of parameters")
+        raise NotFusibleError(
+            "the optimizer has several groups of parameters (leave `optimizer__param_groups` out)"
+        )
     (group,) = optimizer.param_groups
     if [id(p) for p in group["params"]] != [id(p) for p in net.module_.parameters()]:
         raise NotFusibleError("the optimizer trains other weights than those of the module")
     for name, value in group.items():
-        if name in UPDATES[kind].flags and value not in UPDATES[kind].flags[name]:
-            raise NotFusibleError(f"the optimizer {kind.__name__} has {name}={value!r}")
-        if name in _SILENT_OPTIONS and value not in _SILENT_OPTIONS[name]:
-            raise NotFusibleError(f"the optimizer {kind.__name__} has {name}={value!r}")
+        known = UPDATES[kind].flags.get(name, _SILENT_OPTIONS.get(name))
+        if known is not None and value not in known:
+            raise NotFusibleError(
+                f"the optimizer {kind.__name__} has {name}={value!r} (a batch takes "
+                f"{' or '.join(sorted(map(str, known)))})"
+            )
         if name not in OPTIMIZER_OPTIONS[kind]:
             raise NotFusibleError(f"the optimizer {kind.__name__} has the unknown option {name}")
 
@@ -237,7 +253,9 @@ def check_optimizer(net: Any) -> None:
 def check_module(module: nn.Module) -> None:
     """Raise `NotFusibleError` if a part of the module does more than its own ``forward``."""
     if any(_global_hooks()):
-        raise NotFusibleError("hooks are registered for all modules")
+        raise NotFusibleError(
+            "hooks are registered for all modules, which a batch would not call (remove them)"
+        )
     for path, layer in module.named_modules():
         called = f"the module's part '{path}'" if path else "the module"
         _check_layer(called, layer)
@@ -252,9 +270,13 @@ def _check_layer(called: str, layer: nn.Module) -> None:
     if isinstance(layer, torch.jit.ScriptModule):
         raise NotFusibleError(f"{called} is scripted")
     if hasattr(layer, "_orig_mod"):
-        raise NotFusibleError(f"{called} is compiled (torch.compile)")
+        raise NotFusibleError(
+            f"{called} is compiled by torch.compile (leave that out: the batch is compiled)"
+        )
     if isinstance(layer, nn.modules.lazy.LazyModuleMixin):
-        raise NotFusibleError(f"{called} is lazy: its weights have no shape before the first batch")
+        raise NotFusibleError(
+            f"{called} is lazy: its weights have no shape before the first batch (name its sizes)"
+        )
     if is_parametrized(layer):
         raise NotFusibleError(f"{called} is parametrized (torch.nn.utils.parametrize)")
     check_hooks(called, layer)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hpo.trackers.base import StudyInfo
-from hpo.trial import INTERRUPTED, Report, TrialRecord, TrialState
+from hpo.trial import INTERRUPTED, TRAINED_BY, Report, TrialRecord, TrialState
 
 __all__ = [
     "loose_ends",
@@ -87,6 +87,8 @@ def trial_ended(record: TrialRecord) -> Event:
         "state": str(record.state),
         "reason": record.reason,
         "error": record.error,
+        TRAINED_BY: record.trained_by,
+        f"{TRAINED_BY}_reason": record.trained_by_reason,
         "best": [best.step, best.value] if best else None,
         "ended": record.ended or time.time(),
     }

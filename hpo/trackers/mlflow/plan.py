@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hpo.trial import CHANGED
+from hpo.trial import CHANGED, TRAINED_BY
 
 __all__ = ["RunPlan", "plan_runs"]
 
@@ -84,9 +84,12 @@ def _study_plan(event: Mapping[str, Any]) -> RunPlan:
         plan.texts = {_path(name): _text(text) for name, text in event["texts"].items()}
         plan.status = "RUNNING"
     else:
-        plan.params_once = _params(event["params"])
+        known = dict(event["params"])
+        told = known.pop(TRAINED_BY, None)  # it changes when a study goes on, which no param can
+        plan.params_once = _params(known)
         # Params can be written once; tags tell the present winner of a study that went on.
-        plan.tags = _tags(event["params"]) | {"state": str(event["state"])}
+        plan.tags = _tags(known) | {"state": str(event["state"])}
+        plan.tags |= {} if told is None else _tags({TRAINED_BY: told})
         plan.files = {_path(name): place for name, place in event["files"].items()}
         plan.metrics = [(_key(k), _number(v), now, 0) for k, v in event["metrics"].items()]
         plan.status = STUDY_STATUS.get(event["state"], "FINISHED")
@@ -112,6 +115,9 @@ def _add(plan: RunPlan, event: Mapping[str, Any]) -> None:
         step, value = event["best"]
         plan.metrics += [("best_score", _number(value), plan.end, step)]
         plan.metrics += [("best_step", float(step), plan.end, step)]
+    for name in (TRAINED_BY, f"{TRAINED_BY}_reason"):
+        if event.get(name):  # records of an older version have none
+            plan.tags[name] = _text(event[name], MAX_TAG)
     if event["reason"]:
         plan.tags["reason"] = _text(event["reason"], MAX_TAG)
     if event["error"]:
