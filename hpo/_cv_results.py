@@ -13,11 +13,11 @@ __all__ = ["cv_results"]
 
 FloatArray = npt.NDArray[np.float64]
 
-_STANDING = {TrialState.COMPLETE: 0, TrialState.PRUNED: 1}
-"""Trials rank by this first: a pruned one may have been ahead for a while and is no candidate."""
+_STANDING = {TrialState.COMPLETE: 0, TrialState.PRUNED: 1, TrialState.INTERRUPTED: 0}
+"""Trials rank by this first: a pruned one may have been ahead for a while and is no candidate.
 
-_CUT_OFF = 0
-"""Where the winner stands that the budget did not last for: no trial is complete then."""
+An interrupted one is there only as the winner that the budget did not last for: none is complete.
+"""
 
 
 def cv_results(
@@ -62,7 +62,7 @@ def cv_results(
 
 
 def _standing(record: TrialRecord) -> int:
-    return _CUT_OFF if record.interrupted else _STANDING.get(record.state, len(_STANDING))
+    return _STANDING.get(record.state, len(_STANDING))
 
 
 def _scored_report(record: TrialRecord) -> Report | None:
@@ -70,7 +70,7 @@ def _scored_report(record: TrialRecord) -> Report | None:
 
     A trial that failed for a score that is not finite keeps those of its last step.
     """
-    if record.state is TrialState.FAILED and not record.interrupted:
+    if record.state is TrialState.FAILED:
         return _last_report(record) if record.without_score else None
     return record.best_report or _last_report(record)
 

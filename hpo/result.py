@@ -13,7 +13,7 @@ import numpy as np
 from hpo._cv_results import cv_results
 from hpo._trained_by import count_ways
 from hpo.exceptions import NoCompletedTrialError
-from hpo.trial import INTERRUPTED, TRAINED_BY, TrialRecord, TrialState
+from hpo.trial import TRAINED_BY, TrialRecord, TrialState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,7 +131,7 @@ class StudyResult:
             return ""
         of = f" of its {winner.max_steps}" if winner.max_steps else ""
         return (
-            f"No trial is complete: {winner.reason.removeprefix(INTERRUPTED).lstrip(': ')}. The "
+            f"No trial is complete: {winner.reason}. The "
             f"winner, trial {winner.number}, made {winner.last_step}{of} steps: the best of them "
             "is taken. Give more time."
         )
@@ -191,12 +191,12 @@ class StudyResult:
     @property
     def n_failed(self) -> int:
         """Trials that raised or had no finite value; interrupted ones are not among them."""
-        return self._count(TrialState.FAILED) - self.n_interrupted
+        return self._count(TrialState.FAILED)
 
     @property
     def n_interrupted(self) -> int:
         """Trials that were cut off, by Ctrl-C or by a worker that died."""
-        return sum(record.interrupted for record in self.records)
+        return self._count(TrialState.INTERRUPTED)
 
     def _count(self, state: TrialState) -> int:
         return sum(record.state is state for record in self.records)
@@ -290,9 +290,7 @@ class StudyResult:
         failed = [
             r
             for r in self.records
-            if r.state is TrialState.FAILED
-            and not r.interrupted
-            and not (raised and r.without_score)
+            if r.state is TrialState.FAILED and not (raised and r.without_score)
         ]
         if not failed:
             return ""
@@ -309,7 +307,7 @@ class StudyResult:
             return self.failure_summary()
         if not self.records:
             return f"Study '{self.name}' has no trials yet, so there is no best one."
-        states = Counter("interrupted" if r.interrupted else str(r.state) for r in self.records)
+        states = Counter(str(r.state) for r in self.records)
         told = ", ".join(f"{n} {state}" for state, n in states.most_common())
         pruned = [record for record in self.records if record.state is TrialState.PRUNED]
         parts = [

@@ -13,11 +13,18 @@ from hpo._discovery import did_you_mean
 from hpo.exceptions import StudyError
 from hpo.pruners import BasePruner, PruneDecision
 from hpo.trackers import BaseTracker
-from hpo.trial import INTERRUPTED, OUT_OF_MEMORY, SECONDS, Report, Trial, TrialRecord, TrialState
+from hpo.trial import SECONDS, Cause, Report, Trial, TrialRecord, TrialState
 
 __all__ = ["TrialScheduler"]
 
 _CONTINUE = PruneDecision(stop=False)
+
+_CAUSES = {
+    TrialState.PRUNED: Cause.PRUNER,
+    TrialState.FAILED: Cause.ERROR,
+    TrialState.INTERRUPTED: Cause.STOPPED,
+}
+"""Where nobody says otherwise."""
 
 
 class TrialScheduler:
@@ -157,7 +164,7 @@ class TrialScheduler:
         report = record.reports[-1]
         diverged = _divergence(report)
         if diverged:
-            return PruneDecision(stop=True, reason=diverged)
+            return PruneDecision(True, diverged, Cause.DIVERGED)
         if record.max_steps is not None and report.step >= record.max_steps:
             return _CONTINUE  # nothing is left to save
         peers = [peer for key, peer in self._records.items() if key != number]
@@ -174,7 +181,12 @@ class TrialScheduler:
                 )
 
     def on_trial_end(
-        self, number: int, state: TrialState, reason: str = "", error: str | None = None
+        self,
+        number: int,
+        state: TrialState,
+        reason: str = "",
+        error: str | None = None,
+        cause: Cause | None = None,
     ) -> TrialRecord:
         """Close the record of a trial, which is final from here on.
 
@@ -185,9 +197,17 @@ class TrialScheduler:
         record = self._records[number]
         if state is TrialState.COMPLETE:
             state, reason = _checked(record)
-        elif reason.startswith(OUT_OF_MEMORY):
+            cause = Cause.NO_SCORE if state is TrialState.FAILED else None
+        elif cause is Cause.OUT_OF_MEMORY:
             state = TrialState.PRUNED
-        record = replace(record, state=state, reason=reason, error=error, ended=time.time())
+        record = replace(
+            record,
+            state=state,
+            reason=reason,
+            error=error,
+            ended=time.time(),
+            cause=cause or _CAUSES.get(state),
+        )
         self._put(record)
         for tracker in self._trackers:
             tracker.trial_ended(record)
@@ -195,11 +215,11 @@ class TrialScheduler:
 
     def on_revoke(self, number: int, why: str) -> TrialRecord:
         """Void all that a trial reported, even of one that is over; it counts as interrupted."""
-        return self.on_trial_end(number, TrialState.FAILED, f"{INTERRUPTED}: {why}")
+        return self.on_interrupt(number, why, Cause.REVOKED)
 
-    def on_interrupt(self, number: int, why: str) -> TrialRecord:
+    def on_interrupt(self, number: int, why: str, cause: Cause = Cause.STOPPED) -> TrialRecord:
         """Close the record of a trial that was cut off for a reason that is not its own."""
-        return self.on_trial_end(number, TrialState.FAILED, f"{INTERRUPTED}: {why}")
+        return self.on_trial_end(number, TrialState.INTERRUPTED, why, cause=cause)
 
 
 def _divergence(report: Report) -> str:

@@ -12,27 +12,16 @@ from typing import Any
 
 __all__ = [
     "CHANGED",
-    "INTERRUPTED",
-    "OUT_OF_MEMORY",
     "SECONDS",
     "SELECT",
-    "SPENT",
     "TRAINED_BY",
+    "Cause",
     "Report",
     "Trial",
     "TrialRecord",
     "TrialState",
     "derive_seed",
 ]
-
-INTERRUPTED = "interrupted"
-"""First word of the reason of a trial that was cut off and says nothing about its parameters."""
-
-SPENT = "is spent"
-"""Last words of the reason of a trial that the budget of its study did not last for."""
-
-OUT_OF_MEMORY = "out of memory"
-"""First words of the reason of a trial whose parameters ask for more memory than there is."""
 
 CHANGED = "param_"
 """First part of the name of a metric that tells what a parameter, changed on the way, is now."""
@@ -55,6 +44,35 @@ class TrialState(StrEnum):
     COMPLETE = "complete"
     PRUNED = "pruned"
     FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    """Cut off, which says nothing about its parameters: they are tried again."""
+
+
+class Cause(StrEnum):
+    """Why a trial ended before its last step."""
+
+    PRUNER = "pruner"
+    """The pruner stopped it, or a scheduler of Ray's in its place."""
+    DIVERGED = "diverged"
+    """Its training loss is not finite."""
+    OUT_OF_MEMORY = "out_of_memory"
+    """Its parameters ask for more memory than there is."""
+    NO_SCORE = "no_score"
+    """It made all its steps, and the score of the last one is not finite."""
+    ERROR = "error"
+    """The user's code raised."""
+    WORKER_DIED = "worker_died"
+    """The process that trained it died, more often than is tried again."""
+    STOPPED = "stopped"
+    """The user ended the run: Ctrl-C, a signal, an error elsewhere."""
+    BUDGET = "budget"
+    """The study's budget of time or epochs was spent."""
+    DRIVER_DIED = "driver_died"
+    """The process that ran the study died."""
+    REVOKED = "revoked"
+    """What it reported is void: its batch did not train it as its own net does."""
+    RETRIED = "retried"
+    """It had failed, and the user has had it tried again."""
 
 
 def derive_seed(*parts: int | str) -> int:
@@ -139,7 +157,7 @@ class TrialRecord:
     reports : tuple of Report
         In the order of their steps.
     reason : str
-        Why the trial ended before its last step; empty for a complete one.
+        Why the trial ended before its last step, in words; empty for a complete one.
     error : str or None
         Traceback of a failed trial.
     max_steps : int or None
@@ -153,6 +171,8 @@ class TrialRecord:
         (compiled)``, the last two with ``, bfloat16`` where it was; empty if nobody has told.
     trained_by_reason : str
         Why a batch was not what trained it, where one was asked for; empty otherwise.
+    cause : Cause or None
+        Why the trial ended before its last step, as a kind; None for a complete one.
     """
 
     trial: Trial
@@ -166,6 +186,7 @@ class TrialRecord:
     select: str = "best"
     trained_by: str = field(default="", compare=False)  # how, and not what: scores are the same
     trained_by_reason: str = field(default="", compare=False)
+    cause: Cause | None = None
 
     @property
     def number(self) -> int:
@@ -236,17 +257,17 @@ class TrialRecord:
     @property
     def interrupted(self) -> bool:
         """Whether the trial was cut off, so that its parameters deserve another try."""
-        return self.state is TrialState.FAILED and self.reason.startswith(INTERRUPTED)
+        return self.state is TrialState.INTERRUPTED
 
     @property
     def out_of_budget(self) -> bool:
         """Whether the trial was cut off because the budget of its study was spent."""
-        return self.interrupted and self.reason.endswith(SPENT)
+        return self.cause is Cause.BUDGET
 
     @property
     def without_score(self) -> bool:
         """Whether the trial failed for a score that is not finite, and not because it raised."""
-        failed = self.state is TrialState.FAILED and self.error is None and not self.interrupted
+        failed = self.state is TrialState.FAILED and self.error is None
         return failed and bool(self.reports) and not math.isfinite(self.reports[-1].value)
 
     @property
@@ -257,7 +278,7 @@ class TrialRecord:
     @property
     def out_of_memory(self) -> bool:
         """Whether the trial did not fit into memory, which its parameters are the cause of."""
-        return self.state is TrialState.PRUNED and self.reason.startswith(OUT_OF_MEMORY)
+        return self.cause is Cause.OUT_OF_MEMORY
 
     def value_at(self, step: int) -> float | None:
         """Return the score reported at ``step``, or None if there is none."""

@@ -9,7 +9,7 @@ from hpo.pruners.median import MedianPruner
 from hpo.pruners.nop import NopPruner
 from hpo.scheduler import TrialScheduler
 from hpo.testing.backends import Recorder
-from hpo.trial import Report, Trial, TrialState
+from hpo.trial import Cause, Report, Trial, TrialState
 
 
 def report(number, step, value, **metrics):
@@ -82,7 +82,7 @@ def test_trackers_hear_in_order_and_records_are_final():
     scheduler.on_trial_start(Trial(1, {}, 1))
     record = scheduler.on_interrupt(1, "Ctrl-C")
     assert record.interrupted
-    assert record.reason == "interrupted: Ctrl-C"
+    assert (record.reason, record.cause) == ("Ctrl-C", Cause.STOPPED)
     assert [what for what, _ in tracker.heard] == [
         "started",
         "reported",

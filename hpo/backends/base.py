@@ -8,7 +8,7 @@ from hpo._interrupt import Interrupt
 from hpo.executors import BaseExecutor
 from hpo.scheduler import TrialScheduler
 from hpo.storage.trial_store import Ledger
-from hpo.trial import SPENT
+from hpo.trial import Cause
 
 __all__ = ["BaseBackend", "Budget"]
 
@@ -42,10 +42,17 @@ class Budget:
         """Return why running trials must end now; an empty string if they may go on."""
         left = self.seconds_left()
         if left is not None and left <= 0:
-            return f"the time budget of {self.timeout:g} s {SPENT}"
+            return f"the time budget of {self.timeout:g} s is spent"
         if self.max_total_epochs is not None and scheduler.n_steps >= self.max_total_epochs:
-            return f"the budget of {self.max_total_epochs} epochs {SPENT}"
+            return f"the budget of {self.max_total_epochs} epochs is spent"
         return ""
+
+    def cut_off(self, scheduler: TrialScheduler, interrupt: Interrupt) -> tuple[str, Cause]:
+        """Return why trials in flight are closed when the run ends, in words and as a kind."""
+        spent = self.overdrawn(scheduler)
+        if spent and not interrupt.reason:
+            return spent, Cause.BUDGET
+        return interrupt.reason or "an error", Cause.STOPPED
 
     def trials_left(self, scheduler: TrialScheduler, elsewhere: int = 0) -> float:
         """Return how many more trials may start; ``elsewhere`` run under other drivers."""

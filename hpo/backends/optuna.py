@@ -7,7 +7,7 @@ from hpo.backends.base import BaseBackend, Budget
 from hpo.executors import BaseExecutor, Ended, Event, Failed, Reported, Revoked
 from hpo.scheduler import TrialScheduler
 from hpo.storage.trial_store import Ledger
-from hpo.trial import TrialState
+from hpo.trial import Cause, TrialState
 
 __all__ = ["OptunaBackend"]
 
@@ -37,7 +37,7 @@ class OptunaBackend(BaseBackend):
                 ledger.beat()
         finally:
             # Also on the way of an error: no trial is left open.
-            loop.interrupt_all(interrupt.reason or budget.overdrawn(scheduler) or "an error")
+            loop.interrupt_all(*budget.cut_off(scheduler, interrupt))
 
 
 class _Loop:
@@ -92,20 +92,26 @@ class _Loop:
                 decision = self._scheduler.judge(report.number)
                 if decision.stop:
                     self._executor.stop([report.number])
-                    self._end(report.number, TrialState.PRUNED, decision.reason)
+                    end = report.number, TrialState.PRUNED, decision.reason
+                    self._end(*end, cause=decision.cause)
             case Ended(number):
                 self._end(number, TrialState.COMPLETE)
             case Revoked(number, reason):
                 self._ledger.revoke(self._scheduler.on_revoke(number, reason))
             case Failed(number, reason, error):
-                self._end(number, TrialState.FAILED, reason, error)
+                self._end(number, TrialState.FAILED, reason, error, event.cause)
 
     def _end(
-        self, number: int, state: TrialState, reason: str = "", error: str | None = None
+        self,
+        number: int,
+        state: TrialState,
+        reason: str = "",
+        error: str | None = None,
+        cause: Cause | None = None,
     ) -> None:
-        self._ledger.tell(self._scheduler.on_trial_end(number, state, reason, error))
+        self._ledger.tell(self._scheduler.on_trial_end(number, state, reason, error, cause))
 
-    def interrupt_all(self, why: str) -> None:
+    def interrupt_all(self, why: str, cause: Cause) -> None:
         """Close the trials in flight: as interrupted, but for those that made all their steps."""
         running = self._scheduler.running
         self._executor.stop([record.number for record in running])
@@ -113,4 +119,4 @@ class _Loop:
             if record.made_all_steps:
                 self._end(record.number, TrialState.COMPLETE)
             else:
-                self._ledger.tell(self._scheduler.on_interrupt(record.number, why))
+                self._ledger.tell(self._scheduler.on_interrupt(record.number, why, cause))

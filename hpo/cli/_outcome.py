@@ -35,7 +35,7 @@ _FACTS = 28
 
 def counts(result: StudyResult) -> Text:
     """Return ``30 trials: 14 complete, 15 pruned, 1 failed``."""
-    states = Counter("interrupted" if r.interrupted else str(r.state) for r in result.records)
+    states = Counter(str(r.state) for r in result.records)
     text = Text(counted(result.n_trials, "trial"))
     for i, (state, color) in enumerate(
         (state, color) for state, color in COLORS.items() if states[state]

@@ -121,7 +121,7 @@ class Progress:
         self._last_end = self._now()
 
     def _count(self, record: TrialRecord) -> None:
-        self.counts[_state(record)] += 1
+        self.counts[str(record.state)] += 1
         self._records[record.number] = record
         self._trained.update(count_ways([record]))
         self._in_batches = self._in_batches or asked_for_batches(record)
@@ -137,7 +137,7 @@ class Progress:
 
     def _revoke(self, old: TrialRecord) -> None:
         """Take back that a trial of this run has ended."""
-        self.counts[_state(old)] -= 1
+        self.counts[str(old.state)] -= 1
         self._trained.subtract(count_ways([old]))
         self._n_ended -= not old.interrupted
         del self._records[old.number]
@@ -204,10 +204,6 @@ class Progress:
             left = plan.max_total_epochs - self._n_epochs_before - self._n_epochs
             estimates.append(left * self.elapsed / max(1, self._n_epochs))
         return max(0.0, min(estimates)) if estimates else None
-
-
-def _state(record: TrialRecord) -> str:
-    return "interrupted" if record.interrupted else str(record.state)
 
 
 def _standard_error(values: Sequence[float]) -> float:

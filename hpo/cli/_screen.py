@@ -173,7 +173,7 @@ def _in_flight(record: TrialRecord) -> Text:
 
 
 def _finished(record: TrialRecord) -> Text:
-    color = COLORS["interrupted" if record.interrupted else str(record.state)]
+    color = COLORS[str(record.state)]
     told = ending(record)
     state, rest = told[: len(record.state)], told[len(record.state) :]
     if record.interrupted:

@@ -79,8 +79,6 @@ def ending(record: TrialRecord) -> str:
         at = f" at epoch {best.step}" if best and record.last_step > 1 else ""
         return f"complete: {score(record.value)}{at}"
     reason = single_line(record.reason)
-    if record.interrupted:
-        return reason
     epoch = f"epoch {record.last_step}: "
     if record.last_step and reason.startswith(epoch):
         return f"{record.state} at {epoch}{reason.removeprefix(epoch)}"

@@ -7,7 +7,6 @@ import sys
 import psutil
 
 from hpo._failures import notes_of, text_of
-from hpo.trial import OUT_OF_MEMORY
 
 __all__ = ["clear_memory", "free_memory", "shortage"]
 
@@ -35,7 +34,7 @@ def shortage(error: BaseException) -> str:
         return ""
     wanted = _WANTED.search(text)
     told = f": tried to allocate {_shown(wanted)}" if wanted else ""
-    return " ".join(filter(None, [f"{OUT_OF_MEMORY}{told}", notes_of(error)]))
+    return " ".join(filter(None, [f"out of memory{told}", notes_of(error)]))
 
 
 def _shown(wanted: re.Match[str]) -> str:

@@ -11,7 +11,7 @@ from hpo._interrupt import is_ctrl_c
 from hpo.executors._memory import clear_memory, shortage
 from hpo.executors.base import Ended, Event, Failed, Reported, reason_of
 from hpo.training import StepError
-from hpo.trial import Report
+from hpo.trial import Cause, Report
 
 __all__ = ["RunningTrial", "failed", "own_error"]
 
@@ -89,7 +89,8 @@ def own_error(error: BaseException) -> BaseException:
 
 def failed(number: int, error: BaseException) -> Failed:
     """Return the event of a trial that raised ``error``."""
-    return Failed(number, reason_of(error), traceback_of(error))
+    cause = Cause.OUT_OF_MEMORY if shortage(error) else Cause.ERROR
+    return Failed(number, reason_of(error), traceback_of(error), cause=cause)
 
 
 def _carried(error: BaseException) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any
 from hpo._failures import message_of
 from hpo.executors._memory import shortage
 from hpo.training import BaseObjective
-from hpo.trial import Report, Trial
+from hpo.trial import Cause, Report, Trial
 
 __all__ = [
     "BaseExecutor",
@@ -66,12 +66,15 @@ class Failed:
         The traceback, cut at 20,000 characters, or what is known of a worker that died.
     raised : bytes
         What was raised in another process, pickled; empty where it cannot be carried.
+    cause : Cause, default=Cause.ERROR
+        Or that memory was short, or that the worker died.
     """
 
     number: int
     reason: str
     error: str
     raised: bytes = field(default=b"", repr=False, compare=False)
+    cause: Cause = Cause.ERROR
 
     def loaded(self) -> dict[int, BaseException]:
         """Return what was raised in another process, by the trial's number; empty without it."""

@@ -10,7 +10,7 @@ from hpo.executors._settings import Settings, settings_of_this_process
 from hpo.executors._worker_process import WorkerProcess, next_ready, start_server
 from hpo.executors.base import BaseExecutor, Event, Failed, Unloadable
 from hpo.training import BaseObjective
-from hpo.trial import Trial
+from hpo.trial import Cause, Trial
 
 __all__ = ["ProcessExecutor"]
 
@@ -126,7 +126,7 @@ class ProcessExecutor(BaseExecutor):
                 f"{self._stillborn} worker processes in a row died before their first report: "
                 f"{cause}. Run with --executor serial to see the error itself."
             )
-        return Failed(number, f"the worker process died: {cause}", cause)
+        return Failed(number, f"the worker process died: {cause}", cause, cause=Cause.WORKER_DIED)
 
     def stop(self, numbers: Iterable[int]) -> None:
         """End these trials; their workers are free at once and finish closing by themselves."""

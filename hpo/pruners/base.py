@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hpo.trial import TrialRecord
+from hpo.trial import Cause, TrialRecord
 
 __all__ = ["BasePruner", "PruneDecision"]
 
@@ -12,6 +12,13 @@ __all__ = ["BasePruner", "PruneDecision"]
 @dataclass(frozen=True, slots=True)
 class PruneDecision:
     """Whether to stop a trial now, and why.
+
+    Parameters
+    ----------
+    stop : bool
+    reason : str
+        In words, for a stop.
+    cause : Cause, default=Cause.PRUNER
 
     Raises
     ------
@@ -21,6 +28,7 @@ class PruneDecision:
 
     stop: bool
     reason: str = ""
+    cause: Cause = Cause.PRUNER
 
     def __post_init__(self) -> None:
         if self.stop and not self.reason:

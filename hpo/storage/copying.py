@@ -19,7 +19,7 @@ from hpo.storage.records import (
     was_interrupted,
 )
 from hpo.storage.trial_store import Ledger
-from hpo.trial import TrialState
+from hpo.trial import Cause, TrialState
 
 __all__ = ["Copied", "copy_trials"]
 
@@ -87,7 +87,7 @@ def _copy(
     kept.setdefault(SEED_NUMBER, trial.number)
     kept["params"] = params
     if void:
-        kept |= {"state": str(TrialState.FAILED), "reason": void}
+        kept |= {"state": str(TrialState.INTERRUPTED), "cause": str(Cause.REVOKED), "reason": void}
     stored = target.space.keep(params)
     made = create_trial(
         state=TO_OPTUNA[TrialState.FAILED] if void else trial.state,

@@ -9,8 +9,8 @@ from optuna.trial import FrozenTrial, create_trial
 from optuna.trial import TrialState as OptunaState
 
 from hpo.trial import (
-    INTERRUPTED,
     TRAINED_BY,
+    Cause,
     Report,
     Trial,
     TrialRecord,
@@ -50,9 +50,13 @@ _REPORT = tuple(field.name for field in dataclasses.fields(Report) if field.name
 TO_OPTUNA = {
     TrialState.COMPLETE: OptunaState.COMPLETE,
     TrialState.PRUNED: OptunaState.PRUNED,
+    TrialState.INTERRUPTED: OptunaState.FAIL,
     TrialState.FAILED: OptunaState.FAIL,
 }
 FROM_OPTUNA = {theirs: ours for ours, theirs in TO_OPTUNA.items()}
+
+_INTERRUPTED = "interrupted"
+"""First word of the reason of an interrupted trial in studies of version 0.2 and before."""
 
 
 def record_of(
@@ -81,13 +85,14 @@ def record_of(
         reports = tuple(Report(trial.number, s + 1, value) for s, value in steps)
     started = trial.datetime_start.timestamp() if trial.datetime_start else None
     ended = trial.datetime_complete.timestamp() if trial.datetime_complete else None
+    state, cause, reason = _end(trial, kept)
     own_seed = derive_seed(seed, "trial", kept.get(SEED_NUMBER, trial.number))
     trained_by, why = kept.get(TRAINED_BY, ("", ""))  # older studies do not know
     return TrialRecord(
         trial=Trial(trial.number, params, kept.get("seed", own_seed)),
-        state=_state(trial, kept),
+        state=state,
         reports=reports,
-        reason=kept.get("reason", ""),
+        reason=reason,
         error=kept.get("error"),
         max_steps=kept.get("max_steps"),
         started=kept.get("started", started),
@@ -95,20 +100,40 @@ def record_of(
         select=select,
         trained_by=trained_by,
         trained_by_reason=why,
+        cause=cause,
     )
 
 
-def _state(trial: FrozenTrial, kept: Mapping[str, Any]) -> TrialState:
-    """Return the state of a trial; its record, written first, knows an end that Optuna does not."""
-    if trial.state in FROM_OPTUNA:
-        return FROM_OPTUNA[trial.state]
-    return TrialState(kept.get("state", TrialState.RUNNING))
+def _end(trial: FrozenTrial, kept: Mapping[str, Any]) -> tuple[TrialState, Cause | None, str]:
+    """Return state, cause and reason; the record, written first, knows an end that Optuna lacks."""
+    state = FROM_OPTUNA.get(trial.state) or TrialState(kept.get("state", TrialState.RUNNING))
+    if was_interrupted(trial):
+        state = TrialState.INTERRUPTED
+    reason = str(kept.get("reason", ""))
+    if "cause" in kept:
+        return state, Cause(kept["cause"]) if kept["cause"] else None, reason
+    return state, *_older_cause(state, reason)
+
+
+def _older_cause(state: TrialState, reason: str) -> tuple[Cause | None, str]:
+    """Return cause and reason of a trial of version 0.2 or before, which kept the reason alone."""
+    if state is TrialState.INTERRUPTED:
+        told = reason.removeprefix(_INTERRUPTED).removeprefix(": ").strip()
+        return Cause.BUDGET if told.endswith("is spent") else Cause.STOPPED, told
+    if state is TrialState.PRUNED:
+        if reason.startswith("out of memory"):
+            return Cause.OUT_OF_MEMORY, reason
+        return Cause.DIVERGED if ": diverged, " in reason else Cause.PRUNER, reason
+    return Cause.ERROR if state is TrialState.FAILED else None, reason
 
 
 def was_interrupted(trial: FrozenTrial) -> bool:
     """Return whether a trial was cut off for a reason that is not its own."""
-    reason = trial.user_attrs.get(RECORD, {}).get("reason", "")
-    return trial.state is OptunaState.FAIL and str(reason).startswith(INTERRUPTED)
+    if trial.state is not OptunaState.FAIL:
+        return False
+    kept = trial.user_attrs.get(RECORD, {})
+    older = "cause" not in kept and str(kept.get("reason", "")).startswith(_INTERRUPTED)
+    return older or kept.get("state") == TrialState.INTERRUPTED
 
 
 def params_of(trial: FrozenTrial) -> dict[str, Any]:
@@ -130,6 +155,7 @@ def pack(record: TrialRecord, *, params: bool = False) -> dict[str, Any]:
     return kept | {
         "state": str(record.state),
         "reason": record.reason,
+        "cause": record.cause and str(record.cause),
         "error": record.error,
         "max_steps": record.max_steps,
         "started": record.started,

@@ -39,7 +39,7 @@ from hpo.storage.records import (
     record_of,
 )
 from hpo.storage.studies import KEY, open_study, quiet
-from hpo.trial import INTERRUPTED, Report, Trial, TrialRecord, TrialState, derive_seed
+from hpo.trial import Cause, Report, Trial, TrialRecord, TrialState, derive_seed
 
 __all__ = ["Ledger"]
 
@@ -226,8 +226,9 @@ class Ledger:
             if record.state is TrialState.RUNNING:
                 record = dataclasses.replace(
                     record,
-                    state=TrialState.FAILED,
-                    reason=f"{INTERRUPTED}: the process that ran it is gone",
+                    state=TrialState.INTERRUPTED,
+                    cause=Cause.DRIVER_DIED,
+                    reason="the process that ran it is gone",
                     ended=time.time(),
                 )
             self._close(trial.number, record)
@@ -246,11 +247,7 @@ class Ledger:
         int
             How many there are.
         """
-        failed = [
-            record.number
-            for record in self.records()
-            if record.state is TrialState.FAILED and not record.interrupted
-        ]
+        failed = [record.number for record in self.records() if record.state is TrialState.FAILED]
         if failed:
             self._agenda.retried |= set(failed)
             self.note(_RETRIED, sorted(self._agenda.retried))
@@ -388,11 +385,17 @@ class Ledger:
     def _record(self, trial: FrozenTrial) -> TrialRecord:
         record = record_of(trial, self._seed, self.space.read, self.select)
         if why := self._revoked.get(str(trial.number)):
-            return dataclasses.replace(record, state=TrialState.FAILED, reason=why)
+            void = why.removeprefix("interrupted: ")  # of version 0.2 and before
+            return dataclasses.replace(
+                record, state=TrialState.INTERRUPTED, reason=void, cause=Cause.REVOKED
+            )
         if trial.number not in self._agenda.retried or record.interrupted:
             return record
         return dataclasses.replace(
-            record, reason=f"{INTERRUPTED}: tried again after {record.reason or 'it failed'}"
+            record,
+            state=TrialState.INTERRUPTED,
+            cause=Cause.RETRIED,
+            reason=f"tried again after {record.reason or 'it failed'}",
         )
 
     def _objectives(self, record: TrialRecord) -> list[float] | None:

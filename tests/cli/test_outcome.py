@@ -56,7 +56,7 @@ def test_one_fold_has_no_standard_error() -> None:
 def test_counts_name_the_states_that_there_are() -> None:
     states = [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED, TrialState.RUNNING]
     records = [_record(number, state) for number, state in enumerate(states)]
-    records.append(_record(4, TrialState.FAILED, reason="interrupted: Ctrl-C"))
+    records.append(_record(4, TrialState.INTERRUPTED, reason="Ctrl-C"))
     assert counts(StudyResult(name="x", records=tuple(records))).plain == (
         "5 trials: 1 complete, 1 pruned, 1 failed, 1 interrupted, 1 running"
     )

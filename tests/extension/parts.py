@@ -84,7 +84,9 @@ class SequentialBackend(BaseBackend):
             why = interrupt.reason or budget.overdrawn(scheduler)
             for record in scheduler.running if why else ():
                 executor.stop([record.number])
-                ledger.tell(scheduler.on_interrupt(record.number, why))
+                ledger.tell(
+                    scheduler.on_interrupt(record.number, *budget.cut_off(scheduler, interrupt))
+                )
             if why:
                 return why
             if not scheduler.running:

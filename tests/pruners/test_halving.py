@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hpo.pruners.halving import HalvingPruner
 from hpo.testing.pruners import PrunerConformance, scripted_record
-from hpo.trial import INTERRUPTED, Report, Trial, TrialRecord, TrialState
+from hpo.trial import Report, Trial, TrialRecord, TrialState
 
 VALUE = st.one_of(st.integers(-2, 2).map(float), st.just(math.nan), st.just(-math.inf))
 
@@ -91,7 +91,7 @@ def test_a_stop_says_why():
 
 def test_an_interrupted_trial_does_not_count():
     """It is tried again, and would count twice."""
-    cut = record(0, [1.0], 10, TrialState.FAILED, f"{INTERRUPTED}: test")
+    cut = record(0, [1.0], 10, TrialState.INTERRUPTED, "test")
     assert not HalvingPruner().decide(record(1, [0.0], 10), [cut]).stop
 
 

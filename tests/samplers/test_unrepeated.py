@@ -14,7 +14,7 @@ from hpo.space import SearchSpace
 from hpo.storage.finite_points import MOST_POINTS, FinitePoints
 from hpo.storage.trial_store import Ledger
 from hpo.storage.tried_points import key_of
-from hpo.trial import INTERRUPTED, Report, TrialRecord, TrialState
+from hpo.trial import Report, TrialRecord, TrialState
 
 SMALL = SearchSpace.load(
     {
@@ -134,7 +134,7 @@ def test_a_point_that_leaves_parameters_open_is_filled_up_with_new_ones():
 
 def test_interrupted_points_are_tried_again():
     book = ledger(SMALL)
-    run(book, 1, state=TrialState.FAILED, reason=f"{INTERRUPTED}: Ctrl-C")
+    run(book, 1, state=TrialState.INTERRUPTED, reason="Ctrl-C")
     assert book.left == 16
     book.settle()
     assert len(run(book, 40)) == 16

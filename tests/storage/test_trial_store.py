@@ -140,7 +140,7 @@ def test_trials_of_a_driver_that_died_are_closed_and_tried_again(kind, tmp_path)
     ledger = Ledger("s", SPACE, url)
     (closed,) = ledger.settle()
     assert closed.interrupted
-    assert closed.reason == "interrupted: the process that ran it is gone"
+    assert closed.reason == "the process that ran it is gone"
     assert [r.value for r in closed.reports] == [0.75]
     assert ledger.settle() == []
     assert ledger.ask().params["x"] == float(done.stdout)

@@ -340,11 +340,11 @@ def test_an_interrupted_trial_is_tried_again_in_the_new_study(study):
     run_study(study.replace(n_trials=2))
     ledger = Ledger("line", SearchSpace.load(LINE), study.storage, sampler=None)
     trial = ledger.ask()
-    ledger.tell(TrialRecord(trial, TrialState.FAILED, reason="interrupted: a test"))
+    ledger.tell(TrialRecord(trial, TrialState.INTERRUPTED, reason="a test"))
     wider = study.replace(search_space={"a": {**LINE["a"], "high": 2.0}}, n_trials=3)
     result = run_study(wider, extend=True)
     assert "2 of the 2 trials" in result.notes[0]
-    assert [r.state for r in result.records] == ["complete"] * 2 + ["failed", "complete"]
+    assert [r.state for r in result.records] == ["complete"] * 2 + ["interrupted", "complete"]
     assert result.records[3].trial.params == trial.params
 
 
@@ -352,11 +352,11 @@ def test_a_void_trial_is_tried_again_in_the_new_study(study):
     """It is complete in Optuna's tables of the old study, and failed in those of the new one."""
     old = run_study(study.replace(n_trials=2))
     ledger = Ledger("line", SearchSpace.load(LINE), study.storage, sampler=None)
-    ledger.note("revoked", {"1": "interrupted: a test"})  # and its driver died
+    ledger.note("revoked", {"1": "a test"})  # and its driver died
     wider = study.replace(search_space={"a": {**LINE["a"], "high": 2.0}}, n_trials=2)
     result = run_study(wider, extend=True)
-    assert [r.state for r in result.records] == ["complete", "failed", "complete"]
-    assert result.records[1].reason == "interrupted: a test"
+    assert [r.state for r in result.records] == ["complete", "interrupted", "complete"]
+    assert result.records[1].reason == "a test"
     assert result.records[2].trial.params == old.records[1].trial.params
     trials = Ledger("line@2", None, study.storage, create=False).study.trials
     assert [t.state.name for t in trials] == ["COMPLETE", "FAIL", "COMPLETE"]

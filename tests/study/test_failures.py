@@ -65,7 +65,7 @@ def study(tmp_path):
 
 def states(study):
     result, _ = load_result(study.name, study.storage)
-    return ["interrupted" if r.interrupted else str(r.state) for r in result.records]
+    return [str(r.state) for r in result.records]
 
 
 # -- fail_fast --
@@ -145,7 +145,7 @@ def test_what_is_counted():
     pruned = record(9, TrialState.PRUNED, x=0.9)
     for one in (other, done, pruned, record(9, error=None, x=0.9)):
         assert not heard(fails[0], one, *fails[1:])
-    cut_off = record(9, reason="interrupted: Ctrl-C", x=0.9)
+    cut_off = record(9, TrialState.INTERRUPTED, x=0.9)
     assert heard(fails[0], cut_off, *fails[1:3])
     assert heard(*fails[:3], earlier=[record(5, x=0.5)])
     assert not heard(*fails, earlier=[done])
@@ -241,7 +241,7 @@ def test_a_driver_that_dies_before_a_retry_leaves_it_to_the_next(tmp_path, kind)
     assert ledger.retry_failed() == 0
     again = ledger.ask()
     assert again.params == trial.params
-    ledger.tell(TrialRecord(again, TrialState.FAILED, (), "interrupted: killed", None))
+    ledger.tell(TrialRecord(again, TrialState.INTERRUPTED, (), "killed", None))
     if kind != "memory":
         ledger = Ledger("s", space, url[kind])
     assert [record.interrupted for record in ledger.records()] == [True, True]

@@ -113,16 +113,16 @@ def test_a_refusal_is_told_everywhere(study, tmp_path, monkeypatch, capsys):
 
 
 def test_a_study_that_did_not_keep_it_is_read(study, monkeypatch):
-    from hpo.backends import _ledger
+    from hpo.storage import trial_store
 
-    pack = _ledger.pack
+    pack = trial_store.pack
 
     def without(record, **kwargs):
         kept = pack(record, **kwargs)
         del kept["trained_by"]
         return kept
 
-    monkeypatch.setattr(_ledger, "pack", without)
+    monkeypatch.setattr(trial_store, "pack", without)
     run_study(study)
     result, _ = load_result("linear", study.storage)
     assert result.n_complete == 3

@@ -84,8 +84,8 @@ def test_what_a_dead_driver_left_open_is_closed():
     start = events.study_started(StudyInfo("s", "k"))
     open_trial = [start, *life()[:2]]
     trial, study = events.loose_ends(open_trial)
-    assert (trial["number"], trial["state"]) == (3, "failed")
-    assert trial["reason"].startswith("interrupted")
+    assert (trial["number"], trial["state"]) == (3, "interrupted")
+    assert trial["cause"] == "driver_died"
     assert (study["kind"], study["state"]) == ("study_ended", "interrupted")
     assert events.loose_ends(open_trial, study_too=False) == [trial]
     end = events.study_ended({}, {}, {}, "complete")

@@ -24,7 +24,7 @@ from hpo.scheduler import TrialScheduler
 from hpo.storage.trial_store import Ledger
 from hpo.training import BaseObjective
 from hpo.training.folders import trial_folder, write_contents
-from hpo.trial import Report, Trial, TrialRecord, TrialState
+from hpo.trial import Cause, Report, Trial, TrialRecord, TrialState
 
 __all__ = ["Asker", "Decider", "Driver", "Halt"]
 
@@ -165,7 +165,8 @@ class Driver:
                 self._ledger.report(report)
                 decision = self._scheduler.on_report(report)
                 if decision.stop:
-                    self._end(report.number, TrialState.PRUNED, decision.reason)
+                    end = report.number, TrialState.PRUNED, decision.reason
+                    self._end(*end, cause=decision.cause)
                 return decision.stop
             case Ended(number, files):
                 if files is not None and self._objective.home is not None:
@@ -174,7 +175,7 @@ class Driver:
             case Failed(number, reason, error):
                 if not self._interrupt.reason:
                     self.errors = event.loaded()
-                self._end(number, TrialState.FAILED, reason, error)
+                self._end(number, TrialState.FAILED, reason, error, event.cause)
         return True
 
     def stop(self, number: int, reason: str) -> None:
@@ -200,7 +201,7 @@ class Driver:
         self._stillborn += not self._scheduler.record(trial.number).reports
         times = "" if deaths == 1 else f" {deaths} times"
         reason = f"the worker process died{times}: {cause.strip().splitlines()[0]}"
-        self._end(trial.number, TrialState.FAILED, reason, cause)
+        self._end(trial.number, TrialState.FAILED, reason, cause, Cause.WORKER_DIED)
         if self._stillborn >= _MAX_STILLBORN:
             raise ExecutorError(
                 f"The workers of {self._stillborn} trials in a row died before their first report: "
@@ -212,18 +213,23 @@ class Driver:
         self._ledger.beat()
 
     def _end(
-        self, number: int, state: TrialState, reason: str = "", error: str | None = None
+        self,
+        number: int,
+        state: TrialState,
+        reason: str = "",
+        error: str | None = None,
+        cause: Cause | None = None,
     ) -> None:
-        self._ledger.tell(self._scheduler.on_trial_end(number, state, reason, error))
+        self._ledger.tell(self._scheduler.on_trial_end(number, state, reason, error, cause))
 
     def interrupt_all(self) -> None:
         """Close the trials in flight: as interrupted, but for those that made all their steps."""
-        why = self._why() or "an error"
+        why, cause = self._budget.cut_off(self._scheduler, self._interrupt)
         for record in self._scheduler.running:
             if record.made_all_steps:
                 self._end(record.number, TrialState.COMPLETE)
             else:
-                self._ledger.tell(self._scheduler.on_interrupt(record.number, why))
+                self._ledger.tell(self._scheduler.on_interrupt(record.number, why, cause))
 
 
 class Asker(Searcher):  # type: ignore[misc]  # Ray has no types

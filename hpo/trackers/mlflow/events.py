@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hpo.trackers.base import StudyInfo
-from hpo.trial import INTERRUPTED, TRAINED_BY, Report, TrialRecord, TrialState
+from hpo.trial import TRAINED_BY, Cause, Report, TrialRecord, TrialState
 
 __all__ = [
     "loose_ends",
@@ -86,6 +86,7 @@ def trial_ended(record: TrialRecord) -> Event:
         "kind": "trial_ended",
         "state": str(record.state),
         "reason": record.reason,
+        "cause": record.cause and str(record.cause),
         "error": record.error,
         TRAINED_BY: record.trained_by,
         f"{TRAINED_BY}_reason": record.trained_by_reason,
@@ -125,8 +126,9 @@ def loose_ends(events: Iterable[Event], *, study_too: bool = True) -> list[Event
                 open_trials.pop(event["number"], None)
     cut_off = {
         "kind": "trial_ended",
-        "state": str(TrialState.FAILED),
-        "reason": f"{INTERRUPTED}: the process that drove the study died",
+        "state": str(TrialState.INTERRUPTED),
+        "cause": str(Cause.DRIVER_DIED),
+        "reason": "the process that drove the study died",
         "error": None,
         "time": last,
         "ended": last,

@@ -16,7 +16,12 @@ MAX_PARAM = 6000
 MAX_TAG = 5000
 MAX_ERROR_TAG = 2000
 
-TRIAL_STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+TRIAL_STATUS = {
+    "complete": "FINISHED",
+    "pruned": "KILLED",
+    "interrupted": "KILLED",
+    "failed": "FAILED",
+}
 STUDY_STATUS = {"complete": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 
 
@@ -115,7 +120,7 @@ def _add(plan: RunPlan, event: Mapping[str, Any]) -> None:
         step, value = event["best"]
         plan.metrics += [("best_score", _number(value), plan.end, step)]
         plan.metrics += [("best_step", float(step), plan.end, step)]
-    for name in (TRAINED_BY, f"{TRAINED_BY}_reason"):
+    for name in ("cause", TRAINED_BY, f"{TRAINED_BY}_reason"):
         if event.get(name):  # records of an older version have none
             plan.tags[name] = _text(event[name], MAX_TAG)
     if event["reason"]:
