@@ -9,7 +9,7 @@ import joblib
 import numpy as np
 import torch
 from sklearn.pipeline import Pipeline
-from skorch import NeuralNet, NeuralNetClassifier
+from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier
 from torch import nn
 
 from hpo.callbacks.clipping import GradientClipping
@@ -24,8 +24,10 @@ from hpo.fused import (
     dropout_rates,
     rate_attribute,
 )
+from hpo.nets.casting import TargetShapeMixin
 from hpo.training._adapters import last_step, net_prefix
-from hpo.training._fused_data import cast, check_target
+from hpo.training._fused_data import cast, cast_target, check_target
+from hpo.training._fused_loss import criterion_structure
 from hpo.training._fusible import check_data, check_module, check_net
 from hpo.training._indexing import as_numpy, take
 from hpo.training._random import RandomStream
@@ -149,7 +151,7 @@ class Fusing:
             else:
                 train.append(torch.as_tensor(rows))
                 valid.append(parts[0][torch.as_tensor(held_out)])
-        y = _tensor(objective.y)
+        y = cast_target(last_step(estimator), _tensor(objective.y))
         if pipeline:
             y = torch.cat([y[torch.as_tensor(rows)] for rows, _ in objective.splits])
         longest = max(map(len, valid))
@@ -176,11 +178,12 @@ class Fusing:
             raise NotFusibleError(f"the preprocessing is searched ({strange[0]})")
         net = self._net(trial, params, 0)
         self._check(net)
-        criterion = Criterion(net.criterion_)
+        of_probabilities = isinstance(net, NeuralNetClassifier)
+        criterion = Criterion(net.criterion_, of_probabilities=of_probabilities)
         (group,) = net.optimizer_.param_groups
         numbers = _numbers(net, group, criterion)
         factors, of_clipping = _callbacks(net)
-        module, criterion_module = net.module_, net.criterion_
+        module = net.module_
         flags = {name: group[name] for name in UPDATES[type(net.optimizer_)].flags if name in group}
         loader = net.get_params_for("iterator_train")
         penalises = numbers["l1_lambda"] > 0 or numbers["l2_lambda"] > 0
@@ -188,7 +191,7 @@ class Fusing:
         def plan() -> Plan:
             return Plan(
                 fusible=Fusible(module),
-                criterion=Criterion(criterion_module),
+                criterion=criterion,
                 optimizer=type(net.optimizer_),
                 flags=flags,
                 batch_size=_batch_size(net, loader, self.arrays),
@@ -196,12 +199,15 @@ class Fusing:
                 drop_last=bool(loader.get("drop_last", False)),
                 clips=bool(of_clipping),
                 penalises=penalises,
+                flattens=isinstance(net, NeuralNetBinaryClassifier),
+                shapes_target=isinstance(net, TargetShapeMixin),
             )
 
         structure = {
             "module": _structure(module),
             "optimizer": (type(net.optimizer_).__name__, sorted(flags.items())),
-            "criterion": type(criterion_module).__name__,
+            "criterion": criterion_structure(net.criterion_, criterion),
+            "predicts": repr(net.predict_nonlinearity),
             "loader": sorted((k, v) for k, v in loader.items() if k != "collate_fn"),
             "batch_size": net.batch_size,
             "clips": bool(of_clipping),
