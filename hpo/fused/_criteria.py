@@ -25,6 +25,7 @@ SETTINGS: Mapping[type[nn.Module], frozenset[str]] = {
     nn.HuberLoss: frozenset({"delta"}),
     nn.BCEWithLogitsLoss: frozenset(),
     nn.BCELoss: frozenset(),
+    nn.SoftMarginLoss: frozenset(),
     nn.PoissonNLLLoss: frozenset({"log_input", "full", "eps"}),
 }
 """What each of torch's criteria keeps beside ``reduction`` and weights: a test tells of more."""

@@ -160,6 +160,10 @@ def _logistic(criterion: Any) -> Loss:
     return _by_value(loss)
 
 
+def _soft_margin(criterion: Any) -> Loss:
+    return _by_value(lambda out, y, tensors: F.softplus(-y * out, threshold=_NO_THRESHOLD))
+
+
 class _OfProbabilities(torch.autograd.Function):
     """Binary cross-entropy, with torch's own limits: of the logarithms, and of the derivative."""
 
@@ -211,6 +215,7 @@ LOSSES: Mapping[type[nn.Module], Callable[[Any], Loss]] = {
     nn.HuberLoss: _huber,
     nn.BCEWithLogitsLoss: _logistic,
     nn.BCELoss: _binary,
+    nn.SoftMarginLoss: _soft_margin,
     nn.PoissonNLLLoss: _poisson,
 }
 """Makes the loss of a criterion from its settings, by the criterion's class."""

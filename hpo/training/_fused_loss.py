@@ -1,5 +1,6 @@
 """Proof that a batch of models has the loss of the user's own net, whatever its criterion is."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -92,7 +93,9 @@ def check_loss(plan: Plan, net: Any, outputs: torch.Tensor, y: torch.Tensor) -> 
         if i > 0 and not sound:
             continue
         try:
-            gradients, losses = in_a_batch(out, folds, mask)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("error", f".*{_SLOW}")
+                gradients, losses = in_a_batch(out, folds, mask)
         except NotFusibleError:
             raise
         except Exception as error:
@@ -195,9 +198,15 @@ def _compare(
             )
 
 
+_SLOW = "performance drop"
+"""What torch warns of where it calls a function for one row after the other."""
+
+
 def _cause(criterion: nn.Module, error: Exception) -> str:
     told = " ".join(str(error).split())
     name = f"the criterion {type(criterion).__name__}"
+    if _SLOW in told:
+        return f"torch has no rule of vmap for a function that {name} calls"
     if "random operation" in told:
         return f"{name} draws random numbers"
     if "data-dependent" in told:

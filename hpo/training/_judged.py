@@ -101,7 +101,8 @@ def _shown(net: Any, outputs: torch.Tensor) -> torch.Tensor:
     """Return what ``predict_proba`` or ``predict`` of a net returns."""
     nonlinearity = net._get_predict_nonlinearity()
     flat = outputs.flatten(0, 2)
-    values: torch.Tensor = nonlinearity(flat).reshape(*outputs.shape[:3], *flat.shape[1:])
+    values: torch.Tensor = nonlinearity(flat)  # which may add columns
+    values = values.reshape(*outputs.shape[:3], *values.shape[1:])
     return values.float() if values.dtype == torch.bfloat16 else values
 
 
@@ -169,6 +170,7 @@ def _neg_mean_absolute_error(predicted: torch.Tensor, y: torch.Tensor) -> torch.
 
 
 def _r2(predicted: torch.Tensor, y: torch.Tensor) -> torch.Tensor | None:
+    y = y if y.is_floating_point() else y.double()
     spread = (y - y.mean(0)).square().sum(0, dtype=torch.float64)
     if not _fits(predicted, y) or len(y) < 2 or not (spread > 0).all():
         return None
