@@ -11,7 +11,7 @@ from torch.func import vmap
 from hpo.fused._losses import LOSSES, Loss, Values
 from hpo.fused.errors import NotFusibleError
 
-__all__ = ["OF_CLASSES", "OF_NUMBERS", "SETTINGS", "Criterion"]
+__all__ = ["OF_CLASSES", "OF_NUMBERS", "SETTINGS", "Criterion", "widen"]
 
 _REDUCTIONS = {"mean", "sum"}
 
@@ -35,6 +35,15 @@ OF_CLASSES = frozenset({nn.CrossEntropyLoss, nn.NLLLoss, nn.MultiMarginLoss})
 
 OF_NUMBERS = frozenset(LOSSES) - OF_CLASSES
 """Criteria that compare each output with a number."""
+
+
+def widen(criterion: nn.Module) -> None:
+    """Make all of a criterion's numbers float64, in place, with tensors that are no buffers."""
+    criterion.double()
+    for layer in criterion.modules():
+        for name, value in list(vars(layer).items()):
+            if isinstance(value, torch.Tensor) and value.is_floating_point():
+                setattr(layer, name, value.double())
 
 
 class Criterion:
@@ -92,7 +101,9 @@ class Criterion:
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Criterion":
         """Return the same with weights of its own, there and of that type."""
         made = copy.copy(self)
-        made._module = copy.deepcopy(self._module).to(device, dtype)
+        made._module = copy.deepcopy(self._module).to(device).train()
+        if dtype is torch.float64:
+            widen(made._module)
         made._tensors = dict(made._module.named_buffers())
         return made
 

@@ -27,7 +27,7 @@ from hpo.fused import (
 from hpo.nets.casting import TargetShapeMixin
 from hpo.training._adapters import last_step, net_prefix
 from hpo.training._fused_data import cast, cast_target, check_target
-from hpo.training._fused_loss import criterion_structure
+from hpo.training._fused_loss import criterion_structure, hash_of
 from hpo.training._fusible import check_data, check_module, check_net
 from hpo.training._indexing import as_numpy, take
 from hpo.training._random import RandomStream
@@ -207,7 +207,7 @@ class Fusing:
             "module": _structure(module),
             "optimizer": (type(net.optimizer_).__name__, sorted(flags.items())),
             "criterion": criterion_structure(net.criterion_, criterion),
-            "predicts": repr(net.predict_nonlinearity),
+            "predicts": hash_of("the net", net.predict_nonlinearity),
             "loader": sorted((k, v) for k, v in loader.items() if k != "collate_fn"),
             "batch_size": net.batch_size,
             "clips": bool(of_clipping),

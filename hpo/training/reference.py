@@ -8,7 +8,7 @@ import torch
 from skorch.callbacks import Callback
 from torch.utils.data import Sampler
 
-from hpo.fused import REPLAYED, Member, NotFusibleError, Plan, Replay, replay_dropout
+from hpo.fused import REPLAYED, Member, NotFusibleError, Plan, Replay, replay_dropout, widen
 from hpo.training._attributes import Attributes, global_streams
 
 __all__ = ["NetReference"]
@@ -78,7 +78,7 @@ class NetReference:
         if self._dtype is not torch.float64:
             return
         self.net.module_.double()
-        self.net.criterion_.double()
+        widen(self.net.criterion_)
         for state in self.net.optimizer_.state.values():
             for name, value in state.items():
                 if isinstance(value, torch.Tensor) and value.is_floating_point():

@@ -32,9 +32,13 @@ from hpo.executors import Ended, Failed, Reported
 from hpo.executors._batch import TrialBatch
 from hpo.executors.fused import FusedExecutor
 from hpo.executors.serial import SerialExecutor
+from hpo.fused import NotFusibleError, _criteria
+from hpo.fused._criteria import SETTINGS
+from hpo.fused._losses import LOSSES
 from hpo.nets import RegularizedClassifier, RegularizedRegressor
 from hpo.testing.executors import drive
-from hpo.training import _fusible
+from hpo.training import _fusible, proof
+from hpo.training.fusing import Fusing
 from hpo.training.objective import Objective
 from hpo.trial import Trial
 
@@ -248,6 +252,19 @@ class WeightedFocal(nn.Module):
         return (self.alpha[y] * (1 - torch.exp(-loss)) ** self.gamma * loss).sum() / len(y)
 
 
+class PopularFocal(nn.Module):
+    """Its weights are a plain attribute, which no call moves or widens."""
+
+    def __init__(self, gamma=2):
+        super().__init__()
+        self.gamma, self.alpha = gamma, torch.tensor([1.0, 2.0, 0.5])
+
+    def forward(self, inputs, targets):
+        loss = F.cross_entropy(inputs, targets, reduction="none", weight=self.alpha)
+        pt = torch.exp(-loss)
+        return ((1 - pt) ** self.gamma * loss).mean() * (1 if self.training else 2)
+
+
 class LogCosh(nn.Module):
     def forward(self, out, y):
         return torch.mean(torch.log(torch.cosh(out - y)) + 0.1 * F.mse_loss(out, y))
@@ -394,6 +411,7 @@ SAME = {
     "focal": net(criterion=Focal),
     "weighted focal": (net(criterion=WeightedFocal), X, Y, "accuracy"),
     "focal of gamma": (net(criterion=WeightedFocal, criterion__gamma=0.5), X, Y, "accuracy"),
+    "popular focal": (net(criterion=PopularFocal), X, Y, "accuracy"),
     "log cosh": regression(criterion=LogCosh),
     "log cosh of two": two_targets(criterion=LogCosh),
     "quantiles of a vector": flat(criterion=Quantile, scoring="neg_max_error"),
@@ -404,12 +422,13 @@ SAME = {
     "soft margin": flat(y=2 * LABELS - 1, criterion=nn.SoftMarginLoss),
     "another of torch's losses": (
         net(
-            module(forward=lambda self, X: MLP.forward(self, X).log_softmax(-1)),
+            MLP,
             NeuralNetRegressor,
-            criterion=nn.KLDivLoss,
+            criterion=nn.MultiLabelSoftMarginLoss,
+            criterion__weight=WEIGHT,
         ),
         X,
-        np.eye(3, dtype="float32")[Y] * 0.7 + 0.1,
+        np.eye(3, dtype="float32")[Y],
         "neg_mean_squared_error",
     ),
     "momentum": net(optimizer__momentum=0.9, optimizer__nesterov=True),
@@ -477,7 +496,7 @@ class Hardest(nn.Module):
 
 class WeightedMean(nn.Module):
     def forward(self, out, y):
-        return F.cross_entropy(out, y, weight=torch.tensor([1.0, 5.0, 1.0]))
+        return F.cross_entropy(out, y, weight=out.new_tensor([1.0, 5.0, 1.0]))
 
 
 class Reckless(nn.Module):
@@ -529,6 +548,13 @@ class Learned(nn.Module):
 class Trained(nn.CrossEntropyLoss):
     def train(self, mode=True):
         return super().train(mode)
+
+
+class Present(nn.Module):
+    """Leaves a target out that is 0, of which there is one, late in the data."""
+
+    def forward(self, out, y):
+        return ((out - y).square() * (y != 0)).sum() / (y != 0).sum()
 
 
 class SoftMargin(nn.SoftMarginLoss):
@@ -691,6 +717,11 @@ REFUSED = {
         np.eye(3, dtype="float32")[Y] * 2 - 1,
         "neg_mean_squared_error",
     ),
+    "Present is no mean over samples": (
+        *regression(criterion=Present)[:2],
+        np.where(np.arange(N)[:, None] == N - 9, 0, TARGET),
+        "r2",
+    ),
     "the criterion overrides `train`": net(criterion=Trained),
     "the criterion has a `forward` of its own": net(criterion=with_own_forward()),
     "the criterion has hooks": net(criterion=with_a_hook()),
@@ -703,9 +734,7 @@ REFUSED = {
         predict_nonlinearity=None,
         iterator_train__drop_last=True,
     ),
-    "y has the shape (n_samples) and the module returns (n_samples, 1)": flat(
-        MLP, module__n_out=1
-    ),
+    "y has the shape (n_samples) and the module returns (n_samples, 1)": flat(MLP, module__n_out=1),
     "y has the shape (n_samples, 1) and the module returns (n_samples)": flat(y=TARGET),
     "hooks (forward hooks)": net(module(lambda self: self.a.register_forward_hook(hook))),
     "hooks (forward pre hooks)": net(module(lambda self: self.a.register_forward_pre_hook(hook))),
@@ -796,7 +825,20 @@ def test_what_would_not_be_carried_is_trained_alone_and_told(cause):
     assert_alike(seen, objective, tolerance=1e-6)
 
 
-@pytest.mark.parametrize("name", ["relu", "batch norm", "adam"])
+COMPILED = [
+    "relu",
+    "batch norm",
+    "adam",
+    "class weights",
+    "binary, pos_weight",
+    "binary, probabilities",
+    "weighted focal",
+    "log cosh",
+    "a flat target of a column",
+]
+
+
+@pytest.mark.parametrize("name", COMPILED)
 def test_compiled_the_scores_are_the_same(name):
     objective = objective_of(SAME[name])
     seen, notes = fused(objective, compile=True)
@@ -944,6 +986,92 @@ def test_every_table_of_hooks_was_decided_on():
 def test_every_option_of_an_optimizer_was_decided_on(kind):
     (group,) = kind([nn.Parameter(torch.zeros(1))], lr=0.1).param_groups
     assert set(group) <= _fusible.OPTIMIZER_OPTIONS[kind]
+
+
+@pytest.mark.parametrize("cls", LOSSES)
+def test_every_setting_of_a_criterion_was_decided_on(cls):
+    kept = set(vars(cls())) - set(vars(nn.Module())) - {"reduction"}
+    assert kept == SETTINGS[cls]
+
+
+# -- losses: what differs from trial to trial, and what the proof sees -----------------------------
+
+
+def test_trials_of_other_class_weights_are_batches_of_their_own():
+    objective = objective_of(net())
+    trials = [Trial(i, {"criterion__weight": w}, 0) for i, w in enumerate([WEIGHT, WEIGHT.flip(0)])]
+    seen, notes = fused(objective, trials)
+    assert notes == []
+    alone = told_by(SerialExecutor(objective), trials)
+    for key, report in alone.items():
+        np.testing.assert_allclose(seen[key].fold_values, report.fold_values, atol=1e-4)
+    assert seen[0, 2].fold_values != seen[1, 2].fold_values
+
+
+@pytest.mark.parametrize("scoring", ["accuracy", "f1"])
+def test_each_trial_of_a_batch_has_its_own_threshold(scoring):
+    objective = objective_of(binary(scoring=scoring))
+    fusing = Fusing(objective)
+    trials = [Trial(i, {"threshold": value}, 0) for i, value in enumerate([0.5, 0.2])]
+    assert len({fusing.take_apart(trial).key for trial in trials}) == 1
+    seen, notes = fused(objective, trials)
+    assert notes == []
+    alone = told_by(SerialExecutor(objective), trials)
+    for key, report in alone.items():
+        np.testing.assert_allclose(seen[key].fold_values, report.fold_values, atol=1e-6)
+    assert seen[0, 2].fold_values != seen[1, 2].fold_values
+
+
+@pytest.mark.parametrize("changed", [{"criterion__gamma": 1.0}, {"criterion__alpha": (1, 1, 2)}])
+def test_whatever_a_criterion_keeps_makes_a_structure(changed):
+    fusing = Fusing(objective_of(judged_by_labels(WeightedFocal)))
+    first, same, other = (
+        fusing.take_apart(Trial(i, {"lr": 0.1, **params}, i)).key
+        for i, params in enumerate([{}, {}, changed])
+    )
+    assert first == same != other
+
+
+def test_a_loss_that_is_written_out_wrongly_is_seen(monkeypatch):
+    """At a label that two updates of the proof may not meet, too."""
+
+    def wrong(criterion):
+        def loss(out, y, smoothing, tensors):
+            values, shares = LOSSES[nn.NLLLoss](criterion)(
+                out.log_softmax(-1), y, smoothing, tensors
+            )
+            return values * (1 + 1e-6 * (y == 2)), shares
+
+        return loss
+
+    monkeypatch.setattr(_criteria, "LOSSES", {**LOSSES, nn.CrossEntropyLoss: wrong})
+    _, notes = fused(objective_of(net()))
+    assert "the criterion CrossEntropyLoss has another value in a batch of models" in notes[0]
+
+
+def test_a_plain_net_is_given_logarithms():
+    """Of probabilities skorch's classifier alone takes the logarithm."""
+    logs = module(forward=lambda self, X: MLP.forward(self, X).log_softmax(-1))
+    made = net(logs, NeuralNet, criterion=nn.NLLLoss, criterion__weight=WEIGHT)
+    fusing = Fusing(Objective(made, X, Y, cv=3, scoring="neg_mean_squared_error"))
+    taken = fusing.take_apart(TRIALS[0])
+    proof._check_loss(fusing, taken, "cpu")
+    proof._certify(fusing, taken, taken.member, "cpu")
+
+
+def test_a_flat_target_of_two_outputs_is_refused():
+    made, *data = flat(MLP, module__n_out=2, cls=RegularizedRegressor)
+    fusing = Fusing(Objective(made, *data[:2], cv=3, scoring=data[2]))
+    with pytest.raises(NotFusibleError, match=r"\(90,\) and the module returns \(n_samples, 2"):
+        fusing.take_apart(TRIALS[0])
+
+
+def test_a_binary_classifier_of_two_outputs_is_refused():
+    made, *data = binary(MLP, module__n_out=2)
+    fusing = Fusing(Objective(made, *data[:2], cv=3, scoring=data[2]))
+    taken = fusing.take_apart(TRIALS[0])
+    with pytest.raises(NotFusibleError, match="Expected module output to have shape"):
+        proof.prove(fusing, taken, "cpu")
 
 
 # -- failing is never worse than training alone ----------------------------------------------------
