@@ -19,7 +19,8 @@ def cast(net: Any, data: torch.Tensor) -> torch.Tensor:
 
 def cast_target(net: Any, y: torch.Tensor) -> torch.Tensor:
     """Return targets in the type that ``net`` gives them, for a module of float32."""
-    return y.float() if isinstance(net, TargetShapeMixin) else y
+    other = not y.is_floating_point() or y.dtype == torch.float64
+    return y.float() if isinstance(net, TargetShapeMixin) and other else y
 
 
 def in_shape_of_target(net: Any, values: torch.Tensor, target_ndim: int) -> torch.Tensor:

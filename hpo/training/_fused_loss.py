@@ -106,7 +106,9 @@ class _Comparison:
             if self._is_defined(drawn, folds, sizes):  # as of no probabilities beyond 1
                 self._compare(drawn, folds, sizes)
         if self._plan.criterion.is_own:
-            for part in self._y.split(max(1, N_NUMBERS // self._outputs[0].numel())):
+            size = max(1, N_NUMBERS // self._outputs[0].numel())
+            for start in range(0, len(self._y), size):
+                part = self._y[start : start + size]
                 out = _drawn(self._outputs, 2 * len(part), self._draws)
                 self._compare(out, part.unsqueeze(0), [len(part)])
 
@@ -143,7 +145,7 @@ class _Comparison:
         self, out: torch.Tensor, folds: torch.Tensor, sizes: list[int]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the net's losses of minibatches that are not filled up, and the derivatives."""
-        out = out.unflatten(0, (len(sizes), 2, -1))
+        out = out.reshape(len(sizes), 2, -1, *out.shape[1:])
         losses, gradients = out.new_zeros(out.shape[:2]), torch.zeros_like(out)
         for i, n in enumerate(sizes):
             for j in range(2):
@@ -163,7 +165,7 @@ class _Comparison:
             with warnings.catch_warnings():
                 warnings.filterwarnings("error", f".*{_SLOW}")
                 gradients, losses = self._in_a_batch(
-                    out.unflatten(0, (len(sizes), 2, n)), folds, mask
+                    out.reshape(len(sizes), 2, n, *out.shape[1:]), folds, mask
                 )
         except NotFusibleError:
             raise
@@ -217,6 +219,7 @@ def _outputs(
     yield own + size * normal()
     yield (size * normal()).softmax(-1) if own.ndim > 1 else (size * normal()).sigmoid()
     yield (size * normal()).sigmoid()
+    yield 1000 * normal()
     if y.is_floating_point() and y[0].numel() == own[0].numel():
         yield y.repeat(8, *[1] * (y.ndim - 1)).reshape(own.shape) + size * normal()
 

@@ -170,7 +170,6 @@ def _neg_mean_absolute_error(predicted: torch.Tensor, y: torch.Tensor) -> torch.
 
 
 def _r2(predicted: torch.Tensor, y: torch.Tensor) -> torch.Tensor | None:
-    y = y if y.is_floating_point() else y.double()
     spread = (y - y.mean(0)).square().sum(0, dtype=torch.float64)
     if not _fits(predicted, y) or len(y) < 2 or not (spread > 0).all():
         return None
@@ -207,6 +206,8 @@ def _quick(
 ) -> list[dict[str, float]] | None:
     """Return the scores by a formula over all models, or None where one is not known."""
     y = torch.as_tensor(np.asarray(labels), device=shown.device)
+    if isinstance(nets[0], NeuralNetRegressor) and not y.is_floating_point():
+        y = y.double()
     columns = {}
     for name, scorer in scoring.scorers().items():
         function = _function(scorer, nets[0])

@@ -133,7 +133,8 @@ class NetReference:
         trained = self.net.module_
         attributes = Attributes(self._own)
         try:
-            outputs: Any = self.evaluating(self.state()).forward(self._cast(X))
+            net = self.evaluating(self.state())
+            outputs: Any = net.forward(self._cast(X), device=str(X.device))
         except Exception as error:
             raise _of_the_net("forward", error) from error
         finally:

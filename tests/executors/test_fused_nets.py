@@ -390,6 +390,14 @@ SAME = {
     "a flat target in float64": flat(
         MLP, y=TARGET[:, 0].astype("float64"), module__n_out=1, cls=RegularizedRegressor
     ),
+    "a flat target of truth values": flat(
+        MLP,
+        y=Y > 0,
+        module__n_out=1,
+        cls=RegularizedRegressor,
+        criterion=nn.BCEWithLogitsLoss,
+        predict_nonlinearity=None,
+    ),
     "a flat target of whole numbers": flat(
         MLP,
         y=COUNTS[:, 0].astype("int64"),
@@ -482,6 +490,18 @@ class OfTheBatch(nn.Module):
     def forward(self, out, y):
         loss = F.cross_entropy(out, y)
         return (1 - torch.exp(-loss)) ** 2 * loss
+
+
+class RootMeanSquare(nn.MSELoss):
+    def forward(self, out, y):
+        return super().forward(out, y).sqrt()
+
+
+class Capped(nn.CrossEntropyLoss):
+    """Is a mean over samples up to a value that no net starts at."""
+
+    def forward(self, out, y):
+        return super().forward(out, y).clamp(max=100)
 
 
 class SumOfFocal(Focal):
@@ -703,6 +723,8 @@ REFUSED = {
     "OfTheBatch is no mean over samples": judged_by_labels(OfTheBatch),
     "Hardest is no mean over samples": judged_by_labels(Hardest),
     "WeightedMean is no mean over samples": judged_by_labels(WeightedMean),
+    "RootMeanSquare is no mean over samples": regression(criterion=RootMeanSquare),
+    "Capped is no mean over samples": net(criterion=Capped),
     "SumOfFocal is no mean over samples": judged_by_labels(SumOfFocal),
     "Reckless cannot be called for many rows at once: it is data-dep": judged_by_labels(Reckless),
     "Masked cannot be called for many rows at once": judged_by_labels(Masked),
@@ -727,6 +749,12 @@ REFUSED = {
     "the criterion has hooks": net(criterion=with_a_hook()),
     "has the setting temperature": net(criterion=with_more()),
     "a label in y is 2, which the criterion ignores": net(criterion__ignore_index=2),
+    "float16": flat(
+        MLP,
+        y=TARGET[:, 0].astype("float16"),
+        module__n_out=1,
+        cls=RegularizedRegressor,
+    ),
     "the criterion's weight has the shape (16,)": flat(
         criterion=nn.BCEWithLogitsLoss,
         y=LABELS,
