@@ -16,12 +16,15 @@ __all__ = ["judge"]
 
 
 class _JudgedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A fitted classifier whose predictions are known: whatever X, it returns them."""
+    """A fitted classifier whose predictions are known: whatever X, it returns them.
 
-    def __init__(self, proba: Any = None, labels: Any = None, classes: Any = None) -> None:
+    With a threshold it is skorch's binary classifier.
+    """
+
+    def __init__(self, proba: Any = None, classes: Any = None, threshold: Any = None) -> None:
         self.proba = proba
-        self.labels = labels
         self.classes = classes
+        self.threshold = threshold
 
     @property
     def classes_(self) -> Any:
@@ -31,7 +34,9 @@ class _JudgedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return True
 
     def predict(self, X: Any) -> Any:
-        return self.labels
+        if self.threshold is not None:
+            return _above(self.threshold, self.proba)
+        return self.proba.argmax(axis=1)  # skorch's predict, which knows no other labels
 
     def predict_proba(self, X: Any) -> Any:
         return self.proba
@@ -108,15 +113,15 @@ def _shown(net: Any, outputs: torch.Tensor) -> torch.Tensor:
 
 def _judged(net: Any, values: np.ndarray) -> Any:
     if isinstance(net, NeuralNetBinaryClassifier):
-        return _JudgedClassifier(values, _above(net, values), net.classes_)
+        return _JudgedClassifier(values, net.classes_, net.threshold)
     if isinstance(net, NeuralNetClassifier):
-        return _JudgedClassifier(values, values.argmax(axis=1), net.classes_)
+        return _JudgedClassifier(values, net.classes_)
     return _JudgedRegressor(values)
 
 
-def _above(net: Any, proba: np.ndarray) -> Any:
-    """Return the labels of skorch's binary classifier, by NumPy as there: by type, that is."""
-    return (proba[:, 1] > net.threshold).astype("uint8")
+def _above(threshold: Any, proba: np.ndarray) -> Any:
+    """Return labels as skorch's binary classifier does: NumPy compares, by the types of both."""
+    return (proba[:, 1] > threshold).astype("uint8")
 
 
 def _labels(nets: Sequence[Any], shown: torch.Tensor) -> torch.Tensor:
@@ -124,7 +129,7 @@ def _labels(nets: Sequence[Any], shown: torch.Tensor) -> torch.Tensor:
     if not isinstance(nets[0], NeuralNetBinaryClassifier):
         return shown.argmax(-1)
     proba = shown.cpu().numpy()
-    above = [_above(net, values) for net, values in zip(nets, proba, strict=True)]
+    above = [_above(net.threshold, values) for net, values in zip(nets, proba, strict=True)]
     return torch.as_tensor(np.stack(above), device=shown.device)
 
 
