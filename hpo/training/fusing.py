@@ -263,11 +263,15 @@ class Fusing:
         return [first, *(_state(self._net(trial, params, i).module_) for i in others)]
 
     def _check_folds(self, net: Any, trial: Trial, params: Mapping[str, Any]) -> None:
-        """Raise `NotFusibleError` if the modules of two folds differ in more than their weights."""
+        """Raise `NotFusibleError` if the nets of two folds differ in more than their weights."""
         Fusible(net.module_)  # a layer that cannot be fused is the better reason
         first = _structure(net.module_)
+        loss = criterion_structure(net.criterion_, Criterion(net.criterion_))
         for i in range(1, self.objective.n_folds):
-            if _structure(self._net(trial, params, i).module_) != first:
+            other = self._net(trial, params, i)
+            if criterion_structure(other.criterion_, Criterion(other.criterion_)) != loss:
+                raise NotFusibleError("the criteria of the folds differ (one draws what it keeps)")
+            if _structure(other.module_) != first:
                 raise NotFusibleError(
                     "the modules of the folds differ in what they keep beside their weights (an "
                     "attribute is drawn at random or counts the modules: make it a buffer)"

@@ -504,6 +504,11 @@ class Capped(nn.CrossEntropyLoss):
         return super().forward(out, y).clamp(max=100)
 
 
+class Drawn(WeightedFocal):
+    def __init__(self):
+        super().__init__(alpha=torch.rand(N_CLASSES).tolist())
+
+
 class SumOfFocal(Focal):
     def forward(self, out, y):
         return super().forward(out, y) * len(y)
@@ -725,6 +730,7 @@ REFUSED = {
     "WeightedMean is no mean over samples": judged_by_labels(WeightedMean),
     "RootMeanSquare is no mean over samples": regression(criterion=RootMeanSquare),
     "Capped is no mean over samples": net(criterion=Capped),
+    "the criteria of the folds differ": judged_by_labels(Drawn),
     "SumOfFocal is no mean over samples": judged_by_labels(SumOfFocal),
     "Reckless cannot be called for many rows at once: it is data-dep": judged_by_labels(Reckless),
     "Masked cannot be called for many rows at once": judged_by_labels(Masked),
