@@ -4,7 +4,7 @@ It knows torch only. `FusedModels` trains; `certify` proves on the user's own mo
 `torch.optim` that it trains the same weights.
 """
 
-from hpo.fused._criteria import Criterion
+from hpo.fused._criteria import OF_CLASSES, OF_NUMBERS, Criterion, widen
 from hpo.fused._leaves import REPLAYED, Fusible, dropout_rates, rate_attribute, replay_dropout
 from hpo.fused._plan import Member, Plan
 from hpo.fused._replay import Replay
@@ -14,6 +14,8 @@ from hpo.fused.engine import FusedModels
 from hpo.fused.errors import DivergedError, NotFusibleError
 
 __all__ = [
+    "OF_CLASSES",
+    "OF_NUMBERS",
     "REPLAYED",
     "UPDATES",
     "Alone",
@@ -30,4 +32,5 @@ __all__ = [
     "dropout_rates",
     "rate_attribute",
     "replay_dropout",
+    "widen",
 ]

@@ -34,6 +34,11 @@ class Plan:
         Whether some model has a penalty on its weights in its loss.
     autocast : bool
         Matrix products in bfloat16 over float32 weights.
+    flattens : bool
+        Whether outputs of shape (n_samples, 1) are taken as (n_samples,).
+    shapes_target : bool
+        Whether targets are given the shape of the outputs, from which they differ by axes of
+        length 1.
     """
 
     fusible: Fusible
@@ -46,6 +51,8 @@ class Plan:
     clips: bool = False
     penalises: bool = True
     autocast: bool = False
+    flattens: bool = False
+    shapes_target: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

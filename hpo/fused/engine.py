@@ -81,7 +81,7 @@ class FusedModels:
         self._members: list[Member | None] = [None] * n_slots
         self._epochs = [0] * n_slots
         self._updates = torch.zeros(self.n_folds, n_slots, dtype=torch.float64)
-        self._step = make_step(plan, self._device)
+        self._step = make_step(plan, self._device, dtype)
         self._forward = make_forward(plan)
         self._widest: int | None = None
         self.is_compiled = False

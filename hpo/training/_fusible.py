@@ -10,7 +10,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
+from skorch import (
+    NeuralNet,
+    NeuralNetBinaryClassifier,
+    NeuralNetClassifier,
+    NeuralNetRegressor,
+)
 from skorch.callbacks import (
     BatchScoring,
     EpochScoring,
@@ -25,7 +30,7 @@ from torch.utils.data import DataLoader
 
 from hpo.callbacks.clipping import GradientClipping
 from hpo.callbacks.schedule import LRSchedule
-from hpo.fused import UPDATES, NotFusibleError
+from hpo.fused import OF_CLASSES, OF_NUMBERS, UPDATES, NotFusibleError
 from hpo.nets.casting import CastingMixin, LabelEncodingMixin, TargetShapeMixin
 from hpo.nets.penalty import PenaltyMixin, RegularizedClassifier, RegularizedRegressor
 
@@ -42,6 +47,7 @@ __all__ = [
 
 _NETS = (
     NeuralNet,
+    NeuralNetBinaryClassifier,
     NeuralNetClassifier,
     NeuralNetRegressor,
     PenaltyMixin,
@@ -185,14 +191,20 @@ def check_net(net: Any) -> None:
     ):
         if list(names) != [kind]:
             raise NotFusibleError(f"the net has more than one {kind} ({', '.join(names)})")
-    if list(net.criterion_.parameters()) or list(net.criterion_.buffers()):
-        raise NotFusibleError("the criterion has weights")
-    check_hooks("the criterion", net.criterion_)
-    if "forward" in vars(net.criterion_):
-        raise NotFusibleError("the criterion has a `forward` of its own")
+    _check_criterion(net.criterion_)
     for name, callback in net.callbacks_:
         _check_callback(net, name, callback)
     check_optimizer(net)
+
+
+def _check_criterion(criterion: Any) -> None:
+    """Raise `NotFusibleError` if a criterion has weights to train or does more than its forward."""
+    if not isinstance(criterion, nn.Module):
+        raise NotFusibleError(f"the criterion is a {type(criterion).__name__} and no torch module")
+    if list(criterion.parameters()):
+        raise NotFusibleError("the criterion has weights of its own to train")
+    for path, layer in criterion.named_modules():
+        _check_layer(f"the criterion's part '{path}'" if path else "the criterion", layer)
 
 
 def _check_callback(net: Any, name: str, callback: Any) -> None:
@@ -310,10 +322,13 @@ def check_data(net: Any, X: torch.Tensor, y: torch.Tensor) -> None:
         raise NotFusibleError(f"the weights are of type {', '.join(map(_short, weights))}")
     if X.is_floating_point() and X.dtype != torch.float32:
         raise NotFusibleError(f"X is of type {_short(X.dtype)} (make it float32)")
-    wanted = torch.int64 if isinstance(net.criterion_, nn.CrossEntropyLoss | nn.NLLLoss) else None
-    if wanted is None and y.dtype != torch.float32:
+    criterion = type(net.criterion_)
+    if criterion not in OF_CLASSES | OF_NUMBERS:  # it says itself what it takes
+        if y.dtype not in {torch.float32, torch.int64}:
+            raise NotFusibleError(f"y is of type {_short(y.dtype)} (make it float32 or int64)")
+    elif criterion in OF_NUMBERS and y.dtype != torch.float32:
         raise NotFusibleError(f"y is of type {_short(y.dtype)} (make it float32)")
-    if wanted is not None and y.dtype != wanted:
+    elif criterion in OF_CLASSES and y.dtype != torch.int64:
         raise NotFusibleError(f"the classes in y are of type {_short(y.dtype)} (make them int64)")
 
 

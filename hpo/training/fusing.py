@@ -9,7 +9,7 @@ import joblib
 import numpy as np
 import torch
 from sklearn.pipeline import Pipeline
-from skorch import NeuralNet, NeuralNetClassifier
+from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier
 from torch import nn
 
 from hpo.callbacks.clipping import GradientClipping
@@ -24,8 +24,10 @@ from hpo.fused import (
     dropout_rates,
     rate_attribute,
 )
+from hpo.nets.casting import TargetShapeMixin
 from hpo.training._adapters import last_step, net_prefix
-from hpo.training._fused_data import cast, check_target
+from hpo.training._fused_data import cast, cast_target, check_target
+from hpo.training._fused_loss import criterion_structure, hash_of
 from hpo.training._fusible import check_data, check_module, check_net
 from hpo.training._indexing import as_numpy, take
 from hpo.training._random import RandomStream
@@ -163,7 +165,7 @@ class Fusing:
             else:
                 train.append(torch.as_tensor(rows))
                 valid.append(parts[0][torch.as_tensor(held_out)])
-        y = _tensor(objective.y)
+        y = cast_target(last_step(estimator), _tensor(objective.y))
         if pipeline:
             y = torch.cat([y[torch.as_tensor(rows)] for rows, _ in objective.splits])
         longest = max(map(len, valid))
@@ -192,11 +194,12 @@ class Fusing:
             )
         net = self._net(trial, params, 0)
         self._check(net)
-        criterion = Criterion(net.criterion_)
+        of_probabilities = isinstance(net, NeuralNetClassifier)
+        criterion = Criterion(net.criterion_, of_probabilities=of_probabilities)
         (group,) = net.optimizer_.param_groups
         numbers = _numbers(net, group, criterion)
         factors, of_clipping = _callbacks(net)
-        module, criterion_module = net.module_, net.criterion_
+        module = net.module_
         flags = {name: group[name] for name in UPDATES[type(net.optimizer_)].flags if name in group}
         loader = net.get_params_for("iterator_train")
         penalises = numbers["l1_lambda"] > 0 or numbers["l2_lambda"] > 0
@@ -204,7 +207,7 @@ class Fusing:
         def plan() -> Plan:
             return Plan(
                 fusible=Fusible(module),
-                criterion=Criterion(criterion_module),
+                criterion=criterion,
                 optimizer=type(net.optimizer_),
                 flags=flags,
                 batch_size=_batch_size(net, loader, self.arrays),
@@ -212,12 +215,15 @@ class Fusing:
                 drop_last=bool(loader.get("drop_last", False)),
                 clips=bool(of_clipping),
                 penalises=penalises,
+                flattens=isinstance(net, NeuralNetBinaryClassifier),
+                shapes_target=isinstance(net, TargetShapeMixin),
             )
 
         structure = {
             "module": _structure(module),
             "optimizer": (type(net.optimizer_).__name__, sorted(flags.items())),
-            "criterion": type(criterion_module).__name__,
+            "criterion": criterion_structure(net.criterion_, criterion),
+            "predicts": hash_of("the net", net.predict_nonlinearity),
             "loader": sorted((k, v) for k, v in loader.items() if k != "collate_fn"),
             "batch_size": net.batch_size,
             "clips": bool(of_clipping),
@@ -273,11 +279,15 @@ class Fusing:
         return [first, *(_state(self._net(trial, params, i).module_) for i in others)]
 
     def _check_folds(self, net: Any, trial: Trial, params: Mapping[str, Any]) -> None:
-        """Raise `NotFusibleError` if the modules of two folds differ in more than their weights."""
+        """Raise `NotFusibleError` if the nets of two folds differ in more than their weights."""
         Fusible(net.module_)  # a layer that cannot be fused is the better reason
         first = _structure(net.module_)
+        loss = criterion_structure(net.criterion_, Criterion(net.criterion_))
         for i in range(1, self.objective.n_folds):
-            if _structure(self._net(trial, params, i).module_) != first:
+            other = self._net(trial, params, i)
+            if criterion_structure(other.criterion_, Criterion(other.criterion_)) != loss:
+                raise NotFusibleError("the criteria of the folds differ (one draws what it keeps)")
+            if _structure(other.module_) != first:
                 raise NotFusibleError(
                     "the modules of the folds differ in what they keep beside their weights (an "
                     "attribute is drawn at random or counts the modules: make it a buffer)"

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 
 from hpo.fused import DivergedError, FusedModels, Member, NotFusibleError, Plan, certify
+from hpo.training._fused_data import set_target
+from hpo.training._fused_loss import check_loss
 from hpo.training._indexing import as_numpy
 from hpo.training._judged import judge
 from hpo.training._random import RandomStream
@@ -18,6 +20,9 @@ __all__ = ["check_rows", "compare_outputs", "prove"]
 
 N_SCORED = 2048
 """Samples of a validation part that outputs and scores are compared on before the first epoch."""
+
+N_OUTPUTS = 256
+"""Rows whose outputs losses are compared on."""
 
 SCORE_TOLERANCE = 1e-5
 """Difference of two scores of the same outputs, relative and absolute."""
@@ -49,13 +54,23 @@ def prove(fusing: Fusing, taken: FusibleTrial, device: str) -> None:
     """
     check_rows(fusing.arrays.X, fusing.arrays.y)
     with RandomStream(derive_seed("fused", "proof"), device).active():
+        _check_loss(fusing, taken, device)
         try:
             _certify(fusing, taken, taken.member, device)
         except DivergedError:
             numbers = {**taken.member.numbers, "lr": LR_IF_DIVERGED}
             _certify(fusing, taken, replace(taken.member, numbers=numbers), device)
-        outputs = _compare_scores(fusing, taken, device)
-    _check_labels(taken.plan(), fusing.arrays.y, outputs)
+        _compare_scores(fusing, taken, device)
+
+
+def _check_loss(fusing: Fusing, taken: FusibleTrial, device: str) -> None:
+    """Look at the labels of all rows, and compare the loss of minibatches with the net's own."""
+    arrays, plan = fusing.arrays, taken.plan()
+    net = fusing.unfitted(taken.trial, device)
+    reference = NetReference(net, plan, taken.member, 0, dtype=torch.float64)
+    outputs = reference.predict(arrays.X[:: -(-len(arrays.X) // N_OUTPUTS)])
+    _check_labels(plan, arrays.y, outputs)
+    check_loss(plan, reference.net, outputs, arrays.y)
 
 
 def check_rows(X: torch.Tensor, y: torch.Tensor) -> None:
@@ -90,7 +105,8 @@ def _certify(fusing: Fusing, taken: FusibleTrial, member: Member, device: str) -
 
 
 def _check_labels(plan: Plan, y: torch.Tensor, outputs: torch.Tensor) -> None:
-    if not plan.criterion.classifies:
+    criterion = plan.criterion
+    if not criterion.classifies:
         return
     n, low, high = outputs.shape[1], int(y.min()), int(y.max())
     if low < 0 or high >= n:
@@ -98,10 +114,12 @@ def _check_labels(plan: Plan, y: torch.Tensor, outputs: torch.Tensor) -> None:
         raise NotFusibleError(
             f"a label in y is {wrong}, and the module has outputs for the classes 0 to {n - 1}"
         )
+    if criterion.ignored is not None and bool((y == criterion.ignored).any()):
+        raise NotFusibleError(f"a label in y is {criterion.ignored}, which the criterion ignores")
 
 
-def _compare_scores(fusing: Fusing, taken: FusibleTrial, device: str) -> torch.Tensor:
-    """Compare outputs and scores from the weights that the trial starts with; return outputs."""
+def _compare_scores(fusing: Fusing, taken: FusibleTrial, device: str) -> None:
+    """Compare outputs and scores from the weights that the trial starts with."""
     arrays, plan = fusing.arrays, taken.plan()
     state = taken.member.states[0]
     n = len(arrays.y_valid[0])
@@ -121,7 +139,6 @@ def _compare_scores(fusing: Fusing, taken: FusibleTrial, device: str) -> torch.T
         except NotFusibleError:
             if step == 1:
                 raise
-    return outputs
 
 
 def compare_outputs(
@@ -150,6 +167,7 @@ def compare_outputs(
     """
     if hasattr(net, "classes_inferred_") or hasattr(taken.net, "classes_inferred_"):
         net.classes_inferred_ = np.unique(as_numpy(fusing.arrays.y[fusing.arrays.train[fold]]))
+    set_target(net, y.ndim)
     objective = fusing.objective
     given = X.cpu().numpy() if isinstance(objective.X, np.ndarray) else X.cpu()
     try:

@@ -1,17 +1,15 @@
 """The user's own net, trained by its own ``fit`` from the draws of a batch of models."""
 
 import copy
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from skorch.callbacks import Callback
 from torch.utils.data import Sampler
 
-from hpo.fused import REPLAYED, Member, NotFusibleError, Plan, Replay, replay_dropout
-from hpo.training._attributes import Attributes
+from hpo.fused import REPLAYED, Member, NotFusibleError, Plan, Replay, replay_dropout, widen
+from hpo.training._attributes import Attributes, global_streams
 
 __all__ = ["NetReference"]
 
@@ -80,7 +78,7 @@ class NetReference:
         if self._dtype is not torch.float64:
             return
         self.net.module_.double()
-        self.net.criterion_.double()
+        widen(self.net.criterion_)
         for state in self.net.optimizer_.state.values():
             for name, value in state.items():
                 if isinstance(value, torch.Tensor) and value.is_floating_point():
@@ -106,7 +104,7 @@ class NetReference:
         drawing = _Drawing(replay, self._layers, list(numbers), self._dtype)
         self.net.callbacks_.append(("hpo_draws", drawing))
         self.net.max_epochs = max(self.net.max_epochs, len(numbers))
-        before = _global_streams()
+        before = global_streams()
         try:
             self.net.fit(X, y)
         except NotFusibleError:
@@ -117,7 +115,7 @@ class NetReference:
             self.net.callbacks_.pop()
         if drawing.n_begun < len(numbers):
             raise NotFusibleError("the net ends its training by itself, before its last epoch")
-        if _global_streams() != before:
+        if global_streams() != before:
             raise NotFusibleError(
                 "the net draws random numbers of Python's or NumPy's while it trains, which all "
                 "models of a batch would share (draw them with torch and in layers of dropout)"
@@ -135,7 +133,8 @@ class NetReference:
         trained = self.net.module_
         attributes = Attributes(self._own)
         try:
-            outputs: Any = self.evaluating(self.state()).forward(self._cast(X))
+            net = self.evaluating(self.state())
+            outputs: Any = net.forward(self._cast(X), device=str(X.device))
         except Exception as error:
             raise _of_the_net("forward", error) from error
         finally:
@@ -201,11 +200,6 @@ class _Drawing(Callback):  # type: ignore[misc]
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         if self.n_begun == len(self._numbers):
             raise KeyboardInterrupt  # how callbacks of skorch end a training
-
-
-def _global_streams() -> tuple[Any, ...]:
-    numpy: Any = np.random.get_state()
-    return random.getstate(), numpy[0], numpy[1].tobytes(), *numpy[2:]
 
 
 def _of_the_net(method: str, error: Exception) -> NotFusibleError:

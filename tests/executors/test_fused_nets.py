@@ -34,9 +34,13 @@ from hpo.executors._told import Told
 from hpo.executors.auto import AutoExecutor
 from hpo.executors.fused import FusedExecutor
 from hpo.executors.serial import SerialExecutor
-from hpo.nets import RegularizedClassifier
+from hpo.fused import NotFusibleError, _criteria
+from hpo.fused._criteria import SETTINGS
+from hpo.fused._losses import LOSSES
+from hpo.nets import RegularizedClassifier, RegularizedRegressor
 from hpo.testing.executors import drive
-from hpo.training import _fusible
+from hpo.training import _fusible, proof
+from hpo.training.fusing import Fusing
 from hpo.training.objective import Objective
 from hpo.trial import Trial
 
@@ -189,6 +193,105 @@ class Halved(NeuralNetClassifier):
         return self
 
 
+WEIGHT = torch.tensor([0.5, 3.0, 1.0])
+LABELS = (Y > 0).astype("float32")
+COUNTS = np.round(np.exp(TARGET / TARGET.std())).astype("float32")
+
+
+def weighted(**params):
+    return net(criterion__weight=WEIGHT, **params)
+
+
+class Flat(MLP):
+    """Returns a vector."""
+
+    def __init__(self, **kwargs):
+        super().__init__(n_out=1, **kwargs)
+
+    def forward(self, X):
+        return super().forward(X)[:, 0]
+
+
+class Sigmoid(Flat):
+    def forward(self, X):
+        return super().forward(X).sigmoid()
+
+
+def binary(made=Flat, *, scoring="accuracy", y=LABELS, **params):
+    params = {"criterion": nn.BCEWithLogitsLoss, **params}
+    return net(made, NeuralNetBinaryClassifier, **params), X, y, scoring
+
+
+def flat(made=Flat, y=TARGET[:, 0], scoring="neg_mean_squared_error", **params):
+    cls = params.pop("cls", NeuralNetRegressor)
+    return net(made, cls, **{"criterion": nn.MSELoss, "lr": 0.01, **params}), X, y, scoring
+
+
+CLIPPED = [("clipping", GradientClipping("norm", max_norm=1.0))]
+
+
+def two_targets(**params):
+    both = np.hstack([TARGET, -TARGET])
+    made, *_ = regression(module__n_out=2, **params)
+    return made, X, both, "neg_mean_squared_error"
+
+
+class Focal(nn.CrossEntropyLoss):
+    def forward(self, out, y):
+        return ((1 - torch.exp(-F.cross_entropy(out, y, reduction="none"))) ** 2).mean()
+
+
+class WeightedFocal(nn.Module):
+    """With a weight for each class, a part of its own, and an average by hand."""
+
+    def __init__(self, alpha=(0.2, 0.5, 0.3), gamma=2.0):
+        super().__init__()
+        self.gamma, self.each = gamma, nn.CrossEntropyLoss(reduction="none")
+        self.register_buffer("alpha", torch.tensor(alpha))
+
+    def forward(self, out, y):
+        loss = self.each(out, y)
+        return (self.alpha[y] * (1 - torch.exp(-loss)) ** self.gamma * loss).sum() / len(y)
+
+
+class PopularFocal(nn.Module):
+    """Its weights are a plain attribute, which no call moves or widens."""
+
+    def __init__(self, gamma=2):
+        super().__init__()
+        self.gamma, self.alpha = gamma, torch.tensor([1.0, 2.0, 0.5])
+
+    def forward(self, inputs, targets):
+        loss = F.cross_entropy(inputs, targets, reduction="none", weight=self.alpha)
+        pt = torch.exp(-loss)
+        return ((1 - pt) ** self.gamma * loss).mean() * (1 if self.training else 2)
+
+
+class LogCosh(nn.Module):
+    def forward(self, out, y):
+        return torch.mean(torch.log(torch.cosh(out - y)) + 0.1 * F.mse_loss(out, y))
+
+
+class Quantile(nn.Module):
+    def __init__(self, q=0.8):
+        super().__init__()
+        self.q = q
+
+    def forward(self, out, y):
+        return torch.max(self.q * (y - out), (self.q - 1) * (y - out)).mean()
+
+
+class OwnProbabilities(nn.NLLLoss):
+    def forward(self, logs, y):
+        return -(logs.exp().gather(1, y[:, None]) ** 0.7).mean()
+
+
+class BinaryFocal(nn.BCEWithLogitsLoss):
+    def forward(self, out, y):
+        loss = F.binary_cross_entropy_with_logits(out, y, reduction="none")
+        return (0.75 * (1 - torch.exp(-loss)) ** 2 * loss).mean()
+
+
 def einsum(self, X):
     return self.b(torch.einsum("ni,oi->no", X, self.a.weight).relu())
 
@@ -229,6 +332,115 @@ SAME = {
     "absolute loss": regression(criterion=nn.L1Loss),
     "smooth loss": regression(criterion=nn.SmoothL1Loss),
     "label smoothing": net(criterion__label_smoothing=0.1),
+    "class weights": weighted(),
+    "class weights, label smoothing": weighted(criterion__label_smoothing=0.2),
+    "a class of no weight": net(criterion__weight=torch.tensor([1.0, 0.0, 2.0])),
+    "class weights of a sum": weighted(criterion__reduction="sum"),
+    "class weights of probabilities": net(
+        Probabilities, criterion=nn.NLLLoss, criterion__weight=WEIGHT
+    ),
+    "a sum": net(criterion__reduction="sum"),
+    "a label that is ignored and never met": net(criterion__ignore_index=-1),
+    "multi margin": (net(criterion=nn.MultiMarginLoss), X, Y, "accuracy"),
+    "squared multi margin": (
+        net(
+            criterion=nn.MultiMarginLoss,
+            criterion__p=2,
+            criterion__margin=0.5,
+            criterion__weight=WEIGHT,
+        ),
+        X,
+        Y,
+        "accuracy",
+    ),
+    "binary": binary(),
+    "binary, a column": binary(MLP, module__n_out=1),
+    "binary, log loss": binary(scoring="neg_log_loss"),
+    "binary, roc auc": binary(scoring="roc_auc"),
+    "binary, balanced accuracy": binary(scoring="balanced_accuracy", threshold=0.6),
+    "binary, f1": binary(scoring="f1", threshold=0.7),
+    "binary, several scores": binary(scoring=["f1", "accuracy", "average_precision"]),
+    "binary, own score": binary(scoring=None, threshold=0.3),
+    "binary, pos_weight": binary(criterion__pos_weight=torch.tensor(3.0)),
+    "binary, pos_weight of one": binary(
+        criterion__pos_weight=torch.tensor([3.0]), criterion__weight=torch.tensor([0.4])
+    ),
+    "binary, a sum": binary(criterion__reduction="sum"),
+    "binary, batch norm": binary(module__norm=nn.BatchNorm1d),
+    "binary, probabilities": binary(Sigmoid, criterion=nn.BCELoss, scoring="neg_log_loss"),
+    "binary, focal": binary(criterion=BinaryFocal, scoring="roc_auc"),
+    "binary, a threshold in float64": binary(threshold=np.float64(0.5)),
+    "several labels": (
+        net(
+            MLP,
+            NeuralNetRegressor,
+            criterion=nn.BCEWithLogitsLoss,
+            criterion__pos_weight=WEIGHT,
+            criterion__weight=torch.tensor([1.0, 2.0, 0.5]),
+            predict_nonlinearity=None,
+        ),
+        X,
+        np.eye(3, dtype="float32")[Y],
+        "neg_mean_squared_error",
+    ),
+    "a vector": flat(),
+    "a vector, absolute": flat(criterion=nn.L1Loss, scoring="neg_mean_absolute_error"),
+    "a vector, r2": flat(scoring="r2"),
+    "a vector, another score": flat(scoring="neg_median_absolute_error"),
+    "a flat target of a column": flat(MLP, module__n_out=1, cls=RegularizedRegressor),
+    "a column as the target of a vector": flat(y=TARGET, cls=RegularizedRegressor, scoring="r2"),
+    "a flat target in float64": flat(
+        MLP, y=TARGET[:, 0].astype("float64"), module__n_out=1, cls=RegularizedRegressor
+    ),
+    "a flat target of truth values": flat(
+        MLP,
+        y=Y > 0,
+        module__n_out=1,
+        cls=RegularizedRegressor,
+        criterion=nn.BCEWithLogitsLoss,
+        predict_nonlinearity=None,
+    ),
+    "a flat target of whole numbers": flat(
+        MLP,
+        y=COUNTS[:, 0].astype("int64"),
+        module__n_out=1,
+        cls=RegularizedRegressor,
+        scoring="r2",
+        l1_lambda=1e-3,
+    ),
+    "huber": regression(criterion=nn.HuberLoss),
+    "huber of delta": two_targets(criterion=nn.HuberLoss, criterion__delta=0.3),
+    "smooth loss of beta": two_targets(criterion=nn.SmoothL1Loss, criterion__beta=0.3),
+    "smooth loss of beta 0": regression(criterion=nn.SmoothL1Loss, criterion__beta=0),
+    "a sum of squares": two_targets(criterion__reduction="sum", callbacks=CLIPPED),
+    "poisson": flat(y=COUNTS[:, 0], criterion=nn.PoissonNLLLoss),
+    "poisson in full": flat(y=COUNTS[:, 0], criterion=nn.PoissonNLLLoss, criterion__full=True),
+    "poisson of rates": flat(
+        Sigmoid, y=COUNTS[:, 0], criterion=nn.PoissonNLLLoss, criterion__log_input=False
+    ),
+    "focal": net(criterion=Focal),
+    "weighted focal": (net(criterion=WeightedFocal), X, Y, "accuracy"),
+    "focal of gamma": (net(criterion=WeightedFocal, criterion__gamma=0.5), X, Y, "accuracy"),
+    "popular focal": (net(criterion=PopularFocal), X, Y, "accuracy"),
+    "log cosh": regression(criterion=LogCosh),
+    "log cosh of two": two_targets(criterion=LogCosh),
+    "quantiles of a vector": flat(criterion=Quantile, scoring="neg_max_error"),
+    "quantiles of a flat target": flat(
+        MLP, module__n_out=1, cls=RegularizedRegressor, criterion=Quantile
+    ),
+    "own loss of probabilities": net(Probabilities, criterion=OwnProbabilities),
+    "soft margin": flat(y=2 * LABELS - 1, criterion=nn.SoftMarginLoss),
+    "another of torch's losses": (
+        net(
+            MLP,
+            NeuralNetRegressor,
+            criterion=nn.MultiLabelSoftMarginLoss,
+            criterion__weight=WEIGHT,
+        ),
+        X,
+        np.eye(3, dtype="float32")[Y],
+        "neg_mean_squared_error",
+    ),
     "momentum": net(optimizer__momentum=0.9, optimizer__nesterov=True),
     "adam": net(optimizer=torch.optim.Adam, optimizer__eps=1e-4, lr=0.01),
     "adamw": net(optimizer=torch.optim.AdamW, optimizer__eps=1e-4, lr=0.01),
@@ -274,9 +486,134 @@ class OwnSGD(torch.optim.SGD):
         return super().step(closure)
 
 
-class Focal(nn.CrossEntropyLoss):
+class OfTheBatch(nn.Module):
+    """A popular mistake: the factor is that of the mean."""
+
     def forward(self, out, y):
-        return ((1 - torch.exp(-F.cross_entropy(out, y, reduction="none"))) ** 2).mean()
+        loss = F.cross_entropy(out, y)
+        return (1 - torch.exp(-loss)) ** 2 * loss
+
+
+class RootMeanSquare(nn.MSELoss):
+    def forward(self, out, y):
+        return super().forward(out, y).sqrt()
+
+
+class Capped(nn.CrossEntropyLoss):
+    """Is a mean over samples up to a value that no net starts at."""
+
+    def forward(self, out, y):
+        return super().forward(out, y).clamp(max=100)
+
+
+class Drawn(WeightedFocal):
+    def __init__(self):
+        super().__init__(alpha=torch.rand(N_CLASSES).tolist())
+
+
+class SumOfFocal(Focal):
+    def forward(self, out, y):
+        return super().forward(out, y) * len(y)
+
+
+class Hardest(nn.Module):
+    def forward(self, out, y):
+        return F.cross_entropy(out, y, reduction="none").topk(len(y) // 2 + 1).values.mean()
+
+
+class WeightedMean(nn.Module):
+    def forward(self, out, y):
+        return F.cross_entropy(out, y, weight=out.new_tensor([1.0, 5.0, 1.0]))
+
+
+class Reckless(nn.Module):
+    def forward(self, out, y):
+        loss = F.cross_entropy(out, y)
+        return loss if loss < 5 else loss / 2
+
+
+class Noisy(nn.Module):
+    def forward(self, out, y):
+        return F.cross_entropy(out + 0.1 * torch.randn_like(out), y)
+
+
+class NoisyByNumPy(nn.Module):
+    def forward(self, out, y):
+        return F.cross_entropy(out, y) + 1e-12 * np.random.rand()
+
+
+class Counting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.n_calls = 0
+
+    def forward(self, out, y):
+        self.n_calls += 1
+        return F.cross_entropy(out, y)
+
+
+class Centred(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(N_CLASSES))
+
+    def forward(self, out, y):
+        with torch.no_grad():
+            self.mean = 0.9 * self.mean + 0.1
+        return F.cross_entropy(out, y)
+
+
+class Learned(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, out, y):
+        return F.cross_entropy(out * self.scale, y)
+
+
+class Trained(nn.CrossEntropyLoss):
+    def train(self, mode=True):
+        return super().train(mode)
+
+
+class Present(nn.Module):
+    """Leaves a target out that is 0, of which there is one, late in the data."""
+
+    def forward(self, out, y):
+        return ((out - y).square() * (y != 0)).sum() / (y != 0).sum()
+
+
+class SoftMargin(nn.SoftMarginLoss):
+    pass
+
+
+class Masked(nn.Module):
+    def forward(self, out, y):
+        return F.cross_entropy(out[y >= 0], y[y >= 0])
+
+
+def judged_by_labels(criterion):
+    """Return a case where what the module returns need be no probabilities."""
+    return net(criterion=criterion), X, Y, "accuracy"
+
+
+def with_own_forward():
+    criterion = nn.CrossEntropyLoss()
+    criterion.forward = F.cross_entropy
+    return criterion
+
+
+def with_a_hook():
+    criterion = nn.CrossEntropyLoss()
+    criterion.register_forward_hook(hook)
+    return criterion
+
+
+def with_more():
+    criterion = nn.CrossEntropyLoss()
+    criterion.temperature = 2.0
+    return criterion
 
 
 class LossMixin:
@@ -368,12 +705,6 @@ REFUSED = {
     **{f"`{name}`": net(cls=overriding(name)) for name in METHODS},
     "`get_loss` (": net(cls=Mixed),
     "`classes_`": net(cls=Named),
-    "a NeuralNetBinaryClassifier": (
-        net(cls=NeuralNetBinaryClassifier, criterion=nn.BCEWithLogitsLoss, module__n_out=1),
-        X,
-        (Y > 0).astype("float32"),
-        "accuracy",
-    ),
     "train_split=None": net(train_split=ValidSplit(5)),
     "(Clamped)": net(callbacks=[("clamped", Clamped())]),
     "(OwnSchedule)": net(callbacks=[("own", OwnSchedule("cosine", epochs=4))]),
@@ -396,8 +727,51 @@ REFUSED = {
     "centered=True": net(optimizer=torch.optim.RMSprop, optimizer__centered=True),
     "maximize=True": net(optimizer__maximize=True),
     "several groups": net(optimizer__param_groups=[("a.*", {"lr": 0.01})]),
-    "the criterion is Focal": net(criterion=Focal),
-    "has reduction set": net(criterion__reduction="sum"),
+    "OfTheBatch is no mean over samples": judged_by_labels(OfTheBatch),
+    "Hardest is no mean over samples": judged_by_labels(Hardest),
+    "WeightedMean is no mean over samples": judged_by_labels(WeightedMean),
+    "RootMeanSquare is no mean over samples": regression(criterion=RootMeanSquare),
+    "Capped is no mean over samples": net(criterion=Capped),
+    "the criteria of the folds differ": judged_by_labels(Drawn),
+    "SumOfFocal is no mean over samples": judged_by_labels(SumOfFocal),
+    "Reckless cannot be called for many rows at once: it is data-dep": judged_by_labels(Reckless),
+    "Masked cannot be called for many rows at once": judged_by_labels(Masked),
+    "Noisy draws random numbers": judged_by_labels(Noisy),
+    "the criterion draws random numbers": judged_by_labels(NoisyByNumPy),
+    "'n_calls' of the criterion changes": judged_by_labels(Counting),
+    "a buffer of the criterion changes": judged_by_labels(Centred),
+    "the criterion has weights of its own to train": judged_by_labels(Learned),
+    "torch has no rule of vmap for a function that the criterion SoftMargin": (
+        net(MLP, NeuralNetRegressor, criterion=SoftMargin),
+        X,
+        np.eye(3, dtype="float32")[Y] * 2 - 1,
+        "neg_mean_squared_error",
+    ),
+    "Present is no mean over samples": (
+        *regression(criterion=Present)[:2],
+        np.where(np.arange(N)[:, None] == N - 9, 0, TARGET),
+        "r2",
+    ),
+    "the criterion overrides `train`": net(criterion=Trained),
+    "the criterion has a `forward` of its own": net(criterion=with_own_forward()),
+    "the criterion has hooks": net(criterion=with_a_hook()),
+    "has the setting temperature": net(criterion=with_more()),
+    "a label in y is 2, which the criterion ignores": net(criterion__ignore_index=2),
+    "float16": flat(
+        MLP,
+        y=TARGET[:, 0].astype("float16"),
+        module__n_out=1,
+        cls=RegularizedRegressor,
+    ),
+    "the criterion's weight has the shape (16,)": flat(
+        criterion=nn.BCEWithLogitsLoss,
+        y=LABELS,
+        criterion__weight=torch.ones(16),
+        predict_nonlinearity=None,
+        iterator_train__drop_last=True,
+    ),
+    "y has the shape (n_samples) and the module returns (n_samples, 1)": flat(MLP, module__n_out=1),
+    "y has the shape (n_samples, 1) and the module returns (n_samples)": flat(y=TARGET),
     "hooks (forward hooks)": net(module(lambda self: self.a.register_forward_hook(hook))),
     "hooks (forward pre hooks)": net(module(lambda self: self.a.register_forward_pre_hook(hook))),
     "hooks (backward hooks)": net(module(lambda self: self.b.register_full_backward_hook(hook))),
@@ -476,6 +850,7 @@ def test_the_scores_are_those_of_training_alone(name):
     assert_alike(seen, objective)
 
 
+@pytest.mark.filterwarnings("ignore:Using a target size")  # of nets that go wrong by it
 @pytest.mark.parametrize("cause", REFUSED)
 def test_what_would_not_be_carried_is_trained_alone_and_told(cause):
     case = REFUSED[cause]
@@ -488,7 +863,22 @@ def test_what_would_not_be_carried_is_trained_alone_and_told(cause):
     assert_alike(seen, objective, tolerance=1e-6)
 
 
-@pytest.mark.parametrize("name", ["relu", "batch norm", "adam", "attention", "regression"])
+COMPILED = [
+    "relu",
+    "batch norm",
+    "adam",
+    "attention",
+    "regression",
+    "class weights",
+    "binary, pos_weight",
+    "binary, probabilities",
+    "weighted focal",
+    "log cosh",
+    "a flat target of a column",
+]
+
+
+@pytest.mark.parametrize("name", COMPILED)
 def test_compiled_the_scores_are_the_same(name):
     """More by tests/benchmarks/fused_nets.py."""
     objective = objective_of(SAME[name])
@@ -649,6 +1039,92 @@ def test_every_table_of_hooks_was_decided_on():
 def test_every_option_of_an_optimizer_was_decided_on(kind):
     (group,) = kind([nn.Parameter(torch.zeros(1))], lr=0.1).param_groups
     assert set(group) <= _fusible.OPTIMIZER_OPTIONS[kind]
+
+
+@pytest.mark.parametrize("cls", LOSSES)
+def test_every_setting_of_a_criterion_was_decided_on(cls):
+    kept = set(vars(cls())) - set(vars(nn.Module())) - {"reduction"}
+    assert kept == SETTINGS[cls]
+
+
+# -- losses: what differs from trial to trial, and what the proof sees -----------------------------
+
+
+def test_trials_of_other_class_weights_are_batches_of_their_own():
+    objective = objective_of(net())
+    trials = [Trial(i, {"criterion__weight": w}, 0) for i, w in enumerate([WEIGHT, WEIGHT.flip(0)])]
+    seen, notes = fused(objective, trials)
+    assert notes == []
+    alone = told_by(SerialExecutor(objective), trials)
+    for key, report in alone.items():
+        np.testing.assert_allclose(seen[key].fold_values, report.fold_values, atol=1e-4)
+    assert seen[0, 2].fold_values != seen[1, 2].fold_values
+
+
+@pytest.mark.parametrize("scoring", ["accuracy", "f1"])
+def test_each_trial_of_a_batch_has_its_own_threshold(scoring):
+    objective = objective_of(binary(scoring=scoring))
+    fusing = Fusing(objective)
+    trials = [Trial(i, {"threshold": value}, 0) for i, value in enumerate([0.5, 0.2])]
+    assert len({fusing.take_apart(trial).key for trial in trials}) == 1
+    seen, notes = fused(objective, trials)
+    assert notes == []
+    alone = told_by(SerialExecutor(objective), trials)
+    for key, report in alone.items():
+        np.testing.assert_allclose(seen[key].fold_values, report.fold_values, atol=1e-6)
+    assert seen[0, 2].fold_values != seen[1, 2].fold_values
+
+
+@pytest.mark.parametrize("changed", [{"criterion__gamma": 1.0}, {"criterion__alpha": (1, 1, 2)}])
+def test_whatever_a_criterion_keeps_makes_a_structure(changed):
+    fusing = Fusing(objective_of(judged_by_labels(WeightedFocal)))
+    first, same, other = (
+        fusing.take_apart(Trial(i, {"lr": 0.1, **params}, i)).key
+        for i, params in enumerate([{}, {}, changed])
+    )
+    assert first == same != other
+
+
+def test_a_loss_that_is_written_out_wrongly_is_seen(monkeypatch):
+    """At a label that two updates of the proof may not meet, too."""
+
+    def wrong(criterion):
+        def loss(out, y, smoothing, tensors):
+            values, shares = LOSSES[nn.NLLLoss](criterion)(
+                out.log_softmax(-1), y, smoothing, tensors
+            )
+            return values * (1 + 1e-6 * (y == 2)), shares
+
+        return loss
+
+    monkeypatch.setattr(_criteria, "LOSSES", {**LOSSES, nn.CrossEntropyLoss: wrong})
+    _, notes = fused(objective_of(net()))
+    assert "the criterion CrossEntropyLoss has another value in a batch of models" in notes[0]
+
+
+def test_a_plain_net_is_given_logarithms():
+    """Of probabilities skorch's classifier alone takes the logarithm."""
+    logs = module(forward=lambda self, X: MLP.forward(self, X).log_softmax(-1))
+    made = net(logs, NeuralNet, criterion=nn.NLLLoss, criterion__weight=WEIGHT)
+    fusing = Fusing(Objective(made, X, Y, cv=3, scoring="neg_mean_squared_error"))
+    taken = fusing.take_apart(TRIALS[0])
+    proof._check_loss(fusing, taken, "cpu")
+    proof._certify(fusing, taken, taken.member, "cpu")
+
+
+def test_a_flat_target_of_two_outputs_is_refused():
+    made, *data = flat(MLP, module__n_out=2, cls=RegularizedRegressor)
+    fusing = Fusing(Objective(made, *data[:2], cv=3, scoring=data[2]))
+    with pytest.raises(NotFusibleError, match=r"\(90,\) and the module returns \(n_samples, 2"):
+        fusing.take_apart(TRIALS[0])
+
+
+def test_a_binary_classifier_of_two_outputs_is_refused():
+    made, *data = binary(MLP, module__n_out=2)
+    fusing = Fusing(Objective(made, *data[:2], cv=3, scoring=data[2]))
+    taken = fusing.take_apart(TRIALS[0])
+    with pytest.raises(NotFusibleError, match="Expected module output to have shape"):
+        proof.prove(fusing, taken, "cpu")
 
 
 # -- failing is never worse than training alone ----------------------------------------------------
