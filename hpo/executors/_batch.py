@@ -11,6 +11,7 @@ from hpo.executors._base import Ended, Event, Reported
 from hpo.executors._memory import free_memory
 from hpo.fused import FusedModels, Member, NotFusibleError, Plan
 from hpo.training._cross_validation import report_of
+from hpo.training._epoch_end import callbacks_of, end_epoch
 from hpo.training._judged import judge
 from hpo.training.fusing import FusibleTrial, Fusing
 from hpo.training.proof import prove
@@ -49,6 +50,7 @@ class _Scored:
     recorded: set[str] = field(default_factory=set)
     fit_seconds: float = 0.0
     score_seconds: float = 0.0
+    finished: bool = False
 
 
 @dataclass
@@ -59,6 +61,11 @@ class _Seat:
     folds: list[_Scored]
     nth: int
     step: int = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has made its steps, or all its folds have ended before."""
+        return self.step >= self.taken.n_steps or all(fold.finished for fold in self.folds)
 
 
 class TrialBatch:
@@ -215,7 +222,7 @@ class TrialBatch:
         UnlikeError
             If one of the trials is trained otherwise by its own net.
         """
-        over = {s.taken.trial.number for s in self._seats if s and s.step >= s.taken.n_steps}
+        over = {seat.taken.trial.number for seat in self._seats if seat and seat.is_over}
         events: list[Event] = [Ended(number) for number in over]
         self.drop(over)
         self._settle()
@@ -223,13 +230,21 @@ class TrialBatch:
             return events
         began = time.perf_counter()
         self._epoch += 1
-        losses = self._models.train_epoch(self._epoch).tolist()
+        trained_losses = self._models.train_epoch(self._epoch)
+        self._end_epoch(trained_losses)
+        losses = trained_losses.tolist()
         trained = time.perf_counter()
         outputs = self._models.predict(self.X_valid)
         scores = self._judge(outputs)
         judged = time.perf_counter()
         self._watch(losses, outputs)
         return events + self._reports(losses, scores, trained - began, judged - trained)
+
+    def _end_epoch(self, losses: torch.Tensor) -> None:
+        """Validate as the nets do by themselves, and tell their callbacks."""
+        nets = {slot: seat.taken.net for slot, seat in enumerate(self._seats) if seat}
+        held_out = self._fusing.arrays.held_out
+        end_epoch(self._models, losses, nets, held_out, self.first.scorings)
 
     def _watch(self, losses: Sequence[Sequence[float]], outputs: torch.Tensor) -> None:
         """Have the first epoch of some trials trained again by their own nets, on one fold."""
@@ -268,8 +283,13 @@ class TrialBatch:
             if seat.step == 0:
                 self.reported.append(seat.taken.trial.number)
             seat.step += 1
+            callbacks = callbacks_of(self._models, slot)
             for i, fold in enumerate(seat.folds):
-                self._tell(fold, scores[i][j], losses[i][slot])
+                if fold.finished:  # it keeps its last scores
+                    continue
+                figures = callbacks[i].figures if callbacks else {"train_loss": losses[i][slot]}
+                self._tell(fold, scores[i][j], figures)
+                fold.finished = bool(callbacks) and callbacks[i].finished
                 fold.fit_seconds += fit_seconds * share
                 fold.score_seconds += score_seconds * share
             report = report_of(
@@ -282,9 +302,10 @@ class TrialBatch:
             events.append(Reported(report))
         return events
 
-    def _tell(self, fold: _Scored, scores: dict[str, float], loss: float) -> None:
-        fold.recorded = {"train_loss"}
-        if math.isfinite(loss):
-            fold.scores = {**scores, "train_loss": scores.get("train_loss", loss)}
+    def _tell(self, fold: _Scored, scores: dict[str, float], figures: dict[str, float]) -> None:
+        fold.recorded = set(figures)
+        if math.isfinite(figures.get("train_loss", 0.0)):
+            fold.recorded -= set(scores)
+            fold.scores = {**scores, **figures, **scores}
         else:  # predictions of a diverged net may still be numbers: they mean nothing
-            fold.scores = {self._fusing.objective.scoring.metric: math.nan, "train_loss": loss}
+            fold.scores = {self._fusing.objective.scoring.metric: math.nan, **figures}

@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.func import vmap
 
 from hpo.fused.errors import NotFusibleError
 
-__all__ = ["Criterion"]
+__all__ = ["Criterion", "mean_losses"]
 
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -125,3 +126,33 @@ class Criterion:
         tensor of shape (n_samples,)
         """
         return self._loss(out.float() if out.dtype == torch.bfloat16 else out, y, label_smoothing)
+
+
+def mean_losses(
+    criterion: Criterion,
+    outputs: torch.Tensor,
+    y: torch.Tensor,
+    n: torch.Tensor,
+    label_smoothing: torch.Tensor,
+) -> torch.Tensor:
+    """Return the mean loss of many models over the samples of each fold.
+
+    Parameters
+    ----------
+    criterion : Criterion
+    outputs : tensor of shape (n_folds, n_models, n_longest, ...)
+    y : tensor of shape (n_folds, n_longest, ...)
+        What the outputs are compared with, the shorter parts filled up.
+    n : tensor of shape (n_folds,)
+        Samples of each fold, which stand before the filling.
+    label_smoothing : tensor of shape (n_models,)
+
+    Returns
+    -------
+    tensor of shape (n_folds, n_models)
+    """
+    models = vmap(criterion, in_dims=(0, None, 0))
+    losses = vmap(models, in_dims=(0, 0, None))(outputs, y, label_smoothing)
+    counts = torch.arange(losses.shape[2], device=n.device) < n.unsqueeze(1)
+    kept = torch.where(counts.unsqueeze(1), losses, 0.0)
+    return kept.sum(2) / n.unsqueeze(1)

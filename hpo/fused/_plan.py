@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 
 from hpo.fused._criteria import Criterion
 from hpo.fused._leaves import Fusible
 
-__all__ = ["EXTRAS", "Member", "Plan"]
+__all__ = ["EXTRAS", "Member", "Plan", "Schedule"]
 
 EXTRAS = ("l1_lambda", "l2_lambda", "label_smoothing")
 """Numbers of a model that its loss depends on."""
@@ -48,6 +49,13 @@ class Plan:
     autocast: bool = False
 
 
+class Schedule(Protocol):
+    """The learning rate of one model on one fold."""
+
+    def begin_epoch(self, n_batches: int) -> Sequence[float]:
+        """Return the rates of the next epoch: of each minibatch one, or a single one of all."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Member:
     """One model, ready to be trained on every fold.
@@ -61,11 +69,12 @@ class Member:
         ``label_smoothing``) and of the clipping (``max_norm``, ``max_value``; infinite is none).
     rates : mapping of str to float
         Of the dropout layers by name.
-    factors : callable
-        ``factors(epoch)`` is what the learning rate is multiplied by, epochs from 1.
+    schedule : callable or None
+        ``schedule(lr)`` makes the schedule of one fold, which starts from ``lr``; None keeps the
+        learning rate where it is.
     """
 
     states: Sequence[Mapping[str, torch.Tensor]]
     numbers: Mapping[str, float]
     rates: Mapping[str, float] = field(default_factory=dict)
-    factors: Callable[[int], float] = lambda epoch: 1.0
+    schedule: Callable[[float], Schedule] | None = None

@@ -5,29 +5,20 @@ heard. So a part is taken only if everything about it is known here, and all oth
 the reason.
 """
 
-import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
-from skorch.callbacks import (
-    BatchScoring,
-    EpochScoring,
-    EpochTimer,
-    PassthroughScoring,
-    PrintLog,
-)
 from skorch.dataset import Dataset
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.data import DataLoader
 
-from hpo.callbacks.clipping import GradientClipping
-from hpo.callbacks.schedule import LRSchedule
 from hpo.fused import UPDATES, NotFusibleError
 from hpo.nets.casting import CastingMixin, LabelEncodingMixin, TargetShapeMixin
 from hpo.nets.penalty import PenaltyMixin, RegularizedClassifier, RegularizedRegressor
+from hpo.training._fused_callbacks import check_callback
 
 __all__ = [
     "CARRIED",
@@ -116,9 +107,6 @@ OPTIMIZER_OPTIONS: Mapping[type[torch.optim.Optimizer], frozenset[str]] = {
 }
 """The options of each optimizer that the loop knows: a test tells when a version adds to them."""
 
-_QUIET_CALLBACKS = (EpochTimer, PassthroughScoring, PrintLog)
-"""skorch's own callbacks that change nothing."""
-
 
 def check_net_class(net: Any) -> None:
     """Raise `NotFusibleError` if the net's class, or the net, overrides what the loop replaces."""
@@ -151,11 +139,6 @@ def _overrides(name: str) -> str:
 def check_net(net: Any) -> None:
     """Raise `NotFusibleError` unless the loop knows all settings of an initialized net."""
     check_net_class(net)
-    if net.train_split is not None:
-        raise NotFusibleError(
-            "the net sets a validation part of its own aside (pass train_split=None: the folds "
-            "have theirs)"
-        )
     for name, (known, reason) in _OPTIONS.items():
         if getattr(net, name) is not known:
             raise NotFusibleError(reason)
@@ -182,32 +165,8 @@ def check_net(net: Any) -> None:
     if "forward" in vars(net.criterion_):
         raise NotFusibleError("the criterion has a `forward` of its own")
     for name, callback in net.callbacks_:
-        _check_callback(net, name, callback)
+        check_callback(net, name, callback)
     check_optimizer(net)
-
-
-def _check_callback(net: Any, name: str, callback: Any) -> None:
-    kind = type(callback)
-    if kind in {*_QUIET_CALLBACKS, LRSchedule, GradientClipping}:
-        return
-    if kind in {BatchScoring, EpochScoring} and _is_default(net, name, callback):
-        return
-    raise NotFusibleError(
-        f"the net has the callback '{name}' ({kind.__name__}), which the fused loop does not call"
-    )
-
-
-def _is_default(net: Any, name: str, callback: Any) -> bool:
-    """Return whether a callback is the one that skorch gives every net under this name."""
-    default = dict(type(net)._default_callbacks.fget(net)).get(name)
-    if type(default) is not type(callback):
-        return False
-    return bool(_plain(default) == _plain(callback))
-
-
-def _plain(callback: Any) -> dict[str, str]:
-    names = inspect.signature(type(callback).__init__).parameters
-    return {name: repr(getattr(callback, name, None)) for name in names if name != "self"}
 
 
 def check_optimizer(net: Any) -> None:

@@ -1,7 +1,7 @@
 """What of an objective the fused engine can train: nets taken apart into models and numbers."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cloudpickle
@@ -12,8 +12,6 @@ from sklearn.pipeline import Pipeline
 from skorch import NeuralNet, NeuralNetClassifier
 from torch import nn
 
-from hpo.callbacks.clipping import GradientClipping
-from hpo.callbacks.schedule import LRSchedule
 from hpo.fused import (
     UPDATES,
     Criterion,
@@ -25,12 +23,16 @@ from hpo.fused import (
     rate_attribute,
 )
 from hpo.training._adapters import last_step, net_prefix
+from hpo.training._callbacks import copy_of
+from hpo.training._fused_callbacks import clipping_of, schedule_of, scorings_of
 from hpo.training._fused_data import cast, check_target
+from hpo.training._fused_splits import HeldOut, held_out_of, predefined, split_rows
 from hpo.training._fusible import check_data, check_module, check_net
 from hpo.training._indexing import as_numpy, take
 from hpo.training._random import RandomStream
 from hpo.training.fold import configure
 from hpo.training.objective import Objective
+from hpo.training.scoring import Scoring
 from hpo.trial import Trial, derive_seed
 
 __all__ = ["FoldArrays", "FusibleTrial", "Fusing"]
@@ -44,18 +46,24 @@ class FoldArrays:
     ----------
     X, y : tensors of shape (n_samples, ...)
     train : sequence of int64 tensor
-        Rows of each fold's training part.
+        Rows that each fold is trained on.
+    fitted : sequence of int64 tensor
+        Rows that each fold's ``fit`` is given: those, and what the net sets aside of them.
     X_valid : tensor of shape (n_folds, n_longest, ...)
         Validation parts, the shorter ones filled up.
     y_valid : sequence of array
         Without the filling.
+    held_out : HeldOut or None
+        The nets' own validation parts (``train_split``), if they have some.
     """
 
     X: torch.Tensor
     y: torch.Tensor
     train: Sequence[torch.Tensor]
+    fitted: Sequence[torch.Tensor]
     X_valid: torch.Tensor
     y_valid: Sequence[Any]
+    held_out: HeldOut | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,8 @@ class FusibleTrial:
     net : skorch net
         That of the first fold, as initialized: it says how outputs become predictions.
     n_steps : int
+    scorings : mapping of str to Scoring
+        Of the net's own validation part, by their names in its history.
     """
 
     trial: Trial
@@ -81,6 +91,7 @@ class FusibleTrial:
     member: Member
     net: Any
     n_steps: int
+    scorings: Mapping[str, Scoring] = field(default_factory=dict)
 
 
 class Fusing:
@@ -130,7 +141,10 @@ class Fusing:
         """Prepare each fold's data once: the preprocessing is the same for all trials."""
         objective = self.objective
         estimator = objective.estimator
+        split = copy_of(last_step(estimator).train_split)
+        given = predefined(split) if split else None
         parts, train, valid, labels, start = [], [], [], [], 0
+        kept, set_aside = [], []
         pipeline = isinstance(estimator, Pipeline) and len(estimator.steps) > 1
         if not pipeline:
             parts = [self._rows(objective.X)]
@@ -149,13 +163,25 @@ class Fusing:
             else:
                 train.append(torch.as_tensor(rows))
                 valid.append(parts[0][torch.as_tensor(held_out)])
+                Xt = take(objective.X, rows)
+            if split and given is None:
+                own, aside = split_rows(split, Xt, take(objective.y, rows))
+                kept.append(train[-1][torch.as_tensor(own)])
+                set_aside.append(train[-1][torch.as_tensor(aside)])
         y = _tensor(objective.y)
         if pipeline:
             y = torch.cat([y[torch.as_tensor(rows)] for rows, _ in objective.splits])
+        if given is not None:
+            X_given, y_given = self._rows(given[0]), _tensor(given[1])
+            set_aside = [torch.arange(len(X_given)) + sum(map(len, parts))] * len(train)
+            parts.append(_like(parts[0], X_given, "X"))
+            y = torch.cat([y, _like(y, y_given, "y")])
         longest = max(map(len, valid))
         filled = [torch.cat([X, X[:1].expand(longest - len(X), *X.shape[1:])]) for X in valid]
         X, X_valid = torch.cat(parts).to(self._device), torch.stack(filled).to(self._device)
-        return FoldArrays(X, y.to(self._device), train, X_valid, labels)
+        y = y.to(self._device)
+        held_out = held_out_of(X, y, set_aside) if set_aside else None
+        return FoldArrays(X, y, kept or train, train, X_valid, labels, held_out)
 
     def _rows(self, data: Any) -> torch.Tensor:
         return cast(last_step(self.objective.estimator), _tensor(data))
@@ -174,12 +200,14 @@ class Fusing:
         strange = [name for name in params if not name.startswith(self._prefix)]
         if strange:
             raise NotFusibleError(f"the preprocessing is searched ({strange[0]})")
+        if f"{self._prefix}train_split" in params:
+            raise NotFusibleError("the net's own validation part is searched (train_split)")
         net = self._net(trial, params, 0)
         self._check(net)
         criterion = Criterion(net.criterion_)
         (group,) = net.optimizer_.param_groups
         numbers = _numbers(net, group, criterion)
-        factors, of_clipping = _callbacks(net)
+        of_clipping, scorings = clipping_of(net), scorings_of(net)
         module, criterion_module = net.module_, net.criterion_
         flags = {name: group[name] for name in UPDATES[type(net.optimizer_)].flags if name in group}
         loader = net.get_params_for("iterator_train")
@@ -206,6 +234,7 @@ class Fusing:
             "batch_size": net.batch_size,
             "clips": bool(of_clipping),
             "penalises": penalises,
+            "scorings": [(name, repr(scoring.scorers())) for name, scoring in scorings.items()],
         }
         key = repr(structure)
         if key not in self._checked:
@@ -215,10 +244,10 @@ class Fusing:
             states=self._states(key, net, trial, params),
             numbers={**numbers, **of_clipping},
             rates=dropout_rates(module),
-            factors=factors,
+            schedule=schedule_of(net),
         )
         n_steps = self.objective.max_steps(trial.params)
-        return FusibleTrial(trial, key, plan, member, net, n_steps)
+        return FusibleTrial(trial, key, plan, member, net, n_steps, scorings)
 
     def _check(self, net: Any) -> None:
         check_net(net)
@@ -281,6 +310,13 @@ def _tensor(data: Any) -> torch.Tensor:
     return torch.as_tensor(data)
 
 
+def _like(known: torch.Tensor, data: torch.Tensor, name: str) -> torch.Tensor:
+    """Return data of a predefined split, which must be of one kind with those of the folds."""
+    if data.dtype != known.dtype or data.shape[1:] != known.shape[1:]:
+        raise NotFusibleError(f"{name} of the net's predefined_split is of another type or shape")
+    return data
+
+
 def _numbers(net: Any, group: Mapping[str, Any], criterion: Criterion) -> dict[str, float]:
     update = UPDATES[type(net.optimizer_)]
     given = dict(group)
@@ -293,60 +329,6 @@ def _numbers(net: Any, group: Mapping[str, Any], criterion: Criterion) -> dict[s
         "l2_lambda": float(getattr(net, "l2_lambda", 0.0)),
         "label_smoothing": criterion.label_smoothing,
     }
-
-
-def _callbacks(net: Any) -> tuple[Callable[[int], float], dict[str, float]]:
-    """Return the factor of the learning rate by epoch, and the limits of the gradients."""
-    factors: Callable[[int], float] = lambda epoch: 1.0  # noqa: E731
-    clipping: dict[str, float] = {}
-    for _, callback in net.callbacks_:
-        if isinstance(callback, LRSchedule):
-            factors = _factors(callback)
-        elif isinstance(callback, GradientClipping):
-            if callback.kind == "norm":
-                clipping["max_norm"] = float(callback.max_norm)
-            elif callback.kind == "value":
-                clipping["max_value"] = float(callback.max_value)
-    return factors, clipping
-
-
-def _factors(schedule: LRSchedule) -> Callable[[int], float]:
-    """Return what the schedule multiplies a rate by, told by itself on a net of one weight."""
-    if schedule.policy in {"plateau", "one_cycle"}:
-        raise NotFusibleError(f"the schedule '{schedule.policy}' goes by losses or batches")
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-    known: list[float] = []
-    own = (
-        LRSchedule(**schedule.get_params(deep=False))
-        if hasattr(schedule, "get_params")
-        else schedule
-    )
-    own.initialize()
-    net = _OneWeight(optimizer)
-
-    def factor(epoch: int) -> float:
-        while len(known) < epoch:
-            own.on_epoch_begin(net)
-            own.on_batch_end(net, training=True)
-            known.append(float(optimizer.param_groups[0]["lr"]))
-            optimizer.step()
-            own.on_epoch_end(net)
-        return known[epoch - 1]
-
-    return factor
-
-
-class _OneWeight:
-    """As much of a net as a schedule by epochs looks at."""
-
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        self.optimizer_ = optimizer
-        self.history = _NoHistory()
-
-
-class _NoHistory:
-    def record(self, name: str, value: float) -> None:
-        """Forget it."""
 
 
 def _batch_size(net: Any, loader: Mapping[str, Any], arrays: FoldArrays) -> int:

@@ -1,12 +1,24 @@
 """Proof, before its first epoch, that a trial is trained in a batch as its net would be."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from hpo.fused import DivergedError, FusedModels, Member, NotFusibleError, Plan, certify
+from hpo.fused import (
+    TOLERANCE_FLOAT32,
+    DivergedError,
+    FusedModels,
+    Member,
+    NotFusibleError,
+    Plan,
+    certify,
+)
+from hpo.training._callback_proof import compare_callbacks
+from hpo.training._epoch_end import callbacks_of, end_epoch
+from hpo.training._fused_splits import HeldOut, held_out_of
 from hpo.training._indexing import as_numpy
 from hpo.training._judged import judge
 from hpo.training._random import RandomStream
@@ -14,7 +26,7 @@ from hpo.training.fusing import FusibleTrial, Fusing
 from hpo.training.reference import NetReference
 from hpo.trial import derive_seed
 
-__all__ = ["check_rows", "compare_outputs", "prove"]
+__all__ = ["check_rows", "compare_outputs", "prove", "prove_callbacks"]
 
 N_SCORED = 2048
 """Samples of a validation part that outputs and scores are compared on before the first epoch."""
@@ -55,6 +67,7 @@ def prove(fusing: Fusing, taken: FusibleTrial, device: str) -> None:
             numbers = {**taken.member.numbers, "lr": LR_IF_DIVERGED}
             _certify(fusing, taken, replace(taken.member, numbers=numbers), device)
         outputs = _compare_scores(fusing, taken, device)
+    prove_callbacks(fusing, taken, device)
     _check_labels(taken.plan(), fusing.arrays.y, outputs)
 
 
@@ -70,13 +83,22 @@ def check_rows(X: torch.Tensor, y: torch.Tensor) -> None:
 
 def _certify(fusing: Fusing, taken: FusibleTrial, member: Member, device: str) -> None:
     arrays = fusing.arrays
+    held_out, scorings = _some_held_out(arrays.held_out), taken.scorings
     for dtype in (torch.float64, torch.float32):
         plan = taken.plan()  # each a module of its own type
-        rows = arrays.train[0][: 4 * plan.batch_size]
+        rows = arrays.train[0][:: max(1, len(arrays.train[0]) // (2 * plan.batch_size))]
+        references: list[NetReference] = []
+        seen: list[FusedModels] = []
 
         def alone(small: Plan, one: Member, fold: int, dtype: Any = dtype) -> NetReference:
             net = fusing.unfitted(taken.trial, device)
-            return NetReference(net, small, one, fold, dtype=dtype)
+            part = held_out and held_out.part(fold)
+            references.append(NetReference(net, small, one, fold, held_out=part, dtype=dtype))
+            return references[-1]
+
+        def told(models: FusedModels, losses: torch.Tensor) -> None:
+            seen[:] = [models]
+            end_epoch(models, losses, {0: taken.net, 1: taken.net}, held_out, scorings)
 
         certify(
             plan,
@@ -86,7 +108,49 @@ def _certify(fusing: Fusing, taken: FusibleTrial, member: Member, device: str) -
             y=arrays.y[rows],
             device=device,
             dtype=dtype,
+            end_epoch=told,
         )
+        for i, reference in enumerate(references):
+            for callbacks in callbacks_of(seen[0], i)[i : i + 1]:
+                _compare_figures(callbacks.figures, reference.figures, dtype)
+
+
+def _some_held_out(held_out: HeldOut | None) -> HeldOut | None:
+    """Return a validation part for two folds: `N_SCORED` rows at the most of the first one's."""
+    if held_out is None:
+        return None
+    X, y = held_out.part(0)
+    n = min(len(X), N_SCORED)
+    rows = torch.linspace(0, len(X) - 1, n).long()
+    return held_out_of(X, y, [rows, rows[: max(1, n - 1)]])
+
+
+def _compare_figures(found: dict[str, float], own: dict[str, float], dtype: torch.dtype) -> None:
+    """Raise `NotFusibleError` unless a net's history has the figures that a batch reports."""
+    tolerance = TOLERANCE_FLOAT32 if dtype is torch.float32 else SCORE_TOLERANCE
+    for name, value in found.items():
+        if not np.isclose(value, own.get(name, np.nan), tolerance, tolerance, equal_nan=True):
+            raise NotFusibleError(
+                f"'{name}' is {own.get(name)} in the net's own history after two short epochs, "
+                f"and {value} in that of a batch of models"
+            )
+
+
+def prove_callbacks(fusing: Fusing, taken: FusibleTrial, device: str) -> None:
+    """Compare all epochs of the callbacks with those of the net's own ``fit``."""
+    make, arrays = taken.member.schedule, fusing.arrays
+    if make is None:
+        return
+    plan = taken.plan()
+    divide = math.floor if plan.drop_last else math.ceil
+    compare_callbacks(
+        fusing.unfitted(taken.trial, device),
+        make,
+        (arrays.X[arrays.train[0]], arrays.y[arrays.train[0]]),
+        arrays.held_out and arrays.held_out.part(0),
+        n_epochs=taken.n_steps,
+        n_batches=divide(min(map(len, arrays.train)) / plan.batch_size),
+    )
 
 
 def _check_labels(plan: Plan, y: torch.Tensor, outputs: torch.Tensor) -> None:
@@ -149,7 +213,7 @@ def compare_outputs(
         What a batch of models returns for them.
     """
     if hasattr(net, "classes_inferred_") or hasattr(taken.net, "classes_inferred_"):
-        net.classes_inferred_ = np.unique(as_numpy(fusing.arrays.y[fusing.arrays.train[fold]]))
+        net.classes_inferred_ = np.unique(as_numpy(fusing.arrays.y[fusing.arrays.fitted[fold]]))
     objective = fusing.objective
     given = X.cpu().numpy() if isinstance(objective.X, np.ndarray) else X.cpu()
     try:

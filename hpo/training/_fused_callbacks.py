@@ -1,0 +1,173 @@
+"""Which callbacks of a net the fused loop carries, and with which settings: an allow-list."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from skorch.callbacks import (
+    BatchScoring,
+    EarlyStopping,
+    EpochScoring,
+    EpochTimer,
+    GradientNormClipping,
+    LRScheduler,
+    PassthroughScoring,
+    PrintLog,
+    ProgressBar,
+    WarmRestartLR,
+)
+from skorch.utils import to_numpy
+from torch.optim import lr_scheduler
+
+from hpo.callbacks.clipping import GradientClipping
+from hpo.callbacks.schedule import LRSchedule
+from hpo.exceptions import DataError
+from hpo.fused import NotFusibleError, Schedule
+from hpo.training._replayed_callbacks import ReplayedCallbacks
+from hpo.training.scoring import Scoring
+
+__all__ = ["check_callback", "clipping_of", "schedule_of", "scorings_of"]
+
+_SILENT = (EpochTimer, PrintLog, ProgressBar)
+"""They change nothing, and write nothing that a study reports."""
+
+_CLIPPING = (GradientClipping, GradientNormClipping)
+
+_BY_COUNT = (
+    lr_scheduler.ConstantLR,
+    lr_scheduler.CosineAnnealingLR,
+    lr_scheduler.CosineAnnealingWarmRestarts,
+    lr_scheduler.CyclicLR,
+    lr_scheduler.ExponentialLR,
+    lr_scheduler.LambdaLR,
+    lr_scheduler.LinearLR,
+    lr_scheduler.MultiStepLR,
+    lr_scheduler.MultiplicativeLR,
+    lr_scheduler.OneCycleLR,
+    lr_scheduler.PolynomialLR,
+    lr_scheduler.StepLR,
+    WarmRestartLR,
+)
+"""Schedulers of the learning rate that depend on nothing but how often they have stepped."""
+
+_CYCLE_MOMENTUM = (lr_scheduler.CyclicLR, lr_scheduler.OneCycleLR)
+
+
+def check_callback(net: Any, name: str, callback: Any) -> None:
+    """Raise `NotFusibleError` if the loop does not carry a callback of an initialized net."""
+    kind = type(callback)
+    if kind in {*_SILENT, GradientClipping, LRSchedule}:
+        return
+    if kind not in _CHECKS:
+        raise NotFusibleError(
+            f"the net has the callback '{name}' ({kind.__name__}), which the fused loop does not "
+            "call"
+        )
+    why = _CHECKS[kind](net, callback)
+    if why:
+        raise NotFusibleError(f"the net has the callback '{name}' ({kind.__name__}), {why}")
+
+
+def _clips_otherwise(net: Any, callback: GradientNormClipping) -> str:
+    value, norm = callback.gradient_clip_value, callback.gradient_clip_norm_type
+    if value is not None and not (isinstance(value, int | float) and value > 0):
+        return f"which has gradient_clip_value={value!r}"
+    if value is not None and norm != 2:
+        return f"which has gradient_clip_norm_type={norm!r} (the fused loop has the norm 2)"
+    if any(type(other) is GradientClipping for _, other in net.callbacks_):
+        return "beside another one that clips gradients"
+    if [type(other) for _, other in net.callbacks_].count(GradientNormClipping) > 1:
+        return "beside another one that clips gradients"
+    return ""
+
+
+def _schedules_otherwise(net: Any, callback: LRScheduler) -> str:
+    policy = callback.policy_
+    if policy not in {*_BY_COUNT, lr_scheduler.ReduceLROnPlateau}:
+        return f"whose policy ({getattr(policy, '__name__', policy)}) it does not know"
+    if callback.step_every not in {"epoch", "batch"}:
+        return f"which has step_every={callback.step_every!r}"
+    if policy is lr_scheduler.ReduceLROnPlateau:
+        if callback.step_every == "batch":
+            return "which looks for a plateau by minibatches (step_every='batch')"
+        if not isinstance(callback.monitor, str):
+            return "whose monitor is a function"
+    if policy in _CYCLE_MOMENTUM and vars(callback).get("cycle_momentum", True) is not False:
+        return "which cycles the momentum (pass cycle_momentum=False)"
+    others = [c for _, c in net.callbacks_ if isinstance(c, LRScheduler | LRSchedule)]
+    return "beside another schedule" if len(others) > 1 else ""
+
+
+def _stops_otherwise(net: Any, callback: EarlyStopping) -> str:
+    if callback.load_best:
+        return "which puts the best weights back (load_best=True)"
+    return "" if isinstance(callback.monitor, str) else "whose monitor is no name"
+
+
+def _passes_otherwise(net: Any, callback: PassthroughScoring) -> str:
+    known = {("train_loss", True), ("valid_loss", False)}
+    if (callback.name, bool(callback.on_train)) in known:
+        return ""
+    return f"which takes the mean of '{callback.name}'"
+
+
+def _scores_otherwise(net: Any, callback: Any) -> str:
+    """Return why the scores are not known, which without a validation part nobody computes."""
+    if callback.on_train:
+        return "which scores the training part (on_train=True)"
+    if not net.train_split:
+        return ""
+    if type(callback) is BatchScoring:
+        return "which scores minibatches"
+    if callback.target_extractor is not to_numpy:
+        return "which has a target_extractor of its own"
+    try:
+        scoring = Scoring(net, callback.scoring_)
+    except DataError as error:
+        return f"whose scoring is not known ({error})"
+    return "" if scoring.looks_at_predictions_only else "whose scoring is a function of its own"
+
+
+_CHECKS: Mapping[type, Callable[[Any, Any], str]] = {
+    GradientNormClipping: _clips_otherwise,
+    LRScheduler: _schedules_otherwise,
+    EarlyStopping: _stops_otherwise,
+    EpochScoring: _scores_otherwise,
+    BatchScoring: _scores_otherwise,
+    PassthroughScoring: _passes_otherwise,
+}
+
+
+def clipping_of(net: Any) -> dict[str, float]:
+    """Return the limits of the gradients: ``max_norm`` or ``max_value``."""
+    clipping: dict[str, float] = {}
+    for _, callback in net.callbacks_:
+        if isinstance(callback, GradientNormClipping) and callback.gradient_clip_value is not None:
+            clipping["max_norm"] = float(callback.gradient_clip_value)
+        elif isinstance(callback, GradientClipping) and callback.kind == "norm":
+            clipping["max_norm"] = float(callback.max_norm)
+        elif isinstance(callback, GradientClipping) and callback.kind == "value":
+            clipping["max_value"] = float(callback.max_value)
+    return clipping
+
+
+def scorings_of(net: Any) -> dict[str, Scoring]:
+    """Return the scorers of the net's own validation part, by their names in the history."""
+    if not net.train_split:
+        return {}
+    found = (c for _, c in net.callbacks_ if isinstance(c, EpochScoring))
+    return {callback.name_: Scoring(net, callback.scoring_) for callback in found}
+
+
+def schedule_of(net: Any) -> Callable[[float], Schedule] | None:
+    """Return what makes the callbacks of one fold; None if they have nothing to do."""
+    idle = (EpochScoring, BatchScoring) if not net.train_split else ()
+    told = [
+        (name, callback)
+        for name, callback in net.callbacks_
+        if not isinstance(callback, (*_SILENT, *_CLIPPING, *idle))
+    ]
+    if not net.train_split and all(isinstance(c, PassthroughScoring) for _, c in told):
+        return None
+    return lambda lr: ReplayedCallbacks(told, lr)
