@@ -144,7 +144,7 @@ def _repays(seconds: float, promised: float, work: float) -> bool:
 def _timed(batch: TrialBatch, name: str, *, compiled: bool, autocast: bool) -> Way:
     models = batch.make_models(batch.n_slots, autocast=autocast)
     # Its callbacks are not asked: the epochs here are none of a training.
-    member = replace(batch.first.member, schedule=None)
+    member = replace(batch.first.member, schedules=None)
     models.put_all(dict.fromkeys(range(models.n_slots), member))
     if compiled:
         models.compile()

@@ -69,12 +69,12 @@ class Member:
         ``label_smoothing``) and of the clipping (``max_norm``, ``max_value``; infinite is none).
     rates : mapping of str to float
         Of the dropout layers by name.
-    schedule : callable or None
-        ``schedule(lr)`` makes the schedule of one fold, which starts from ``lr``; None keeps the
-        learning rate where it is.
+    schedules : callable or None
+        ``schedules(lr, n_folds)`` makes the schedules of the folds, which start from ``lr``; None
+        keeps the learning rate where it is.
     """
 
     states: Sequence[Mapping[str, torch.Tensor]]
     numbers: Mapping[str, float]
     rates: Mapping[str, float] = field(default_factory=dict)
-    schedule: Callable[[float], Schedule] | None = None
+    schedules: Callable[[float, int], Sequence[Schedule]] | None = None

@@ -29,9 +29,9 @@ class Schedules:
 
     def put(self, slot: int, member: Member) -> None:
         """Begin the schedules of ``member``."""
-        lr, make = float(member.numbers["lr"]), member.schedule
+        lr, make = float(member.numbers["lr"]), member.schedules
         self._lr[slot] = lr
-        self._made[slot] = [make(lr) for _ in range(self._n_folds)] if make else []
+        self._made[slot] = list(make(lr, self._n_folds)) if make else []
 
     def remove(self, slot: int) -> None:
         """Forget those of a slot."""

@@ -178,7 +178,7 @@ class Alone:
             own_criterion.label_smoothing = member.numbers.get("label_smoothing", 0.0)
         self._criterion = own_criterion
         lr = float(member.numbers["lr"])
-        self._schedule = member.schedule(lr) if member.schedule else None
+        self._schedule = member.schedules(lr, 1)[0] if member.schedules else None
 
     def train(
         self, numbers: Sequence[int], X: torch.Tensor, y: torch.Tensor, rows: torch.Tensor
@@ -196,7 +196,9 @@ class Alone:
         self._module.train()
         rows = replay.order(number, rows)
         starts = range(0, len(rows), size)
-        rates = self._schedule.begin_epoch(len(starts)) if self._schedule else [member.numbers["lr"]]
+        rates = (
+            self._schedule.begin_epoch(len(starts)) if self._schedule else [member.numbers["lr"]]
+        )
         for i, (start, noise) in enumerate(zip(starts, replay.noises(number), strict=False)):
             for group in self._optimizer.param_groups:
                 group["lr"] = rates[i % len(rates)]

@@ -11,9 +11,9 @@ from itertools import islice
 
 import torch
 
+from hpo.fused._criteria import mean_losses
 from hpo.fused._draws import Batch, draw_epoch
 from hpo.fused._dropout import layer_of
-from hpo.fused._criteria import mean_losses
 from hpo.fused._plan import EXTRAS, Member, Plan, Schedule
 from hpo.fused._program import Graph, Program
 from hpo.fused._schedules import Schedules

@@ -1,6 +1,6 @@
 """Proof that the callbacks of a net, told by the fused loop, do what they do in its own `fit`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from skorch.helper import predefined_split
 from hpo.fused import NotFusibleError
 from hpo.training._adapters import figures_of
 from hpo.training._random import RandomStream
-from hpo.training._replayed_callbacks import ReplayedCallbacks
+from hpo.training._replayed_callbacks import BaseReplayed
 from hpo.trial import derive_seed
 
 __all__ = ["MAX_EPOCHS", "compare_callbacks"]
@@ -30,7 +30,7 @@ _NOT_RECORDED = {"grad_norm", "grad_norm_max"}
 
 def compare_callbacks(
     net: Any,
-    callbacks: Callable[[float], Any],
+    callbacks: Callable[[float, int], Sequence[Any]],
     train: Rows,
     held_out: Rows | None,
     *,
@@ -47,7 +47,7 @@ def compare_callbacks(
     net : skorch net
         Configured and not initialized; it is fitted.
     callbacks : callable
-        ``callbacks(lr)`` makes those that are replayed; see `schedule_of`.
+        ``callbacks(lr, n_folds)`` makes those that are replayed; see `schedules_of`.
     train, held_out : pair of tensors of shape (n_samples, ...)
         X and y of training samples, and of the net's own validation part if it has one.
     n_epochs : int
@@ -73,7 +73,7 @@ def compare_callbacks(
         try:
             net.initialize()
             net.callbacks_.insert(0, ("hpo_rates", watcher))
-            replayed = callbacks(float(net.optimizer_.param_groups[0]["lr"]))
+            (replayed,) = callbacks(float(net.optimizer_.param_groups[0]["lr"]), 1)
             net.fit(X, y)
         except NotFusibleError:
             raise
@@ -106,7 +106,7 @@ class _Watcher(Callback):  # type: ignore[misc]  # skorch has no types
 
 
 def _compare(
-    history: Any, rates: list[list[float]], replayed: ReplayedCallbacks, *, n_epochs: int
+    history: Any, rates: list[list[float]], replayed: BaseReplayed, *, n_epochs: int
 ) -> None:
     for row, own in zip(history, rates, strict=True):
         epoch = row["epoch"]

@@ -8,7 +8,7 @@ import torch
 from hpo.fused import FusedModels
 from hpo.training._fused_splits import HeldOut
 from hpo.training._judged import judge
-from hpo.training._replayed_callbacks import ReplayedCallbacks
+from hpo.training._replayed_callbacks import BaseReplayed
 from hpo.training.scoring import Scoring
 
 __all__ = ["callbacks_of", "end_epoch"]
@@ -50,6 +50,6 @@ def end_epoch(
             callbacks.end_epoch({name: values[fold][j] for name, values in found.items()})
 
 
-def callbacks_of(models: FusedModels, slot: int) -> list[ReplayedCallbacks]:
+def callbacks_of(models: FusedModels, slot: int) -> list[BaseReplayed]:
     """Return the callbacks of the model in a slot, one a fold; none if it has none."""
-    return [made for made in models.schedules(slot) if isinstance(made, ReplayedCallbacks)]
+    return [made for made in models.schedules(slot) if isinstance(made, BaseReplayed)]

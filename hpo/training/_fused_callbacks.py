@@ -1,10 +1,8 @@
 """Which callbacks of a net the fused loop carries, and with which settings: an allow-list."""
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
 from skorch.callbacks import (
     BatchScoring,
     EarlyStopping,
@@ -24,10 +22,11 @@ from hpo.callbacks.clipping import GradientClipping
 from hpo.callbacks.schedule import LRSchedule
 from hpo.exceptions import DataError
 from hpo.fused import NotFusibleError, Schedule
-from hpo.training._replayed_callbacks import ReplayedCallbacks
+from hpo.training._callbacks import params_of
+from hpo.training._replayed_callbacks import ReplayedCallbacks, shared_by_folds
 from hpo.training.scoring import Scoring
 
-__all__ = ["check_callback", "clipping_of", "schedule_of", "scorings_of"]
+__all__ = ["check_callback", "clipping_of", "kind_of_callbacks", "schedules_of", "scorings_of"]
 
 _SILENT = (EpochTimer, PrintLog, ProgressBar)
 """They change nothing, and write nothing that a study reports."""
@@ -160,8 +159,8 @@ def scorings_of(net: Any) -> dict[str, Scoring]:
     return {callback.name_: Scoring(net, callback.scoring_) for callback in found}
 
 
-def schedule_of(net: Any) -> Callable[[float], Schedule] | None:
-    """Return what makes the callbacks of one fold; None if they have nothing to do."""
+def schedules_of(net: Any) -> Callable[[float, int], Sequence[Schedule]] | None:
+    """Return what makes the callbacks of some folds; None if they have nothing to do."""
     idle = (EpochScoring, BatchScoring) if not net.train_split else ()
     told = [
         (name, callback)
@@ -170,4 +169,27 @@ def schedule_of(net: Any) -> Callable[[float], Schedule] | None:
     ]
     if not net.train_split and all(isinstance(c, PassthroughScoring) for _, c in told):
         return None
-    return lambda lr: ReplayedCallbacks(told, lr)
+    if not net.train_split and not any(_looks_at_losses(callback) for _, callback in told):
+        return lambda lr, n_folds: shared_by_folds(told, lr, n_folds)
+    return lambda lr, n_folds: [ReplayedCallbacks(told, lr) for _ in range(n_folds)]
+
+
+def kind_of_callbacks(net: Any) -> str:
+    """Return what tells callbacks apart: their classes and settings, whatever the numbers."""
+    return repr([(type(c), _settings(c)) for _, c in net.callbacks_])
+
+
+def _settings(callback: Any) -> list[tuple[str, Any]]:
+    return sorted(
+        (name, "a number" if type(value) in {int, float} else repr(value))
+        for name, value in params_of(callback).items()
+    )
+
+
+def _looks_at_losses(callback: Any) -> bool:
+    """Return whether the folds of a trial may differ in what a callback does."""
+    if isinstance(callback, LRScheduler):
+        return callback.policy_ is lr_scheduler.ReduceLROnPlateau
+    if isinstance(callback, LRSchedule):
+        return bool(callback.policy == "plateau")
+    return not isinstance(callback, PassthroughScoring)

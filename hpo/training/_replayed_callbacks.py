@@ -1,6 +1,7 @@
 """The callbacks of a net, told of epochs that a batch of models makes in the net's place."""
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,11 +13,42 @@ from hpo.callbacks.schedule import LRSchedule
 from hpo.training._adapters import figures_of
 from hpo.training._callbacks import copy_of
 
-__all__ = ["ReplayedCallbacks"]
+__all__ = ["BaseReplayed", "ReplayedCallbacks", "shared_by_folds"]
 
 
-class ReplayedCallbacks:
-    """The callbacks of one net on one fold, in their order: a `hpo.fused.Schedule`.
+class BaseReplayed(ABC):
+    """The callbacks of one net on one fold: a `hpo.fused.Schedule`.
+
+    Attributes
+    ----------
+    figures : dict of str to float
+        What the last epoch's row of the history holds; see `figures_of`.
+    finished : bool
+        Whether a callback has ended the training.
+    """
+
+    def __init__(self) -> None:
+        self.figures: dict[str, float] = {}
+        self.finished = False
+
+    @abstractmethod
+    def begin_epoch(self, n_batches: int) -> Sequence[float]:
+        """Return the learning rates of the next epoch: of each minibatch one, or a single one."""
+
+    @abstractmethod
+    def end_epoch(self, found: Mapping[str, float]) -> None:
+        """Tell the callbacks of an epoch's end.
+
+        Parameters
+        ----------
+        found : mapping of str to float
+            The losses and the scores of the net's own validation part, by their names in the
+            history.
+        """
+
+
+class ReplayedCallbacks(BaseReplayed):
+    """Callbacks that are called, in their order.
 
     They are copies of the user's own, and see as much of a net as they look at: an optimizer of
     one weight, whose learning rate they set, and a history, in which they read and write.
@@ -27,25 +59,17 @@ class ReplayedCallbacks:
         Those of an initialized net that are to be called.
     lr : float
         What the learning rate starts from.
-
-    Attributes
-    ----------
-    figures : dict of str to float
-        What the last epoch's row of the history holds; see `figures_of`.
-    finished : bool
-        Whether a callback has ended the training.
     """
 
     def __init__(self, callbacks: Sequence[tuple[str, Any]], lr: float) -> None:
+        super().__init__()
         self._net = _Net(lr)
         self._by_batch = any(_steps_by_batch(callback) for _, callback in callbacks)
         self._callbacks = [_replayed(callback, self._net) for _, callback in callbacks]
-        self.figures: dict[str, float] = {}
-        self.finished = False
         self._notify("on_train_begin", X=None, y=None)
 
     def begin_epoch(self, n_batches: int) -> Sequence[float]:
-        """Return the learning rates of the next epoch: of each minibatch one, or a single one."""
+        """Call what is called up to the end of an epoch's last minibatch; return the rates."""
         net = self._net
         if self.finished:
             return [net.lr]
@@ -57,19 +81,13 @@ class ReplayedCallbacks:
         for _ in range(n_batches if self._by_batch else 1):
             net.history.new_batch()
             rates.append(net.lr)
-            net.optimizer_.step()
+            if len(net.history) == 1:  # torch's schedulers look whether a step was made before
+                net.optimizer_.step()
             self._notify("on_batch_end", training=True, batch=None)
         return rates
 
     def end_epoch(self, found: Mapping[str, float]) -> None:
-        """Tell the callbacks of an epoch's end.
-
-        Parameters
-        ----------
-        found : mapping of str to float
-            The losses and the scores of the net's own validation part, by their names in the
-            history.
-        """
+        """Call what is called at an epoch's end."""
         if self.finished:
             return
         net = self._net
@@ -90,6 +108,58 @@ class ReplayedCallbacks:
     def _notify(self, name: str, **kwargs: Any) -> None:
         for callback in self._callbacks:
             getattr(callback, name)(self._net, **kwargs)
+
+
+def shared_by_folds(
+    callbacks: Sequence[tuple[str, Any]], lr: float, n_folds: int
+) -> list[BaseReplayed]:
+    """Return callbacks that go by epochs and minibatches alone, called once for all folds.
+
+    See `ReplayedCallbacks` for the parameters. The folds must be trained in lock-step.
+    """
+    led: dict[int, _Leader] = {}
+    return [_Follower(lambda: ReplayedCallbacks(callbacks, lr), led) for _ in range(n_folds)]
+
+
+class _Leader:
+    """Callbacks that are called, and what came of their last epoch."""
+
+    def __init__(self, callbacks: ReplayedCallbacks) -> None:
+        self._callbacks = callbacks
+        self._number = 0
+        self.rates: Sequence[float] = []
+        self.figures: dict[str, float] = {}
+
+    def advance(self, number: int, n_batches: int) -> None:
+        """Go to an epoch, unless another fold has done so."""
+        if number > self._number:
+            self._number = number
+            self.rates = self._callbacks.begin_epoch(n_batches)
+            self._callbacks.end_epoch({"train_loss": 0.0})
+            self.figures = self._callbacks.figures
+
+
+class _Follower(BaseReplayed):
+    """A fold whose learning rates are those of all folds with as many minibatches."""
+
+    def __init__(self, make: Callable[[], ReplayedCallbacks], led: dict[int, _Leader]) -> None:
+        super().__init__()
+        self._make, self._led = make, led
+        self._number = 0
+
+    def begin_epoch(self, n_batches: int) -> Sequence[float]:
+        """Return the rates of the next epoch."""
+        self._number += 1
+        if n_batches not in self._led:
+            self._led[n_batches] = _Leader(self._make())
+        self._leader = self._led[n_batches]
+        self._leader.advance(self._number, n_batches)
+        return self._leader.rates
+
+    def end_epoch(self, found: Mapping[str, float]) -> None:
+        """Take the figures over, with the fold's own loss."""
+        own = self._leader.figures
+        self.figures = {n: found["train_loss"] if n == "train_loss" else own[n] for n in own}
 
 
 class _Net:

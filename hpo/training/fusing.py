@@ -24,7 +24,7 @@ from hpo.fused import (
 )
 from hpo.training._adapters import last_step, net_prefix
 from hpo.training._callbacks import copy_of
-from hpo.training._fused_callbacks import clipping_of, schedule_of, scorings_of
+from hpo.training._fused_callbacks import clipping_of, schedules_of, scorings_of
 from hpo.training._fused_data import cast, check_target
 from hpo.training._fused_splits import HeldOut, held_out_of, predefined, split_rows
 from hpo.training._fusible import check_data, check_module, check_net
@@ -117,6 +117,8 @@ class Fusing:
         self.arrays = self._arrays()
         self._simple: dict[str, bool] = {}
         self._checked: set[str] = set()
+        self.proved: set[str] = set()
+        """Kinds of callbacks that were seen to do the same in a batch; see `prove_callbacks`."""
 
     def _check_objective(self) -> None:
         objective = self.objective
@@ -144,7 +146,7 @@ class Fusing:
         split = copy_of(last_step(estimator).train_split)
         given = predefined(split) if split else None
         parts, train, valid, labels, start = [], [], [], [], 0
-        kept, set_aside = [], []
+        kept, set_aside = list[torch.Tensor](), list[torch.Tensor]()
         pipeline = isinstance(estimator, Pipeline) and len(estimator.steps) > 1
         if not pipeline:
             parts = [self._rows(objective.X)]
@@ -165,9 +167,9 @@ class Fusing:
                 valid.append(parts[0][torch.as_tensor(held_out)])
                 Xt = take(objective.X, rows)
             if split and given is None:
-                own, aside = split_rows(split, Xt, take(objective.y, rows))
-                kept.append(train[-1][torch.as_tensor(own)])
-                set_aside.append(train[-1][torch.as_tensor(aside)])
+                parts_of_fold = split_rows(split, Xt, take(objective.y, rows))
+                for chosen, some in zip((kept, set_aside), parts_of_fold, strict=True):
+                    chosen.append(train[-1][torch.as_tensor(some)])
         y = _tensor(objective.y)
         if pipeline:
             y = torch.cat([y[torch.as_tensor(rows)] for rows, _ in objective.splits])
@@ -180,8 +182,8 @@ class Fusing:
         filled = [torch.cat([X, X[:1].expand(longest - len(X), *X.shape[1:])]) for X in valid]
         X, X_valid = torch.cat(parts).to(self._device), torch.stack(filled).to(self._device)
         y = y.to(self._device)
-        held_out = held_out_of(X, y, set_aside) if set_aside else None
-        return FoldArrays(X, y, kept or train, train, X_valid, labels, held_out)
+        aside = held_out_of(X, y, set_aside) if set_aside else None
+        return FoldArrays(X, y, kept or train, train, X_valid, labels, aside)
 
     def _rows(self, data: Any) -> torch.Tensor:
         return cast(last_step(self.objective.estimator), _tensor(data))
@@ -244,7 +246,7 @@ class Fusing:
             states=self._states(key, net, trial, params),
             numbers={**numbers, **of_clipping},
             rates=dropout_rates(module),
-            schedule=schedule_of(net),
+            schedules=schedules_of(net),
         )
         n_steps = self.objective.max_steps(trial.params)
         return FusibleTrial(trial, key, plan, member, net, n_steps, scorings)

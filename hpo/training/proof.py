@@ -18,6 +18,7 @@ from hpo.fused import (
 )
 from hpo.training._callback_proof import compare_callbacks
 from hpo.training._epoch_end import callbacks_of, end_epoch
+from hpo.training._fused_callbacks import kind_of_callbacks
 from hpo.training._fused_splits import HeldOut, held_out_of
 from hpo.training._indexing import as_numpy
 from hpo.training._judged import judge
@@ -82,37 +83,42 @@ def check_rows(X: torch.Tensor, y: torch.Tensor) -> None:
 
 
 def _certify(fusing: Fusing, taken: FusibleTrial, member: Member, device: str) -> None:
-    arrays = fusing.arrays
-    held_out, scorings = _some_held_out(arrays.held_out), taken.scorings
     for dtype in (torch.float64, torch.float32):
-        plan = taken.plan()  # each a module of its own type
-        rows = arrays.train[0][:: max(1, len(arrays.train[0]) // (2 * plan.batch_size))]
-        references: list[NetReference] = []
-        seen: list[FusedModels] = []
+        _certify_as(dtype, fusing, taken, member, device)
 
-        def alone(small: Plan, one: Member, fold: int, dtype: Any = dtype) -> NetReference:
-            net = fusing.unfitted(taken.trial, device)
-            part = held_out and held_out.part(fold)
-            references.append(NetReference(net, small, one, fold, held_out=part, dtype=dtype))
-            return references[-1]
 
-        def told(models: FusedModels, losses: torch.Tensor) -> None:
-            seen[:] = [models]
-            end_epoch(models, losses, {0: taken.net, 1: taken.net}, held_out, scorings)
+def _certify_as(
+    dtype: torch.dtype, fusing: Fusing, taken: FusibleTrial, member: Member, device: str
+) -> None:
+    arrays, plan = fusing.arrays, taken.plan()  # each a module of its own type
+    held_out = _some_held_out(arrays.held_out)
+    rows = arrays.train[0][:: max(1, len(arrays.train[0]) // (2 * plan.batch_size))]
+    references: list[NetReference] = []
+    seen: list[FusedModels] = []
 
-        certify(
-            plan,
-            [member],
-            reference=alone,
-            X=arrays.X[rows],
-            y=arrays.y[rows],
-            device=device,
-            dtype=dtype,
-            end_epoch=told,
-        )
-        for i, reference in enumerate(references):
-            for callbacks in callbacks_of(seen[0], i)[i : i + 1]:
-                _compare_figures(callbacks.figures, reference.figures, dtype)
+    def alone(small: Plan, one: Member, fold: int) -> NetReference:
+        net = fusing.unfitted(taken.trial, device)
+        part = held_out.part(fold) if held_out else None
+        references.append(NetReference(net, small, one, fold, held_out=part, dtype=dtype))
+        return references[-1]
+
+    def told(models: FusedModels, losses: torch.Tensor) -> None:
+        seen[:] = [models]
+        end_epoch(models, losses, {0: taken.net, 1: taken.net}, held_out, taken.scorings)
+
+    certify(
+        plan,
+        [member],
+        reference=alone,
+        X=arrays.X[rows],
+        y=arrays.y[rows],
+        device=device,
+        dtype=dtype,
+        end_epoch=told,
+    )
+    for i, reference in enumerate(references):  # model i was compared on fold i
+        for callbacks in callbacks_of(seen[0], i)[i : i + 1]:
+            _compare_figures(callbacks.figures, reference.figures, dtype)
 
 
 def _some_held_out(held_out: HeldOut | None) -> HeldOut | None:
@@ -137,9 +143,18 @@ def _compare_figures(found: dict[str, float], own: dict[str, float], dtype: torc
 
 
 def prove_callbacks(fusing: Fusing, taken: FusibleTrial, device: str) -> None:
-    """Compare all epochs of the callbacks with those of the net's own ``fit``."""
-    make, arrays = taken.member.schedule, fusing.arrays
-    if make is None:
+    """Check that a trial's callbacks do what they do in the net's own ``fit``, epoch by epoch.
+
+    Trials of one structure may have other callbacks: each kind is compared once.
+
+    Raises
+    ------
+    NotFusibleError
+        If something differs; see `compare_callbacks`.
+    """
+    make, arrays = taken.member.schedules, fusing.arrays
+    kind = kind_of_callbacks(taken.net)
+    if make is None or kind in fusing.proved:
         return
     plan = taken.plan()
     divide = math.floor if plan.drop_last else math.ceil
@@ -147,10 +162,11 @@ def prove_callbacks(fusing: Fusing, taken: FusibleTrial, device: str) -> None:
         fusing.unfitted(taken.trial, device),
         make,
         (arrays.X[arrays.train[0]], arrays.y[arrays.train[0]]),
-        arrays.held_out and arrays.held_out.part(0),
+        arrays.held_out.part(0) if arrays.held_out else None,
         n_epochs=taken.n_steps,
         n_batches=divide(min(map(len, arrays.train)) / plan.batch_size),
     )
+    fusing.proved.add(kind)
 
 
 def _check_labels(plan: Plan, y: torch.Tensor, outputs: torch.Tensor) -> None:

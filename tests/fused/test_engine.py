@@ -102,7 +102,7 @@ def member(cls, optimizer, lr, rate, n_folds=2, **numbers):
         states=[{k: v.clone() for k, v in m.state_dict().items()} for m in modules],
         numbers={name: float(group[name]) for name in update.numbers} | numbers,
         rates=dict.fromkeys(dropout_rates(modules[0]), rate),
-        schedule=Halving,
+        schedules=lambda lr, n_folds: [Halving(lr) for _ in range(n_folds)],
     )
     return made, {name: group[name] for name in update.flags if name in group}
 
