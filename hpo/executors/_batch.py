@@ -13,6 +13,7 @@ from hpo.fused import FusedModels, Member, NotFusibleError, Plan
 from hpo.training._cross_validation import report_of
 from hpo.training._epoch_end import callbacks_of, end_epoch
 from hpo.training._judged import judge
+from hpo.training._replayed_callbacks import BaseReplayed
 from hpo.training.fusing import FusibleTrial, Fusing
 from hpo.training.proof import prove
 from hpo.training.sentinel import Seen, check_epoch
@@ -51,6 +52,7 @@ class _Scored:
     fit_seconds: float = 0.0
     score_seconds: float = 0.0
     finished: bool = False
+    past: list[dict[str, float]] = field(default_factory=list)
 
 
 @dataclass
@@ -287,9 +289,12 @@ class TrialBatch:
             for i, fold in enumerate(seat.folds):
                 if fold.finished:  # it keeps its last scores
                     continue
-                figures = callbacks[i].figures if callbacks else {"train_loss": losses[i][slot]}
-                self._tell(fold, scores[i][j], figures)
-                fold.finished = bool(callbacks) and callbacks[i].finished
+                if callbacks:
+                    fold.finished = callbacks[i].finished
+                    own = self._restored(seat, fold, callbacks[i], scores[i][j])
+                    self._tell(fold, own, callbacks[i].figures)
+                else:
+                    self._tell(fold, scores[i][j], {"train_loss": losses[i][slot]})
                 fold.fit_seconds += fit_seconds * share
                 fold.score_seconds += score_seconds * share
             report = report_of(
@@ -301,6 +306,17 @@ class TrialBatch:
             )
             events.append(Reported(report))
         return events
+
+    @staticmethod
+    def _restored(
+        seat: _Seat, fold: _Scored, callbacks: BaseReplayed, scores: dict[str, float]
+    ) -> dict[str, float]:
+        """Return the scores of the weights that a fold has after its callbacks' last word."""
+        if not callbacks.may_restore:
+            return scores
+        fold.past.append(scores)
+        over = fold.finished or seat.step >= seat.taken.n_steps
+        return fold.past[callbacks.end_train() - 1] if over else scores
 
     def _tell(self, fold: _Scored, scores: dict[str, float], figures: dict[str, float]) -> None:
         fold.recorded = set(figures)

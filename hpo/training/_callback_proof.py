@@ -83,6 +83,13 @@ def compare_callbacks(
                 f"the net's own `fit` raises {type(error).__name__} on a few rows: {told}"
             ) from error
         _compare(net.history, watcher.rates, replayed, n_epochs=net.max_epochs)
+    if replayed.may_restore:
+        shown = replayed.end_train()
+        if not torch.equal(watcher.weights[shown - 1], _first_weight(net)):
+            raise NotFusibleError(
+                f"the weights after the net's own `fit` are not those of epoch {shown}, which its "
+                "callbacks put back in a batch of models"
+            )
 
 
 def _spread(rows: Rows, n: int) -> Rows:
@@ -96,6 +103,8 @@ class _Watcher(Callback):  # type: ignore[misc]  # skorch has no types
 
     def __init__(self) -> None:
         self.rates: list[list[float]] = []
+        self.weights: list[torch.Tensor] = []
+        """Of the first layer, at the end of each epoch."""
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         self.rates.append([])
@@ -103,6 +112,14 @@ class _Watcher(Callback):  # type: ignore[misc]  # skorch has no types
     def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
         if training:
             self.rates[-1].append(float(net.optimizer_.param_groups[0]["lr"]))
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        self.weights.append(_first_weight(net).clone())
+
+
+def _first_weight(net: Any) -> torch.Tensor:
+    weight: torch.Tensor = next(net.module_.parameters()).detach()
+    return weight
 
 
 def _compare(

@@ -31,6 +31,9 @@ __all__ = ["check_callback", "clipping_of", "kind_of_callbacks", "schedules_of",
 _SILENT = (EpochTimer, PrintLog, ProgressBar)
 """They change nothing, and write nothing that a study reports."""
 
+_DEFAULT = [PassthroughScoring, PassthroughScoring]
+"""What every net puts its losses down by: `TrialBatch` does so for those that have no others."""
+
 _CLIPPING = (GradientClipping, GradientNormClipping)
 
 _BY_COUNT = (
@@ -99,8 +102,6 @@ def _schedules_otherwise(net: Any, callback: LRScheduler) -> str:
 
 
 def _stops_otherwise(net: Any, callback: EarlyStopping) -> str:
-    if callback.load_best:
-        return "which puts the best weights back (load_best=True)"
     return "" if isinstance(callback.monitor, str) else "whose monitor is no name"
 
 
@@ -167,7 +168,7 @@ def schedules_of(net: Any) -> Callable[[float, int], Sequence[Schedule]] | None:
         for name, callback in net.callbacks_
         if not isinstance(callback, (*_SILENT, *_CLIPPING, *idle))
     ]
-    if not net.train_split and all(isinstance(c, PassthroughScoring) for _, c in told):
+    if not net.train_split and [type(c) for _, c in told] == _DEFAULT:
         return None
     if not net.train_split and not any(_looks_at_losses(callback) for _, callback in told):
         return lambda lr, n_folds: shared_by_folds(told, lr, n_folds)

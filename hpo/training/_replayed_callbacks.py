@@ -25,9 +25,16 @@ class BaseReplayed(ABC):
         What the last epoch's row of the history holds; see `figures_of`.
     finished : bool
         Whether a callback has ended the training.
+    n_epochs : int
+        Epochs begun.
+    may_restore : bool
+        Whether a callback may put the weights of an earlier epoch back at the end.
     """
 
+    may_restore = False
+
     def __init__(self) -> None:
+        self.n_epochs = 0
         self.figures: dict[str, float] = {}
         self.finished = False
 
@@ -46,9 +53,13 @@ class BaseReplayed(ABC):
             history.
         """
 
+    def end_train(self) -> int:
+        """Return the epoch, from 1, whose weights the net has at the end: the last as a rule."""
+        return self.n_epochs
+
 
 class ReplayedCallbacks(BaseReplayed):
-    """Callbacks that are called, in their order.
+    """Callbacks that are called, in their order; they go by a fold's own losses.
 
     They are copies of the user's own, and see as much of a net as they look at: an optimizer of
     one weight, whose learning rate they set, and a history, in which they read and write.
@@ -66,6 +77,7 @@ class ReplayedCallbacks(BaseReplayed):
         self._net = _Net(lr)
         self._by_batch = any(_steps_by_batch(callback) for _, callback in callbacks)
         self._callbacks = [_replayed(callback, self._net) for _, callback in callbacks]
+        self.may_restore = any(getattr(c, "load_best", False) for _, c in callbacks)
         self._notify("on_train_begin", X=None, y=None)
 
     def begin_epoch(self, n_batches: int) -> Sequence[float]:
@@ -73,6 +85,7 @@ class ReplayedCallbacks(BaseReplayed):
         net = self._net
         if self.finished:
             return [net.lr]
+        self.n_epochs += 1
         net.n_batches = n_batches
         net.history.new_epoch()
         net.history.record("epoch", len(net.history))
@@ -99,11 +112,17 @@ class ReplayedCallbacks(BaseReplayed):
             if f"{part}_loss" in found:
                 net.history.record_batch(f"{part}_loss", found[f"{part}_loss"])
                 net.history.record_batch(f"{part}_batch_size", 1)
+        net.module_.epoch = len(net.history)
         try:
             self._notify("on_epoch_end", dataset_train=None, dataset_valid=None)
         except KeyboardInterrupt:  # how callbacks of skorch end a training
             self.finished = True
         self.figures = figures_of(net.history[-1])
+
+    def end_train(self) -> int:
+        """Call what is called at the end; return the epoch, from 1, whose weights the net has."""
+        self._notify("on_train_end", X=None, y=None)
+        return self._net.module_.epoch
 
     def _notify(self, name: str, **kwargs: Any) -> None:
         for callback in self._callbacks:
@@ -145,15 +164,14 @@ class _Follower(BaseReplayed):
     def __init__(self, make: Callable[[], ReplayedCallbacks], led: dict[int, _Leader]) -> None:
         super().__init__()
         self._make, self._led = make, led
-        self._number = 0
 
     def begin_epoch(self, n_batches: int) -> Sequence[float]:
         """Return the rates of the next epoch."""
-        self._number += 1
+        self.n_epochs += 1
         if n_batches not in self._led:
             self._led[n_batches] = _Leader(self._make())
         self._leader = self._led[n_batches]
-        self._leader.advance(self._number, n_batches)
+        self._leader.advance(self.n_epochs, n_batches)
         return self._leader.rates
 
     def end_epoch(self, found: Mapping[str, float]) -> None:
@@ -170,6 +188,7 @@ class _Net:
     def __init__(self, lr: float) -> None:
         self.optimizer_ = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=lr)
         self.history = History()
+        self.module_ = _Module()
         self.n_batches = 0
         self.found: Mapping[str, float] = {}
 
@@ -181,6 +200,18 @@ class _Net:
     def get_iterator(self, dataset: Any, training: bool = False) -> range:
         """Return what is as long as the loader of the training part."""
         return range(self.n_batches)
+
+
+class _Module:
+    """Stands for the weights of a module by the number of the epoch that they are of."""
+
+    epoch = 0
+
+    def state_dict(self) -> dict[str, int]:
+        return {"epoch": self.epoch}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        self.epoch = state["epoch"]
 
 
 def _steps_by_batch(callback: Any) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from skorch.callbacks import Callback, ProgressBar
+from skorch.callbacks import Callback, EarlyStopping, ProgressBar
 from skorch.dataset import Dataset
 from skorch.helper import predefined_split
 from torch.utils.data import Sampler
@@ -78,6 +78,9 @@ class NetReference:
             net.set_params(train_split=predefined_split(Dataset(*data)) if data else None)
         net.initialize()
         net.callbacks_ = [c for c in net.callbacks_ if not isinstance(c[1], ProgressBar)]
+        for _, callback in net.callbacks_:
+            if isinstance(callback, EarlyStopping):  # these are the weights as they are trained
+                callback.load_best = False
         self._widen()
         self._start()
         self._own = copy.deepcopy(net.module_)
