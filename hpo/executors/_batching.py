@@ -206,7 +206,7 @@ class BatchingExecutor(BaseExecutor):
                 seed=self._seed,
                 sentinel=self._sentinel,
             )
-        elif taken.member.schedules:  # a batch proves the callbacks of its first trial alone
+        elif taken.callbacks != self._batches[taken.key].first.callbacks:
             prove_callbacks(self._fusing, taken, self._device)
         self._batches[taken.key].add(taken)
 

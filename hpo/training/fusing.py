@@ -24,7 +24,7 @@ from hpo.fused import (
 )
 from hpo.training._adapters import last_step, net_prefix
 from hpo.training._callbacks import copy_of
-from hpo.training._fused_callbacks import clipping_of, schedules_of, scorings_of
+from hpo.training._fused_callbacks import clipping_of, kind_of_callbacks, schedules_of, scorings_of
 from hpo.training._fused_data import cast, check_target
 from hpo.training._fused_splits import HeldOut, held_out_of, predefined, split_rows
 from hpo.training._fusible import check_data, check_module, check_net
@@ -83,6 +83,8 @@ class FusibleTrial:
     n_steps : int
     scorings : mapping of str to Scoring
         Of the net's own validation part, by their names in its history.
+    callbacks : str
+        The kind of its callbacks; see `kind_of_callbacks`.
     """
 
     trial: Trial
@@ -92,6 +94,7 @@ class FusibleTrial:
     net: Any
     n_steps: int
     scorings: Mapping[str, Scoring] = field(default_factory=dict)
+    callbacks: str = ""
 
 
 class Fusing:
@@ -249,7 +252,8 @@ class Fusing:
             schedules=schedules_of(net),
         )
         n_steps = self.objective.max_steps(trial.params)
-        return FusibleTrial(trial, key, plan, member, net, n_steps, scorings)
+        kind = kind_of_callbacks(net)
+        return FusibleTrial(trial, key, plan, member, net, n_steps, scorings, kind)
 
     def _check(self, net: Any) -> None:
         check_net(net)

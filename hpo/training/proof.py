@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import Subset
 
 from hpo.fused import (
     TOLERANCE_FLOAT32,
@@ -18,7 +19,6 @@ from hpo.fused import (
 )
 from hpo.training._callback_proof import compare_callbacks
 from hpo.training._epoch_end import callbacks_of, end_epoch
-from hpo.training._fused_callbacks import kind_of_callbacks
 from hpo.training._fused_splits import HeldOut, held_out_of
 from hpo.training._indexing import as_numpy
 from hpo.training._judged import judge
@@ -61,6 +61,7 @@ def prove(fusing: Fusing, taken: FusibleTrial, device: str) -> None:
         If something differs; says what.
     """
     check_rows(fusing.arrays.X, fusing.arrays.y)
+    _check_split(fusing, taken)
     with RandomStream(derive_seed("fused", "proof"), device).active():
         try:
             _certify(fusing, taken, taken.member, device)
@@ -80,6 +81,20 @@ def check_rows(X: torch.Tensor, y: torch.Tensor) -> None:
     for name, data in (("X", X), ("y", y)):
         if data.is_floating_point() and not bool(data.isfinite().all()):
             raise NotFusibleError(f"{name} has values that are not finite (nan or infinite)")
+
+
+def _check_split(fusing: Fusing, taken: FusibleTrial) -> None:
+    """Raise `NotFusibleError` unless the net's own split leaves the rows that are trained on."""
+    arrays = fusing.arrays
+    if arrays.held_out is None:
+        return
+    for fitted, train in zip(arrays.fitted, arrays.train, strict=True):
+        X, y = arrays.X[fitted].cpu(), arrays.y[fitted].cpu()
+        net = fusing.unfitted(taken.trial, "cpu").initialize()
+        own, _ = net.get_split_datasets(X, y)
+        left = own.indices if isinstance(own, Subset) else range(len(X))
+        if not torch.equal(fitted[torch.as_tensor(left)], train):
+            raise NotFusibleError("the net's own train_split leaves other rows to train on")
 
 
 def _certify(fusing: Fusing, taken: FusibleTrial, member: Member, device: str) -> None:
@@ -153,8 +168,7 @@ def prove_callbacks(fusing: Fusing, taken: FusibleTrial, device: str) -> None:
         If something differs; see `compare_callbacks`.
     """
     make, arrays = taken.member.schedules, fusing.arrays
-    kind = kind_of_callbacks(taken.net)
-    if make is None or kind in fusing.proved:
+    if make is None or taken.callbacks in fusing.proved:
         return
     plan = taken.plan()
     divide = math.floor if plan.drop_last else math.ceil
@@ -166,7 +180,7 @@ def prove_callbacks(fusing: Fusing, taken: FusibleTrial, device: str) -> None:
         n_epochs=taken.n_steps,
         n_batches=divide(min(map(len, arrays.train)) / plan.batch_size),
     )
-    fusing.proved.add(kind)
+    fusing.proved.add(taken.callbacks)
 
 
 def _check_labels(plan: Plan, y: torch.Tensor, outputs: torch.Tensor) -> None:

@@ -40,9 +40,11 @@ from hpo.executors import Ended, Failed, Reported
 from hpo.executors._batch import TrialBatch
 from hpo.executors.fused import FusedExecutor
 from hpo.executors.serial import SerialExecutor
-from hpo.nets import RegularizedClassifier
+from hpo.fused import FusedModels
+from hpo.nets import RegularizedClassifier, RegularizedRegressor
 from hpo.testing.executors import drive
 from hpo.training import _fusible
+from hpo.training._replayed_callbacks import ReplayedCallbacks
 from hpo.training.objective import Objective
 from hpo.trial import Trial
 
@@ -50,6 +52,7 @@ N, N_IN, N_CLASSES = 90, 12, 3
 rng = np.random.default_rng(0)
 X = rng.normal(size=(N, N_IN)).astype("float32")
 Y = (X @ rng.normal(size=(N_IN, N_CLASSES))).argmax(1)
+NOISE = rng.permutation(Y)
 TARGET = (X @ rng.normal(size=(N_IN, 1))).astype("float32")
 TRIALS = [Trial(i, {"lr": 0.01 * (i + 1)}, i) for i in range(2)]
 
@@ -139,7 +142,12 @@ def overriding(name, base=NeuralNetClassifier):
 
 def regression(made=None, **params):
     kwargs = {"criterion": nn.MSELoss, "lr": 0.01, "module__n_out": 1, **params}
-    return net(made or MLP, NeuralNetRegressor, **kwargs), X, TARGET, "neg_mean_squared_error"
+    return (
+        net(made or MLP, **{"cls": NeuralNetRegressor, **kwargs}),
+        X,
+        TARGET,
+        "neg_mean_squared_error",
+    )
 
 
 class Residual(MLP):
@@ -268,7 +276,13 @@ def stopping(monitor="train_loss", *more, **params):
 
 
 def splitting(split, *callbacks, **params):
-    return net(max_epochs=12, lr=0.3, train_split=split, callbacks=[*callbacks], **params)
+    """Return a net that learns labels by heart: its validation loss rises."""
+    return (overfitting(split, *callbacks, **params), X, NOISE, "neg_log_loss")
+
+
+def overfitting(split, *callbacks, **params):
+    fast = {"optimizer__momentum": 0.95, "max_epochs": 12, "batch_size": 8}
+    return net(train_split=split, callbacks=[*callbacks], **fast, **params)
 
 
 VALIDATION = ValidSplit(4, stratified=True)
@@ -331,7 +345,7 @@ SAME |= {
     "stopping before the schedule is told": net(
         max_epochs=12,
         callbacks=[
-            EarlyStopping("train_loss", patience=1, threshold=0.1),
+            EarlyStopping("train_loss", patience=1, threshold=0.2),
             LRScheduler("ExponentialLR", gamma=0.5),
         ],
     ),
@@ -370,12 +384,15 @@ SAME |= {
     ),
     "a validation part that is given": net(train_split=GIVEN),
     "a validation part in a Pipeline": make_pipeline(
-        StandardScaler(), splitting(VALIDATION, EarlyStopping(patience=2))
+        StandardScaler(), overfitting(VALIDATION, EarlyStopping(patience=2))
     ),
     "a given validation part in a Pipeline": make_pipeline(
         StandardScaler(), net(train_split=GIVEN)
     ),
     "a validation part, of a regression": regression(train_split=ValidSplit(4)),
+    "a validation part, a regression of hpo's": regression(
+        cls=RegularizedRegressor, train_split=ValidSplit(4), l2_lambda=1e-3
+    ),
     "a validation part, with batch norm and dropout off": splitting(
         VALIDATION, module__norm=nn.BatchNorm1d
     ),
@@ -919,3 +936,134 @@ def test_one_trials_error_is_its_own(monkeypatch):
     (failed,) = [e for e in seen if isinstance(e, Failed)]
     assert failed.number == 2
     assert "TypeError" in failed.reason
+
+
+# -- callbacks: that they do something here, and that proof sees where they would do it otherwise --
+
+
+def course(name):
+    """Return the reports of each trial of a row in their order."""
+    seen, _ = fused(objective_of(SAME[name]))
+    return [[seen[key] for key in sorted(seen) if key[0] == number] for number in range(2)]
+
+
+@pytest.mark.parametrize("name", [name for name in SAME if name.startswith("stopping")])
+def test_a_training_of_the_table_ends_before_its_last_epoch(name):
+    assert min(map(len, course(name))) < 12
+
+
+@pytest.mark.parametrize("name", [name for name in SAME if name.startswith("ReduceLROnPlateau")])
+def test_a_plateau_of_the_table_lowers_the_rate(name):
+    for reports in course(name):
+        first, last = (reports[i].metrics["event_lr"] for i in (0, -1))
+        assert min(last) < min(first)
+
+
+def test_a_fold_that_has_stopped_keeps_its_scores_while_the_others_go_on():
+    reports, _ = course("stopping on the validation part")
+    values = np.array([report.fold_values for report in reports])
+    lengths = [int((np.diff(column) != 0).sum()) + 1 for column in values.T]
+    assert min(lengths) < len(values) == max(lengths)
+
+
+def test_the_best_weights_are_not_those_of_the_last_epoch():
+    seen, _ = fused(objective_of(SAME["the best weights of all epochs"]))
+    own, _ = fused(objective_of(splitting(VALIDATION, module__norm=nn.BatchNorm1d)))
+    assert seen[0, 11].fold_values == own[0, 11].fold_values
+    assert seen[0, 12].fold_values != own[0, 12].fold_values
+
+
+def late(method, from_epoch):
+    """Return a method of replayed callbacks that is wrong from an epoch on."""
+    right = getattr(ReplayedCallbacks, method)
+
+    def wrong(self, given):
+        found = right(self, given)
+        if self.n_epochs >= from_epoch:
+            self.finished = self.finished or method == "end_epoch"
+            return [rate * 1.01 for rate in found or ()]
+        return found
+
+    return wrong
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "from_epoch", "told"),
+    [
+        ("StepLR", "begin_epoch", 1, "are other ones when the model is trained alone"),
+        ("StepLR", "begin_epoch", 6, "the learning rates of epoch 6"),
+        ("OneCycleLR", "begin_epoch", 7, "the learning rates of epoch 7"),
+        ("ReduceLROnPlateau", "end_epoch", 3, "callbacks do not end its training in epoch 3"),
+    ],
+)
+def test_callbacks_that_do_otherwise_are_seen_before_the_first_epoch(
+    monkeypatch, name, method, from_epoch, told
+):
+    monkeypatch.setattr(ReplayedCallbacks, method, late(method, from_epoch))
+    objective = objective_of(SAME[name])
+    seen, (note,) = fused(objective)
+    assert told in note
+    assert_alike(seen, objective, tolerance=1e-6)
+
+
+def test_a_stop_that_is_missed_is_seen_before_the_first_epoch(monkeypatch):
+    def never(self, found):
+        right(self, found)
+        self.finished = False
+
+    right = ReplayedCallbacks.end_epoch
+    monkeypatch.setattr(ReplayedCallbacks, "end_epoch", never)
+    objective = objective_of(SAME["stopping at once"])
+    _, (note,) = fused(objective)
+    assert "callbacks end its training in epoch" in note
+
+
+def test_weights_that_are_not_put_back_are_seen_before_the_first_epoch(monkeypatch):
+    monkeypatch.setattr(ReplayedCallbacks, "end_train", lambda self: self.n_epochs)
+    _, (note,) = fused(objective_of(SAME["the best weights of all epochs"]))
+    assert "the weights after the net's own `fit` are not those of epoch" in note
+
+
+def test_a_loss_of_the_validation_part_that_differs_is_seen_before_the_first_epoch(monkeypatch):
+    right = FusedModels.losses
+    monkeypatch.setattr(FusedModels, "losses", lambda *args: right(*args) * 1.001)
+    _, (note,) = fused(objective_of(SAME["a validation part"]))
+    assert "'valid_loss' is" in note
+
+
+def test_a_split_that_leaves_other_rows_is_seen(monkeypatch):
+    monkeypatch.setattr(
+        "hpo.training.fusing.split_rows", lambda split, X, y: np.array_split(np.arange(len(y)), 2)
+    )
+    objective = objective_of(SAME["a validation part"])
+    _, (note,) = fused(objective)
+    assert "the net's own train_split leaves other rows" in note
+
+
+def test_trials_of_one_structure_may_have_other_callbacks():
+    """Each kind of callbacks is proved; one that is not carried is trained alone."""
+    made = net(max_epochs=4, callbacks=[("schedule", LRScheduler("StepLR", step_size=2))])
+    policies = ["ExponentialLR", lr_scheduler.ConstantLR, OwnStepLR]
+    settings = [{"gamma": 0.5}, {"factor": 0.5}, {"step_size": 1}]
+    trials = [
+        Trial(i, {"lr": 0.1, "callbacks__schedule": LRScheduler(policy, **kwargs)}, i)
+        for i, (policy, kwargs) in enumerate(zip(policies, settings, strict=True))
+    ]
+    objective = objective_of(made)
+    with patch("hpo.executors._batching.find", alone_instead):
+        executor = FusedExecutor(objective, n_slots=3, compile=False)
+    seen = told_by(executor, trials)
+    alone = told_by(SerialExecutor(objective), trials)
+    (note,) = executor.notes
+    assert note.startswith("Trial 2 was")
+    assert "OwnStepLR" in note
+    for key, report in alone.items():
+        np.testing.assert_allclose(seen[key].fold_values, report.fold_values, atol=1e-4)
+
+
+def test_a_validation_part_that_is_searched_is_trained_alone():
+    objective = objective_of(net(train_split=VALIDATION))
+    trials = [Trial(i, {"train_split": ValidSplit(i + 3)}, i) for i in range(2)]
+    seen, (note,) = fused(objective, trials)
+    assert "the net's own validation part is searched" in note
+    assert len(seen) == 4
