@@ -31,7 +31,7 @@ __all__ = ["check_callback", "clipping_of", "kind_of_callbacks", "schedules_of",
 _SILENT = (EpochTimer, PrintLog, ProgressBar)
 """They change nothing, and write nothing that a study reports."""
 
-_DEFAULT = [PassthroughScoring, PassthroughScoring]
+_DEFAULT = [(PassthroughScoring, "train_loss"), (PassthroughScoring, "valid_loss")]
 """What every net puts its losses down by: `TrialBatch` does so for those that have no others."""
 
 _CLIPPING = (GradientClipping, GradientNormClipping)
@@ -53,13 +53,19 @@ _BY_COUNT = (
 )
 """Schedulers of the learning rate that depend on nothing but how often they have stepped."""
 
+_SETTINGS: Mapping[str, set[object]] = {
+    "step_every": {"epoch", "batch"},
+    "event_name": {None, "event_lr", "lr"},
+}
+"""Those of an `LRScheduler` that are known."""
+
 _CYCLE_MOMENTUM = (lr_scheduler.CyclicLR, lr_scheduler.OneCycleLR)
 
 
 def check_callback(net: Any, name: str, callback: Any) -> None:
     """Raise `NotFusibleError` if the loop does not carry a callback of an initialized net."""
     kind = type(callback)
-    if kind in {*_SILENT, GradientClipping, LRSchedule}:
+    if kind in {*_SILENT, LRSchedule}:
         return
     if kind not in _CHECKS:
         raise NotFusibleError(
@@ -71,34 +77,39 @@ def check_callback(net: Any, name: str, callback: Any) -> None:
         raise NotFusibleError(f"the net has the callback '{name}' ({kind.__name__}), {why}")
 
 
-def _clips_otherwise(net: Any, callback: GradientNormClipping) -> str:
+def _clips_otherwise(net: Any, callback: Any) -> str:
+    if sum(type(other) in _CLIPPING for _, other in net.callbacks_) > 1:
+        return "beside another one that clips gradients"
+    if type(callback) is GradientClipping:
+        return ""
     value, norm = callback.gradient_clip_value, callback.gradient_clip_norm_type
     if value is not None and not (isinstance(value, int | float) and value > 0):
         return f"which has gradient_clip_value={value!r}"
     if value is not None and norm != 2:
         return f"which has gradient_clip_norm_type={norm!r} (the fused loop has the norm 2)"
-    if any(type(other) is GradientClipping for _, other in net.callbacks_):
-        return "beside another one that clips gradients"
-    if [type(other) for _, other in net.callbacks_].count(GradientNormClipping) > 1:
-        return "beside another one that clips gradients"
     return ""
 
 
 def _schedules_otherwise(net: Any, callback: LRScheduler) -> str:
     policy = callback.policy_
+    if sum(isinstance(other, LRScheduler | LRSchedule) for _, other in net.callbacks_) > 1:
+        return "beside another schedule"
     if policy not in {*_BY_COUNT, lr_scheduler.ReduceLROnPlateau}:
         return f"whose policy ({getattr(policy, '__name__', policy)}) it does not know"
-    if callback.step_every not in {"epoch", "batch"}:
-        return f"which has step_every={callback.step_every!r}"
+    for name, known in _SETTINGS.items():
+        if getattr(callback, name) not in known:
+            return f"which has {name}={getattr(callback, name)!r}"
     if policy is lr_scheduler.ReduceLROnPlateau:
-        if callback.step_every == "batch":
-            return "which looks for a plateau by minibatches (step_every='batch')"
-        if not isinstance(callback.monitor, str):
-            return "whose monitor is a function"
+        return _finds_plateaus_otherwise(callback)
     if policy in _CYCLE_MOMENTUM and vars(callback).get("cycle_momentum", True) is not False:
         return "which cycles the momentum (pass cycle_momentum=False)"
-    others = [c for _, c in net.callbacks_ if isinstance(c, LRScheduler | LRSchedule)]
-    return "beside another schedule" if len(others) > 1 else ""
+    return ""
+
+
+def _finds_plateaus_otherwise(callback: LRScheduler) -> str:
+    if callback.step_every == "batch":
+        return "which looks for a plateau by minibatches (step_every='batch')"
+    return "" if isinstance(callback.monitor, str) else "whose monitor is a function"
 
 
 def _stops_otherwise(net: Any, callback: EarlyStopping) -> str:
@@ -116,10 +127,15 @@ def _scores_otherwise(net: Any, callback: Any) -> str:
     """Return why the scores are not known, which without a validation part nobody computes."""
     if callback.on_train:
         return "which scores the training part (on_train=True)"
-    if not net.train_split:
-        return ""
+    return _validates_otherwise(net, callback) if net.train_split else ""
+
+
+def _validates_otherwise(net: Any, callback: Any) -> str:
     if type(callback) is BatchScoring:
         return "which scores minibatches"
+    names = [c.name_ for _, c in net.callbacks_ if isinstance(c, EpochScoring)]
+    if names.count(callback.name_) > 1 or callback.name_ in {"train_loss", "valid_loss"}:
+        return f"which has a name that another one has ({callback.name_})"
     if callback.target_extractor is not to_numpy:
         return "which has a target_extractor of its own"
     try:
@@ -130,6 +146,7 @@ def _scores_otherwise(net: Any, callback: Any) -> str:
 
 
 _CHECKS: Mapping[type, Callable[[Any, Any], str]] = {
+    GradientClipping: _clips_otherwise,
     GradientNormClipping: _clips_otherwise,
     LRScheduler: _schedules_otherwise,
     EarlyStopping: _stops_otherwise,
@@ -168,7 +185,7 @@ def schedules_of(net: Any) -> Callable[[float, int], Sequence[Schedule]] | None:
         for name, callback in net.callbacks_
         if not isinstance(callback, (*_SILENT, *_CLIPPING, *idle))
     ]
-    if not net.train_split and [type(c) for _, c in told] == _DEFAULT:
+    if not net.train_split and [(type(c), getattr(c, "name", "")) for _, c in told] == _DEFAULT:
         return None
     if not net.train_split and not any(_looks_at_losses(callback) for _, callback in told):
         return lambda lr, n_folds: shared_by_folds(told, lr, n_folds)

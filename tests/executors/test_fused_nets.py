@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.base import clone
 from sklearn.metrics import balanced_accuracy_score, make_scorer
 from sklearn.model_selection import KFold, ShuffleSplit, StratifiedKFold
 from sklearn.pipeline import make_pipeline
@@ -593,6 +594,16 @@ REFUSED = {
     "another one that clips": net(
         callbacks=[GradientNormClipping(0.1), ("other", GradientClipping("norm"))]
     ),
+    "which has a name that another one has (f1_macro)": net(
+        train_split=ValidSplit(5), callbacks=[EpochScoring("f1_macro"), EpochScoring("f1_macro")]
+    ),
+    "a name that another one has (valid_loss)": net(
+        train_split=ValidSplit(5), callbacks=[EpochScoring("f1_macro", name="valid_loss")]
+    ),
+    "event_name='train_loss'": scheduled("StepLR", step_size=1, event_name="train_loss"),
+    "beside another one that clips gradients": net(
+        callbacks=[GradientClipping("norm"), GradientClipping("value")]
+    ),
     "another schedule": net(
         callbacks=[LRScheduler("StepLR", step_size=1), LRSchedule("cosine", epochs=4)]
     ),
@@ -1057,6 +1068,20 @@ def test_trials_of_one_structure_may_have_other_callbacks():
     (note,) = executor.notes
     assert note.startswith("Trial 2 was")
     assert "OwnStepLR" in note
+    for key, report in alone.items():
+        np.testing.assert_allclose(seen[key].fold_values, report.fold_values, atol=1e-4)
+
+
+def test_trials_that_join_a_batch_begin_their_callbacks_anew():
+    made, rows, labels, scoring = SAME["stopping on the validation part"]
+    made = clone(made).set_params(callbacks=[*made.callbacks, LRScheduler("StepLR", step_size=2)])
+    objective = Objective(made, rows, labels, cv=3, scoring=scoring)
+    trials = [Trial(i, {"lr": 0.006 * (i + 1)}, i) for i in range(5)]
+    with patch("hpo.executors._batching.find", alone_instead):
+        executor = FusedExecutor(objective, n_slots=2, compile=False)
+    seen, alone = told_by(executor, trials), told_by(SerialExecutor(objective), trials)
+    assert executor.notes == []
+    assert seen.keys() == alone.keys()
     for key, report in alone.items():
         np.testing.assert_allclose(seen[key].fold_values, report.fold_values, atol=1e-4)
 
