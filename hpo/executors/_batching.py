@@ -17,6 +17,7 @@ from hpo.training import BaseObjective
 from hpo.training._threads import devices, limit_threads
 from hpo.training.fusing import Fusing
 from hpo.training.objective import Objective
+from hpo.training.proof import prove_callbacks
 from hpo.trial import Trial
 
 __all__ = ["BatchingExecutor"]
@@ -192,6 +193,8 @@ class BatchingExecutor(BaseExecutor):
                 seed=self._seed,
                 sentinel=self._sentinel,
             )
+        elif taken.callbacks != self._batches[taken.key].first.callbacks:
+            prove_callbacks(self._fusing, taken, self._device)
         self._batches[taken.key].add(taken)
 
     def _check_structures(self) -> None:

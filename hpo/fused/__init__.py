@@ -6,10 +6,10 @@ It knows torch only. `FusedModels` trains; `certify` proves on the user's own mo
 
 from hpo.fused._criteria import OF_CLASSES, OF_NUMBERS, Criterion, widen
 from hpo.fused._leaves import REPLAYED, Fusible, dropout_rates, rate_attribute, replay_dropout
-from hpo.fused._plan import Member, Plan
+from hpo.fused._plan import Member, Plan, Schedule
 from hpo.fused._replay import Replay
 from hpo.fused._updates import UPDATES
-from hpo.fused.certify import Alone, Reference, certify
+from hpo.fused.certify import TOLERANCE_FLOAT32, Alone, Reference, certify
 from hpo.fused.engine import FusedModels
 from hpo.fused.errors import DivergedError, NotFusibleError
 
@@ -17,6 +17,7 @@ __all__ = [
     "OF_CLASSES",
     "OF_NUMBERS",
     "REPLAYED",
+    "TOLERANCE_FLOAT32",
     "UPDATES",
     "Alone",
     "Criterion",
@@ -28,6 +29,7 @@ __all__ = [
     "Plan",
     "Reference",
     "Replay",
+    "Schedule",
     "certify",
     "dropout_rates",
     "rate_attribute",

@@ -11,7 +11,7 @@ from torch.func import vmap
 from hpo.fused._losses import LOSSES, Loss, Values
 from hpo.fused.errors import NotFusibleError
 
-__all__ = ["OF_CLASSES", "OF_NUMBERS", "SETTINGS", "Criterion", "widen"]
+__all__ = ["OF_CLASSES", "OF_NUMBERS", "SETTINGS", "Criterion", "mean_losses", "widen"]
 
 _REDUCTIONS = {"mean", "sum"}
 
@@ -146,3 +146,45 @@ class Criterion:
             return loss
 
         return vmap(of_a_row)(out, y), None
+
+
+def mean_losses(  # noqa: PLR0917
+    criterion: Criterion,
+    outputs: torch.Tensor,
+    y: torch.Tensor,
+    n: torch.Tensor,
+    label_smoothing: torch.Tensor,
+    batch_size: int,
+) -> torch.Tensor:
+    """Return the losses of many models over the samples of each fold, as skorch has them.
+
+    That is the mean over the minibatches, each with the weight of its size; of a criterion with
+    class weights, or that sums, it is another one than that over all samples.
+
+    Parameters
+    ----------
+    criterion : Criterion
+    outputs : tensor of shape (n_folds, n_models, n_longest, ...)
+    y : tensor of shape (n_folds, n_longest, ...)
+        What the outputs are compared with, the shorter parts filled up.
+    n : tensor of shape (n_folds,)
+        Samples of each fold, which stand before the filling.
+    label_smoothing : tensor of shape (n_models,)
+    batch_size : int
+        Samples of a minibatch in evaluation.
+
+    Returns
+    -------
+    tensor of shape (n_folds, n_models)
+    """
+    models = vmap(criterion, in_dims=(0, None, 0, None))
+    folds = vmap(models, in_dims=(0, 0, None, 0))
+    total = torch.zeros(outputs.shape[:2], dtype=outputs.dtype, device=outputs.device)
+    places = torch.arange(outputs.shape[2], device=n.device)
+    for start in range(0, outputs.shape[2], batch_size):
+        rows = slice(start, start + batch_size)
+        mask = (places[rows] < n.unsqueeze(1)).to(total)
+        sizes = mask.sum(1, keepdim=True)
+        losses = folds(outputs[:, :, rows], y[:, rows], label_smoothing, mask)
+        total += torch.where(sizes > 0, losses * sizes, 0.0)
+    return total / n.unsqueeze(1)

@@ -55,6 +55,7 @@ def certify(
     y: torch.Tensor,
     device: str = "cpu",
     dtype: torch.dtype = torch.float64,
+    end_epoch: Callable[[FusedModels, torch.Tensor], None] | None = None,
 ) -> None:
     """Check that a batch of models is trained as each of them would be alone.
 
@@ -74,6 +75,8 @@ def certify(
     dtype : torch.dtype
         Of the models. In float64 a difference of `TOLERANCE` is too much, in float32, where one
         model is compared, one of `TOLERANCE_FLOAT32`.
+    end_epoch : callable or None
+        ``end_epoch(models, losses)`` is called after each epoch with the models and their losses.
 
     Raises
     ------
@@ -87,7 +90,9 @@ def certify(
         models = FusedModels(small, X, y, rows, n_slots=2, device=device, dtype=dtype)
         models.put_all(dict(enumerate(pair)))
         for number in _EPOCHS:
-            models.train_epoch(number)
+            losses = models.train_epoch(number)
+            if end_epoch is not None:
+                end_epoch(models, losses)
         outputs = models.predict(torch.stack([shown] * len(rows)))
     except NotFusibleError:
         raise
@@ -172,7 +177,8 @@ class Alone:
         if hasattr(own_criterion, "label_smoothing"):
             own_criterion.label_smoothing = member.numbers.get("label_smoothing", 0.0)
         self._criterion = own_criterion
-        self._epoch = 0
+        lr = float(member.numbers["lr"])
+        self._schedule = member.schedules(lr, 1)[0] if member.schedules else None
 
     def train(
         self, numbers: Sequence[int], X: torch.Tensor, y: torch.Tensor, rows: torch.Tensor
@@ -187,12 +193,15 @@ class Alone:
         self, number: int, replay: Replay, X: torch.Tensor, y: torch.Tensor, rows: torch.Tensor
     ) -> None:
         member, size = self._member, self._plan.batch_size
-        self._epoch += 1
         self._module.train()
-        for group in self._optimizer.param_groups:
-            group["lr"] = member.numbers["lr"] * member.factors(self._epoch)
         rows = replay.order(number, rows)
-        for start, noise in zip(range(0, len(rows), size), replay.noises(number), strict=False):
+        starts = range(0, len(rows), size)
+        rates = (
+            self._schedule.begin_epoch(len(starts)) if self._schedule else [member.numbers["lr"]]
+        )
+        for i, (start, noise) in enumerate(zip(starts, replay.noises(number), strict=False)):
+            for group in self._optimizer.param_groups:
+                group["lr"] = rates[i % len(rates)]
             batch = rows[start : start + size]
             replay.hand_out(noise, self._dropouts, len(batch), torch.float64)
             self._step(X[batch], y[batch])
@@ -226,7 +235,7 @@ def _pair(members: Sequence[Member]) -> list[Member]:
         return [_two_folds(first), _two_folds(members[1])]
     other = {**first.numbers, "lr": first.numbers["lr"] * 0.7}
     rates = {name: 0.5 * rate for name, rate in first.rates.items()}
-    twin = Member(states=first.states[::-1], numbers=other, rates=rates, factors=first.factors)
+    twin = replace(first, states=first.states[::-1], numbers=other, rates=rates)
     return [_two_folds(first), _two_folds(twin)]
 
 
@@ -239,7 +248,7 @@ def _steadied(member: Member) -> Member:
     if "eps" not in member.numbers:
         return member
     numbers = {**member.numbers, "eps": max(member.numbers["eps"], _EPS)}
-    return Member(states=member.states, numbers=numbers, rates=member.rates, factors=member.factors)
+    return replace(member, numbers=numbers)
 
 
 def _two_folds(member: Member) -> Member:

@@ -5,7 +5,6 @@ heard. So a part is taken only if everything about it is known here, and all oth
 the reason.
 """
 
-import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,23 +15,15 @@ from skorch import (
     NeuralNetClassifier,
     NeuralNetRegressor,
 )
-from skorch.callbacks import (
-    BatchScoring,
-    EpochScoring,
-    EpochTimer,
-    PassthroughScoring,
-    PrintLog,
-)
 from skorch.dataset import Dataset
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.data import DataLoader
 
-from hpo.callbacks.clipping import GradientClipping
-from hpo.callbacks.schedule import LRSchedule
 from hpo.fused import OF_CLASSES, OF_NUMBERS, UPDATES, NotFusibleError
 from hpo.nets.casting import CastingMixin, LabelEncodingMixin, TargetShapeMixin
 from hpo.nets.penalty import PenaltyMixin, RegularizedClassifier, RegularizedRegressor
+from hpo.training._fused_callbacks import check_callback
 
 __all__ = [
     "CARRIED",
@@ -128,9 +119,6 @@ OPTIMIZER_OPTIONS: Mapping[type[torch.optim.Optimizer], frozenset[str]] = {
 }
 """The options of each optimizer that the loop knows: a test tells when a version adds to them."""
 
-_QUIET_CALLBACKS = (EpochTimer, PassthroughScoring, PrintLog)
-"""skorch's own callbacks that change nothing."""
-
 
 def check_net_class(net: Any) -> None:
     """Raise `NotFusibleError` if the net's class, or the net, overrides what the loop replaces."""
@@ -163,11 +151,6 @@ def _overrides(name: str) -> str:
 def check_net(net: Any) -> None:
     """Raise `NotFusibleError` unless the loop knows all settings of an initialized net."""
     check_net_class(net)
-    if net.train_split is not None:
-        raise NotFusibleError(
-            "the net sets a validation part of its own aside (pass train_split=None: the folds "
-            "have theirs)"
-        )
     for name, (known, reason) in _OPTIONS.items():
         if getattr(net, name) is not known:
             raise NotFusibleError(reason)
@@ -193,7 +176,7 @@ def check_net(net: Any) -> None:
             raise NotFusibleError(f"the net has more than one {kind} ({', '.join(names)})")
     _check_criterion(net.criterion_)
     for name, callback in net.callbacks_:
-        _check_callback(net, name, callback)
+        check_callback(net, name, callback)
     check_optimizer(net)
 
 
@@ -205,30 +188,6 @@ def _check_criterion(criterion: Any) -> None:
         raise NotFusibleError("the criterion has weights of its own to train")
     for path, layer in criterion.named_modules():
         _check_layer(f"the criterion's part '{path}'" if path else "the criterion", layer)
-
-
-def _check_callback(net: Any, name: str, callback: Any) -> None:
-    kind = type(callback)
-    if kind in {*_QUIET_CALLBACKS, LRSchedule, GradientClipping}:
-        return
-    if kind in {BatchScoring, EpochScoring} and _is_default(net, name, callback):
-        return
-    raise NotFusibleError(
-        f"the net has the callback '{name}' ({kind.__name__}), which the fused loop does not call"
-    )
-
-
-def _is_default(net: Any, name: str, callback: Any) -> bool:
-    """Return whether a callback is the one that skorch gives every net under this name."""
-    default = dict(type(net)._default_callbacks.fget(net)).get(name)
-    if type(default) is not type(callback):
-        return False
-    return bool(_plain(default) == _plain(callback))
-
-
-def _plain(callback: Any) -> dict[str, str]:
-    names = inspect.signature(type(callback).__init__).parameters
-    return {name: repr(getattr(callback, name, None)) for name in names if name != "self"}
 
 
 def check_optimizer(net: Any) -> None:

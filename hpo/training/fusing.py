@@ -1,7 +1,8 @@
 """What of an objective the fused engine can train: nets taken apart into models and numbers."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cloudpickle
@@ -12,8 +13,6 @@ from sklearn.pipeline import Pipeline
 from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier
 from torch import nn
 
-from hpo.callbacks.clipping import GradientClipping
-from hpo.callbacks.schedule import LRSchedule
 from hpo.fused import (
     UPDATES,
     Criterion,
@@ -26,13 +25,17 @@ from hpo.fused import (
 )
 from hpo.nets.casting import TargetShapeMixin
 from hpo.training._adapters import last_step, net_prefix
+from hpo.training._callbacks import copy_of
+from hpo.training._fused_callbacks import clipping_of, kind_of_callbacks, schedules_of, scorings_of
 from hpo.training._fused_data import cast, cast_target, check_target
 from hpo.training._fused_loss import criterion_structure, hash_of
+from hpo.training._fused_splits import HeldOut, held_out_of, predefined, split_rows
 from hpo.training._fusible import check_data, check_module, check_net
 from hpo.training._indexing import as_numpy, take
 from hpo.training._random import RandomStream
 from hpo.training.fold import configure
 from hpo.training.objective import Objective
+from hpo.training.scoring import Scoring
 from hpo.trial import Trial, derive_seed
 
 __all__ = ["FoldArrays", "FusibleTrial", "Fusing"]
@@ -46,18 +49,24 @@ class FoldArrays:
     ----------
     X, y : tensors of shape (n_samples, ...)
     train : sequence of int64 tensor
-        Rows of each fold's training part.
+        Rows that each fold is trained on.
+    fitted : sequence of int64 tensor
+        Rows that each fold's ``fit`` is given: those, and what the net sets aside of them.
     X_valid : tensor of shape (n_folds, n_longest, ...)
         Validation parts, the shorter ones filled up.
     y_valid : sequence of array
         Without the filling.
+    held_out : HeldOut or None
+        The nets' own validation parts (``train_split``), if they have some.
     """
 
     X: torch.Tensor
     y: torch.Tensor
     train: Sequence[torch.Tensor]
+    fitted: Sequence[torch.Tensor]
     X_valid: torch.Tensor
     y_valid: Sequence[Any]
+    held_out: HeldOut | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,10 @@ class FusibleTrial:
     net : skorch net
         That of the first fold, as initialized: it says how outputs become predictions.
     n_steps : int
+    scorings : mapping of str to Scoring
+        Of the net's own validation part, by their names in its history.
+    callbacks : str
+        The kind of its callbacks; see `kind_of_callbacks`.
     """
 
     trial: Trial
@@ -83,6 +96,8 @@ class FusibleTrial:
     member: Member
     net: Any
     n_steps: int
+    scorings: Mapping[str, Scoring] = field(default_factory=dict)
+    callbacks: str = ""
 
 
 class Fusing:
@@ -108,6 +123,8 @@ class Fusing:
         self.arrays = self._arrays()
         self._simple: dict[str, bool] = {}
         self._checked: set[str] = set()
+        self.proved: set[str] = set()
+        """Kinds of callbacks that were seen to do the same in a batch; see `prove_callbacks`."""
 
     def _check_objective(self) -> None:
         objective = self.objective
@@ -146,7 +163,10 @@ class Fusing:
         """Prepare each fold's data once: the preprocessing is the same for all trials."""
         objective = self.objective
         estimator = objective.estimator
+        split = copy_of(last_step(estimator).train_split)
+        given = predefined(split) if split else None
         parts, train, valid, labels, start = [], [], [], [], 0
+        kept, set_aside = list[torch.Tensor](), list[torch.Tensor]()
         pipeline = isinstance(estimator, Pipeline) and len(estimator.steps) > 1
         if not pipeline:
             parts = [self._rows(objective.X)]
@@ -165,13 +185,25 @@ class Fusing:
             else:
                 train.append(torch.as_tensor(rows))
                 valid.append(parts[0][torch.as_tensor(held_out)])
+                Xt = take(objective.X, rows)
+            if split and given is None:
+                parts_of_fold = split_rows(split, Xt, take(objective.y, rows))
+                for chosen, some in zip((kept, set_aside), parts_of_fold, strict=True):
+                    chosen.append(train[-1][torch.as_tensor(some)])
         y = cast_target(last_step(estimator), _tensor(objective.y))
         if pipeline:
             y = torch.cat([y[torch.as_tensor(rows)] for rows, _ in objective.splits])
+        if given is not None:
+            X_given, y_given = self._rows(given[0]), _tensor(given[1])
+            set_aside = [torch.arange(len(X_given)) + sum(map(len, parts))] * len(train)
+            parts.append(_like(parts[0], X_given, "X"))
+            y = torch.cat([y, _like(y, y_given, "y")])
         longest = max(map(len, valid))
         filled = [torch.cat([X, X[:1].expand(longest - len(X), *X.shape[1:])]) for X in valid]
         X, X_valid = torch.cat(parts).to(self._device), torch.stack(filled).to(self._device)
-        return FoldArrays(X, y.to(self._device), train, X_valid, labels)
+        y = y.to(self._device)
+        aside = held_out_of(X, y, set_aside) if set_aside else None
+        return FoldArrays(X, y, kept or train, train, X_valid, labels, aside)
 
     def _rows(self, data: Any) -> torch.Tensor:
         return cast(last_step(self.objective.estimator), _tensor(data))
@@ -192,13 +224,15 @@ class Fusing:
             raise NotFusibleError(
                 f"{strange[0]} is searched, and a batch has one preprocessing (fix it)"
             )
+        if f"{self._prefix}train_split" in params:
+            raise NotFusibleError("the net's own validation part is searched (train_split)")
         net = self._net(trial, params, 0)
         self._check(net)
         of_probabilities = isinstance(net, NeuralNetClassifier)
         criterion = Criterion(net.criterion_, of_probabilities=of_probabilities)
         (group,) = net.optimizer_.param_groups
         numbers = _numbers(net, group, criterion)
-        factors, of_clipping = _callbacks(net)
+        of_clipping, scorings = clipping_of(net), scorings_of(net)
         module = net.module_
         flags = {name: group[name] for name in UPDATES[type(net.optimizer_)].flags if name in group}
         loader = net.get_params_for("iterator_train")
@@ -217,6 +251,7 @@ class Fusing:
                 penalises=penalises,
                 flattens=isinstance(net, NeuralNetBinaryClassifier),
                 shapes_target=isinstance(net, TargetShapeMixin),
+                valid_batch_size=_valid_batch_size(net),
             )
 
         structure = {
@@ -226,8 +261,10 @@ class Fusing:
             "predicts": hash_of("the net", net.predict_nonlinearity),
             "loader": sorted((k, v) for k, v in loader.items() if k != "collate_fn"),
             "batch_size": net.batch_size,
+            "valid_batch_size": _valid_batch_size(net),
             "clips": bool(of_clipping),
             "penalises": penalises,
+            "scorings": [(name, repr(scoring.scorers())) for name, scoring in scorings.items()],
         }
         key = repr(structure)
         if key not in self._checked:
@@ -237,10 +274,11 @@ class Fusing:
             states=self._states(key, net, trial, params),
             numbers={**numbers, **of_clipping},
             rates=dropout_rates(module),
-            factors=factors,
+            schedules=schedules_of(net),
         )
         n_steps = self.objective.max_steps(trial.params)
-        return FusibleTrial(trial, key, plan, member, net, n_steps)
+        kind = kind_of_callbacks(net)
+        return FusibleTrial(trial, key, plan, member, net, n_steps, scorings, kind)
 
     def _check(self, net: Any) -> None:
         check_net(net)
@@ -309,6 +347,13 @@ def _tensor(data: Any) -> torch.Tensor:
     return torch.as_tensor(data)
 
 
+def _like(known: torch.Tensor, data: torch.Tensor, name: str) -> torch.Tensor:
+    """Return data of a predefined split, which must be of one kind with those of the folds."""
+    if data.dtype != known.dtype or data.shape[1:] != known.shape[1:]:
+        raise NotFusibleError(f"{name} of the net's predefined_split is of another type or shape")
+    return data
+
+
 def _numbers(net: Any, group: Mapping[str, Any], criterion: Criterion) -> dict[str, float]:
     update = UPDATES[type(net.optimizer_)]
     given = dict(group)
@@ -323,64 +368,15 @@ def _numbers(net: Any, group: Mapping[str, Any], criterion: Criterion) -> dict[s
     }
 
 
-def _callbacks(net: Any) -> tuple[Callable[[int], float], dict[str, float]]:
-    """Return the factor of the learning rate by epoch, and the limits of the gradients."""
-    factors: Callable[[int], float] = lambda epoch: 1.0  # noqa: E731
-    clipping: dict[str, float] = {}
-    for _, callback in net.callbacks_:
-        if isinstance(callback, LRSchedule):
-            factors = _factors(callback)
-        elif isinstance(callback, GradientClipping):
-            if callback.kind == "norm":
-                clipping["max_norm"] = float(callback.max_norm)
-            elif callback.kind == "value":
-                clipping["max_value"] = float(callback.max_value)
-    return factors, clipping
-
-
-def _factors(schedule: LRSchedule) -> Callable[[int], float]:
-    """Return what the schedule multiplies a rate by, told by itself on a net of one weight."""
-    if schedule.policy in {"plateau", "one_cycle"}:
-        raise NotFusibleError(f"the schedule '{schedule.policy}' goes by losses or batches")
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-    known: list[float] = []
-    own = (
-        LRSchedule(**schedule.get_params(deep=False))
-        if hasattr(schedule, "get_params")
-        else schedule
-    )
-    own.initialize()
-    net = _OneWeight(optimizer)
-
-    def factor(epoch: int) -> float:
-        while len(known) < epoch:
-            own.on_epoch_begin(net)
-            own.on_batch_end(net, training=True)
-            known.append(float(optimizer.param_groups[0]["lr"]))
-            optimizer.step()
-            own.on_epoch_end(net)
-        return known[epoch - 1]
-
-    return factor
-
-
-class _OneWeight:
-    """As much of a net as a schedule by epochs looks at."""
-
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        self.optimizer_ = optimizer
-        self.history = _NoHistory()
-
-
-class _NoHistory:
-    def record(self, name: str, value: float) -> None:
-        """Forget it."""
-
-
 def _batch_size(net: Any, loader: Mapping[str, Any], arrays: FoldArrays) -> int:
     size = int(loader.get("batch_size", net.batch_size))
     longest = max(map(len, arrays.train))
     return longest if size == -1 else size
+
+
+def _valid_batch_size(net: Any) -> int:
+    size = int(net.get_params_for("iterator_valid").get("batch_size", net.batch_size))
+    return sys.maxsize if size == -1 else size
 
 
 def _state(module: nn.Module) -> dict[str, torch.Tensor]:

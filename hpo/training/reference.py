@@ -5,10 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, EarlyStopping, ProgressBar
+from skorch.dataset import Dataset
+from skorch.helper import predefined_split
 from torch.utils.data import Sampler
 
 from hpo.fused import REPLAYED, Member, NotFusibleError, Plan, Replay, replay_dropout, widen
+from hpo.training._adapters import figures_of
 from hpo.training._attributes import Attributes, global_streams
 
 __all__ = ["NetReference"]
@@ -31,6 +34,9 @@ class NetReference:
         Which of the member's states it starts from, and whose draws it gets.
     seed, n_folds : int
         Of the batch.
+    held_out : pair of tensors of shape (n_samples, ...) or None
+        X and y of the net's own validation part, if it has one: the rows that are trained on are
+        those that its ``train_split`` has left.
     dtype : torch.dtype
         float32 leaves net and data as they are; float64 widens both.
 
@@ -49,6 +55,7 @@ class NetReference:
         *,
         seed: int = 0,
         n_folds: int = 2,
+        held_out: tuple[torch.Tensor, torch.Tensor] | None = None,
         dtype: torch.dtype = torch.float64,
     ) -> None:
         self.net = net
@@ -64,7 +71,14 @@ class NetReference:
             batch_size=plan.batch_size,
             **{f"iterator_train__{name}": value for name, value in loader.items()},
         )
+        if net.train_split:
+            data = [self._cast(part) for part in held_out or ()]
+            net.set_params(train_split=predefined_split(Dataset(*data)) if data else None)
         net.initialize()
+        net.callbacks_ = [c for c in net.callbacks_ if not isinstance(c[1], ProgressBar)]
+        for _, callback in net.callbacks_:
+            if isinstance(callback, EarlyStopping):  # these are the weights as they are trained
+                callback.load_best = False
         self._widen()
         self._start()
         self._own = copy.deepcopy(net.module_)
@@ -159,6 +173,12 @@ class NetReference:
         history = getattr(self.net, "history", None)
         loss = history[-1].get("train_loss") if history else None
         return None if loss is None else float(loss)
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """What the net recorded of the last epoch; see `figures_of`."""
+        history = getattr(self.net, "history", None)
+        return figures_of(history[-1]) if history else {}
 
     def _cast(self, data: torch.Tensor) -> torch.Tensor:
         wide = self._dtype is torch.float64 and data.is_floating_point()

@@ -89,6 +89,7 @@ def check_epoch(fusing: Fusing, taken: FusibleTrial, seen: Seen, *, seed: int, p
             fold,
             seed=seed,
             n_folds=len(arrays.train),
+            held_out=arrays.held_out.part(fold) if arrays.held_out else None,
             dtype=torch.float32,
         )
         reference.train([seen.number], arrays.X, arrays.y, arrays.train[fold])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from sklearn.metrics import get_scorer
 from skorch import NeuralNetClassifier, NeuralNetRegressor
-from skorch.callbacks import EarlyStopping
+from skorch.callbacks import Checkpoint
 from torch import nn
 
 from hpo import HPOSearchCV, Study, run_study
@@ -178,9 +178,7 @@ def test_a_refused_value_fails_its_trial_alone():
 
 REFUSED = {
     "is a LSTM": make_net(module=Recurrent),
-    "'early' (EarlyStopping)": make_net(
-        callbacks=[("early", EarlyStopping("train_loss", sink=str))]
-    ),
+    "'kept' (Checkpoint)": make_net(callbacks=[("kept", Checkpoint("train_loss_best"))]),
     "train_split": make_net(
         NeuralNetClassifier, criterion=nn.CrossEntropyLoss, train_split=None
     ).set_params(train_split=lambda X, y: (X, X)),

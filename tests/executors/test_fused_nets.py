@@ -11,20 +11,29 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.base import clone
+from sklearn.metrics import balanced_accuracy_score, make_scorer
+from sklearn.model_selection import KFold, ShuffleSplit, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import (
+    BatchScoring,
     Callback,
     EarlyStopping,
     EpochScoring,
     GradientNormClipping,
     LRScheduler,
+    PassthroughScoring,
+    PrintLog,
+    ProgressBar,
 )
 from skorch.dataset import Dataset, ValidSplit
+from skorch.helper import predefined_split
 from torch import nn
 from torch.nn.utils import parametrizations, prune
-from torch.utils.data import DataLoader
+from torch.optim import lr_scheduler
+from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from hpo._discovery import find
 from hpo.callbacks import GradientClipping, LRSchedule
@@ -34,12 +43,13 @@ from hpo.executors._told import Told
 from hpo.executors.auto import AutoExecutor
 from hpo.executors.fused import FusedExecutor
 from hpo.executors.serial import SerialExecutor
-from hpo.fused import NotFusibleError, _criteria
+from hpo.fused import FusedModels, NotFusibleError, _criteria
 from hpo.fused._criteria import SETTINGS
 from hpo.fused._losses import LOSSES
 from hpo.nets import RegularizedClassifier, RegularizedRegressor
 from hpo.testing.executors import drive
 from hpo.training import _fusible, proof
+from hpo.training._replayed_callbacks import ReplayedCallbacks
 from hpo.training.fusing import Fusing
 from hpo.training.objective import Objective
 from hpo.trial import Trial
@@ -48,6 +58,7 @@ N, N_IN, N_CLASSES = 90, 12, 3
 rng = np.random.default_rng(0)
 X = rng.normal(size=(N, N_IN)).astype("float32")
 Y = (X @ rng.normal(size=(N_IN, N_CLASSES))).argmax(1)
+NOISE = rng.permutation(Y)
 TARGET = (X @ rng.normal(size=(N_IN, 1))).astype("float32")
 TRIALS = [Trial(i, {"lr": 0.01 * (i + 1)}, i) for i in range(2)]
 
@@ -137,7 +148,12 @@ def overriding(name, base=NeuralNetClassifier):
 
 def regression(made=None, **params):
     kwargs = {"criterion": nn.MSELoss, "lr": 0.01, "module__n_out": 1, **params}
-    return net(made or MLP, NeuralNetRegressor, **kwargs), X, TARGET, "neg_mean_squared_error"
+    return (
+        net(made or MLP, **{"cls": NeuralNetRegressor, **kwargs}),
+        X,
+        TARGET,
+        "neg_mean_squared_error",
+    )
 
 
 class Residual(MLP):
@@ -461,6 +477,170 @@ SAME = {
 }
 
 
+def scheduled(policy, **params):
+    return net(max_epochs=7, callbacks=[("schedule", LRScheduler(policy, **params))])
+
+
+def stopping(monitor="train_loss", *more, **params):
+    return net(
+        max_epochs=12,
+        lr=0.3,
+        callbacks=[*more, EarlyStopping(monitor, **{"patience": 2, **params})],
+    )
+
+
+def splitting(split, *callbacks, **params):
+    """Return a net that learns labels by heart: its validation loss rises."""
+    return (overfitting(split, *callbacks, **params), X, NOISE, "neg_log_loss")
+
+
+def overfitting(split, *callbacks, **params):
+    fast = {"optimizer__momentum": 0.95, "max_epochs": 12, "batch_size": 8}
+    return net(train_split=split, callbacks=[*callbacks], **fast, **params)
+
+
+VALIDATION = ValidSplit(4, stratified=True)
+GIVEN = predefined_split(Dataset(X[:30], Y[:30]))
+SAME |= {
+    "skorch's clipping": net(callbacks=[GradientNormClipping(0.1)]),
+    "skorch's clipping, not at all": net(callbacks=[GradientNormClipping()]),
+    "StepLR": scheduled("StepLR", step_size=2, gamma=0.3),
+    "MultiStepLR": scheduled("MultiStepLR", milestones=[2, 4]),
+    "ExponentialLR": scheduled("ExponentialLR", gamma=0.7),
+    "CosineAnnealingLR": scheduled("CosineAnnealingLR", T_max=5, eta_min=1e-3),
+    "LambdaLR": scheduled("LambdaLR", lr_lambda=lambda epoch: 1 / (epoch + 1)),
+    "MultiplicativeLR": scheduled(lr_scheduler.MultiplicativeLR, lr_lambda=lambda epoch: 0.8),
+    "ConstantLR": scheduled(lr_scheduler.ConstantLR, factor=0.2, total_iters=3),
+    "LinearLR": scheduled(lr_scheduler.LinearLR, start_factor=0.1, total_iters=4),
+    "PolynomialLR": scheduled(lr_scheduler.PolynomialLR, total_iters=6, power=2.0),
+    "warm restarts": scheduled(lr_scheduler.CosineAnnealingWarmRestarts, T_0=2, T_mult=2),
+    "skorch's warm restarts": scheduled("WarmRestartLR", max_lr=0.2, base_period=3),
+    "by minibatches": scheduled("StepLR", step_size=3, gamma=0.9, step_every="batch"),
+    "skorch's warm restarts by minibatches": scheduled(
+        "WarmRestartLR", max_lr=0.2, base_period=5, step_every="batch"
+    ),
+    "OneCycleLR": scheduled(
+        lr_scheduler.OneCycleLR,
+        max_lr=0.3,
+        total_steps=4 * 7,
+        cycle_momentum=False,
+        step_every="batch",
+    ),
+    "CyclicLR": scheduled(
+        "CyclicLR",
+        base_lr=0.01,
+        max_lr=0.3,
+        step_size_up=3,
+        cycle_momentum=False,
+        step_every="batch",
+    ),
+    "a schedule of no name": scheduled("StepLR", step_size=2, event_name=None),
+    "ReduceLROnPlateau": scheduled("ReduceLROnPlateau", patience=0, threshold=0.1),
+    "ReduceLROnPlateau, on the validation part": splitting(
+        VALIDATION, LRScheduler("ReduceLROnPlateau", monitor="valid_loss", patience=0)
+    ),
+    "ReduceLROnPlateau, on accuracy": splitting(
+        VALIDATION, LRScheduler("ReduceLROnPlateau", monitor="valid_acc", mode="max", patience=0)
+    ),
+    "a plateau of hpo's": net(
+        max_epochs=9, lr=0.5, callbacks=[LRSchedule("plateau", patience=0, warmup_epochs=2)]
+    ),
+    "a plateau of hpo's, on the validation part": splitting(
+        VALIDATION, LRSchedule("plateau", patience=0)
+    ),
+    "one cycle of hpo's": net(max_epochs=6, callbacks=[LRSchedule("one_cycle", epochs=5)]),
+    "stopping": stopping(threshold=0.1),
+    "stopping at once": stopping(patience=1, threshold=0.5),
+    "stopping by absolute differences": stopping(threshold=0.05, threshold_mode="abs"),
+    "stopping where greater is better": stopping(lower_is_better=False),
+    "stopping with a schedule": stopping(
+        "train_loss", LRScheduler("ExponentialLR", gamma=0.5), threshold=0.05
+    ),
+    "stopping before the schedule is told": net(
+        max_epochs=12,
+        callbacks=[
+            EarlyStopping("train_loss", patience=1, threshold=0.2),
+            LRScheduler("ExponentialLR", gamma=0.5),
+        ],
+    ),
+    "stopping with the best weights": splitting(
+        VALIDATION, EarlyStopping(patience=2, load_best=True)
+    ),
+    "the best weights of all epochs": splitting(
+        VALIDATION, EarlyStopping(patience=50, load_best=True), module__norm=nn.BatchNorm1d
+    ),
+    "stopping on the validation part": splitting(VALIDATION, EarlyStopping(patience=2)),
+    "stopping on the accuracy": splitting(
+        VALIDATION, EarlyStopping("valid_acc", lower_is_better=False, patience=1)
+    ),
+    "stopping on a score": splitting(
+        VALIDATION,
+        EpochScoring("f1_macro", lower_is_better=False),
+        EarlyStopping("f1_macro", lower_is_better=False, patience=1),
+    ),
+    "stopping on whether it was the best": splitting(
+        VALIDATION, EarlyStopping("valid_loss_best", lower_is_better=False, patience=3)
+    ),
+    "a validation part": net(train_split=ValidSplit(5)),
+    "a validation part, stratified": net(train_split=ValidSplit(5, stratified=True)),
+    "a validation part, at random": net(train_split=ValidSplit(0.3, random_state=3)),
+    "a validation part, at random and stratified": net(
+        train_split=ValidSplit(0.3, stratified=True, random_state=np.random.RandomState(3))
+    ),
+    "a validation part by KFold": net(
+        train_split=ValidSplit(KFold(3, shuffle=True, random_state=1))
+    ),
+    "a validation part by StratifiedKFold": net(
+        train_split=ValidSplit(StratifiedKFold(3), stratified=True)
+    ),
+    "a validation part by ShuffleSplit": net(
+        train_split=ValidSplit(ShuffleSplit(test_size=0.2, random_state=1))
+    ),
+    "a validation part that is given": net(train_split=GIVEN),
+    "a validation part in a Pipeline": make_pipeline(
+        StandardScaler(), overfitting(VALIDATION, EarlyStopping(patience=2))
+    ),
+    "a given validation part in a Pipeline": make_pipeline(
+        StandardScaler(), net(train_split=GIVEN)
+    ),
+    "a validation part, of a regression": regression(train_split=ValidSplit(4)),
+    "a validation part, a regression of hpo's": regression(
+        cls=RegularizedRegressor, train_split=ValidSplit(4), l2_lambda=1e-3
+    ),
+    "a validation part, with batch norm and dropout off": splitting(
+        VALIDATION, module__norm=nn.BatchNorm1d
+    ),
+    "a validation part, of one batch": net(train_split=VALIDATION, batch_size=-1),
+    "a validation part, last batch dropped": net(
+        train_split=VALIDATION, iterator_train__drop_last=True
+    ),
+    "a validation part, smoothed labels": net(
+        train_split=VALIDATION, criterion__label_smoothing=0.1
+    ),
+    "a validation part, probabilities": net(
+        Probabilities, criterion=nn.NLLLoss, train_split=VALIDATION
+    ),
+    "a validation part, penalties": net(
+        cls=RegularizedClassifier, l1_lambda=1e-3, l2_lambda=1e-3, train_split=VALIDATION
+    ),
+    "a validation part, no callbacks": net(train_split=VALIDATION, callbacks="disable"),
+    "scores of a validation part": splitting(
+        VALIDATION,
+        EpochScoring("neg_log_loss", name="log", lower_is_better=False),
+        EpochScoring("f1_macro", use_caching=False),
+        EpochScoring(balanced_accuracy_score, lower_is_better=None),
+        EpochScoring(make_scorer(balanced_accuracy_score), name="made"),
+        EpochScoring(None, name="own"),
+    ),
+    "scores of no validation part": net(
+        callbacks=[EpochScoring("f1_macro"), BatchScoring("accuracy"), ProgressBar()]
+    ),
+    "another score for the default one": net(callbacks__valid_acc=EpochScoring("f1_macro")),
+    "logs": net(callbacks=[PrintLog(sink=str)], callbacks__print_log=None),
+    "without its timer": net(callbacks__epoch_timer=None),
+}
+
+
 class Clamped(Callback):
     def on_batch_end(self, net, training=False, **kwargs):
         if training:
@@ -638,6 +818,23 @@ class Frozen(MLP):
         return self
 
 
+class OwnStepLR(lr_scheduler.StepLR):
+    pass
+
+
+class Stops(EarlyStopping):
+    pass
+
+
+def first_row(net, X, y):
+    return float(y[0])
+
+
+def first_half(dataset, y=None):
+    half = len(dataset) // 2
+    return Subset(dataset, range(half)), Subset(dataset, range(half, len(dataset)))
+
+
 def hook(self, *_):
     return None
 
@@ -705,14 +902,61 @@ REFUSED = {
     **{f"`{name}`": net(cls=overriding(name)) for name in METHODS},
     "`get_loss` (": net(cls=Mixed),
     "`classes_`": net(cls=Named),
-    "train_split=None": net(train_split=ValidSplit(5)),
+    "(Stops)": net(callbacks=[Stops("train_loss")]),
     "(Clamped)": net(callbacks=[("clamped", Clamped())]),
     "(OwnSchedule)": net(callbacks=[("own", OwnSchedule("cosine", epochs=4))]),
-    "(EarlyStopping)": net(callbacks=[("early", EarlyStopping("train_loss", sink=str))]),
-    "(LRScheduler)": net(callbacks=[("schedule", LRScheduler("StepLR", step_size=1))]),
-    "(GradientNormClipping)": net(callbacks=[("clipping", GradientNormClipping(0.1))]),
-    "'f1' (EpochScoring)": net(callbacks=[("f1", EpochScoring("f1_macro", on_train=True))]),
-    "'valid_acc' (EpochScoring)": net(callbacks__valid_acc=EpochScoring("f1_macro")),
+    "'f1' (EpochScoring), which scores the training part": net(
+        callbacks=[("f1", EpochScoring("f1_macro", on_train=True))]
+    ),
+    "(EpochScoring), whose scoring is a function of its own": net(
+        train_split=ValidSplit(5), callbacks=[EpochScoring(first_row)]
+    ),
+    "(EpochScoring), which has a target_extractor of its own": net(
+        train_split=ValidSplit(5), callbacks=[EpochScoring("f1_macro", target_extractor=np.asarray)]
+    ),
+    "(BatchScoring), which scores minibatches": net(
+        train_split=ValidSplit(5), callbacks=[BatchScoring("accuracy")]
+    ),
+    "(PassthroughScoring), which takes the mean of 'event_lr'": net(
+        callbacks=[PassthroughScoring("event_lr", on_train=True)]
+    ),
+    "gradient_clip_norm_type=inf": net(callbacks=[GradientNormClipping(0.1, float("inf"))]),
+    "gradient_clip_norm_type=1": net(callbacks=[GradientNormClipping(0.1, 1)]),
+    "gradient_clip_value=0": net(callbacks=[GradientNormClipping(0)]),
+    "another one that clips": net(
+        callbacks=[GradientNormClipping(0.1), ("other", GradientClipping("norm"))]
+    ),
+    "which has a name that another one has (f1_macro)": net(
+        train_split=ValidSplit(5), callbacks=[EpochScoring("f1_macro"), EpochScoring("f1_macro")]
+    ),
+    "a name that another one has (valid_loss)": net(
+        train_split=ValidSplit(5), callbacks=[EpochScoring("f1_macro", name="valid_loss")]
+    ),
+    "event_name='train_loss'": scheduled("StepLR", step_size=1, event_name="train_loss"),
+    "beside another one that clips gradients": net(
+        callbacks=[GradientClipping("norm"), GradientClipping("value")]
+    ),
+    "another schedule": net(
+        callbacks=[LRScheduler("StepLR", step_size=1), LRSchedule("cosine", epochs=4)]
+    ),
+    "(LRScheduler), whose policy (OwnStepLR)": scheduled(OwnStepLR, step_size=1),
+    "momentum (pass cycle_momentum=False)": scheduled(
+        lr_scheduler.OneCycleLR, max_lr=0.1, total_steps=80, step_every="batch"
+    ),
+    "the momentum": scheduled(
+        "CyclicLR", base_lr=0.01, max_lr=0.1, base_momentum=0.5, max_momentum=0.8
+    ),
+    "plateau by minibatches": scheduled("ReduceLROnPlateau", step_every="batch", patience=0),
+    "whose monitor is a function": scheduled(
+        "ReduceLROnPlateau", monitor=lambda net: net.history[-1, "train_loss"]
+    ),
+    "a train_split of its own (first_half": net(train_split=first_half),
+    "ValidSplit has a list": net(train_split=ValidSplit([(range(40), range(40, 60))])),
+    "another validation part for each trial": net(train_split=ValidSplit(0.2)),
+    "each trial (give it a random_state)": net(train_split=ValidSplit(KFold(3, shuffle=True))),
+    "no skorch Dataset": net(
+        train_split=predefined_split(TensorDataset(torch.tensor(X[:20]), torch.tensor(Y[:20])))
+    ),
     "`iterator_train__num_workers`": net(iterator_train__num_workers=0),
     "`iterator_train__collate_fn`": net(
         iterator_train__collate_fn=torch.utils.data.default_collate
@@ -798,6 +1042,10 @@ REFUSED = {
 }
 
 
+NORMS = {"grad_norm", "grad_norm_max"}
+"""What `GradientClipping` measures, and a batch does not."""
+
+
 def objective_of(case):
     made, rows, labels, scoring = case if isinstance(case, tuple) else (case, X, Y, "neg_log_loss")
     return Objective(made, rows, labels, cv=3, scoring=scoring)
@@ -840,6 +1088,12 @@ def assert_alike(seen, objective, tolerance=1e-4):
     assert seen.keys() == alone.keys()
     for key, report in alone.items():
         np.testing.assert_allclose(seen[key].fold_values, report.fold_values, atol=tolerance)
+        names = set(report.metrics) - NORMS
+        assert set(seen[key].metrics) - NORMS == names
+        assert set(seen[key].recorded) - NORMS == set(report.recorded) - NORMS
+        for name in names:
+            found, own = seen[key].metrics[name], report.metrics[name]
+            np.testing.assert_allclose(found, own, atol=tolerance, err_msg=name)
 
 
 @pytest.mark.parametrize("name", SAME)
@@ -1185,3 +1439,148 @@ def test_one_trials_error_is_its_own(monkeypatch):
     (failed,) = [e for e in seen if isinstance(e, Failed)]
     assert failed.number == 2
     assert "TypeError" in failed.reason
+
+
+# -- callbacks: that they do something here, and that proof sees where they would do it otherwise --
+
+
+def course(name):
+    """Return the reports of each trial of a row in their order."""
+    seen, _ = fused(objective_of(SAME[name]))
+    return [[seen[key] for key in sorted(seen) if key[0] == number] for number in range(2)]
+
+
+@pytest.mark.parametrize("name", [name for name in SAME if name.startswith("stopping")])
+def test_a_training_of_the_table_ends_before_its_last_epoch(name):
+    assert min(map(len, course(name))) < 12
+
+
+@pytest.mark.parametrize("name", [name for name in SAME if name.startswith("ReduceLROnPlateau")])
+def test_a_plateau_of_the_table_lowers_the_rate(name):
+    for reports in course(name):
+        first, last = (reports[i].metrics["event_lr"] for i in (0, -1))
+        assert min(last) < min(first)
+
+
+def test_a_fold_that_has_stopped_keeps_its_scores_while_the_others_go_on():
+    reports, _ = course("stopping on the validation part")
+    values = np.array([report.fold_values for report in reports])
+    lengths = [int((np.diff(column) != 0).sum()) + 1 for column in values.T]
+    assert min(lengths) < len(values) == max(lengths)
+
+
+def test_the_best_weights_are_not_those_of_the_last_epoch():
+    seen, _ = fused(objective_of(SAME["the best weights of all epochs"]))
+    own, _ = fused(objective_of(splitting(VALIDATION, module__norm=nn.BatchNorm1d)))
+    assert seen[0, 11].fold_values == own[0, 11].fold_values
+    assert seen[0, 12].fold_values != own[0, 12].fold_values
+
+
+def late(method, from_epoch):
+    """Return a method of replayed callbacks that is wrong from an epoch on."""
+    right = getattr(ReplayedCallbacks, method)
+
+    def wrong(self, given):
+        found = right(self, given)
+        if self.n_epochs >= from_epoch:
+            self.finished = self.finished or method == "end_epoch"
+            return [rate * 1.01 for rate in found or ()]
+        return found
+
+    return wrong
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "from_epoch", "told"),
+    [
+        ("StepLR", "begin_epoch", 1, "are other ones when the model is trained alone"),
+        ("StepLR", "begin_epoch", 6, "the learning rates of epoch 6"),
+        ("OneCycleLR", "begin_epoch", 7, "the learning rates of epoch 7"),
+        ("ReduceLROnPlateau", "end_epoch", 3, "callbacks do not end its training in epoch 3"),
+    ],
+)
+def test_callbacks_that_do_otherwise_are_seen_before_the_first_epoch(
+    monkeypatch, name, method, from_epoch, told
+):
+    monkeypatch.setattr(ReplayedCallbacks, method, late(method, from_epoch))
+    objective = objective_of(SAME[name])
+    seen, (note,) = fused(objective)
+    assert told in note
+    assert_alike(seen, objective, tolerance=1e-6)
+
+
+def test_a_stop_that_is_missed_is_seen_before_the_first_epoch(monkeypatch):
+    def never(self, found):
+        right(self, found)
+        self.finished = False
+
+    right = ReplayedCallbacks.end_epoch
+    monkeypatch.setattr(ReplayedCallbacks, "end_epoch", never)
+    objective = objective_of(SAME["stopping at once"])
+    _, (note,) = fused(objective)
+    assert "callbacks end its training in epoch" in note
+
+
+def test_weights_that_are_not_put_back_are_seen_before_the_first_epoch(monkeypatch):
+    monkeypatch.setattr(ReplayedCallbacks, "end_train", lambda self: self.n_epochs)
+    _, (note,) = fused(objective_of(SAME["the best weights of all epochs"]))
+    assert "the weights after the net's own `fit` are not those of epoch" in note
+
+
+def test_a_loss_of_the_validation_part_that_differs_is_seen_before_the_first_epoch(monkeypatch):
+    right = FusedModels.losses
+    monkeypatch.setattr(FusedModels, "losses", lambda *args: right(*args) * 1.001)
+    _, (note,) = fused(objective_of(SAME["a validation part"]))
+    assert "'valid_loss' is" in note
+
+
+def test_a_split_that_leaves_other_rows_is_seen(monkeypatch):
+    monkeypatch.setattr(
+        "hpo.training.fusing.split_rows", lambda split, X, y: np.array_split(np.arange(len(y)), 2)
+    )
+    objective = objective_of(SAME["a validation part"])
+    _, (note,) = fused(objective)
+    assert "the net's own train_split leaves other rows" in note
+
+
+def test_trials_of_one_structure_may_have_other_callbacks():
+    """Each kind of callbacks is proved; one that is not carried is trained alone."""
+    made = net(max_epochs=4, callbacks=[("schedule", LRScheduler("StepLR", step_size=2))])
+    policies = ["ExponentialLR", lr_scheduler.ConstantLR, OwnStepLR]
+    settings = [{"gamma": 0.5}, {"factor": 0.5}, {"step_size": 1}]
+    trials = [
+        Trial(i, {"lr": 0.1, "callbacks__schedule": LRScheduler(policy, **kwargs)}, i)
+        for i, (policy, kwargs) in enumerate(zip(policies, settings, strict=True))
+    ]
+    objective = objective_of(made)
+    with patch("hpo.executors._batching.find", alone_instead):
+        executor = FusedExecutor(objective, n_slots=3, compile=False)
+    seen = told_by(executor, trials)
+    alone = told_by(SerialExecutor(objective), trials)
+    (note,) = executor.notes
+    assert note.startswith("Trial 2 was")
+    assert "OwnStepLR" in note
+    for key, report in alone.items():
+        np.testing.assert_allclose(seen[key].fold_values, report.fold_values, atol=1e-4)
+
+
+def test_trials_that_join_a_batch_begin_their_callbacks_anew():
+    made, rows, labels, scoring = SAME["stopping on the validation part"]
+    made = clone(made).set_params(callbacks=[*made.callbacks, LRScheduler("StepLR", step_size=2)])
+    objective = Objective(made, rows, labels, cv=3, scoring=scoring)
+    trials = [Trial(i, {"lr": 0.006 * (i + 1)}, i) for i in range(5)]
+    with patch("hpo.executors._batching.find", alone_instead):
+        executor = FusedExecutor(objective, n_slots=2, compile=False)
+    seen, alone = told_by(executor, trials), told_by(SerialExecutor(objective), trials)
+    assert executor.notes == []
+    assert seen.keys() == alone.keys()
+    for key, report in alone.items():
+        np.testing.assert_allclose(seen[key].fold_values, report.fold_values, atol=1e-4)
+
+
+def test_a_validation_part_that_is_searched_is_trained_alone():
+    objective = objective_of(net(train_split=VALIDATION))
+    trials = [Trial(i, {"train_split": ValidSplit(i + 3)}, i) for i in range(2)]
+    seen, (note,) = fused(objective, trials)
+    assert "the net's own validation part is searched" in note
+    assert len(seen) == 4
