@@ -5,7 +5,14 @@ It knows torch only. `FusedModels` trains; `certify` proves on the user's own mo
 """
 
 from hpo.fused._criteria import Criterion
-from hpo.fused._leaves import REPLAYED, Fusible, dropout_rates, rate_attribute, replay_dropout
+from hpo.fused._leaves import (
+    REPLAYED,
+    Fusible,
+    dropout_rates,
+    rate_attribute,
+    replay_dropout,
+    write_state,
+)
 from hpo.fused._plan import Member, Plan
 from hpo.fused._replay import Replay
 from hpo.fused._updates import UPDATES
@@ -30,4 +37,5 @@ __all__ = [
     "dropout_rates",
     "rate_attribute",
     "replay_dropout",
+    "write_state",
 ]

@@ -14,6 +14,7 @@ from torch.utils.hooks import RemovableHandle
 
 from hpo.fused._attention import ReplayedAttention
 from hpo.fused._dropout import DROPOUTS, ReplayedDropout, call_name
+from hpo.fused._functional import FUNCTIONS, FunctionalDropout
 from hpo.fused.errors import NotFusibleError
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "dropout_rates",
     "rate_attribute",
     "replay_dropout",
+    "write_state",
 ]
 
 REPLAYED = (ReplayedDropout, ReplayedAttention)
@@ -144,6 +146,7 @@ class Fusible:
         self.norms: dict[str, ReturnedBatchNorm] = {}
         self.momenta: dict[str, float] = {}
         self.module, self.dropouts = replay_dropout(self.module, dropout_rates(self.module))
+        self._functions: Any = self.dropouts[FUNCTIONS]
         for name, layer in list(self.module.named_modules()):
             self._swap(name, layer)
 
@@ -160,14 +163,21 @@ class Fusible:
         elif isinstance(layer, _IN_FLOAT32):
             layer.register_forward_pre_hook(_widen)
 
-    def collect(self, forward: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, dict[str, Any]]:
-        """Return what ``forward`` returns, and the statistics of the batch by buffer name."""
+    def collect(
+        self, forward: Callable[[], torch.Tensor], noise: Mapping[str, torch.Tensor] | None = None
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
+        """Return what ``forward`` returns, and the statistics of the batch by buffer name.
+
+        ``noise`` is that of the dropout functions by `call_name`; that of layers is in buffers.
+        """
         sink: dict[str, torch.Tensor] = {}
         for layer in self.norms.values():
             layer.sink = sink
+        self._functions.take(noise or {})
         try:
             return forward(), dict(sink)
         finally:
+            self._functions.take(dict.fromkeys(noise or {}, torch.zeros(())))
             for layer in self.norms.values():
                 layer.sink = None
 
@@ -183,12 +193,13 @@ class Fusible:
             If a batch normalization is called more than once: its running statistics would be
             those of its last call.
         """
-        calls: dict[str, list[torch.Size]] = {name: [] for name in [*self.dropouts, *self.norms]}
+        calls: dict[str, list[tuple[int, ...]]] = {n: [] for n in [*self.dropouts, *self.norms]}
 
         def look(name: str) -> Callable[..., None]:
             def hook(module: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
-                calls[name].append(args[0].shape[1:])
-                if isinstance(module, ReplayedDropout):
+                drops = isinstance(module, ReplayedDropout)
+                calls[name].append(module.noise_shape(*args) if drops else ())
+                if drops:
                     module.make_room(len(calls[name]))
 
             return hook
@@ -204,8 +215,8 @@ class Fusible:
                     "forward, and its running statistics would be of the last call alone"
                 )
         return {
-            call_name(name, i): tuple(shape[: layer.n_axes])
-            for name, layer in self.dropouts.items()
+            call_name(name, i): shape
+            for name in self.dropouts
             for i, shape in enumerate(calls[name])
         }
 
@@ -294,6 +305,8 @@ def replay_dropout(
             else:
                 layer.dropout = 0.0
     _refuse_names(dropouts)
+    dropouts[FUNCTIONS] = functions = FunctionalDropout()
+    functions.attach(module)
 
     def begin(module: nn.Module, args: Any) -> None:
         for layer in dropouts.values():
@@ -333,5 +346,11 @@ def _refuse_tied(module: nn.Module) -> None:
         other = seen.setdefault(id(parameter), name)
         if other != name:
             raise NotFusibleError(f"'{name}' and '{other}' are one weight")
-        if not parameter.requires_grad:
-            raise NotFusibleError(f"'{name}' is frozen")
+
+
+@torch.no_grad()
+def write_state(module: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Write weights and buffers by name, and call nothing of the module's own."""
+    kept = module.state_dict()
+    for name, value in state.items():
+        kept[name].copy_(value)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from hpo.fused._leaves import replay_dropout
+from hpo.fused._leaves import replay_dropout, write_state
 from hpo.fused._plan import Member, Plan
 from hpo.fused._replay import Replay
 from hpo.fused._updates import UPDATES
@@ -166,7 +166,7 @@ class Alone:
         )
         self._module.to(device, torch.float64)
         own = {name: value.double() for name, value in member.states[fold].items()}
-        self._module.load_state_dict({**self._module.state_dict(), **own})
+        write_state(self._module, own)
         self._optimizer = _optimizer(plan, member, self._module)
         own_criterion: Any = copy.deepcopy(criterion).double()
         if hasattr(own_criterion, "label_smoothing"):
@@ -215,7 +215,7 @@ class Alone:
     @torch.no_grad()
     def predict(self, X: torch.Tensor) -> torch.Tensor:
         """Return the outputs for samples, in evaluation."""
-        self._own.load_state_dict(self.state(), strict=False)
+        write_state(self._own, self.state())
         output: torch.Tensor = self._own.eval()(X.double() if X.is_floating_point() else X)
         return output
 
@@ -262,7 +262,7 @@ def _numbers_of(plan: Plan, member: Member) -> list[str]:
 
 
 def _penalty(module: nn.Module, member: Member) -> Any:
-    weights = [w for w in module.parameters() if w.ndim > 1]
+    weights = [w for w in module.parameters() if w.ndim > 1 and w.requires_grad]
     l1, l2 = member.numbers.get("l1_lambda", 0.0), member.numbers.get("l2_lambda", 0.0)
     return l1 * sum(w.abs().sum() for w in weights) + l2 * sum(w.square().sum() for w in weights)
 

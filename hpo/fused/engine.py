@@ -13,6 +13,7 @@ import torch
 
 from hpo.fused._draws import Batch, draw_epoch
 from hpo.fused._dropout import layer_of
+from hpo.fused._functional import FUNCTIONS
 from hpo.fused._plan import EXTRAS, Member, Plan
 from hpo.fused._program import Graph, Program
 from hpo.fused._step import N_KEPT, Stacked, make_forward, make_step, wide
@@ -99,10 +100,15 @@ class FusedModels:
         def stacked(tensor: torch.Tensor) -> torch.Tensor:
             return tensor.new_zeros(*lead, *tensor.shape).detach()
 
-        weights = {name: stacked(w) for name, w in module.named_parameters()}
+        parameters = dict(module.named_parameters())
+        weights = {name: stacked(w) for name, w in parameters.items() if w.requires_grad}
+        if not weights:
+            raise NotFusibleError("all weights of the module are frozen")
+        frozen = {name: stacked(w) for name, w in parameters.items() if name not in weights}
+        own = {name: stacked(b) for name, b in module.named_buffers() if name not in swapped}
         return Stacked(
             weights,
-            {name: stacked(b) for name, b in module.named_buffers() if name not in swapped},
+            frozen | own,
             {
                 name: {slot: torch.zeros_like(w) for slot in self._update.slots}
                 for name, w in weights.items()
@@ -232,7 +238,9 @@ class FusedModels:
             seed=self._seed,
             number=number,
             dropping=[
-                n for n in self._shapes if any(m and m.rates[layer_of(n)] for m in self._members)
+                n
+                for n in self._shapes
+                if any(m and m.rates.get(layer_of(n), 1.0) for m in self._members)
             ],
             like=self._X.new_zeros((), dtype=self._dtype),
         )
@@ -288,7 +296,7 @@ class FusedModels:
             for m, epoch in zip(self._members, self._epochs, strict=True)
         ]
         found["lr"] = found["lr"] * torch.tensor([factors], dtype=torch.float64)
-        for name in sorted({layer_of(call) for call in self._shapes}):
+        for name in sorted({layer_of(call) for call in self._shapes} - {FUNCTIONS}):
             rates = [m.rates[name] if m else 0.0 for m in self._members]
             found[f"keep:{name}"] = 1.0 - torch.tensor([rates], dtype=torch.float64)
         return {name: self._on_device(value) for name, value in found.items()}

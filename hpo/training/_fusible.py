@@ -96,7 +96,12 @@ _OPTIONS: Mapping[str, tuple[type, str]] = {
 _LOADER_TRAIN = {"shuffle", "batch_size", "drop_last"}
 _LOADER_VALID = {"batch_size"}
 
-_MODULE_OVERRIDES = frozenset(["__init__", "forward", "extra_repr", "reset_parameters"]) | _LABELS
+_LOADING = {"_version", "_load_from_state_dict"}
+"""What reads a file of weights, which no training does."""
+
+_MODULE_OVERRIDES = (
+    frozenset(["__init__", "forward", "extra_repr", "reset_parameters"]) | _LABELS | _LOADING
+)
 """What a module of the user's may define of what `torch.nn.Module` has."""
 
 _SILENT_OPTIONS: Mapping[str, set[object]] = {
