@@ -20,6 +20,7 @@ from skorch.callbacks import (
 )
 from skorch.dataset import Dataset
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.data import DataLoader
 
@@ -261,7 +262,7 @@ def _check_layer(called: str, layer: nn.Module) -> None:
     if isinstance(layer, nn.modules.lazy.LazyModuleMixin):
         raise NotFusibleError(f"{called} is lazy: its weights have no shape before the first batch")
     if is_parametrized(layer):
-        raise NotFusibleError(f"{called} is parametrized (torch.nn.utils.parametrize)")
+        _check_parametrized(called, layer)
     check_hooks(called, layer)
     for cls in type(layer).__mro__:
         if cls.__module__.split(".")[0] in {"torch", "builtins"}:
@@ -274,10 +275,24 @@ def _check_layer(called: str, layer: nn.Module) -> None:
         raise NotFusibleError(f"{called} has a `{min(own)}` of its own")
 
 
+_WEIGHT_NORM = type(weight_norm(nn.Linear(1, 1)).parametrizations.weight[0])  # type: ignore[union-attr,index]
+"""The one parametrization that keeps nothing beside the weights that it is given."""
+
+
+def _check_parametrized(called: str, layer: Any) -> None:
+    for name, chain in layer.parametrizations.items():
+        for one in chain:
+            if type(one) is not _WEIGHT_NORM:
+                raise NotFusibleError(
+                    f"{called} has its '{name}' parametrized by {type(one).__name__.strip('_')} "
+                    "(of these weight_norm alone is carried)"
+                )
+
+
 def check_hooks(called: str, layer: nn.Module) -> None:
-    """Raise `NotFusibleError` if a layer has hooks of any kind."""
+    """Raise `NotFusibleError` if a layer has hooks of any kind but those of reading a file."""
     for name, value in vars(layer).items():
-        if name.endswith("_hooks") and value:
+        if name.endswith("_hooks") and value and not name.startswith("_load_state_dict"):
             raise NotFusibleError(f"{called} has hooks ({name.strip('_').replace('_', ' ')})")
 
 

@@ -11,6 +11,7 @@ import torch
 from sklearn.pipeline import Pipeline
 from skorch import NeuralNet, NeuralNetClassifier
 from torch import nn
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 from hpo.callbacks.clipping import GradientClipping
 from hpo.callbacks.schedule import LRSchedule
@@ -370,7 +371,8 @@ def _structure(module: nn.Module) -> str:
     change what it computes: such modules are trained apart.
     """
     told = [
-        (name, type(layer), _shapes(layer), _kept(layer)) for name, layer in module.named_modules()
+        (name, type_before_parametrizations(layer), _shapes(layer), _kept(layer))
+        for name, layer in module.named_modules()
     ]
     try:
         return str(joblib.hash(cloudpickle.dumps(told)))
@@ -387,6 +389,7 @@ def _kept(layer: nn.Module) -> list[tuple[str, Any]]:
     """Return the attributes of a layer that are no weights, layers, rates or empty tables."""
     without = {"_parameters", "_buffers", "_modules", "_flat_weight_refs", rate_attribute(layer)}
     without.add("training")  # which skorch sets before each step
+    without |= {name for name in vars(layer) if name.startswith("_load_state_dict")}
     return [
         (name, value)
         for name, value in vars(layer).items()
