@@ -15,6 +15,7 @@ from hpo.fused._leaves import (
 )
 from hpo.fused._plan import Member, Plan
 from hpo.fused._replay import Replay
+from hpo.fused._rounding import explained, shaken
 from hpo.fused._updates import UPDATES
 from hpo.fused.certify import Alone, Reference, certify
 from hpo.fused.engine import FusedModels
@@ -35,7 +36,9 @@ __all__ = [
     "Replay",
     "certify",
     "dropout_rates",
+    "explained",
     "rate_attribute",
     "replay_dropout",
+    "shaken",
     "write_state",
 ]
