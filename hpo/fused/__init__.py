@@ -13,6 +13,7 @@ from hpo.fused._leaves import (
     replay_dropout,
     write_state,
 )
+from hpo.fused._parametrized import WEIGHT_NORM
 from hpo.fused._plan import Member, Plan
 from hpo.fused._replay import Replay
 from hpo.fused._rounding import explained, shaken
@@ -24,6 +25,7 @@ from hpo.fused.errors import DivergedError, NotFusibleError
 __all__ = [
     "REPLAYED",
     "UPDATES",
+    "WEIGHT_NORM",
     "Alone",
     "Criterion",
     "DivergedError",

@@ -59,9 +59,7 @@ class ReplayedDropout(nn.Module):
     keep: torch.Tensor
     noise: torch.Tensor
 
-    def __init__(
-        self, p: float, kind: type[nn.Module] = nn.Dropout, inplace: bool = False
-    ) -> None:
+    def __init__(self, p: float, kind: type[nn.Module] = nn.Dropout, inplace: bool = False) -> None:
         super().__init__()
         self.kind, self.inplace = kind, inplace
         self.call = 0

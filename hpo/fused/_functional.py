@@ -46,11 +46,11 @@ class FunctionalDropout(ReplayedDropout):
         def enter(module: nn.Module, args: Any) -> None:
             if module.training:
                 modes.append(_Replaying(self))
-                modes[-1].__enter__()
+                modes[-1].__enter__()  # type: ignore[no-untyped-call]
 
         def leave(module: nn.Module, args: Any, out: Any) -> None:
             if modes:
-                modes.pop().__exit__(None, None, None)
+                modes.pop().__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
         module.register_forward_pre_hook(enter)
         module.register_forward_hook(leave, always_call=True)
@@ -76,7 +76,8 @@ class FunctionalDropout(ReplayedDropout):
         """Return ``X`` with some entries zeroed, as a layer of this kind and rate would."""
         if not 0.0 <= p <= 1.0:
             raise NotFusibleError(f"a dropout has the rate {p}")
-        keep = torch.tensor(1.0 - p, dtype=torch.float64, device=X.device)
+        dtype = torch.promote_types(X.dtype, torch.float32)
+        keep = torch.tensor(1.0 - p, dtype=dtype, device=X.device)
         return self._dropped(X, keep, inplace)
 
 
@@ -85,9 +86,7 @@ class _Replaying(TorchFunctionMode):
         super().__init__()
         self._layer = layer
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         known = _AXES.get(func)
         if known is None:
             return func(*args, **(kwargs or {}))

@@ -6,27 +6,22 @@ draws, by a reference that is made of the user's own parts. What differs is not 
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
+from hpo.fused._comparison import OUTPUTS, TOLERANCE, TOLERANCE_FLOAT32, compare, made
 from hpo.fused._leaves import replay_dropout, write_state
 from hpo.fused._plan import Member, Plan
 from hpo.fused._replay import Replay
-from hpo.fused._rounding import explained, shaken
+from hpo.fused._rounding import shaken
 from hpo.fused._updates import UPDATES
 from hpo.fused.engine import FusedModels
-from hpo.fused.errors import DivergedError, NotFusibleError
+from hpo.fused.errors import NotFusibleError
 
 __all__ = ["TOLERANCE", "TOLERANCE_FLOAT32", "Alone", "Reference", "certify"]
-
-TOLERANCE = 1e-10
-"""Relative difference of weights, buffers and outputs in float64 that is still the same."""
-
-TOLERANCE_FLOAT32 = 1e-3
-"""The same in float32, where it is what the types of the data do that is looked at."""
 
 _EPS = 1e-3
 _EPOCHS = (1, 2)
@@ -74,7 +69,8 @@ def certify(
     device : str
     dtype : torch.dtype
         Of the models. In float64 a difference of `TOLERANCE` is too much, in float32, where one
-        model is compared, one of `TOLERANCE_FLOAT32`.
+        model is compared, one of `TOLERANCE_FLOAT32`; unless the model alone, from weights that
+        are rounded otherwise, comes to lie as far from itself, and the outputs are alike.
 
     Raises
     ------
@@ -101,9 +97,14 @@ def certify(
             made.train(_EPOCHS, X, y, part)
             return made
 
-        alone = trained(member)
-        _compare(models.states(i)[i], alone.state(), _Again(trained, member, alone.state(), dtype))
-        _same("the outputs", outputs[i, i], alone.predict(shown))
+        def again(
+            seed: int, trained: Any = trained, member: Member = member
+        ) -> Mapping[str, torch.Tensor]:
+            states = [shaken(state, seed, dtype) for state in member.states]
+            return made(trained(replace(member, states=states)), shown)
+
+        alone = made(trained(member), shown)
+        compare({**models.states(i)[i], OUTPUTS: outputs[i, i]}, alone, again)
         if dtype is not torch.float64:
             break
 
@@ -278,77 +279,3 @@ def _clip(module: nn.Module, member: Member) -> None:
         nn.utils.clip_grad_norm_(module.parameters(), member.numbers["max_norm"])
     if "max_value" in member.numbers:
         nn.utils.clip_grad_value_(module.parameters(), member.numbers["max_value"])
-
-
-@dataclass(frozen=True)
-class _Again:
-    """How far a model alone comes to lie from itself where its weights are rounded otherwise."""
-
-    trained: Callable[[Member], Reference]
-    member: Member
-    alone: Mapping[str, torch.Tensor]
-    dtype: torch.dtype
-
-    def __call__(self, seed: int) -> dict[str, float]:
-        states = [shaken(state, seed, self.dtype) for state in self.member.states]
-        other = self.trained(replace(self.member, states=states)).state()
-        return {
-            name: _gap("", value, self.alone[name])
-            for name, value in other.items()
-            if value.is_floating_point()
-        }
-
-
-def _compare(
-    batch: Mapping[str, torch.Tensor],
-    alone: Mapping[str, torch.Tensor],
-    again: Callable[[int], Mapping[str, float]],
-) -> None:
-    gaps = {
-        name: _gap(f"the values of '{name}'", batch[name], value)
-        for name, value in alone.items()
-        if not name.endswith("num_batches_tracked")  # read by an average without a momentum alone
-    }
-    doubtful = {name: gap for name, gap in gaps.items() if not gap <= _tolerance(alone[name])}
-    if doubtful and not explained(doubtful, again)[0]:
-        worst = next(iter(doubtful))
-        raise _other(f"the values of '{worst}'", doubtful[worst])
-
-
-def _same(what: str, batch: torch.Tensor, alone: torch.Tensor) -> None:
-    gap = _gap(what, batch, alone)
-    if not gap <= _tolerance(alone):
-        raise _other(what, gap)
-
-
-def _tolerance(alone: torch.Tensor) -> float:
-    return TOLERANCE if alone.dtype is torch.float64 else TOLERANCE_FLOAT32
-
-
-def _gap(what: str, batch: torch.Tensor, alone: torch.Tensor) -> float:
-    if batch.shape != alone.shape:
-        raise NotFusibleError(
-            f"{what} have the shape {tuple(alone.shape)} for one model alone, and "
-            f"{tuple(batch.shape)} in a batch of models"
-        )
-    if batch.dtype != alone.dtype:
-        raise NotFusibleError(
-            f"{what} are of type {_short(alone.dtype)} for one model alone, and of "
-            f"{_short(batch.dtype)} in a batch of models"
-        )
-    if not bool(alone.isfinite().all()):
-        raise DivergedError(f"{what} are not finite")
-    a, b = batch.double(), alone.double()
-    return float((a - b).abs().max() / b.abs().max().clamp_min(1e-12))
-
-
-def _other(what: str, gap: float) -> NotFusibleError:
-    return NotFusibleError(
-        f"{what} are other ones when the model is trained alone (a relative difference of "
-        f"{gap:.1e} after four updates): the module or the net does something that a batch of "
-        "models does not"
-    )
-
-
-def _short(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

@@ -20,13 +20,12 @@ from skorch.callbacks import (
 )
 from skorch.dataset import Dataset
 from torch import nn
-from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.data import DataLoader
 
 from hpo.callbacks.clipping import GradientClipping
 from hpo.callbacks.schedule import LRSchedule
-from hpo.fused import UPDATES, NotFusibleError
+from hpo.fused import UPDATES, WEIGHT_NORM, NotFusibleError
 from hpo.nets.casting import CastingMixin, LabelEncodingMixin, TargetShapeMixin
 from hpo.nets.penalty import PenaltyMixin, RegularizedClassifier, RegularizedRegressor
 
@@ -275,14 +274,10 @@ def _check_layer(called: str, layer: nn.Module) -> None:
         raise NotFusibleError(f"{called} has a `{min(own)}` of its own")
 
 
-_WEIGHT_NORM = type(weight_norm(nn.Linear(1, 1)).parametrizations.weight[0])  # type: ignore[union-attr,index]
-"""The one parametrization that keeps nothing beside the weights that it is given."""
-
-
 def _check_parametrized(called: str, layer: Any) -> None:
     for name, chain in layer.parametrizations.items():
         for one in chain:
-            if type(one) is not _WEIGHT_NORM:
+            if type(one) is not WEIGHT_NORM:
                 raise NotFusibleError(
                     f"{called} has its '{name}' parametrized by {type(one).__name__.strip('_')} "
                     "(of these weight_norm alone is carried)"

@@ -6,8 +6,8 @@ import torchvision
 from torch import nn
 
 __all__ = [
-    "AllConvolutional",
     "AlexNet",
+    "AllConvolutional",
     "LeNet5",
     "MnistExample",
     "ResNet20",

@@ -65,8 +65,10 @@ class TextCnn(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(N_WORDS, dim)
         self.convs = nn.ModuleList(
-            [nn.Conv2d(in_channels=1, out_channels=n_filters, kernel_size=(size, dim))
-             for size in filter_sizes]
+            [
+                nn.Conv2d(in_channels=1, out_channels=n_filters, kernel_size=(size, dim))
+                for size in filter_sizes
+            ]
         )
         self.fc = nn.Linear(len(filter_sizes) * n_filters, N_CLASSES)
         self.dropout = nn.Dropout(dropout)
@@ -163,20 +165,24 @@ class Vit(nn.Module):
         self.pos_embedding = nn.Parameter(torch.randn(1, n + 1, dim))
         self.cls_token = nn.Parameter(torch.randn(1, 1, dim))
         self.dropout = nn.Dropout(dropout)
-        self.layers = nn.ModuleList([
-            nn.ModuleList([
-                Attention(dim, dropout=dropout),
-                nn.Sequential(
-                    nn.LayerNorm(dim),
-                    nn.Linear(dim, mlp_dim),
-                    nn.GELU(),
-                    nn.Dropout(dropout),
-                    nn.Linear(mlp_dim, dim),
-                    nn.Dropout(dropout),
-                ),
-            ])
-            for _ in range(depth)
-        ])
+        self.layers = nn.ModuleList(
+            [
+                nn.ModuleList(
+                    [
+                        Attention(dim, dropout=dropout),
+                        nn.Sequential(
+                            nn.LayerNorm(dim),
+                            nn.Linear(dim, mlp_dim),
+                            nn.GELU(),
+                            nn.Dropout(dropout),
+                            nn.Linear(mlp_dim, dim),
+                            nn.Dropout(dropout),
+                        ),
+                    ]
+                )
+                for _ in range(depth)
+            ]
+        )
         self.norm, self.mlp_head = nn.LayerNorm(dim), nn.Linear(dim, N_CLASSES)
 
     def forward(self, img):
@@ -234,14 +240,18 @@ class TabResNet(nn.Module):
         super().__init__()
         self.hidden_dropout, self.residual_dropout = hidden_dropout, residual_dropout
         self.first_layer = nn.Linear(N_COLUMNS, d)
-        self.layers = nn.ModuleList([
-            nn.ModuleDict({
-                "norm": nn.BatchNorm1d(d),
-                "linear0": nn.Linear(d, d_hidden),
-                "linear1": nn.Linear(d_hidden, d),
-            })
-            for _ in range(n_layers)
-        ])
+        self.layers = nn.ModuleList(
+            [
+                nn.ModuleDict(
+                    {
+                        "norm": nn.BatchNorm1d(d),
+                        "linear0": nn.Linear(d, d_hidden),
+                        "linear1": nn.Linear(d_hidden, d),
+                    }
+                )
+                for _ in range(n_layers)
+            ]
+        )
         self.last_normalization = nn.BatchNorm1d(d)
         self.head = nn.Linear(d, N_CLASSES)
 
@@ -279,12 +289,16 @@ class FTTransformer(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """skorch, notebooks/Learning_Curve and others: a reconstruction by a narrow layer."""
+    """Hinton and Salakhutdinov 2006, "Reducing the dimensionality of data", with ReLU."""
 
     def __init__(self, num_units=5):
         super().__init__()
-        self.encode = nn.Sequential(nn.Linear(N_COLUMNS, 12), nn.ReLU(True), nn.Linear(12, num_units))
-        self.decode = nn.Sequential(nn.Linear(num_units, 12), nn.ReLU(True), nn.Linear(12, N_COLUMNS))
+        self.encode = nn.Sequential(
+            nn.Linear(N_COLUMNS, 12), nn.ReLU(True), nn.Linear(12, num_units)
+        )
+        self.decode = nn.Sequential(
+            nn.Linear(num_units, 12), nn.ReLU(True), nn.Linear(12, N_COLUMNS)
+        )
 
     def forward(self, X):
         return self.decode(self.encode(X))

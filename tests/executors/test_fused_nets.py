@@ -23,7 +23,7 @@ from skorch.callbacks import (
 )
 from skorch.dataset import Dataset, ValidSplit
 from torch import nn
-from torch.nn.utils import parametrizations, prune
+from torch.nn.utils import prune
 from torch.utils.data import DataLoader
 
 from hpo._discovery import find
@@ -403,8 +403,6 @@ REFUSED = {
     "'b.weight' has a hook": net(
         module(lambda self: self.b.weight.register_post_accumulate_grad_hook(lambda p: None))
     ),
-    "'a' is parametrized": net(module(lambda self: parametrizations.weight_norm(self.a))),
-    "'b' is parametrized": net(module(lambda self: parametrizations.spectral_norm(self.b))),
     "'a' has hooks": net(module(lambda self: prune.l1_unstructured(self.a, "weight", 0.5))),
     "'act' is scripted": net(module(scripted)),
     "is lazy": net(module(lambda self: setattr(self, "a", nn.LazyLinear(8)))),
@@ -413,7 +411,6 @@ REFUSED = {
         module(lambda self: setattr(self.act, "forward", lambda X: X.abs()))
     ),
     "are one weight": net(module(tied)),
-    "is frozen": net(module(lambda self: self.a.weight.requires_grad_(False))),
     "is a LSTM": net(module(lambda self: setattr(self, "unused", nn.LSTM(2, 2)))),
     "data-dependent": net(module(forward=by_sign)),
     "float64": (net(module(lambda self: self.double())), X.astype("float64"), Y, "neg_log_loss"),

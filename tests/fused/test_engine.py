@@ -217,7 +217,7 @@ class Functional(nn.Sequential):
         super().__init__(nn.Linear(6, N_CLASSES))
 
     def forward(self, X):
-        return super().forward(nn.functional.dropout(X, 0.5, self.training))
+        return super().forward(nn.functional.alpha_dropout(X, 0.5, self.training))
 
 
 class Counting(nn.Sequential):
