@@ -275,6 +275,10 @@ class Fusing:
 
 
 def _tensor(data: Any) -> torch.Tensor:
+    if isinstance(data, Mapping | tuple):
+        raise NotFusibleError(
+            f"X is a {type(data).__name__} of several arrays, and a batch of models is given one"
+        )
     if not isinstance(data, np.ndarray | torch.Tensor):
         raise NotFusibleError(f"the module is given a {type(data).__name__} and no array")
     if isinstance(data, np.ndarray) and data.dtype.kind not in "fiub":

@@ -75,6 +75,11 @@ class Words(nn.Module):
         return self.head((H * there).sum(1) / there.sum(1))
 
 
+class Named(MLP):
+    def forward(self, left, right):
+        return super().forward(torch.cat([left, right], 1))
+
+
 class Bag(nn.Module):
     """The mean of the embeddings of the words that are there."""
 
@@ -188,6 +193,7 @@ REFUSED = {
     ),
     "'norm' has its 'weight' parametrized by Symmetric": built(symmetric),
     "'a' has its 'bias' parametrized by SpectralNorm": built(twice),
+    "X is a dict of several arrays": (net(Named), {"left": X[:, :5], "right": X[:, 5:]}),
     "returns where its input is padded": (net(Words, module__pool="mean"), WORDS),
 }
 
