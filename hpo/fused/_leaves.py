@@ -18,6 +18,7 @@ from hpo.fused._functional import FUNCTIONS, FunctionalDropout
 from hpo.fused._norms import ReturnedBatchNorm
 from hpo.fused._padding import PaddedEncoders
 from hpo.fused._parametrized import WEIGHT_NORM, PlainWeightNorm
+from hpo.fused._recurrent import RECURRENT, PlainRecurrent
 from hpo.fused.errors import NotFusibleError
 
 __all__ = [
@@ -77,6 +78,9 @@ class Fusible:
             self._swap(name, layer)
 
     def _swap(self, name: str, layer: nn.Module) -> None:
+        if type(layer) in RECURRENT:
+            self.module = _put(self.module, name, PlainRecurrent(layer))
+            return
         if isinstance(layer, _REFUSED):
             raise NotFusibleError(f"layer '{name}' is a {type(layer).__name__}")
         if isinstance(layer, _NORMS) and layer.track_running_stats:
@@ -166,6 +170,7 @@ class Fusible:
         sizes: list[int] = []
 
         def look(module: nn.Module, args: Any, out: Any) -> None:
+            out = out[0] if isinstance(out, tuple) and out else out
             if isinstance(out, torch.Tensor):
                 sizes.append(out.numel() // len(X))
 

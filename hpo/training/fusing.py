@@ -394,6 +394,9 @@ def _kept(layer: nn.Module) -> list[tuple[str, Any]]:
     without = {"_parameters", "_buffers", "_modules", "_flat_weight_refs", rate_attribute(layer)}
     without.add("training")  # which skorch sets before each step
     without |= {name for name in vars(layer) if name.startswith("_load_state_dict")}
+    if isinstance(layer, nn.RNNBase):
+        # Its weights again, and their names, which are pickled by whether they are one string.
+        without |= {"_flat_weights", "_flat_weights_names", "_all_weights"}
     return [
         (name, value)
         for name, value in vars(layer).items()

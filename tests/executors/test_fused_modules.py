@@ -20,7 +20,10 @@ from hpo.testing.executors import drive
 from hpo.training.objective import Objective
 from hpo.trial import Trial
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*nested tensors is in prototype:UserWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*nested tensors is in prototype:UserWarning"),
+    pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning"),
+]
 
 N, N_IN, N_CLASSES, LENGTH = 90, 12, 3, 6
 rng = np.random.default_rng(0)
@@ -105,6 +108,39 @@ class Attending(Bag):
         return self.head(H.masked_fill(padding[..., None], -1e9).amax(1))
 
 
+class Recurrent(nn.Module):
+    """The last output, state or cell of a recurrent layer over rows as sequences of 3 x 4."""
+
+    def __init__(self, kind=nn.LSTM, end="output", given=False, **settings):
+        super().__init__()
+        self.rnn, self.end, self.given = kind(4, 5, **settings), end, given
+        self.ways = 2 if self.rnn.bidirectional else 1
+        self.head = nn.Linear(3 if self.rnn.proj_size else 5 * self.ways, N_CLASSES)
+
+    def forward(self, X):
+        self.rnn.flatten_parameters()
+        X = X.view(-1, 3, 4)
+        X = X if self.rnn.batch_first else X.transpose(0, 1)
+        begin = None
+        if self.given:
+            n = X.shape[0] if self.rnn.batch_first else X.shape[1]
+            begin = X.new_full((self.rnn.num_layers * self.ways, n, 5), 0.3)
+            begin = (begin, 2 * begin) if self.rnn.mode == "LSTM" else begin
+        out, last = self.rnn(X, begin)
+        if self.end == "cell":
+            return self.head(last[1][-1])
+        if self.end == "state":
+            return self.head((last[0] if self.rnn.mode == "LSTM" else last)[-1])
+        return self.head(out[:, -1] if self.rnn.batch_first else out[-1])
+
+
+class Packed(Recurrent):
+    def forward(self, X):
+        X = X.view(-1, 3, 4)
+        given = nn.utils.rnn.pack_padded_sequence(X, torch.full((len(X),), 3), batch_first=True)
+        return self.head(self.rnn(given)[1][0][-1])
+
+
 class Loading(MLP):
     """What reads a file of weights is nothing to a training."""
 
@@ -155,7 +191,26 @@ def twice(self):
 ADAM = {"optimizer": torch.optim.Adam, "optimizer__eps": 1e-4, "lr": 0.01}
 PENALTIES = {"cls": RegularizedClassifier, "l1_lambda": 1e-2, "l2_lambda": 1e-2}
 CLIPPING = {"callbacks": [("clipping", GradientClipping("norm", max_norm=0.1))]}
+RECURRENT = {
+    "": {"batch_first": True},
+    " of two layers": {"num_layers": 2, "end": "state"},
+    " both ways": {"bidirectional": True, "num_layers": 2, "batch_first": True},
+    " without biases, from given states": {"bias": False, "given": True},
+}
+
+
+def recurrent(**settings):
+    return net(Recurrent, **{f"module__{name}": value for name, value in settings.items()})
+
+
 SAME = {
+    **{
+        f"{kind.__name__}{told}": recurrent(kind=kind, **settings)
+        for kind in (nn.LSTM, nn.GRU, nn.RNN)
+        for told, settings in RECURRENT.items()
+    },
+    "cell of an LSTM": recurrent(end="cell"),
+    "RNN with ReLU": recurrent(kind=nn.RNN, nonlinearity="relu"),
     "frozen": built(freeze),
     "frozen and decayed": built(freeze, optimizer__weight_decay=0.1, optimizer__momentum=0.9),
     "frozen under Adam": built(freeze, **ADAM, optimizer__weight_decay=0.1),
@@ -193,6 +248,10 @@ REFUSED = {
     ),
     "'norm' has its 'weight' parametrized by Symmetric": built(symmetric),
     "'a' has its 'bias' parametrized by SpectralNorm": built(twice),
+    "drops between its layers": recurrent(num_layers=2, dropout=0.2),
+    "projects its states": recurrent(proj_size=3),
+    "layer 'cell' is a LSTMCell": built(lambda self: setattr(self, "cell", nn.LSTMCell(2, 2))),
+    "a packed sequence": net(Packed, module__batch_first=True),
     "X is a dict of several arrays": (net(Named), {"left": X[:, :5], "right": X[:, 5:]}),
     "returns where its input is padded": (net(Words, module__pool="mean"), WORDS),
 }

@@ -411,7 +411,7 @@ REFUSED = {
         module(lambda self: setattr(self.act, "forward", lambda X: X.abs()))
     ),
     "are one weight": net(module(tied)),
-    "is a LSTM": net(module(lambda self: setattr(self, "unused", nn.LSTM(2, 2)))),
+    "is a GRUCell": net(module(lambda self: setattr(self, "unused", nn.GRUCell(2, 2)))),
     "data-dependent": net(module(forward=by_sign)),
     "float64": (net(module(lambda self: self.double())), X.astype("float64"), Y, "neg_log_loss"),
     "overrides `predict` (fused scoring": with_instance_method(),

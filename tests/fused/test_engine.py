@@ -242,7 +242,7 @@ class Branching(nn.Sequential):
 class Rnn(nn.Module):
     def __init__(self):
         super().__init__()
-        self.rnn = nn.LSTM(6, 4)
+        self.rnn = nn.LSTMCell(6, 4)
 
 
 class BatchMean(nn.Sequential):
@@ -258,7 +258,7 @@ CAUSES = {
     Functional: "random operation",
     Counting: "seen",
     Branching: "data-dependent",
-    Rnn: "LSTM",
+    Rnn: "LSTMCell",
     BatchMean: "are other ones",
 }
 
