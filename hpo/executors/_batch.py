@@ -162,6 +162,11 @@ class TrialBatch:
         return {s.taken.trial.number: s.step for s in self._seats if s and s.step}
 
     @property
+    def unrolls(self) -> bool:
+        """Whether a step has as many operations as sequences are long."""
+        return self._plan.fusible.unrolls
+
+    @property
     def fill(self) -> float:
         """Share of the places that would be taken in the next epoch."""
         return 1.0 if not self._models.is_compiled else min(len(self.taken) / self.n_slots, 1.0)

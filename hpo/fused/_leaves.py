@@ -58,6 +58,8 @@ class Fusible:
     momenta : dict of str to float
         Of each batch normalization: how much its running statistics take of a batch.
     encoders : PaddedEncoders
+    unrolls : bool
+        Whether it has recurrent layers, each step of which is a part of the program.
 
     Raises
     ------
@@ -69,6 +71,7 @@ class Fusible:
     def __init__(self, module: nn.Module) -> None:
         _refuse_tied(module)
         self.module = copy.deepcopy(module)
+        self.unrolls = False
         self.norms: dict[str, ReturnedBatchNorm] = {}
         self.momenta: dict[str, float] = {}
         self.module, self.dropouts = replay_dropout(self.module, dropout_rates(self.module))
@@ -79,7 +82,7 @@ class Fusible:
 
     def _swap(self, name: str, layer: nn.Module) -> None:
         if type(layer) in RECURRENT:
-            self.module = _put(self.module, name, PlainRecurrent(layer))
+            self.module, self.unrolls = _put(self.module, name, PlainRecurrent(layer)), True
             return
         if isinstance(layer, _REFUSED):
             raise NotFusibleError(f"layer '{name}' is a {type(layer).__name__}")

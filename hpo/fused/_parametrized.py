@@ -36,4 +36,5 @@ class PlainWeightNorm(nn.Module):
             size = torch.linalg.vector_norm(direction, dim=others, keepdim=True)
         else:
             size = direction.abs()
-        return direction * (norms / size)
+        weight: torch.Tensor = direction * (norms / size)
+        return weight

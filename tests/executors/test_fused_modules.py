@@ -13,10 +13,13 @@ from torch.nn.utils import parametrizations, parametrize
 from hpo._discovery import find
 from hpo.callbacks import GradientClipping
 from hpo.executors import Ended, Failed, Reported
+from hpo.executors._batch import TrialBatch
+from hpo.executors._choice import Way, choose
 from hpo.executors.fused import FusedExecutor
 from hpo.executors.serial import SerialExecutor
 from hpo.nets import RegularizedClassifier
 from hpo.testing.executors import drive
+from hpo.training.fusing import Fusing
 from hpo.training.objective import Objective
 from hpo.trial import Trial
 
@@ -141,6 +144,11 @@ class Packed(Recurrent):
         return self.head(self.rnn(given)[1][0][-1])
 
 
+class Long(Recurrent):
+    def forward(self, X):
+        return self.head(self.rnn(X.view(-1, 3, 4).repeat(1, 40, 1))[0][:, -1])
+
+
 class Loading(MLP):
     """What reads a file of weights is nothing to a training."""
 
@@ -251,6 +259,7 @@ REFUSED = {
     "drops between its layers": recurrent(num_layers=2, dropout=0.2),
     "projects its states": recurrent(proj_size=3),
     "layer 'cell' is a LSTMCell": built(lambda self: setattr(self, "cell", nn.LSTMCell(2, 2))),
+    "120 steps, more than 100": net(Long, module__batch_first=True),
     "a packed sequence": net(Packed, module__batch_first=True),
     "X is a dict of several arrays": (net(Named), {"left": X[:, :5], "right": X[:, 5:]}),
     "returns where its input is padded": (net(Words, module__pool="mean"), WORDS),
@@ -399,3 +408,21 @@ def test_rows_that_torch_takes_for_one_sample_are_refused():
     objective = objective_of(made)
     _, (note,) = fused(objective)
     assert "a Dropout1d is given 2 axes" in note
+
+
+@pytest.mark.parametrize(("case", "compiled"), [(recurrent(), False), (net(), True)])
+def test_recurrent_layers_are_compiled_only_if_asked(case, compiled):
+    """Each step of a sequence would be a part of the program, which takes minutes to make."""
+    objective = objective_of(case)
+    fusing = Fusing(objective)
+    batch = TrialBatch(fusing, fusing.take_apart(TRIALS[0]), device="cpu", n_slots=1, seed=0)
+    batch.add(fusing.take_apart(TRIALS[0]))
+    tried = []
+
+    def timed(batch, name, *, compiled, autocast):
+        tried.append(compiled)
+        return Way(name, 1.0, batch.make_models(0))
+
+    with patch("hpo.executors._choice._timed", timed):
+        choose(batch, work=1e9, compile="auto", precision="float32")
+    assert (True in tried) is compiled
