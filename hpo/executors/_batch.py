@@ -177,6 +177,11 @@ class TrialBatch:
         return f"fused ({kind}{', bfloat16' if self._models.plan.autocast else ''})"
 
     @property
+    def unrolls(self) -> bool:
+        """Whether a step has as many operations as sequences are long."""
+        return self._plan.fusible.unrolls
+
+    @property
     def fill(self) -> float:
         """Share of the places that would be taken in the next epoch."""
         return 1.0 if not self._models.is_compiled else min(len(self.taken) / self.n_slots, 1.0)

@@ -94,7 +94,9 @@ def choose(
     tried = list(others)
     if compile is not True:
         tried += trials.of(compiled=False, autocast=autocast)
-    if compile is True or (compile == "auto" and _is_worth_compiling(tried, work)):
+    # A program with each step of a sequence written out takes minutes to make.
+    may = compile == "auto" and not batch.unrolls
+    if compile is True or (may and _is_worth_compiling(tried, work)):
         tried += trials.of(compiled=True, autocast=autocast)
     if not any(way.models for way in tried):
         tried += trials.of(compiled=False, autocast=False)

@@ -5,9 +5,18 @@ It knows torch only. `FusedModels` trains; `certify` proves on the user's own mo
 """
 
 from hpo.fused._criteria import OF_CLASSES, OF_NUMBERS, Criterion, widen
-from hpo.fused._leaves import REPLAYED, Fusible, dropout_rates, rate_attribute, replay_dropout
+from hpo.fused._leaves import (
+    REPLAYED,
+    Fusible,
+    dropout_rates,
+    rate_attribute,
+    replay_dropout,
+    write_state,
+)
+from hpo.fused._parametrized import WEIGHT_NORM
 from hpo.fused._plan import Member, Plan, Schedule
 from hpo.fused._replay import Replay
+from hpo.fused._rounding import explained, shaken
 from hpo.fused._updates import UPDATES
 from hpo.fused.certify import TOLERANCE_FLOAT32, Alone, Reference, certify
 from hpo.fused.engine import FusedModels
@@ -19,6 +28,7 @@ __all__ = [
     "REPLAYED",
     "TOLERANCE_FLOAT32",
     "UPDATES",
+    "WEIGHT_NORM",
     "Alone",
     "Criterion",
     "DivergedError",
@@ -32,7 +42,10 @@ __all__ = [
     "Schedule",
     "certify",
     "dropout_rates",
+    "explained",
     "rate_attribute",
     "replay_dropout",
+    "shaken",
     "widen",
+    "write_state",
 ]

@@ -12,6 +12,7 @@ import torch
 from torch.func import functional_call, grad, vmap
 
 from hpo.fused._dropout import layer_of, place_of
+from hpo.fused._functional import FUNCTIONS
 from hpo.fused._plan import Plan
 from hpo.fused._updates import UPDATES
 from hpo.fused.errors import NotFusibleError
@@ -31,6 +32,7 @@ class Stacked:
     Parameters
     ----------
     weights, buffers : dict of str to tensor
+        Frozen weights are among the buffers.
     slots : dict of str to dict of str to tensor
         State of the optimizer, by weight.
     """
@@ -105,13 +107,15 @@ def make_step(
 
 def _gradients(plan: Plan, device: torch.device, dtype: torch.dtype) -> Callable[..., Any]:
     fusible, criterion = plan.fusible, plan.criterion.to(device, dtype)
-    penalised = [name for name, w in fusible.module.named_parameters() if w.ndim > 1]
+    weights_of = fusible.module.named_parameters()
+    penalised = [name for name, w in weights_of if w.ndim > 1 and w.requires_grad]
 
     def loss(  # noqa: PLR0917 - vmap maps arguments by their place
         weights: Any, buffers: Any, own: Any, mask: Any, noise: Any, X: Any, y: Any
     ) -> Any:
-        inputs = {place_of(name): value for name, value in noise.items()}
-        layers = {layer_of(name) for name in noise}
+        called = {name: value for name, value in noise.items() if layer_of(name) == FUNCTIONS}
+        inputs = {place_of(name): value for name, value in noise.items() if name not in called}
+        layers = {layer_of(name) for name in noise if name not in called}
         inputs |= {f"{name}.keep": own[f"keep:{name}"] for name in layers}
         inputs |= {f"{name}.mask": mask for name in fusible.norms}
 
@@ -124,7 +128,7 @@ def _gradients(plan: Plan, device: torch.device, dtype: torch.dtype) -> Callable
                 )
             return out
 
-        out, stats = fusible.collect(forward)
+        out, stats = fusible.collect(forward, called)
         out = _read(plan, out)
         if plan.shapes_target:
             y = y.reshape(out.shape)

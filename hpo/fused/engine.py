@@ -14,6 +14,7 @@ import torch
 from hpo.fused._criteria import mean_losses
 from hpo.fused._draws import Batch, draw_epoch
 from hpo.fused._dropout import layer_of
+from hpo.fused._functional import FUNCTIONS
 from hpo.fused._plan import EXTRAS, Member, Plan, Schedule
 from hpo.fused._program import Graph, Program
 from hpo.fused._schedules import Schedules
@@ -101,10 +102,15 @@ class FusedModels:
         def stacked(tensor: torch.Tensor) -> torch.Tensor:
             return tensor.new_zeros(*lead, *tensor.shape).detach()
 
-        weights = {name: stacked(w) for name, w in module.named_parameters()}
+        parameters = dict(module.named_parameters())
+        weights = {name: stacked(w) for name, w in parameters.items() if w.requires_grad}
+        if not weights:
+            raise NotFusibleError("all weights of the module are frozen")
+        frozen = {name: stacked(w) for name, w in parameters.items() if name not in weights}
+        own = {name: stacked(b) for name, b in module.named_buffers() if name not in swapped}
         return Stacked(
             weights,
-            {name: stacked(b) for name, b in module.named_buffers() if name not in swapped},
+            frozen | own,
             {
                 name: {slot: torch.zeros_like(w) for slot in self._update.slots}
                 for name, w in weights.items()
@@ -236,7 +242,9 @@ class FusedModels:
             seed=self._seed,
             number=number,
             dropping=[
-                n for n in self._shapes if any(m and m.rates[layer_of(n)] for m in self._members)
+                n
+                for n in self._shapes
+                if any(m and m.rates.get(layer_of(n), 1.0) for m in self._members)
             ],
             like=self._X.new_zeros((), dtype=self._dtype),
         )
@@ -288,7 +296,7 @@ class FusedModels:
         """Return the numbers of the models that stay as they are, of shape (1, n_slots)."""
         names = {*self._update.numbers, *EXTRAS, "max_norm", "max_value"} - {"lr"}
         found = {name: self._column(name) for name in sorted(names)}
-        for name in sorted({layer_of(call) for call in self._shapes}):
+        for name in sorted({layer_of(call) for call in self._shapes} - {FUNCTIONS}):
             rates = [m.rates[name] if m else 0.0 for m in self._members]
             found[f"keep:{name}"] = 1.0 - torch.tensor([rates], dtype=torch.float64)
         return {name: self._on_device(value) for name, value in found.items()}

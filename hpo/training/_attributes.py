@@ -56,7 +56,8 @@ class Attributes:
                 continue
             of = f" of {self._called}'s part '{path}'" if path else f" of {self._called}"
             for name, value in vars(layer).items():
-                if name not in _TABLES and "_hooks" not in name:
+                again = name == "_flat_weights" and isinstance(layer, nn.RNNBase)
+                if name not in _TABLES and "_hooks" not in name and not again:
                     found[f"the attribute '{name}'{of}"] = _frozen(value)
         for cls in {cls for layer in self._module.modules() for cls in type(layer).__mro__}:
             if cls.__module__.partition(".")[0] not in _TORCH:

@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.data import DataLoader
 
-from hpo.fused import OF_CLASSES, OF_NUMBERS, UPDATES, NotFusibleError
+from hpo.fused import OF_CLASSES, OF_NUMBERS, UPDATES, WEIGHT_NORM, NotFusibleError
 from hpo.nets.casting import CastingMixin, LabelEncodingMixin, TargetShapeMixin
 from hpo.nets.penalty import PenaltyMixin, RegularizedClassifier, RegularizedRegressor
 from hpo.training._fused_callbacks import check_callback
@@ -99,7 +99,12 @@ _OPTIONS: Mapping[str, tuple[type, str]] = {
 _LOADER_TRAIN = {"shuffle", "batch_size", "drop_last"}
 _LOADER_VALID = {"batch_size"}
 
-_MODULE_OVERRIDES = frozenset(["__init__", "forward", "extra_repr", "reset_parameters"]) | _LABELS
+_LOADING = {"_version", "_load_from_state_dict"}
+"""What reads a file of weights, which no training does."""
+
+_MODULE_OVERRIDES = (
+    frozenset(["__init__", "forward", "extra_repr", "reset_parameters"]) | _LABELS | _LOADING
+)
 """What a module of the user's may define of what `torch.nn.Module` has."""
 
 _SILENT_OPTIONS: Mapping[str, set[object]] = {
@@ -249,7 +254,7 @@ def _check_layer(called: str, layer: nn.Module) -> None:
             f"{called} is lazy: its weights have no shape before the first batch (name its sizes)"
         )
     if is_parametrized(layer):
-        raise NotFusibleError(f"{called} is parametrized (torch.nn.utils.parametrize)")
+        _check_parametrized(called, layer)
     check_hooks(called, layer)
     for cls in type(layer).__mro__:
         if cls.__module__.split(".")[0] in {"torch", "builtins"}:
@@ -262,10 +267,20 @@ def _check_layer(called: str, layer: nn.Module) -> None:
         raise NotFusibleError(f"{called} has a `{min(own)}` of its own")
 
 
+def _check_parametrized(called: str, layer: Any) -> None:
+    for name, chain in layer.parametrizations.items():
+        for one in chain:
+            if type(one) is not WEIGHT_NORM:
+                raise NotFusibleError(
+                    f"{called} has its '{name}' parametrized by {type(one).__name__.strip('_')} "
+                    "(of these weight_norm alone is carried)"
+                )
+
+
 def check_hooks(called: str, layer: nn.Module) -> None:
-    """Raise `NotFusibleError` if a layer has hooks of any kind."""
+    """Raise `NotFusibleError` if a layer has hooks of any kind but those of reading a file."""
     for name, value in vars(layer).items():
-        if name.endswith("_hooks") and value:
+        if name.endswith("_hooks") and value and not name.startswith("_load_state_dict"):
             raise NotFusibleError(f"{called} has hooks ({name.strip('_').replace('_', ' ')})")
 
 

@@ -12,6 +12,7 @@ import torch
 from sklearn.pipeline import Pipeline
 from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier
 from torch import nn
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 from hpo.fused import (
     UPDATES,
@@ -338,6 +339,10 @@ class Fusing:
 
 
 def _tensor(data: Any) -> torch.Tensor:
+    if isinstance(data, Mapping | tuple):
+        raise NotFusibleError(
+            f"X is a {type(data).__name__} of several arrays, and a batch of models is given one"
+        )
     if not isinstance(data, np.ndarray | torch.Tensor):
         raise NotFusibleError(
             f"the module is given a {type(data).__name__} (give X and y as arrays or tensors)"
@@ -394,7 +399,8 @@ def _structure(module: nn.Module) -> str:
     change what it computes: such modules are trained apart.
     """
     told = [
-        (name, type(layer), _shapes(layer), _kept(layer)) for name, layer in module.named_modules()
+        (name, type_before_parametrizations(layer), _shapes(layer), _kept(layer))
+        for name, layer in module.named_modules()
     ]
     try:
         return str(joblib.hash(cloudpickle.dumps(told)))
@@ -411,6 +417,10 @@ def _kept(layer: nn.Module) -> list[tuple[str, Any]]:
     """Return the attributes of a layer that are no weights, layers, rates or empty tables."""
     without = {"_parameters", "_buffers", "_modules", "_flat_weight_refs", rate_attribute(layer)}
     without.add("training")  # which skorch sets before each step
+    without |= {name for name in vars(layer) if name.startswith("_load_state_dict")}
+    if isinstance(layer, nn.RNNBase):
+        # Its weights again, and their names, which are pickled by whether they are one string.
+        without |= {"_flat_weights", "_flat_weights_names", "_all_weights"}
     return [
         (name, value)
         for name, value in vars(layer).items()

@@ -68,6 +68,7 @@ def prove(fusing: Fusing, taken: FusibleTrial, device: str) -> None:
     check_rows(fusing.arrays.X, fusing.arrays.y)
     _check_split(fusing, taken)
     with RandomStream(derive_seed("fused", "proof"), device).active():
+        _check_padding(fusing, taken, device)
         _check_loss(fusing, taken, device)
         try:
             _certify(fusing, taken, taken.member, device)
@@ -233,6 +234,27 @@ def _compare_scores(fusing: Fusing, taken: FusibleTrial, device: str) -> None:
         except NotFusibleError:
             if step == 1:
                 raise
+
+
+def _check_padding(fusing: Fusing, taken: FusibleTrial, device: str) -> None:
+    """Raise `NotFusibleError` if outputs depend on what encoders return where there is padding."""
+    arrays, plan = fusing.arrays, taken.plan()
+    encoders = plan.fusible.encoders
+    if not encoders.names:
+        return
+    one = replace(taken.member, states=taken.member.states[:1])
+    models = FusedModels(plan, arrays.X, arrays.y, arrays.train[:1], n_slots=1, device=device)
+    models.put(0, one)
+    X = arrays.X_valid[:1, :N_SCORED]
+    outputs = models.predict(X)
+    with encoders.filled():
+        filled = models.predict(X)
+    if not torch.allclose(filled, outputs, OUTPUT_TOLERANCE, 1e-6, equal_nan=True):
+        raise NotFusibleError(
+            "the outputs depend on what the TransformerEncoder "
+            f"'{encoders.names[0]}' returns where its input is padded, which is 0 or not by the "
+            "other rows of a minibatch (leave these places out, or pass enable_nested_tensor=False)"
+        )
 
 
 def compare_outputs(

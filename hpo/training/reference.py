@@ -10,7 +10,16 @@ from skorch.dataset import Dataset
 from skorch.helper import predefined_split
 from torch.utils.data import Sampler
 
-from hpo.fused import REPLAYED, Member, NotFusibleError, Plan, Replay, replay_dropout, widen
+from hpo.fused import (
+    REPLAYED,
+    Member,
+    NotFusibleError,
+    Plan,
+    Replay,
+    replay_dropout,
+    widen,
+    write_state,
+)
 from hpo.training._adapters import figures_of
 from hpo.training._attributes import Attributes, global_streams
 
@@ -101,8 +110,7 @@ class NetReference:
     def _start(self) -> None:
         """Set the weights, and what of the optimizer's numbers the member has otherwise."""
         net, numbers = self.net, dict[str, Any](self._member.numbers)
-        own = net.module_.state_dict()
-        net.module_.load_state_dict({**own, **self._member.states[self._fold]})
+        write_state(net.module_, self._member.states[self._fold])
         (group,) = net.optimizer_.param_groups
         if "betas" in group:
             numbers["betas"] = (numbers["beta1"], numbers["beta2"])
@@ -163,7 +171,7 @@ class NetReference:
 
         `train` wants its other module back.
         """
-        self._own.load_state_dict({**self._own.state_dict(), **state})
+        write_state(self._own, state)
         vars(self.net)["module_"] = self._own
         return self.net
 

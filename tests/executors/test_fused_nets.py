@@ -31,7 +31,7 @@ from skorch.callbacks import (
 from skorch.dataset import Dataset, ValidSplit
 from skorch.helper import predefined_split
 from torch import nn
-from torch.nn.utils import parametrizations, prune
+from torch.nn.utils import prune
 from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
@@ -1023,8 +1023,6 @@ REFUSED = {
     "'b.weight' has a hook": net(
         module(lambda self: self.b.weight.register_post_accumulate_grad_hook(lambda p: None))
     ),
-    "'a' is parametrized": net(module(lambda self: parametrizations.weight_norm(self.a))),
-    "'b' is parametrized": net(module(lambda self: parametrizations.spectral_norm(self.b))),
     "'a' has hooks": net(module(lambda self: prune.l1_unstructured(self.a, "weight", 0.5))),
     "'act' is scripted": net(module(scripted)),
     "is lazy": net(module(lambda self: setattr(self, "a", nn.LazyLinear(8)))),
@@ -1033,8 +1031,7 @@ REFUSED = {
         module(lambda self: setattr(self.act, "forward", lambda X: X.abs()))
     ),
     "are one weight": net(module(tied)),
-    "is frozen": net(module(lambda self: self.a.weight.requires_grad_(False))),
-    "is a LSTM": net(module(lambda self: setattr(self, "unused", nn.LSTM(2, 2)))),
+    "is a GRUCell": net(module(lambda self: setattr(self, "unused", nn.GRUCell(2, 2)))),
     "data-dependent": net(module(forward=by_sign)),
     "float64": (net(module(lambda self: self.double())), X.astype("float64"), Y, "neg_log_loss"),
     "overrides `predict` (fused scoring": with_instance_method(),
