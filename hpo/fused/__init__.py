@@ -4,18 +4,31 @@ It knows torch only. `FusedModels` trains; `certify` proves on the user's own mo
 `torch.optim` that it trains the same weights.
 """
 
-from hpo.fused._criteria import Criterion
-from hpo.fused._leaves import REPLAYED, Fusible, dropout_rates, rate_attribute, replay_dropout
-from hpo.fused._plan import Member, Plan
+from hpo.fused._criteria import OF_CLASSES, OF_NUMBERS, Criterion, widen
+from hpo.fused._leaves import (
+    REPLAYED,
+    Fusible,
+    dropout_rates,
+    rate_attribute,
+    replay_dropout,
+    write_state,
+)
+from hpo.fused._parametrized import WEIGHT_NORM
+from hpo.fused._plan import Member, Plan, Schedule
 from hpo.fused._replay import Replay
+from hpo.fused._rounding import explained, shaken
 from hpo.fused._updates import UPDATES
-from hpo.fused.certify import Alone, Reference, certify
+from hpo.fused.certify import TOLERANCE_FLOAT32, Alone, Reference, certify
 from hpo.fused.engine import FusedModels
 from hpo.fused.errors import DivergedError, NotFusibleError
 
 __all__ = [
+    "OF_CLASSES",
+    "OF_NUMBERS",
     "REPLAYED",
+    "TOLERANCE_FLOAT32",
     "UPDATES",
+    "WEIGHT_NORM",
     "Alone",
     "Criterion",
     "DivergedError",
@@ -26,8 +39,13 @@ __all__ = [
     "Plan",
     "Reference",
     "Replay",
+    "Schedule",
     "certify",
     "dropout_rates",
+    "explained",
     "rate_attribute",
     "replay_dropout",
+    "shaken",
+    "widen",
+    "write_state",
 ]

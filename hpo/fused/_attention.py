@@ -40,7 +40,7 @@ class ReplayedAttention(nn.Module):
         self.batch_first = layer.batch_first
         self.in_proj_weight, self.in_proj_bias = layer.in_proj_weight, layer.in_proj_bias
         self.out_proj = layer.out_proj
-        self.drop = ReplayedDropout(p, None)
+        self.drop = ReplayedDropout(p)
 
     def forward(  # noqa: PLR0917 - as of torch
         self,

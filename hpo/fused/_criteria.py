@@ -1,127 +1,190 @@
-"""Losses sample by sample, so that padded samples can be left out of a batch's mean."""
+"""The loss of a minibatch by samples, so that those that it is filled up with are left out."""
 
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Mapping
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.func import vmap
 
+from hpo.fused._losses import LOSSES, Loss, Values
 from hpo.fused.errors import NotFusibleError
 
-__all__ = ["Criterion"]
+__all__ = ["OF_CLASSES", "OF_NUMBERS", "SETTINGS", "Criterion", "mean_losses", "widen"]
 
-Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+_REDUCTIONS = {"mean", "sum"}
 
-
-def _one_hot(y: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Return classes as columns: by a comparison, as `torch.nn.functional.one_hot` looks at y."""
-    return (y.unsqueeze(-1) == torch.arange(like.shape[-1], device=y.device)).to(like.dtype)
-
-
-def _cross_entropy(out: torch.Tensor, y: torch.Tensor, smoothing: torch.Tensor) -> torch.Tensor:
-    logs = torch.log_softmax(out, -1)
-    target = _one_hot(y, logs) * (1.0 - smoothing) + smoothing / out.shape[-1]
-    return -(target * logs).sum(-1)
-
-
-def _nll_of_probabilities(
-    out: torch.Tensor, y: torch.Tensor, smoothing: torch.Tensor
-) -> torch.Tensor:
-    # skorch's NeuralNetClassifier takes the logarithm of what the module returns.
-    logs = torch.log(out + torch.finfo(out.dtype).eps)
-    return -(_one_hot(y, logs) * logs).sum(-1)
-
-
-def _squared(out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return (out - y).square()
-
-
-def _absolute(out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return (out - y).abs()
-
-
-def _smooth(out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    size = (out - y).abs()
-    return torch.where(size < 1, 0.5 * size.square(), size - 0.5)
-
-
-def _logistic(out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return F.softplus(out) - out * y
-
-
-def _per_sample(loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Loss:
-    """Return the mean over the outputs of a sample.
-
-    The losses are written out: those of `torch.nn.functional` mix samples up under two vmaps.
-    """
-
-    def mean_of_sample(out: torch.Tensor, y: torch.Tensor, smoothing: torch.Tensor) -> torch.Tensor:
-        return loss(out, y.to(out.dtype)).flatten(1).mean(1)
-
-    return mean_of_sample
-
-
-_LOSSES: Mapping[type[nn.Module], Loss] = {
-    nn.CrossEntropyLoss: _cross_entropy,
-    nn.NLLLoss: _nll_of_probabilities,
-    nn.MSELoss: _per_sample(_squared),
-    nn.L1Loss: _per_sample(_absolute),
-    nn.SmoothL1Loss: _per_sample(_smooth),
-    nn.BCEWithLogitsLoss: _per_sample(_logistic),
+SETTINGS: Mapping[type[nn.Module], frozenset[str]] = {
+    nn.CrossEntropyLoss: frozenset({"ignore_index", "label_smoothing"}),
+    nn.NLLLoss: frozenset({"ignore_index"}),
+    nn.MultiMarginLoss: frozenset({"p", "margin"}),
+    nn.MSELoss: frozenset(),
+    nn.L1Loss: frozenset(),
+    nn.SmoothL1Loss: frozenset({"beta"}),
+    nn.HuberLoss: frozenset({"delta"}),
+    nn.BCEWithLogitsLoss: frozenset(),
+    nn.BCELoss: frozenset(),
+    nn.SoftMarginLoss: frozenset(),
+    nn.PoissonNLLLoss: frozenset({"log_input", "full", "eps"}),
 }
+"""What each of torch's criteria keeps beside ``reduction`` and weights: a test tells of more."""
 
-_PLAIN: Mapping[str, object] = {
-    "weight": None,
-    "pos_weight": None,
-    "ignore_index": -100,
-    "reduction": "mean",
-    "beta": 1.0,
-}
-"""Attributes of a criterion that are taken at these values alone."""
+OF_CLASSES = frozenset({nn.CrossEntropyLoss, nn.NLLLoss, nn.MultiMarginLoss})
+"""Criteria whose targets are places of outputs."""
+
+OF_NUMBERS = frozenset(LOSSES) - OF_CLASSES
+"""Criteria that compare each output with a number."""
+
+
+def widen(criterion: nn.Module) -> None:
+    """Make all of a criterion's numbers float64, in place, with tensors that are no buffers."""
+    criterion.double()
+    for layer in criterion.modules():
+        for name, value in list(vars(layer).items()):
+            if isinstance(value, torch.Tensor) and value.is_floating_point():
+                setattr(layer, name, value.double())
 
 
 class Criterion:
-    """The loss of each sample of a batch, by the class of a torch criterion.
+    """The loss of a minibatch under a mask: torch's criteria written out, others row by row.
+
+    Any other class is called for each row by itself, which is right for a mean over the rows
+    alone; `hpo.executors.fused.loss.check_loss` tells whether it is one.
 
     Parameters
     ----------
     criterion : torch.nn.Module
+    of_probabilities : bool, default=True
+        Whether an `torch.nn.NLLLoss` is given the logarithm of the module's outputs, as by
+        skorch's classifier.
 
     Attributes
     ----------
     label_smoothing : float
         That of the criterion; it may differ between models of a batch.
+    is_own : bool
+        Whether the class is none of those that are written out.
+    classifies : bool
+        Whether targets are places of outputs.
+    ignored : int or None
+        A label that torch's criterion leaves out.
 
     Raises
     ------
     NotFusibleError
-        If the class, or a setting of it, is not known here.
+        If a setting of a class that is written out is not known here.
     """
 
-    def __init__(self, criterion: nn.Module) -> None:
+    def __init__(self, criterion: nn.Module, *, of_probabilities: bool = True) -> None:
         cls = type(criterion)
-        if cls not in _LOSSES:
-            raise NotFusibleError(f"the criterion is {cls.__name__}")
-        for name, value in _PLAIN.items():
-            if getattr(criterion, name, value) != value:
-                raise NotFusibleError(f"the criterion {cls.__name__} has {name} set")
-        self._loss = _LOSSES[cls]
-        self.classifies = cls in {nn.CrossEntropyLoss, nn.NLLLoss}
+        self._module: Any = criterion
+        self._takes_logs = of_probabilities and isinstance(criterion, nn.NLLLoss)
+        self.is_own = cls not in LOSSES
+        self.classifies = cls in OF_CLASSES
+        if self.is_own:
+            self.label_smoothing, self.ignored, self._sums = 0.0, None, False
+            return
+        strange = set(vars(criterion)) - set(vars(nn.Module())) - SETTINGS[cls] - {"reduction"}
+        if strange:
+            raise NotFusibleError(f"the criterion {cls.__name__} has the setting {min(strange)}")
+        if self._module.reduction not in _REDUCTIONS:
+            raise NotFusibleError(
+                f"the criterion {cls.__name__} has reduction={self._module.reduction!r}"
+            )
+        self._sums = self._module.reduction == "sum"
+        self._loss: Loss = LOSSES[cls](criterion)
+        self._tensors = dict(criterion.named_buffers())
         self.label_smoothing = float(getattr(criterion, "label_smoothing", 0.0))
+        self.ignored = getattr(criterion, "ignore_index", None)
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> "Criterion":
+        """Return the same with weights of its own, there and of that type."""
+        made = copy.copy(self)
+        made._module = copy.deepcopy(self._module).to(device).train()
+        if dtype is torch.float64:
+            widen(made._module)
+        made._tensors = dict(made._module.named_buffers())
+        return made
 
     def __call__(
-        self, out: torch.Tensor, y: torch.Tensor, label_smoothing: torch.Tensor
+        self, out: torch.Tensor, y: torch.Tensor, label_smoothing: torch.Tensor, mask: torch.Tensor
     ) -> torch.Tensor:
-        """Return the losses.
+        """Return the loss.
 
         Parameters
         ----------
         out : tensor of shape (n_samples, ...)
         y : tensor of shape (n_samples,) of classes, or of the shape of ``out``
         label_smoothing : tensor of shape ()
+        mask : tensor of shape (n_samples,)
+            1 for a sample that counts, and 0.
 
         Returns
         -------
-        tensor of shape (n_samples,)
+        tensor of shape ()
         """
-        return self._loss(out.float() if out.dtype == torch.bfloat16 else out, y, label_smoothing)
+        out = out.float() if out.dtype == torch.bfloat16 else out
+        if self._takes_logs:
+            out = torch.log(out + torch.finfo(out.dtype).eps)
+        losses, shares = self._values(out, y, label_smoothing)
+        losses = losses.reshape(len(losses), -1)
+        if self._sums:
+            return (losses.sum(1) * mask).sum()
+        counted = mask if shares is None else shares * mask
+        return (losses.mean(1) * mask).sum() / counted.sum()
+
+    def _values(self, out: torch.Tensor, y: torch.Tensor, smoothing: torch.Tensor) -> Values:
+        if not self.is_own:
+            return self._loss(out, y, smoothing, self._tensors)
+
+        def of_a_row(out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            # The target is given each axis of vmap that the output has: where one is missing,
+            # torch's rules for some losses (squared, Huber's) fail.
+            y = torch.where(torch.ones_like(out, dtype=torch.bool).any(), y, y)
+            loss: torch.Tensor = self._module(out.unsqueeze(0), y.unsqueeze(0))
+            return loss
+
+        return vmap(of_a_row)(out, y), None
+
+
+def mean_losses(  # noqa: PLR0917
+    criterion: Criterion,
+    outputs: torch.Tensor,
+    y: torch.Tensor,
+    n: torch.Tensor,
+    label_smoothing: torch.Tensor,
+    batch_size: int,
+) -> torch.Tensor:
+    """Return the losses of many models over the samples of each fold, as skorch has them.
+
+    That is the mean over the minibatches, each with the weight of its size; of a criterion with
+    class weights, or that sums, it is another one than that over all samples.
+
+    Parameters
+    ----------
+    criterion : Criterion
+    outputs : tensor of shape (n_folds, n_models, n_longest, ...)
+    y : tensor of shape (n_folds, n_longest, ...)
+        What the outputs are compared with, the shorter parts filled up.
+    n : tensor of shape (n_folds,)
+        Samples of each fold, which stand before the filling.
+    label_smoothing : tensor of shape (n_models,)
+    batch_size : int
+        Samples of a minibatch in evaluation.
+
+    Returns
+    -------
+    tensor of shape (n_folds, n_models)
+    """
+    models = vmap(criterion, in_dims=(0, None, 0, None))
+    folds = vmap(models, in_dims=(0, 0, None, 0))
+    total = torch.zeros(outputs.shape[:2], dtype=outputs.dtype, device=outputs.device)
+    places = torch.arange(outputs.shape[2], device=n.device)
+    for start in range(0, outputs.shape[2], batch_size):
+        rows = slice(start, start + batch_size)
+        mask = (places[rows] < n.unsqueeze(1)).to(total)
+        sizes = mask.sum(1, keepdim=True)
+        losses = folds(outputs[:, :, rows], y[:, rows], label_smoothing, mask)
+        total += torch.where(sizes > 0, losses * sizes, 0.0)
+    return total / n.unsqueeze(1)

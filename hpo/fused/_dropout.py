@@ -7,7 +7,7 @@ from torch import nn
 
 from hpo.fused.errors import NotFusibleError
 
-__all__ = ["DROPOUTS", "ReplayedDropout", "call_name", "layer_of", "place_of"]
+__all__ = ["DROPOUTS", "ReplayedDropout", "call_name", "layer_of", "noise_shape", "place_of"]
 
 DROPOUTS: Mapping[type[nn.Module], int | None] = {
     nn.Dropout: None,
@@ -16,6 +16,13 @@ DROPOUTS: Mapping[type[nn.Module], int | None] = {
     nn.Dropout3d: 1,
 }
 """Dropout layers, and how many axes after the samples' they draw for; None is all."""
+
+_N_AXES: Mapping[type[nn.Module], set[int]] = {
+    nn.Dropout1d: {3},
+    nn.Dropout2d: {3, 4},
+    nn.Dropout3d: {5},
+}
+"""Axes of the inputs whose first one is taken for that of the samples; of others torch says so."""
 
 
 def call_name(layer: str, call: int) -> str:
@@ -43,16 +50,18 @@ class ReplayedDropout(nn.Module):
     ----------
     p : float
         The rate, unless another one is written to the buffer ``keep``.
-    n_axes : int or None
-        Axes after that of the samples which the noise has; the rest of them share a draw.
+    kind : class of torch.nn, default=torch.nn.Dropout
+        The layer that it stands for, of `DROPOUTS`.
+    inplace : bool, default=False
+        Whether what it is given is changed.
     """
 
     keep: torch.Tensor
     noise: torch.Tensor
 
-    def __init__(self, p: float, n_axes: int | None) -> None:
+    def __init__(self, p: float, kind: type[nn.Module] = nn.Dropout, inplace: bool = False) -> None:
         super().__init__()
-        self.n_axes = n_axes
+        self.kind, self.inplace = kind, inplace
         self.call = 0
         """Of the next call in this forward; see `hpo.fused._leaves.replay_dropout`."""
         self.register_buffer("keep", torch.tensor(1.0 - p, dtype=torch.float64))
@@ -61,7 +70,11 @@ class ReplayedDropout(nn.Module):
     @classmethod
     def of(cls, layer: nn.Module, p: float) -> "ReplayedDropout":
         """Return one in the place of a dropout layer of torch."""
-        return cls(p, DROPOUTS[type(layer)])
+        return cls(p, type(layer), bool(layer.inplace))
+
+    def noise_shape(self, X: torch.Tensor) -> tuple[int, ...]:
+        """Return the shape of a sample's noise where ``X`` is given."""
+        return noise_shape(X, self.kind)
 
     def make_room(self, n_calls: int) -> None:
         """Have a place for the noise of each of so many calls."""
@@ -71,13 +84,14 @@ class ReplayedDropout(nn.Module):
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """Return ``X`` with some entries zeroed, in training."""
-        if not self.training:
-            return X
+        return self._dropped(X, self.keep, self.inplace) if self.training else X
+
+    def _dropped(self, X: torch.Tensor, keep: torch.Tensor, inplace: bool) -> torch.Tensor:
         noise = self._noise_of_this_call()
         noise = noise.reshape(noise.shape + (1,) * (X.ndim - noise.ndim))
         # Under autocast X is of bfloat16, and vmap promotes types otherwise than torch does.
-        kept = torch.where(noise < self.keep, X.to(self.keep.dtype) / self.keep, 0.0)
-        return kept.to(X.dtype)
+        kept = torch.where(noise < keep, X.to(keep.dtype) / keep, 0.0).to(X.dtype)
+        return X.copy_(kept) if inplace else kept
 
     def _noise_of_this_call(self) -> torch.Tensor:
         noise = getattr(self, f"noise{self.call or ''}", None)
@@ -89,3 +103,10 @@ class ReplayedDropout(nn.Module):
             )
         found: torch.Tensor = noise
         return found
+
+
+def noise_shape(X: torch.Tensor, kind: type[nn.Module]) -> tuple[int, ...]:
+    """Return the shape of a sample's noise where a layer of a kind is given ``X``."""
+    if X.ndim not in _N_AXES.get(kind, {X.ndim}):
+        raise NotFusibleError(f"a {kind.__name__} is given {X.ndim} axes")
+    return tuple(X.shape[1:][: DROPOUTS[kind]])

@@ -14,15 +14,20 @@ from torch.utils.hooks import RemovableHandle
 
 from hpo.fused._attention import ReplayedAttention
 from hpo.fused._dropout import DROPOUTS, ReplayedDropout, call_name
+from hpo.fused._functional import FUNCTIONS, FunctionalDropout
+from hpo.fused._norms import ReturnedBatchNorm
+from hpo.fused._padding import PaddedEncoders
+from hpo.fused._parametrized import WEIGHT_NORM, PlainWeightNorm
+from hpo.fused._recurrent import RECURRENT, PlainRecurrent
 from hpo.fused.errors import NotFusibleError
 
 __all__ = [
     "REPLAYED",
     "Fusible",
-    "ReturnedBatchNorm",
     "dropout_rates",
     "rate_attribute",
     "replay_dropout",
+    "write_state",
 ]
 
 REPLAYED = (ReplayedDropout, ReplayedAttention)
@@ -35,84 +40,6 @@ _IN_FLOAT32 = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 _REFUSED = (nn.RNNBase, nn.RNNCellBase, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.RReLU)
 """No rule of vmap, or random numbers of their own."""
-
-
-class ReturnedBatchNorm(nn.Module):
-    """Batch normalization that hands its statistics to a sink and leaves out padded samples."""
-
-    running_mean: torch.Tensor
-    running_var: torch.Tensor
-    mask: torch.Tensor
-
-    def __init__(self, layer: Any) -> None:
-        super().__init__()
-        self.weight, self.bias = layer.weight, layer.bias
-        self.register_buffer("running_mean", layer.running_mean)
-        self.register_buffer("running_var", layer.running_var)
-        self.register_buffer("mask", torch.ones(()), persistent=False)
-        self.eps = layer.eps
-        self.sink: dict[str, torch.Tensor] | None = None
-        self.name = ""
-
-    def forward(self, X: torch.Tensor) -> torch.Tensor:
-        """Return ``X`` normalized: by the batch in training, else by the running statistics."""
-        given, X = X.dtype, X.to(self.running_mean.dtype)  # statistics are not of bfloat16
-        shape = (1, -1) + (1,) * (X.ndim - 2)
-        if self.training:
-            scaled = self._by_the_batch(X)
-        else:
-            rstd = torch.rsqrt(self.running_var + self.eps)
-            scaled = (X - self.running_mean.reshape(shape)) * rstd.reshape(shape)
-        if self.weight is None:
-            return scaled.to(given)
-        shifted: torch.Tensor = scaled * self.weight.reshape(shape) + self.bias.reshape(shape)
-        return shifted.to(given)
-
-    def _by_the_batch(self, X: torch.Tensor) -> torch.Tensor:
-        mask = self.mask.reshape((-1,) + (1,) * (X.ndim - 1))
-        n = self.mask.sum() * X[0, 0].numel()
-        scaled, mean, var = _Normalized.apply(X, mask, n, self.eps)
-        assert self.sink is not None
-        self.sink[f"{self.name}.running_mean"] = mean
-        self.sink[f"{self.name}.running_var"] = var * n / (n - 1)
-        return scaled  # type: ignore[no-any-return]
-
-
-class _Normalized(torch.autograd.Function):
-    """Channels normalized by the samples that the mask leaves, of which there are ``n``.
-
-    With the derivative in its closed form (Ioffe and Szegedy 2015, "Batch Normalization", section
-    3): that of the single operations goes over the data three times as often.
-    """
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(
-        X: torch.Tensor, mask: torch.Tensor, n: torch.Tensor, eps: float
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        axes, shape = (0, *range(2, X.ndim)), (1, -1) + (1,) * (X.ndim - 2)
-        mean = (X * mask).sum(axes) / n
-        centred = X - mean.reshape(shape)
-        var = (centred * mask).square().sum(axes) / n
-        return centred * torch.rsqrt(var + eps).reshape(shape), mean, var
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        _, mask, n, eps = inputs
-        scaled, _, var = output
-        ctx.eps = eps
-        ctx.save_for_backward(scaled, mask, n, var)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
-        scaled, mask, n, var = ctx.saved_tensors
-        g = gradients[0]  # of the statistics nothing is asked; of padded samples it is 0
-        axes, shape = (0, *range(2, g.ndim)), (1, -1) + (1,) * (g.ndim - 2)
-        of_mean = (g.sum(axes) / n).reshape(shape)
-        of_scale = ((g * scaled).sum(axes) / n).reshape(shape)
-        rstd = torch.rsqrt(var + ctx.eps).reshape(shape)
-        return rstd * (g - mask * (of_mean + scaled * of_scale)), None, None, None
 
 
 class Fusible:
@@ -130,6 +57,9 @@ class Fusible:
     dropouts : dict of str to ReplayedDropout
     momenta : dict of str to float
         Of each batch normalization: how much its running statistics take of a batch.
+    encoders : PaddedEncoders
+    unrolls : bool
+        Whether it has recurrent layers, each step of which is a part of the program.
 
     Raises
     ------
@@ -141,13 +71,19 @@ class Fusible:
     def __init__(self, module: nn.Module) -> None:
         _refuse_tied(module)
         self.module = copy.deepcopy(module)
+        self.unrolls = False
         self.norms: dict[str, ReturnedBatchNorm] = {}
         self.momenta: dict[str, float] = {}
         self.module, self.dropouts = replay_dropout(self.module, dropout_rates(self.module))
+        self._functions: Any = self.dropouts[FUNCTIONS]
+        self.encoders = PaddedEncoders(self.module)
         for name, layer in list(self.module.named_modules()):
             self._swap(name, layer)
 
     def _swap(self, name: str, layer: nn.Module) -> None:
+        if type(layer) in RECURRENT:
+            self.module, self.unrolls = _put(self.module, name, PlainRecurrent(layer)), True
+            return
         if isinstance(layer, _REFUSED):
             raise NotFusibleError(f"layer '{name}' is a {type(layer).__name__}")
         if isinstance(layer, _NORMS) and layer.track_running_stats:
@@ -159,17 +95,26 @@ class Fusible:
             self.norms[name] = ReturnedBatchNorm(layer)
             self.norms[name].name = name
             self.module = _put(self.module, name, self.norms[name])
+        elif type(layer) is WEIGHT_NORM:
+            self.module = _put(self.module, name, PlainWeightNorm(int(layer.dim)))  # type: ignore[arg-type]
         elif isinstance(layer, _IN_FLOAT32):
             layer.register_forward_pre_hook(_widen)
 
-    def collect(self, forward: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, dict[str, Any]]:
-        """Return what ``forward`` returns, and the statistics of the batch by buffer name."""
+    def collect(
+        self, forward: Callable[[], torch.Tensor], noise: Mapping[str, torch.Tensor] | None = None
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
+        """Return what ``forward`` returns, and the statistics of the batch by buffer name.
+
+        ``noise`` is that of the dropout functions by `call_name`; that of layers is in buffers.
+        """
         sink: dict[str, torch.Tensor] = {}
         for layer in self.norms.values():
             layer.sink = sink
+        self._functions.take(noise or {})
         try:
             return forward(), dict(sink)
         finally:
+            self._functions.take(dict.fromkeys(noise or {}, torch.zeros(())))
             for layer in self.norms.values():
                 layer.sink = None
 
@@ -185,13 +130,15 @@ class Fusible:
             If a batch normalization is called more than once: its running statistics would be
             those of its last call.
         """
-        calls: dict[str, list[torch.Size]] = {name: [] for name in [*self.dropouts, *self.norms]}
+        calls: dict[str, list[tuple[int, ...]]] = {n: [] for n in [*self.dropouts, *self.norms]}
 
         def look(name: str) -> Callable[..., None]:
             def hook(module: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
-                calls[name].append(args[0].shape[1:])
+                shape: tuple[int, ...] = ()
                 if isinstance(module, ReplayedDropout):
-                    module.make_room(len(calls[name]))
+                    shape = module.noise_shape(*args)
+                    module.make_room(len(calls[name]) + 1)
+                calls[name].append(shape)
 
             return hook
 
@@ -206,8 +153,8 @@ class Fusible:
                     "forward, and its running statistics would be of the last call alone"
                 )
         return {
-            call_name(name, i): tuple(shape[: layer.n_axes])
-            for name, layer in self.dropouts.items()
+            call_name(name, i): shape
+            for name in self.dropouts
             for i, shape in enumerate(calls[name])
         }
 
@@ -228,6 +175,7 @@ class Fusible:
         sizes: list[int] = []
 
         def look(module: nn.Module, args: Any, out: Any) -> None:
+            out = out[0] if isinstance(out, tuple) and out else out
             if isinstance(out, torch.Tensor):
                 sizes.append(out.numel() // len(X))
 
@@ -296,6 +244,8 @@ def replay_dropout(
             else:
                 layer.dropout = 0.0
     _refuse_names(dropouts)
+    dropouts[FUNCTIONS] = functions = FunctionalDropout()
+    functions.attach(module)
 
     def begin(module: nn.Module, args: Any) -> None:
         for layer in dropouts.values():
@@ -335,5 +285,11 @@ def _refuse_tied(module: nn.Module) -> None:
         other = seen.setdefault(id(parameter), name)
         if other != name:
             raise NotFusibleError(f"'{name}' and '{other}' are one weight")
-        if not parameter.requires_grad:
-            raise NotFusibleError(f"'{name}' is frozen")
+
+
+@torch.no_grad()
+def write_state(module: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Write weights and buffers by name, and call nothing of the module's own."""
+    kept = module.state_dict()
+    for name, value in state.items():
+        kept[name].copy_(value)

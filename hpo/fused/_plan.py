@@ -1,14 +1,16 @@
 """What a batch of models has in common, and what each of them has of its own."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 
 from hpo.fused._criteria import Criterion
 from hpo.fused._leaves import Fusible
 
-__all__ = ["EXTRAS", "Member", "Plan"]
+__all__ = ["EXTRAS", "Member", "Plan", "Schedule"]
 
 EXTRAS = ("l1_lambda", "l2_lambda", "label_smoothing")
 """Numbers of a model that its loss depends on."""
@@ -34,6 +36,13 @@ class Plan:
         Whether some model has a penalty on its weights in its loss.
     autocast : bool
         Matrix products in bfloat16 over float32 weights.
+    flattens : bool
+        Whether outputs of shape (n_samples, 1) are taken as (n_samples,).
+    shapes_target : bool
+        Whether targets are given the shape of the outputs, from which they differ by axes of
+        length 1.
+    valid_batch_size : int
+        Samples of a minibatch in evaluation, which losses are means over.
     """
 
     fusible: Fusible
@@ -46,6 +55,16 @@ class Plan:
     clips: bool = False
     penalises: bool = True
     autocast: bool = False
+    flattens: bool = False
+    shapes_target: bool = False
+    valid_batch_size: int = sys.maxsize
+
+
+class Schedule(Protocol):
+    """The learning rate of one model on one fold."""
+
+    def begin_epoch(self, n_batches: int) -> Sequence[float]:
+        """Return the rates of the next epoch: of each minibatch one, or a single one of all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +80,12 @@ class Member:
         ``label_smoothing``) and of the clipping (``max_norm``, ``max_value``; infinite is none).
     rates : mapping of str to float
         Of the dropout layers by name.
-    factors : callable
-        ``factors(epoch)`` is what the learning rate is multiplied by, epochs from 1.
+    schedules : callable or None
+        ``schedules(lr, n_folds)`` makes the schedules of the folds, which start from ``lr``; None
+        keeps the learning rate where it is.
     """
 
     states: Sequence[Mapping[str, torch.Tensor]]
     numbers: Mapping[str, float]
     rates: Mapping[str, float] = field(default_factory=dict)
-    factors: Callable[[int], float] = lambda epoch: 1.0
+    schedules: Callable[[float, int], Sequence[Schedule]] | None = None

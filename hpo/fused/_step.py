@@ -12,8 +12,10 @@ import torch
 from torch.func import functional_call, grad, vmap
 
 from hpo.fused._dropout import layer_of, place_of
+from hpo.fused._functional import FUNCTIONS
 from hpo.fused._plan import Plan
 from hpo.fused._updates import UPDATES
+from hpo.fused.errors import NotFusibleError
 
 __all__ = ["N_KEPT", "Stacked", "make_forward", "make_step", "wide"]
 
@@ -30,6 +32,7 @@ class Stacked:
     Parameters
     ----------
     weights, buffers : dict of str to tensor
+        Frozen weights are among the buffers.
     slots : dict of str to dict of str to tensor
         State of the optimizer, by weight.
     """
@@ -52,8 +55,17 @@ def wide(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return values.reshape(*values.shape, *[1] * (like.ndim - 2))
 
 
-def make_step(plan: Plan, device: torch.device) -> Callable[..., torch.Tensor]:
+def make_step(
+    plan: Plan, device: torch.device, dtype: torch.dtype = torch.float32
+) -> Callable[..., torch.Tensor]:
     """Return the function that makes an update of all models.
+
+    Parameters
+    ----------
+    plan : Plan
+    device : torch.device
+    dtype : torch.dtype, default=torch.float32
+        Of the models.
 
     Returns
     -------
@@ -63,7 +75,7 @@ def make_step(plan: Plan, device: torch.device) -> Callable[..., torch.Tensor]:
         ``numbers`` holds those of the optimizer, of the loss and of the clipping, and
         ``keep:LAYER`` for each dropout layer, ``n_folds or 1 x n_slots``.
     """
-    gradients_of = _gradients(plan, device)
+    gradients_of = _gradients(plan, device, dtype)
     update = UPDATES[plan.optimizer]
     momenta = plan.fusible.momenta
 
@@ -93,15 +105,17 @@ def make_step(plan: Plan, device: torch.device) -> Callable[..., torch.Tensor]:
     return step
 
 
-def _gradients(plan: Plan, device: torch.device) -> Callable[..., Any]:
-    fusible, criterion = plan.fusible, plan.criterion
-    penalised = [name for name, w in fusible.module.named_parameters() if w.ndim > 1]
+def _gradients(plan: Plan, device: torch.device, dtype: torch.dtype) -> Callable[..., Any]:
+    fusible, criterion = plan.fusible, plan.criterion.to(device, dtype)
+    weights_of = fusible.module.named_parameters()
+    penalised = [name for name, w in weights_of if w.ndim > 1 and w.requires_grad]
 
     def loss(  # noqa: PLR0917 - vmap maps arguments by their place
         weights: Any, buffers: Any, own: Any, mask: Any, noise: Any, X: Any, y: Any
     ) -> Any:
-        inputs = {place_of(name): value for name, value in noise.items()}
-        layers = {layer_of(name) for name in noise}
+        called = {name: value for name, value in noise.items() if layer_of(name) == FUNCTIONS}
+        inputs = {place_of(name): value for name, value in noise.items() if name not in called}
+        layers = {layer_of(name) for name in noise if name not in called}
         inputs |= {f"{name}.keep": own[f"keep:{name}"] for name in layers}
         inputs |= {f"{name}.mask": mask for name in fusible.norms}
 
@@ -114,9 +128,11 @@ def _gradients(plan: Plan, device: torch.device) -> Callable[..., Any]:
                 )
             return out
 
-        out, stats = fusible.collect(forward)
-        losses = criterion(out, y, own["label_smoothing"])
-        total = (losses * mask).sum() / mask.sum()
+        out, stats = fusible.collect(forward, called)
+        out = _read(plan, out)
+        if plan.shapes_target:
+            y = y.reshape(out.shape)
+        total = criterion(out, y, own["label_smoothing"], mask)
         if plan.penalises:
             l1 = sum(weights[name].abs().sum() for name in penalised)
             l2 = sum(weights[name].square().sum() for name in penalised)
@@ -145,6 +161,18 @@ def _gradients(plan: Plan, device: torch.device) -> Callable[..., Any]:
     return gradients
 
 
+def _read(plan: Plan, out: torch.Tensor) -> torch.Tensor:
+    """Return what a module's outputs are taken as."""
+    if not plan.flattens:
+        return out
+    if out.ndim > 2 or (out.ndim == 2 and out.shape[1] != 1):
+        raise NotFusibleError(
+            f"the module returns (n_samples, {', '.join(map(str, out.shape[1:]))}), and one output "
+            "a row is what a binary classifier takes"
+        )
+    return out.reshape(-1)
+
+
 _OF_THE_LOSS = {"l1_lambda", "l2_lambda", "label_smoothing"}
 
 
@@ -171,7 +199,7 @@ def make_forward(plan: Plan) -> Callable[..., torch.Tensor]:
     def outputs(weights: Any, buffers: Any, X: Any) -> torch.Tensor:
         state = {**weights, **buffers}
         found: torch.Tensor = functional_call(module, state, (X,), tie_weights=False)
-        return found
+        return _read(plan, found)
 
     models = vmap(vmap(outputs, in_dims=(0, 0, None)), in_dims=(0, 0, 0))
 

@@ -12,20 +12,16 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from hpo.fused._leaves import replay_dropout
+from hpo.fused._comparison import OUTPUTS, TOLERANCE, TOLERANCE_FLOAT32, compare, made
+from hpo.fused._leaves import replay_dropout, write_state
 from hpo.fused._plan import Member, Plan
 from hpo.fused._replay import Replay
+from hpo.fused._rounding import shaken
 from hpo.fused._updates import UPDATES
 from hpo.fused.engine import FusedModels
-from hpo.fused.errors import DivergedError, NotFusibleError
+from hpo.fused.errors import NotFusibleError
 
 __all__ = ["TOLERANCE", "TOLERANCE_FLOAT32", "Alone", "Reference", "certify"]
-
-TOLERANCE = 1e-10
-"""Relative difference of weights, buffers and outputs in float64 that is still the same."""
-
-TOLERANCE_FLOAT32 = 1e-3
-"""The same in float32, where it is what the types of the data do that is looked at."""
 
 _EPS = 1e-3
 _EPOCHS = (1, 2)
@@ -55,6 +51,7 @@ def certify(
     y: torch.Tensor,
     device: str = "cpu",
     dtype: torch.dtype = torch.float64,
+    end_epoch: Callable[[FusedModels, torch.Tensor], None] | None = None,
 ) -> None:
     """Check that a batch of models is trained as each of them would be alone.
 
@@ -73,7 +70,10 @@ def certify(
     device : str
     dtype : torch.dtype
         Of the models. In float64 a difference of `TOLERANCE` is too much, in float32, where one
-        model is compared, one of `TOLERANCE_FLOAT32`.
+        model is compared, one of `TOLERANCE_FLOAT32`; unless the model alone, from weights that
+        are rounded otherwise, comes to lie as far from itself, and the outputs are alike.
+    end_epoch : callable or None
+        ``end_epoch(models, losses)`` is called after each epoch with the models and their losses.
 
     Raises
     ------
@@ -87,17 +87,29 @@ def certify(
         models = FusedModels(small, X, y, rows, n_slots=2, device=device, dtype=dtype)
         models.put_all(dict(enumerate(pair)))
         for number in _EPOCHS:
-            models.train_epoch(number)
+            losses = models.train_epoch(number)
+            if end_epoch is not None:
+                end_epoch(models, losses)
         outputs = models.predict(torch.stack([shown] * len(rows)))
     except NotFusibleError:
         raise
     except Exception as error:
         raise NotFusibleError(_cause(error)) from error
     for i, (member, part) in enumerate(zip(pair, rows, strict=True)):  # a fold of each
-        alone = reference(small, member, i)
-        alone.train(_EPOCHS, X, y, part)
-        _compare(models.states(i)[i], alone.state())
-        _same("the outputs", outputs[i, i], alone.predict(shown))
+
+        def trained(one: Member, i: int = i, part: torch.Tensor = part) -> Reference:
+            made = reference(small, one, i)
+            made.train(_EPOCHS, X, y, part)
+            return made
+
+        def again(
+            seed: int, trained: Any = trained, member: Member = member
+        ) -> Mapping[str, torch.Tensor]:
+            states = [shaken(state, seed, dtype) for state in member.states]
+            return made(trained(replace(member, states=states)), shown)
+
+        alone = made(trained(member), shown)
+        compare({**models.states(i)[i], OUTPUTS: outputs[i, i]}, alone, again)
         if dtype is not torch.float64:
             break
 
@@ -166,13 +178,14 @@ class Alone:
         )
         self._module.to(device, torch.float64)
         own = {name: value.double() for name, value in member.states[fold].items()}
-        self._module.load_state_dict({**self._module.state_dict(), **own})
+        write_state(self._module, own)
         self._optimizer = _optimizer(plan, member, self._module)
         own_criterion: Any = copy.deepcopy(criterion).double()
         if hasattr(own_criterion, "label_smoothing"):
             own_criterion.label_smoothing = member.numbers.get("label_smoothing", 0.0)
         self._criterion = own_criterion
-        self._epoch = 0
+        lr = float(member.numbers["lr"])
+        self._schedule = member.schedules(lr, 1)[0] if member.schedules else None
 
     def train(
         self, numbers: Sequence[int], X: torch.Tensor, y: torch.Tensor, rows: torch.Tensor
@@ -187,12 +200,15 @@ class Alone:
         self, number: int, replay: Replay, X: torch.Tensor, y: torch.Tensor, rows: torch.Tensor
     ) -> None:
         member, size = self._member, self._plan.batch_size
-        self._epoch += 1
         self._module.train()
-        for group in self._optimizer.param_groups:
-            group["lr"] = member.numbers["lr"] * member.factors(self._epoch)
         rows = replay.order(number, rows)
-        for start, noise in zip(range(0, len(rows), size), replay.noises(number), strict=False):
+        starts = range(0, len(rows), size)
+        rates = (
+            self._schedule.begin_epoch(len(starts)) if self._schedule else [member.numbers["lr"]]
+        )
+        for i, (start, noise) in enumerate(zip(starts, replay.noises(number), strict=False)):
+            for group in self._optimizer.param_groups:
+                group["lr"] = rates[i % len(rates)]
             batch = rows[start : start + size]
             replay.hand_out(noise, self._dropouts, len(batch), torch.float64)
             self._step(X[batch], y[batch])
@@ -215,7 +231,7 @@ class Alone:
     @torch.no_grad()
     def predict(self, X: torch.Tensor) -> torch.Tensor:
         """Return the outputs for samples, in evaluation."""
-        self._own.load_state_dict(self.state(), strict=False)
+        write_state(self._own, self.state())
         output: torch.Tensor = self._own.eval()(X.double() if X.is_floating_point() else X)
         return output
 
@@ -226,7 +242,7 @@ def _pair(members: Sequence[Member]) -> list[Member]:
         return [_two_folds(first), _two_folds(members[1])]
     other = {**first.numbers, "lr": first.numbers["lr"] * 0.7}
     rates = {name: 0.5 * rate for name, rate in first.rates.items()}
-    twin = Member(states=first.states[::-1], numbers=other, rates=rates, factors=first.factors)
+    twin = replace(first, states=first.states[::-1], numbers=other, rates=rates)
     return [_two_folds(first), _two_folds(twin)]
 
 
@@ -239,7 +255,7 @@ def _steadied(member: Member) -> Member:
     if "eps" not in member.numbers:
         return member
     numbers = {**member.numbers, "eps": max(member.numbers["eps"], _EPS)}
-    return Member(states=member.states, numbers=numbers, rates=member.rates, factors=member.factors)
+    return replace(member, numbers=numbers)
 
 
 def _two_folds(member: Member) -> Member:
@@ -262,7 +278,7 @@ def _numbers_of(plan: Plan, member: Member) -> list[str]:
 
 
 def _penalty(module: nn.Module, member: Member) -> Any:
-    weights = [w for w in module.parameters() if w.ndim > 1]
+    weights = [w for w in module.parameters() if w.ndim > 1 and w.requires_grad]
     l1, l2 = member.numbers.get("l1_lambda", 0.0), member.numbers.get("l2_lambda", 0.0)
     return l1 * sum(w.abs().sum() for w in weights) + l2 * sum(w.square().sum() for w in weights)
 
@@ -272,37 +288,3 @@ def _clip(module: nn.Module, member: Member) -> None:
         nn.utils.clip_grad_norm_(module.parameters(), member.numbers["max_norm"])
     if "max_value" in member.numbers:
         nn.utils.clip_grad_value_(module.parameters(), member.numbers["max_value"])
-
-
-def _compare(batch: Mapping[str, torch.Tensor], alone: Mapping[str, torch.Tensor]) -> None:
-    for name, value in alone.items():
-        if not name.endswith("num_batches_tracked"):  # read by an average without a momentum alone
-            _same(f"the values of '{name}'", batch[name], value)
-
-
-def _same(what: str, batch: torch.Tensor, alone: torch.Tensor) -> None:
-    if batch.shape != alone.shape:
-        raise NotFusibleError(
-            f"{what} have the shape {tuple(alone.shape)} for one model alone, and "
-            f"{tuple(batch.shape)} in a batch of models"
-        )
-    if batch.dtype != alone.dtype:
-        raise NotFusibleError(
-            f"{what} are of type {_short(alone.dtype)} for one model alone, and of "
-            f"{_short(batch.dtype)} in a batch of models"
-        )
-    if not bool(alone.isfinite().all()):
-        raise DivergedError(f"{what} are not finite")
-    tolerance = TOLERANCE if alone.dtype is torch.float64 else TOLERANCE_FLOAT32
-    a, b = batch.double(), alone.double()
-    error = float((a - b).abs().max() / b.abs().max().clamp_min(1e-12))
-    if not error <= tolerance:
-        raise NotFusibleError(
-            f"{what} are other ones when the model is trained alone (a relative difference of "
-            f"{error:.1e} after four updates): the module or the net does something that a batch "
-            "of models does not"
-        )
-
-
-def _short(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

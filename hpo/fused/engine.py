@@ -11,10 +11,13 @@ from itertools import islice
 
 import torch
 
+from hpo.fused._criteria import mean_losses
 from hpo.fused._draws import Batch, draw_epoch
 from hpo.fused._dropout import layer_of
-from hpo.fused._plan import EXTRAS, Member, Plan
+from hpo.fused._functional import FUNCTIONS
+from hpo.fused._plan import EXTRAS, Member, Plan, Schedule
 from hpo.fused._program import Graph, Program
+from hpo.fused._schedules import Schedules
 from hpo.fused._step import N_KEPT, Stacked, make_forward, make_step, wide
 from hpo.fused._updates import UPDATES
 from hpo.fused.errors import NotFusibleError
@@ -79,9 +82,9 @@ class FusedModels:
         self._shapes = plan.fusible.noise_shapes(self._X[:2])
         self._stacked = self._empty(module)
         self._members: list[Member | None] = [None] * n_slots
-        self._epochs = [0] * n_slots
+        self._schedules = Schedules(self.n_folds, n_slots)
         self._updates = torch.zeros(self.n_folds, n_slots, dtype=torch.float64)
-        self._step = make_step(plan, self._device)
+        self._step = make_step(plan, self._device, dtype)
         self._forward = make_forward(plan)
         self._widest: int | None = None
         self.is_compiled = False
@@ -99,10 +102,15 @@ class FusedModels:
         def stacked(tensor: torch.Tensor) -> torch.Tensor:
             return tensor.new_zeros(*lead, *tensor.shape).detach()
 
-        weights = {name: stacked(w) for name, w in module.named_parameters()}
+        parameters = dict(module.named_parameters())
+        weights = {name: stacked(w) for name, w in parameters.items() if w.requires_grad}
+        if not weights:
+            raise NotFusibleError("all weights of the module are frozen")
+        frozen = {name: stacked(w) for name, w in parameters.items() if name not in weights}
+        own = {name: stacked(b) for name, b in module.named_buffers() if name not in swapped}
         return Stacked(
             weights,
-            {name: stacked(b) for name, b in module.named_buffers() if name not in swapped},
+            frozen | own,
             {
                 name: {slot: torch.zeros_like(w) for slot in self._update.slots}
                 for name, w in weights.items()
@@ -166,7 +174,7 @@ class FusedModels:
                 stacked[:, slots] = wide(self._starts(members.values()), stacked).to(stacked)
         for slot, member in members.items():
             self._members[slot] = member
-            self._epochs[slot] = 0
+            self._schedules.put(slot, member)
         self._updates[:, slots] = 0
 
     def _starts(self, members: Iterable[Member]) -> torch.Tensor:
@@ -180,6 +188,7 @@ class FusedModels:
             stacked[:, slots] = 0
         for slot in slots:
             self._members[slot] = None
+            self._schedules.remove(slot)
 
     def resize(self, kept: Sequence[int], extra: int = 0) -> None:
         """Keep these slots, in this order, and have ``extra`` free ones behind them."""
@@ -189,7 +198,7 @@ class FusedModels:
                 free = stacked.new_zeros(self.n_folds, extra, *stacked.shape[2:])
                 tensors[name] = torch.cat([stacked.index_select(1, index), free], 1)
         self._members = [self._members[slot] for slot in kept] + [None] * extra
-        self._epochs = [self._epochs[slot] for slot in kept] + [0] * extra
+        self._schedules.resize(kept, extra)
         free = self._updates.new_zeros(self.n_folds, extra)
         self._updates = torch.cat([self._updates[:, list(kept)], free], 1)
         self.n_slots = len(self._members)
@@ -201,6 +210,10 @@ class FusedModels:
             {name: stacked[i, slot].clone() for name, stacked in everything.items()}
             for i in range(self.n_folds)
         ]
+
+    def schedules(self, slot: int) -> list[Schedule]:
+        """Return the schedules of the model in a slot, one a fold; none if its rate is constant."""
+        return self._schedules.of(slot)
 
     # -- training -----------------------------------------------------------------------------
 
@@ -221,9 +234,6 @@ class FusedModels:
             Mean training loss over the samples of the epoch, penalties included.
         """
         self.plan.fusible.module.train()
-        self._epochs = [
-            epoch + (m is not None) for epoch, m in zip(self._epochs, self._members, strict=True)
-        ]
         numbers = self._numbers()
         epoch = draw_epoch(
             self.plan,
@@ -232,12 +242,15 @@ class FusedModels:
             seed=self._seed,
             number=number,
             dropping=[
-                n for n in self._shapes if any(m and m.rates[layer_of(n)] for m in self._members)
+                n
+                for n in self._shapes
+                if any(m and m.rates.get(layer_of(n), 1.0) for m in self._members)
             ],
             like=self._X.new_zeros((), dtype=self._dtype),
         )
         n = epoch.n[:max_batches]
-        counted = self._count(n)
+        rates = self._schedules.begin_epoch((epoch.n > 0).sum(0).flatten().tolist())
+        counted = {"lr": self._on_device(rates), **self._count(n)}
         total = torch.zeros(self.n_folds, self.n_slots, dtype=self._dtype, device=self._device)
         for i, batch in enumerate(islice(epoch.batches, len(n))):
             counts = {name: value[i] for name, value in counted.items()}
@@ -280,15 +293,10 @@ class FusedModels:
         return {name: self._on_device(value) for name, value in found.items()}
 
     def _numbers(self) -> dict[str, torch.Tensor]:
-        """Return each number of the models, of shape (1, n_slots), at this epoch."""
-        names = [*self._update.numbers, *EXTRAS, "max_norm", "max_value"]
-        found = {name: self._column(name) for name in names}
-        factors = [
-            m.factors(epoch) if m else 0.0
-            for m, epoch in zip(self._members, self._epochs, strict=True)
-        ]
-        found["lr"] = found["lr"] * torch.tensor([factors], dtype=torch.float64)
-        for name in sorted({layer_of(call) for call in self._shapes}):
+        """Return the numbers of the models that stay as they are, of shape (1, n_slots)."""
+        names = {*self._update.numbers, *EXTRAS, "max_norm", "max_value"} - {"lr"}
+        found = {name: self._column(name) for name in sorted(names)}
+        for name in sorted({layer_of(call) for call in self._shapes} - {FUNCTIONS}):
             rates = [m.rates[name] if m else 0.0 for m in self._members]
             found[f"keep:{name}"] = 1.0 - torch.tensor([rates], dtype=torch.float64)
         return {name: self._on_device(value) for name, value in found.items()}
@@ -328,6 +336,17 @@ class FusedModels:
             for start in range(0, X.shape[1], chunk)
         ]
         return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
+
+    @torch.no_grad()
+    def losses(self, outputs: torch.Tensor, y: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
+        """Return the mean loss of each model in evaluation; see `mean_losses`."""
+        smoothing = self._on_device(self._column("label_smoothing")[0])
+        y, n = self._on_device(y), n.to(self._device)
+        criterion = self.plan.criterion.to(self._device, self._dtype)
+        if self.plan.shapes_target:
+            y = y.reshape(*y.shape[:2], *outputs.shape[3:])
+        size = self.plan.valid_batch_size
+        return mean_losses(criterion, outputs, y, n, smoothing, size)
 
     def _chunk(self) -> int:
         """Return how many samples are evaluated at a time: what fits into a cache, about."""

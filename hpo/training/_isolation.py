@@ -16,9 +16,9 @@ from skorch import NeuralNet
 from skorch.callbacks import LoadInitState
 
 from hpo.exceptions import StudyError
-from hpo.training._callbacks import copy_of, entries, held, is_callback, nets_of, params_of
 from hpo.training._paths import SHARED, cannot_move, is_checkpoint, own_params, path_kind
 from hpo.training._summaries import LateWriter
+from hpo.training.callbacks import copy_of, entries, held, is_callback, nets_of, params_of
 
 __all__ = ["Place", "close_writers", "isolate", "move_again", "refuse_what_cannot_be_copied"]
 

@@ -24,6 +24,7 @@ __all__ = [
     "NetStepper",
     "PartialFitStepper",
     "changeable",
+    "figures_of",
     "fit",
     "last_step",
     "make_stepper",
@@ -234,20 +235,9 @@ class NetStepper(BaseStepper):
                 layer.training = training
 
     def figures(self) -> dict[str, float]:
-        """Return the numbers in the last row of the net's history, skorch's bookkeeping left out.
-
-        Losses, scores of the net's own callbacks, and whatever else a callback has written
-        there. Flags (``train_loss_best``, ``event_cp``) are no numbers.
-        """
+        """Return the numbers in the last row of the net's history; see `figures_of`."""
         history = getattr(self.estimator, "history", None)
-        return {
-            name: float(value)
-            for name, value in (history[-1] if history else {}).items()
-            if isinstance(value, numbers.Real)
-            and not isinstance(value, bool)
-            and name not in _BOOKKEEPING
-            and not name.endswith("_batch_count")
-        }
+        return figures_of(history[-1]) if history else {}
 
     def state(self) -> Any:
         """Return the net's attributes, its own validation part's rows, its place in the fit."""
@@ -343,6 +333,22 @@ class FitStepper(BaseStepper):
         """Fit."""
         self._run()
         self.finished = True
+
+
+def figures_of(row: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numbers in a row of a net's history, skorch's bookkeeping left out.
+
+    Losses, scores of the net's own callbacks, and whatever else a callback has written there.
+    Flags (``train_loss_best``, ``event_cp``) are no numbers.
+    """
+    return {
+        name: float(value)
+        for name, value in row.items()
+        if isinstance(value, numbers.Real)
+        and not isinstance(value, bool)
+        and name not in _BOOKKEEPING
+        and not name.endswith("_batch_count")
+    }
 
 
 def make_stepper(

@@ -1,6 +1,7 @@
 """What a module keeps beside its tensors: told before and after, so that a change is seen."""
 
 import inspect
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import nn
 
 from hpo.fused import NotFusibleError
 
-__all__ = ["Attributes"]
+__all__ = ["Attributes", "global_streams"]
 
 _TORCH = {"torch", "builtins", "abc", "typing"}
 _TABLES = {"_parameters", "_buffers", "_modules", "_flat_weight_refs", "training"}
@@ -28,10 +29,14 @@ class Attributes:
     module : torch.nn.Module
     without : tuple of type
         Layers that are not looked at.
+    called : str, default="the module"
+        In messages.
     """
 
-    def __init__(self, module: nn.Module, without: tuple[type, ...] = ()) -> None:
-        self._module, self._without = module, without
+    def __init__(
+        self, module: nn.Module, without: tuple[type, ...] = (), *, called: str = "the module"
+    ) -> None:
+        self._module, self._without, self._called = module, without, called
         self._known = self._look()
 
     def check(self, when: str) -> None:
@@ -49,9 +54,10 @@ class Attributes:
         for path, layer in self._module.named_modules():
             if isinstance(layer, self._without):
                 continue
-            of = f" of the module's part '{path}'" if path else " of the module"
+            of = f" of {self._called}'s part '{path}'" if path else f" of {self._called}"
             for name, value in vars(layer).items():
-                if name not in _TABLES and "_hooks" not in name:
+                again = name == "_flat_weights" and isinstance(layer, nn.RNNBase)
+                if name not in _TABLES and "_hooks" not in name and not again:
                     found[f"the attribute '{name}'{of}"] = _frozen(value)
         for cls in {cls for layer in self._module.modules() for cls in type(layer).__mro__}:
             if cls.__module__.partition(".")[0] not in _TORCH:
@@ -97,3 +103,9 @@ def _read_by(function: Any, owner: str) -> Iterator[tuple[str, Any]]:
             continue
         if isinstance(value, _CONTAINERS):
             yield f"the variable '{name}' that {owner} reads", value
+
+
+def global_streams() -> tuple[Any, ...]:
+    """Return where the random numbers of Python and of NumPy stand."""
+    numpy: Any = np.random.get_state()
+    return random.getstate(), numpy[0], numpy[1].tobytes(), *numpy[2:]

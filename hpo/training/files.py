@@ -8,8 +8,8 @@ from typing import Any
 
 from hpo._scratch import new_folder
 from hpo.exceptions import StudyError
-from hpo.training._callbacks import copy_of
 from hpo.training._isolation import isolate, move_again, refuse_what_cannot_be_copied
+from hpo.training.callbacks import copy_of
 from hpo.training.folders import contents_of, trial_folder, write_contents
 
 __all__ = ["FoldFiles", "TrialFiles", "check_files"]

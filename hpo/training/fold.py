@@ -13,9 +13,9 @@ from sklearn.utils import get_tags
 from skorch import NeuralNet
 
 from hpo.nets.casting import LabelEncodingMixin
-from hpo.training._callbacks import copy_of
 from hpo.training._isolation import close_writers, isolate
 from hpo.training.adapters import BaseStepper, last_step, make_stepper, net_prefix
+from hpo.training.callbacks import copy_of
 from hpo.training.checks import check_kernel
 from hpo.training.files import FoldFiles
 from hpo.training.indexing import as_numpy, cut, take

@@ -17,9 +17,9 @@ from sklearn.model_selection import (
 
 from hpo.exceptions import DataError
 from hpo.training import checks
-from hpo.training._callbacks import portable
 from hpo.training.adapters import changeable, steps_of
 from hpo.training.base import BaseObjective
+from hpo.training.callbacks import portable
 from hpo.training.cross_validation import CrossValidation
 from hpo.training.files import TrialFiles, check_files
 from hpo.training.fold import Fold, FoldData

@@ -121,8 +121,8 @@ def part(draw):  # noqa: PLR0911 - one for each kind
     if kind < 0.84:
         return Residual(nn.Sequential(part(draw), part(draw)))
     if kind < 0.88:
-        return draw.choice([Scaled(), Attending(draw.choice([0.0, 0.3]))])
-    return draw.choice([Counting, Centred, Noisy, Branching, nn.RReLU])()
+        return draw.choice([Scaled(), Noisy(), Attending(draw.choice([0.0, 0.3]))])
+    return draw.choice([Counting, Centred, Branching, nn.RReLU])()
 
 
 def chain(seed):

@@ -263,7 +263,7 @@ def test_what_the_list_forgets_the_net_itself_shows(monkeypatch, cls, told):
 
 
 def test_schedules_are_proved_over_two_epochs(monkeypatch):
-    monkeypatch.setattr("hpo.executors.fused.extract._factors", lambda schedule: lambda epoch: 1.0)
+    monkeypatch.setattr("hpo.executors.fused.extract.schedules_of", lambda net: None)
     net = make_net(callbacks=[("schedule", LRSchedule("exponential", epochs=4, gamma=0.5))])
     with pytest.raises(NotFusibleError, match="are other ones when the model is trained alone"):
         batch_of(net).certify()

@@ -79,6 +79,17 @@ def inputs(cls):
     return torch.randint(0, 5, (N, 2)) if cls is Embedded else torch.rand(N, 6)
 
 
+class Halving:
+    """Half the rate in each further epoch, and in every second minibatch."""
+
+    def __init__(self, lr):
+        self.lr = 2 * lr
+
+    def begin_epoch(self, n_batches):
+        self.lr *= 0.5
+        return [self.lr * (0.5 if i % 2 else 1.0) for i in range(n_batches)]
+
+
 def member(cls, optimizer, lr, rate, n_folds=2, **numbers):
     named = {k: numbers.pop(k) for k in list(numbers) if k in {"momentum", "weight_decay"}}
     flags = {k: numbers.pop(k) for k in list(numbers) if k == "nesterov"}
@@ -91,7 +102,7 @@ def member(cls, optimizer, lr, rate, n_folds=2, **numbers):
         states=[{k: v.clone() for k, v in m.state_dict().items()} for m in modules],
         numbers={name: float(group[name]) for name in update.numbers} | numbers,
         rates=dict.fromkeys(dropout_rates(modules[0]), rate),
-        factors=lambda epoch: 0.5 ** (epoch - 1),
+        schedules=lambda lr, n_folds: [Halving(lr) for _ in range(n_folds)],
     )
     return made, {name: group[name] for name in update.flags if name in group}
 
@@ -217,7 +228,7 @@ class Functional(nn.Sequential):
         super().__init__(nn.Linear(6, N_CLASSES))
 
     def forward(self, X):
-        return super().forward(nn.functional.dropout(X, 0.5, self.training))
+        return super().forward(nn.functional.alpha_dropout(X, 0.5, self.training))
 
 
 class Counting(nn.Sequential):
@@ -242,7 +253,7 @@ class Branching(nn.Sequential):
 class Rnn(nn.Module):
     def __init__(self):
         super().__init__()
-        self.rnn = nn.LSTM(6, 4)
+        self.rnn = nn.LSTMCell(6, 4)
 
 
 class BatchMean(nn.Sequential):
@@ -258,7 +269,7 @@ CAUSES = {
     Functional: "random operation",
     Counting: "seen",
     Branching: "data-dependent",
-    Rnn: "LSTM",
+    Rnn: "LSTMCell",
     BatchMean: "are other ones",
 }
 

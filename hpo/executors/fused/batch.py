@@ -9,8 +9,10 @@ import torch
 
 from hpo.executors._memory import free_memory
 from hpo.executors.base import Ended, Event, Reported
+from hpo.executors.fused.epoch_end import callbacks_of, end_epoch
 from hpo.executors.fused.extract import FusibleTrial, Fusing
 from hpo.executors.fused.proof import prove
+from hpo.executors.fused.replayed_callbacks import BaseReplayed
 from hpo.executors.fused.scores import judge
 from hpo.executors.fused.sentinel import Seen, check_epoch
 from hpo.fused import FusedModels, Member, NotFusibleError, Plan
@@ -49,6 +51,8 @@ class _Scored:
     recorded: set[str] = field(default_factory=set)
     fit_seconds: float = 0.0
     score_seconds: float = 0.0
+    finished: bool = False
+    past: list[dict[str, float]] = field(default_factory=list)
 
 
 @dataclass
@@ -59,6 +63,11 @@ class _Seat:
     folds: list[_Scored]
     nth: int
     step: int = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has made its steps, or all its folds have ended before."""
+        return self.step >= self.taken.n_steps or all(fold.finished for fold in self.folds)
 
 
 class TrialBatch:
@@ -168,6 +177,11 @@ class TrialBatch:
         return f"fused ({kind}{', bfloat16' if self._models.plan.autocast else ''})"
 
     @property
+    def unrolls(self) -> bool:
+        """Whether a step has as many operations as sequences are long."""
+        return self._plan.fusible.unrolls
+
+    @property
     def fill(self) -> float:
         """Share of the places that would be taken in the next epoch."""
         return 1.0 if not self._models.is_compiled else min(len(self.taken) / self.n_slots, 1.0)
@@ -221,7 +235,7 @@ class TrialBatch:
         UnlikeError
             If one of the trials is trained otherwise by its own net.
         """
-        over = {s.taken.trial.number for s in self._seats if s and s.step >= s.taken.n_steps}
+        over = {seat.taken.trial.number for seat in self._seats if seat and seat.is_over}
         events: list[Event] = [Ended(number) for number in over]
         self.drop(over)
         self._settle()
@@ -229,13 +243,21 @@ class TrialBatch:
             return events
         began = time.perf_counter()
         self._epoch += 1
-        losses = self._models.train_epoch(self._epoch).tolist()
+        trained_losses = self._models.train_epoch(self._epoch)
+        self._end_epoch(trained_losses)
+        losses = trained_losses.tolist()
         trained = time.perf_counter()
         outputs = self._models.predict(self.X_valid)
         scores = self._judge(outputs)
         judged = time.perf_counter()
         self._watch(losses, outputs)
         return events + self._reports(losses, scores, trained - began, judged - trained)
+
+    def _end_epoch(self, losses: torch.Tensor) -> None:
+        """Validate as the nets do by themselves, and tell their callbacks."""
+        nets = {slot: seat.taken.net for slot, seat in enumerate(self._seats) if seat}
+        held_out = self._fusing.arrays.held_out
+        end_epoch(self._models, losses, nets, held_out, self.first.scorings)
 
     def _watch(self, losses: Sequence[Sequence[float]], outputs: torch.Tensor) -> None:
         """Have the first epoch of some trials trained again by their own nets, on one fold."""
@@ -274,8 +296,16 @@ class TrialBatch:
             if seat.step == 0:
                 self.reported.append(seat.taken.trial.number)
             seat.step += 1
+            callbacks = callbacks_of(self._models, slot)
             for i, fold in enumerate(seat.folds):
-                self._tell(fold, scores[i][j], losses[i][slot])
+                if fold.finished:  # it keeps its last scores
+                    continue
+                if callbacks:
+                    fold.finished = callbacks[i].finished
+                    own = self._restored(seat, fold, callbacks[i], scores[i][j])
+                    self._tell(fold, own, callbacks[i].figures)
+                else:
+                    self._tell(fold, scores[i][j], {"train_loss": losses[i][slot]})
                 fold.fit_seconds += fit_seconds * share
                 fold.score_seconds += score_seconds * share
             report = report_of(
@@ -288,9 +318,21 @@ class TrialBatch:
             events.append(Reported(report))
         return events
 
-    def _tell(self, fold: _Scored, scores: dict[str, float], loss: float) -> None:
-        fold.recorded = {"train_loss"}
-        if math.isfinite(loss):
-            fold.scores = {**scores, "train_loss": scores.get("train_loss", loss)}
+    @staticmethod
+    def _restored(
+        seat: _Seat, fold: _Scored, callbacks: BaseReplayed, scores: dict[str, float]
+    ) -> dict[str, float]:
+        """Return the scores of the weights that a fold has after its callbacks' last word."""
+        if not callbacks.may_restore:
+            return scores
+        fold.past.append(scores)
+        over = fold.finished or seat.step >= seat.taken.n_steps
+        return fold.past[callbacks.end_train() - 1] if over else scores
+
+    def _tell(self, fold: _Scored, scores: dict[str, float], figures: dict[str, float]) -> None:
+        fold.recorded = set(figures)
+        if math.isfinite(figures.get("train_loss", 0.0)):
+            fold.recorded -= set(scores)
+            fold.scores = {**scores, **figures, **scores}
         else:  # predictions of a diverged net may still be numbers: they mean nothing
-            fold.scores = {self._fusing.objective.scoring.metric: math.nan, "train_loss": loss}
+            fold.scores = {self._fusing.objective.scoring.metric: math.nan, **figures}

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -94,7 +94,9 @@ def choose(
     tried = list(others)
     if compile is not True:
         tried += trials.of(compiled=False, autocast=autocast)
-    if compile is True or (compile == "auto" and _is_worth_compiling(tried, work)):
+    # A program with each step of a sequence written out takes minutes to make.
+    may = compile == "auto" and not batch.unrolls
+    if compile is True or (may and _is_worth_compiling(tried, work)):
         tried += trials.of(compiled=True, autocast=autocast)
     if not any(way.models for way in tried):
         tried += trials.of(compiled=False, autocast=False)
@@ -143,7 +145,9 @@ def _repays(seconds: float, promised: float, work: float) -> bool:
 
 def _timed(batch: TrialBatch, name: str, *, compiled: bool, autocast: bool) -> Way:
     models = batch.make_models(batch.n_slots, autocast=autocast)
-    models.put_all(dict.fromkeys(range(models.n_slots), batch.first.member))
+    # Its callbacks are not asked: the epochs here are none of a training.
+    member = replace(batch.first.member, schedules=None)
+    models.put_all(dict.fromkeys(range(models.n_slots), member))
     if compiled:
         models.compile()
     seconds = _epoch_seconds(models, batch.X_valid) / models.n_slots

@@ -8,13 +8,43 @@ from hpo.fused import NotFusibleError
 from hpo.nets.casting import CastingMixin, LabelEncodingMixin, TargetShapeMixin
 from hpo.training.random_stream import RandomStream
 
-__all__ = ["cast", "check_target"]
+__all__ = ["cast", "cast_target", "check_target", "in_shape_of_target", "set_target"]
 
 
 def cast(net: Any, data: torch.Tensor) -> torch.Tensor:
     """Return rows as the module of ``net`` is given them."""
     casts = isinstance(net, CastingMixin) and data.dtype == torch.float64
     return data.float() if casts else data
+
+
+def cast_target(net: Any, y: torch.Tensor) -> torch.Tensor:
+    """Return targets in the type that ``net`` gives them, for a module of float32."""
+    other = not y.is_floating_point() or y.dtype == torch.float64
+    return y.float() if isinstance(net, TargetShapeMixin) and other else y
+
+
+def in_shape_of_target(net: Any, values: torch.Tensor, target_ndim: int) -> torch.Tensor:
+    """Return predictions of many models, (n_folds, n_models, n_samples, ...), as `net` gives them.
+
+    Parameters
+    ----------
+    net : skorch net
+    values : tensor
+    target_ndim : int
+        Axes of y.
+    """
+    if not isinstance(net, TargetShapeMixin):
+        return values
+    own = values.ndim - 2
+    if target_ndim == 1 and own == 2 and values.shape[-1] == 1:
+        return values[..., 0]
+    return values.unsqueeze(-1) if target_ndim == 2 and own == 1 else values
+
+
+def set_target(net: Any, target_ndim: int) -> None:
+    """Have a net that was not fitted predict as if it were, on a y of so many axes."""
+    if isinstance(net, TargetShapeMixin):
+        net.target_ndim_ = target_ndim
 
 
 def check_target(net: Any, X: torch.Tensor, y: torch.Tensor) -> None:
@@ -33,7 +63,7 @@ def check_target(net: Any, X: torch.Tensor, y: torch.Tensor) -> None:
     with RandomStream(0).active():
         output = own.forward(X[:2].cpu())
     output = output[0] if isinstance(output, tuple) else output
-    if isinstance(net, TargetShapeMixin) and output.shape[1:] != y.shape[1:]:
+    if isinstance(net, TargetShapeMixin) and _wide(output) != _wide(y):
         raise NotFusibleError(
             f"y has the shape {tuple(y.shape)} and the module returns (n_samples, "
             f"{', '.join(map(str, output.shape[1:]))}): give y in that shape"
@@ -43,6 +73,11 @@ def check_target(net: Any, X: torch.Tensor, y: torch.Tensor) -> None:
             "the labels are not 0 to k - 1, and so encoded by the net: give them encoded "
             "(sklearn.preprocessing.LabelEncoder)"
         )
+
+
+def _wide(data: torch.Tensor) -> list[int]:
+    """Return the axes of a sample that are longer than 1: in others a target may differ."""
+    return [n for n in data.shape[1:] if n != 1]
 
 
 def _places(y: torch.Tensor, output: torch.Tensor) -> bool:

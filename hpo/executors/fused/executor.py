@@ -12,6 +12,7 @@ from hpo.executors.base import BaseExecutor, Ended, Event, Failed, Reported, Rev
 from hpo.executors.fused.batch import TrialBatch, UnlikeError
 from hpo.executors.fused.benchmark import Choice, Way, choose
 from hpo.executors.fused.extract import Fusing
+from hpo.executors.fused.proof import prove_callbacks
 from hpo.executors.fused.told import Told
 from hpo.fused import NotFusibleError
 from hpo.training import BaseObjective
@@ -200,6 +201,8 @@ class FusedExecutor(BaseExecutor):
                 seed=self._seed,
                 sentinel=self._sentinel,
             )
+        elif taken.callbacks != self._batches[taken.key].first.callbacks:
+            prove_callbacks(self._fusing, taken, self._device)
         self._batches[taken.key].add(taken)
 
     def _check_structures(self) -> None:

@@ -1,7 +1,8 @@
 """What of an objective the fused engine can train: nets taken apart into models and numbers."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cloudpickle
@@ -9,12 +10,14 @@ import joblib
 import numpy as np
 import torch
 from sklearn.pipeline import Pipeline
-from skorch import NeuralNet, NeuralNetClassifier
+from skorch import NeuralNet, NeuralNetBinaryClassifier, NeuralNetClassifier
 from torch import nn
+from torch.nn.utils.parametrize import type_before_parametrizations
 
-from hpo.callbacks.clipping import GradientClipping
-from hpo.callbacks.schedule import LRSchedule
-from hpo.executors.fused.data import cast, check_target
+from hpo.executors.fused.callbacks import clipping_of, kind_of_callbacks, schedules_of, scorings_of
+from hpo.executors.fused.data import cast, cast_target, check_target
+from hpo.executors.fused.loss import criterion_structure, hash_of
+from hpo.executors.fused.splits import HeldOut, held_out_of, predefined, split_rows
 from hpo.executors.fused.supported import check_data, check_module, check_net
 from hpo.fused import (
     UPDATES,
@@ -26,11 +29,14 @@ from hpo.fused import (
     dropout_rates,
     rate_attribute,
 )
+from hpo.nets.casting import TargetShapeMixin
 from hpo.training.adapters import last_step, net_prefix
+from hpo.training.callbacks import copy_of
 from hpo.training.fold import configure
 from hpo.training.indexing import as_numpy, take
 from hpo.training.objective import Objective
 from hpo.training.random_stream import RandomStream
+from hpo.training.scoring import Scoring
 from hpo.trial import Trial, derive_seed
 
 __all__ = ["FoldArrays", "FusibleTrial", "Fusing"]
@@ -44,18 +50,24 @@ class FoldArrays:
     ----------
     X, y : tensors of shape (n_samples, ...)
     train : sequence of int64 tensor
-        Rows of each fold's training part.
+        Rows that each fold is trained on.
+    fitted : sequence of int64 tensor
+        Rows that each fold's ``fit`` is given: those, and what the net sets aside of them.
     X_valid : tensor of shape (n_folds, n_longest, ...)
         Validation parts, the shorter ones filled up.
     y_valid : sequence of array
         Without the filling.
+    held_out : HeldOut or None
+        The nets' own validation parts (``train_split``), if they have some.
     """
 
     X: torch.Tensor
     y: torch.Tensor
     train: Sequence[torch.Tensor]
+    fitted: Sequence[torch.Tensor]
     X_valid: torch.Tensor
     y_valid: Sequence[Any]
+    held_out: HeldOut | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +85,10 @@ class FusibleTrial:
     net : skorch net
         That of the first fold, as initialized: it says how outputs become predictions.
     n_steps : int
+    scorings : mapping of str to Scoring
+        Of the net's own validation part, by their names in its history.
+    callbacks : str
+        The kind of its callbacks; see `kind_of_callbacks`.
     """
 
     trial: Trial
@@ -81,6 +97,8 @@ class FusibleTrial:
     member: Member
     net: Any
     n_steps: int
+    scorings: Mapping[str, Scoring] = field(default_factory=dict)
+    callbacks: str = ""
 
 
 class Fusing:
@@ -106,6 +124,8 @@ class Fusing:
         self.arrays = self._arrays()
         self._simple: dict[str, bool] = {}
         self._checked: set[str] = set()
+        self.proved: set[str] = set()
+        """Kinds of callbacks that were seen to do the same in a batch; see `prove_callbacks`."""
 
     def _check_objective(self) -> None:
         objective = self.objective
@@ -144,7 +164,10 @@ class Fusing:
         """Prepare each fold's data once: the preprocessing is the same for all trials."""
         objective = self.objective
         estimator = objective.estimator
+        split = copy_of(last_step(estimator).train_split)
+        given = predefined(split) if split else None
         parts, train, valid, labels, start = [], [], [], [], 0
+        kept, set_aside = list[torch.Tensor](), list[torch.Tensor]()
         pipeline = isinstance(estimator, Pipeline) and len(estimator.steps) > 1
         if not pipeline:
             parts = [self._rows(objective.X)]
@@ -163,13 +186,25 @@ class Fusing:
             else:
                 train.append(torch.as_tensor(rows))
                 valid.append(parts[0][torch.as_tensor(held_out)])
-        y = _tensor(objective.y)
+                Xt = take(objective.X, rows)
+            if split and given is None:
+                parts_of_fold = split_rows(split, Xt, take(objective.y, rows))
+                for chosen, some in zip((kept, set_aside), parts_of_fold, strict=True):
+                    chosen.append(train[-1][torch.as_tensor(some)])
+        y = cast_target(last_step(estimator), _tensor(objective.y))
         if pipeline:
             y = torch.cat([y[torch.as_tensor(rows)] for rows, _ in objective.splits])
+        if given is not None:
+            X_given, y_given = self._rows(given[0]), _tensor(given[1])
+            set_aside = [torch.arange(len(X_given)) + sum(map(len, parts))] * len(train)
+            parts.append(_like(parts[0], X_given, "X"))
+            y = torch.cat([y, _like(y, y_given, "y")])
         longest = max(map(len, valid))
         filled = [torch.cat([X, X[:1].expand(longest - len(X), *X.shape[1:])]) for X in valid]
         X, X_valid = torch.cat(parts).to(self._device), torch.stack(filled).to(self._device)
-        return FoldArrays(X, y.to(self._device), train, X_valid, labels)
+        y = y.to(self._device)
+        aside = held_out_of(X, y, set_aside) if set_aside else None
+        return FoldArrays(X, y, kept or train, train, X_valid, labels, aside)
 
     def _rows(self, data: Any) -> torch.Tensor:
         return cast(last_step(self.objective.estimator), _tensor(data))
@@ -190,13 +225,16 @@ class Fusing:
             raise NotFusibleError(
                 f"{strange[0]} is searched, and a batch has one preprocessing (fix it)"
             )
+        if f"{self._prefix}train_split" in params:
+            raise NotFusibleError("the net's own validation part is searched (train_split)")
         net = self._net(trial, params, 0)
         self._check(net)
-        criterion = Criterion(net.criterion_)
+        of_probabilities = isinstance(net, NeuralNetClassifier)
+        criterion = Criterion(net.criterion_, of_probabilities=of_probabilities)
         (group,) = net.optimizer_.param_groups
         numbers = _numbers(net, group, criterion)
-        factors, of_clipping = _callbacks(net)
-        module, criterion_module = net.module_, net.criterion_
+        of_clipping, scorings = clipping_of(net), scorings_of(net)
+        module = net.module_
         flags = {name: group[name] for name in UPDATES[type(net.optimizer_)].flags if name in group}
         loader = net.get_params_for("iterator_train")
         penalises = numbers["l1_lambda"] > 0 or numbers["l2_lambda"] > 0
@@ -204,7 +242,7 @@ class Fusing:
         def plan() -> Plan:
             return Plan(
                 fusible=Fusible(module),
-                criterion=Criterion(criterion_module),
+                criterion=criterion,
                 optimizer=type(net.optimizer_),
                 flags=flags,
                 batch_size=_batch_size(net, loader, self.arrays),
@@ -212,16 +250,22 @@ class Fusing:
                 drop_last=bool(loader.get("drop_last", False)),
                 clips=bool(of_clipping),
                 penalises=penalises,
+                flattens=isinstance(net, NeuralNetBinaryClassifier),
+                shapes_target=isinstance(net, TargetShapeMixin),
+                valid_batch_size=_valid_batch_size(net),
             )
 
         structure = {
             "module": _structure(module),
             "optimizer": (type(net.optimizer_).__name__, sorted(flags.items())),
-            "criterion": type(criterion_module).__name__,
+            "criterion": criterion_structure(net.criterion_, criterion),
+            "predicts": hash_of("the net", net.predict_nonlinearity),
             "loader": sorted((k, v) for k, v in loader.items() if k != "collate_fn"),
             "batch_size": net.batch_size,
+            "valid_batch_size": _valid_batch_size(net),
             "clips": bool(of_clipping),
             "penalises": penalises,
+            "scorings": [(name, repr(scoring.scorers())) for name, scoring in scorings.items()],
         }
         key = repr(structure)
         if key not in self._checked:
@@ -231,10 +275,11 @@ class Fusing:
             states=self._states(key, net, trial, params),
             numbers={**numbers, **of_clipping},
             rates=dropout_rates(module),
-            factors=factors,
+            schedules=schedules_of(net),
         )
         n_steps = self.objective.max_steps(trial.params)
-        return FusibleTrial(trial, key, plan, member, net, n_steps)
+        kind = kind_of_callbacks(net)
+        return FusibleTrial(trial, key, plan, member, net, n_steps, scorings, kind)
 
     def _check(self, net: Any) -> None:
         check_net(net)
@@ -273,11 +318,15 @@ class Fusing:
         return [first, *(_state(self._net(trial, params, i).module_) for i in others)]
 
     def _check_folds(self, net: Any, trial: Trial, params: Mapping[str, Any]) -> None:
-        """Raise `NotFusibleError` if the modules of two folds differ in more than their weights."""
+        """Raise `NotFusibleError` if the nets of two folds differ in more than their weights."""
         Fusible(net.module_)  # a layer that cannot be fused is the better reason
         first = _structure(net.module_)
+        loss = criterion_structure(net.criterion_, Criterion(net.criterion_))
         for i in range(1, self.objective.n_folds):
-            if _structure(self._net(trial, params, i).module_) != first:
+            other = self._net(trial, params, i)
+            if criterion_structure(other.criterion_, Criterion(other.criterion_)) != loss:
+                raise NotFusibleError("the criteria of the folds differ (one draws what it keeps)")
+            if _structure(other.module_) != first:
                 raise NotFusibleError(
                     "the modules of the folds differ in what they keep beside their weights (an "
                     "attribute is drawn at random or counts the modules: make it a buffer)"
@@ -290,6 +339,10 @@ class Fusing:
 
 
 def _tensor(data: Any) -> torch.Tensor:
+    if isinstance(data, Mapping | tuple):
+        raise NotFusibleError(
+            f"X is a {type(data).__name__} of several arrays, and a batch of models is given one"
+        )
     if not isinstance(data, np.ndarray | torch.Tensor):
         raise NotFusibleError(
             f"the module is given a {type(data).__name__} (give X and y as arrays or tensors)"
@@ -297,6 +350,13 @@ def _tensor(data: Any) -> torch.Tensor:
     if isinstance(data, np.ndarray) and data.dtype.kind not in "fiub":
         raise NotFusibleError(f"the data are of type {data.dtype} (make them numbers)")
     return torch.as_tensor(data)
+
+
+def _like(known: torch.Tensor, data: torch.Tensor, name: str) -> torch.Tensor:
+    """Return data of a predefined split, which must be of one kind with those of the folds."""
+    if data.dtype != known.dtype or data.shape[1:] != known.shape[1:]:
+        raise NotFusibleError(f"{name} of the net's predefined_split is of another type or shape")
+    return data
 
 
 def _numbers(net: Any, group: Mapping[str, Any], criterion: Criterion) -> dict[str, float]:
@@ -313,64 +373,15 @@ def _numbers(net: Any, group: Mapping[str, Any], criterion: Criterion) -> dict[s
     }
 
 
-def _callbacks(net: Any) -> tuple[Callable[[int], float], dict[str, float]]:
-    """Return the factor of the learning rate by epoch, and the limits of the gradients."""
-    factors: Callable[[int], float] = lambda epoch: 1.0  # noqa: E731
-    clipping: dict[str, float] = {}
-    for _, callback in net.callbacks_:
-        if isinstance(callback, LRSchedule):
-            factors = _factors(callback)
-        elif isinstance(callback, GradientClipping):
-            if callback.kind == "norm":
-                clipping["max_norm"] = float(callback.max_norm)
-            elif callback.kind == "value":
-                clipping["max_value"] = float(callback.max_value)
-    return factors, clipping
-
-
-def _factors(schedule: LRSchedule) -> Callable[[int], float]:
-    """Return what the schedule multiplies a rate by, told by itself on a net of one weight."""
-    if schedule.policy in {"plateau", "one_cycle"}:
-        raise NotFusibleError(f"the schedule '{schedule.policy}' goes by losses or batches")
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-    known: list[float] = []
-    own = (
-        LRSchedule(**schedule.get_params(deep=False))
-        if hasattr(schedule, "get_params")
-        else schedule
-    )
-    own.initialize()
-    net = _OneWeight(optimizer)
-
-    def factor(epoch: int) -> float:
-        while len(known) < epoch:
-            own.on_epoch_begin(net)
-            own.on_batch_end(net, training=True)
-            known.append(float(optimizer.param_groups[0]["lr"]))
-            optimizer.step()
-            own.on_epoch_end(net)
-        return known[epoch - 1]
-
-    return factor
-
-
-class _OneWeight:
-    """As much of a net as a schedule by epochs looks at."""
-
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        self.optimizer_ = optimizer
-        self.history = _NoHistory()
-
-
-class _NoHistory:
-    def record(self, name: str, value: float) -> None:
-        """Forget it."""
-
-
 def _batch_size(net: Any, loader: Mapping[str, Any], arrays: FoldArrays) -> int:
     size = int(loader.get("batch_size", net.batch_size))
     longest = max(map(len, arrays.train))
     return longest if size == -1 else size
+
+
+def _valid_batch_size(net: Any) -> int:
+    size = int(net.get_params_for("iterator_valid").get("batch_size", net.batch_size))
+    return sys.maxsize if size == -1 else size
 
 
 def _state(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -388,7 +399,8 @@ def _structure(module: nn.Module) -> str:
     change what it computes: such modules are trained apart.
     """
     told = [
-        (name, type(layer), _shapes(layer), _kept(layer)) for name, layer in module.named_modules()
+        (name, type_before_parametrizations(layer), _shapes(layer), _kept(layer))
+        for name, layer in module.named_modules()
     ]
     try:
         return str(joblib.hash(cloudpickle.dumps(told)))
@@ -405,6 +417,10 @@ def _kept(layer: nn.Module) -> list[tuple[str, Any]]:
     """Return the attributes of a layer that are no weights, layers, rates or empty tables."""
     without = {"_parameters", "_buffers", "_modules", "_flat_weight_refs", rate_attribute(layer)}
     without.add("training")  # which skorch sets before each step
+    without |= {name for name in vars(layer) if name.startswith("_load_state_dict")}
+    if isinstance(layer, nn.RNNBase):
+        # Its weights again, and their names, which are pickled by whether they are one string.
+        without |= {"_flat_weights", "_flat_weights_names", "_all_weights"}
     return [
         (name, value)
         for name, value in vars(layer).items()

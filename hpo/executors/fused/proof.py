@@ -1,23 +1,41 @@
 """Proof, before its first epoch, that a trial is trained in a batch as its net would be."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import Subset
 
+from hpo.executors.fused.callback_proof import compare_callbacks
+from hpo.executors.fused.data import set_target
+from hpo.executors.fused.epoch_end import callbacks_of, end_epoch
 from hpo.executors.fused.extract import FusibleTrial, Fusing
+from hpo.executors.fused.loss import check_loss
 from hpo.executors.fused.reference import NetReference
 from hpo.executors.fused.scores import judge
-from hpo.fused import DivergedError, FusedModels, Member, NotFusibleError, Plan, certify
+from hpo.executors.fused.splits import HeldOut, held_out_of
+from hpo.fused import (
+    TOLERANCE_FLOAT32,
+    DivergedError,
+    FusedModels,
+    Member,
+    NotFusibleError,
+    Plan,
+    certify,
+)
 from hpo.training.indexing import as_numpy
 from hpo.training.random_stream import RandomStream
 from hpo.trial import derive_seed
 
-__all__ = ["check_rows", "compare_outputs", "prove"]
+__all__ = ["check_rows", "compare_outputs", "prove", "prove_callbacks"]
 
 N_SCORED = 2048
 """Samples of a validation part that outputs and scores are compared on before the first epoch."""
+
+N_OUTPUTS = 256
+"""Rows whose outputs losses are compared on."""
 
 SCORE_TOLERANCE = 1e-5
 """Difference of two scores of the same outputs, relative and absolute."""
@@ -48,14 +66,27 @@ def prove(fusing: Fusing, taken: FusibleTrial, device: str) -> None:
         If something differs; says what.
     """
     check_rows(fusing.arrays.X, fusing.arrays.y)
+    _check_split(fusing, taken)
     with RandomStream(derive_seed("fused", "proof"), device).active():
+        _check_padding(fusing, taken, device)
+        _check_loss(fusing, taken, device)
         try:
             _certify(fusing, taken, taken.member, device)
         except DivergedError:
             numbers = {**taken.member.numbers, "lr": LR_IF_DIVERGED}
             _certify(fusing, taken, replace(taken.member, numbers=numbers), device)
-        outputs = _compare_scores(fusing, taken, device)
-    _check_labels(taken.plan(), fusing.arrays.y, outputs)
+        _compare_scores(fusing, taken, device)
+    prove_callbacks(fusing, taken, device)
+
+
+def _check_loss(fusing: Fusing, taken: FusibleTrial, device: str) -> None:
+    """Look at the labels of all rows, and compare the loss of minibatches with the net's own."""
+    arrays, plan = fusing.arrays, taken.plan()
+    net = fusing.unfitted(taken.trial, device)
+    reference = NetReference(net, plan, taken.member, 0, dtype=torch.float64)
+    outputs = reference.predict(arrays.X[:: -(-len(arrays.X) // N_OUTPUTS)])
+    _check_labels(plan, arrays.y, outputs)
+    check_loss(plan, reference.net, outputs, arrays.y)
 
 
 def check_rows(X: torch.Tensor, y: torch.Tensor) -> None:
@@ -68,29 +99,109 @@ def check_rows(X: torch.Tensor, y: torch.Tensor) -> None:
             raise NotFusibleError(f"{name} has values that are not finite (nan or infinite)")
 
 
-def _certify(fusing: Fusing, taken: FusibleTrial, member: Member, device: str) -> None:
+def _check_split(fusing: Fusing, taken: FusibleTrial) -> None:
+    """Raise `NotFusibleError` unless the net's own split leaves the rows that are trained on."""
     arrays = fusing.arrays
+    if arrays.held_out is None:
+        return
+    for fitted, train in zip(arrays.fitted, arrays.train, strict=True):
+        X, y = arrays.X[fitted].cpu(), arrays.y[fitted].cpu()
+        net = fusing.unfitted(taken.trial, "cpu").initialize()
+        own, _ = net.get_split_datasets(X, y)
+        left = own.indices if isinstance(own, Subset) else range(len(X))
+        if not torch.equal(fitted[torch.as_tensor(left)], train):
+            raise NotFusibleError("the net's own train_split leaves other rows to train on")
+
+
+def _certify(fusing: Fusing, taken: FusibleTrial, member: Member, device: str) -> None:
     for dtype in (torch.float64, torch.float32):
-        plan = taken.plan()  # each a module of its own type
-        rows = arrays.train[0][: 4 * plan.batch_size]
+        _certify_as(dtype, fusing, taken, member, device)
 
-        def alone(small: Plan, one: Member, fold: int, dtype: Any = dtype) -> NetReference:
-            net = fusing.unfitted(taken.trial, device)
-            return NetReference(net, small, one, fold, dtype=dtype)
 
-        certify(
-            plan,
-            [member],
-            reference=alone,
-            X=arrays.X[rows],
-            y=arrays.y[rows],
-            device=device,
-            dtype=dtype,
-        )
+def _certify_as(
+    dtype: torch.dtype, fusing: Fusing, taken: FusibleTrial, member: Member, device: str
+) -> None:
+    arrays, plan = fusing.arrays, taken.plan()  # each a module of its own type
+    held_out = _some_held_out(arrays.held_out)
+    rows = arrays.train[0][:: max(1, len(arrays.train[0]) // (2 * plan.batch_size))]
+    references: list[NetReference] = []
+    seen: list[FusedModels] = []
+
+    def alone(small: Plan, one: Member, fold: int) -> NetReference:
+        net = fusing.unfitted(taken.trial, device)
+        part = held_out.part(fold) if held_out else None
+        references.append(NetReference(net, small, one, fold, held_out=part, dtype=dtype))
+        return references[-1]
+
+    def told(models: FusedModels, losses: torch.Tensor) -> None:
+        seen[:] = [models]
+        end_epoch(models, losses, {0: taken.net, 1: taken.net}, held_out, taken.scorings)
+
+    certify(
+        plan,
+        [member],
+        reference=alone,
+        X=arrays.X[rows],
+        y=arrays.y[rows],
+        device=device,
+        dtype=dtype,
+        end_epoch=told,
+    )
+    for i, reference in enumerate(references):  # model i was compared on fold i
+        for callbacks in callbacks_of(seen[0], i)[i : i + 1]:
+            _compare_figures(callbacks.figures, reference.figures, dtype)
+
+
+def _some_held_out(held_out: HeldOut | None) -> HeldOut | None:
+    """Return a validation part for two folds: `N_SCORED` rows at the most of the first one's."""
+    if held_out is None:
+        return None
+    X, y = held_out.part(0)
+    n = min(len(X), N_SCORED)
+    rows = torch.linspace(0, len(X) - 1, n).long()
+    return held_out_of(X, y, [rows, rows[: max(1, n - 1)]])
+
+
+def _compare_figures(found: dict[str, float], own: dict[str, float], dtype: torch.dtype) -> None:
+    """Raise `NotFusibleError` unless a net's history has the figures that a batch reports."""
+    tolerance = TOLERANCE_FLOAT32 if dtype is torch.float32 else SCORE_TOLERANCE
+    for name, value in found.items():
+        if not np.isclose(value, own.get(name, np.nan), tolerance, tolerance, equal_nan=True):
+            raise NotFusibleError(
+                f"'{name}' is {own.get(name)} in the net's own history after two short epochs, "
+                f"and {value} in that of a batch of models"
+            )
+
+
+def prove_callbacks(fusing: Fusing, taken: FusibleTrial, device: str) -> None:
+    """Check that a trial's callbacks do what they do in the net's own ``fit``, epoch by epoch.
+
+    Trials of one structure may have other callbacks: each kind is compared once.
+
+    Raises
+    ------
+    NotFusibleError
+        If something differs; see `compare_callbacks`.
+    """
+    make, arrays = taken.member.schedules, fusing.arrays
+    if make is None or taken.callbacks in fusing.proved:
+        return
+    plan = taken.plan()
+    divide = math.floor if plan.drop_last else math.ceil
+    compare_callbacks(
+        fusing.unfitted(taken.trial, device),
+        make,
+        (arrays.X[arrays.train[0]], arrays.y[arrays.train[0]]),
+        arrays.held_out.part(0) if arrays.held_out else None,
+        n_epochs=taken.n_steps,
+        n_batches=divide(min(map(len, arrays.train)) / plan.batch_size),
+    )
+    fusing.proved.add(taken.callbacks)
 
 
 def _check_labels(plan: Plan, y: torch.Tensor, outputs: torch.Tensor) -> None:
-    if not plan.criterion.classifies:
+    criterion = plan.criterion
+    if not criterion.classifies:
         return
     n, low, high = outputs.shape[1], int(y.min()), int(y.max())
     if low < 0 or high >= n:
@@ -98,10 +209,12 @@ def _check_labels(plan: Plan, y: torch.Tensor, outputs: torch.Tensor) -> None:
         raise NotFusibleError(
             f"a label in y is {wrong}, and the module has outputs for the classes 0 to {n - 1}"
         )
+    if criterion.ignored is not None and bool((y == criterion.ignored).any()):
+        raise NotFusibleError(f"a label in y is {criterion.ignored}, which the criterion ignores")
 
 
-def _compare_scores(fusing: Fusing, taken: FusibleTrial, device: str) -> torch.Tensor:
-    """Compare outputs and scores from the weights that the trial starts with; return outputs."""
+def _compare_scores(fusing: Fusing, taken: FusibleTrial, device: str) -> None:
+    """Compare outputs and scores from the weights that the trial starts with."""
     arrays, plan = fusing.arrays, taken.plan()
     state = taken.member.states[0]
     n = len(arrays.y_valid[0])
@@ -121,7 +234,27 @@ def _compare_scores(fusing: Fusing, taken: FusibleTrial, device: str) -> torch.T
         except NotFusibleError:
             if step == 1:
                 raise
-    return outputs
+
+
+def _check_padding(fusing: Fusing, taken: FusibleTrial, device: str) -> None:
+    """Raise `NotFusibleError` if outputs depend on what encoders return where there is padding."""
+    arrays, plan = fusing.arrays, taken.plan()
+    encoders = plan.fusible.encoders
+    if not encoders.names:
+        return
+    one = replace(taken.member, states=taken.member.states[:1])
+    models = FusedModels(plan, arrays.X, arrays.y, arrays.train[:1], n_slots=1, device=device)
+    models.put(0, one)
+    X = arrays.X_valid[:1, :N_SCORED]
+    outputs = models.predict(X)
+    with encoders.filled():
+        filled = models.predict(X)
+    if not torch.allclose(filled, outputs, OUTPUT_TOLERANCE, 1e-6, equal_nan=True):
+        raise NotFusibleError(
+            "the outputs depend on what the TransformerEncoder "
+            f"'{encoders.names[0]}' returns where its input is padded, which is 0 or not by the "
+            "other rows of a minibatch (leave these places out, or pass enable_nested_tensor=False)"
+        )
 
 
 def compare_outputs(
@@ -149,7 +282,8 @@ def compare_outputs(
         What a batch of models returns for them.
     """
     if hasattr(net, "classes_inferred_") or hasattr(taken.net, "classes_inferred_"):
-        net.classes_inferred_ = np.unique(as_numpy(fusing.arrays.y[fusing.arrays.train[fold]]))
+        net.classes_inferred_ = np.unique(as_numpy(fusing.arrays.y[fusing.arrays.fitted[fold]]))
+    set_target(net, y.ndim)
     objective = fusing.objective
     given = X.cpu().numpy() if isinstance(objective.X, np.ndarray) else X.cpu()
     try:

@@ -1,17 +1,27 @@
 """The user's own net, trained by its own ``fit`` from the draws of a batch of models."""
 
 import copy
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, EarlyStopping, ProgressBar
+from skorch.dataset import Dataset
+from skorch.helper import predefined_split
 from torch.utils.data import Sampler
 
-from hpo.fused import REPLAYED, Member, NotFusibleError, Plan, Replay, replay_dropout
-from hpo.training.attributes import Attributes
+from hpo.fused import (
+    REPLAYED,
+    Member,
+    NotFusibleError,
+    Plan,
+    Replay,
+    replay_dropout,
+    widen,
+    write_state,
+)
+from hpo.training.adapters import figures_of
+from hpo.training.attributes import Attributes, global_streams
 
 __all__ = ["NetReference"]
 
@@ -33,6 +43,9 @@ class NetReference:
         Which of the member's states it starts from, and whose draws it gets.
     seed, n_folds : int
         Of the batch.
+    held_out : pair of tensors of shape (n_samples, ...) or None
+        X and y of the net's own validation part, if it has one: the rows that are trained on are
+        those that its ``train_split`` has left.
     dtype : torch.dtype
         float32 leaves net and data as they are; float64 widens both.
 
@@ -51,6 +64,7 @@ class NetReference:
         *,
         seed: int = 0,
         n_folds: int = 2,
+        held_out: tuple[torch.Tensor, torch.Tensor] | None = None,
         dtype: torch.dtype = torch.float64,
     ) -> None:
         self.net = net
@@ -66,7 +80,14 @@ class NetReference:
             batch_size=plan.batch_size,
             **{f"iterator_train__{name}": value for name, value in loader.items()},
         )
+        if net.train_split:
+            data = [self._cast(part) for part in held_out or ()]
+            net.set_params(train_split=predefined_split(Dataset(*data)) if data else None)
         net.initialize()
+        net.callbacks_ = [c for c in net.callbacks_ if not isinstance(c[1], ProgressBar)]
+        for _, callback in net.callbacks_:
+            if isinstance(callback, EarlyStopping):  # these are the weights as they are trained
+                callback.load_best = False
         self._widen()
         self._start()
         self._own = copy.deepcopy(net.module_)
@@ -80,7 +101,7 @@ class NetReference:
         if self._dtype is not torch.float64:
             return
         self.net.module_.double()
-        self.net.criterion_.double()
+        widen(self.net.criterion_)
         for state in self.net.optimizer_.state.values():
             for name, value in state.items():
                 if isinstance(value, torch.Tensor) and value.is_floating_point():
@@ -89,8 +110,7 @@ class NetReference:
     def _start(self) -> None:
         """Set the weights, and what of the optimizer's numbers the member has otherwise."""
         net, numbers = self.net, dict[str, Any](self._member.numbers)
-        own = net.module_.state_dict()
-        net.module_.load_state_dict({**own, **self._member.states[self._fold]})
+        write_state(net.module_, self._member.states[self._fold])
         (group,) = net.optimizer_.param_groups
         if "betas" in group:
             numbers["betas"] = (numbers["beta1"], numbers["beta2"])
@@ -106,7 +126,7 @@ class NetReference:
         drawing = _Drawing(replay, self._layers, list(numbers), self._dtype)
         self.net.callbacks_.append(("hpo_draws", drawing))
         self.net.max_epochs = max(self.net.max_epochs, len(numbers))
-        before = _global_streams()
+        before = global_streams()
         try:
             self.net.fit(X, y)
         except NotFusibleError:
@@ -117,7 +137,7 @@ class NetReference:
             self.net.callbacks_.pop()
         if drawing.n_begun < len(numbers):
             raise NotFusibleError("the net ends its training by itself, before its last epoch")
-        if _global_streams() != before:
+        if global_streams() != before:
             raise NotFusibleError(
                 "the net draws random numbers of Python's or NumPy's while it trains, which all "
                 "models of a batch would share (draw them with torch and in layers of dropout)"
@@ -135,7 +155,8 @@ class NetReference:
         trained = self.net.module_
         attributes = Attributes(self._own)
         try:
-            outputs: Any = self.evaluating(self.state()).forward(self._cast(X))
+            net = self.evaluating(self.state())
+            outputs: Any = net.forward(self._cast(X), device=str(X.device))
         except Exception as error:
             raise _of_the_net("forward", error) from error
         finally:
@@ -150,7 +171,7 @@ class NetReference:
 
         `train` wants its other module back.
         """
-        self._own.load_state_dict({**self._own.state_dict(), **state})
+        write_state(self._own, state)
         vars(self.net)["module_"] = self._own
         return self.net
 
@@ -160,6 +181,12 @@ class NetReference:
         history = getattr(self.net, "history", None)
         loss = history[-1].get("train_loss") if history else None
         return None if loss is None else float(loss)
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """What the net recorded of the last epoch; see `figures_of`."""
+        history = getattr(self.net, "history", None)
+        return figures_of(history[-1]) if history else {}
 
     def _cast(self, data: torch.Tensor) -> torch.Tensor:
         wide = self._dtype is torch.float64 and data.is_floating_point()
@@ -201,11 +228,6 @@ class _Drawing(Callback):  # type: ignore[misc]
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         if self.n_begun == len(self._numbers):
             raise KeyboardInterrupt  # how callbacks of skorch end a training
-
-
-def _global_streams() -> tuple[Any, ...]:
-    numpy: Any = np.random.get_state()
-    return random.getstate(), numpy[0], numpy[1].tobytes(), *numpy[2:]
 
 
 def _of_the_net(method: str, error: Exception) -> NotFusibleError:

@@ -7,19 +7,24 @@ import numpy as np
 import torch
 from scipy.stats import rankdata
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from skorch import NeuralNetClassifier, NeuralNetRegressor
+from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 
+from hpo.executors.fused.data import in_shape_of_target
 from hpo.training.scoring import Scoring
 
 __all__ = ["judge"]
 
 
 class _JudgedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A fitted classifier whose predictions are known: whatever X, it returns them."""
+    """A fitted classifier whose predictions are known: whatever X, it returns them.
 
-    def __init__(self, proba: Any = None, classes: Any = None) -> None:
+    With a threshold it is skorch's binary classifier.
+    """
+
+    def __init__(self, proba: Any = None, classes: Any = None, threshold: Any = None) -> None:
         self.proba = proba
         self.classes = classes
+        self.threshold = threshold
 
     @property
     def classes_(self) -> Any:
@@ -29,6 +34,8 @@ class _JudgedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return True
 
     def predict(self, X: Any) -> Any:
+        if self.threshold is not None:
+            return _above(self.threshold, self.proba)
         return self.proba.argmax(axis=1)  # skorch's predict, which knows no other labels
 
     def predict_proba(self, X: Any) -> Any:
@@ -69,7 +76,7 @@ def judge(
     list of list of dict of str to float
         By fold, then by model.
     """
-    shown = _shown(nets[0], outputs)
+    shown = in_shape_of_target(nets[0], _shown(nets[0], outputs), np.ndim(y[0]))
     return [
         _judge_fold(scoring, nets, shown[i][:, : len(labels)], labels) for i, labels in enumerate(y)
     ]
@@ -82,9 +89,10 @@ def _judge_fold(
     sound = shown.isfinite().flatten(1).all(1)
     quick = None
     if sound.all():
-        quick = _quick(scoring, nets[0], shown, labels)
+        quick = _quick(scoring, nets, shown, labels)
     elif sound.any():
-        quick = _quick(scoring, nets[0], shown[sound], labels)
+        some = [net for net, is_sound in zip(nets, sound.tolist(), strict=True) if is_sound]
+        quick = _quick(scoring, some, shown[sound], labels)
     known = iter(quick or ())
     return [
         next(known)
@@ -98,25 +106,42 @@ def _shown(net: Any, outputs: torch.Tensor) -> torch.Tensor:
     """Return what ``predict_proba`` or ``predict`` of a net returns."""
     nonlinearity = net._get_predict_nonlinearity()
     flat = outputs.flatten(0, 2)
-    values: torch.Tensor = nonlinearity(flat).reshape(*outputs.shape[:3], *flat.shape[1:])
+    values: torch.Tensor = nonlinearity(flat)  # which may add columns
+    values = values.reshape(*outputs.shape[:3], *values.shape[1:])
     return values.float() if values.dtype == torch.bfloat16 else values
 
 
 def _judged(net: Any, values: np.ndarray) -> Any:
+    if isinstance(net, NeuralNetBinaryClassifier):
+        return _JudgedClassifier(values, net.classes_, net.threshold)
     if isinstance(net, NeuralNetClassifier):
         return _JudgedClassifier(values, net.classes_)
     return _JudgedRegressor(values)
 
 
+def _above(threshold: Any, proba: np.ndarray) -> Any:
+    """Return labels as skorch's binary classifier does: NumPy compares, by the types of both."""
+    return (proba[:, 1] > threshold).astype("uint8")
+
+
+def _labels(nets: Sequence[Any], shown: torch.Tensor) -> torch.Tensor:
+    """Return the labels that classifiers predict, each by its own threshold."""
+    if not isinstance(nets[0], NeuralNetBinaryClassifier):
+        return shown.argmax(-1)
+    proba = shown.cpu().numpy()
+    above = [_above(net.threshold, values) for net, values in zip(nets, proba, strict=True)]
+    return torch.as_tensor(np.stack(above), device=shown.device)
+
+
 # -- the usual scorers on all models at once: (n_models, n_samples, ...) to (n_models,) --
 
 
-def _accuracy(proba: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    return _mean_over_samples(proba.argmax(-1) == y)
+def _accuracy(labels: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return _mean_over_samples(labels == y)
 
 
-def _balanced_accuracy(proba: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    right = proba.argmax(-1) == y
+def _balanced_accuracy(labels: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    right = labels == y
     return torch.stack([_mean_over_samples(right[:, y == k]) for k in torch.unique(y)]).mean(0)
 
 
@@ -173,6 +198,7 @@ _CLASSIFYING: Mapping[str, _Quick] = {
     "log_loss": _neg_log_loss,
     "roc_auc_score": _roc_auc,
 }
+_OF_LABELS = {_accuracy, _balanced_accuracy}
 _REGRESSING: Mapping[str, _Quick] = {
     "mean_squared_error": _neg_mean_squared_error,
     "mean_absolute_error": _neg_mean_absolute_error,
@@ -181,14 +207,17 @@ _REGRESSING: Mapping[str, _Quick] = {
 
 
 def _quick(
-    scoring: Scoring, net: Any, shown: torch.Tensor, labels: Any
+    scoring: Scoring, nets: Sequence[Any], shown: torch.Tensor, labels: Any
 ) -> list[dict[str, float]] | None:
     """Return the scores by a formula over all models, or None where one is not known."""
     y = torch.as_tensor(np.asarray(labels), device=shown.device)
+    if isinstance(nets[0], NeuralNetRegressor) and not y.is_floating_point():
+        y = y.double()
     columns = {}
     for name, scorer in scoring.scorers().items():
-        function = _function(scorer, net)
-        column = function(shown, y) if function else None
+        function = _function(scorer, nets[0])
+        given = _labels(nets, shown) if function in _OF_LABELS else shown
+        column = function(given, y) if function else None
         if column is None:
             return None
         columns[name] = column.tolist()

@@ -9,7 +9,7 @@ import torch
 from hpo.executors.fused.extract import FusibleTrial, Fusing
 from hpo.executors.fused.proof import compare_outputs
 from hpo.executors.fused.reference import NetReference
-from hpo.fused import NotFusibleError, Plan
+from hpo.fused import NotFusibleError, Plan, explained, shaken
 from hpo.training.random_stream import RandomStream
 from hpo.trial import derive_seed
 
@@ -21,12 +21,7 @@ EPOCH_TOLERANCE = 5e-3
 LOSS_TOLERANCE_BFLOAT16 = 0.1
 """The same of the training loss, which is all that is compared of a training in bfloat16."""
 
-FACTOR, N_SHAKEN = 10, 4
-"""How much more than rounding makes of it, at the most of 4 tries, is taken for a difference."""
-
 _LOSS = "the training loss"
-
-_ROUNDING = 2.0**-24
 
 
 @dataclass(frozen=True)
@@ -56,7 +51,7 @@ class Seen:
 def check_epoch(fusing: Fusing, taken: FusibleTrial, seen: Seen, *, seed: int, plan: Plan) -> None:
     """Train a trial's first epoch again by its own net, and compare: the sentinel of a batch.
 
-    Each weight tensor may differ by `EPOCH_TOLERANCE` of the way that it went, or by `FACTOR` times
+    Each weight tensor may differ by `EPOCH_TOLERANCE` of the way that it went, or by ten times
     what the same net's differ by where it starts from weights that are rounded otherwise. Outputs
     and scores are compared from the batch's weights.
 
@@ -89,6 +84,7 @@ def check_epoch(fusing: Fusing, taken: FusibleTrial, seen: Seen, *, seed: int, p
             fold,
             seed=seed,
             n_folds=len(arrays.train),
+            held_out=arrays.held_out.part(fold) if arrays.held_out else None,
             dtype=torch.float32,
         )
         reference.train([seen.number], arrays.X, arrays.y, arrays.train[fold])
@@ -107,11 +103,11 @@ def check_epoch(fusing: Fusing, taken: FusibleTrial, seen: Seen, *, seed: int, p
         doubtful = {name: gap for name, gap in gaps.items() if not gap <= limit}
         if doubtful:
 
-            def shaken(seed: int) -> dict[str, float]:
-                other = trained([_shaken(one, seed) for one in taken.member.states])
+            def again(seed: int) -> dict[str, float]:
+                other = trained([shaken(one, seed) for one in taken.member.states])
                 return _gaps(_with_loss(other), alone, began)
 
-            _check_spread(doubtful, shaken)
+            _check_spread(doubtful, again)
         n = len(arrays.y_valid[fold])
         compare_outputs(
             fusing,
@@ -130,18 +126,15 @@ def _with_loss(reference: NetReference) -> dict[str, torch.Tensor]:
     return {**reference.state(), **({} if loss is None else {_LOSS: torch.tensor(loss)})}
 
 
-def _check_spread(gaps: dict[str, float], shaken: Callable[[int], dict[str, float]]) -> None:
+def _check_spread(gaps: dict[str, float], again: Callable[[int], dict[str, float]]) -> None:
     """Raise unless rounding alone makes the same tensors differ about as much.
 
     A bias before a normalization has rounding errors for a gradient, of which adaptive optimizers
     make steps of full size.
     """
-    spread = dict.fromkeys(gaps, 0.0)
-    for seed in range(N_SHAKEN):
-        other = shaken(seed)
-        spread = {name: max(known, other[name]) for name, known in spread.items()}
-        if all(gap <= FACTOR * spread[name] for name, gap in gaps.items()):
-            return
+    by_rounding, spread = explained(gaps, again)
+    if by_rounding:
+        return
     worst = max(gaps, key=lambda name: gaps[name] / max(spread[name], 1e-12))
     what = worst if worst == _LOSS else f"'{worst}'"
     raise NotFusibleError(
@@ -161,16 +154,3 @@ def _gaps(
             way = float((to - began).norm().clamp_min(1e-6 * to.norm() + 1e-12))
             found[name] = float((other - to).norm()) / way
     return found
-
-
-def _shaken(state: Mapping[str, torch.Tensor], seed: int) -> dict[str, torch.Tensor]:
-    """Return weights that are rounded otherwise."""
-    draws = torch.Generator().manual_seed(seed)
-
-    def shake(value: torch.Tensor) -> torch.Tensor:
-        if not value.is_floating_point():
-            return value
-        noise = torch.rand(value.shape, generator=draws).to(value.device) * 2 - 1
-        return value * (1 + 2 * _ROUNDING * noise)
-
-    return {name: shake(value) for name, value in state.items()}

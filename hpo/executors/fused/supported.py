@@ -5,27 +5,23 @@ heard. So a part is taken only if everything about it is known here, and all oth
 the reason.
 """
 
-import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
-from skorch.callbacks import (
-    BatchScoring,
-    EpochScoring,
-    EpochTimer,
-    PassthroughScoring,
-    PrintLog,
+from skorch import (
+    NeuralNet,
+    NeuralNetBinaryClassifier,
+    NeuralNetClassifier,
+    NeuralNetRegressor,
 )
 from skorch.dataset import Dataset
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.data import DataLoader
 
-from hpo.callbacks.clipping import GradientClipping
-from hpo.callbacks.schedule import LRSchedule
-from hpo.fused import UPDATES, NotFusibleError
+from hpo.executors.fused.callbacks import check_callback
+from hpo.fused import OF_CLASSES, OF_NUMBERS, UPDATES, WEIGHT_NORM, NotFusibleError
 from hpo.nets.casting import CastingMixin, LabelEncodingMixin, TargetShapeMixin
 from hpo.nets.penalty import PenaltyMixin, RegularizedClassifier, RegularizedRegressor
 
@@ -42,6 +38,7 @@ __all__ = [
 
 _NETS = (
     NeuralNet,
+    NeuralNetBinaryClassifier,
     NeuralNetClassifier,
     NeuralNetRegressor,
     PenaltyMixin,
@@ -102,7 +99,12 @@ _OPTIONS: Mapping[str, tuple[type, str]] = {
 _LOADER_TRAIN = {"shuffle", "batch_size", "drop_last"}
 _LOADER_VALID = {"batch_size"}
 
-_MODULE_OVERRIDES = frozenset(["__init__", "forward", "extra_repr", "reset_parameters"]) | _LABELS
+_LOADING = {"_version", "_load_from_state_dict"}
+"""What reads a file of weights, which no training does."""
+
+_MODULE_OVERRIDES = (
+    frozenset(["__init__", "forward", "extra_repr", "reset_parameters"]) | _LABELS | _LOADING
+)
 """What a module of the user's may define of what `torch.nn.Module` has."""
 
 _SILENT_OPTIONS: Mapping[str, set[object]] = {
@@ -121,9 +123,6 @@ OPTIMIZER_OPTIONS: Mapping[type[torch.optim.Optimizer], frozenset[str]] = {
     for cls, update in UPDATES.items()
 }
 """The options of each optimizer that the loop knows: a test tells when a version adds to them."""
-
-_QUIET_CALLBACKS = (EpochTimer, PassthroughScoring, PrintLog)
-"""skorch's own callbacks that change nothing."""
 
 
 def check_net_class(net: Any) -> None:
@@ -157,11 +156,6 @@ def _overrides(name: str) -> str:
 def check_net(net: Any) -> None:
     """Raise `NotFusibleError` unless the loop knows all settings of an initialized net."""
     check_net_class(net)
-    if net.train_split is not None:
-        raise NotFusibleError(
-            "the net sets a validation part of its own aside (pass train_split=None: the folds "
-            "have theirs)"
-        )
     for name, (known, reason) in _OPTIONS.items():
         if getattr(net, name) is not known:
             raise NotFusibleError(reason)
@@ -185,38 +179,20 @@ def check_net(net: Any) -> None:
     ):
         if list(names) != [kind]:
             raise NotFusibleError(f"the net has more than one {kind} ({', '.join(names)})")
-    if list(net.criterion_.parameters()) or list(net.criterion_.buffers()):
-        raise NotFusibleError("the criterion has weights")
-    check_hooks("the criterion", net.criterion_)
-    if "forward" in vars(net.criterion_):
-        raise NotFusibleError("the criterion has a `forward` of its own")
+    _check_criterion(net.criterion_)
     for name, callback in net.callbacks_:
-        _check_callback(net, name, callback)
+        check_callback(net, name, callback)
     check_optimizer(net)
 
 
-def _check_callback(net: Any, name: str, callback: Any) -> None:
-    kind = type(callback)
-    if kind in {*_QUIET_CALLBACKS, LRSchedule, GradientClipping}:
-        return
-    if kind in {BatchScoring, EpochScoring} and _is_default(net, name, callback):
-        return
-    raise NotFusibleError(
-        f"the net has the callback '{name}' ({kind.__name__}), which the fused loop does not call"
-    )
-
-
-def _is_default(net: Any, name: str, callback: Any) -> bool:
-    """Return whether a callback is the one that skorch gives every net under this name."""
-    default = dict(type(net)._default_callbacks.fget(net)).get(name)
-    if type(default) is not type(callback):
-        return False
-    return bool(_plain(default) == _plain(callback))
-
-
-def _plain(callback: Any) -> dict[str, str]:
-    names = inspect.signature(type(callback).__init__).parameters
-    return {name: repr(getattr(callback, name, None)) for name in names if name != "self"}
+def _check_criterion(criterion: Any) -> None:
+    """Raise `NotFusibleError` if a criterion has weights to train or does more than its forward."""
+    if not isinstance(criterion, nn.Module):
+        raise NotFusibleError(f"the criterion is a {type(criterion).__name__} and no torch module")
+    if list(criterion.parameters()):
+        raise NotFusibleError("the criterion has weights of its own to train")
+    for path, layer in criterion.named_modules():
+        _check_layer(f"the criterion's part '{path}'" if path else "the criterion", layer)
 
 
 def check_optimizer(net: Any) -> None:
@@ -278,7 +254,7 @@ def _check_layer(called: str, layer: nn.Module) -> None:
             f"{called} is lazy: its weights have no shape before the first batch (name its sizes)"
         )
     if is_parametrized(layer):
-        raise NotFusibleError(f"{called} is parametrized (torch.nn.utils.parametrize)")
+        _check_parametrized(called, layer)
     check_hooks(called, layer)
     for cls in type(layer).__mro__:
         if cls.__module__.split(".")[0] in {"torch", "builtins"}:
@@ -291,10 +267,20 @@ def _check_layer(called: str, layer: nn.Module) -> None:
         raise NotFusibleError(f"{called} has a `{min(own)}` of its own")
 
 
+def _check_parametrized(called: str, layer: Any) -> None:
+    for name, chain in layer.parametrizations.items():
+        for one in chain:
+            if type(one) is not WEIGHT_NORM:
+                raise NotFusibleError(
+                    f"{called} has its '{name}' parametrized by {type(one).__name__.strip('_')} "
+                    "(of these weight_norm alone is carried)"
+                )
+
+
 def check_hooks(called: str, layer: nn.Module) -> None:
-    """Raise `NotFusibleError` if a layer has hooks of any kind."""
+    """Raise `NotFusibleError` if a layer has hooks of any kind but those of reading a file."""
     for name, value in vars(layer).items():
-        if name.endswith("_hooks") and value:
+        if name.endswith("_hooks") and value and not name.startswith("_load_state_dict"):
             raise NotFusibleError(f"{called} has hooks ({name.strip('_').replace('_', ' ')})")
 
 
@@ -310,10 +296,13 @@ def check_data(net: Any, X: torch.Tensor, y: torch.Tensor) -> None:
         raise NotFusibleError(f"the weights are of type {', '.join(map(_short, weights))}")
     if X.is_floating_point() and X.dtype != torch.float32:
         raise NotFusibleError(f"X is of type {_short(X.dtype)} (make it float32)")
-    wanted = torch.int64 if isinstance(net.criterion_, nn.CrossEntropyLoss | nn.NLLLoss) else None
-    if wanted is None and y.dtype != torch.float32:
+    criterion = type(net.criterion_)
+    if criterion not in OF_CLASSES | OF_NUMBERS:  # it says itself what it takes
+        if y.dtype not in {torch.float32, torch.int64}:
+            raise NotFusibleError(f"y is of type {_short(y.dtype)} (make it float32 or int64)")
+    elif criterion in OF_NUMBERS and y.dtype != torch.float32:
         raise NotFusibleError(f"y is of type {_short(y.dtype)} (make it float32)")
-    if wanted is not None and y.dtype != wanted:
+    elif criterion in OF_CLASSES and y.dtype != torch.int64:
         raise NotFusibleError(f"the classes in y are of type {_short(y.dtype)} (make them int64)")
 
 

@@ -11,9 +11,9 @@ from sklearn.pipeline import Pipeline
 from skorch.dataset import get_len
 
 from hpo._interrupt import is_ctrl_c
-from hpo.training._callbacks import copy_of
 from hpo.training._routing import fit_params_by_step
 from hpo.training.adapters import last_step
+from hpo.training.callbacks import copy_of
 from hpo.training.files import FoldFiles
 from hpo.training.fold import configure, tell_classes
 from hpo.training.indexing import as_numpy, cut, n_samples, take

@@ -11,8 +11,8 @@ from skorch import NeuralNet
 from hpo._failures import message_of
 from hpo._interrupt import is_ctrl_c
 from hpo.exceptions import DataError, HpoError
-from hpo.training._callbacks import copy_of
 from hpo.training.adapters import last_step
+from hpo.training.callbacks import copy_of
 from hpo.training.files import FoldFiles
 from hpo.training.objective import Objective
 from hpo.training.random_stream import RandomStream

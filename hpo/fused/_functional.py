@@ -1,0 +1,97 @@
+"""Dropout that a module calls as a function, its noise from outside like that of a layer."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from hpo.fused._dropout import ReplayedDropout, noise_shape, place_of
+from hpo.fused.errors import NotFusibleError
+
+__all__ = ["FUNCTIONS", "FunctionalDropout"]
+
+FUNCTIONS = "()"
+"""What all these calls of a module are known by, which no layer can be called."""
+
+_AXES: Mapping[Callable[..., torch.Tensor], tuple[type[nn.Module], inspect.Signature]] = {
+    function: (layer, inspect.signature(function))
+    for function, layer in {
+        F.dropout: nn.Dropout,
+        F.dropout1d: nn.Dropout1d,
+        F.dropout2d: nn.Dropout2d,
+        F.dropout3d: nn.Dropout3d,
+    }.items()
+}
+"""The functions, and the layers that do the same."""
+
+
+class FunctionalDropout(ReplayedDropout):
+    """The calls of `torch.nn.functional.dropout` and its kin in one forward of a module.
+
+    It is no part of the module, whose layers may be gone through by its own ``forward``. Each call
+    has the rate that it is given.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+
+    def attach(self, module: nn.Module) -> None:
+        """Have the calls of ``module``, in training, come here."""
+        modes: list[_Replaying] = []
+
+        def enter(module: nn.Module, args: Any) -> None:
+            if module.training:
+                modes.append(_Replaying(self))
+                modes[-1].__enter__()  # type: ignore[no-untyped-call]
+
+        def leave(module: nn.Module, args: Any, out: Any) -> None:
+            if modes:
+                modes.pop().__exit__(None, None, None)  # type: ignore[no-untyped-call]
+
+        module.register_forward_pre_hook(enter)
+        module.register_forward_hook(leave, always_call=True)
+
+    def take(self, noise: Mapping[str, torch.Tensor]) -> None:
+        """Have the noise of each call, by `call_name`."""
+        for name, value in noise.items():
+            setattr(self, place_of(name).rpartition(".")[2], value)
+
+    def noise_shape(
+        self, X: torch.Tensor, p: float = 0.0, kind: type[nn.Module] = nn.Dropout, *_: Any
+    ) -> tuple[int, ...]:
+        """Return the shape of a sample's noise in a call."""
+        return noise_shape(X, kind)
+
+    def forward(
+        self,
+        X: torch.Tensor,
+        p: float = 0.0,
+        kind: type[nn.Module] = nn.Dropout,
+        inplace: bool = False,
+    ) -> torch.Tensor:
+        """Return ``X`` with some entries zeroed, as a layer of this kind and rate would."""
+        if not 0.0 <= p <= 1.0:
+            raise NotFusibleError(f"a dropout has the rate {p}")
+        dtype = torch.promote_types(X.dtype, torch.float32)
+        keep = torch.tensor(1.0 - p, dtype=dtype, device=X.device)
+        return self._dropped(X, keep, inplace)
+
+
+class _Replaying(TorchFunctionMode):
+    def __init__(self, layer: FunctionalDropout) -> None:
+        super().__init__()
+        self._layer = layer
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        known = _AXES.get(func)
+        if known is None:
+            return func(*args, **(kwargs or {}))
+        kind, signature = known
+        given = signature.bind(*args, **(kwargs or {}))
+        given.apply_defaults()
+        X, p, training, inplace = given.args
+        return self._layer(X, p, kind, inplace) if training else X
