@@ -12,6 +12,7 @@ from skorch.dataset import ValidSplit
 
 from hpo.result import StudyResult
 from hpo.space import SearchSpace
+from hpo.training._scorer_parts import scores_by
 from hpo.training.adapters import last_step, net_prefix
 from hpo.training.indexing import as_numpy
 from hpo.training.objective import Objective
@@ -91,7 +92,7 @@ def _is_accuracy(objective: Objective) -> bool:
         return False
     scorer = scorers[metric]
     if scorer is not None:
-        return bool(scorer._score_func is accuracy_score)
+        return scores_by(scorer, accuracy_score)
     own = getattr(type(last_step(objective.estimator)), "score", None)
     return is_classifier(objective.estimator) and own is ClassifierMixin.score
 

@@ -23,6 +23,8 @@ from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.data import DataLoader
 
+from hpo._private_parts import note_missing
+from hpo._skorch_parts import parts_of
 from hpo.callbacks.clipping import GradientClipping
 from hpo.callbacks.schedule import LRSchedule
 from hpo.fused import UPDATES, NotFusibleError
@@ -87,6 +89,8 @@ _OWN_LISTS = frozenset(
     ]
 )
 """What every net has a copy of, beside the one of its class."""
+
+_PARTS = {"module": "modules", "criterion": "criteria", "optimizer": "optimizers"}
 
 _OPTIONS: Mapping[str, tuple[type, str]] = {
     "dataset": (Dataset, "the net has a dataset class of its own"),
@@ -169,13 +173,7 @@ def check_net(net: Any) -> None:
             raise NotFusibleError(f"the net sets `{prefix}__{strange[0]}`")
     if net.compile:
         raise NotFusibleError("the net compiles its module (pass compile=False: the batch is)")
-    for kind, names in (
-        ("module", net._modules),
-        ("criterion", net._criteria),
-        ("optimizer", net._optimizers),
-    ):
-        if list(names) != [kind]:
-            raise NotFusibleError(f"the net has more than one {kind} ({', '.join(names)})")
+    _check_parts(net)
     if list(net.criterion_.parameters()) or list(net.criterion_.buffers()):
         raise NotFusibleError("the criterion has weights")
     check_hooks("the criterion", net.criterion_)
@@ -184,6 +182,18 @@ def check_net(net: Any) -> None:
     for name, callback in net.callbacks_:
         _check_callback(net, name, callback)
     check_optimizer(net)
+
+
+def _check_parts(net: Any) -> None:
+    for kind, many in _PARTS.items():
+        names = parts_of(net, many)
+        if names is None:
+            raise _untold("skorch", f"NeuralNet._{many}", f"which {many} a net has")
+        if names != [kind]:
+            raise NotFusibleError(f"the net has more than one {kind} ({', '.join(names)})")
+    if not hasattr(net, "_get_predict_nonlinearity"):
+        part = "NeuralNet._get_predict_nonlinearity"
+        raise _untold("skorch", part, "what a net predicts from its module's output")
 
 
 def _check_callback(net: Any, name: str, callback: Any) -> None:
@@ -199,7 +209,7 @@ def _check_callback(net: Any, name: str, callback: Any) -> None:
 
 def _is_default(net: Any, name: str, callback: Any) -> bool:
     """Return whether a callback is the one that skorch gives every net under this name."""
-    default = dict(type(net)._default_callbacks.fget(net)).get(name)
+    default = dict(net.get_default_callbacks()).get(name)
     if type(default) is not type(callback):
         return False
     return bool(_plain(default) == _plain(callback))
@@ -242,8 +252,11 @@ def check_module(module: nn.Module) -> None:
         called = f"the module's part '{path}'" if path else "the module"
         _check_layer(called, layer)
     for name, parameter in module.named_parameters():
-        if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
-            raise NotFusibleError(f"the weight '{name}' has a hook")
+        for table in ("_backward_hooks", "_post_accumulate_grad_hooks"):
+            if not hasattr(parameter, table):
+                raise _untold("torch", f"Tensor.{table}", "whether a weight has hooks")
+            if getattr(parameter, table):
+                raise NotFusibleError(f"the weight '{name}' has a hook")
         if type(parameter) is not nn.Parameter:
             raise NotFusibleError(f"the weight '{name}' is a {type(parameter).__name__}")
 
@@ -251,7 +264,7 @@ def check_module(module: nn.Module) -> None:
 def _check_layer(called: str, layer: nn.Module) -> None:
     if isinstance(layer, torch.jit.ScriptModule):
         raise NotFusibleError(f"{called} is scripted")
-    if hasattr(layer, "_orig_mod"):
+    if hasattr(layer, "_orig_mod") or type(layer).__module__.startswith("torch._dynamo"):
         raise NotFusibleError(f"{called} is compiled (torch.compile)")
     if isinstance(layer, nn.modules.lazy.LazyModuleMixin):
         raise NotFusibleError(f"{called} is lazy: its weights have no shape before the first batch")
@@ -271,14 +284,30 @@ def _check_layer(called: str, layer: nn.Module) -> None:
 
 def check_hooks(called: str, layer: nn.Module) -> None:
     """Raise `NotFusibleError` if a layer has hooks of any kind."""
-    for name, value in vars(layer).items():
-        if name.endswith("_hooks") and value:
+    tables = {name: value for name, value in vars(layer).items() if name.endswith("_hooks")}
+    if not tables:
+        raise _untold("torch", "Module._forward_hooks", "whether a module has hooks")
+    for name, value in tables.items():
+        if value:
             raise NotFusibleError(f"{called} has hooks ({name.strip('_').replace('_', ' ')})")
 
 
 def _global_hooks() -> Iterable[Any]:
-    tables = vars(nn.modules.module)
-    return (v for k, v in tables.items() if k.startswith("_global_") and k.endswith("_hooks"))
+    tables = [
+        table
+        for name, table in vars(nn.modules.module).items()
+        if name.startswith("_global_") and name.endswith("_hooks")
+    ]
+    if not tables:
+        raise _untold("torch", "nn.modules.module._global_forward_hooks", "whether there are hooks")
+    return tables
+
+
+def _untold(library: str, part: str, what: str) -> NotFusibleError:
+    """Return that a part of another library is gone, without which nobody can tell something."""
+    reason = f"{library} does not tell {what}: it has no {part}"
+    note_missing(library, part, "no net is fused, and trials go to worker processes")
+    return NotFusibleError(reason)
 
 
 def check_data(net: Any, X: torch.Tensor, y: torch.Tensor) -> None:
