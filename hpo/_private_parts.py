@@ -11,14 +11,14 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-__all__ = ["MissingPartWarning", "note_missing", "private_part"]
+__all__ = ["MissingPartWarning", "missing_parts", "note_missing", "private_part"]
 
 
 class MissingPartWarning(UserWarning):
     """A part of another library is gone that hpo would use."""
 
 
-_noted: set[tuple[str, str]] = set()
+_noted: dict[tuple[str, str], str] = {}
 
 
 def private_part(module: str, name: str, instead: str) -> Any:
@@ -49,15 +49,21 @@ def _found(module: str, name: str) -> Any:
 
 
 def note_missing(library: str, part: str, instead: str) -> None:
-    """Warn, once a process, that a part of another library is gone and what is done instead."""
+    """Warn, once a process, that a part of another library is gone and what is done instead.
+
+    A study's notes say it too: the warning may come where warnings are not shown.
+    """
     if (library, part) not in _noted:
-        _noted.add((library, part))
+        told = f"{library} {_version(library)} has no {part}: {instead}"
+        _noted[library, part] = told
         warnings.warn(
-            f"{library} {_version(library)} has no {part}: {instead}. hpo was tested with versions "
-            "that have it.",
-            MissingPartWarning,
-            stacklevel=2,
+            f"{told}. hpo was tested with versions that have it.", MissingPartWarning, stacklevel=2
         )
+
+
+def missing_parts() -> list[str]:
+    """Return what has been noted in this process."""
+    return list(_noted.values())
 
 
 def _version(library: str) -> str:

@@ -283,7 +283,7 @@ def test_without_optunas_gamma_its_own_count_is_used_with_a_note(monkeypatch):
             super().__init__(n_startup_trials=0, seed=seed)
 
     monkeypatch.setattr(ours, "TPESampler", Later)
-    monkeypatch.setattr(_private_parts, "_noted", set())
+    monkeypatch.setattr(_private_parts, "_noted", {})
     study = study_of_two(CompletesTPESampler(random_share=0.0, n_startup_trials=1))
     with pytest.warns(_private_parts.MissingPartWarning, match=r"has no TPESampler\(gamma=\)"):
         ask(study, SPACE)

@@ -120,6 +120,8 @@ OPTIMIZER_OPTIONS: Mapping[type[torch.optim.Optimizer], frozenset[str]] = {
 }
 """The options of each optimizer that the loop knows: a test tells when a version adds to them."""
 
+_WEIGHT_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
+
 _QUIET_CALLBACKS = (EpochTimer, PassthroughScoring, PrintLog)
 """skorch's own callbacks that change nothing."""
 
@@ -252,7 +254,7 @@ def check_module(module: nn.Module) -> None:
         called = f"the module's part '{path}'" if path else "the module"
         _check_layer(called, layer)
     for name, parameter in module.named_parameters():
-        for table in ("_backward_hooks", "_post_accumulate_grad_hooks"):
+        for table in _WEIGHT_HOOKS:
             if not hasattr(parameter, table):
                 raise _untold("torch", f"Tensor.{table}", "whether a weight has hooks")
             if getattr(parameter, table):
