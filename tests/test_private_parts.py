@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import accuracy_score, get_scorer
+from sklearn.metrics import accuracy_score, get_scorer, log_loss, make_scorer
 from sklearn.model_selection import GridSearchCV
 from skorch import NeuralNetClassifier
 from torch import nn
@@ -32,7 +32,7 @@ from hpo.fused import NotFusibleError
 from hpo.fused._compiling import compiled
 from hpo.identity import _objects
 from hpo.storage import _fast_sql
-from hpo.training import _callbacks, _scorer_parts
+from hpo.training import _callbacks, scorer_parts
 from hpo.training.indexing import take
 
 HPO = Path(__file__).parent.parent / "hpo"
@@ -407,15 +407,25 @@ def test_without_torchs_tables_a_module_is_described_by_its_public_parts():
 
 def test_without_the_function_of_a_scorer_nothing_is_told_of_it():
     scorer = get_scorer("accuracy")
-    assert _scorer_parts.scores_by(scorer, accuracy_score)
-    assert _scorer_parts.is_the_scorer(scorer, "accuracy")
-    assert not _scorer_parts.is_the_scorer(scorer, "balanced_accuracy")
-    assert _scorer_parts.asked_methods(scorer) == ("predict",)
+    assert scorer_parts.scores_by(scorer, accuracy_score)
+    assert scorer_parts.is_the_scorer(scorer, "accuracy")
+    assert not scorer_parts.is_the_scorer(scorer, "balanced_accuracy")
+    other_sign = make_scorer(log_loss, response_method="predict_proba")
+    assert not scorer_parts.is_the_scorer(other_sign, "neg_log_loss")
+
+    def accuracy_score_of_the_user(y, predicted):
+        return 0.5
+
+    accuracy_score_of_the_user.__name__ = "accuracy_score"
+    theirs = make_scorer(accuracy_score_of_the_user)
+    assert repr(theirs) == repr(scorer)
+    assert not scorer_parts.is_the_scorer(theirs, "accuracy")
+    assert scorer_parts.asked_methods(scorer) == ("predict",)
     del scorer._score_func, scorer._response_method
     with pytest.warns(MissingPartWarning, match="scores are computed trial by trial"):
-        assert not _scorer_parts.scores_by(scorer, accuracy_score)
+        assert not scorer_parts.scores_by(scorer, accuracy_score)
     with pytest.warns(MissingPartWarning, match="scorers are not checked beforehand"):
-        assert _scorer_parts.asked_methods(scorer) == ()
+        assert scorer_parts.asked_methods(scorer) == ()
 
 
 @pytest.mark.parametrize(

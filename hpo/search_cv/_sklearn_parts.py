@@ -87,7 +87,7 @@ def best_row(refit: Any, name: str, table: Mapping[str, Any]) -> int:
     row = refit(table)
     if not isinstance(row, Integral):
         raise TypeError("best_index_ returned is not an integer")
-    if not 0 <= row < len(table["params"]):
+    if not 0 <= int(row) < len(table["params"]):
         raise IndexError("best_index_ index out of range")
     return int(row)
 

@@ -12,10 +12,10 @@ from skorch.dataset import ValidSplit
 
 from hpo.result import StudyResult
 from hpo.space import SearchSpace
-from hpo.training._scorer_parts import scores_by
 from hpo.training.adapters import last_step, net_prefix
 from hpo.training.indexing import as_numpy
 from hpo.training.objective import Objective
+from hpo.training.scorer_parts import scores_by
 from hpo.trial import TrialState
 
 __all__ = ["note_on_majority", "note_on_train_split"]

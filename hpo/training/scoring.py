@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.metrics import check_scoring, get_scorer
 
 from hpo.exceptions import DataError
-from hpo.training._scorer_parts import is_scorer
+from hpo.training.scorer_parts import is_scorer
 
 __all__ = ["Scoring", "mean"]
 

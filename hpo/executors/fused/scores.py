@@ -9,7 +9,7 @@ from scipy.stats import rankdata
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from skorch import NeuralNetClassifier, NeuralNetRegressor
 
-from hpo.training._scorer_parts import is_the_scorer
+from hpo.training.scorer_parts import is_the_scorer
 from hpo.training.scoring import Scoring
 
 __all__ = ["judge"]

@@ -11,9 +11,9 @@ from skorch.dataset import get_len
 from torch import nn
 
 from hpo._failures import text_of
-from hpo.training._scorer_parts import asked_methods
 from hpo.training.rehearsal._probe import Probe
 from hpo.training.rehearsal._rows import cut_batch, rows_with_nan
+from hpo.training.scorer_parts import asked_methods
 from hpo.training.scoring import Scoring
 
 __all__ = [

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from hpo.exceptions import DataError
-from hpo.training._scorer_parts import asked_methods
 from hpo.training.adapters import last_step
 from hpo.training.fold import configure
 from hpo.training.indexing import as_numpy, n_samples, take
 from hpo.training.objective import Objective
 from hpo.training.rehearsal._rows import first_of
+from hpo.training.scorer_parts import asked_methods
 
 __all__ = ["check_scorers"]
 
