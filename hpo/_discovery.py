@@ -77,6 +77,9 @@ def find(package: str, name: str, base: type[Any], *others: type[Any]) -> type[A
         If there is no such plugin; the message lists those that exist.
     """
     if ":" in name:
+        head, _, rest = name.partition(":")
+        if head in names(package):
+            raise PluginError(f"'{name}': expected name:key=value,key=value, but got '{rest}'.")
         return _referenced(package, name, base, *others)
     if name in _modules(package):
         return _own(package, name, base)

@@ -13,7 +13,15 @@ from hpo._discovery import did_you_mean
 
 __all__ = ["WeightInit"]
 
-_LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
+_LAYERS = (
+    nn.Linear,
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+)
 
 _SCHEMES: Mapping[str, Callable[[torch.Tensor, Any], Any]] = {
     "default": lambda weight, activation: weight,

@@ -101,7 +101,7 @@ def pretrained_base(
 
 
 def _tokenizer(texts: list[str], size: Mapping[str, int]) -> Any:
-    from tokenizers import ByteLevelBPETokenizer
+    from tokenizers import ByteLevelBPETokenizer, Tokenizer
     from transformers import PreTrainedTokenizerFast
 
     bpe = ByteLevelBPETokenizer()
@@ -110,7 +110,7 @@ def _tokenizer(texts: list[str], size: Mapping[str, int]) -> Any:
         texts, vocab_size=size["vocab_size"], special_tokens=special, show_progress=False
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=bpe._tokenizer,
+        tokenizer_object=Tokenizer.from_str(bpe.to_str()),
         unk_token=special[0],
         bos_token=special[1],
         eos_token=special[2],

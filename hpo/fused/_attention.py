@@ -34,7 +34,8 @@ class ReplayedAttention(nn.Module):
 
     def __init__(self, layer: nn.MultiheadAttention, p: float) -> None:
         super().__init__()
-        if not layer._qkv_same_embed_dim or layer.bias_k is not None or layer.add_zero_attn:
+        alike = layer.kdim == layer.vdim == layer.embed_dim
+        if not alike or layer.bias_k is not None or layer.add_zero_attn:
             raise NotFusibleError("an attention has keys or values of their own size, or adds some")
         self.embed_dim, self.num_heads = layer.embed_dim, layer.num_heads
         self.batch_first = layer.batch_first

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from hpo.fused._compiling import compiled
+
 __all__ = ["Graph", "Program"]
 
 Shapes = tuple[torch.Size, ...]
@@ -37,12 +39,7 @@ class Program:
         return self._programs[key](*leaves)
 
     def _make(self, leaves: list[torch.Tensor], args: Any) -> Callable[..., torch.Tensor]:
-        # Imported where it is needed: it takes seconds.
-        from torch._guards import TracingContext, tracing
-        from torch._inductor import compile as compile_graph
-        from torch._subclasses import FakeTensorMode
-        from torch.fx.experimental.proxy_tensor import make_fx
-        from torch.fx.experimental.symbolic_shapes import ShapeEnv
+        from torch.fx.experimental.proxy_tensor import make_fx  # takes seconds
 
         def flat(*given: torch.Tensor) -> torch.Tensor:
             return self._function(*_filled(args, iter(given)))
@@ -51,10 +48,7 @@ class Program:
         # Convolutions of many models are grouped ones: with channels that come last a step of a
         # small CNN takes a quarter longer on a CPU.
         options = {} if leaves[0].is_cuda else {"layout_optimization": False}
-        # Without an environment for shapes, TorchInductor does not look into its cache.
-        with tracing(TracingContext(FakeTensorMode(shape_env=ShapeEnv()))):
-            made: Callable[..., torch.Tensor] = compile_graph(graph, [*leaves], options)
-        return made
+        return compiled(graph, leaves, options)
 
 
 class Graph:

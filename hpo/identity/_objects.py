@@ -6,10 +6,11 @@ import logging
 import sys
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
+from hpo._private_parts import note_missing
 from hpo.identity._base import BaseDescriber
 from hpo.identity._description import Description, cut, leaf, mark_of, unknown
 from hpo.identity._origin import singleton_name
@@ -95,11 +96,27 @@ def describe_module(of: BaseDescriber, value: Any) -> Description:
     with of.with_state():
         parts |= {name: of.describe(state[name]) for name in sorted(state)}
         parts |= {name: _hooks(of, h) for name, h in sorted(vars(value).items()) if "hooks" in name}
-        for name, weight in value._parameters.items():
-            parts[name] = _weight(of, weight)
-        parts |= {name: of.describe(buffer) for name, buffer in value._buffers.items()}
-        parts |= {name: of.describe(inner) for name, inner in value._modules.items()}
+        weights = _own(value, "_parameters", value.named_parameters(recurse=False))
+        parts |= {name: _weight(of, weight) for name, weight in weights.items()}
+        buffers = _own(value, "_buffers", value.named_buffers(recurse=False))
+        parts |= {name: of.describe(buffer) for name, buffer in buffers.items()}
+        inner = _own(value, "_modules", value.named_children())
+        parts |= {name: of.describe(module) for name, module in inner.items()}
     return _made(of, "module", value, parts, type(value).__name__)
+
+
+def _own(module: Any, table: str, public: Iterable[tuple[str, Any]]) -> Mapping[str, Any]:
+    """Return a table of a module's own parts, with those that are None."""
+    found: Mapping[str, Any] | None = vars(module).get(table)
+    if found is not None:
+        return found
+    note_missing(
+        "torch",
+        f"Module.{table}",
+        "the parts of a module that are None are no part of a study's fingerprint, so that a study "
+        "made before may be refused",
+    )
+    return dict(public)
 
 
 def _hooks(of: BaseDescriber, hooks: Any) -> Description:

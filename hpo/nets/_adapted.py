@@ -203,8 +203,9 @@ class AdaptedCausalLM(nn.Module):
         """Put ``trained`` in the place of this module's own parameters."""
         new = {id(self.trained[name]): parameter for name, parameter in trained.items()}
         for module in [*self.lm.modules(), self.trained]:
-            for name, parameter in module._parameters.items():
-                module._parameters[name] = new.get(id(parameter), parameter)
+            own = module.named_parameters(recurse=False, remove_duplicate=False)
+            for name, parameter in list(own):
+                module.register_parameter(name, new.get(id(parameter), parameter))
 
 
 def _restored(

@@ -6,6 +6,8 @@ from typing import Any
 
 from skorch.dataset import get_len, unpack_data
 
+from hpo._skorch_parts import set_training, step, zero_grad
+
 __all__ = ["OptimizerStepsMixin", "schedule_factor"]
 
 _DECAYS: Mapping[str, Callable[[float], float]] = {
@@ -157,8 +159,8 @@ class OptimizerStepsMixin:
     def _accumulate(self, batch: Any, fit_params: Mapping[str, Any]) -> dict[str, Any]:
         net: Any = self
         if not self._batches:
-            net._zero_grad_optimizer()
-        net._set_training(True)
+            zero_grad(net)
+        set_training(net, True)
         Xi, yi = unpack_data(batch)
         y_pred = net.infer(Xi, **fit_params)
         loss = net.get_loss(y_pred, yi, X=Xi, training=True)
@@ -182,7 +184,7 @@ class OptimizerStepsMixin:
             training=True,
         )
         self._set_lr()
-        net._step_optimizer(None)
+        step(net)
         self._steps_done += 1
         self._batches, self._n_samples = [], 0
 

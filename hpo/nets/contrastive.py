@@ -15,6 +15,7 @@ from skorch.utils import to_numpy, to_tensor
 from torch import nn
 from torch.utils.data import Subset
 
+from hpo._skorch_parts import set_training
 from hpo.nets._views import random_views
 from hpo.nets.casting import LabelEncodingMixin
 
@@ -209,7 +210,7 @@ class ContrastiveClassifier(LabelEncodingMixin, NeuralNetClassifier):  # type: i
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         """Compute the loss of a batch's views and its gradients."""
-        self._set_training(True)
+        set_training(self, True)
         Xi, yi = unpack_data(batch)
         images = self.cast(to_tensor(Xi, device=self.device))
         if self.method == "simclr":

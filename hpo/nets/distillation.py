@@ -16,6 +16,8 @@ from sklearn.base import clone
 from skorch import NeuralNet
 from skorch.utils import data_from_dataset, to_numpy, to_tensor
 
+from hpo._skorch_parts import predict_nonlinearity
+
 __all__ = ["DistillationMixin"]
 
 _KEPT = 32
@@ -145,10 +147,13 @@ class DistillationMixin:
         """Return the teacher's log-probabilities: logits, but for a constant that softmax drops."""
         teacher = _TEACHERS[self.teacher_key_]
         device = self.device  # type: ignore[attr-defined]
+        shown = None
         if isinstance(teacher, NeuralNet):
+            shown = predict_nonlinearity(teacher, "a teacher is asked by its `predict_proba`")
+        if shown is not None:
             output = teacher.evaluation_step((X, None), training=False)
             output = output[0] if isinstance(output, tuple) else output
-            proba = teacher._get_predict_nonlinearity()(output)
+            proba = shown(output)
         else:
             proba = to_tensor(teacher.predict_proba(to_numpy(X)), device=device)
         logs: torch.Tensor = proba.clamp_min(1e-30).log().to(torch.float32)

@@ -2,6 +2,7 @@
 
 import bisect
 import math
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,8 +34,15 @@ class FinishedTrials:
 
     def __init__(self, n_best: int) -> None:
         self._n_best = n_best
-        self._storage: Any = None
-        self._study_id = -1
+        self._of: weakref.ref[Study] | None = None
+        self._forget()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The study is not pickled with its sampler: a copy reads the trials again.
+        return {"_n_best": self._n_best, "_of": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
         self._forget()
 
     def _forget(self) -> None:
@@ -48,6 +56,8 @@ class FinishedTrials:
         self._open: list[int] = []
         self.common: dict[str, BaseDistribution] = {}
         """Parameters that all finished trials have, drawn from the same distribution."""
+        self.groups: list[dict[str, BaseDistribution]] = []
+        """Parameters that are in the same finished trials, in as few groups as there can be."""
         self._columns: dict[str, np.ndarray] = {}
         self._status = np.zeros(64, dtype=np.int8)
         self._complete: Order = []
@@ -56,11 +66,10 @@ class FinishedTrials:
 
     def read(self, study: Study) -> None:
         """Read the trials that have ended since the last time, and which ones run."""
-        if study._storage is not self._storage or study._study_id != self._study_id:
-            self._storage, self._study_id = study._storage, study._study_id
+        if self._of is None or self._of() is not study:
+            self._of = weakref.ref(study)
             self._forget()
-        # The study keeps them from one `ask` to the next: a database is not read twice.
-        trials = study._get_trials(deepcopy=False, use_cache=True)
+        trials = study.get_trials(deepcopy=False)
         self._grow(len(trials))
         news = [*self._open, *range(self._n_read, len(trials))]
         self._n_read = len(trials)
@@ -87,10 +96,11 @@ class FinishedTrials:
             theirs = trial.distributions
             kept = self.common.items() if self.n_finished else sorted(theirs.items())
             self.common = {name: dist for name, dist in kept if theirs.get(name) == dist}
+            self.groups = _split_by(self.groups, theirs)
             self.n_finished += 1
             self.n_complete += trial.state is TrialState.COMPLETE
             self.put(trial, trial.params)
-            if not study._is_multi_objective():
+            if len(study.directions) == 1:
                 self._rank(trial, study.direction)
         else:
             self._status[trial.number] = _FREE
@@ -166,6 +176,20 @@ class FinishedTrials:
     def _column(self, name: str) -> np.ndarray:
         column = self._columns.get(name)
         return np.full(self._n_read, np.nan) if column is None else column[: self._n_read]
+
+
+def _split_by(
+    groups: Sequence[Mapping[str, BaseDistribution]], of_trial: Mapping[str, BaseDistribution]
+) -> list[dict[str, BaseDistribution]]:
+    """Return the groups of parameters, each split into what a trial has and what it lacks."""
+    known = set().union(*groups)
+    parts = [
+        {name: dist for name, dist in group.items() if (name in of_trial) is has}
+        for group in groups
+        for has in (True, False)
+    ]
+    parts.append({name: dist for name, dist in of_trial.items() if name not in known})
+    return [part for part in parts if part]
 
 
 def _reached(trial: FrozenTrial, sign: float) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """A Gaussian process that learns from stopped trials too."""
 
 import copy
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,11 +11,17 @@ from optuna.samplers import GPSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo._private_parts import note_missing, private_part
 from hpo.samplers._random_share import RandomShare
 
 __all__ = ["StoppedGPSampler", "expected_values"]
 
 _LEAST_COMPLETE = 2
+
+_GIVEN = ("study", "completed_trials", "running_trials", "search_space")
+"""What the part of Optuna's sampler is given that this one has in its own way."""
+
+_INSTEAD = "the Gaussian process is Optuna's own, which learns from complete trials alone"
 
 _ENDED = 4
 """So many ended trials do for a complete one at the beginning."""
@@ -77,32 +84,31 @@ class StoppedGPSampler(GPSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Propose, once enough trials have ended, unless it is the turn of a random one."""
+        private_part("optuna.samplers", "GPSampler._sample_relative_impl", _INSTEAD)
         if trial.number in self._random or not self._may_begin(study):
             return {}
         return super().sample_relative(study, trial, search_space)
 
     def _may_begin(self, study: Study) -> bool:
         ended = (TrialState.COMPLETE, TrialState.PRUNED)
-        trials = study._get_trials(deepcopy=False, states=ended, use_cache=True)
+        trials = study.get_trials(deepcopy=False, states=ended)
         n_complete = sum(trial.state is TrialState.COMPLETE for trial in trials)
         return n_complete >= self._n_begin or len(trials) >= _ENDED * self._n_begin
 
-    def _sample_relative_impl(
-        self,
-        study: Study,
-        completed_trials: list[FrozenTrial],
-        running_trials: list[FrozenTrial],
-        search_space: dict[str, BaseDistribution],
-    ) -> dict[str, Any]:
-        known = completed_trials
+    def _sample_relative_impl(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Have Optuna's process learn from more trials than the complete ones."""
+        theirs = super()._sample_relative_impl
+        if tuple(inspect.signature(theirs).parameters) != _GIVEN:
+            part = f"GPSampler._sample_relative_impl({', '.join(_GIVEN)})"
+            note_missing("optuna", part, _INSTEAD)
+            return theirs(*args, **kwargs)
+        study, complete, running, space = inspect.signature(theirs).bind(*args, **kwargs).args
         if len(study.directions) == 1 and self._n_stopped:
-            pruned = study._get_trials(deepcopy=False, states=(TrialState.PRUNED,), use_cache=True)
+            pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
             # What broke a constraint (it ran out of memory) says nothing of its score.
-            able = [
-                t for t in pruned if search_space.keys() <= t.params.keys() and not t.constraints
-            ]
-            known = known + _as_complete(able[-self._n_stopped :], completed_trials)
-        return super()._sample_relative_impl(study, known, running_trials, search_space)
+            able = [t for t in pruned if space.keys() <= t.params.keys() and not t.constraints]
+            complete = complete + _as_complete(able[-self._n_stopped :], complete)
+        return theirs(study, complete, running, space)
 
 
 def _as_complete(

@@ -1,22 +1,24 @@
 """TPE whose idea of a good trial comes from the trials that were trained to the end."""
 
 import copy
+import inspect
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from optuna._transform import _SearchSpaceTransform
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.samplers import RandomSampler, TPESampler
-from optuna.samplers._lazy_random_state import LazyRandomState
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from hpo._private_parts import note_missing
 from hpo.samplers._finished_trials import FinishedTrials
 from hpo.samplers._parzen import FastParzenEstimator
 from hpo.samplers._random_share import RandomShare
+from hpo.samplers._scales import value_at
 
 __all__ = ["CompletesTPESampler", "SobolStart", "n_good"]
 
@@ -28,8 +30,8 @@ def n_good(n_complete: int) -> int:
     return min(max(1, math.ceil(0.1 * n_complete)), _MAX_GOOD)
 
 
-class CompletesTPESampler(TPESampler):
-    """Optuna's TPE, with a good set that is counted by complete trials.
+class CompletesTPESampler(BaseSampler):
+    """A TPE as Optuna's is, with a good set that is counted by complete trials.
 
     Optuna takes a tenth of the complete *and pruned* trials for good ones, and fills that number
     from the complete ones first. With many pruned trials nearly half of all complete ones are
@@ -47,22 +49,32 @@ class CompletesTPESampler(TPESampler):
     random_share : float, default=0.1
         Share of the later trials that are uniform random, from 0 to 1. Which ones they are
         follows from the seed and their numbers.
+    n_ei_candidates : int, default=24
+        Points drawn from the model of the good trials, of which the best one is proposed.
     seed : int, default=0
-    n_ei_candidates, multivariate, group, constant_liar
-        As Optuna's.
+    multivariate : bool or None, default=None
+        Whether parameters that all trials have are drawn together. None draws them together in
+        a study of one objective, and each by itself in one of several.
+    group : bool, default=False
+        Draw together those parameters that the same trials have, group by group, which suits a
+        space with conditions.
+    constant_liar : bool, default=True
+        Whether trials in flight are taken for bad ones.
 
     Raises
     ------
     ValueError
-        If ``random_share`` is not between 0 and 1.
+        If ``random_share`` is not between 0 and 1, ``n_ei_candidates`` is less than 1, or
+        ``group`` is wanted without ``multivariate``.
 
     Notes
     -----
     Trials are ranked as Optuna ranks them: complete ones by their value, pruned ones by the step
     that they reached and the value there, then those that broke a constraint (Bergstra et al.
     2011, "Algorithms for Hyper-Parameter Optimization", for the sampler; Watanabe 2023,
-    arXiv:2304.11127, for its parts). Finished trials are read once and kept as arrays. A study
-    of several objectives is split by Optuna.
+    arXiv:2304.11127, for its parts). Finished trials are read once and kept as arrays. The model
+    of a study of several objectives is `optuna.samplers.TPESampler`'s, told the size of its good
+    set.
     """
 
     def __init__(
@@ -76,19 +88,29 @@ class CompletesTPESampler(TPESampler):
         group: bool = False,
         constant_liar: bool = True,
     ) -> None:
-        super().__init__(
-            n_startup_trials=n_startup_trials,
-            n_ei_candidates=n_ei_candidates,
-            seed=seed,
-            multivariate=multivariate,
-            group=group,
-            constant_liar=constant_liar,
-        )
-        self._parzen_estimator_cls = FastParzenEstimator
+        if n_ei_candidates < 1:
+            raise ValueError(f"n_ei_candidates must be at least 1. Got {n_ei_candidates} instead.")
+        if group and multivariate is False:
+            raise ValueError("group=True draws parameters together: multivariate=False does not.")
+        self._n_startup_trials = n_startup_trials
+        self._n_ei_candidates = n_ei_candidates
+        self._multivariate = multivariate
+        self._group = group
+        self._constant_liar = constant_liar
         self._random = RandomShare(random_share, seed)
         self._finished = FinishedTrials(_MAX_GOOD)
         self._start = SobolStart(seed)
+        self._seed_by(seed)
+
+    def _seed_by(self, seed: int | None) -> None:
+        """Draw from this seed from now on; None is one from the system."""
+        # Random numbers take longer to set up than five parameters to draw, and a trial needs one
+        # stream or none: they are set up when they are asked for.
+        self._seed = seed
         self._looked_at: tuple[int, bool] | None = None
+        self._rng: np.random.RandomState | None = None
+        self._random_sampler: RandomSampler | None = None
+        self._optunas: TPESampler | None = None
 
     def expect(self, names: Sequence[str]) -> None:
         """Name the parameters in order, so that each has its own dimension in the first trials."""
@@ -98,11 +120,13 @@ class CompletesTPESampler(TPESampler):
         """Return a sampler that draws from another seed and shares what is known of the study."""
         other = copy.copy(self)
         seed %= 2**32  # what numpy's RandomState takes
-        other._random, other._looked_at = replace(self._random, seed=seed), None
-        other._rng = _Seeded(seed)
-        other._random_sampler = RandomSampler()
-        other._random_sampler._rng = _Seeded(seed)
+        other._random = replace(self._random, seed=seed)
+        other._seed_by(seed)
         return other
+
+    def reseed_rng(self) -> None:
+        """Draw from a seed of the system's from now on."""
+        self._seed_by(None)
 
     def _starting(self, study: Study, trial: FrozenTrial) -> bool:
         """Whether the model has too little to go by; looks once a trial at what has happened."""
@@ -117,18 +141,34 @@ class CompletesTPESampler(TPESampler):
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """Return the parameters that all finished trials have; Optuna's reads them each time."""
-        if self._group or not self._is_multivariate(study):
-            return super().infer_relative_search_space(study, trial)
+        """Return the parameters that are drawn together, or in groups."""
+        if len(study.directions) > 1:
+            return self._of_several().infer_relative_search_space(study, trial)
+        if self._multivariate is False:
+            return {}
         self._starting(study, trial)
-        return {name: dist for name, dist in self._finished.common.items() if not dist.single()}
+        known = self._finished
+        found: dict[str, BaseDistribution] = {}
+        for group in known.groups if self._group else [known.common]:
+            found |= {name: group[name] for name in sorted(group) if not group[name].single()}
+        return found
 
-    def _sample_relative(
+    def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
+        """Draw the parameters that are drawn together, unless the trial is a random one."""
         if not search_space or self._starting(study, trial) or trial.number in self._random:
             return {}
-        return self._sample(study, trial, search_space)
+        if len(study.directions) > 1:
+            return self._of_several().sample_relative(study, trial, search_space)
+        if not self._group:
+            return self._sample(trial, search_space)
+        drawn: dict[str, Any] = {}
+        for group in self._finished.groups:
+            names = sorted(group.keys() & search_space.keys())
+            if names:
+                drawn |= self._sample(trial, {name: search_space[name] for name in names})
+        return drawn
 
     def sample_independent(
         self,
@@ -141,43 +181,69 @@ class CompletesTPESampler(TPESampler):
         if self._starting(study, trial):
             return self._start.draw(trial.number, param_name, param_distribution)
         if trial.number in self._random:
-            return self._random_sampler.sample_independent(
-                study, trial, param_name, param_distribution
-            )
-        return self._sample(study, trial, {param_name: param_distribution})[param_name]
+            if self._random_sampler is None:
+                self._random_sampler = RandomSampler(seed=self._seed)
+            theirs: BaseSampler = self._random_sampler
+        elif len(study.directions) > 1:
+            theirs = self._of_several()
+        else:
+            return self._sample(trial, {param_name: param_distribution})[param_name]
+        return theirs.sample_independent(study, trial, param_name, param_distribution)
 
     def _sample(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+        self, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
     ) -> dict[str, Any]:
+        """Draw from the model of the good trials what is likely there and unlikely elsewhere."""
         known = self._finished
-        size = n_good(known.n_complete)
-        if study._is_multi_objective():
-            self._gamma = lambda _: size
-            return super()._sample(study, trial, search_space)
         if self._constant_liar:
             for other in known.running:
-                known.put(other, self._get_params(other, study))
-        good, bad = known.split(list(search_space), size, trial.number, running=self._constant_liar)
-        of_good = self._parzen_estimator_cls(good, search_space, self._parzen_estimator_parameters)
-        of_bad = self._parzen_estimator_cls(bad, search_space, self._parzen_estimator_parameters)
-        samples = of_good.sample(self._rng.rng, self._n_ei_candidates)
-        gain = self._compute_acquisition_func(samples, of_good, of_bad)
-        best = TPESampler._compare(samples, gain)
-        return {name: dist.to_external_repr(best[name]) for name, dist in search_space.items()}
+                known.put(other, other.params)
+        good, bad = known.split(
+            list(search_space),
+            n_good(known.n_complete),
+            trial.number,
+            running=self._constant_liar,
+        )
+        of_good = FastParzenEstimator(good, search_space)
+        of_bad = FastParzenEstimator(bad, search_space)
+        if self._rng is None:
+            self._rng = np.random.RandomState(self._seed)
+        samples = of_good.sample(self._rng, self._n_ei_candidates)
+        best = np.argmax(of_good.log_pdf(samples) - of_bad.log_pdf(samples))
+        return {
+            name: dist.to_external_repr(samples[name][best].item())
+            for name, dist in search_space.items()
+        }
+
+    def _of_several(self) -> TPESampler:
+        """Return the model of a study of several objectives, which is Optuna's."""
+        if self._optunas is None:
+            known = self._finished
+            self._optunas = _optunas(
+                lambda _: n_good(known.n_complete),
+                n_startup_trials=0,  # what comes before it is drawn here
+                n_ei_candidates=self._n_ei_candidates,
+                seed=self._seed,
+                multivariate=self._multivariate,
+                group=self._group,
+                constant_liar=self._constant_liar,
+            )
+        return self._optunas
 
 
-class _Seeded(LazyRandomState):
-    """The random numbers of a seed, which take longer to set up than five parameters to draw.
-
-    Optuna's sets up two streams with each sampler, of which a trial needs one or none.
-    """
-
-    def __init__(self, seed: int) -> None:
-        super().__init__()
-        self._seed = seed
-
-    def _set_rng(self) -> None:
-        self._rng = np.random.RandomState(self._seed)
+def _optunas(gamma: Callable[[int], int], **options: Any) -> TPESampler:
+    """Return Optuna's TPE with a good set of this size, where it still can be told."""
+    if "gamma" in inspect.signature(TPESampler).parameters:
+        options["gamma"] = gamma
+    else:
+        note_missing(
+            "optuna",
+            "TPESampler(gamma=)",
+            "Optuna's own number of good trials is used in studies with costs",
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is experimental, or on its way out
+        return TPESampler(**options)
 
 
 class SobolStart:
@@ -205,9 +271,7 @@ class SobolStart:
         share = float(self._up_to(number)[number, self._dimension[name]])
         if isinstance(dist, CategoricalDistribution):
             return dist.choices[int(share * len(dist.choices))]
-        scale = _SearchSpaceTransform({name: dist})
-        low, high = scale.bounds[0]
-        return scale.untransform(np.array([low + share * (high - low)]))[name]
+        return value_at(share, dist)
 
     def _up_to(self, number: int) -> np.ndarray:
         n, n_dimensions = self._points.shape

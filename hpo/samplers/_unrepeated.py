@@ -77,7 +77,7 @@ class UnrepeatedSampler(BaseSampler):
     ) -> dict[str, Any]:
         """Propose a point, but for what is fixed."""
         fixed = trial.system_attrs.get("fixed_params", {})
-        self._tried.read(study._get_trials(deepcopy=False, use_cache=True), trial.number)
+        self._tried.read(study.get_trials(deepcopy=False), trial.number)
         point = self._propose(study, trial, fixed)
         return {name: value for name, value in point.items() if name in search_space}
 

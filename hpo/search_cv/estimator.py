@@ -12,10 +12,7 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import _fit_context
-from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils import check_random_state, get_tags, indexable
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from hpo._discovery import build
 from hpo._interrupt import Interrupt
@@ -25,6 +22,17 @@ from hpo.exceptions import DataError, RefitError, StudyError
 from hpo.executors.serial import SerialExecutor
 from hpo.pruners import BasePruner
 from hpo.result import StudyResult
+from hpo.search_cv._sklearn_parts import (
+    BaseSearchCV,
+    best_row,
+    check_refit,
+    fit_context,
+    inherited_constraints,
+    interval,
+    one_of,
+    routed_params,
+    scorers_of,
+)
 from hpo.search_cv.deprecations import (
     warn_of_cut_off,
     warn_of_failures,
@@ -201,11 +209,11 @@ multimetric_, classes_, n_features_in_, feature_names_in_
     """
 
     _parameter_constraints = {  # noqa: RUF012
-        **{k: v for k, v in BaseSearchCV._parameter_constraints.items() if k != "pre_dispatch"},
+        **inherited_constraints(),
         "estimator": "no_validation",  # checked in fit, with a better message
         "search_space": "no_validation",
-        "n_trials": [Interval(Integral, 1, None, closed="left"), None],
-        "timeout": [Interval(Real, 0, None, closed="neither"), None],
+        "n_trials": interval(Integral, 1, closed="left"),
+        "timeout": interval(Real, 0, closed="neither"),
         "backend": [str, BaseBackend],
         "sampler": "no_validation",
         "pruner": [str, BasePruner, None],
@@ -216,13 +224,13 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         "accept_code": ["boolean"],
         "tracking_uri": [str, None],
         "random_state": ["random_state"],
-        "fail_fast": [Interval(Integral, 1, None, closed="left"), None],
-        "epochs": [Interval(Integral, 1, None, closed="left"), None],
-        "eval_every": [Interval(Integral, 1, None, closed="left"), None],
+        "fail_fast": interval(Integral, 1, closed="left"),
+        "epochs": interval(Integral, 1, closed="left"),
+        "eval_every": interval(Integral, 1, closed="left"),
         "enqueue": "no_validation",
         "add_trials": "no_validation",
-        "select": [StrOptions(set(SELECT))],
-        "keep": [StrOptions({"winner", "all"})],
+        "select": one_of(*SELECT),
+        "keep": one_of("winner", "all"),
     }
 
     def __init__(
@@ -298,7 +306,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         """Return whether there is a winner to predict with, or a table where none was wanted."""
         return hasattr(self, "best_estimator_" if self.refit else "cv_results_")
 
-    @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
+    @fit_context()
     def fit(self, X: Any, y: Any = None, **params: Any) -> "HPOSearchCV":
         """Search, and refit the winner.
 
@@ -320,14 +328,14 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         """
         check_estimator_kind(self.estimator)
         X, y = from_dataset(X, y)
-        self._get_scorers()  # raises if they do not fit the estimator
+        scorers_of(self)  # raises if they do not fit the estimator
         if y is None and get_tags(self).target_tags.required:
             name = type(self.estimator).__name__
             raise DataError(f"{name} requires y to be passed, but the target y is None.")
         # skorch alone takes a dict or tuple of arrays as X; one kind of sparse matrix is a dict.
         if issparse(X) or not isinstance(X, Mapping | tuple):
             X, y = indexable(X, y)
-        routed = self._get_routed_params_for_fit(params)
+        routed = routed_params(self, params)
         search = self._prepare(X, y, routed)
         weights = params.get("sample_weight")
         tasks = CallbackTasks(
@@ -477,9 +485,9 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         primary = objective.scoring.main(dict.fromkeys(names, 0.0))
         self.multimetric_ = bool(objective.scoring.names) or names != ("score",)
         if self.multimetric_:
-            self._check_refit_for_multimetric(names)
-        scorers, _ = self._get_scorers()
-        self.scorer_ = getattr(scorers, "_scorers", scorers)
+            check_refit(self.refit, names)
+        by_name = objective.scoring.by_name
+        self.scorer_ = by_name if objective.scoring.names else by_name["score"]
         self.n_splits_ = objective.n_folds
         self.cv_results_ = result.cv_results(
             objective.resolve,
@@ -501,7 +509,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
     ) -> StudyResult:
         able = [r.state is TrialState.COMPLETE or r is result.winner for r in result.candidates]
         complete = np.flatnonzero(able)
-        row = self._select_best_index(self.refit, primary, rows_of(self.cv_results_, complete))
+        row = best_row(self.refit, primary, rows_of(self.cv_results_, complete))
         self.best_index_ = complete[row]
         if not callable(self.refit):
             self.best_score_ = self.cv_results_[f"mean_test_{primary}"][self.best_index_]

@@ -21,7 +21,7 @@ from optuna.distributions import (
     distribution_to_json,
     json_to_distribution,
 )
-from optuna.storages import InMemoryStorage, RDBStorage
+from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 
@@ -102,22 +102,34 @@ class SQLStorage(RDBStorage):
 
     def _begin(self, study_id: int) -> FrozenTrial:
         """Make a running trial, as Optuna does: its number is how many there were before."""
-        made = InMemoryStorage._create_running_trial()
+        began = datetime.now()
         row = {
             "number": None,
             "study_id": study_id,
-            "state": made.state,
-            "datetime_start": made.datetime_start,
+            "state": TrialState.RUNNING,
+            "datetime_start": began,
         }
         with self.engine.begin() as connection:
             self._check_study(connection, study_id, lock=True)
             key = connection.execute(sqlalchemy.insert(_TRIALS), row).inserted_primary_key
             assert key is not None
-            made._trial_id = key[0]
-            of_it = {"study": study_id, "trial": made._trial_id}
-            made.number = connection.execute(_N_BEFORE, of_it).scalar_one()
-            connection.execute(_SET_NUMBER, {"trial": made._trial_id, "n": made.number})
-        return made
+            trial_id = key[0]
+            of_it = {"study": study_id, "trial": trial_id}
+            number = connection.execute(_N_BEFORE, of_it).scalar_one()
+            connection.execute(_SET_NUMBER, {"trial": trial_id, "n": number})
+        return FrozenTrial(
+            number=number,
+            state=TrialState.RUNNING,
+            value=None,
+            datetime_start=began,
+            datetime_complete=None,
+            params={},
+            distributions={},
+            user_attrs={},
+            system_attrs={},
+            intermediate_values={},
+            trial_id=trial_id,
+        )
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None

@@ -16,6 +16,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from hpo._redaction import redact
 from hpo.exceptions import StorageError
+from hpo.storage._fast_sql import database_class
 
 __all__ = ["file_of", "is_there", "open_storage", "shown", "storage_errors"]
 
@@ -118,18 +119,17 @@ def _make_tables(url: str, **options: Any) -> RDBStorage:
     """
     from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
-    from hpo.storage._rdb import SQLStorage
-
+    database = database_class()
     for wait in (0.1, 0.5, 1.0):
         try:
-            return SQLStorage(url, **options)
+            return database(url, **options)
         except (IntegrityError, ProgrammingError):
             time.sleep(wait)
         except OperationalError as error:
             if "already exists" not in str(error):
                 raise
             time.sleep(wait)
-    return SQLStorage(url, **options)
+    return database(url, **options)
 
 
 def _open_sqlite(url: str) -> RDBStorage:

@@ -9,6 +9,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import optuna
@@ -18,8 +19,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.storages import InMemoryStorage
-from optuna.study._tell import _tell_with_warning
+from optuna.storages import InMemoryStorage, get_storage
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
@@ -104,9 +104,9 @@ class Ledger:
         self._trials: dict[int, optuna.Trial] = {}
         self._asked: set[int] = set()
         self._beaten = 0.0
-        backend = open_storage(storage)
-        self._values = StepValues(backend)
-        self._durable = not isinstance(backend, InMemoryStorage)
+        opened = open_storage(storage)
+        backend = get_storage(opened)  # Optuna's memory of a database, which the study shares
+        self._durable = not isinstance(opened, InMemoryStorage)
         self.driver = new_driver()
         with storage_errors(storage), quiet():
             names = optuna.get_all_study_names(backend)
@@ -121,8 +121,12 @@ class Ledger:
                 )
             else:
                 self._study = optuna.load_study(storage=backend, study_name=name)
+            self._study_id = backend.get_study_id_from_name(name)
             self.key: str = self._study.user_attrs.get(KEY, "")
             retried = self._study.user_attrs.get(f"hpo:{_RETRIED}", ())
+        find = backend.get_trial_id_from_study_id_trial_number
+        self._id_of = partial(find, self._study_id)
+        self._values = StepValues(opened, self._id_of)
         self._agenda = Agenda(self._study, space)
         self._agenda.retried |= set(retried)
         self._revoked: dict[str, str] = self.noted(_REVOKED) or {}
@@ -378,7 +382,7 @@ class Ledger:
             else:
                 from hpo.storage._rdb_finished import insert_finished  # loads SQLAlchemy
 
-                insert_finished(self._values.database, self._study._study_id, trials)
+                insert_finished(self._values.database, self._study_id, trials)
 
     # -- inside ------------------------------------------------------------------------------
 
@@ -410,15 +414,13 @@ class Ledger:
         with storage_errors(self.url):
             trial: Any = self._trials.get(number)
             if trial is None:  # another driver's: reach it by its number
-                frozen = self._study.get_trials(deepcopy=False)[number]
-                trial = optuna.Trial(self._study, frozen._trial_id)
+                trial = optuna.Trial(self._study, self._id_of(number))
             with self._values.together():
                 self._values.finish(trial)
                 trial.set_user_attr(RECORD, pack(record, params=self.space.translates))
                 if record.out_of_memory and "memory" not in trial.constraints:
                     trial.set_constraint("memory", 1.0)  # above 0: infeasible, says the sampler
-            # What `Study.tell` does, but for the deep copy of the trial that it returns.
-            _tell_with_warning(self._study, trial, values, state=TO_OPTUNA[record.state])
+            self._study.tell(trial, values, state=TO_OPTUNA[record.state])
 
     def _alive(self, trial: FrozenTrial, beats: Mapping[str, Any]) -> bool:
         owner = trial.user_attrs.get(_OWNER)

@@ -15,6 +15,7 @@ from hpo.space import SearchSpace
 from hpo.training.adapters import last_step, net_prefix
 from hpo.training.indexing import as_numpy
 from hpo.training.objective import Objective
+from hpo.training.scorer_parts import scores_by
 from hpo.trial import TrialState
 
 __all__ = ["note_on_majority", "note_on_train_split"]
@@ -91,7 +92,7 @@ def _is_accuracy(objective: Objective) -> bool:
         return False
     scorer = scorers[metric]
     if scorer is not None:
-        return bool(scorer._score_func is accuracy_score)
+        return scores_by(scorer, accuracy_score)
     own = getattr(type(last_step(objective.estimator)), "score", None)
     return is_classifier(objective.estimator) and own is ClassifierMixin.score
 

@@ -11,6 +11,7 @@ import cloudpickle
 
 from hpo._failures import traceback_of
 from hpo._interrupt import Interrupt, is_ctrl_c
+from hpo._private_parts import missing_parts
 from hpo._redaction import redact
 from hpo._trained_by import told_of_ways
 from hpo.backends.base import Budget
@@ -100,6 +101,7 @@ def conduct(
         closing = [tracker.close() for tracker in (*trackers, kept)]
         notes += [*search.notes, result.told_of_winner(), *dict.fromkeys(told)]
         notes += [*search.executor.notes, note_on_majority(result, search.objective), *closing]
+        notes += missing_parts()
     result = replace(result, notes=tuple(redact(note) for note in notes if note))
     if failure is not None:
         failure.result = result

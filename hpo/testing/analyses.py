@@ -149,7 +149,13 @@ class AnalysisConformance:
         assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
         assert np.array_equal(X, winner.X_test)
         assert np.array_equal(y, winner.y_test)
-        assert not any(layer._forward_pre_hooks or layer._forward_hooks for layer in module)
+        left = [
+            name
+            for layer in module.modules()
+            for name, hooks in vars(layer).items()
+            if name.endswith("_hooks") and hooks
+        ]
+        assert left == []
 
     def test_without_a_test_part_or_classes_it_says_so(
         self, analysis: BaseAnalysis, winner: Winner

@@ -6,6 +6,7 @@ from typing import Any
 
 from sklearn.base import clone
 from skorch import NeuralNet
+from skorch.callbacks import PrintLog
 
 from hpo.training._summaries import is_summary_writer, lending_copies
 
@@ -107,8 +108,7 @@ def entries(net: NeuralNet) -> Iterator[Entry]:
     if net.callbacks == "disable":
         return
     own = {name: value for name, value in vars(net).items() if name.startswith("callbacks__")}
-    # The one place where skorch gives callbacks their names; `initialize_callbacks` asks it too.
-    for name, given in net._uniquely_named_callbacks():
+    for name, given in _named(net):
         callback = own.get(f"callbacks__{name}", given)
         settings = net.get_params_for(f"callbacks__{name}") if own else {}
         if callback is None:
@@ -116,6 +116,28 @@ def entries(net: NeuralNet) -> Iterator[Entry]:
         if isinstance(callback, type):
             callback = callback(**settings)
         yield Entry(net, name, callback, settings)
+
+
+def _named(net: NeuralNet) -> Iterator[tuple[str, Any]]:
+    """Yield callbacks as given, under the names that skorch's ``initialize_callbacks`` gives them.
+
+    Its defaults first and those that print at last; of several of one name each has a number.
+    """
+    given = [
+        item if isinstance(item, list | tuple) else (_class_of(item).__name__, item)
+        for item in [*net.get_default_callbacks(), *(net.callbacks or [])]
+    ]
+    given.sort(key=lambda item: isinstance(item[1], PrintLog) or item[1] is PrintLog)
+    groups: dict[str, list[Any]] = {}
+    for name, callback in given:
+        groups.setdefault(name, []).append(callback)
+    for name, callbacks in groups.items():
+        for number, callback in enumerate(callbacks, start=1):
+            yield (name if len(callbacks) == 1 else f"{name}_{number}"), callback
+
+
+def _class_of(callback: Any) -> type:
+    return callback if isinstance(callback, type) else type(callback)
 
 
 def copy_of(estimator: Any) -> Any:

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils import _safe_indexing
 from skorch.helper import SliceDataset
+
+from hpo._private_parts import private_part
 
 __all__ = ["as_numpy", "cut", "n_samples", "split_input", "take"]
 
@@ -33,7 +34,16 @@ def take(data: Any, rows: np.ndarray) -> Any:
         return data[torch.as_tensor(rows, device=data.device)]
     if isinstance(data, SliceDataset):
         return data[np.asarray(rows)]
-    return _safe_indexing(data, rows)
+    pick = private_part("sklearn.utils", "_safe_indexing", "rows are taken as NumPy and pandas do")
+    return _rows(data, rows) if pick is None else pick(data, rows)
+
+
+def _rows(data: Any, rows: np.ndarray) -> Any:
+    if hasattr(data, "iloc"):
+        return data.iloc[rows]
+    if hasattr(data, "shape"):
+        return data[rows]
+    return [data[row] for row in rows]
 
 
 def as_numpy(data: Any) -> Any:

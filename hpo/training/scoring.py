@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import check_scoring
+from sklearn.metrics import check_scoring, get_scorer
 
 from hpo.exceptions import DataError
+from hpo.training.scorer_parts import is_scorer
 
 __all__ = ["Scoring", "mean"]
 
@@ -36,6 +37,8 @@ class Scoring:
         except (TypeError, ValueError) as error:
             raise DataError(f"scoring: {error}") from error
         self._own = _names_only(scoring)
+        self.by_name: dict[str, Any] = _by_name(scoring) or {"score": self._scorer}
+        """Scikit-learn's scorers, or the user's functions, by the names of the scores."""
         self.names: tuple[str, ...] = ()
         if scoring is not None and not isinstance(scoring, str) and not callable(scoring):
             self.names = tuple(scoring)
@@ -58,11 +61,8 @@ class Scoring:
 
     def scorers(self) -> dict[str, Any]:
         """Return scikit-learn's scorers by the names of the scores; None for the own ``score``."""
-        inner = getattr(self._scorer, "_scorers", None)
-        scorers = dict(inner) if inner is not None else {"score": self._scorer}
         return {
-            name: scorer if hasattr(scorer, "_score_func") else None
-            for name, scorer in scorers.items()
+            name: scorer if is_scorer(scorer) else None for name, scorer in self.by_name.items()
         }
 
     def __call__(self, estimator: Any, X: Any, y: Any, **params: Any) -> dict[str, float]:
@@ -90,12 +90,21 @@ class Scoring:
         return self.metric if self.metric in scores else next(iter(scores), "score")
 
 
+def _by_name(scoring: Any) -> dict[str, Any]:
+    """Return the scorers of several names."""
+    if isinstance(scoring, Mapping):
+        return {name: get_scorer(scorer) for name, scorer in scoring.items()}
+    if isinstance(scoring, list | tuple | set):
+        return {name: get_scorer(name) for name in scoring}
+    return {}
+
+
 def _names_only(scoring: Any) -> bool:
     if isinstance(scoring, Mapping):
         return all(_names_only(value) for value in scoring.values())
     if isinstance(scoring, list | tuple | set):
         return all(_names_only(value) for value in scoring)
-    return scoring is None or isinstance(scoring, str) or hasattr(scoring, "_score_func")
+    return scoring is None or isinstance(scoring, str) or is_scorer(scoring)
 
 
 def _number(name: str, value: Any) -> float:

@@ -42,7 +42,7 @@ def test_densities_are_optunas(n, names):
     space = {name: SPACE[name] for name in names}
     seen = {name: values for name, values in observed(rng, n).items() if name in space}
     parameters = TPESampler()._parzen_estimator_parameters
-    ours, theirs = (cls(seen, space, parameters) for cls in (FastParzenEstimator, _ParzenEstimator))
+    ours, theirs = FastParzenEstimator(seen, space), _ParzenEstimator(seen, space, parameters)
     points = {name: v for name, v in observed(rng, 40).items() if name in space}
     np.testing.assert_allclose(ours.log_pdf(points), theirs.log_pdf(points), rtol=1e-8, atol=1e-8)
     first, second = (e.sample(np.random.RandomState(0), 9) for e in (ours, theirs))

@@ -1,5 +1,6 @@
 """Reach a Ray cluster, or start a private one, and see what a trial finds there."""
 
+import importlib
 import logging
 import math
 import os
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+from hpo._private_parts import private_part
 from hpo.exceptions import ExecutorError
 
 __all__ = ["check_room", "connected", "missing", "room"]
@@ -132,7 +134,7 @@ def _start(ray: Any, address: str | None) -> None:
         )
     try:
         private = _is_private(ray, _found(ray, address))
-        with _signals_kept(), _on_loopback(ray) if private else nullcontext():
+        with _signals_kept(), _on_loopback() if private else nullcontext():
             ray.init(
                 address=address or "local",
                 log_to_driver=False,
@@ -156,10 +158,20 @@ def _found(ray: Any, address: str | None) -> str | None:
     Ray itself takes minutes to tell.
     """
     if address == "auto":
-        address = ray._private.services.get_ray_address_from_environment("auto", None)
+        address = _running()
     if address is not None and _parts(address):
         _knock(address)
     return address
+
+
+def _running() -> str:
+    """Return the address of the cluster that runs here or that the environment names."""
+    find = private_part(
+        "ray._private.services",
+        "get_ray_address_from_environment",
+        "Ray looks for a cluster itself, and takes minutes to tell that there is none",
+    )
+    return "auto" if find is None else str(find("auto", None))
 
 
 def _is_private(ray: Any, address: str | None) -> bool:
@@ -173,7 +185,7 @@ def _is_private(ray: Any, address: str | None) -> bool:
     if host not in _LOOPBACK:
         return False
     try:
-        _knock(f"{ray._private.services.get_node_ip_address()}:{port}")
+        _knock(f"{ray.util.get_node_ip_address()}:{port}")
     except OSError:
         return True
     return False
@@ -189,13 +201,16 @@ def _knock(address: str) -> None:
 
 
 @contextmanager
-def _on_loopback(ray: Any) -> Iterator[None]:
+def _on_loopback() -> Iterator[None]:
     """Have a Ray that is started or joined inside the block use the loopback address alone.
 
     Who reaches a Ray can run code in it. Ray knows this for systems on which it makes no
     clusters, and has no public option for it on the others.
     """
-    constants = ray._private.ray_constants
+    constants = _constants()
+    if constants is None:
+        yield
+        return
     before, name = constants.ENABLE_RAY_CLUSTER, constants.ENABLE_RAY_CLUSTERS_ENV_VAR
     kept = os.environ.get(name)
     constants.ENABLE_RAY_CLUSTER = False
@@ -205,6 +220,19 @@ def _on_loopback(ray: Any) -> Iterator[None]:
     finally:
         constants.ENABLE_RAY_CLUSTER = before
         _put_back(name, kept)
+
+
+def _constants() -> Any:
+    """Return the module of Ray's that has the switch for the loopback address, or None."""
+    instead = (
+        "it listens on this machine's outer address, and whoever reaches that can run code: keep "
+        "its ports closed"
+    )
+    module = "ray._private.ray_constants"
+    for name in ("ENABLE_RAY_CLUSTER", "ENABLE_RAY_CLUSTERS_ENV_VAR"):
+        if private_part(module, name, instead) is None:
+            return None
+    return importlib.import_module(module)
 
 
 def _put_back(name: str, value: str | None) -> None:

@@ -184,7 +184,8 @@ def _has_bfloat16(device: str) -> bool:
     """Return whether the processor multiplies bfloat16 by itself: without, it does not pay."""
     if device.startswith("cuda"):
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 def solo_seconds(objective: Objective, trial: Trial, device: str | None) -> float:

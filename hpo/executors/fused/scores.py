@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 
 from hpo.executors.fused.data import in_shape_of_target
+from hpo.training.scorer_parts import is_the_scorer
 from hpo.training.scoring import Scoring
 
 __all__ = ["judge"]
@@ -193,16 +194,16 @@ def _mean_over_samples(values: torch.Tensor) -> torch.Tensor:
 _Quick = Callable[[torch.Tensor, torch.Tensor], torch.Tensor | None]
 
 _CLASSIFYING: Mapping[str, _Quick] = {
-    "accuracy_score": _accuracy,
-    "balanced_accuracy_score": _balanced_accuracy,
-    "log_loss": _neg_log_loss,
-    "roc_auc_score": _roc_auc,
+    "accuracy": _accuracy,
+    "balanced_accuracy": _balanced_accuracy,
+    "neg_log_loss": _neg_log_loss,
+    "roc_auc": _roc_auc,
 }
 _OF_LABELS = {_accuracy, _balanced_accuracy}
 _REGRESSING: Mapping[str, _Quick] = {
-    "mean_squared_error": _neg_mean_squared_error,
-    "mean_absolute_error": _neg_mean_absolute_error,
-    "r2_score": _r2,
+    "neg_mean_squared_error": _neg_mean_squared_error,
+    "neg_mean_absolute_error": _neg_mean_absolute_error,
+    "r2": _r2,
 }
 
 
@@ -229,7 +230,4 @@ def _function(scorer: Any, net: Any) -> _Quick | None:
     if scorer is None:
         own = {ClassifierMixin.score: _accuracy, RegressorMixin.score: _r2}
         return own.get(type(net).score)
-    name = getattr(getattr(scorer, "_score_func", None), "__name__", "")
-    if getattr(scorer, "_kwargs", True):
-        return None
-    return known.get(name)
+    return next((quick for name, quick in known.items() if is_the_scorer(scorer, name)), None)

@@ -20,6 +20,8 @@ from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.data import DataLoader
 
+from hpo._private_parts import note_missing
+from hpo._skorch_parts import parts_of
 from hpo.executors.fused.callbacks import check_callback
 from hpo.fused import OF_CLASSES, OF_NUMBERS, UPDATES, WEIGHT_NORM, NotFusibleError
 from hpo.nets.casting import CastingMixin, LabelEncodingMixin, TargetShapeMixin
@@ -85,6 +87,8 @@ _OWN_LISTS = frozenset(
 )
 """What every net has a copy of, beside the one of its class."""
 
+_PARTS = {"module": "modules", "criterion": "criteria", "optimizer": "optimizers"}
+
 _OPTIONS: Mapping[str, tuple[type, str]] = {
     "dataset": (Dataset, "the net has a dataset class of its own (leave `dataset` as it is)"),
     "iterator_train": (
@@ -123,6 +127,8 @@ OPTIMIZER_OPTIONS: Mapping[type[torch.optim.Optimizer], frozenset[str]] = {
     for cls, update in UPDATES.items()
 }
 """The options of each optimizer that the loop knows: a test tells when a version adds to them."""
+
+_WEIGHT_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 
 def check_net_class(net: Any) -> None:
@@ -172,13 +178,7 @@ def check_net(net: Any) -> None:
             )
     if net.compile:
         raise NotFusibleError("the net compiles its module (pass compile=False: the batch is)")
-    for kind, names in (
-        ("module", net._modules),
-        ("criterion", net._criteria),
-        ("optimizer", net._optimizers),
-    ):
-        if list(names) != [kind]:
-            raise NotFusibleError(f"the net has more than one {kind} ({', '.join(names)})")
+    _check_parts(net)
     _check_criterion(net.criterion_)
     for name, callback in net.callbacks_:
         check_callback(net, name, callback)
@@ -193,6 +193,18 @@ def _check_criterion(criterion: Any) -> None:
         raise NotFusibleError("the criterion has weights of its own to train")
     for path, layer in criterion.named_modules():
         _check_layer(f"the criterion's part '{path}'" if path else "the criterion", layer)
+
+
+def _check_parts(net: Any) -> None:
+    for kind, many in _PARTS.items():
+        names = parts_of(net, many)
+        if names is None:
+            raise _untold("skorch", f"NeuralNet._{many}", f"which {many} a net has")
+        if names != [kind]:
+            raise NotFusibleError(f"the net has more than one {kind} ({', '.join(names)})")
+    if not hasattr(net, "_get_predict_nonlinearity"):
+        part = "NeuralNet._get_predict_nonlinearity"
+        raise _untold("skorch", part, "what a net predicts from its module's output")
 
 
 def check_optimizer(net: Any) -> None:
@@ -236,8 +248,11 @@ def check_module(module: nn.Module) -> None:
         called = f"the module's part '{path}'" if path else "the module"
         _check_layer(called, layer)
     for name, parameter in module.named_parameters():
-        if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
-            raise NotFusibleError(f"the weight '{name}' has a hook")
+        for table in _WEIGHT_HOOKS:
+            if not hasattr(parameter, table):
+                raise _untold("torch", f"Tensor.{table}", "whether a weight has hooks")
+            if getattr(parameter, table):
+                raise NotFusibleError(f"the weight '{name}' has a hook")
         if type(parameter) is not nn.Parameter:
             raise NotFusibleError(f"the weight '{name}' is a {type(parameter).__name__}")
 
@@ -245,7 +260,7 @@ def check_module(module: nn.Module) -> None:
 def _check_layer(called: str, layer: nn.Module) -> None:
     if isinstance(layer, torch.jit.ScriptModule):
         raise NotFusibleError(f"{called} is scripted")
-    if hasattr(layer, "_orig_mod"):
+    if hasattr(layer, "_orig_mod") or type(layer).__module__.startswith("torch._dynamo"):
         raise NotFusibleError(
             f"{called} is compiled by torch.compile (leave that out: the batch is compiled)"
         )
@@ -279,14 +294,30 @@ def _check_parametrized(called: str, layer: Any) -> None:
 
 def check_hooks(called: str, layer: nn.Module) -> None:
     """Raise `NotFusibleError` if a layer has hooks of any kind but those of reading a file."""
-    for name, value in vars(layer).items():
-        if name.endswith("_hooks") and value and not name.startswith("_load_state_dict"):
+    tables = {name: value for name, value in vars(layer).items() if name.endswith("_hooks")}
+    if not tables:
+        raise _untold("torch", "Module._forward_hooks", "whether a module has hooks")
+    for name, value in tables.items():
+        if value and not name.startswith("_load_state_dict"):
             raise NotFusibleError(f"{called} has hooks ({name.strip('_').replace('_', ' ')})")
 
 
 def _global_hooks() -> Iterable[Any]:
-    tables = vars(nn.modules.module)
-    return (v for k, v in tables.items() if k.startswith("_global_") and k.endswith("_hooks"))
+    tables = [
+        table
+        for name, table in vars(nn.modules.module).items()
+        if name.startswith("_global_") and name.endswith("_hooks")
+    ]
+    if not tables:
+        raise _untold("torch", "nn.modules.module._global_forward_hooks", "whether there are hooks")
+    return tables
+
+
+def _untold(library: str, part: str, what: str) -> NotFusibleError:
+    """Return that a part of another library is gone, without which nobody can tell something."""
+    reason = f"{library} does not tell {what}: it has no {part}"
+    note_missing(library, part, "no net is fused, and trials go to worker processes")
+    return NotFusibleError(reason)
 
 
 def check_data(net: Any, X: torch.Tensor, y: torch.Tensor) -> None:

@@ -49,23 +49,28 @@ def make_judge(pruner: optuna.pruners.BasePruner, study_name: str) -> Judge:
     return _MirrorJudge(pruner, study_name)
 
 
-def _parts(pruner: optuna.pruners.BasePruner | None) -> Iterator[optuna.pruners.BasePruner]:
-    while pruner is not None:
-        yield pruner
-        pruner = getattr(pruner, "_wrapped_pruner", None)
+def _parts(pruner: optuna.pruners.BasePruner) -> Iterator[optuna.pruners.BasePruner]:
+    """Yield a pruner and those that it wraps."""
+    yield pruner
+    for value in vars(pruner).values():
+        if isinstance(value, optuna.pruners.BasePruner):
+            yield from _parts(value)
 
 
-def _new_study(pruner: optuna.pruners.BasePruner, study_name: str) -> optuna.study.Study:
-    """Return an empty study in memory; a private one needs no line in the user's log."""
+def _new_study(
+    pruner: optuna.pruners.BasePruner, study_name: str
+) -> tuple[optuna.study.Study, InMemoryStorage, int]:
+    """Return an empty study in memory, its storage and its id there; the user's log has no line."""
     storage = InMemoryStorage()
     logger = logging.getLogger(InMemoryStorage.__module__)
     logger.addFilter(_drop)
     try:
-        storage.create_new_study([StudyDirection.MAXIMIZE], study_name)
+        study_id = storage.create_new_study([StudyDirection.MAXIMIZE], study_name)
     finally:
         logger.removeFilter(_drop)
     sampler = optuna.samplers.RandomSampler()  # never asked
-    return optuna.study.Study(study_name, storage, sampler=sampler, pruner=pruner)
+    study = optuna.study.Study(study_name, storage, sampler=sampler, pruner=pruner)
+    return study, storage, study_id
 
 
 def _drop(entry: logging.LogRecord) -> bool:
@@ -88,8 +93,8 @@ class _MirrorJudge:
         self._clear()
 
     def _clear(self) -> None:
-        self._study = _new_study(copy.deepcopy(self._pristine), self._study_name)
-        self._storage = self._study._storage
+        fresh = copy.deepcopy(self._pristine)
+        self._study, self._storage, self._study_id = _new_study(fresh, self._study_name)
         self._ids: list[int] = []
         self._seen: dict[int, TrialRecord] = {}
         self._verdicts: dict[int, bool] = {}
@@ -122,7 +127,7 @@ class _MirrorJudge:
     def _add(self, record: TrialRecord) -> None:
         number = record.number
         while len(self._ids) <= number:  # Optuna numbers trials in the order of their creation
-            self._ids.append(self._storage.create_new_trial(self._study._study_id))
+            self._ids.append(self._storage.create_new_trial(self._study_id))
         before = self._seen.get(number)
         for report in record.reports[len(before.reports) if before else 0 :]:
             self._storage.set_trial_intermediate_value(
@@ -183,7 +188,7 @@ class _FoldsJudge:
         done = [report for report in best.reports if report.step <= own.step]
         if not done or not (_usable(own) and _usable(done[-1])):
             return False
-        study = _new_study(self._pruner, self._study_name)
+        study, _, _ = _new_study(self._pruner, self._study_name)
         study.add_trial(_folds_trial(done[-1], optuna.trial.TrialState.COMPLETE))
         return self._pruner.prune(study, _folds_trial(own, optuna.trial.TrialState.RUNNING))
 

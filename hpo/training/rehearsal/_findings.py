@@ -13,6 +13,7 @@ from torch import nn
 from hpo._failures import text_of
 from hpo.training.rehearsal._probe import Probe
 from hpo.training.rehearsal._rows import cut_batch, rows_with_nan
+from hpo.training.scorer_parts import asked_methods
 from hpo.training.scoring import Scoring
 
 __all__ = [
@@ -169,7 +170,7 @@ def of_probabilities(net: Any, scoring: Scoring, X: Any) -> str:
     asked = {
         name: method
         for name, scorer in scoring.scorers().items()
-        if "predict_proba" in (method := getattr(scorer, "_response_method", ()) or ())
+        if "predict_proba" in (method := asked_methods(scorer))
     }
     if not asked or not is_classifier(net) or hasattr(net, "decision_function"):
         return ""

@@ -11,6 +11,7 @@ from hpo.training.fold import configure
 from hpo.training.indexing import as_numpy, n_samples, take
 from hpo.training.objective import Objective
 from hpo.training.rehearsal._rows import first_of
+from hpo.training.scorer_parts import asked_methods
 
 __all__ = ["check_scorers"]
 
@@ -46,8 +47,7 @@ def check_scorers(objective: Objective, points: Sequence[Mapping[str, Any]]) -> 
 def _asked(objective: Objective) -> dict[str, tuple[str, ...]]:
     asked = {}
     for name, scorer in objective.scoring.scorers().items():
-        methods = getattr(scorer, "_response_method", None) or ()
-        methods = (methods,) if isinstance(methods, str) else tuple(methods)
+        methods = asked_methods(scorer)
         if methods and "predict" not in methods and "default" not in methods:
             asked[name] = methods
     return asked

@@ -1,0 +1,50 @@
+"""Where a number lies on the scale that its parameter is drawn on."""
+
+import math
+from typing import Any
+
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+
+__all__ = ["value_at"]
+
+
+def value_at(share: float, dist: BaseDistribution) -> Any:
+    """Return the value at a share of a distribution's range.
+
+    The range is logarithmic where the distribution is, and goes half a step beyond its ends where
+    there are steps, so that all of them are equally wide. A float with one value has no range.
+
+    Parameters
+    ----------
+    share : float
+        From 0 to 1, which is left out.
+    dist : FloatDistribution or IntDistribution
+    """
+    low, high = _ends(dist)
+    place = low + share * (high - low)
+    if isinstance(dist, IntDistribution):
+        return _integer(place, dist)
+    assert isinstance(dist, FloatDistribution)
+    if dist.step is not None:
+        value = round((place - dist.low) / dist.step) * dist.step + dist.low
+        return float(min(max(value, dist.low), dist.high))
+    if dist.low == dist.high:
+        return dist.low
+    value = math.exp(place) if dist.log else place
+    # Optuna's ranges of floats are open at their upper end when they are drawn from.
+    return max(min(value, math.nextafter(dist.high, -math.inf)), dist.low)
+
+
+def _ends(dist: Any) -> tuple[float, float]:
+    half = 0.5 * (dist.step or 0.0)
+    if dist.log:
+        return math.log(dist.low - half), math.log(dist.high + half)
+    return float(dist.low) - half, float(dist.high) + half
+
+
+def _integer(place: float, dist: IntDistribution) -> int:
+    if dist.log:
+        value = round(math.exp(place))
+    else:
+        value = math.floor((place - dist.low) / dist.step + 0.5) * dist.step + dist.low
+    return min(max(value, dist.low), dist.high)
