@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from ruamel.yaml import YAML
 
-from hpo._words import number, score, short_names
+from hpo._format import number, score, short_names
 from hpo.cli._study_file import load_study_file
 from hpo.result import StudyResult
 from hpo.review.analyses import found_analyses, told

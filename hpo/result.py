@@ -48,7 +48,7 @@ class StudyResult:
     refit_error : str, default=""
         Traceback of a refit that failed, or of what followed it; empty otherwise.
     test_score : float or None, default=None
-        The refitted winner's score on the sealed test part; None without one.
+        The refitted winner's score on the held-out test part; None without one.
     recommendation : str, default=""
         What the refitted winner says of itself to those who want to use it (a line of code).
     seconds : float or None, default=None
@@ -243,7 +243,7 @@ class StudyResult:
         ]
         return sorted(scored, key=lambda record: (-record.value, record.number))[:n]
 
-    def given(self) -> list[tuple[int | None, TrialRecord]]:
+    def enqueued_trials(self) -> list[tuple[int | None, TrialRecord]]:
         """Return the trials of the `enqueued` points, with their rank among the complete ones.
 
         Returns

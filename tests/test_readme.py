@@ -110,7 +110,7 @@ class TestThePrunerInOneFile(PrunerConformance):
     def pruner(self, tmp_path, monkeypatch):
         page = (ROOT / "docs" / "extending.md").read_text()
         (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-        (tmp_path / "plateau.py").write_text(example)
+        (tmp_path / "rules.py").write_text(example)
         monkeypatch.syspath_prepend(tmp_path)
-        monkeypatch.delitem(sys.modules, "plateau", raising=False)
-        return importlib.import_module("plateau").PlateauPruner()
+        monkeypatch.delitem(sys.modules, "rules", raising=False)
+        return importlib.import_module("rules").PlateauPruner()

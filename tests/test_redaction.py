@@ -108,10 +108,10 @@ class Told(BaseTracker):
     def __init__(self):
         self.texts = []
 
-    def study_started(self, info):
+    def on_study_start(self, info):
         self.texts += [str(info.params), str(info.tags), str(info.artifacts)]
 
-    def study_ended(self, metrics, params, artifacts, *, state="complete"):
+    def on_study_end(self, metrics, params, artifacts, *, state="complete"):
         texts = [file for file in artifacts.values() if file.suffix in {".txt", ".html", ".csv"}]
         self.texts += [file.read_text() for file in texts]
 

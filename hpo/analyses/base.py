@@ -26,7 +26,7 @@ class Winner:
     ranked : sequence of TrialRecord
         The complete trials, best first; the winner's own is the first.
     X, y : data that it was fitted on
-    X_test, y_test : the sealed test part; None without one
+    X_test, y_test : the held-out test part; None without one
     classes : array of shape (n_classes,) or None
         Labels in ascending order; None where ``y`` holds no classes.
     class_names : tuple of str or None
@@ -82,7 +82,7 @@ class Winner:
         return [str(label) for label in self.classes]
 
     def test_part(self) -> tuple[Any, np.ndarray]:
-        """Return the sealed test part, its y as an array.
+        """Return the held-out test part, its y as an array.
 
         Raises
         ------
@@ -90,7 +90,7 @@ class Winner:
             If there is none.
         """
         if self.X_test is None:
-            raise ValueError("The study has no sealed test part.")
+            raise ValueError("The study has no held-out test part.")
         y = self.y_test
         return self.X_test, np.asarray(y.detach().cpu() if hasattr(y, "detach") else y)
 
@@ -102,7 +102,7 @@ CLASS = "class"
 class BaseAnalysis(ABC):
     """Something worth knowing of a refitted winner: computed once, told and drawn at any time.
 
-    What `compute` returns is kept in the study's storage; `tell` and `draw` see that and
+    What `compute` returns is kept in the study's storage; `summarize` and `plot` see that and
     nothing else, so they work on a study of last year. Its numbers at the top level become
     metrics ``<analysis>_<name>`` of the study's run in MLflow.
     """
@@ -135,9 +135,9 @@ class BaseAnalysis(ABC):
         """
 
     @abstractmethod
-    def tell(self, data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def summarize(self, data: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Return the few lines to print, each a name and a text."""
 
     @abstractmethod
-    def draw(self, data: Mapping[str, Any]) -> "Figure":
+    def plot(self, data: Mapping[str, Any]) -> "Figure":
         """Return a picture that belongs to the caller alone."""

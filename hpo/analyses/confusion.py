@@ -1,4 +1,4 @@
-"""Which classes a winner takes for which, on the sealed test part."""
+"""Which classes a winner takes for which, on the held-out test part."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ _COUNTED = 15
 
 
 class Confusion(BaseAnalysis):
-    """The confusion matrix of the refitted winner on the sealed test part, and recall by class."""
+    """The refitted winner's confusion matrix on the held-out test part, and recall by class."""
 
     title = "Confusion matrix"
 
@@ -39,7 +39,7 @@ class Confusion(BaseAnalysis):
             "balanced_accuracy": float(np.nanmean(recall)),
         }
 
-    def tell(self, data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def summarize(self, data: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Tell the hardest classes and the most frequent confusions."""
         matrix, labels = np.array(data["matrix"]), data["labels"]
         recall = _recall(matrix)
@@ -57,7 +57,7 @@ class Confusion(BaseAnalysis):
         told = [f"{labels[i]} (recall {recall[i]:.3g})" for i in hardest]
         return [("hardest classes", ", ".join(told)), ("most confused", ", ".join(confused))]
 
-    def draw(self, data: Mapping[str, Any]) -> "Figure":
+    def plot(self, data: Mapping[str, Any]) -> "Figure":
         """Draw the matrix, shaded by the share of each row, beside the recall of each class."""
         from matplotlib.figure import Figure
 
@@ -81,7 +81,7 @@ class Confusion(BaseAnalysis):
         left.set_yticks(ticks, names)
         left.set_xlabel("taken for")
         left.set_ylabel("is")
-        left.set_title(f"sealed test part: accuracy {data['accuracy']:.4g}", fontsize="medium")
+        left.set_title(f"held-out test part: accuracy {data['accuracy']:.4g}", fontsize="medium")
         right.barh(range(n), np.nan_to_num(_recall(matrix)), color="#4878a8", height=0.7)
         right.set_ylim(n - 0.5, -0.5)
         right.set_xlim(left=max(0.0, 0.95 * float(data["worst_recall"]) - 0.05), right=1.0)

@@ -1,4 +1,4 @@
-"""What a winner's last hidden layer makes of the sealed test samples, in two dimensions."""
+"""What a winner's last hidden layer makes of the held-out test samples, in two dimensions."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -27,7 +27,7 @@ class Features(BaseAnalysis):
     Parameters
     ----------
     n_samples : int, default=500
-        Samples of the sealed test part that are shown, drawn at random.
+        Samples of the held-out test part that are shown, drawn at random.
 
     Raises
     ------
@@ -47,7 +47,7 @@ class Features(BaseAnalysis):
         labels = winner.labels()
         X, y = winner.test_part()
         if len(y) < _LEAST:
-            raise ValueError(f"The sealed test part has {len(y)} samples: too few to show.")
+            raise ValueError(f"The held-out test part has {len(y)} samples: too few to show.")
         rng = np.random.default_rng(winner.seed)
         rows = np.sort(rng.permutation(len(y))[: self.n_samples])
         features = penultimate(winner.estimator, winner.take(X, rows))
@@ -66,7 +66,7 @@ class Features(BaseAnalysis):
             "nearest_neighbour_accuracy": _same_class(features, classes),
         }
 
-    def tell(self, data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def summarize(self, data: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Tell how well the classes are apart."""
         n = len(data["classes"])
         share = data["nearest_neighbour_accuracy"]
@@ -79,7 +79,7 @@ class Features(BaseAnalysis):
             ("first two components", f"{data['explained_variance']:.0%} of the variance"),
         ]
 
-    def draw(self, data: Mapping[str, Any]) -> "Figure":
+    def plot(self, data: Mapping[str, Any]) -> "Figure":
         """Draw a panel for each method, the classes in colors."""
         from matplotlib import colormaps
         from matplotlib.figure import Figure

@@ -4,11 +4,11 @@ import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
-from hpo._interrupt import Interrupt
+from hpo._stop_signal import StopSignal
 from hpo.executors import BaseExecutor
-from hpo.scheduler import TrialScheduler
-from hpo.storage.trial_store import Ledger
+from hpo.storage.trial_store import TrialStore
 from hpo.trial import Cause
+from hpo.trial_manager import TrialManager
 
 __all__ = ["BaseBackend", "Budget"]
 
@@ -38,31 +38,31 @@ class Budget:
         """Return the wall time left, None if there is no limit."""
         return None if self.timeout is None else self.timeout - (time.monotonic() - self.began)
 
-    def overdrawn(self, scheduler: TrialScheduler) -> str:
+    def overdrawn(self, manager: TrialManager) -> str:
         """Return why running trials must end now; an empty string if they may go on."""
         left = self.seconds_left()
         if left is not None and left <= 0:
             return f"the time budget of {self.timeout:g} s is spent"
-        if self.max_total_epochs is not None and scheduler.n_steps >= self.max_total_epochs:
+        if self.max_total_epochs is not None and manager.n_steps >= self.max_total_epochs:
             return f"the budget of {self.max_total_epochs} epochs is spent"
         return ""
 
-    def cut_off(self, scheduler: TrialScheduler, interrupt: Interrupt) -> tuple[str, Cause]:
+    def cut_off(self, manager: TrialManager, interrupt: StopSignal) -> tuple[str, Cause]:
         """Return why trials in flight are closed when the run ends, in words and as a kind."""
-        spent = self.overdrawn(scheduler)
+        spent = self.overdrawn(manager)
         if spent and not interrupt.reason:
             return spent, Cause.BUDGET
         return interrupt.reason or "an error", Cause.STOPPED
 
-    def trials_left(self, scheduler: TrialScheduler, elsewhere: int = 0) -> float:
+    def trials_left(self, manager: TrialManager, elsewhere: int = 0) -> float:
         """Return how many more trials may start; ``elsewhere`` run under other drivers."""
         if self.n_trials is None:
             return float("inf")
-        return self.n_trials - scheduler.n_counted - elsewhere
+        return self.n_trials - manager.n_counted - elsewhere
 
 
 class BaseBackend(ABC):
-    """Runs the loop of a study: asks for trials, has them trained, obeys the scheduler."""
+    """Runs the loop of a study: asks for trials, has them trained, obeys the manager."""
 
     runs_trials_itself = False
     """Whether the backend trains by workers of its own and takes no executor."""
@@ -77,11 +77,11 @@ class BaseBackend(ABC):
     @abstractmethod
     def run(
         self,
-        ledger: Ledger,
-        scheduler: TrialScheduler,
+        store: TrialStore,
+        manager: TrialManager,
         executor: BaseExecutor,
         budget: Budget,
-        interrupt: Interrupt,
+        interrupt: StopSignal,
     ) -> str:
         """Run trials until the budget is spent or the interrupt is set.
 

@@ -2,72 +2,72 @@
 
 from collections.abc import Sequence
 
-from hpo._interrupt import Interrupt
+from hpo._stop_signal import StopSignal
 from hpo.backends.base import BaseBackend, Budget
 from hpo.executors import BaseExecutor, Ended, Event, Failed, Reported, Revoked
-from hpo.scheduler import TrialScheduler
-from hpo.storage.trial_store import Ledger
+from hpo.storage.trial_store import TrialStore
 from hpo.trial import Cause, TrialState
+from hpo.trial_manager import TrialManager
 
 __all__ = ["OptunaBackend"]
 
 
 class OptunaBackend(BaseBackend):
-    """Asks the ledger's Optuna study, and has an executor advance the trials."""
+    """Asks the trial store's Optuna study, and has an executor advance the trials."""
 
     def run(
         self,
-        ledger: Ledger,
-        scheduler: TrialScheduler,
+        store: TrialStore,
+        manager: TrialManager,
         executor: BaseExecutor,
         budget: Budget,
-        interrupt: Interrupt,
+        interrupt: StopSignal,
     ) -> str:
-        """Fill free places, hand each report to the scheduler, tell what became of each trial."""
-        loop = _Loop(ledger, scheduler, executor, budget)
+        """Fill free places, hand each report to the manager, tell what became of each trial."""
+        loop = _Loop(store, manager, executor, budget)
         try:
             while True:
-                why = interrupt.reason or budget.overdrawn(scheduler)
+                why = interrupt.reason or budget.overdrawn(manager)
                 if why:
                     return why
                 loop.fill()
-                if not scheduler.running:
+                if not manager.running:
                     return ""
-                loop.take(executor.poll())
-                ledger.beat()
+                loop.handle_events(executor.poll())
+                store.heartbeat()
         finally:
             # Also on the way of an error: no trial is left open.
-            loop.interrupt_all(*budget.cut_off(scheduler, interrupt))
+            loop.interrupt_all(*budget.cut_off(manager, interrupt))
 
 
 class _Loop:
     def __init__(
-        self, ledger: Ledger, scheduler: TrialScheduler, executor: BaseExecutor, budget: Budget
+        self, store: TrialStore, manager: TrialManager, executor: BaseExecutor, budget: Budget
     ) -> None:
-        self._ledger = ledger
-        self._scheduler = scheduler
+        self._store = store
+        self._manager = manager
         self._executor = executor
         self._budget = budget
 
     def fill(self) -> None:
         """Start as many trials as there are places and the budget allows."""
-        places = self._executor.capacity - len(self._scheduler.running)
+        places = self._executor.capacity - len(self._manager.running)
         if places <= 0:
             return
-        finished, elsewhere = self._ledger.look_elsewhere(self._scheduler.numbers)
+        finished, elsewhere = self._store.sync_other_workers(self._manager.numbers)
         for record in finished:
-            self._scheduler.add(record)
+            self._manager.add(record)
         for _ in range(places):
-            left = min(self._budget.trials_left(self._scheduler, elsewhere), self._ledger.left)
-            self._executor.to_come = max(left - 1, 0)
+            left = min(self._budget.trials_left(self._manager, elsewhere), self._store.left)
+            self._executor.n_trials_left = max(left - 1, 0)
             if left < 1:
                 return
-            trial = self._ledger.ask()
+            trial = self._store.ask()
             max_steps = self._executor.objective.max_steps(trial.params)
-            self._scheduler.on_trial_start(trial, max_steps)
+            self._manager.on_trial_start(trial, max_steps)
             self._executor.start([trial])
 
-    def take(self, events: Sequence[Event]) -> None:
+    def handle_events(self, events: Sequence[Event]) -> None:
         """Take in what the executor tells, then answer it.
 
         All reports first: of trials that an executor advances together none is judged before
@@ -76,20 +76,20 @@ class _Loop:
         self._note_training()
         for event in events:
             if isinstance(event, Reported):
-                self._ledger.report(event.report)
-                self._scheduler.take(event.report)
+                self._store.report(event.report)
+                self._manager.record_report(event.report)
         for event in events:
-            self._answer(event)
+            self._respond(event)
 
     def _note_training(self) -> None:
-        for record in self._scheduler.running:
+        for record in self._manager.running:
             how, reason = self._executor.trained_by(record.number)
-            self._scheduler.on_trained_by(record.number, how, reason)
+            self._manager.on_trained_by(record.number, how, reason)
 
-    def _answer(self, event: Event) -> None:
+    def _respond(self, event: Event) -> None:
         match event:
             case Reported(report):
-                decision = self._scheduler.judge(report.number)
+                decision = self._manager.decide(report.number)
                 if decision.stop:
                     self._executor.stop([report.number])
                     end = report.number, TrialState.PRUNED, decision.reason
@@ -97,7 +97,7 @@ class _Loop:
             case Ended(number):
                 self._end(number, TrialState.COMPLETE)
             case Revoked(number, reason):
-                self._ledger.revoke(self._scheduler.on_revoke(number, reason))
+                self._store.revoke(self._manager.on_revoke(number, reason))
             case Failed(number, reason, error):
                 self._end(number, TrialState.FAILED, reason, error, event.cause)
 
@@ -109,14 +109,14 @@ class _Loop:
         error: str | None = None,
         cause: Cause | None = None,
     ) -> None:
-        self._ledger.tell(self._scheduler.on_trial_end(number, state, reason, error, cause))
+        self._store.tell(self._manager.on_trial_end(number, state, reason, error, cause))
 
     def interrupt_all(self, why: str, cause: Cause) -> None:
         """Close the trials in flight: as interrupted, but for those that made all their steps."""
-        running = self._scheduler.running
+        running = self._manager.running
         self._executor.stop([record.number for record in running])
         for record in running:
             if record.made_all_steps:
                 self._end(record.number, TrialState.COMPLETE)
             else:
-                self._ledger.tell(self._scheduler.on_interrupt(record.number, why, cause))
+                self._store.tell(self._manager.on_interrupt(record.number, why, cause))

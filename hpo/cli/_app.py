@@ -47,14 +47,14 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except HpoError as error:
-            _complain(error)
+            _print_error(error)
             ran = isinstance(error, NoCompletedTrialError | RefitError)
             raise typer.Exit(1 if ran else 2) from None
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
 
 
-def _complain(error: HpoError) -> None:
+def _print_error(error: HpoError) -> None:
     """Write what is wrong to standard error, one message for each mistake."""
     for problem in error.problems if isinstance(error, SpaceError) else [str(error)]:
         typer.secho("error: ", fg=typer.colors.RED, bold=True, nl=False, err=True)

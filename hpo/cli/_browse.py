@@ -9,13 +9,13 @@ from rich.text import Text
 from hpo._discovery import did_you_mean
 from hpo._redaction import redact
 from hpo.cli._closing import tell_refit_error
-from hpo.cli._comparison import tell_analyses, tell_comparison
-from hpo.cli._console import make_console, say
+from hpo.cli._comparison import print_analyses, print_comparison
+from hpo.cli._console import make_console, print_line
 from hpo.cli._outcome import (
     counts,
+    enqueued_table,
     facts_table,
     front_table,
-    given_table,
     saved,
     times,
     top_table,
@@ -50,7 +50,7 @@ def list_studies(option: str | None) -> None:
     names = study_names(storage)
     console = make_console()
     if not names:
-        say(console, f"There are no studies in {redact(storage)} yet.")
+        print_line(console, f"There are no studies in {redact(storage)} yet.")
         return
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column("study", no_wrap=True)
@@ -61,7 +61,7 @@ def list_studies(option: str | None) -> None:
     for name in names:
         first = f"{name}@2" in names
         table.add_row(*_row(name, f"{name}@1" if first else name, storage))
-    say(console, table)
+    print_line(console, table)
 
 
 def _row(name: str, exact: str, storage: str) -> list[Text]:
@@ -98,7 +98,7 @@ def show_study(name: str, option: str | None, plots: Path | None) -> None:
     storage = readable_storage(option)
     result = _read(name, storage)
     console = make_console()
-    say(console, Text.assemble((result.name, "bold"), "  ", counts(result)))
+    print_line(console, Text.assemble((result.name, "bold"), "  ", counts(result)))
     facts = [
         ("search took", times(result)),
         ("pruning saved", saved(result)),
@@ -106,34 +106,34 @@ def show_study(name: str, option: str | None, plots: Path | None) -> None:
         *trained(result, reasons=True),
         *((f"files of trial {number}", str(folder)) for number, folder in result.files.items()),
     ]
-    say(console, facts_table(facts))
-    say(console)
+    print_line(console, facts_table(facts))
+    print_line(console)
     if result.winner:
-        say(console, f"Winner: trial {result.best_record.number}", style="bold")
-        say(console, winner_table(result))
+        print_line(console, f"Winner: trial {result.best_record.number}", style="bold")
+        print_line(console, winner_table(result))
         if result.costs:
-            say(console, "\nPareto front", style="bold")
-            say(console, front_table(result))
-        if result.given():
-            say(console, "\nGiven points", style="bold")
-            say(console, given_table(result))
-        tell_comparison(console, result)
-        tell_analyses(console, result)
-        say(console, "\nTop ten", style="bold")
-        say(console, top_table(result, console.width))
+            print_line(console, "\nPareto front", style="bold")
+            print_line(console, front_table(result))
+        if result.enqueued_trials():
+            print_line(console, "\nGiven points", style="bold")
+            print_line(console, enqueued_table(result))
+        print_comparison(console, result)
+        print_analyses(console, result)
+        print_line(console, "\nTop ten", style="bold")
+        print_line(console, top_table(result, console.width))
     else:
-        say(console, "No trial is complete with a finite score yet.", style="yellow")
+        print_line(console, "No trial is complete with a finite score yet.", style="yellow")
     if result.refit_error:
         tell_refit_error(console, result)
     if result.failure_summary():
-        say(console, "\nFailures", style="bold")
-        say(console, result.failure_summary(), style="red")
+        print_line(console, "\nFailures", style="bold")
+        print_line(console, result.failure_summary(), style="red")
         failed = [r for r in result.records if r.state is TrialState.FAILED and r.error]
         if failed:
-            say(console, f"\nTraceback of trial {failed[-1].number}", style="bold")
-            say(console, (failed[-1].error or "").rstrip())
+            print_line(console, f"\nTraceback of trial {failed[-1].number}", style="bold")
+            print_line(console, (failed[-1].error or "").rstrip())
     if plots is not None:
-        say(console, f"\nThe report is {_write(result, plots)}")
+        print_line(console, f"\nThe report is {_write(result, plots)}")
 
 
 def _read(name: str, storage: str) -> StudyResult:

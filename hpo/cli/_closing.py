@@ -9,13 +9,13 @@ from hpo._discovery import parse_spec
 from hpo._redaction import redact
 from hpo._trained_by import asked_for_batches
 from hpo.cli._command import Command
-from hpo.cli._comparison import tell_analyses, tell_comparison
-from hpo.cli._console import say
+from hpo.cli._comparison import print_analyses, print_comparison
+from hpo.cli._console import print_line
 from hpo.cli._outcome import (
     counts,
+    enqueued_table,
     facts_table,
     front_table,
-    given_table,
     saved,
     times,
     trained,
@@ -62,7 +62,7 @@ class Closing:
         self._result = result
         self._progress = progress
 
-    def tell(self, console: Console, command: Command, interrupted: str) -> int:
+    def print_summary(self, console: Console, command: Command, interrupted: str) -> int:
         """Print everything; return the exit code.
 
         Parameters
@@ -83,28 +83,28 @@ class Closing:
         result = self._result
         self._tell_end(console, interrupted)
         if result.winner:
-            say(console)
-            say(console, f"Winner: trial {result.best_record.number}", style="bold")
-            say(console, winner_table(result))
+            print_line(console)
+            print_line(console, f"Winner: trial {result.best_record.number}", style="bold")
+            print_line(console, winner_table(result))
         if result.costs and result.top(1):
-            say(console, "\nPareto front", style="bold")
-            say(console, front_table(result))
-        if result.given() and result.top(1):
-            say(console, "\nGiven points", style="bold")
-            say(console, given_table(result))
-        tell_comparison(console, result)
-        tell_analyses(console, result)
+            print_line(console, "\nPareto front", style="bold")
+            print_line(console, front_table(result))
+        if result.enqueued_trials() and result.top(1):
+            print_line(console, "\nGiven points", style="bold")
+            print_line(console, enqueued_table(result))
+        print_comparison(console, result)
+        print_analyses(console, result)
         if self._study.storage is not None and (interrupted or result.stopped):
-            _section(console, "Go on with", [command.going_on()])
+            _section(console, "Go on with", [command.resume_command()])
         elif not self._progress.n_done_now:
             self._tell_more(console, command)
         if result.n_failed and self._study.storage is not None:
             told = f"Try the {counted(result.n_failed, 'failed trial')} again, once mended, with"
             _section(console, told, [command.retrying()])
         _section(console, "Look at it with", self._next(command))
-        say(console, facts_table([("", ""), *self._places()]))
+        print_line(console, facts_table([("", ""), *self._places()]))
         for note in result.notes:
-            say(console, f"\nnote: {note}")
+            print_line(console, f"\nnote: {note}")
         if self._failure is not None:
             if self._study.storage is None:  # `hpo show` has it otherwise
                 tell_refit_error(console, result)
@@ -122,20 +122,20 @@ class Closing:
                 if self._study.storage is not None
                 else "nothing is kept, for the study has no storage: name one with --storage"
             )
-            say(console, f"Stopped ({interrupted}): {kept}.", style="yellow")
+            print_line(console, f"Stopped ({interrupted}): {kept}.", style="yellow")
         elif result.stopped:
-            say(console, f"Stopped: {result.stopped}.", style="yellow")
+            print_line(console, f"Stopped: {result.stopped}.", style="yellow")
         elif not progress.n_done_now:
-            say(
+            print_line(
                 console,
                 f"{result.name} was complete already: nothing was left to do.",
                 style="yellow",
             )
-        say(console, Text.assemble((result.name, "bold"), "  ", counts(result)))
+        print_line(console, Text.assemble((result.name, "bold"), "  ", counts(result)))
         rows = [("search took", times(result)), ("pruning saved", saved(result))]
         in_batches = any(map(asked_for_batches, result.records))
         told = trained(result, reasons=False) if in_batches else []  # the notes have the reasons
-        say(console, facts_table([*rows, *told]))
+        print_line(console, facts_table([*rows, *told]))
 
     def _tell_more(self, console: Console, command: Command) -> None:
         limit = self._study.n_trials
@@ -171,16 +171,18 @@ class Closing:
 
 def tell_refit_error(console: Console, result: StudyResult) -> None:
     """Print the traceback of a refit that failed."""
-    say(console, f"\nTraceback of the refit of trial {result.best_record.number}", style="bold")
-    say(console, result.refit_error.rstrip())
+    print_line(
+        console, f"\nTraceback of the refit of trial {result.best_record.number}", style="bold"
+    )
+    print_line(console, result.refit_error.rstrip())
 
 
 def _section(console: Console, heading: str, lines: list[str]) -> None:
     if lines:
-        say(console)
-        say(console, heading, style="dim")
+        print_line(console)
+        print_line(console, heading, style="dim")
         for line in lines:
-            say(console, f"  {line}")
+            print_line(console, f"  {line}")
 
 
 def _tracking(study: Study) -> tuple[bool, str | None]:

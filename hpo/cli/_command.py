@@ -33,7 +33,7 @@ class Command:
         by_module = Path(sys.argv[0]).parts[-2:] == ("cli", "__main__.py")
         return cls(("python", "-m", "hpo.cli") if by_module else ("hpo",), tuple(args))
 
-    def going_on(self) -> str:
+    def resume_command(self) -> str:
         """Return the command that goes on with the study: the same, with nothing changed."""
         return self._text([arg for arg in self.args if arg not in _ONCE])
 

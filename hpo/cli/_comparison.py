@@ -4,25 +4,25 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hpo.cli._console import say
+from hpo.cli._console import print_line
 from hpo.cli._outcome import facts_table
 from hpo.cli._text import short_names
 from hpo.result import StudyResult
 from hpo.review.analyses import found_analyses, told
 from hpo.review.comparison import BEST, Comparison, compare
 
-__all__ = ["comparison_table", "tell_analyses", "tell_comparison"]
+__all__ = ["comparison_table", "print_analyses", "print_comparison"]
 
 
-def tell_comparison(console: Console, result: StudyResult) -> None:
+def print_comparison(console: Console, result: StudyResult) -> None:
     """Print the groups of a comparison, what differs and how that was judged; if there is one."""
     compared = compare(result)
     if compared is None:
         return
     names = " × ".join(short_names(compared.names).values())
-    say(console, f"\nComparison: {names}", style="bold")
-    say(console, comparison_table(compared, console.width))
-    say(console, compared.note, style="dim")
+    print_line(console, f"\nComparison: {names}", style="bold")
+    print_line(console, comparison_table(compared, console.width))
+    print_line(console, compared.note, style="dim")
 
 
 def comparison_table(compared: Comparison, width: int) -> Table:
@@ -44,8 +44,8 @@ def comparison_table(compared: Comparison, width: int) -> Table:
     return table
 
 
-def tell_analyses(console: Console, result: StudyResult) -> None:
+def print_analyses(console: Console, result: StudyResult) -> None:
     """Print what each analysis of the refitted winner found."""
     for name, analysis, data in found_analyses(result):
-        say(console, f"\n{analysis.title if analysis else name}", style="bold")
-        say(console, facts_table(told(analysis, data)))
+        print_line(console, f"\n{analysis.title if analysis else name}", style="bold")
+        print_line(console, facts_table(told(analysis, data)))

@@ -5,7 +5,7 @@ import sys
 
 from rich.console import Console, RenderableType
 
-__all__ = ["make_console", "say"]
+__all__ = ["make_console", "print_line"]
 
 _WIDE = 10_000
 """Columns where the output is no terminal: lines are for programs to read, and never wrapped."""
@@ -19,7 +19,7 @@ def make_console() -> Console:
     return Console(highlight=False, markup=False, emoji=False, width=None if terminal else _WIDE)
 
 
-def say(console: Console, what: RenderableType = "", style: str | None = None) -> None:
+def print_line(console: Console, what: RenderableType = "", style: str | None = None) -> None:
     """Print ``what``; where the output is no terminal, without blanks at the ends of lines."""
     if console.is_terminal:
         console.print(what, style=style)

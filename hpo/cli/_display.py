@@ -48,7 +48,7 @@ class BaseDisplay(BaseTracker):
         self.progress = Progress(plan)
 
     @abstractmethod
-    def heard(self, first: bool) -> None:
+    def on_signal(self, first: bool) -> None:
         """Answer Ctrl-C, inside the signal handler, where only `os.write` is safe."""
 
     def __enter__(self) -> Self:
@@ -77,7 +77,7 @@ class PlainDisplay(BaseDisplay):
         super().__init__(at_once)
         self._stream = stream
 
-    def study_started(self, info: StudyInfo) -> None:
+    def on_study_start(self, info: StudyInfo) -> None:
         """Say what starts, or goes on."""
         self.progress.begin(info.copied)
         plan = self.progress.plan
@@ -91,7 +91,7 @@ class PlainDisplay(BaseDisplay):
             begun = f", {counted(total, 'trial')}" if total else ""
         self._write(f"{info.name}{begun}: {heading(info.params)}")
 
-    def trial_started(self, record: TrialRecord) -> None:
+    def on_trial_start(self, record: TrialRecord) -> None:
         """Note it."""
         self.progress.started(record)
 
@@ -101,11 +101,11 @@ class PlainDisplay(BaseDisplay):
         if self.progress.reasons.get(record.trained_by_reason) is record:
             self._write(f"trial {record.number} {not_in_a_batch(record)}")
 
-    def trial_reported(self, record: TrialRecord, report: Report) -> None:
+    def on_report(self, record: TrialRecord, report: Report) -> None:
         """Note it."""
         self.progress.reported(record)
 
-    def trial_ended(self, record: TrialRecord) -> None:
+    def on_trial_end(self, record: TrialRecord) -> None:
         """Say how the trial ended, and how far the study is."""
         progress = self.progress
         progress.ended(record)
@@ -117,7 +117,7 @@ class PlainDisplay(BaseDisplay):
             told.append(f"best {score(progress.best.value)}")
         self._write(f"trial {record.number} {ending(record)}  ({', '.join(told)})")
 
-    def heard(self, first: bool) -> None:
+    def on_signal(self, first: bool) -> None:
         """Say what Ctrl-C does."""
         stopping = _STOPPING if self.progress.searching else _STOPPING_REFIT
         with suppress(OSError):
@@ -162,14 +162,14 @@ class LiveDisplay(BaseDisplay):
         self._thread.start()
         return self
 
-    def study_started(self, info: StudyInfo) -> None:
+    def on_study_start(self, info: StudyInfo) -> None:
         """Draw the study from now on."""
         with self._guard:
             self.progress.begin(info.copied)
             self._info = info
         self._changed = True
 
-    def trial_started(self, record: TrialRecord) -> None:
+    def on_trial_start(self, record: TrialRecord) -> None:
         """Draw the trial."""
         with self._guard:
             self.progress.started(record)
@@ -182,19 +182,19 @@ class LiveDisplay(BaseDisplay):
             self.progress.trained_by(record)
         self._changed = True
 
-    def trial_reported(self, record: TrialRecord, report: Report) -> None:
+    def on_report(self, record: TrialRecord, report: Report) -> None:
         """Draw how far the trial is."""
         with self._guard:
             self.progress.reported(record)
         self._changed = True
 
-    def trial_ended(self, record: TrialRecord) -> None:
+    def on_trial_end(self, record: TrialRecord) -> None:
         """Draw how the trial ended."""
         with self._guard:
             self.progress.ended(record)
         self._changed = True
 
-    def study_ended(
+    def on_study_end(
         self,
         metrics: Mapping[str, float],
         params: Mapping[str, Any],
@@ -206,7 +206,7 @@ class LiveDisplay(BaseDisplay):
         self._notice = "handing the last records to the tracker"
         self._changed = True
 
-    def heard(self, first: bool) -> None:
+    def on_signal(self, first: bool) -> None:
         """Say what Ctrl-C does; the second leaves the terminal as it was found."""
         if first:
             self._notice = _STOPPING if self.progress.searching else _STOPPING_REFIT

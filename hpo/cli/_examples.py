@@ -5,7 +5,7 @@ from pathlib import Path
 
 import hpo
 from hpo.cli._command import Command
-from hpo.cli._console import make_console, say
+from hpo.cli._console import make_console, print_line
 from hpo.exceptions import StudyError
 
 __all__ = ["copy_examples", "shipped"]
@@ -36,9 +36,11 @@ def copy_examples(folder: Path, command: Command) -> None:
         raise StudyError(f"The examples cannot be copied to {folder}: {error}.") from error
     console = make_console()
     told = f"{len(copied)} files copied to {folder.absolute()}"
-    say(console, f"{told}; {len(kept)} were there and stay as they are." if kept else f"{told}.")
+    print_line(
+        console, f"{told}; {len(kept)} were there and stay as they are." if kept else f"{told}."
+    )
     first = Path(_FIRST) if folder == Path() else folder / _FIRST
-    say(console, f"The quick start: {command.other('run', str(first))}")
+    print_line(console, f"The quick start: {command.other('run', str(first))}")
 
 
 def shipped(path: Path) -> bool:

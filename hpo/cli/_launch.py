@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo._discovery import parse_spec
-from hpo._interrupt import Interrupt
+from hpo._stop_signal import StopSignal
 from hpo.cli._backend import with_options
 from hpo.cli._closing import Closing
 from hpo.cli._display import BaseDisplay
@@ -17,7 +17,7 @@ from hpo.cli._study_file import StudyFile, load_study_file
 from hpo.exceptions import HpoError, RefitError
 from hpo.storage.finite_points import MOST_POINTS
 from hpo.study import Study, load_result, run_study
-from hpo.study.session import load_space
+from hpo.study.prepared import load_space
 from hpo.trial import TrialState
 
 __all__ = ["launch"]
@@ -35,7 +35,7 @@ def launch(
     retry_failed: bool = False,
     smoke: bool,
     display: BaseDisplay,
-    interrupt: Interrupt,
+    interrupt: StopSignal,
 ) -> Closing:
     """Load the study at ``path``, run it, and return what there is to say of it.
 
@@ -53,7 +53,7 @@ def launch(
     smoke : bool
         Run the study's smallest form; what was given on the command line still holds.
     display : BaseDisplay
-    interrupt : Interrupt
+    interrupt : StopSignal
 
     Raises
     ------

@@ -15,10 +15,10 @@ from hpo.trial import TrialState
 
 __all__ = [
     "counts",
+    "enqueued_table",
     "facts_table",
     "front_table",
     "gap_explained",
-    "given_table",
     "saved",
     "sealed_verdict",
     "times",
@@ -91,13 +91,13 @@ def winner_table(result: StudyResult) -> Table:
     if result.test_score is not None:
         told = Text(score(result.test_score), style="bold")
         told.append(f", {sealed_verdict(result)}", style="not bold")
-        rows.append((f"{result.scoring}, sealed test", told))
+        rows.append((f"{result.scoring}, held-out test", told))
         rows += [("", explained)] if (explained := gap_explained(result)) else []
     return facts_table(rows)
 
 
 def sealed_verdict(result: StudyResult) -> str:
-    """Say how the sealed test score compares with the cross-validated one, in words."""
+    """Say how the held-out test score compares with the cross-validated one, in words."""
     assert result.test_score is not None
     gap, error = result.test_score - result.best_score, result.best_score_se
     if gap == 0:
@@ -141,13 +141,13 @@ def front_table(result: StudyResult) -> Table:
     return table
 
 
-def given_table(result: StudyResult) -> Table:
+def enqueued_table(result: StudyResult) -> Table:
     """Return the trials whose parameters the study gave, with their ranks."""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for header in ("trial", result.scoring, "rank"):
         table.add_column(Text(header), justify="right", no_wrap=True)
     table.add_column("parameters")
-    for rank, record in result.given():
+    for rank, record in result.enqueued_trials():
         place = f"{rank} of {result.n_complete}" if rank else str(record.state)
         facts = [str(record.number), score(record.value), place]
         table.add_row(*map(Text, [*facts, brief(record.trial.params)]))

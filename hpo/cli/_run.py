@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from hpo._interrupt import Interrupt
+from hpo._stop_signal import StopSignal
 from hpo.cli._command import Command
 from hpo.cli._console import make_console
 from hpo.cli._display import BaseDisplay, LiveDisplay, PlainDisplay
@@ -63,11 +63,11 @@ def run_file(
     if data is not None:
         os.environ["HPO_DATA"] = str(data.absolute())
     console = make_console()
-    at_once = f"stopped at once. Go on with\n  {command.going_on()}"
+    at_once = f"stopped at once. Go on with\n  {command.resume_command()}"
     display: BaseDisplay = (
         LiveDisplay(console, at_once) if console.is_terminal else PlainDisplay(sys.stdout, at_once)
     )
-    interrupt = Interrupt(exit_on_second=True, heard=display.heard)
+    interrupt = StopSignal(exit_on_second=True, on_signal=display.on_signal)
     try:
         with display:
             # Loading torch takes seconds, in which something is to be seen already.
@@ -89,4 +89,4 @@ def run_file(
     except KeyboardInterrupt:  # before the study began to listen, or after it had ended
         typer.echo(f"\n{at_once}", err=True)
         return 130
-    return closing.tell(console, command, interrupt.reason)
+    return closing.print_summary(console, command, interrupt.reason)

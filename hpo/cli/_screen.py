@@ -159,7 +159,7 @@ def _idle(progress: Progress, own_workers: str) -> str:
         return "choosing the next trial"
     if progress.best is None or not progress.plan.refit:
         return "the search is over"
-    return "training the winner on all data; then the sealed test part, once"
+    return "training the winner on all data; then the held-out test part, once"
 
 
 def _in_flight(record: TrialRecord) -> Text:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hpo._words import brief_value, number, score, short_names, single_line
+from hpo._format import brief_value, number, score, short_names, single_line
 from hpo.trial import TrialRecord, TrialState
 
 __all__ = [

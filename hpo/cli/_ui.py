@@ -16,8 +16,8 @@ import typer
 from hpo._redaction import redact
 from hpo.cli._storage import readable_storage
 from hpo.exceptions import HpoError, StorageError
-from hpo.storage.studies import generation
-from hpo.storage.trial_store import Ledger
+from hpo.storage.studies import versioned_name
+from hpo.storage.trial_store import TrialStore
 from hpo.trackers.mlflow import parent_run, resolve_tracking_uri, study_url, ui_command
 
 __all__ = ["serve"]
@@ -80,8 +80,8 @@ def _key(name: str, storage: str | None) -> str:
     """Return what MLflow knows a study by; names are those of `load_result`."""
     url = readable_storage(storage)
     first = name.removesuffix("@1")
-    exact = first if first != name else generation(name, url, fresh=False)
-    return Ledger(exact, None, url, create=False).key
+    exact = first if first != name else versioned_name(name, url, fresh=False)
+    return TrialStore(exact, None, url, create=False).key
 
 
 def _address(server: str, uri: str, name: str | None, key: str | None) -> str:

@@ -12,7 +12,7 @@ __all__ = ["StudyData"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StudyData:
-    """What a study searches on, what its winner is refitted on, and its sealed test part.
+    """What a study searches on, what its winner is refitted on, and its held-out test part.
 
     ``X`` may be a numpy array, a pandas frame, a torch tensor, a list, or a dict of such
     (skorch hands a dict's entries to the module by name). It may also be a torch ``Dataset`` of
@@ -28,7 +28,7 @@ class StudyData:
     sample_weight : array-like of length n_samples, optional
         Weight of each sample, for estimators and scorers that take it.
     X_test, y_test : array-like, optional
-        The sealed test part: scored once, after the winner has been chosen and refitted.
+        The held-out test part: scored once, after the winner has been chosen and refitted.
     X_refit, y_refit : array-like, optional
         What the winner is refitted on; None means ``X`` and ``y``. Give them where the
         search runs on a part of the training data. They must not hold test samples.

@@ -59,7 +59,7 @@ def seal_part(
     stratify: bool = True,
     **fields: Any,
 ) -> StudyData:
-    """Return data of which a random share is the sealed test part.
+    """Return data of which a random share is the held-out test part.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def seal_part(
     test_size : float
         Between 0 and 1 exclusive.
     seed : int
-        Decides which rows are sealed.
+        Decides which rows are held out.
     stratify : bool, default=True
         Whether both parts have the shares of the classes.
     **fields

@@ -55,7 +55,7 @@ def load_characters(
     n_train : int, optional
         Search on that many blocks, the first ones. None searches on all.
     test_size : float, default=0.1
-        Share of the blocks that is sealed, the last ones, between 0 and 1 exclusive. A corpus
+        Share of the blocks that is held out, the last ones, between 0 and 1 exclusive. A corpus
         that comes with a test part (``"wikitext2"``) keeps its own.
     refit_on_all : bool, default=True
         Whether the winner is refitted on all blocks, or on those of the search.

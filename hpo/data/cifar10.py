@@ -59,7 +59,7 @@ def load_cifar10(
         cache folder (``$HPO_CACHE``, else ``~/.cache/hpo``), and downloads what is in neither.
     lossless : bool, default=False
         Never take the JPEG copy. Where the original files are missing, take the first 4,000
-        training images, of which a fifth is sealed.
+        training images, of which a fifth is held out.
     refit_on_all : bool, default=True
         Whether the winner is refitted on all training images, or on those of the search.
 
@@ -137,7 +137,7 @@ def _lossless(file: Path, options: dict[str, Any]) -> StudyData:
         X_test=as_pixels(images[test]),
         y_test=y[test],
         class_names=CLASSES,
-        source="the first 4,000 training images of CIFAR-10, a fifth of them sealed",
+        source="the first 4,000 training images of CIFAR-10, a fifth of them held out",
         **options,
     )
 

@@ -54,13 +54,13 @@ def load_covertype(
     full : bool, default=False
         Take all 581,012 rows, which scikit-learn's ``fetch_covtype`` downloads.
     seed : int, default=0
-        Decides which rows are sealed.
+        Decides which rows are held out.
     data_dir : path, optional
         Folder that holds ``covertype/covtype_random15000.csv.gz``. None looks in ``$HPO_DATA``
         and in the cache folder (``$HPO_CACHE``, else ``~/.cache/hpo``); where the sample is in
         neither, it is drawn from all rows.
     test_size : float, default=0.2
-        Share of the rows that is sealed, between 0 and 1 exclusive, drawn at random with the
+        Share of the rows that is held out, between 0 and 1 exclusive, drawn at random with the
         shares of the classes kept.
 
     Returns

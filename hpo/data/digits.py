@@ -14,7 +14,7 @@ def load_digits(test_size: float = 0.2, seed: int = 0) -> StudyData:
     Parameters
     ----------
     test_size : float, default=0.2
-        Share of the samples that is sealed as the test part, between 0 and 1 exclusive,
+        Share of the samples that is held out as the test part, between 0 and 1 exclusive,
         drawn at random with the shares of the classes kept.
     seed : int, default=0
         Decides which samples those are.

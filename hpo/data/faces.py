@@ -76,7 +76,7 @@ def load_afhq(
     Returns
     -------
     StudyData
-        As of `load_image_folder`; ``val`` or ``test`` is the sealed part.
+        As of `load_image_folder`; ``val`` or ``test`` is the held-out part.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def load_animal_faces(
         Folder that holds ``lhi_animal_faces/lhi_animal_faces_32.npz``. None looks in
         ``$HPO_DATA`` and in the cache folder.
     label : {"cat_dog_wild", "species"}, default="cat_dog_wild"
-        The classes: those of AFHQ (773 training images, 193 sealed; the wild ones are bears,
+        The classes: those of AFHQ (773 training images, 193 held out; the wild ones are bears,
         lions, tigers and wolves, other animals are left out), or 19 species (1,849 and 462).
     refit_on_all : bool, default=True
         Whether the winner is refitted on all training images, or on those of the search.
@@ -147,15 +147,15 @@ def load_animal_faces(
     )
     names = tuple(map(str, classes)) if label == "species" else AFHQ_CLASSES
     labels = (species if label == "species" else three).astype(np.int64)
-    search, sealed = (np.flatnonzero((labels >= 0) & part) for part in (~test, test))
+    search, held_out = (np.flatnonzero((labels >= 0) & part) for part in (~test, test))
     return search_on_part(
         lambda rows: as_pixels(images[search[rows]]),
         labels[search],
         n_train=n_train,
         seed=seed,
         refit_on_all=refit_on_all,
-        X_test=as_pixels(images[sealed]),
-        y_test=labels[sealed],
+        X_test=as_pixels(images[held_out]),
+        y_test=labels[held_out],
         class_names=names,
         source=f"LHI animal faces ({label}), 32 x 32 pixels",
     )

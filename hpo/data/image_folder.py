@@ -31,12 +31,12 @@ def load_image_folder(
     ----------
     path : path
         Holds a folder for each class (``path/cat/1.jpg``), or the folders ``train`` and
-        ``test`` (else ``val``) which do; then the latter is the sealed part. Where there are
+        ``test`` (else ``val``) which do; then the latter is the held-out part. Where there are
         all three, ``val`` is searched on with ``train``.
     size : int, default=32
         Height and width to which images are scaled and cut, in pixels.
     test_size : float, default=0.2
-        Share of the images that is sealed where they have no test folder, between 0 and 1
+        Share of the images that is held out where they have no test folder, between 0 and 1
         exclusive, drawn at random with the shares of the classes kept.
     n_train : int, optional
         Search on that many of the training images, drawn likewise. None searches on all.
@@ -62,10 +62,10 @@ def load_image_folder(
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise DataError(f"There is no folder {str(folder)!r}. Give one that holds images by class.")
-    sealed = [folder / name for name in TEST_FOLDERS if (folder / name).is_dir()]
-    if (folder / "train").is_dir() and sealed:
-        images, labels, names = _joined([folder / "train", *sealed[1:]], size)
-        images_test, labels_test, _ = _joined([sealed[0]], size, names)
+    held_out = [folder / name for name in TEST_FOLDERS if (folder / name).is_dir()]
+    if (folder / "train").is_dir() and held_out:
+        images, labels, names = _joined([folder / "train", *held_out[1:]], size)
+        images_test, labels_test, _ = _joined([held_out[0]], size, names)
     else:
         everything, classes, names = read_images(folder, size)
         test, search = random_split(classes, test_size, seed, "test_size")

@@ -43,7 +43,7 @@ def load_table(
     target : str
         Name of the column to predict.
     test_size : float, default=0.2
-        Share of the rows that is sealed, between 0 and 1 exclusive, drawn at random; with the
+        Share of the rows that is held out, between 0 and 1 exclusive, drawn at random; with the
         shares of the classes kept.
     seed : int, default=0
         Decides which rows those are.
@@ -103,7 +103,7 @@ def load_npz(
     Parameters
     ----------
     path : path
-        Holds ``X`` and ``y``, and may hold ``X_test`` and ``y_test``, which are then sealed; or
+        Holds ``X`` and ``y``, and may hold ``X_test`` and ``y_test``, which are then held out; or
         ``x_train``, ``y_train``, ``x_test`` and ``y_test``.
     test_size, seed
         As in `load_table`; for files without a test part.
@@ -126,14 +126,14 @@ def load_npz(
     file = Path(path).expanduser()
     known = npz_names(file)
     names = next((names for names in PARTS if names[0] in known), PARTS[0])
-    sealed = names[2] in known
-    arrays = list(read_npz(file, *(names if sealed else names[:2])))
+    held_out = names[2] in known
+    arrays = list(read_npz(file, *(names if held_out else names[:2])))
     for i, X in enumerate(arrays[::2]):
         if scale is not None:
             arrays[2 * i] = X.astype(np.float32) / np.float32(scale)
         elif X.dtype.kind == "f":
             arrays[2 * i] = X.astype(np.float32)
-    if not sealed:
+    if not held_out:
         return _sealed(arrays[0], arrays[1], task, test_size, seed)
     X, y, X_test, y_test = arrays
     both, fields = _target(np.concatenate([y, y_test]), task)

@@ -21,7 +21,7 @@ def load_text(
     context_length: int = 256,
     test_size: float = 0.1,
 ) -> StudyData:
-    """Return a text as blocks of the tokens of a model, the last of them sealed as the test part.
+    """Return a text as blocks of the tokens of a model, the last of them held out as the test part.
 
     The blocks follow each other without a gap and without overlap; what does not fill the
     last one is left out. No token is added at their borders, and special tokens that stand
@@ -38,7 +38,7 @@ def load_text(
     context_length : int, default=256
         Tokens of a block, at least 2.
     test_size : float, default=0.1
-        Share of the blocks that is sealed, from 0 (none) to below 1. A corpus that comes
+        Share of the blocks that is held out, from 0 (none) to below 1. A corpus that comes
         with a test part (``"wikitext2"``) keeps its own.
 
     Returns

@@ -8,7 +8,7 @@ import psutil
 
 from hpo._failures import notes_of, text_of
 
-__all__ = ["clear_memory", "free_memory", "shortage"]
+__all__ = ["clear_memory", "free_memory", "oom_reason"]
 
 _WANTED = re.compile(
     r"(?:tried to allocate|unable to allocate) (\d+(?:\.\d+)?) ?(bytes|[KMGTPE]i?B)?", re.IGNORECASE
@@ -16,7 +16,7 @@ _WANTED = re.compile(
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
-def shortage(error: BaseException) -> str:
+def oom_reason(error: BaseException) -> str:
     """Return the reason to end a trial that ran out of memory; empty for any other error.
 
     Torch raises its ``OutOfMemoryError`` on a GPU and a plain RuntimeError on the CPU, NumPy and

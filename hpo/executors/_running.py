@@ -7,8 +7,8 @@ from dataclasses import replace
 import cloudpickle
 
 from hpo._failures import traceback_of
-from hpo._interrupt import is_ctrl_c
-from hpo.executors._memory import clear_memory, shortage
+from hpo._stop_signal import is_ctrl_c
+from hpo.executors._memory import clear_memory, oom_reason
 from hpo.executors.base import Ended, Event, Failed, Reported, reason_of
 from hpo.training import StepError
 from hpo.trial import Cause, Report
@@ -67,7 +67,7 @@ class RunningTrial:
         return event
 
     def _fail(self, error: BaseException) -> tuple[Event, bool]:
-        short = bool(shortage(error))
+        short = bool(oom_reason(error))
         self.error = None if short else error
         return failed(self.number, error), short
 
@@ -89,7 +89,7 @@ def own_error(error: BaseException) -> BaseException:
 
 def failed(number: int, error: BaseException) -> Failed:
     """Return the event of a trial that raised ``error``."""
-    cause = Cause.OUT_OF_MEMORY if shortage(error) else Cause.ERROR
+    cause = Cause.OUT_OF_MEMORY if oom_reason(error) else Cause.ERROR
     return Failed(number, reason_of(error), traceback_of(error), cause=cause)
 
 

@@ -14,7 +14,7 @@ from hpo._failures import traceback_of
 from hpo.executors._payload import load
 from hpo.executors._running import RunningTrial
 from hpo.executors._settings import Settings
-from hpo.executors.base import Reported, Unloadable, reason_of
+from hpo.executors.base import LoadError, Reported, reason_of
 from hpo.training import BaseObjective
 from hpo.trial import Trial
 
@@ -73,7 +73,7 @@ def _watch() -> None:
 
 def _load(
     address: Any, n_threads: int, settings: Settings, limits: ExitStack
-) -> BaseObjective | Unloadable:
+) -> BaseObjective | LoadError:
     try:
         from hpo.training.threads import limit_threads
 
@@ -82,16 +82,16 @@ def _load(
         settings.configure()
         limits.enter_context(settings.warning_alike())
     except BaseException as error:  # code of the user's is run while it is loaded
-        return Unloadable(-1, reason_of(error), traceback_of(error))
+        return LoadError(-1, reason_of(error), traceback_of(error))
     return objective
 
 
-def _serve(connection: Connection, loaded: BaseObjective | Unloadable, device: str) -> None:
+def _serve(connection: Connection, loaded: BaseObjective | LoadError, device: str) -> None:
     while True:
         order, trial = connection.recv()
         if order != "start":  # a late "stop" or "step" of a trial that ended by itself is void
             continue
-        if isinstance(loaded, Unloadable):
+        if isinstance(loaded, LoadError):
             connection.send(replace(loaded, number=trial.number))
         else:
             _train(connection, loaded, trial, device)

@@ -14,7 +14,7 @@ from typing import Any
 from hpo.executors import _worker
 from hpo.executors._payload import Payload, hidden_main
 from hpo.executors._settings import THREADS, Settings
-from hpo.executors.base import Ended, Event, Failed, Unloadable
+from hpo.executors.base import Ended, Event, Failed, LoadError
 from hpo.trial import Trial
 
 __all__ = ["WorkerProcess", "next_ready", "start_server"]
@@ -51,7 +51,7 @@ class WorkerProcess:
         # Run before multiprocessing ends its daemons, of which it would leave the children alive.
         self._at_exit = Finalize(self, _kill_group, args=(self.process.pid,), exitpriority=0)
         self.number: int | None = None
-        self.has_spoken = False
+        self.has_reported = False
         self._waits = False
 
     def start(self, trial: Trial) -> None:
@@ -76,7 +76,7 @@ class WorkerProcess:
         with contextlib.suppress(OSError):
             self.connection.send(message)
 
-    def receive(self) -> Event | Unloadable | None:
+    def receive(self) -> Event | LoadError | None:
         """Return the next event, or None if it is of a trial that was stopped meanwhile.
 
         Raises
@@ -86,8 +86,8 @@ class WorkerProcess:
         """
         if not self.connection.poll():
             raise EOFError  # only the end of the process was heard of
-        event: Event | Unloadable = self.connection.recv()
-        self.has_spoken = True
+        event: Event | LoadError = self.connection.recv()
+        self.has_reported = True
         if event.number != self.number:
             return None
         if isinstance(event, Ended | Failed):
@@ -164,7 +164,7 @@ def start_server() -> bool:
     before = {name: os.environ[name] for name in THREADS if name in os.environ}
     os.environ.update(dict.fromkeys(THREADS, "1"))
     try:
-        with hidden_main(), _deaf_to_ctrl_c():
+        with hidden_main(), _ignore_sigint():
             forkserver.ensure_running()
     except ChildProcessError:
         return False
@@ -176,7 +176,7 @@ def start_server() -> bool:
 
 
 @contextlib.contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
+def _ignore_sigint() -> Iterator[None]:
     """Let processes started inside the block ignore Ctrl-C, also while they still load torch."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -2,7 +2,7 @@
 
 from hpo.executors.fused import FusedExecutor
 from hpo.executors.fused.batch import TrialBatch
-from hpo.executors.fused.benchmark import Way, solo_seconds
+from hpo.executors.fused.benchmark import ExecutionPlan, sequential_epoch_seconds
 from hpo.training.objective import Objective
 
 __all__ = ["AutoExecutor"]
@@ -22,8 +22,8 @@ class AutoExecutor(FusedExecutor):
     def _is_small(self, batch: TrialBatch) -> bool:
         return self._n_expected(batch) < MIN_TRIALS
 
-    def _other_ways(self, batch: TrialBatch) -> list[Way]:
+    def _other_plans(self, batch: TrialBatch) -> list[ExecutionPlan]:
         assert isinstance(self.objective, Objective)  # or nothing would have been fused
-        seconds = solo_seconds(self.objective, batch.first.trial, self._device)
+        seconds = sequential_epoch_seconds(self.objective, batch.first.trial, self._device)
         n = self._pool.capacity
-        return [Way(f"in {n} worker process{'es' * (n > 1)}", seconds / n)]
+        return [ExecutionPlan(f"in {n} worker process{'es' * (n > 1)}", seconds / n)]

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from hpo._failures import message_of
-from hpo.executors._memory import shortage
+from hpo.executors._memory import oom_reason
 from hpo.training import BaseObjective
 from hpo.trial import Cause, Report, Trial
 
@@ -18,9 +18,9 @@ __all__ = [
     "Ended",
     "Event",
     "Failed",
+    "LoadError",
     "Reported",
     "Revoked",
-    "Unloadable",
     "reason_of",
 ]
 
@@ -105,7 +105,7 @@ Event = Reported | Ended | Failed | Revoked
 
 
 @dataclass(frozen=True, slots=True)
-class Unloadable:
+class LoadError:
     """A worker could not load the objective: no trial can run there.
 
     Parameters
@@ -123,7 +123,7 @@ class Unloadable:
 
 def reason_of(error: BaseException) -> str:
     """Return an error's type, message and notes as one line; or that it is one of memory."""
-    return shortage(error) or message_of(error)
+    return oom_reason(error) or message_of(error)
 
 
 class BaseExecutor(ABC):
@@ -147,7 +147,7 @@ class BaseExecutor(ABC):
     Only where it was raised in this process, or could be carried here.
     """
 
-    to_come: float = math.inf
+    n_trials_left: float = math.inf
     """Trials that the driver means to start yet, where it knows: an executor may plan by it."""
 
     @property

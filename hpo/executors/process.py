@@ -8,7 +8,7 @@ from hpo.exceptions import ExecutorError
 from hpo.executors._payload import Payload
 from hpo.executors._settings import Settings, settings_of_this_process
 from hpo.executors._worker_process import WorkerProcess, next_ready, start_server
-from hpo.executors.base import BaseExecutor, Event, Failed, Unloadable
+from hpo.executors.base import BaseExecutor, Event, Failed, LoadError
 from hpo.training import BaseObjective
 from hpo.trial import Cause, Trial
 
@@ -104,9 +104,9 @@ class ProcessExecutor(BaseExecutor):
         try:
             event = worker.receive()
         except (EOFError, OSError):
-            return self._bury(worker)
+            return self._handle_dead_worker(worker)
         self._stillborn = 0
-        if isinstance(event, Unloadable):
+        if isinstance(event, LoadError):
             raise ExecutorError(
                 f"The study cannot be loaded in a worker process: {event.reason}. What it imports "
                 f"must be importable there too, or use executor='serial'.\n{event.error}"
@@ -115,11 +115,11 @@ class ProcessExecutor(BaseExecutor):
             self.errors = {**self.errors, **event.loaded()}
         return event
 
-    def _bury(self, worker: WorkerProcess) -> Event:
+    def _handle_dead_worker(self, worker: WorkerProcess) -> Event:
         """Report the trial of a dead worker as failed; a new worker takes its place when needed."""
         number, cause = worker.number, worker.cause_of_death()
         assert number is not None
-        self._stillborn += not worker.has_spoken
+        self._stillborn += not worker.has_reported
         self._workers.remove(worker)
         if self._stillborn >= _MAX_STILLBORN:
             raise ExecutorError(

@@ -23,7 +23,7 @@ from hpo.fused.errors import NotFusibleError
 
 __all__ = [
     "REPLAYED",
-    "Fusible",
+    "BatchableModule",
     "dropout_rates",
     "rate_attribute",
     "replay_dropout",
@@ -42,7 +42,7 @@ _REFUSED = (nn.RNNBase, nn.RNNCellBase, nn.AlphaDropout, nn.FeatureAlphaDropout,
 """No rule of vmap, or random numbers of their own."""
 
 
-class Fusible:
+class BatchableModule:
     """A copy of a module that a batch of models can be trained with.
 
     Parameters

@@ -8,9 +8,9 @@ from typing import Protocol
 import torch
 
 from hpo.fused._criteria import Criterion
-from hpo.fused._leaves import Fusible
+from hpo.fused._leaves import BatchableModule
 
-__all__ = ["EXTRAS", "Member", "Plan", "Schedule"]
+__all__ = ["EXTRAS", "ModelState", "Plan", "Schedule"]
 
 EXTRAS = ("l1_lambda", "l2_lambda", "label_smoothing")
 """Numbers of a model that its loss depends on."""
@@ -22,7 +22,7 @@ class Plan:
 
     Parameters
     ----------
-    fusible : Fusible
+    batchable : BatchableModule
     criterion : Criterion
     optimizer : class of torch.optim
         A key of `UPDATES`.
@@ -45,7 +45,7 @@ class Plan:
         Samples of a minibatch in evaluation, which losses are means over.
     """
 
-    fusible: Fusible
+    batchable: BatchableModule
     criterion: Criterion
     optimizer: type[torch.optim.Optimizer]
     flags: Mapping[str, object]
@@ -68,7 +68,7 @@ class Schedule(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Member:
+class ModelState:
     """One model, ready to be trained on every fold.
 
     Parameters

@@ -30,7 +30,7 @@ class Replay:
     ) -> None:
         self._plan, self._fold, self._seed, self._n_folds = plan, fold, seed, n_folds
         self._device = X.device
-        self._shapes = plan.fusible.noise_shapes(X[:2])
+        self._shapes = plan.batchable.noise_shapes(X[:2])
 
     def order(self, number: int, rows: torch.Tensor) -> torch.Tensor:
         """Return the rows of the fold in the order in which epoch ``number`` takes them."""

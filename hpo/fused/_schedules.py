@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from hpo.fused._plan import Member, Schedule
+from hpo.fused._plan import ModelState, Schedule
 
 __all__ = ["Schedules"]
 
@@ -27,7 +27,7 @@ class Schedules:
         """Return the schedules of a model, one a fold; none if its rate is constant."""
         return self._made[slot]
 
-    def put(self, slot: int, member: Member) -> None:
+    def put(self, slot: int, member: ModelState) -> None:
         """Begin the schedules of ``member``."""
         lr, make = float(member.numbers["lr"]), member.schedules
         self._lr[slot] = lr

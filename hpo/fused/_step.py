@@ -17,7 +17,7 @@ from hpo.fused._plan import Plan
 from hpo.fused._updates import UPDATES
 from hpo.fused.errors import NotFusibleError
 
-__all__ = ["N_KEPT", "Stacked", "make_forward", "make_step", "wide"]
+__all__ = ["N_KEPT", "Stacked", "broadcast_like", "make_forward", "make_step"]
 
 N_KEPT = 5
 """Arguments of a step that lie where they are: what it changes in place, and the data."""
@@ -50,7 +50,7 @@ class Stacked:
         return [tensor for mapping in self.mappings() for tensor in mapping.values()]
 
 
-def wide(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+def broadcast_like(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """Return values of shape (n_folds or 1, n_slots or 1) shaped to broadcast over ``like``."""
     return values.reshape(*values.shape, *[1] * (like.ndim - 2))
 
@@ -77,7 +77,7 @@ def make_step(
     """
     gradients_of = _gradients(plan, device, dtype)
     update = UPDATES[plan.optimizer]
-    momenta = plan.fusible.momenta
+    momenta = plan.batchable.momenta
 
     def step(  # noqa: PLR0917 - called at one place, in the order of the data flow
         weights: dict[str, torch.Tensor],
@@ -96,7 +96,11 @@ def make_step(
         if plan.clips:
             gradients = _clipped(gradients, numbers)
         for name, weight in weights.items():
-            shaped = {key: wide(value, weight) for key, value in numbers.items() if ":" not in key}
+            shaped = {
+                key: broadcast_like(value, weight)
+                for key, value in numbers.items()
+                if ":" not in key
+            }
             update.step(weight, gradients[name], slots[name], shaped, plan.flags)
         for name, value in stats.items():
             buffers[name].lerp_(value.to(buffers[name].dtype), momenta[name.rpartition(".")[0]])
@@ -106,8 +110,8 @@ def make_step(
 
 
 def _gradients(plan: Plan, device: torch.device, dtype: torch.dtype) -> Callable[..., Any]:
-    fusible, criterion = plan.fusible, plan.criterion.to(device, dtype)
-    weights_of = fusible.module.named_parameters()
+    batchable, criterion = plan.batchable, plan.criterion.to(device, dtype)
+    weights_of = batchable.module.named_parameters()
     penalised = [name for name, w in weights_of if w.ndim > 1 and w.requires_grad]
 
     def loss(  # noqa: PLR0917 - vmap maps arguments by their place
@@ -117,18 +121,18 @@ def _gradients(plan: Plan, device: torch.device, dtype: torch.dtype) -> Callable
         inputs = {place_of(name): value for name, value in noise.items() if name not in called}
         layers = {layer_of(name) for name in noise if name not in called}
         inputs |= {f"{name}.keep": own[f"keep:{name}"] for name in layers}
-        inputs |= {f"{name}.mask": mask for name in fusible.norms}
+        inputs |= {f"{name}.mask": mask for name in batchable.norms}
 
         def forward() -> torch.Tensor:
             with torch.autocast(
                 device.type, torch.bfloat16, enabled=plan.autocast, cache_enabled=False
             ):
                 out: torch.Tensor = functional_call(
-                    fusible.module, {**weights, **buffers, **inputs}, (X,), tie_weights=False
+                    batchable.module, {**weights, **buffers, **inputs}, (X,), tie_weights=False
                 )
             return out
 
-        out, stats = fusible.collect(forward, called)
+        out, stats = batchable.collect(forward, called)
         out = _read(plan, out)
         if plan.shapes_target:
             y = y.reshape(out.shape)
@@ -181,7 +185,10 @@ def _clipped(gradients: Tensors, numbers: Tensors) -> dict[str, torch.Tensor]:
     factor = (numbers["max_norm"] / (norm + 1e-6)).clamp(max=1.0)
     limit = numbers["max_value"]
     return {
-        name: torch.minimum(torch.maximum(g * wide(factor, g), -wide(limit, g)), wide(limit, g))
+        name: torch.minimum(
+            torch.maximum(g * broadcast_like(factor, g), -broadcast_like(limit, g)),
+            broadcast_like(limit, g),
+        )
         for name, g in gradients.items()
     }
 
@@ -194,7 +201,7 @@ def make_forward(plan: Plan) -> Callable[..., torch.Tensor]:
     callable
         ``forward(weights, buffers, X)``, where X is of shape (n_folds, n_samples, ...).
     """
-    module = plan.fusible.module
+    module = plan.batchable.module
 
     def outputs(weights: Any, buffers: Any, X: Any) -> torch.Tensor:
         state = {**weights, **buffers}

@@ -14,14 +14,14 @@ from torch import nn
 
 from hpo.fused._comparison import OUTPUTS, TOLERANCE, TOLERANCE_FLOAT32, compare, made
 from hpo.fused._leaves import replay_dropout, write_state
-from hpo.fused._plan import Member, Plan
+from hpo.fused._plan import ModelState, Plan
 from hpo.fused._replay import Replay
 from hpo.fused._rounding import shaken
 from hpo.fused._updates import UPDATES
 from hpo.fused.engine import FusedModels
 from hpo.fused.errors import NotFusibleError
 
-__all__ = ["TOLERANCE", "TOLERANCE_FLOAT32", "Alone", "Reference", "certify"]
+__all__ = ["TOLERANCE", "TOLERANCE_FLOAT32", "Reference", "ReferenceTrainer", "certify"]
 
 _EPS = 1e-3
 _EPOCHS = (1, 2)
@@ -44,9 +44,9 @@ class Reference(Protocol):
 
 def certify(
     plan: Plan,
-    members: Sequence[Member],
+    members: Sequence[ModelState],
     *,
-    reference: Callable[[Plan, Member, int], Reference],
+    reference: Callable[[Plan, ModelState, int], Reference],
     X: torch.Tensor,
     y: torch.Tensor,
     device: str = "cpu",
@@ -61,7 +61,7 @@ def certify(
     Parameters
     ----------
     plan : Plan
-    members : sequence of Member
+    members : sequence of ModelState
         One or two are taken; of one, a second is made with other numbers.
     reference : callable
         ``reference(plan, member, fold)`` makes that model alone, of the user's own parts.
@@ -97,13 +97,13 @@ def certify(
         raise NotFusibleError(_cause(error)) from error
     for i, (member, part) in enumerate(zip(pair, rows, strict=True)):  # a fold of each
 
-        def trained(one: Member, i: int = i, part: torch.Tensor = part) -> Reference:
+        def trained(one: ModelState, i: int = i, part: torch.Tensor = part) -> Reference:
             made = reference(small, one, i)
             made.train(_EPOCHS, X, y, part)
             return made
 
         def again(
-            seed: int, trained: Any = trained, member: Member = member
+            seed: int, trained: Any = trained, member: ModelState = member
         ) -> Mapping[str, torch.Tensor]:
             states = [shaken(state, seed, dtype) for state in member.states]
             return made(trained(replace(member, states=states)), shown)
@@ -142,13 +142,13 @@ def _cause(error: Exception) -> str:
     return f"the module cannot be batched ({type(error).__name__}: {told[:200]})"
 
 
-class Alone:
+class ReferenceTrainer:
     """One model trained by itself in float64: the user's module, `torch.optim`, a batch's draws.
 
     Parameters
     ----------
     plan : Plan
-    member : Member
+    member : ModelState
     fold : int
         Which of its states it starts from, and whose draws it gets.
     module, criterion : torch.nn.Module
@@ -161,7 +161,7 @@ class Alone:
     def __init__(
         self,
         plan: Plan,
-        member: Member,
+        member: ModelState,
         fold: int,
         *,
         module: nn.Module,
@@ -236,7 +236,7 @@ class Alone:
         return output
 
 
-def _pair(members: Sequence[Member]) -> list[Member]:
+def _pair(members: Sequence[ModelState]) -> list[ModelState]:
     first = members[0]
     if len(members) > 1:
         return [_two_folds(first), _two_folds(members[1])]
@@ -246,7 +246,7 @@ def _pair(members: Sequence[Member]) -> list[Member]:
     return [_two_folds(first), _two_folds(twin)]
 
 
-def _steadied(member: Member) -> Member:
+def _steadied(member: ModelState) -> ModelState:
     """Return ``member`` with a larger ``eps``.
 
     A bias before a normalization has no gradient but rounding errors, which differ, and Adam and
@@ -258,11 +258,11 @@ def _steadied(member: Member) -> Member:
     return replace(member, numbers=numbers)
 
 
-def _two_folds(member: Member) -> Member:
+def _two_folds(member: ModelState) -> ModelState:
     return replace(member, states=[*member.states, *member.states][:2])
 
 
-def _optimizer(plan: Plan, member: Member, module: nn.Module) -> torch.optim.Optimizer:
+def _optimizer(plan: Plan, member: ModelState, module: nn.Module) -> torch.optim.Optimizer:
     numbers: dict[str, Any] = {k: member.numbers[k] for k in _numbers_of(plan, member)}
     if "beta1" in numbers:
         numbers["betas"] = numbers.pop("beta1"), numbers.pop("beta2")
@@ -271,19 +271,19 @@ def _optimizer(plan: Plan, member: Member, module: nn.Module) -> torch.optim.Opt
     return plan.optimizer(module.parameters(), **numbers, **flags)
 
 
-def _numbers_of(plan: Plan, member: Member) -> list[str]:
+def _numbers_of(plan: Plan, member: ModelState) -> list[str]:
     update = UPDATES[plan.optimizer]
     extra = [update.starts_at] if update.starts_at in member.numbers else []
     return [*update.numbers, *[name for name in extra if name]]
 
 
-def _penalty(module: nn.Module, member: Member) -> Any:
+def _penalty(module: nn.Module, member: ModelState) -> Any:
     weights = [w for w in module.parameters() if w.ndim > 1 and w.requires_grad]
     l1, l2 = member.numbers.get("l1_lambda", 0.0), member.numbers.get("l2_lambda", 0.0)
     return l1 * sum(w.abs().sum() for w in weights) + l2 * sum(w.square().sum() for w in weights)
 
 
-def _clip(module: nn.Module, member: Member) -> None:
+def _clip(module: nn.Module, member: ModelState) -> None:
     if "max_norm" in member.numbers:
         nn.utils.clip_grad_norm_(module.parameters(), member.numbers["max_norm"])
     if "max_value" in member.numbers:

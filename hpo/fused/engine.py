@@ -15,10 +15,10 @@ from hpo.fused._criteria import mean_losses
 from hpo.fused._draws import Batch, draw_epoch
 from hpo.fused._dropout import layer_of
 from hpo.fused._functional import FUNCTIONS
-from hpo.fused._plan import EXTRAS, Member, Plan, Schedule
+from hpo.fused._plan import EXTRAS, ModelState, Plan, Schedule
 from hpo.fused._program import Graph, Program
 from hpo.fused._schedules import Schedules
-from hpo.fused._step import N_KEPT, Stacked, make_forward, make_step, wide
+from hpo.fused._step import N_KEPT, Stacked, broadcast_like, make_forward, make_step
 from hpo.fused._updates import UPDATES
 from hpo.fused.errors import NotFusibleError
 
@@ -65,7 +65,7 @@ class FusedModels:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         lone = any(len(part) % plan.batch_size == 1 for part in rows)
-        if lone and plan.fusible.norms and not plan.drop_last:
+        if lone and plan.batchable.norms and not plan.drop_last:
             raise NotFusibleError("a minibatch has one sample, and batch normalization needs two")
         if plan.drop_last and any(len(part) < plan.batch_size for part in rows):
             raise NotFusibleError(
@@ -78,10 +78,10 @@ class FusedModels:
         self._X, self._y = self._on_device(X), self._on_device(y)
         self._rows = [part.cpu() for part in rows]
         self._update = UPDATES[plan.optimizer]
-        module = plan.fusible.module.to(self._device, dtype)
-        self._shapes = plan.fusible.noise_shapes(self._X[:2])
+        module = plan.batchable.module.to(self._device, dtype)
+        self._shapes = plan.batchable.noise_shapes(self._X[:2])
         self._stacked = self._empty(module)
-        self._members: list[Member | None] = [None] * n_slots
+        self._members: list[ModelState | None] = [None] * n_slots
         self._schedules = Schedules(self.n_folds, n_slots)
         self._updates = torch.zeros(self.n_folds, n_slots, dtype=torch.float64)
         self._step = make_step(plan, self._device, dtype)
@@ -91,13 +91,13 @@ class FusedModels:
 
     def _empty(self, module: torch.nn.Module) -> Stacked:
         lead = (self.n_folds, self.n_slots)
-        fusible = self.plan.fusible
+        batchable = self.plan.batchable
         swapped = {
             f"{name}.{own}"
-            for name, layer in fusible.dropouts.items()
+            for name, layer in batchable.dropouts.items()
             for own, _ in layer.named_buffers()
         }
-        swapped |= {f"{name}.mask" for name in fusible.norms}
+        swapped |= {f"{name}.mask" for name in batchable.norms}
 
         def stacked(tensor: torch.Tensor) -> torch.Tensor:
             return tensor.new_zeros(*lead, *tensor.shape).detach()
@@ -142,9 +142,9 @@ class FusedModels:
         Weights with their gradients, their optimizer state and a copy; what the layers put out
         for a minibatch, three times over; and the outputs for the validation parts.
         """
-        tensors = self.plan.fusible.module.state_dict().values()
+        tensors = self.plan.batchable.module.state_dict().values()
         kept = sum(t.numel() for t in tensors) * (3 + len(self._update.slots))
-        sizes = self.plan.fusible.output_sizes(self._X[:2])
+        sizes = self.plan.batchable.output_sizes(self._X[:2])
         samples = self.plan.batch_size * 3 * sum(sizes)
         samples += min(X_valid.shape[1], MIN_CHUNK) * 3 * max(sizes)
         samples += X_valid.shape[1] * sizes[-1]
@@ -157,11 +157,11 @@ class FusedModels:
 
     # -- who is trained -----------------------------------------------------------------------
 
-    def put(self, slot: int, member: Member) -> None:
+    def put(self, slot: int, member: ModelState) -> None:
         """Begin the training of ``member``; the slot must be free."""
         self.put_all({slot: member})
 
-    def put_all(self, members: Mapping[int, Member]) -> None:
+    def put_all(self, members: Mapping[int, ModelState]) -> None:
         """Begin the training of members, by slot; their weights travel to the device together."""
         slots = list(members)
         states = [member.states for member in members.values()]
@@ -171,13 +171,15 @@ class FusedModels:
                 stacked[:, slots] = torch.stack(own, 1).to(stacked)
         for state_of in self._stacked.slots.values():
             for stacked in state_of.values():
-                stacked[:, slots] = wide(self._starts(members.values()), stacked).to(stacked)
+                stacked[:, slots] = broadcast_like(self._starts(members.values()), stacked).to(
+                    stacked
+                )
         for slot, member in members.items():
             self._members[slot] = member
             self._schedules.put(slot, member)
         self._updates[:, slots] = 0
 
-    def _starts(self, members: Iterable[Member]) -> torch.Tensor:
+    def _starts(self, members: Iterable[ModelState]) -> torch.Tensor:
         """Return what the state of each member's optimizer starts from, 1 x n_members."""
         name = self._update.starts_at or ""
         return torch.tensor([[float(member.numbers.get(name, 0.0)) for member in members]])
@@ -233,7 +235,7 @@ class FusedModels:
         tensor of shape (n_folds, n_slots)
             Mean training loss over the samples of the epoch, penalties included.
         """
-        self.plan.fusible.module.train()
+        self.plan.batchable.module.train()
         numbers = self._numbers()
         epoch = draw_epoch(
             self.plan,
@@ -274,7 +276,7 @@ class FusedModels:
         if before is not None:  # a step back in the folds that had no samples left
             stepped = batch.n > 0
             for tensor, old in zip(stacked.tensors(), before, strict=True):
-                tensor.copy_(torch.where(wide(stepped, tensor), tensor, old))
+                tensor.copy_(torch.where(broadcast_like(stepped, tensor), tensor, old))
             losses = torch.where(stepped, losses, 0.0)
         return losses
 
@@ -328,7 +330,7 @@ class FusedModels:
         -------
         tensor of shape (n_folds, n_slots, n_samples, ...)
         """
-        self.plan.fusible.module.eval()
+        self.plan.batchable.module.eval()
         X = self._on_device(X)
         chunk = self._chunk()
         parts = [
@@ -351,7 +353,7 @@ class FusedModels:
     def _chunk(self) -> int:
         """Return how many samples are evaluated at a time: what fits into a cache, about."""
         if self._widest is None:
-            self._widest = max(self.plan.fusible.output_sizes(self._X[:2]))
+            self._widest = max(self.plan.batchable.output_sizes(self._X[:2]))
         of_a_sample = self.n_folds * max(self.n_slots, 1) * self._widest * self._dtype.itemsize
         room = CHUNK_BYTES_GPU if self._device.type == "cuda" else CHUNK_BYTES
         return max(MIN_CHUNK, room // of_a_sample)

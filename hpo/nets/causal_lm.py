@@ -182,7 +182,7 @@ class CausalLMNet(OptimizerStepsMixin, PenaltyMixin, NeuralNet):  # type: ignore
         """Return the negative logarithm of the perplexity of ``X``."""
         return neg_log_perplexity(self, X, y)
 
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """Return what the training took.
 
         Returns
@@ -238,14 +238,14 @@ def causal_lm_scores(net: CausalLMNet, X: Any, y: Any = None) -> dict[str, float
     dict
         ``neg_log_perplexity``, which is the first and so the score of a trial; ``perplexity``;
         ``perplexity_before``, of the model as it came (with ``"qlora"``: as quantized), computed
-        once a process for the same model and blocks; and `CausalLMNet.figures`.
+        once a process for the same model and blocks; and `CausalLMNet.metrics`.
     """
     score = neg_log_perplexity(net, X)
     return {
         "neg_log_perplexity": score,
         "perplexity": _perplexity(-score),
         "perplexity_before": _perplexity(_loss_before(net, X)),
-        **net.figures(),
+        **net.metrics(),
     }
 
 

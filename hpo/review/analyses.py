@@ -32,4 +32,4 @@ def told(analysis: BaseAnalysis | None, data: Mapping[str, Any]) -> list[tuple[s
     if analysis is None:
         where = f"{data[CLASS]} cannot be imported here" if CLASS in data else "hpo has none"
         return [("not shown", f"there is no such analysis: {where}")]
-    return analysis.tell(data)
+    return analysis.summarize(data)

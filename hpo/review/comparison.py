@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hpo._discovery import did_you_mean
-from hpo._words import brief_value, score, short_names
+from hpo._format import brief_value, score, short_names
 from hpo.result import StudyResult
 from hpo.trial import SECONDS, TrialRecord, TrialState
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from hpo._words import brief_value, short_names
+from hpo._format import brief_value, short_names
 from hpo.result import StudyResult
 from hpo.review import plots
 from hpo.review.comparison import BEST, SAME, WORSE, Comparison, Group, compare, is_number, place_of

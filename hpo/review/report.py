@@ -59,7 +59,7 @@ def write_report(
     figures["comparison_curves.png"] = comparison_curves(result)
     for name, analysis, data in found_analyses(result):
         if analysis is not None and "error" not in data:
-            figures[f"{name}.png"] = analysis.draw(data)
+            figures[f"{name}.png"] = analysis.plot(data)
     for name, figure in figures.items():
         if figure is None:
             continue
@@ -91,7 +91,7 @@ def _document(result: StudyResult, images: Mapping[str, bytes], settings: Mappin
                 "Parameters", _html.image(images["parameters.png"], "score by parameter")
             ),
             _html.section("Pareto front", _front(result, images.get("pareto_front.png"))),
-            _html.section("Given points", _given(result)),
+            _html.section("Enqueued points", _enqueued(result)),
             _html.section("Comparison", _comparison(result, images)),
             *_analyses(result, images),
             _html.section("Top ten", _top(result)),
@@ -111,7 +111,7 @@ def _winner(result: StudyResult) -> str:
         f"{result.select} epoch": str(result.best_step),
     }
     if result.test_score is not None:
-        facts[f"sealed test {result.scoring}"] = _text(result.test_score) + _gap(result)
+        facts[f"held-out test {result.scoring}"] = _text(result.test_score) + _gap(result)
     if result.refit_seconds is not None:
         epochs = f", {result.refit_epochs} epochs" if result.refit_epochs else ""
         facts["refit"] = f"{_seconds(result.refit_seconds)}{epochs}"
@@ -158,8 +158,8 @@ def _front(result: StudyResult, image: bytes | None) -> str:
     return f"{_html.image(image, 'score against cost')}\n{table}"
 
 
-def _given(result: StudyResult) -> str:
-    given = result.given()
+def _enqueued(result: StudyResult) -> str:
+    given = result.enqueued_trials()
     names = list(dict.fromkeys(name for _, record in given for name in record.trial.params))
     rows = [
         [f"{rank} of {result.n_complete}" if rank else str(r.state), *_top_row(r, names)]

@@ -15,7 +15,7 @@ from scipy.sparse import issparse
 from sklearn.utils import check_random_state, get_tags, indexable
 
 from hpo._discovery import build
-from hpo._interrupt import Interrupt
+from hpo._stop_signal import StopSignal
 from hpo.backends.base import BaseBackend, Budget
 from hpo.data.datasets import from_dataset
 from hpo.exceptions import DataError, RefitError, StudyError
@@ -46,8 +46,8 @@ from hpo.space import SearchSpace
 from hpo.study.kept_files import only
 from hpo.study.opening import FOR_SEARCHES, Allowed
 from hpo.study.refit_errors import refit_errors
-from hpo.study.runner import conduct
-from hpo.study.search import Search
+from hpo.study.runner import run_search
+from hpo.study.search import SearchConfig
 from hpo.trackers import BaseTracker
 from hpo.training.checks import check_estimator_kind
 from hpo.training.refit import refit
@@ -353,7 +353,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         warn_of_notes(self.result_, self.verbose)
         return self
 
-    def _prepare(self, X: Any, y: Any, routed: Any) -> Search:
+    def _prepare(self, X: Any, y: Any, routed: Any) -> SearchConfig:
         """Check everything and create nothing."""
         space = SearchSpace.load(self.search_space)
         several = not (self.scoring is None or isinstance(self.scoring, str))
@@ -372,7 +372,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             return_train_score=self.return_train_score,
             resolve=lambda params: dict(sorted(space.resolve(params).items())),
         )
-        search = Search(
+        search = SearchConfig(
             objective,
             space,
             seed=self._seed(),
@@ -398,7 +398,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             return 0
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
-    def _check_budget(self, search: Search) -> None:
+    def _check_budget(self, search: SearchConfig) -> None:
         n_points = search.n_points
         if n_points is None and self.n_trials is None and self.timeout is None:
             raise StudyError(
@@ -413,9 +413,9 @@ multimetric_, classes_, n_features_in_, feature_names_in_
                 stacklevel=4,
             )
 
-    def _run(self, search: Search, tasks: CallbackTasks) -> StudyResult:
+    def _run(self, search: SearchConfig, tasks: CallbackTasks) -> StudyResult:
         again: list[bool] = []
-        interrupt = Interrupt(heard=again.append)
+        interrupt = StopSignal(on_signal=again.append)
         failures = FailFast(interrupt)
         tracked = self.tracking_uri is not None
         trackers: list[BaseTracker] = [tasks]
@@ -434,7 +434,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             search.objective.tasks, tasks.hands_on = tasks, True
         name = self.study_name or (search.default_name() if self.storage else "HPOSearchCV")
         with interrupt.listening():
-            ledger = search.begin(
+            store = search.begin(
                 name,
                 self.storage,
                 allowed=self._allowed(),
@@ -456,10 +456,10 @@ multimetric_, classes_, n_features_in_, feature_names_in_
                     raise KeyboardInterrupt
                 return result
 
-            return conduct(
+            return run_search(
                 search,
-                ledger,
-                info=search.info(ledger, Path.cwd(), {}) if tracked else None,
+                store,
+                info=search.info(store, Path.cwd(), {}) if tracked else None,
                 trackers=trackers,
                 interrupt=interrupt,
                 budget=Budget(self.n_trials, self.timeout),
@@ -477,7 +477,9 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             )
         return Allowed(self.extend, self.accept_code, FOR_SEARCHES)
 
-    def _conclude(self, result: StudyResult, search: Search, tasks: CallbackTasks) -> StudyResult:
+    def _conclude(
+        self, result: StudyResult, search: SearchConfig, tasks: CallbackTasks
+    ) -> StudyResult:
         """Make the table, choose a row and refit it."""
         objective = search.objective
         some = [r.reports[-1] for r in (*result.top(1), *result.candidates) if r.reports]
@@ -505,7 +507,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         return self._choose(result, search, primary, tasks)
 
     def _choose(
-        self, result: StudyResult, search: Search, primary: str, tasks: CallbackTasks
+        self, result: StudyResult, search: SearchConfig, primary: str, tasks: CallbackTasks
     ) -> StudyResult:
         able = [r.state is TrialState.COMPLETE or r is result.winner for r in result.candidates]
         complete = np.flatnonzero(able)
@@ -523,7 +525,9 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         result = replace(result, resolved_params=self.best_params_)
         return self._refit(result, search, tasks) if self.refit else result
 
-    def _refit(self, result: StudyResult, search: Search, tasks: CallbackTasks) -> StudyResult:
+    def _refit(
+        self, result: StudyResult, search: SearchConfig, tasks: CallbackTasks
+    ) -> StudyResult:
         number = result.candidates[self.best_index_].number
         self.__dict__.pop("best_estimator_", None)  # an earlier fit's
         began = time.perf_counter()
@@ -539,7 +543,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             refit_seconds=self.refit_time_,
         )
 
-    def _fitted(self, search: Search, tasks: CallbackTasks) -> Any:
+    def _fitted(self, search: SearchConfig, tasks: CallbackTasks) -> Any:
         objective = search.objective
         with tasks.refit() as within, limit_threads(search.n_threads):
             return refit(

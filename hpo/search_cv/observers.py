@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from typing import Any
 
-from hpo._interrupt import Interrupt
+from hpo._stop_signal import StopSignal
 from hpo.exceptions import HpoError
 from hpo.executors import BaseExecutor
 from hpo.trackers import BaseTracker
 from hpo.training.files import TrialFiles
 from hpo.training.fold import Fold
-from hpo.training.indexing import cut, take
+from hpo.training.indexing import index_fit_params, take
 from hpo.training.objective import Objective
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 
@@ -34,12 +34,12 @@ class Printer(BaseTracker):
         self._verbose = verbose
         self._n_ended = 0
 
-    def trial_reported(self, record: TrialRecord, report: Report) -> None:
+    def on_report(self, record: TrialRecord, report: Report) -> None:
         """Print the step."""
         if self._verbose > 1:
             print(f"trial {record.number}, step {report.step}: {report.value:.4f}")
 
-    def trial_ended(self, record: TrialRecord) -> None:
+    def on_trial_end(self, record: TrialRecord) -> None:
         """Print how the trial ended."""
         self._n_ended += 1
         best = record.best_report or (record.reports[-1] if record.reports else None)
@@ -78,15 +78,15 @@ class FailFast(BaseTracker):
 
     Parameters
     ----------
-    interrupt : Interrupt
+    interrupt : StopSignal
         Asked to end it.
     """
 
-    def __init__(self, interrupt: Interrupt) -> None:
+    def __init__(self, interrupt: StopSignal) -> None:
         self._interrupt = interrupt
         self.failed: TrialRecord | None = None
 
-    def trial_ended(self, record: TrialRecord) -> None:
+    def on_trial_end(self, record: TrialRecord) -> None:
         """Look at how the trial ended."""
         raised = record.state is TrialState.FAILED and record.error is not None
         if raised and self.failed is None:
@@ -161,7 +161,7 @@ class CallbackTasks(BaseTracker):
     def _of_fold(self, objective: Objective, rows: Any) -> dict[str, Any]:
         """Return what the callbacks are told of a fold, cut when they ask."""
         given = self._data["metadata"]
-        metadata = None if given is None else lambda: cut(given, rows, objective.X)
+        metadata = None if given is None else lambda: index_fit_params(given, rows, objective.X)
         return {
             "X": lambda: take(objective.X, rows),
             "y": lambda: take(objective.y, rows),
@@ -194,7 +194,7 @@ class CallbackTasks(BaseTracker):
         if context is not None:
             context.call_on_fit_task_end(estimator=self._search, **self._data)
 
-    def trial_started(self, record: TrialRecord) -> None:
+    def on_trial_start(self, record: TrialRecord) -> None:
         """Begin the tasks of the trial's folds, unless it was trained by another study."""
         if self._trials is None or record.ended is not None:
             return
@@ -224,7 +224,7 @@ class CallbackTasks(BaseTracker):
         context.call_on_fit_task_begin(estimator=self._search, **data)
         self._begun[number].callback(context.call_on_fit_task_end, estimator=self._search, **data)
 
-    def trial_ended(self, record: TrialRecord) -> None:
+    def on_trial_end(self, record: TrialRecord) -> None:
         """End the tasks of the trial's folds."""
         self._running.pop(record.number, None)
         begun = self._begun.pop(record.number, None)

@@ -43,7 +43,7 @@ class Agenda:
         self._stopped = True
 
     def enqueue(self, points: Sequence[Mapping[str, Any]]) -> None:
-        """Have these points tried before the sampler's own; see `Ledger.enqueue`."""
+        """Have these points tried before the sampler's own; see `TrialStore.enqueue`."""
         distributions = self._space.distributions
         have = {key_of(params_of(trial), distributions) for trial in self._counted()}
         for point in points:
@@ -76,7 +76,7 @@ class Agenda:
             and key_of(self._space.keep(record.trial.params), distributions) not in tried
         }
 
-    def limit_to(self, points: Sequence[Mapping[str, Any]]) -> None:
+    def set_grid(self, points: Sequence[Mapping[str, Any]]) -> None:
         """Try these points and no others."""
         self.enqueue(points)
         self._limited = True
@@ -100,7 +100,7 @@ class Agenda:
         done = getattr(self._study.sampler, "is_exhausted", None)
         return done is not None and bool(done(self._study))
 
-    def put_up_again(self) -> None:
+    def requeue_interrupted(self) -> None:
         """Enqueue the parameters of interrupted and retried trials that wait for it."""
         trials = self._study.get_trials(deepcopy=False)
         retried = {trial.user_attrs.get(RETRY) for trial in trials}

@@ -18,7 +18,7 @@ from hpo.storage.records import (
     record_of,
     was_interrupted,
 )
-from hpo.storage.trial_store import Ledger
+from hpo.storage.trial_store import TrialStore
 from hpo.trial import Cause, TrialState
 
 __all__ = ["Copied", "copy_trials"]
@@ -44,7 +44,7 @@ class Copied:
 
 
 def copy_trials(
-    source: Ledger, target: Ledger, fit: Callable[[Mapping[str, Any]], dict[str, Any] | str]
+    source: TrialStore, target: TrialStore, fit: Callable[[Mapping[str, Any]], dict[str, Any] | str]
 ) -> Copied:
     """Take the finished trials of ``source`` over into ``target``.
 
@@ -53,14 +53,14 @@ def copy_trials(
 
     Parameters
     ----------
-    source, target : Ledger
+    source, target : TrialStore
     fit : callable
         Returns the params that a trial with these has in ``target``, or why it has none.
     """
     copied = Copied()
     with storage_errors(source.url):
         trials = source.study.get_trials(deepcopy=False)
-    text = source.noted("space")  # the source may have been opened with the space of the target
+    text = source.get_attr("space")  # the source may have been opened with the space of the target
     read = SearchSpace.loads(text).read if text else dict
     retried = {trial.user_attrs.get(RETRY) for trial in trials}
     new = []
@@ -80,7 +80,7 @@ def copy_trials(
 
 
 def _copy(
-    trial: FrozenTrial, params: dict[str, Any], source: Ledger, target: Ledger, void: str
+    trial: FrozenTrial, params: dict[str, Any], source: TrialStore, target: TrialStore, void: str
 ) -> FrozenTrial:
     """Return a trial as the target has it; one that is ``void`` for a reason has failed there."""
     kept = dict(trial.user_attrs.get(RECORD, {}))

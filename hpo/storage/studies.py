@@ -13,7 +13,7 @@ from hpo.exceptions import StorageError
 from hpo.space import SearchSpace
 from hpo.storage.open import open_storage, storage_errors
 
-__all__ = ["KEY", "delete_study", "generation", "open_study", "quiet", "study_names"]
+__all__ = ["KEY", "delete_study", "open_study", "quiet", "study_names", "versioned_name"]
 
 KEY = "hpo:key"
 """The attribute of a study that tells it from others of its name."""
@@ -34,7 +34,7 @@ def study_names(storage: str) -> list[str]:
         return sorted(optuna.get_all_study_names(backend))
 
 
-def generation(name: str, storage: str | None, *, fresh: bool) -> str:
+def versioned_name(name: str, storage: str | None, *, fresh: bool) -> str:
     """Return the name in the storage: ``name``, or ``name@2`` and so on after a fresh start."""
     if storage is None:
         return name

@@ -41,24 +41,24 @@ from hpo.storage.records import (
 from hpo.storage.studies import KEY, open_study, quiet
 from hpo.trial import Cause, Report, Trial, TrialRecord, TrialState, derive_seed
 
-__all__ = ["Ledger"]
+__all__ = ["TrialStore"]
 
 _OWNER = "hpo:owner"
 _RETRIED = "retried"
 """The fact that holds the numbers of failed trials that were put up again."""
 _REVOKED = "revoked"
 """The fact that holds why trials, by their numbers, are void though they are over."""
-_BEAT_SECONDS = 60.0
+_HEARTBEAT_SECONDS = 60.0
 
 
-class Ledger:
+class TrialStore:
     """One study in a storage.
 
     Parameters
     ----------
     name : str
     space : SearchSpace or None
-        What `ask` draws from; None for a ledger that is only read.
+        What `ask` draws from; None for a trial store that is only read.
     storage : str or None
         See `open_storage`; None keeps the study in memory.
     sampler : optuna.samplers.BaseSampler or None
@@ -103,7 +103,7 @@ class Ledger:
         self._costs = tuple(costs)
         self._trials: dict[int, optuna.Trial] = {}
         self._asked: set[int] = set()
-        self._beaten = 0.0
+        self._last_heartbeat = 0.0
         opened = open_storage(storage)
         backend = get_storage(opened)  # Optuna's memory of a database, which the study shares
         self._durable = not isinstance(opened, InMemoryStorage)
@@ -129,15 +129,15 @@ class Ledger:
         self._values = StepValues(opened, self._id_of)
         self._agenda = Agenda(self._study, space)
         self._agenda.retried |= set(retried)
-        self._revoked: dict[str, str] = self.noted(_REVOKED) or {}
+        self._revoked: dict[str, str] = self.get_attr(_REVOKED) or {}
         self._agenda.retried |= set(map(int, self._revoked))
-        self.select: str = select or self.noted("select") or "best"
+        self.select: str = select or self.get_attr("select") or "best"
 
     @property
     def space(self) -> SearchSpace:
         """What `ask` draws from."""
-        if self._space is None:  # of a ledger that is only read
-            text = self.noted("space")
+        if self._space is None:  # of a trial store that is only read
+            text = self.get_attr("space")
             self._space = SearchSpace.loads(text, self.name) if text else SearchSpace.load({})
         return self._space
 
@@ -153,12 +153,12 @@ class Ledger:
 
     # -- facts of the study ------------------------------------------------------------------
 
-    def note(self, name: str, value: Any) -> None:
+    def set_attr(self, name: str, value: Any) -> None:
         """Keep a fact of the study (JSON) under ``name``."""
         with storage_errors(self.url):
             self._study.set_user_attr(f"hpo:{name}", value)
 
-    def noted(self, name: str) -> Any:
+    def get_attr(self, name: str) -> Any:
         """Return the fact kept under ``name``, or None."""
         with storage_errors(self.url):
             return self._study.user_attrs.get(f"hpo:{name}")
@@ -177,7 +177,7 @@ class Ledger:
             complete = (OptunaState.COMPLETE,)
             return bool(self._study.get_trials(deepcopy=False, states=complete))
 
-    def look_elsewhere(self, known: Iterable[int]) -> tuple[list[TrialRecord], int]:
+    def sync_other_workers(self, known: Iterable[int]) -> tuple[list[TrialRecord], int]:
         """Return what other drivers of the study have done, and are doing.
 
         Parameters
@@ -208,7 +208,7 @@ class Ledger:
         )
         return finished, running
 
-    def settle(self) -> list[TrialRecord]:
+    def fail_stale_trials(self) -> list[TrialRecord]:
         """Close the trials of drivers that have died, and put their parameters up again.
 
         A driver may have died after it had written down how a trial ended, and before the
@@ -238,7 +238,7 @@ class Ledger:
             self._close(trial.number, record)
             closed.append(record)
         with storage_errors(self.url):
-            self._agenda.put_up_again()
+            self._agenda.requeue_interrupted()
         return closed
 
     def retry_failed(self) -> int:
@@ -254,9 +254,9 @@ class Ledger:
         failed = [record.number for record in self.records() if record.state is TrialState.FAILED]
         if failed:
             self._agenda.retried |= set(failed)
-            self.note(_RETRIED, sorted(self._agenda.retried))
+            self.set_attr(_RETRIED, sorted(self._agenda.retried))
             with storage_errors(self.url):
-                self._agenda.put_up_again()
+                self._agenda.requeue_interrupted()
         return len(failed)
 
     # -- one trial's life --------------------------------------------------------------------
@@ -296,10 +296,10 @@ class Ledger:
             trials = self._study.get_trials(deepcopy=False)
         return [self._record(trial) for trial in trials if trial.user_attrs.get(SOURCE) in new]
 
-    def limit_to(self, points: Sequence[Mapping[str, Any]]) -> None:
-        """Try these points and no others: the ledger is exhausted when all are asked for."""
+    def set_grid(self, points: Sequence[Mapping[str, Any]]) -> None:
+        """Try these points and no others: the trial store is exhausted when all are asked for."""
         with storage_errors(self.url):
-            self._agenda.limit_to(points)
+            self._agenda.set_grid(points)
 
     @property
     def exhausted(self) -> bool:
@@ -357,20 +357,20 @@ class Ledger:
         else:
             self._revoked[str(record.number)] = record.reason
             self._agenda.retried.add(record.number)
-            self.note(_REVOKED, self._revoked)
+            self.set_attr(_REVOKED, self._revoked)
         with storage_errors(self.url):
-            self._agenda.put_up_again()
+            self._agenda.requeue_interrupted()
 
     @property
     def revoked(self) -> Mapping[int, str]:
         """Why trials are void though they are over, by their numbers."""
         return {int(number): why for number, why in self._revoked.items()}
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """Show that this driver lives; cheap to call often."""
         now = time.time()
-        if self._durable and now - self._beaten > _BEAT_SECONDS:
-            self._beaten = now
+        if self._durable and now - self._last_heartbeat > _HEARTBEAT_SECONDS:
+            self._last_heartbeat = now
             with storage_errors(self.url):
                 self._study.set_user_attr(f"hpo:alive:{self.driver}", now)
 
@@ -426,7 +426,7 @@ class Ledger:
         owner = trial.user_attrs.get(_OWNER)
         if owner is None:  # killed between asking and signing, unless it is just being asked for
             began = trial.datetime_start
-            return began is not None and time.time() - began.timestamp() < _BEAT_SECONDS
+            return began is not None and time.time() - began.timestamp() < _HEARTBEAT_SECONDS
         return driver_lives(owner, float(beats.get(f"hpo:alive:{owner}", 0.0)))
 
 

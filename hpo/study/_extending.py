@@ -4,36 +4,38 @@ import time
 from typing import Any
 
 from hpo.storage.copying import Copied, copy_trials
-from hpo.storage.studies import delete_study, generation
-from hpo.storage.trial_store import Ledger
+from hpo.storage.studies import delete_study, versioned_name
+from hpo.storage.trial_store import TrialStore
 from hpo.study._fitting import Fitting
 from hpo.study.opening import EXTENDS, remember
 
 __all__ = ["extended"]
 
 
-def extended(search: Any, old: Ledger, name: str, storage: str) -> tuple[Ledger, str] | None:
+def extended(
+    search: Any, old: TrialStore, name: str, storage: str
+) -> tuple[TrialStore, str] | None:
     """Return a new study of the name with the trials of ``old`` that fit, and what became of them.
 
     The old one stays as it is: `Fitting` tells which of its trials fit the search's space.
 
     Parameters
     ----------
-    search : Search
-    old : Ledger
+    search : SearchConfig
+    old : TrialStore
         Of the newest study of the name.
     name, storage : str
 
     Returns
     -------
-    tuple of Ledger and str, or None
+    tuple of TrialStore and str, or None
         None if another process extends it at the same time.
     """
-    new: Ledger = search.open(generation(name, storage, fresh=True), storage)
+    new: TrialStore = search.open(versioned_name(name, storage, fresh=True), storage)
     if not new.is_new:
         return None
-    new.note(EXTENDS, {"study": old.name, "driver": new.driver, "time": time.time()})
-    forms = old.noted("fingerprint")["space"]
+    new.set_attr(EXTENDS, {"study": old.name, "driver": new.driver, "time": time.time()})
+    forms = old.get_attr("fingerprint")["space"]
     fitting = Fitting(forms, search.space, search.objective.estimator)
     try:
         copied = copy_trials(old, new, fitting)

@@ -32,7 +32,7 @@ def fingerprint(
 ) -> dict[str, Any]:
     """Return what a study's scores depend on, as plain data.
 
-    Sampler, pruner, executor, budget and the sealed test part are no part of it: they change no
+    Sampler, pruner, executor, budget and the held-out test part are no part of it: they change no
     score of a trial.
 
     Parameters

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from hpo._interrupt import Interrupt
+from hpo._stop_signal import StopSignal
 from hpo.exceptions import NoCompletedTrialError
 from hpo.result import StudyResult
 from hpo.space import SearchSpace
@@ -22,7 +22,7 @@ class FirstFailures(BaseTracker):
 
     Parameters
     ----------
-    interrupt : Interrupt
+    interrupt : StopSignal
         Asked to end it.
     n : int or None
         Failures that are enough; None never ends a study.
@@ -33,7 +33,7 @@ class FirstFailures(BaseTracker):
 
     def __init__(
         self,
-        interrupt: Interrupt,
+        interrupt: StopSignal,
         n: int | None,
         space: SearchSpace,
         earlier: Sequence[TrialRecord] = (),
@@ -47,7 +47,7 @@ class FirstFailures(BaseTracker):
         self.stopped = False
         """Whether the study was asked to end."""
 
-    def trial_ended(self, record: TrialRecord) -> None:
+    def on_trial_end(self, record: TrialRecord) -> None:
         """Look at how the trial ended."""
         if self._over or record.interrupted:
             return

@@ -82,7 +82,7 @@ class Study(pydantic.BaseModel):
         it; None goes on regardless. More are made while they share a value of a parameter that
         may be to blame.
     refit : bool, default=True
-        Train the winner on all data at the end, and score it on the sealed test part.
+        Train the winner on all data at the end, and score it on the held-out test part.
     add_trials : str, StudyResult, or sequence of them, default=()
         Other studies, by their names in the same storage or by their results, whose complete and
         pruned trials are taken in where they fit the search space: as trials of this study, which
@@ -104,7 +104,7 @@ class Study(pydantic.BaseModel):
         (``train_accuracy``, whatever a callback records).
     analyses : sequence of str or BaseAnalysis, or None, default=None
         What is made of the refitted winner: confusion, features or ensemble, with options
-        (``"ensemble:k=7"``). None is confusion and features of a net that classifies a sealed
+        (``"ensemble:k=7"``). None is confusion and features of a net that classifies a held-out
         test part.
 
     Raises

@@ -19,7 +19,7 @@ def files_kept(key: str) -> dict[int, Path]:
     Parameters
     ----------
     key : str
-        Of the study; see `Ledger`.
+        Of the study; see `TrialStore`.
     """
     return _folders(_durable(key)) if key else {}
 
@@ -77,7 +77,7 @@ class KeptFiles(BaseTracker):
         """Whether the files of every trial are kept."""
         return self._all
 
-    def trial_ended(self, record: TrialRecord) -> None:
+    def on_trial_end(self, record: TrialRecord) -> None:
         """Keep the trial's files, and remove those of the trial that was the best before it.
 
         A trial that was stopped may still be closing its files; its worker removes them.
@@ -112,7 +112,7 @@ class KeptFiles(BaseTracker):
         except OSError as error:
             self.note = f"the files that trial {number} wrote could not be kept: {error}"
 
-    def settle(self, numbers: Collection[int], winner: int | None) -> dict[int, Path]:
+    def fail_stale_trials(self, numbers: Collection[int], winner: int | None) -> dict[int, Path]:
         """Return the folders of the files that are kept, by the numbers of their trials.
 
         Parameters

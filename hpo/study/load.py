@@ -6,8 +6,8 @@ from typing import Any
 from hpo.result import StudyResult
 from hpo.space import SearchSpace
 from hpo.storage.open import is_there
-from hpo.storage.studies import generation, study_names
-from hpo.storage.trial_store import Ledger
+from hpo.storage.studies import study_names, versioned_name
+from hpo.storage.trial_store import TrialStore
 from hpo.study.kept_files import files_kept
 
 __all__ = ["load_result", "nothing_scored"]
@@ -33,21 +33,21 @@ def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | Non
         If the storage cannot be read or has no such study.
     """
     exact = name.removesuffix("@1")
-    stored = exact if exact != name else generation(name, storage, fresh=False)
-    ledger = Ledger(stored, None, storage, create=False)
-    text = ledger.noted("space")
-    space = SearchSpace.loads(text, source=ledger.name) if text else None
+    stored = exact if exact != name else versioned_name(name, storage, fresh=False)
+    store = TrialStore(stored, None, storage, create=False)
+    text = store.get_attr("space")
+    space = SearchSpace.loads(text, source=store.name) if text else None
     result = StudyResult(
-        name=ledger.name,
-        records=tuple(ledger.records(running=True)),
-        seconds=ledger.noted("seconds"),
-        key=ledger.key,
-        fingerprint=ledger.noted("fingerprint") or {},
-        files=files_kept(ledger.key),
-        **_shown(ledger),
+        name=store.name,
+        records=tuple(store.records(running=True)),
+        seconds=store.get_attr("seconds"),
+        key=store.key,
+        fingerprint=store.get_attr("fingerprint") or {},
+        files=files_kept(store.key),
+        **_shown(store),
     )
     winner = None if result.winner is None else result.winner.number
-    refit, failed = ledger.noted("refit") or {}, ledger.noted("refit_error") or {}
+    refit, failed = store.get_attr("refit") or {}, store.get_attr("refit_error") or {}
     if winner is not None and winner == refit.get("number"):
         told = {key: refit[key] for key in refit if key not in {"number", "mark"}}
         result = replace(result, **told)
@@ -56,11 +56,11 @@ def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | Non
     return result, space
 
 
-def _shown(ledger: Ledger) -> dict[str, Any]:
+def _shown(store: TrialStore) -> dict[str, Any]:
     """Return what was noted of the search for those who look at it."""
-    shown = ledger.noted("shown")
+    shown = store.get_attr("shown")
     if shown is None:  # an older study, or none of hpo's
-        old = {"scoring": ledger.noted("scoring"), "costs": tuple(ledger.noted("costs") or ())}
+        old = {"scoring": store.get_attr("scoring"), "costs": tuple(store.get_attr("costs") or ())}
         return {name: value for name, value in old.items() if value}
     sizes = tuple((train, valid) for train, valid in shown.pop("fold_sizes"))
     names = {name: tuple(shown[name]) for name in ("costs", "compare", "watch")}
@@ -72,8 +72,8 @@ def nothing_scored(name: str, storage: str | None) -> bool:
     """Return whether a storage has the newest study of a name, and no trial of it has a score."""
     if storage is None or not is_there(storage):
         return False
-    stored = generation(name, storage, fresh=False)
+    stored = versioned_name(name, storage, fresh=False)
     if stored not in study_names(storage):
         return False
-    records = Ledger(stored, None, storage, create=False).records(running=True)
+    records = TrialStore(stored, None, storage, create=False).records(running=True)
     return not any(record.reports for record in records)

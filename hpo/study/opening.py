@@ -11,8 +11,8 @@ from hpo.identity import Description
 from hpo.space import SearchSpace
 from hpo.storage.drivers import driver_lives
 from hpo.storage.open import shown
-from hpo.storage.studies import delete_study, generation
-from hpo.storage.trial_store import Ledger
+from hpo.storage.studies import delete_study, versioned_name
+from hpo.storage.trial_store import TrialStore
 from hpo.study._differences import CODE, SPACE, UNKNOWN, VALUE, Difference, differences
 from hpo.study._fingerprint import FORMAT
 
@@ -87,41 +87,41 @@ class _Search(Protocol):
     @property
     def fingerprint(self) -> dict[str, Any]: ...
 
-    def open(self, name: str, storage: str | None) -> Ledger: ...
+    def open(self, name: str, storage: str | None) -> TrialStore: ...
 
 
 def opened(
     search: _Search, name: str, storage: str, allowed: Allowed, *, fresh: bool = False
-) -> tuple[Ledger, list[Difference]]:
-    """Return the ledger of the study called ``name``, and what of it differs and is allowed to.
+) -> tuple[TrialStore, list[Difference]]:
+    """Return the trial store of the study ``name``, and what of it differs and is allowed to.
 
     Raises
     ------
     StudyError
         If anything differs that is not allowed to.
     """
-    ledger = _whole(search, name, storage, fresh=fresh)
-    old, new = ledger.noted("fingerprint"), search.fingerprint
+    store = _whole(search, name, storage, fresh=fresh)
+    old, new = store.get_attr("fingerprint"), search.fingerprint
     if old is None:
-        _check_is_new(ledger)
-        _warn_of_unknown(ledger, new)
-        remember(ledger, search)
-        return ledger, []
-    found = _found(ledger, search, old, new)
+        _check_is_new(store)
+        _warn_of_unknown(store, new)
+        remember(store, search)
+        return store, []
+    found = _found(store, search, old, new)
     refused = [difference for difference in found if difference not in allowed]
     if refused:
-        raise StudyError(_refusal(ledger, refused, allowed.ways))
-    return ledger, found
+        raise StudyError(_refusal(store, refused, allowed.ways))
+    return store, found
 
 
-def remember(ledger: Ledger, search: _Search) -> None:
+def remember(store: TrialStore, search: _Search) -> None:
     """Keep what the study is, for the next run to be compared with."""
-    ledger.note("space", search.space.to_yaml())
-    ledger.note("select", search.select)
-    ledger.note("fingerprint", search.fingerprint)
+    store.set_attr("space", search.space.to_yaml())
+    store.set_attr("select", search.select)
+    store.set_attr("fingerprint", search.fingerprint)
 
 
-def _whole(search: _Search, name: str, storage: str, *, fresh: bool) -> Ledger:
+def _whole(search: _Search, name: str, storage: str, *, fresh: bool) -> TrialStore:
     """Open the newest study of a name that is not half made.
 
     While another process extends a study, its end is waited for; what one that died has left is
@@ -129,45 +129,45 @@ def _whole(search: _Search, name: str, storage: str, *, fresh: bool) -> Ledger:
     """
     deadline = time.monotonic() + _MAKING_SECONDS
     while True:
-        ledger = search.open(generation(name, storage, fresh=fresh), storage)
-        making = ledger.noted(EXTENDS)
-        if making is None or ledger.noted("fingerprint") is not None:
-            return ledger
+        store = search.open(versioned_name(name, storage, fresh=fresh), storage)
+        making = store.get_attr(EXTENDS)
+        if making is None or store.get_attr("fingerprint") is not None:
+            return store
         if not driver_lives(making["driver"], making["time"]) or time.monotonic() > deadline:
-            delete_study(storage, ledger.name)
+            delete_study(storage, store.name)
         time.sleep(0.2)
 
 
-def _check_is_new(ledger: Ledger) -> None:
-    n_trials = len(ledger.records(running=True))
+def _check_is_new(store: TrialStore) -> None:
+    n_trials = len(store.records(running=True))
     if n_trials:
         raise StudyError(
-            f"The study '{ledger.name}' in {shown(ledger.url)} has {n_trials} trials and nothing "
+            f"The study '{store.name}' in {shown(store.url)} has {n_trials} trials and nothing "
             "that tells what they were made with: another program made it. Give this study "
             "another name."
         )
 
 
 def _found(
-    ledger: Ledger, search: _Search, old: Mapping[str, Any], new: Mapping[str, Any]
+    store: TrialStore, search: _Search, old: Mapping[str, Any], new: Mapping[str, Any]
 ) -> list[Difference]:
     if old.get("format") == FORMAT:
         return differences(old, new)
     if "format" in old:
         raise StudyError(
-            f"The study '{ledger.name}' in {shown(ledger.url)} was made by a newer hpo: go on with "
+            f"The study '{store.name}' in {shown(store.url)} was made by a newer hpo: go on with "
             "it by that one, or give this study another name."
         )
     told = "everything: it was made by hpo 0.1.0, which kept too little to be compared"
     found = [Difference(UNKNOWN, told)]
     try:
-        same = SearchSpace.loads(ledger.noted("space") or "{}") == search.space
+        same = SearchSpace.loads(store.get_attr("space") or "{}") == search.space
     except SpaceError:
         same = False
     return found if same else [*found, Difference(VALUE, "search space: another one")]
 
 
-def _refusal(ledger: Ledger, refused: Sequence[Difference], ways: Ways) -> str:
+def _refusal(store: TrialStore, refused: Sequence[Difference], ways: Ways) -> str:
     lines = [f"  {difference.text}" for difference in refused[:_MOST_LINES]]
     if len(refused) > _MOST_LINES:
         lines.append(f"  and {len(refused) - _MOST_LINES} more")
@@ -178,7 +178,7 @@ def _refusal(ledger: Ledger, refused: Sequence[Difference], ways: Ways) -> str:
         )
     return "\n".join(
         [
-            f"The study '{ledger.name}' in {shown(ledger.url)} was made with something else, so "
+            f"The study '{store.name}' in {shown(store.url)} was made with something else, so "
             "its trials cannot be compared with new ones:",
             *lines,
             *_cures({difference.kind for difference in refused}, ways),
@@ -196,12 +196,12 @@ def _cures(kinds: set[str], ways: Ways) -> list[str]:
     return [f"Go on with {'; and with '.join(told)}.", ways.fresh]
 
 
-def _warn_of_unknown(ledger: Ledger, kept: Mapping[str, Any]) -> None:
+def _warn_of_unknown(store: TrialStore, kept: Mapping[str, Any]) -> None:
     parts = map(Description.from_json, kept["parts"].values())
     told = [text for part in parts for text in _unknown(part)]
     if told:
         warnings.warn(
-            f"The study '{ledger.name}' will not be recognised when it is to be gone on with: it "
+            f"The study '{store.name}' will not be recognised when it is to be gone on with: it "
             f"depends on {'; '.join(told)}.",
             UserWarning,
             stacklevel=2,

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from hpo._failures import message_of, traceback_of
-from hpo._interrupt import is_ctrl_c
+from hpo._stop_signal import is_ctrl_c
 from hpo.exceptions import RefitError
 from hpo.result import StudyResult
 

@@ -4,17 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hpo._interrupt import Interrupt
+from hpo._stop_signal import StopSignal
 from hpo.backends.base import Budget
 from hpo.exceptions import NoCompletedTrialError, RefitError, StudyError
 from hpo.result import StudyResult
-from hpo.storage.trial_store import Ledger
+from hpo.storage.trial_store import TrialStore
 from hpo.study._fingerprint import mark_of_data, summary
 from hpo.study.definition import Study
 from hpo.study.load import nothing_scored
 from hpo.study.opening import Allowed
-from hpo.study.runner import conduct
-from hpo.study.session import Session
+from hpo.study.prepared import PreparedStudy
+from hpo.study.runner import run_search
 from hpo.study.winner import analysed, refitted
 from hpo.trackers import BaseTracker
 
@@ -34,7 +34,7 @@ def run_study(
     extend: bool = False,
     accept_code: bool = False,
     observers: Sequence[BaseTracker] = (),
-    interrupt: Interrupt | None = None,
+    interrupt: StopSignal | None = None,
     artifacts: Mapping[str, str] | None = None,
     reuse_refit: bool = False,
     retry_failed: bool = False,
@@ -58,7 +58,7 @@ def run_study(
         something cannot be compared with what it was: old trials count as they are.
     observers : sequence of BaseTracker
         Told of everything beside the study's own tracker (a progress display).
-    interrupt : Interrupt or None
+    interrupt : StopSignal or None
         Ends the study early when asked; Ctrl-C asks.
     artifacts : mapping of str to str
         Further texts for the tracker (the study's file).
@@ -85,29 +85,29 @@ def run_study(
     """
     if fresh and extend:
         raise StudyError("fresh starts anew and extend goes on: choose one of them.")
-    session = Session(study, folder)
-    tracker = session.tracker()
+    prepared = PreparedStudy(study, folder)
+    tracker = prepared.tracker()
     # Without a score there is nothing that a change of the code could bear on.
     unscored = retry_failed and nothing_scored(study.name, study.storage)
     allowed = Allowed(extend=extend, accept_code=accept_code or unscored)
-    interrupt = interrupt or Interrupt()
+    interrupt = interrupt or StopSignal()
     with interrupt.listening():
-        ledger = session.begin(fresh=fresh, allowed=allowed)
+        store = prepared.begin(fresh=fresh, allowed=allowed)
     if retry_failed:
-        ledger.retry_failed()
+        store.retry_failed()
 
     def finish(result: StudyResult) -> StudyResult:
         if result.stopped and result.winner is None:
             return result
         return _finish(
-            result, session, ledger, interrupted=bool(interrupt.reason), reuse=reuse_refit
+            result, prepared, store, interrupted=bool(interrupt.reason), reuse=reuse_refit
         )
 
     try:
-        return conduct(
-            session.search,
-            ledger,
-            info=session.info(ledger, artifacts or {}),
+        return run_search(
+            prepared.search,
+            store,
+            info=prepared.info(store, artifacts or {}),
             trackers=(tracker, *observers),
             interrupt=interrupt,
             budget=Budget(study.n_trials, study.timeout, study.max_total_epochs),
@@ -121,34 +121,39 @@ def run_study(
 
 
 def _finish(
-    result: StudyResult, session: Session, ledger: Ledger, *, interrupted: bool, reuse: bool
+    result: StudyResult,
+    prepared: PreparedStudy,
+    store: TrialStore,
+    *,
+    interrupted: bool,
+    reuse: bool,
 ) -> StudyResult:
-    """Refit the winner, open the sealed test part, once, and analyse what came of it."""
+    """Refit the winner, open the held-out test part, once, and analyse what came of it."""
     best = result.best_record
-    result = replace(result, resolved_params=session.space.resolve(best.best_params))
-    if not session.study.refit or interrupted:
+    result = replace(result, resolved_params=prepared.space.resolve(best.best_params))
+    if not prepared.study.refit or interrupted:
         return result
-    known = ledger.noted("refit") or {}
-    asked = {analysis.name for analysis in session.analyses}
-    mark = _mark(session) if session.study.storage is not None else ""
+    known = store.get_attr("refit") or {}
+    asked = {analysis.name for analysis in prepared.analyses}
+    mark = _mark(prepared) if prepared.study.storage is not None else ""
     same = known.get("number") == best.number and known.get("mark") == mark
     if reuse and same and asked <= set(known.get("analyses", ())):
         return replace(result, **{k: v for k, v in known.items() if k not in {"number", "mark"}})
     try:
-        result = analysed(refitted(result, session), session)
+        result = analysed(refitted(result, prepared), prepared)
     except RefitError as error:
-        ledger.note("refit_error", {"number": best.number, "text": error.result.refit_error})
+        store.set_attr("refit_error", {"number": best.number, "text": error.result.refit_error})
         raise
     names = ("test_score", "refit_epochs", "refit_seconds", "recommendation", "analyses")
     outcome = {name: getattr(result, name) for name in names}
-    ledger.note("refit", {"number": best.number, "mark": mark, **outcome})
-    if ledger.noted("refit_error"):
-        ledger.note("refit_error", None)
+    store.set_attr("refit", {"number": best.number, "mark": mark, **outcome})
+    if store.get_attr("refit_error"):
+        store.set_attr("refit_error", None)
     return result
 
 
-def _mark(session: Session) -> str:
+def _mark(prepared: PreparedStudy) -> str:
     """Return the mark of what a refit and its test score depend on beside the trial."""
-    data = session.data
+    data = prepared.data
     of_data = mark_of_data(data.X_test, data.y_test, data.X_refit, data.y_refit)
-    return f"{summary(session.search.fingerprint)} {of_data}"
+    return f"{summary(prepared.search.fingerprint)} {of_data}"

@@ -10,36 +10,36 @@ from typing import Any
 import cloudpickle
 
 from hpo._failures import traceback_of
-from hpo._interrupt import Interrupt, is_ctrl_c
 from hpo._private_parts import missing_parts
 from hpo._redaction import redact
+from hpo._stop_signal import StopSignal, is_ctrl_c
 from hpo._trained_by import told_of_ways
 from hpo.backends.base import Budget
 from hpo.exceptions import RefitError
 from hpo.result import StudyResult
-from hpo.scheduler import TrialScheduler
-from hpo.storage.trial_store import Ledger
+from hpo.storage.trial_store import TrialStore
 from hpo.study._adding import told_of
 from hpo.study._first_failures import FirstFailures
 from hpo.study._notes import note_on_majority
 from hpo.study.kept_files import KeptFiles
-from hpo.study.search import Search
+from hpo.study.search import SearchConfig
 from hpo.trackers import BaseTracker, StudyInfo
 from hpo.training.refit import save_artifacts
 from hpo.trial import TRAINED_BY, TrialRecord
+from hpo.trial_manager import TrialManager
 
-__all__ = ["conduct"]
+__all__ = ["run_search"]
 
 Finish = Callable[[StudyResult], StudyResult]
 
 
-def conduct(
-    search: Search,
-    ledger: Ledger,
+def run_search(
+    search: SearchConfig,
+    store: TrialStore,
     *,
     info: StudyInfo | None,
     trackers: Sequence[BaseTracker],
-    interrupt: Interrupt,
+    interrupt: StopSignal,
     budget: Budget,
     finish: Finish,
     any_may_win: bool = False,
@@ -49,15 +49,15 @@ def conduct(
 
     Parameters
     ----------
-    search : Search
-    ledger : Ledger
+    search : SearchConfig
+    store : TrialStore
         Of the search.
     info : StudyInfo or None
         What the trackers are told first; None where none of them keeps a report or a model,
         so that neither is written.
     trackers : sequence of BaseTracker
         Told in order, and closed.
-    interrupt : Interrupt
+    interrupt : StopSignal
         Listened to until ``finish`` is done.
     budget : Budget
     finish : callable
@@ -78,16 +78,16 @@ def conduct(
     notes: list[str] = []
     state = "failed"
     failure: RefitError | None = None
-    result = StudyResult(name=ledger.name, records=())
-    kept = KeptFiles(ledger.key if ledger.url else None, search.keep, any_may_win=any_may_win)
+    result = StudyResult(name=store.name, records=())
+    kept = KeptFiles(store.key if store.url else None, search.keep, any_may_win=any_may_win)
     try:
         for tracker in trackers:
-            tracker.study_started(info or StudyInfo(ledger.name, ledger.key))
+            tracker.on_study_start(info or StudyInfo(store.name, store.key))
         try:
             with interrupt.listening():
-                failures = FirstFailures(interrupt, fail_fast, search.space, ledger.records())
+                failures = FirstFailures(interrupt, fail_fast, search.space, store.records())
                 told_first = (*trackers, failures)
-                result = _trials(search, ledger, told_first, interrupt, budget, kept=kept)
+                result = _trials(search, store, told_first, interrupt, budget, kept=kept)
                 if failures.stopped:
                     raise failures.error(result)
                 result = finish(result)
@@ -110,50 +110,48 @@ def conduct(
 
 
 def _trials(
-    search: Search,
-    ledger: Ledger,
+    search: SearchConfig,
+    store: TrialStore,
     trackers: Sequence[BaseTracker],
-    interrupt: Interrupt,
+    interrupt: StopSignal,
     budget: Budget,
     *,
     kept: KeptFiles,
 ) -> StudyResult:
-    settled = ledger.settle()
-    added = [r for one in search.additions for r in ledger.add(one.records, one.key)]
+    settled = store.fail_stale_trials()
+    added = [r for one in search.additions for r in store.add(one.records, one.key)]
     search.notes += [told] if (told := told_of(search.additions, len(added))) else []
-    records = ledger.records()
+    records = store.records()
     kept.begin(records)
     search.objective.home, search.objective.keeps_all = kept.home, kept.keeps_all
-    scheduler = TrialScheduler(
-        search.pruner, (kept, *trackers), records, search.costs, search.select
-    )
+    manager = TrialManager(search.pruner, (kept, *trackers), records, search.costs, search.select)
     for record in settled:
         for tracker in trackers:
-            tracker.trial_ended(record)
+            tracker.on_trial_end(record)
     for record in added:
         _tell(record, trackers)
-    ledger.enqueue(search.enqueue)
+    store.enqueue(search.enqueue)
     if search.grid is not None:
-        ledger.limit_to(search.grid)
+        store.set_grid(search.grid)
     began = time.perf_counter()
     with search.executor as executor:
-        stopped = search.backend.run(ledger, scheduler, executor, budget, interrupt)
-    seconds = time.perf_counter() - began + (ledger.noted("seconds") or 0.0)
-    ledger.note("seconds", seconds)
+        stopped = search.backend.run(store, manager, executor, budget, interrupt)
+    seconds = time.perf_counter() - began + (store.get_attr("seconds") or 0.0)
+    store.set_attr("seconds", seconds)
     result = StudyResult(
-        name=ledger.name,
-        records=scheduler.records,
+        name=store.name,
+        records=manager.records,
         seconds=seconds,
         stopped=stopped,
-        key=ledger.key,
+        key=store.key,
         fingerprint=_fingerprint(search),
         **search.shown,
     )
     winner = result.winner.number if result.winner else None
-    return replace(result, files=kept.settle(scheduler.numbers, winner))
+    return replace(result, files=kept.fail_stale_trials(manager.numbers, winner))
 
 
-def _fingerprint(search: Search) -> Mapping[str, Any]:
+def _fingerprint(search: SearchConfig) -> Mapping[str, Any]:
     """Return what the scores depend on; empty where that cannot be told."""
     try:
         return search.fingerprint
@@ -164,10 +162,10 @@ def _fingerprint(search: Search) -> Mapping[str, Any]:
 def _tell(record: TrialRecord, trackers: Sequence[BaseTracker]) -> None:
     """Tell the trackers the whole of a trial that has ended before they heard of it."""
     for tracker in trackers:
-        tracker.trial_started(record)
+        tracker.on_trial_start(record)
         for report in record.reports:
-            tracker.trial_reported(record, report)
-        tracker.trial_ended(record)
+            tracker.on_report(record, report)
+        tracker.on_trial_end(record)
 
 
 def _end(
@@ -178,7 +176,7 @@ def _end(
         kept = info is not None and any(tracker.keeps_artifacts for tracker in trackers)
         files = _files(result, Path(folder), info) if info and kept else {}
         for tracker in trackers:
-            tracker.study_ended(metrics, params, files, state=state)
+            tracker.on_study_end(metrics, params, files, state=state)
 
 
 def _files(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Path]:

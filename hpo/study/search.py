@@ -16,8 +16,8 @@ from hpo.space import SearchSpace
 from hpo.space.likely_points import rehearsed_points
 from hpo.storage.finite_points import MOST_POINTS
 from hpo.storage.open import is_there
-from hpo.storage.studies import generation, study_names
-from hpo.storage.trial_store import Ledger
+from hpo.storage.studies import study_names, versioned_name
+from hpo.storage.trial_store import TrialStore
 from hpo.study._adding import Addition, read_additions
 from hpo.study._comparing import compared
 from hpo.study._differences import SPACE
@@ -32,12 +32,12 @@ from hpo.training.rehearsal import rehearse
 from hpo.training.threads import devices
 from hpo.trial import TrialRecord
 
-__all__ = ["Search"]
+__all__ = ["SearchConfig"]
 
 _SINGLE_OBJECTIVE = {"CmaEsSampler", "RaySampler"}
 
 
-class Search:
+class SearchConfig:
     """What a search runs with.
 
     Parameters
@@ -135,7 +135,7 @@ class Search:
         self.enqueue = space.points(enqueue, "enqueue")
         self._add_trials = add_trials
         self.additions: list[Addition] = []
-        """What there is to take in of other studies, once the ledger is open."""
+        """What there is to take in of other studies, once the trial store is open."""
         self.notes = _too_many(n_trials, self.n_points) if chosen != "grid" else []
         self.notes += [note] if (note := note_on_train_split(objective.estimator, space)) else []
         """What the user should know of how the study was opened, and how it will be searched."""
@@ -195,9 +195,9 @@ class Search:
         """Return a name that the same search has again, and no other one."""
         return f"{type(self.objective.estimator).__name__}-{summary(self.fingerprint)[:12]}"
 
-    def open(self, name: str, storage: str | None) -> Ledger:
+    def open(self, name: str, storage: str | None) -> TrialStore:
         """Open the storage, making the study if it is new, whatever it was made with."""
-        return Ledger(
+        return TrialStore(
             name,
             self.space,
             storage,
@@ -237,23 +237,25 @@ class Search:
         fresh: bool = False,
         allowed: Allowed | None = None,
         quotes: bool = True,
-    ) -> Ledger:
+    ) -> TrialStore:
         """Open the storage, and rehearse unless a trial of the study is complete.
 
-        A new study is rehearsed before anything of it is created; see `rehearse` and `ledger`.
+        A new study is rehearsed before anything of it is created; see `rehearse` and `store`.
         """
         there = not fresh and is_there(storage)
-        new = not there or generation(name, storage, fresh=False) not in study_names(storage or "")
+        new = not there or versioned_name(name, storage, fresh=False) not in study_names(
+            storage or ""
+        )
         if new:
             self.rehearse(quotes=quotes)
-        ledger = self.ledger(name, storage, fresh=fresh, allowed=allowed)
-        if not new and not ledger.has_complete:
+        store = self.store(name, storage, fresh=fresh, allowed=allowed)
+        if not new and not store.has_complete:
             self.rehearse(quotes=quotes)
-        return ledger
+        return store
 
-    def ledger(
+    def store(
         self, name: str, storage: str | None, *, fresh: bool = False, allowed: Allowed | None = None
-    ) -> Ledger:
+    ) -> TrialStore:
         """Open the storage, making the study if it is new.
 
         Parameters
@@ -270,23 +272,23 @@ class Search:
         StudyError
             If the study there was made with something that its scores depend on changed.
         """
-        named = generation(name, storage, fresh=fresh) if self._add_trials else name
+        named = versioned_name(name, storage, fresh=fresh) if self._add_trials else name
         self.additions = self.read_additions(named, storage)
         if storage is None:  # nobody comes back to it
             return self.open(name, None)
         allowed = allowed or Allowed()
-        ledger, differing = opened(self, name, storage, allowed, fresh=fresh)
+        store, differing = opened(self, name, storage, allowed, fresh=fresh)
         if any(difference.kind == SPACE for difference in differing):
-            done = extended(self, ledger, name, storage)
+            done = extended(self, store, name, storage)
             if done is None:
-                return self.ledger(name, storage, allowed=allowed)
-            ledger, note = done
+                return self.store(name, storage, allowed=allowed)
+            store, note = done
             self.notes.append(note)
-            self.copied = tuple(ledger.records())
+            self.copied = tuple(store.records())
         elif differing:
-            remember(ledger, self)
-        ledger.note("shown", self.shown)
-        return ledger
+            remember(store, self)
+        store.set_attr("shown", self.shown)
+        return store
 
     def read_additions(self, name: str, storage: str | None) -> list[Addition]:
         """Return what there is to take in of other studies; nothing is changed.
@@ -313,7 +315,7 @@ class Search:
             storage=storage,
         )
 
-    def info(self, ledger: Ledger, folder: Path, artifacts: Mapping[str, str]) -> StudyInfo:
+    def info(self, store: TrialStore, folder: Path, artifacts: Mapping[str, str]) -> StudyInfo:
         """Return what trackers are told of the study; ``folder`` is whose git commit is meant."""
         first_train, first_valid = self.objective.splits[0]
         params = {
@@ -326,8 +328,8 @@ class Search:
             "n_samples": len(first_train) + len(first_valid),
         }
         return StudyInfo(
-            name=ledger.name,
-            key=ledger.key,
+            name=store.name,
+            key=store.key,
             params=params,
             tags=environment(folder),
             artifacts={

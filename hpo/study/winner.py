@@ -1,4 +1,4 @@
-"""What becomes of the winner: it is refitted, scored on the sealed test part, and analysed."""
+"""What becomes of the winner: it is refitted, scored on the held-out test part, and analysed."""
 
 import itertools
 import json
@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from hpo._failures import message_of
-from hpo._interrupt import is_ctrl_c
 from hpo._redaction import redact
+from hpo._stop_signal import is_ctrl_c
 from hpo.analyses import CLASS, Winner
 from hpo.result import StudyResult
+from hpo.study.prepared import PreparedStudy
 from hpo.study.refit_errors import refit_errors
-from hpo.study.session import Session
-from hpo.training.indexing import cut, take
+from hpo.training.indexing import index_fit_params, take
 from hpo.training.refit import recommendation_of, refit
 from hpo.training.scoring import Scoring
 from hpo.training.threads import devices, limit_threads
@@ -24,47 +24,47 @@ from hpo.trial import TrialRecord, derive_seed
 __all__ = ["analysed", "refitted"]
 
 
-def refitted(result: StudyResult, session: Session) -> StudyResult:
-    """Return ``result`` with its winner refitted and scored on the sealed test part.
+def refitted(result: StudyResult, prepared: PreparedStudy) -> StudyResult:
+    """Return ``result`` with its winner refitted and scored on the held-out test part.
 
     Raises
     ------
     RefitError
         If the estimator's own code raises.
     """
-    best, keeping = result.best_record, _keeping(session)
+    best, keeping = result.best_record, _keeping(prepared)
     began = time.perf_counter()
-    seed, own = derive_seed(session.study.seed, "refit"), not session.study.is_small
+    seed, own = derive_seed(prepared.study.seed, "refit"), not prepared.study.is_small
     with refit_errors(f"The refit of trial {best.number} on all the data", result, keeping):
-        estimator = _fit(session, best, seed, own_files=own)
+        estimator = _fit(prepared, best, seed, own_files=own)
     seconds = time.perf_counter() - began
     epochs = best.refit_steps
     result = replace(result, estimator=estimator, refit_epochs=epochs, refit_seconds=seconds)
-    what = f"The scoring of the refitted trial {best.number} on the sealed test part"
+    what = f"The scoring of the refitted trial {best.number} on the held-out test part"
     with refit_errors(what, result, keeping):
-        result = replace(result, test_score=_test_score(estimator, session))
+        result = replace(result, test_score=_test_score(estimator, prepared))
     what = f"The recommendation of the refitted trial {best.number}"
     with refit_errors(what, result, keeping):
         return replace(result, recommendation=recommendation_of(estimator))
 
 
-def _keeping(session: Session) -> str:
+def _keeping(prepared: PreparedStudy) -> str:
     """Say where the trials are when the refit fails, and how to go on."""
-    storage = session.study.storage
+    storage = prepared.study.storage
     if storage is None:
         return (
             "The trials are in this error's `result`. Mend what failed and run the study again, "
             "or leave the refit out (refit=False)."
         )
     return (
-        f"The trials are kept in {redact(storage)}; `hpo show {session.study.name}` has the "
+        f"The trials are kept in {redact(storage)}; `hpo show {prepared.study.name}` has the "
         "traceback. Mend what failed and run the study again: no trial is made anew, only the "
         "refit. Or leave it out (refit=False)."
     )
 
 
-def _test_score(estimator: Any, session: Session) -> float | None:
-    study, data = session.study, session.data
+def _test_score(estimator: Any, prepared: PreparedStudy) -> float | None:
+    study, data = prepared.study, prepared.data
     if data.X_test is None:
         return None
     with limit_threads(study.n_threads):
@@ -74,7 +74,7 @@ def _test_score(estimator: Any, session: Session) -> float | None:
 
 
 def _fit(
-    session: Session,
+    prepared: PreparedStudy,
     record: TrialRecord,
     seed: int,
     rows: np.ndarray | None = None,
@@ -82,15 +82,15 @@ def _fit(
     own_files: bool = False,
 ) -> Any:
     """Return the study's estimator fitted with a trial's parameters, for as many steps."""
-    study = session.study
-    X, y, fit_params = session.refit_data
+    study = prepared.study
+    X, y, fit_params = prepared.refit_data
     if rows is not None:
-        fit_params = cut(fit_params, rows, X)
+        fit_params = index_fit_params(fit_params, rows, X)
         X, y = take(X, rows), take(y, rows)
     with limit_threads(study.n_threads):
         return refit(
             study.estimator,
-            session.space.resolve(record.best_params),
+            prepared.space.resolve(record.best_params),
             X,
             y,
             n_steps=record.refit_steps,
@@ -103,16 +103,16 @@ def _fit(
         )
 
 
-def analysed(result: StudyResult, session: Session) -> StudyResult:
+def analysed(result: StudyResult, prepared: PreparedStudy) -> StudyResult:
     """Return ``result`` with what the study's analyses find of its refitted winner.
 
     One that fails leaves its error in its place.
     """
     found: dict[str, Any] = {}
-    for analysis in session.analyses:
-        winner = _winner(result, session, analysis.name)
+    for analysis in prepared.analyses:
+        winner = _winner(result, prepared, analysis.name)
         try:
-            with limit_threads(session.study.n_threads):
+            with limit_threads(prepared.study.n_threads):
                 found[analysis.name] = json.loads(json.dumps(analysis.compute(winner)))
         except BaseException as error:
             if is_ctrl_c(error):
@@ -123,14 +123,14 @@ def analysed(result: StudyResult, session: Session) -> StudyResult:
     return replace(result, analyses=found)
 
 
-def _winner(result: StudyResult, session: Session, name: str) -> Winner:
-    study, data = session.study, session.data
-    X, y, _ = session.refit_data
+def _winner(result: StudyResult, prepared: PreparedStudy, name: str) -> Winner:
+    study, data = prepared.study, prepared.data
+    X, y, _ = prepared.refit_data
     counter = itertools.count()
 
     def refitter(record: TrialRecord, rows: np.ndarray | None) -> Any:
         seed = derive_seed(study.seed, "refit", name, next(counter))
-        return _fit(session, record, seed, rows)
+        return _fit(prepared, record, seed, rows)
 
     return Winner(
         estimator=result.estimator,
@@ -139,7 +139,7 @@ def _winner(result: StudyResult, session: Session, name: str) -> Winner:
         y=y,
         X_test=data.X_test,
         y_test=data.y_test,
-        classes=session.search.objective.classes,
+        classes=prepared.search.objective.classes,
         class_names=data.class_names,
         scoring=result.scoring,
         seed=derive_seed(study.seed, "analysis", name) % 2**32,

@@ -118,7 +118,7 @@ class AnalysisConformance:
 
     def test_it_tells_a_few_lines(self, analysis: BaseAnalysis, data: dict[str, Any]) -> None:
         """Of what was kept, by an analysis that has computed nothing."""
-        lines = type(analysis)().tell(data)
+        lines = type(analysis)().summarize(data)
         assert 0 < len(lines) < 10
         for name, text in lines:
             assert isinstance(name, str)
@@ -129,7 +129,7 @@ class AnalysisConformance:
         self, analysis: BaseAnalysis, data: dict[str, Any], tmp_path: Path
     ) -> None:
         """It needs no display, and two figures share nothing."""
-        first, second = (type(analysis)().draw(data) for _ in range(2))
+        first, second = (type(analysis)().plot(data) for _ in range(2))
         assert isinstance(first, Figure)
         assert first is not second
         first.savefig(tmp_path / "figure.png")
@@ -161,7 +161,7 @@ class AnalysisConformance:
         self, analysis: BaseAnalysis, winner: Winner
     ) -> None:
         """A `ValueError` that tells what is missing."""
-        with pytest.raises(ValueError, match="sealed test part"):
+        with pytest.raises(ValueError, match="held-out test part"):
             analysis.compute(replace(winner, X_test=None, y_test=None))
         with pytest.raises(ValueError, match="classes"):
             analysis.compute(replace(winner, classes=None))

@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 
 from hpo._discovery import build
-from hpo._interrupt import Interrupt
+from hpo._stop_signal import StopSignal
 from hpo.backends.base import BaseBackend, Budget
 from hpo.executors.serial import SerialExecutor
 from hpo.pruners import BasePruner
 from hpo.samplers.base import make_sampler
-from hpo.scheduler import TrialScheduler
 from hpo.space import SearchSpace
-from hpo.storage.trial_store import Ledger
+from hpo.storage.trial_store import TrialStore
 from hpo.testing.scripted import ScriptedObjective
 from hpo.trackers import BaseTracker
 from hpo.training import BaseObjective
 from hpo.trial import Report, Trial, TrialRecord, TrialState
+from hpo.trial_manager import TrialManager
 
 __all__ = ["BackendConformance", "Recorder", "scripted_curve", "search", "steady_curve", "timeless"]
 
@@ -49,15 +49,15 @@ class Recorder(BaseTracker):
     def __init__(self) -> None:
         self.heard: list[tuple[str, int]] = []
 
-    def trial_started(self, record: TrialRecord) -> None:
+    def on_trial_start(self, record: TrialRecord) -> None:
         """Note the start."""
         self.heard.append(("started", record.number))
 
-    def trial_reported(self, record: TrialRecord, report: Report) -> None:
+    def on_report(self, record: TrialRecord, report: Report) -> None:
         """Note the report."""
         self.heard.append(("reported", record.number))
 
-    def trial_ended(self, record: TrialRecord) -> None:
+    def on_trial_end(self, record: TrialRecord) -> None:
         """Note the end."""
         self.heard.append((str(record.state), record.number))
 
@@ -74,26 +74,24 @@ def search(
     sampler: str = "random",
     pruner: str = "median:n_startup_trials=2",
     seed: int = 0,
-    interrupt: Interrupt | None = None,
+    interrupt: StopSignal | None = None,
     trackers: Sequence[BaseTracker] = (),
 ) -> tuple[TrialRecord, ...]:
     """Run a whole search, one trial at a time, and return its records."""
     checked = SearchSpace.load(space)
-    ledger = Ledger(
+    store = TrialStore(
         name,
         checked,
         storage,
         sampler=make_sampler(sampler, seed, parallel=False, space=checked),
         seed=seed,
     )
-    ledger.settle()
+    store.fail_stale_trials()
     rule = build("hpo.pruners", pruner, BasePruner)
-    scheduler = TrialScheduler(rule, trackers, ledger.records())
+    manager = TrialManager(rule, trackers, store.records())
     with SerialExecutor(objective) as executor:
-        backend.run(
-            ledger, scheduler, executor, budget or Budget(n_trials), interrupt or Interrupt()
-        )
-    return scheduler.records
+        backend.run(store, manager, executor, budget or Budget(n_trials), interrupt or StopSignal())
+    return manager.records
 
 
 def timeless(record: TrialRecord) -> str:
@@ -183,10 +181,10 @@ class BackendConformance:
     ) -> None:
         """Nothing is lost: the cut trial is closed as such, and comes back under a new number."""
         storage = f"sqlite:///{tmp_path}/study.db"
-        interrupt = Interrupt()
+        interrupt = StopSignal()
 
         class Cut(Recorder):
-            def trial_reported(self, record: TrialRecord, report: Report) -> None:
+            def on_report(self, record: TrialRecord, report: Report) -> None:
                 if (record.number, report.step) == (3, 2):
                     interrupt.request("test")
 

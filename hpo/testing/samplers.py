@@ -9,7 +9,7 @@ import pytest
 
 from hpo.samplers import make_sampler
 from hpo.space import SearchSpace
-from hpo.storage.trial_store import Ledger
+from hpo.storage.trial_store import TrialStore
 from hpo.trial import Report, TrialRecord, TrialState
 
 __all__ = ["SamplerConformance", "propose"]
@@ -28,15 +28,15 @@ def propose(
     """Return the points that a sampler proposes where trials complete, are pruned and fail."""
     space = space or SearchSpace.load(SPACE)
     sampler = make_sampler(spec, seed, parallel=False, space=space)
-    ledger = Ledger("conformance", space, None, sampler=sampler, seed=seed)
+    store = TrialStore("conformance", space, None, sampler=sampler, seed=seed)
     points = []
     for number in range(n_trials):
-        trial = ledger.ask()
+        trial = store.ask()
         points.append(dict(trial.params))
         report = Report(number, 1, -abs(trial.params["lr"] - 0.1), (0.0,))
-        ledger.report(report)
+        store.report(report)
         state = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED)[number % 5 % 3]
-        ledger.tell(TrialRecord(trial, state, (report,), "" if number % 5 % 3 == 0 else "scripted"))
+        store.tell(TrialRecord(trial, state, (report,), "" if number % 5 % 3 == 0 else "scripted"))
     return points
 
 

@@ -50,22 +50,22 @@ class BaseTracker(ABC):  # noqa: B024 - every method is a hook with a default
     keeps_artifacts = False
     """Whether the report, the plots and the model are worth making for this tracker."""
 
-    def study_started(self, info: StudyInfo) -> None:  # noqa: B027
+    def on_study_start(self, info: StudyInfo) -> None:  # noqa: B027
         """Hear that a study starts, or goes on after a restart."""
 
-    def trial_started(self, record: TrialRecord) -> None:  # noqa: B027
+    def on_trial_start(self, record: TrialRecord) -> None:  # noqa: B027
         """Hear that a trial begins."""
 
     def trial_trained_by(self, record: TrialRecord) -> None:  # noqa: B027
         """Hear how a trial is trained (``record.trained_by``), when it is known or changes."""
 
-    def trial_reported(self, record: TrialRecord, report: Report) -> None:  # noqa: B027
+    def on_report(self, record: TrialRecord, report: Report) -> None:  # noqa: B027
         """Hear of a step; ``report`` is the last of ``record.reports``."""
 
-    def trial_ended(self, record: TrialRecord) -> None:  # noqa: B027
+    def on_trial_end(self, record: TrialRecord) -> None:  # noqa: B027
         """Hear that a trial ended; ``record`` is final."""
 
-    def study_ended(  # noqa: B027
+    def on_study_end(  # noqa: B027
         self,
         metrics: Mapping[str, float],
         params: Mapping[str, Any],

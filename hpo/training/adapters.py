@@ -145,8 +145,8 @@ class BaseStepper(ABC):
         """Leave the training as it is by what is done with the estimator inside the block."""
         yield
 
-    def figures(self) -> dict[str, float]:
-        """Return the figures that the estimator has recorded of its last step, such as losses."""
+    def metrics(self) -> dict[str, float]:
+        """Return the metrics that the estimator has recorded of its last step, such as losses."""
         return {}
 
     def state(self) -> Any:
@@ -234,7 +234,7 @@ class NetStepper(BaseStepper):
             for layer, training in modes:
                 layer.training = training
 
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """Return the numbers in the last row of the net's history; see `figures_of`."""
         history = getattr(self.estimator, "history", None)
         return figures_of(history[-1]) if history else {}
@@ -304,7 +304,7 @@ class PartialFitStepper(BaseStepper):
         self.estimator.partial_fit(self._X, self._y, **self._fit_params)
         self.finished = last
 
-    def figures(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float]:
         """Return the estimator's ``loss_``, where it has one."""
         loss = getattr(self.estimator, "loss_", None)
         return {"train_loss": float(loss)} if isinstance(loss, float | np.floating) else {}

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import cloudpickle
 
-from hpo._interrupt import is_ctrl_c
+from hpo._stop_signal import is_ctrl_c
 from hpo.training.base import StepError
 from hpo.training.files import TrialFiles
 from hpo.training.fold import Fold

@@ -18,7 +18,7 @@ from hpo.training.adapters import BaseStepper, last_step, make_stepper, net_pref
 from hpo.training.callbacks import copy_of
 from hpo.training.checks import check_kernel
 from hpo.training.files import FoldFiles
-from hpo.training.indexing import as_numpy, cut, take
+from hpo.training.indexing import as_numpy, index_fit_params, take
 from hpo.training.random_stream import RandomStream
 from hpo.training.scoring import Scoring
 
@@ -179,13 +179,13 @@ class Fold:
         check_kernel(estimator, data.X)
         if get_tags(estimator).input_tags.pairwise:  # X is a kernel: its columns are rows too
             X, X_valid = X[:, data.train], X_valid[:, data.train]
-        self._score_params = cut(data.score_params, data.valid, data.X)
-        self._train_score_params = cut(data.score_params, data.train, data.X)
+        self._score_params = index_fit_params(data.score_params, data.valid, data.X)
+        self._train_score_params = index_fit_params(data.score_params, data.train, data.X)
         self.stepper: BaseStepper = make_stepper(
             estimator,
             X,
             y,
-            cut(data.fit_params, data.train, data.X),
+            index_fit_params(data.fit_params, data.train, data.X),
             classes=data.classes,
             epochs=epochs,
             eval_every=eval_every,
@@ -229,11 +229,11 @@ class Fold:
         self.score_seconds += time.perf_counter() - began
 
     def _score(self) -> dict[str, float]:
-        figures = self.stepper.figures()
-        self.recorded = set(figures)
-        if not math.isfinite(figures.get("train_loss", 0.0)):
+        metrics = self.stepper.metrics()
+        self.recorded = set(metrics)
+        if not math.isfinite(metrics.get("train_loss", 0.0)):
             # Predictions of a diverged net may still be numbers: they mean nothing.
-            return {self._scoring.metric: math.nan, **figures}
+            return {self._scoring.metric: math.nan, **metrics}
         self._preprocess()
         scored = self._estimator
         scores = self._scoring(scored, self._X_valid, self._y_valid, **self._score_params)
@@ -241,7 +241,7 @@ class Fold:
             train = self._scoring(scored, self._X_train, self._y_train, **self._train_score_params)
             scores |= {f"train_{name}": value for name, value in train.items()}
         self.recorded -= set(scores)
-        return {**scores, **figures, **scores}  # a score comes before a figure and overrides it
+        return {**scores, **metrics, **scores}  # a score comes before a figure and overrides it
 
     def _preprocess(self) -> None:
         """Do once what a Pipeline does before its last step, for scorers that get by with that.

@@ -9,7 +9,7 @@ from skorch.helper import SliceDataset
 
 from hpo._private_parts import private_part
 
-__all__ = ["as_numpy", "cut", "n_samples", "split_input", "take"]
+__all__ = ["as_numpy", "index_fit_params", "n_samples", "split_input", "take"]
 
 
 def n_samples(data: Any) -> int:
@@ -58,7 +58,7 @@ def split_input(data: Any, n: int) -> Any:
     return as_numpy(data)
 
 
-def cut(params: Mapping[str, Any], rows: np.ndarray, X: Any) -> dict[str, Any]:
+def index_fit_params(params: Mapping[str, Any], rows: np.ndarray, X: Any) -> dict[str, Any]:
     """Return ``params`` with every entry that has one value a row of X cut to ``rows``."""
     n = n_samples(X)
     return {key: take(v, rows) if _one_a_row(v, n) else v for key, v in params.items()}

@@ -114,7 +114,7 @@ def test_the_picture_says_that_workers_are_waited_for_and_who_trains() -> None:
     console = Console(file=io.StringIO(), width=100, height=30)
     display = LiveDisplay(console)
     settings = {"sampler": "tpe", "backend": "ray:max_concurrent=2", "executor": "serial"}
-    display.study_started(StudyInfo("digits", "key", settings))
+    display.on_study_start(StudyInfo("digits", "key", settings))
 
     def shown() -> str:
         with console.capture() as captured:
@@ -126,5 +126,5 @@ def test_the_picture_says_that_workers_are_waited_for_and_who_trains() -> None:
     tell_trial(display, 0)
     assert "choosing the next trial" in shown()
     settings |= {"backend": "optuna"}
-    display.study_started(StudyInfo("digits", "key", settings))
+    display.on_study_start(StudyInfo("digits", "key", settings))
     assert shown().startswith("digits  sampler tpe, serial\n")

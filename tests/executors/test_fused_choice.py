@@ -87,11 +87,11 @@ def test_what_processes_train_faster_is_left_to_them(monkeypatch):
     for seconds, name in ((1e-9, "in 1 worker process"), (1e9, "fused")):
         asked = []
         monkeypatch.setattr(
-            "hpo.executors.auto.solo_seconds",
+            "hpo.executors.auto.sequential_epoch_seconds",
             lambda *_, seconds=seconds, asked=asked: asked.append(1) or seconds,
         )
         executor = AutoExecutor(objective, n_jobs=1)
-        executor.to_come = 0
+        executor.n_trials_left = 0
         seen = drive(executor, trials())
         assert ends(seen) == set(range(6))
         assert len(asked) == 1
@@ -110,7 +110,7 @@ def test_a_program_is_made_where_the_trials_to_come_repay_it(monkeypatch):
     monkeypatch.setattr(benchmark.FusedModels, "compile", compile_models)
     for to_come, n in ((0, 0), (1e9, 1)):
         executor = FusedExecutor(make_objective(), n_jobs=1)
-        executor.to_come = to_come
+        executor.n_trials_left = to_come
         drive(executor, trials(2))
         assert len(compiled) == n
 
@@ -127,15 +127,19 @@ def test_a_program_is_made_where_the_trials_to_come_repay_it(monkeypatch):
     ],
 )
 def test_when_a_program_is_worth_making(alone, batch, work, worth):
-    tried = [benchmark.Way("in processes", alone)] if alone else [benchmark.Way("fails", 1.0)]
-    tried += [benchmark.Way("fused", batch, models=object())] if batch else []
+    tried = (
+        [benchmark.ExecutionPlan("in processes", alone)]
+        if alone
+        else [benchmark.ExecutionPlan("fails", 1.0)]
+    )
+    tried += [benchmark.ExecutionPlan("fused", batch, models=object())] if batch else []
     assert benchmark._is_worth_compiling(tried, work) is worth
 
 
 def test_times_are_of_whole_epochs():
     """A batch and a trial alone are both timed, on the same work."""
     objective = make_objective()
-    seconds = benchmark.solo_seconds(objective, trials(1)[0], None)
+    seconds = benchmark.sequential_epoch_seconds(objective, trials(1)[0], None)
     assert 0 < seconds < 60
     executor = AutoExecutor(objective, n_jobs=1, compile=False)
     assert ends(drive(executor, trials(2))) == {0, 1}

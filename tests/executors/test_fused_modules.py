@@ -15,8 +15,8 @@ from hpo.callbacks import GradientClipping
 from hpo.executors import Ended, Failed, Reported
 from hpo.executors.fused import FusedExecutor
 from hpo.executors.fused.batch import TrialBatch
-from hpo.executors.fused.benchmark import Way, choose
-from hpo.executors.fused.extract import Fusing
+from hpo.executors.fused.benchmark import ExecutionPlan, choose
+from hpo.executors.fused.extract import ModelExtractor
 from hpo.executors.serial import SerialExecutor
 from hpo.nets import RegularizedClassifier
 from hpo.testing.executors import drive
@@ -414,14 +414,16 @@ def test_rows_that_torch_takes_for_one_sample_are_refused():
 def test_recurrent_layers_are_compiled_only_if_asked(case, compiled):
     """Each step of a sequence would be a part of the program, which takes minutes to make."""
     objective = objective_of(case)
-    fusing = Fusing(objective)
-    batch = TrialBatch(fusing, fusing.take_apart(TRIALS[0]), device="cpu", n_slots=1, seed=0)
-    batch.add(fusing.take_apart(TRIALS[0]))
+    extractor = ModelExtractor(objective)
+    batch = TrialBatch(
+        extractor, extractor.extract_model(TRIALS[0]), device="cpu", n_slots=1, seed=0
+    )
+    batch.add(extractor.extract_model(TRIALS[0]))
     tried = []
 
     def timed(batch, name, *, compiled, autocast):
         tried.append(compiled)
-        return Way(name, 1.0, batch.make_models(0))
+        return ExecutionPlan(name, 1.0, batch.make_models(0))
 
     with patch("hpo.executors.fused.benchmark._timed", timed):
         choose(batch, work=1e9, compile="auto", precision="float32")

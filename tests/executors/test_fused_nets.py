@@ -41,7 +41,7 @@ from hpo.executors import Ended, Failed, Reported
 from hpo.executors.auto import AutoExecutor
 from hpo.executors.fused import FusedExecutor, proof, supported
 from hpo.executors.fused.batch import TrialBatch
-from hpo.executors.fused.extract import Fusing
+from hpo.executors.fused.extract import ModelExtractor
 from hpo.executors.fused.replayed_callbacks import ReplayedCallbacks
 from hpo.executors.fused.told import Told
 from hpo.executors.serial import SerialExecutor
@@ -1314,9 +1314,9 @@ def test_trials_of_other_class_weights_are_batches_of_their_own():
 @pytest.mark.parametrize("scoring", ["accuracy", "f1"])
 def test_each_trial_of_a_batch_has_its_own_threshold(scoring):
     objective = objective_of(binary(scoring=scoring))
-    fusing = Fusing(objective)
+    extractor = ModelExtractor(objective)
     trials = [Trial(i, {"threshold": value}, 0) for i, value in enumerate([0.5, 0.2])]
-    assert len({fusing.take_apart(trial).key for trial in trials}) == 1
+    assert len({extractor.extract_model(trial).key for trial in trials}) == 1
     seen, notes = fused(objective, trials)
     assert notes == []
     alone = told_by(SerialExecutor(objective), trials)
@@ -1327,9 +1327,9 @@ def test_each_trial_of_a_batch_has_its_own_threshold(scoring):
 
 @pytest.mark.parametrize("changed", [{"criterion__gamma": 1.0}, {"criterion__alpha": (1, 1, 2)}])
 def test_whatever_a_criterion_keeps_makes_a_structure(changed):
-    fusing = Fusing(objective_of(judged_by_labels(WeightedFocal)))
+    extractor = ModelExtractor(objective_of(judged_by_labels(WeightedFocal)))
     first, same, other = (
-        fusing.take_apart(Trial(i, {"lr": 0.1, **params}, i)).key
+        extractor.extract_model(Trial(i, {"lr": 0.1, **params}, i)).key
         for i, params in enumerate([{}, {}, changed])
     )
     assert first == same != other
@@ -1356,25 +1356,25 @@ def test_a_plain_net_is_given_logarithms():
     """Of probabilities skorch's classifier alone takes the logarithm."""
     logs = module(forward=lambda self, X: MLP.forward(self, X).log_softmax(-1))
     made = net(logs, NeuralNet, criterion=nn.NLLLoss, criterion__weight=WEIGHT)
-    fusing = Fusing(Objective(made, X, Y, cv=3, scoring="neg_mean_squared_error"))
-    taken = fusing.take_apart(TRIALS[0])
-    proof._check_loss(fusing, taken, "cpu")
-    proof._certify(fusing, taken, taken.member, "cpu")
+    extractor = ModelExtractor(Objective(made, X, Y, cv=3, scoring="neg_mean_squared_error"))
+    taken = extractor.extract_model(TRIALS[0])
+    proof._check_loss(extractor, taken, "cpu")
+    proof._certify(extractor, taken, taken.member, "cpu")
 
 
 def test_a_flat_target_of_two_outputs_is_refused():
     made, *data = flat(MLP, module__n_out=2, cls=RegularizedRegressor)
-    fusing = Fusing(Objective(made, *data[:2], cv=3, scoring=data[2]))
+    extractor = ModelExtractor(Objective(made, *data[:2], cv=3, scoring=data[2]))
     with pytest.raises(NotFusibleError, match=r"\(90,\) and the module returns \(n_samples, 2"):
-        fusing.take_apart(TRIALS[0])
+        extractor.extract_model(TRIALS[0])
 
 
 def test_a_binary_classifier_of_two_outputs_is_refused():
     made, *data = binary(MLP, module__n_out=2)
-    fusing = Fusing(Objective(made, *data[:2], cv=3, scoring=data[2]))
-    taken = fusing.take_apart(TRIALS[0])
+    extractor = ModelExtractor(Objective(made, *data[:2], cv=3, scoring=data[2]))
+    taken = extractor.extract_model(TRIALS[0])
     with pytest.raises(NotFusibleError, match="Expected module output to have shape"):
-        proof.prove(fusing, taken, "cpu")
+        proof.prove(extractor, taken, "cpu")
 
 
 # -- failing is never worse than training alone ----------------------------------------------------
@@ -1395,8 +1395,8 @@ def failing_in(epoch):
 @pytest.mark.parametrize(
     ("place", "told"),
     [
-        ("Fusing.take_apart", "the net cannot be prepared for a batch"),
-        ("Fusing.__init__", "the data cannot be prepared for a batch"),
+        ("ModelExtractor.extract_model", "the net cannot be prepared for a batch"),
+        ("ModelExtractor.__init__", "the data cannot be prepared for a batch"),
         ("TrialBatch.certify", "the module cannot be batched"),
         ("choose", "the module cannot be batched"),
     ],

@@ -16,7 +16,7 @@ from hpo.executors import Ended, Failed, Reported, Revoked
 from hpo.executors.fused import FusedExecutor, proof, sentinel
 from hpo.executors.fused import batch as batches
 from hpo.executors.fused.batch import TrialBatch, UnlikeError, is_watched
-from hpo.executors.fused.extract import Fusing
+from hpo.executors.fused.extract import ModelExtractor
 from hpo.executors.serial import SerialExecutor
 from hpo.fused import UPDATES, NotFusibleError
 from hpo.testing.executors import drive
@@ -51,9 +51,9 @@ def make_net(module=MLP, cls=NeuralNetClassifier, **params):
 
 
 def batch_of(net, x=X, y=Y, scoring="neg_log_loss", splits=3, **params):
-    fusing = Fusing(Objective(net, x, y, cv=splits, scoring=scoring))
-    taken = fusing.take_apart(Trial(0, params or {"lr": 0.05}, 0))
-    return TrialBatch(fusing, taken, device="cpu", n_slots=2, seed=0)
+    extractor = ModelExtractor(Objective(net, x, y, cv=splits, scoring=scoring))
+    taken = extractor.extract_model(Trial(0, params or {"lr": 0.05}, 0))
+    return TrialBatch(extractor, taken, device="cpu", n_slots=2, seed=0)
 
 
 def forward(own, base=MLP, **attributes):

@@ -79,38 +79,36 @@ class OneStepExecutor(BaseExecutor):
 class SequentialBackend(BaseBackend):
     """Runs one trial after the other."""
 
-    def run(self, ledger, scheduler, executor, budget, interrupt):
+    def run(self, store, manager, executor, budget, interrupt):
         while True:
-            why = interrupt.reason or budget.overdrawn(scheduler)
-            for record in scheduler.running if why else ():
+            why = interrupt.reason or budget.overdrawn(manager)
+            for record in manager.running if why else ():
                 executor.stop([record.number])
-                ledger.tell(
-                    scheduler.on_interrupt(record.number, *budget.cut_off(scheduler, interrupt))
-                )
+                store.tell(manager.on_interrupt(record.number, *budget.cut_off(manager, interrupt)))
             if why:
                 return why
-            if not scheduler.running:
-                if min(budget.trials_left(scheduler), ledger.left) < 1:
+            if not manager.running:
+                if min(budget.trials_left(manager), store.left) < 1:
                     return ""
-                trial = ledger.ask()
-                scheduler.on_trial_start(trial, executor.objective.max_steps(trial.params))
+                trial = store.ask()
+                manager.on_trial_start(trial, executor.objective.max_steps(trial.params))
                 executor.start([trial])
             for event in executor.poll():
-                self._take(event, ledger, scheduler, executor)
+                self._take(event, store, manager, executor)
 
-    def _take(self, event, ledger, scheduler, executor):
+    def _take(self, event, store, manager, executor):
         match event:
             case Reported(report):
-                ledger.report(report)
-                decision = scheduler.on_report(report)
+                store.report(report)
+                decision = manager.on_report(report)
                 if decision.stop:
                     executor.stop([report.number])
                     end = report.number, TrialState.PRUNED, decision.reason
-                    ledger.tell(scheduler.on_trial_end(*end))
+                    store.tell(manager.on_trial_end(*end))
             case Ended(number):
-                ledger.tell(scheduler.on_trial_end(number, TrialState.COMPLETE))
+                store.tell(manager.on_trial_end(number, TrialState.COMPLETE))
             case Failed(number, reason, error):
-                ledger.tell(scheduler.on_trial_end(number, TrialState.FAILED, reason, error))
+                store.tell(manager.on_trial_end(number, TrialState.FAILED, reason, error))
 
 
 class CSVTracker(BaseTracker):
@@ -119,7 +117,7 @@ class CSVTracker(BaseTracker):
     def __init__(self, path="trials.csv"):
         self.path = path
 
-    def trial_ended(self, record):
+    def on_trial_end(self, record):
         with Path(self.path).open("a", newline="") as file:
             csv.writer(file).writerow([record.number, record.state.value, record.value])
 
@@ -139,10 +137,10 @@ class ClassCounts(BaseAnalysis):
             }
         }
 
-    def tell(self, data):
+    def summarize(self, data):
         return [(label, str(n)) for label, n in data["counts"].items()]
 
-    def draw(self, data):
+    def plot(self, data):
         figure = Figure()
         figure.add_subplot().bar(list(data["counts"]), list(data["counts"].values()))
         return figure

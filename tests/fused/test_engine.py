@@ -9,13 +9,13 @@ from torch import nn
 
 from hpo.fused import (
     UPDATES,
-    Alone,
+    BatchableModule,
     Criterion,
     FusedModels,
-    Fusible,
-    Member,
+    ModelState,
     NotFusibleError,
     Plan,
+    ReferenceTrainer,
     certify,
     dropout_rates,
 )
@@ -98,7 +98,7 @@ def member(cls, optimizer, lr, rate, n_folds=2, **numbers):
         group = {**group, "beta1": group["betas"][0], "beta2": group["betas"][1]}
     update = UPDATES[optimizer]
     modules = [cls() for _ in range(n_folds)]
-    made = Member(
+    made = ModelState(
         states=[{k: v.clone() for k, v in m.state_dict().items()} for m in modules],
         numbers={name: float(group[name]) for name in update.numbers} | numbers,
         rates=dict.fromkeys(dropout_rates(modules[0]), rate),
@@ -110,7 +110,7 @@ def member(cls, optimizer, lr, rate, n_folds=2, **numbers):
 def plan_of(cls, optimizer, flags, **changes):
     criterion = changes.pop("criterion", nn.CrossEntropyLoss())
     return Plan(
-        fusible=Fusible(cls()),
+        batchable=BatchableModule(cls()),
         criterion=Criterion(criterion),
         optimizer=optimizer,
         flags=flags,
@@ -121,7 +121,7 @@ def plan_of(cls, optimizer, flags, **changes):
 
 
 def alone_of(cls, criterion=None):
-    return partial(Alone, module=cls(), criterion=criterion or nn.CrossEntropyLoss())
+    return partial(ReferenceTrainer, module=cls(), criterion=criterion or nn.CrossEntropyLoss())
 
 
 OPTIMIZERS = [
@@ -162,7 +162,7 @@ def assert_trained_as_alone(cls, optimizer, numbers, *, device="cpu", compiles=F
     outputs = models.predict(torch.stack([X[part[:30]] for part in rows]))
     for slot, (who, epochs) in places.items():
         for fold, part in enumerate(rows):
-            alone = Alone(
+            alone = ReferenceTrainer(
                 plan, who, fold, module=cls(), criterion=nn.CrossEntropyLoss(), device=device
             )
             alone.train(epochs, X, y, part)

@@ -16,7 +16,7 @@ from hpo.exceptions import PluginError
 from hpo.samplers._ray import METRIC
 from hpo.samplers.base import make_sampler
 from hpo.space import SearchSpace
-from hpo.storage.trial_store import Ledger
+from hpo.storage.trial_store import TrialStore
 from hpo.testing import ScriptedObjective
 from hpo.testing.backends import SPACE as FATES
 from hpo.testing.backends import scripted_curve, search, timeless
@@ -86,20 +86,20 @@ def sampler_of(spec, space=SMOOTH, seed=0):
     return make_sampler(spec, seed, parallel=False, space=SearchSpace.load(space))
 
 
-def ledger_of(sampler, space=SMOOTH, storage=None):
-    return Ledger("s", SearchSpace.load(space), storage, sampler=sampler)
+def store_of(sampler, space=SMOOTH, storage=None):
+    return TrialStore("s", SearchSpace.load(space), storage, sampler=sampler)
 
 
-def tell(ledger, trial, state=TrialState.COMPLETE, value=None):
+def tell(store, trial, state=TrialState.COMPLETE, value=None):
     value = quadratic(trial.params) if value is None else value
     report = Report(trial.number, 1, value, (value,))
-    ledger.report(report)
-    ledger.tell(TrialRecord(trial, state, (report,)))
+    store.report(report)
+    store.tell(TrialRecord(trial, state, (report,)))
 
 
-def ask_and_tell(ledger, n_trials):
+def ask_and_tell(store, n_trials):
     for _ in range(n_trials):
-        tell(ledger, ledger.ask())
+        tell(store, store.ask())
 
 
 def heard(sampler):
@@ -220,15 +220,15 @@ def test_every_fate_is_told_under_the_trials_number():
 
 def test_enqueued_trials_are_told_once():
     sampler = sampler_of("ray:algorithm=optuna")
-    ledger = ledger_of(sampler)
-    ledger.enqueue([{"x": 0.1, "lr": 0.01}])
-    ask_and_tell(ledger, 4)
-    ledger.enqueue([{"x": 0.2, "lr": 0.1}])
-    ask_and_tell(ledger, 4)
+    store = store_of(sampler)
+    store.enqueue([{"x": 0.1, "lr": 0.01}])
+    ask_and_tell(store, 4)
+    store.enqueue([{"x": 0.2, "lr": 0.1}])
+    ask_and_tell(store, 4)
     known = [(trial.params["x"], trial.params["lr"], trial.value) for trial in heard(sampler)]
     expected = [
         (r.trial.params["x"], pytest.approx(math.log(r.trial.params["lr"])), r.value)
-        for r in ledger.records()
+        for r in store.records()
     ]
     assert known == expected
     assert known[0][:2] == (0.1, pytest.approx(math.log(0.01)))
@@ -237,21 +237,21 @@ def test_enqueued_trials_are_told_once():
 
 def test_what_an_enqueued_point_leaves_open_is_drawn_and_told():
     sampler = sampler_of("ray:algorithm=optuna")
-    ledger = ledger_of(sampler)
-    ledger.enqueue([{"x": 0.1}])
-    ask_and_tell(ledger, 3)
+    store = store_of(sampler)
+    store.enqueue([{"x": 0.1}])
+    ask_and_tell(store, 3)
     first = heard(sampler)[0]
     assert first.params["x"] == 0.1
-    assert math.exp(first.params["lr"]) == pytest.approx(ledger.records()[0].trial.params["lr"])
+    assert math.exp(first.params["lr"]) == pytest.approx(store.records()[0].trial.params["lr"])
 
 
 def test_a_resumed_study_is_told_once_and_goes_on_with_new_points(tmp_path):
     storage = f"sqlite:///{tmp_path}/study.db"
-    ask_and_tell(ledger_of(sampler_of("ray:algorithm=optuna", MIXED), MIXED, storage), 6)
+    ask_and_tell(store_of(sampler_of("ray:algorithm=optuna", MIXED), MIXED, storage), 6)
     sampler = sampler_of("ray:algorithm=optuna", MIXED)
-    ledger = ledger_of(sampler, MIXED, storage)
-    ask_and_tell(ledger, 3)
-    records = ledger.records()
+    store = store_of(sampler, MIXED, storage)
+    ask_and_tell(store, 3)
+    records = store.records()
     assert [trial.value for trial in heard(sampler)] == [record.value for record in records]
     assert len({record.trial.params["x"] for record in records}) == 9
     flat = set(MIXED) - {"constant"}  # nothing to propose there
@@ -261,11 +261,11 @@ def test_a_resumed_study_is_told_once_and_goes_on_with_new_points(tmp_path):
 def test_two_drivers_hear_of_each_others_trials_once(tmp_path):
     storage = f"sqlite:///{tmp_path}/study.db"
     samplers = [sampler_of("ray:algorithm=optuna") for _ in range(2)]
-    ledgers = [ledger_of(sampler, storage=storage) for sampler in samplers]
+    stores = [store_of(sampler, storage=storage) for sampler in samplers]
     for _ in range(4):
-        for ledger in ledgers:
-            ask_and_tell(ledger, 1)
-    records = ledgers[0].records()
+        for store in stores:
+            ask_and_tell(store, 1)
+    records = stores[0].records()
     values = [trial.value for trial in heard(samplers[1])]
     assert values == [record.value for record in records]
     assert len(set(values)) == 8
@@ -273,12 +273,12 @@ def test_two_drivers_hear_of_each_others_trials_once(tmp_path):
 
 def test_a_trial_of_another_run_without_a_value_teaches_nothing(tmp_path):
     storage = f"sqlite:///{tmp_path}/study.db"
-    first = ledger_of(sampler_of("ray:algorithm=optuna"), storage=storage)
+    first = store_of(sampler_of("ray:algorithm=optuna"), storage=storage)
     tell(first, first.ask(), TrialState.FAILED)
     tell(first, first.ask(), TrialState.PRUNED)
     tell(first, first.ask(), TrialState.PRUNED, math.nan)
     sampler = sampler_of("ray:algorithm=optuna")
-    again = ledger_of(sampler, storage=storage)
+    again = store_of(sampler, storage=storage)
     tell(again, again.ask())
     assert [trial.value for trial in heard(sampler)] == [
         again.records()[1].reports[-1].value,
@@ -314,39 +314,39 @@ POINTS = {  # what each algorithm knows of x and the value there
 def test_a_resumed_study_is_known_without_add_evaluated_point_too(algorithm, tmp_path):
     spec, storage = spec_of(algorithm), f"sqlite:///{tmp_path}/study.db"
     space = SMOOTH if algorithm == "bayesopt" else MIXED
-    ask_and_tell(ledger_of(sampler_of(spec, space), space, storage), 8)
+    ask_and_tell(store_of(sampler_of(spec, space), space, storage), 8)
     sampler = sampler_of(spec, space)
-    ledger = ledger_of(sampler, space, storage)
-    ask_and_tell(ledger, 1)
+    store = store_of(sampler, space, storage)
+    ask_and_tell(store, 1)
     known = sorted(POINTS[algorithm](sampler.searcher.wrapped))
-    expected = sorted((record.trial.params["x"], record.value) for record in ledger.records())
+    expected = sorted((record.trial.params["x"], record.value) for record in store.records())
     assert known == [pytest.approx(point) for point in expected]
 
 
 def test_bohb_learns_from_results_that_its_scheduler_has_marked():
     sampler = sampler_of(spec_of("bohb"), MIXED)
-    searcher, ledger = sampler.searcher, ledger_of(sampler, MIXED)
-    ledger.enqueue([{"x": 0.1}])
+    searcher, store = sampler.searcher, store_of(sampler, MIXED)
+    store.enqueue([{"x": 0.1}])
     for _ in range(4):
-        trial = ledger.ask()
+        trial = store.ask()
         result = {METRIC: quadratic(trial.params), "hyperband_info": {"budget": 3}}
         searcher.on_pause(str(trial.number))
         searcher.on_unpause(str(trial.number))
         searcher.on_trial_result(str(trial.number), result)
-        tell(ledger, trial)
-    proposed = [record.value for record in ledger.records()[1:]]  # the first was enqueued
+        tell(store, trial)
+    proposed = [record.value for record in store.records()[1:]]  # the first was enqueued
     assert searcher.wrapped.bohber.losses[3] == pytest.approx([-value for value in proposed])
 
 
 def test_reports_of_whatever_trial_may_be_passed_to_any_algorithm():
     sampler = sampler_of("ray:algorithm=optuna")
-    ledger = ledger_of(sampler)
-    ledger.enqueue([{"x": 0.1}])
+    store = store_of(sampler)
+    store.enqueue([{"x": 0.1}])
     for _ in range(2):
-        trial = ledger.ask()
+        trial = store.ask()
         sampler.searcher.on_trial_result(str(trial.number), {METRIC: 0.0})
         sampler.searcher.on_pause(str(trial.number))
-        tell(ledger, trial)
+        tell(store, trial)
     assert not any(trial.intermediate_values for trial in heard(sampler))
 
 

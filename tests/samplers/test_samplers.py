@@ -10,7 +10,7 @@ from hpo._discovery import names
 from hpo.exceptions import PluginError
 from hpo.samplers.base import make_sampler
 from hpo.space import SearchSpace
-from hpo.storage.trial_store import Ledger
+from hpo.storage.trial_store import TrialStore
 from hpo.trial import Report, TrialRecord, TrialState
 
 SPACE = SearchSpace.load(
@@ -24,15 +24,15 @@ SPACE = SearchSpace.load(
 
 
 def ask_and_tell(sampler, n, seed=0):
-    ledger = Ledger("s", SPACE, sampler=make_sampler(sampler, seed, parallel=False), seed=seed)
+    store = TrialStore("s", SPACE, sampler=make_sampler(sampler, seed, parallel=False), seed=seed)
     asked = []
     for _ in range(n):
-        trial = ledger.ask()
+        trial = store.ask()
         asked.append(trial.params)
         value = trial.params["lr"] + trial.params["width"] / 100
         report = Report(trial.number, 1, value, (value,))
-        ledger.report(report)
-        ledger.tell(TrialRecord(trial, TrialState.COMPLETE, (report,)))
+        store.report(report)
+        store.tell(TrialRecord(trial, TrialState.COMPLETE, (report,)))
     return asked
 
 

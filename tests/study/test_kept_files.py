@@ -114,7 +114,7 @@ class Keeper(BaseTracker):
 
     keeps_artifacts = True
 
-    def study_ended(self, metrics, params, artifacts, *, state="complete"):
+    def on_study_end(self, metrics, params, artifacts, *, state="complete"):
         self.names = [name for name in artifacts if name.startswith("files/")]
 
 
@@ -233,9 +233,9 @@ def test_of_two_drivers_each_leaves_the_others_files_alone(tmp_path):
         path = kept.home / f"trial_{number}" / "fold_0" / "log.csv"
         path.parent.mkdir(parents=True)
         path.touch()
-        kept.trial_ended(scripted_record(number, [value], TrialState.COMPLETE))
-    assert list(mine.settle({0, 2}, 0)) == [0]
-    assert list(others.settle({0, 1}, 1)) == [1]
+        kept.on_trial_end(scripted_record(number, [value], TrialState.COMPLETE))
+    assert list(mine.fail_stale_trials({0, 2}, 0)) == [0]
+    assert list(others.fail_stale_trials({0, 1}, 1)) == [1]
     assert [path.name for path in (tmp_path / "cache" / "files" / "key").iterdir()] == ["trial_1"]
     assert mine.close() == others.close() == ""
 

@@ -32,7 +32,7 @@ class Heard(Recorder):
     def trial_trained_by(self, record):
         self.heard.append((record.trained_by, record.number))
 
-    def study_ended(self, metrics, params, artifacts, *, state="complete"):
+    def on_study_end(self, metrics, params, artifacts, *, state="complete"):
         self.params = params
 
 

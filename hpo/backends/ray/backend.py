@@ -5,21 +5,21 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any
 
-from hpo._interrupt import Interrupt
+from hpo._stop_signal import StopSignal
 from hpo.backends.base import BaseBackend, Budget
-from hpo.backends.ray.cluster import check_room, connected, missing, room
+from hpo.backends.ray.cluster import check_slots, connected, missing, n_slots
 from hpo.exceptions import ExecutorError
 from hpo.executors import BaseExecutor, pickled, settings_of_this_process
-from hpo.scheduler import TrialScheduler
 from hpo.space import SearchSpace
-from hpo.storage.trial_store import Ledger
+from hpo.storage.trial_store import TrialStore
 from hpo.training import BaseObjective
+from hpo.trial_manager import TrialManager
 
 __all__ = ["RayBackend"]
 
 
 class RayBackend(BaseBackend):
-    """Asks the ledger's Optuna study, and has actors of Ray Tune train the trials.
+    """Asks the trial store's Optuna study, and has actors of Ray Tune train the trials.
 
     Actors are reused from trial to trial, so torch is loaded once an actor; the objective
     and its data go through Ray's object store once a study. What a trial is, when it is
@@ -105,11 +105,11 @@ class RayBackend(BaseBackend):
 
     def run(
         self,
-        ledger: Ledger,
-        scheduler: TrialScheduler,
+        store: TrialStore,
+        manager: TrialManager,
         executor: BaseExecutor,
         budget: Budget,
-        interrupt: Interrupt,
+        interrupt: StopSignal,
     ) -> str:
         """Have Ray Tune run trials; ``executor`` only tells what a trial is.
 
@@ -118,32 +118,32 @@ class RayBackend(BaseBackend):
         ExecutorError
             If Ray cannot be used, cannot ever hold a trial, or its workers keep dying.
         """
-        if budget.trials_left(scheduler) < 1 or ledger.exhausted:
+        if budget.trials_left(manager) < 1 or store.exhausted:
             return ""
         with connected(self.address):
-            from hpo.backends.ray.driver import Driver
+            from hpo.backends.ray.driver import StudyController
 
-            check_room(self._wanted)
+            check_slots(self._wanted)
             self._check_rule(budget)
-            driver = Driver(
-                ledger,
-                scheduler,
+            driver = StudyController(
+                store,
+                manager,
                 budget,
                 interrupt,
                 objective=executor.objective,
-                room=self._room,
+                n_slots=self._n_slots,
                 max_failures=self.max_failures,
             )
             try:
-                self._fit(driver, ledger.space, executor.objective)
+                self._fit(driver, store.space, executor.objective)
             finally:
                 # Also on the way of an error: no trial is left open.
                 driver.interrupt_all()
                 executor.errors = driver.errors
         return driver.stopped
 
-    def _room(self) -> int:
-        fitting = room(self._wanted)
+    def _n_slots(self) -> int:
+        fitting = n_slots(self._wanted)
         return fitting if self.max_concurrent is None else min(fitting, self.max_concurrent)
 
     def _check_rule(self, budget: Budget) -> None:
@@ -159,26 +159,26 @@ class RayBackend(BaseBackend):
             )
 
     def _decider(self, driver: Any, space: SearchSpace, objective: BaseObjective) -> Any:
-        from hpo.backends.ray.driver import Decider
+        from hpo.backends.ray.driver import StoreScheduler
 
         if self._rule is None:
-            return Decider(driver)
-        from hpo.backends.ray.schedulers import Follower
+            return StoreScheduler(driver)
+        from hpo.backends.ray.schedulers import DelegatingScheduler
 
-        return Follower(driver, self._rule, space, objective)
+        return DelegatingScheduler(driver, self._rule, space, objective)
 
     def _fit(self, driver: Any, space: SearchSpace, objective: BaseObjective) -> None:
         from ray import tune
         from ray.tune import TuneError
 
-        from hpo.backends.ray.driver import Asker, Halt
+        from hpo.backends.ray.driver import StoreSearcher, StudyStopper
 
         decider = self._decider(driver, space, objective)
         with tempfile.TemporaryDirectory(prefix="hpo-", ignore_cleanup_errors=True) as folder:
             tuner = tune.Tuner(
                 self._trainable(objective),
                 tune_config=tune.TuneConfig(
-                    search_alg=Asker(driver),
+                    search_alg=StoreSearcher(driver),
                     scheduler=decider,
                     num_samples=-1,
                     reuse_actors=True,
@@ -188,7 +188,7 @@ class RayBackend(BaseBackend):
                 run_config=tune.RunConfig(
                     name="study",
                     storage_path=self.storage_path or folder,
-                    stop=Halt(driver, decider),
+                    stop=StudyStopper(driver, decider),
                     failure_config=tune.FailureConfig(max_failures=0),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                     callbacks=[],
@@ -207,10 +207,10 @@ class RayBackend(BaseBackend):
         import numpy as np
         from ray import tune
 
-        from hpo.backends.ray.worker import Cargo, Worker
+        from hpo.backends.ray.worker import Worker, WorkerPayload
 
         head, buffers = pickled(objective)
-        cargo = Cargo(
+        payload = WorkerPayload(
             head=head,
             arrays=[np.frombuffer(buffer.raw(), np.uint8) for buffer in buffers],
             settings=settings_of_this_process(here=False),
@@ -218,15 +218,15 @@ class RayBackend(BaseBackend):
             device=self.device,
         )
         resources = tune.PlacementGroupFactory([self._wanted])
-        return tune.with_resources(tune.with_parameters(Worker, cargo=cargo), resources)
+        return tune.with_resources(tune.with_parameters(Worker, payload=payload), resources)
 
 
 def _rule(scheduler: Any) -> Any:
     try:
-        from hpo.backends.ray.schedulers import read_rule
+        from hpo.backends.ray.schedulers import read_scheduler
     except ImportError as error:
         raise missing(error) from error
-    return read_rule(scheduler)
+    return read_scheduler(scheduler)
 
 
 def _name(trial: Any) -> str:

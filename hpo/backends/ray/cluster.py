@@ -14,7 +14,7 @@ from typing import Any
 from hpo._private_parts import private_part
 from hpo.exceptions import ExecutorError
 
-__all__ = ["check_room", "connected", "missing", "room"]
+__all__ = ["check_slots", "connected", "missing", "n_slots"]
 
 _OLDEST = (2, 60)
 _KNOCK_SECONDS = 10.0
@@ -28,7 +28,7 @@ _ENVIRONMENT = {
     "RAY_TQDM_PATCH_PRINT": "0",  # `print` stays itself, or what refers to it cannot be pickled
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV, JSON and TensorBoard file a trial
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is the study's
-    "TUNE_GLOBAL_CHECKPOINT_S": "inf",  # the ledger is what a study goes on from
+    "TUNE_GLOBAL_CHECKPOINT_S": "inf",  # the trial store is what a study goes on from
     "TUNE_MAX_PENDING_TRIALS_PG": "1000000",  # our searcher knows how many fit
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # they are in the records
 }
@@ -63,14 +63,14 @@ def connected(address: str | None) -> Iterator[None]:
             ray.shutdown()
 
 
-def room(wanted: Mapping[str, float]) -> int:
+def n_slots(wanted: Mapping[str, float]) -> int:
     """Return how many trials that each want these resources the cluster can hold at a time."""
     return sum(_fitting(node, wanted) for node in _nodes())
 
 
-def check_room(wanted: Mapping[str, float]) -> None:
+def check_slots(wanted: Mapping[str, float]) -> None:
     """Raise `ExecutorError` if no node can ever hold a trial that wants these resources."""
-    if room(wanted):
+    if n_slots(wanted):
         return
     nodes = _nodes()
     told = "; ".join(_listed({k: node.get(k, 0.0) for k in wanted}) for node in nodes)
@@ -160,7 +160,7 @@ def _found(ray: Any, address: str | None) -> str | None:
     if address == "auto":
         address = _running()
     if address is not None and _parts(address):
-        _knock(address)
+        _check_reachable(address)
     return address
 
 
@@ -185,7 +185,7 @@ def _is_private(ray: Any, address: str | None) -> bool:
     if host not in _LOOPBACK:
         return False
     try:
-        _knock(f"{ray.util.get_node_ip_address()}:{port}")
+        _check_reachable(f"{ray.util.get_node_ip_address()}:{port}")
     except OSError:
         return True
     return False
@@ -196,7 +196,7 @@ def _parts(address: str) -> tuple[str, int] | None:
     return (host.strip("[]"), int(port)) if colon and port.isdigit() else None
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     socket.create_connection(_parts(address) or ("", 0), timeout=_KNOCK_SECONDS).close()
 
 

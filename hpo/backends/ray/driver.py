@@ -1,4 +1,4 @@
-"""The driver's side: what Ray Tune asks and tells, answered by the ledger and the scheduler."""
+"""The driver's side: what Ray Tune asks and tells, answered by trial store and trial manager."""
 
 import contextlib
 import time
@@ -13,20 +13,20 @@ from ray.tune.schedulers import TrialScheduler as TuneScheduler
 from ray.tune.search import Searcher
 
 from hpo._failures import MAX_LENGTH, shortened
-from hpo._interrupt import Interrupt
 from hpo._redaction import redact
+from hpo._stop_signal import StopSignal
 from hpo.backends.base import Budget
 from hpo.backends.ray.worker import CHANGES, EVENT, TRIAL
 from hpo.exceptions import ExecutorError
 from hpo.executors import Ended, Event, Failed, Reported
-from hpo.executors.base import Unloadable
-from hpo.scheduler import TrialScheduler
-from hpo.storage.trial_store import Ledger
+from hpo.executors.base import LoadError
+from hpo.storage.trial_store import TrialStore
 from hpo.training import BaseObjective
 from hpo.training.folders import trial_folder, write_contents
 from hpo.trial import Cause, Report, Trial, TrialRecord, TrialState
+from hpo.trial_manager import TrialManager
 
-__all__ = ["Asker", "Decider", "Driver", "Halt"]
+__all__ = ["StoreScheduler", "StoreSearcher", "StudyController", "StudyStopper"]
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ _LOOK_AROUND_SECONDS = 5.0
 """How often the cluster is asked how many trials fit."""
 
 
-class Driver:
+class StudyController:
     """One run of a study: hands out trials, takes events, decides.
 
     Ray Tune logs or swallows what is raised in its callbacks. An error here therefore is
@@ -45,24 +45,24 @@ class Driver:
 
     Parameters
     ----------
-    ledger, scheduler, budget, interrupt
+    store, manager, budget, interrupt
         As `BaseBackend.run` is given them.
     objective : BaseObjective
-    room : callable
-        ``room()`` is how many trials can run at a time now.
+    n_slots : callable
+        ``n_slots()`` is how many trials can run at a time now.
     max_failures : int
         How often a trial whose worker died starts again.
     """
 
     def __init__(
         self,
-        ledger: Ledger,
-        scheduler: TrialScheduler,
+        store: TrialStore,
+        manager: TrialManager,
         budget: Budget,
-        interrupt: Interrupt,
+        interrupt: StopSignal,
         *,
         objective: BaseObjective,
-        room: Callable[[], int],
+        n_slots: Callable[[], int],
         max_failures: int,
     ) -> None:
         self.error: Exception | None = None
@@ -72,13 +72,13 @@ class Driver:
         Where it could be carried here.
         """
         self.stopped = ""
-        self._ledger = ledger
-        self._scheduler = scheduler
+        self._store = store
+        self._manager = manager
         self._budget = budget
         self._interrupt = interrupt
         self._objective = objective
-        self._room = room
-        self._places, self._looked = room(), time.monotonic()
+        self._n_slots = n_slots
+        self._places, self._looked = n_slots(), time.monotonic()
         self._max_failures = max_failures
         self._again: deque[Trial] = deque()
         self._deaths: Counter[int] = Counter()
@@ -93,7 +93,7 @@ class Driver:
     @property
     def searcher(self) -> Any:
         """The search algorithm of Ray's that the study's sampler wraps, or None."""
-        return getattr(self._ledger.sampler, "searcher", None)
+        return getattr(self._store.sampler, "searcher", None)
 
     def config(self, trial: Trial) -> dict[str, Any]:
         """Return what a worker is given of ``trial``."""
@@ -105,7 +105,7 @@ class Driver:
         return self.stopped
 
     def _why(self) -> str:
-        return self._interrupt.reason or self._budget.overdrawn(self._scheduler)
+        return self._interrupt.reason or self._budget.overdrawn(self._manager)
 
     def guarded(self, action: Callable[[], T], otherwise: T) -> T:
         """Return what ``action`` returns; keep what it raises and return ``otherwise``."""
@@ -118,12 +118,12 @@ class Driver:
     @property
     def idle(self) -> bool:
         """Whether no trial is in flight."""
-        return not self._scheduler.running
+        return not self._manager.running
 
     @property
     def handed_out_all(self) -> bool:
         """Whether the budget's trials are all handed out, none to be started again."""
-        return not self._again and self._budget.trials_left(self._scheduler) < 1
+        return not self._again and self._budget.trials_left(self._manager) < 1
 
     def next_trial(self) -> Trial | None:
         """Return the trial to start now; None while there is no place or none is wanted."""
@@ -131,28 +131,28 @@ class Driver:
             return self._again.popleft()
         if not self.all_at_once and self._taken() >= self._capacity():
             return None
-        finished, elsewhere = self._ledger.look_elsewhere(self._scheduler.numbers)
+        finished, elsewhere = self._store.sync_other_workers(self._manager.numbers)
         for record in finished:
-            self._scheduler.add(record)
-        if self._budget.trials_left(self._scheduler, elsewhere) < 1 or self._ledger.exhausted:
+            self._manager.add(record)
+        if self._budget.trials_left(self._manager, elsewhere) < 1 or self._store.exhausted:
             return None
-        trial = self._ledger.ask()
+        trial = self._store.ask()
         max_steps = self._objective.max_steps(trial.params)
-        self._scheduler.on_trial_start(trial, max_steps, trained_by="ray")
+        self._manager.on_trial_start(trial, max_steps, trained_by="ray")
         return trial
 
     def _taken(self) -> int:
-        return len(self._scheduler.running) - self.parked()
+        return len(self._manager.running) - self.parked()
 
     def _capacity(self) -> int:
         now = time.monotonic()
         if now - self._looked > _LOOK_AROUND_SECONDS:  # nodes come and go
-            self._places, self._looked = self._room(), now
+            self._places, self._looked = self._n_slots(), now
         return max(self._places, 1)
 
-    def take(self, event: Event | Unloadable) -> bool:
+    def take(self, event: Event | LoadError) -> bool:
         """Take in an event; return whether its trial is over."""
-        if isinstance(event, Unloadable):
+        if isinstance(event, LoadError):
             raise ExecutorError(
                 f"A worker cannot load the study: {event.reason}. Every node needs hpo and the "
                 f"packages that the study imports.\n{event.error}"
@@ -160,10 +160,10 @@ class Driver:
         self._stillborn = 0
         match event:
             case Reported(report):
-                if report.step <= self._scheduler.record(report.number).last_step:
+                if report.step <= self._manager.record(report.number).last_step:
                     return False  # a trial that was started again repeats itself, bit for bit
-                self._ledger.report(report)
-                decision = self._scheduler.on_report(report)
+                self._store.report(report)
+                decision = self._manager.on_report(report)
                 if decision.stop:
                     end = report.number, TrialState.PRUNED, decision.reason
                     self._end(*end, cause=decision.cause)
@@ -184,21 +184,21 @@ class Driver:
 
     def record(self, number: int) -> TrialRecord:
         """Return the record of trial ``number``."""
-        return self._scheduler.record(number)
+        return self._manager.record(number)
 
     def is_last(self, report: Report) -> bool:
         """Whether a trial ends by itself after ``report``."""
         max_steps = self.record(report.number).max_steps
         return max_steps is not None and report.step >= max_steps
 
-    def bury(self, trial: Trial, cause: str) -> None:
+    def handle_trial_death(self, trial: Trial, cause: str) -> None:
         """Start a trial whose worker died again, or fail it if that has happened too often."""
         self._deaths[trial.number] += 1
         deaths = self._deaths[trial.number]
         if deaths <= self._max_failures:
             self._again.append(trial)
             return
-        self._stillborn += not self._scheduler.record(trial.number).reports
+        self._stillborn += not self._manager.record(trial.number).reports
         times = "" if deaths == 1 else f" {deaths} times"
         reason = f"the worker process died{times}: {cause.strip().splitlines()[0]}"
         self._end(trial.number, TrialState.FAILED, reason, cause, Cause.WORKER_DIED)
@@ -208,9 +208,9 @@ class Driver:
                 f"{reason}. Run with --backend optuna --executor serial to see the error itself."
             )
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """Show other drivers that this one lives."""
-        self._ledger.beat()
+        self._store.heartbeat()
 
     def _end(
         self,
@@ -220,22 +220,22 @@ class Driver:
         error: str | None = None,
         cause: Cause | None = None,
     ) -> None:
-        self._ledger.tell(self._scheduler.on_trial_end(number, state, reason, error, cause))
+        self._store.tell(self._manager.on_trial_end(number, state, reason, error, cause))
 
     def interrupt_all(self) -> None:
         """Close the trials in flight: as interrupted, but for those that made all their steps."""
-        why, cause = self._budget.cut_off(self._scheduler, self._interrupt)
-        for record in self._scheduler.running:
+        why, cause = self._budget.cut_off(self._manager, self._interrupt)
+        for record in self._manager.running:
             if record.made_all_steps:
                 self._end(record.number, TrialState.COMPLETE)
             else:
-                self._ledger.tell(self._scheduler.on_interrupt(record.number, why, cause))
+                self._store.tell(self._manager.on_interrupt(record.number, why, cause))
 
 
-class Asker(Searcher):  # type: ignore[misc]  # Ray has no types
-    """Ray Tune's searcher: hands out the driver's trials; results go to `Decider`."""
+class StoreSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
+    """Ray Tune's searcher: hands out the driver's trials; results go to `StoreScheduler`."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: StudyController) -> None:
         super().__init__()
         self._driver = driver
         self._numbers: dict[str, str] = {}
@@ -274,16 +274,16 @@ class Asker(Searcher):  # type: ignore[misc]  # Ray has no types
             getattr(self._driver.searcher, what)(self._numbers[trial_id], *arguments)
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
-        """Do nothing: a study goes on from its ledger."""
+        """Do nothing: a study goes on from its store."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Ray Tune pickles its settings, which are of no use to a later run
 
 
-class Decider(TuneScheduler):  # type: ignore[misc]  # Ray has no types
+class StoreScheduler(TuneScheduler):  # type: ignore[misc]  # Ray has no types
     """Ray Tune's scheduler: answers each result with STOP or CONTINUE."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: StudyController) -> None:
         super().__init__()
         self._driver = driver
         self._live: dict[str, Any] = {}
@@ -300,7 +300,7 @@ class Decider(TuneScheduler):  # type: ignore[misc]  # Ray has no types
         self._live.pop(trial.trial_id, None)
         driver = self._driver
         text = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
-        driver.guarded(lambda: driver.bury(trial.config[TRIAL], _cause(text)), None)
+        driver.guarded(lambda: driver.handle_trial_death(trial.config[TRIAL], _cause(text)), None)
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Remember the trial, for `kill`."""
@@ -336,21 +336,21 @@ class Decider(TuneScheduler):  # type: ignore[misc]  # Ray has no types
         return {}
 
 
-class Halt(Stopper):  # type: ignore[misc]  # Ray has no types
+class StudyStopper(Stopper):  # type: ignore[misc]  # Ray has no types
     """Ray Tune's stopper: ends everything when the driver says so."""
 
-    def __init__(self, driver: Driver, decider: Decider) -> None:
+    def __init__(self, driver: StudyController, decider: StoreScheduler) -> None:
         self._driver = driver
         self._decider = decider
 
     def __call__(self, trial_id: str, result: Mapping[str, Any]) -> bool:
-        """Let the trial go on: `Decider` decides."""
+        """Let the trial go on: `StoreScheduler` decides."""
         return False
 
     def stop_all(self) -> bool:
         """Return whether the run must end; called after every event, and every 0.1 s."""
         driver = self._driver
-        driver.guarded(driver.beat, None)
+        driver.guarded(driver.heartbeat, None)
         if not (driver.error or driver.why_stop()):
             return False
         driver.guarded(self._decider.kill, None)  # Ray Tune would wait for their steps to end

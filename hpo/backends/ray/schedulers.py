@@ -17,7 +17,7 @@ from ray import tune
 from ray.tune import schedulers
 
 from hpo._discovery import check_options, did_you_mean, parse_spec
-from hpo.backends.ray.driver import Decider, Driver
+from hpo.backends.ray.driver import StoreScheduler, StudyController
 from hpo.backends.ray.worker import CHANGES, EVENT, SCORE, STEP, TRIAL
 from hpo.exceptions import ExecutorError, PluginError
 from hpo.executors import Reported
@@ -25,7 +25,7 @@ from hpo.space import SearchSpace
 from hpo.training import BaseObjective
 from hpo.trial import CHANGED, Report, TrialState
 
-__all__ = ["Follower", "Rule", "check_storage", "read_rule"]
+__all__ = ["DelegatingScheduler", "SchedulerSpec", "check_storage", "read_scheduler"]
 
 RULES: Mapping[str, type[schedulers.TrialScheduler]] = {
     "asha": schedulers.ASHAScheduler,
@@ -44,7 +44,7 @@ _OURS = {"time_attr", "metric", "mode", "hyperparam_mutations", "custom_explore_
 """Arguments that follow from the study."""
 
 
-class Rule:
+class SchedulerSpec:
     """One of Ray's schedulers by name, with its options.
 
     Parameters
@@ -142,7 +142,7 @@ class Rule:
         return {name: able[name] for name in self._changing or able}
 
 
-def read_rule(spec: Any) -> Rule:
+def read_scheduler(spec: Any) -> SchedulerSpec:
     """Return the rule that ``spec`` names: ``"asha"`` or ``"asha(grace_period=2)"``.
 
     Raises
@@ -157,22 +157,26 @@ def read_rule(spec: Any) -> Rule:
             "instead."
         )
     name, options = parse_spec(f"{found[1]}:{found[2] or ''}")
-    return Rule(name, **options)
+    return SchedulerSpec(name, **options)
 
 
-class Follower(Decider):
+class DelegatingScheduler(StoreScheduler):
     """Lets one of Ray's schedulers decide, and tells the driver what it has decided.
 
     Parameters
     ----------
-    driver : Driver
-    rule : Rule
+    driver : StudyController
+    rule : SchedulerSpec
     space : SearchSpace
     objective : BaseObjective
     """
 
     def __init__(
-        self, driver: Driver, rule: Rule, space: SearchSpace, objective: BaseObjective
+        self,
+        driver: StudyController,
+        rule: SchedulerSpec,
+        space: SearchSpace,
+        objective: BaseObjective,
     ) -> None:
         super().__init__(driver)
         self._rule = rule
@@ -340,7 +344,7 @@ def _taking(names: Mapping[str, Any]) -> Any:
     return target
 
 
-def check_storage(rule: Rule, storage_path: str | None) -> None:
+def check_storage(rule: SchedulerSpec, storage_path: str | None) -> None:
     """Raise `ExecutorError` if a trial's state could not be found on another node.
 
     A trial that is put aside may go on elsewhere.

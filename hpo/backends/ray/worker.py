@@ -13,11 +13,11 @@ from ray import tune
 
 from hpo._failures import traceback_of
 from hpo.executors import RunningTrial, Settings
-from hpo.executors.base import Ended, Event, Reported, Unloadable, reason_of
+from hpo.executors.base import Ended, Event, LoadError, Reported, reason_of
 from hpo.training import BaseObjective
 from hpo.trial import Report, Trial
 
-__all__ = ["CHANGES", "EVENT", "SCORE", "STEP", "TRIAL", "Cargo", "Worker"]
+__all__ = ["CHANGES", "EVENT", "SCORE", "STEP", "TRIAL", "Worker", "WorkerPayload"]
 
 TRIAL, CHANGES = "trial", "changes"
 """Under which name a Ray trial's config holds the trial, and parameters changed since."""
@@ -30,7 +30,7 @@ _STATE = "state"
 
 
 @dataclass(frozen=True, slots=True)
-class Cargo:
+class WorkerPayload:
     """What every worker needs once; it travels through the object store.
 
     Parameters
@@ -67,10 +67,10 @@ class Worker(tune.Trainable):  # type: ignore[misc]  # Ray has no types
     Errors of a trial are results like others, so that the actor, and torch in it, lives on.
     """
 
-    def setup(self, config: dict[str, Any], cargo: Cargo | None = None) -> None:
+    def setup(self, config: dict[str, Any], payload: WorkerPayload | None = None) -> None:
         """Take the first trial; what is slow waits for the first step."""
-        assert cargo is not None
-        self._cargo = cargo
+        assert payload is not None
+        self._cargo = payload
         self._objective: BaseObjective | None = None
         self._limits = ExitStack()
         self._take(config)
@@ -116,11 +116,11 @@ class Worker(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         self._state = None
         self._last = {}
 
-    def _event(self) -> Event | Unloadable:
+    def _event(self) -> Event | LoadError:
         try:
             self._load()
         except BaseException as error:  # code of the user's is run while it is loaded
-            return Unloadable(self._trial.number, reason_of(error), traceback_of(error))
+            return LoadError(self._trial.number, reason_of(error), traceback_of(error))
         with self._cargo.settings.warning_alike():
             steps = self._running.steps
             event = self._running.step_for_the_driver()

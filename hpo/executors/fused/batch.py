@@ -10,12 +10,12 @@ import torch
 from hpo.executors._memory import free_memory
 from hpo.executors.base import Ended, Event, Reported
 from hpo.executors.fused.epoch_end import callbacks_of, end_epoch
-from hpo.executors.fused.extract import FusibleTrial, Fusing
+from hpo.executors.fused.extract import ExtractedTrial, ModelExtractor
 from hpo.executors.fused.proof import prove
 from hpo.executors.fused.replayed_callbacks import BaseReplayed
-from hpo.executors.fused.scores import judge
+from hpo.executors.fused.scores import batch_scores
 from hpo.executors.fused.sentinel import Seen, check_epoch
-from hpo.fused import FusedModels, Member, NotFusibleError, Plan
+from hpo.fused import FusedModels, ModelState, NotFusibleError, Plan
 from hpo.training.cross_validation import report_of
 
 __all__ = ["TrialBatch", "UnlikeError", "is_watched"]
@@ -56,10 +56,10 @@ class _Scored:
 
 
 @dataclass
-class _Seat:
+class _Slot:
     """One trial in a batch."""
 
-    taken: FusibleTrial
+    taken: ExtractedTrial
     folds: list[_Scored]
     nth: int
     step: int = 0
@@ -78,8 +78,8 @@ class TrialBatch:
 
     Parameters
     ----------
-    fusing : Fusing
-    first : FusibleTrial
+    fusing : ModelExtractor
+    first : ExtractedTrial
         Any trial of the structure.
     device : str
     n_slots : int
@@ -97,22 +97,22 @@ class TrialBatch:
 
     def __init__(
         self,
-        fusing: Fusing,
-        first: FusibleTrial,
+        extractor: ModelExtractor,
+        first: ExtractedTrial,
         *,
         device: str,
         n_slots: int,
         seed: int,
         sentinel: bool = True,
     ) -> None:
-        self._fusing = fusing
+        self._extractor = extractor
         self.first = first
         self.device, self._seed = device, seed
         self._plan = first.plan()
         self.n_slots = n_slots
         self._models = self.make_models(0)
-        self._seats: list[_Seat | None] = []
-        self._waiting: list[FusibleTrial] = []
+        self._seats: list[_Slot | None] = []
+        self._waiting: list[ExtractedTrial] = []
         self._epoch = 0
         self._sentinel = sentinel
         self._n_begun = 0
@@ -129,11 +129,11 @@ class TrialBatch:
         NotFusibleError
             If it would not; see `hpo.executors.fused.proof.prove`.
         """
-        prove(self._fusing, self.first, self.device)
+        prove(self._extractor, self.first, self.device)
 
     def make_models(self, n_slots: int, *, autocast: bool = False) -> FusedModels:
         """Return models of the structure, all of them free."""
-        arrays = self._fusing.arrays
+        arrays = self._extractor.arrays
         plan: Plan = replace(self._plan, autocast=autocast)
         return FusedModels(
             plan,
@@ -148,7 +148,7 @@ class TrialBatch:
     @property
     def X_valid(self) -> torch.Tensor:
         """Validation parts of the folds; see `FoldArrays`."""
-        return self._fusing.arrays.X_valid
+        return self._extractor.arrays.X_valid
 
     def slots_that_fit(self) -> int:
         """Return how many trials at a time, at most ``n_slots``, would fit into memory."""
@@ -161,7 +161,7 @@ class TrialBatch:
         return [taken.trial.number for taken in self.taken]
 
     @property
-    def taken(self) -> list[FusibleTrial]:
+    def taken(self) -> list[ExtractedTrial]:
         """The trials in training, and those that wait."""
         return [*(seat.taken for seat in self._seats if seat), *self._waiting]
 
@@ -179,10 +179,10 @@ class TrialBatch:
     @property
     def unrolls(self) -> bool:
         """Whether a step has as many operations as sequences are long."""
-        return self._plan.fusible.unrolls
+        return self._plan.batchable.unrolls
 
     @property
-    def fill(self) -> float:
+    def occupancy(self) -> float:
         """Share of the places that would be taken in the next epoch."""
         return 1.0 if not self._models.is_compiled else min(len(self.taken) / self.n_slots, 1.0)
 
@@ -194,7 +194,7 @@ class TrialBatch:
         if models.is_compiled:
             self.n_slots = models.n_slots
 
-    def add(self, taken: FusibleTrial) -> None:
+    def add(self, taken: ExtractedTrial) -> None:
         """Take a trial in, from the next epoch on or when a place is free."""
         self._waiting.append(taken)
 
@@ -216,14 +216,14 @@ class TrialBatch:
             if n_free != n_new:
                 self._models.resize(kept, n_new)
                 self._seats = [*(self._seats[slot] for slot in kept), *[None] * n_new]
-        new: dict[int, Member] = {}
+        new: dict[int, ModelState] = {}
         for slot, seat in enumerate(self._seats):
             if seat is None and self._waiting:
                 taken = self._waiting.pop(0)
                 new[slot] = taken.member
                 self._n_begun += 1
                 scored = [_Scored() for _ in taken.member.states]
-                self._seats[slot] = _Seat(taken, scored, nth=self._n_begun)
+                self._seats[slot] = _Slot(taken, scored, nth=self._n_begun)
         if new:
             self._models.put_all(new)
 
@@ -256,7 +256,7 @@ class TrialBatch:
     def _end_epoch(self, losses: torch.Tensor) -> None:
         """Validate as the nets do by themselves, and tell their callbacks."""
         nets = {slot: seat.taken.net for slot, seat in enumerate(self._seats) if seat}
-        held_out = self._fusing.arrays.held_out
+        held_out = self._extractor.arrays.held_out
         end_epoch(self._models, losses, nets, held_out, self.first.scorings)
 
     def _watch(self, losses: Sequence[Sequence[float]], outputs: torch.Tensor) -> None:
@@ -269,18 +269,18 @@ class TrialBatch:
             seen = Seen(self._epoch, fold, state, losses[fold][slot], outputs[fold, slot])
             plan = self._models.plan
             try:
-                check_epoch(self._fusing, seat.taken, seen, seed=self._seed, plan=plan)
+                check_epoch(self._extractor, seat.taken, seen, seed=self._seed, plan=plan)
             except NotFusibleError as error:
                 raise UnlikeError(seat.taken.trial.number, str(error)) from error
 
     def _judge(self, outputs: torch.Tensor) -> list[list[dict[str, float]]]:
         """Return the scores by fold, then by seat that is taken."""
-        arrays = self._fusing.arrays
+        arrays = self._extractor.arrays
         taken = [slot for slot, seat in enumerate(self._seats) if seat]
         if len(taken) < len(self._seats):
             outputs = outputs[:, torch.tensor(taken, device=outputs.device)]
         nets = [seat.taken.net for seat in self._seats if seat]
-        return judge(self._fusing.objective.scoring, nets, outputs, arrays.y_valid)
+        return batch_scores(self._extractor.objective.scoring, nets, outputs, arrays.y_valid)
 
     def _reports(
         self,
@@ -312,7 +312,7 @@ class TrialBatch:
                 seat.taken.trial.number,
                 seat.step,
                 seat.folds,
-                self._fusing.objective.scoring,
+                self._extractor.objective.scoring,
                 (fit_seconds + score_seconds) / len(taken),
             )
             events.append(Reported(report))
@@ -320,7 +320,7 @@ class TrialBatch:
 
     @staticmethod
     def _restored(
-        seat: _Seat, fold: _Scored, callbacks: BaseReplayed, scores: dict[str, float]
+        seat: _Slot, fold: _Scored, callbacks: BaseReplayed, scores: dict[str, float]
     ) -> dict[str, float]:
         """Return the scores of the weights that a fold has after its callbacks' last word."""
         if not callbacks.may_restore:
@@ -335,4 +335,4 @@ class TrialBatch:
             fold.recorded -= set(scores)
             fold.scores = {**scores, **figures, **scores}
         else:  # predictions of a diverged net may still be numbers: they mean nothing
-            fold.scores = {self._fusing.objective.scoring.metric: math.nan, **figures}
+            fold.scores = {self._extractor.objective.scoring.metric: math.nan, **figures}

@@ -12,7 +12,7 @@ from hpo.fused import FusedModels
 from hpo.training.objective import Objective
 from hpo.trial import Trial
 
-__all__ = ["Choice", "Way", "choose", "solo_seconds"]
+__all__ = ["Choice", "ExecutionPlan", "choose", "sequential_epoch_seconds"]
 
 COMPILE_SECONDS = 10.0
 """What compiling takes, about; seen from 2 (known to torch's cache) to 30 (on busy cores)."""
@@ -28,7 +28,7 @@ _N_TIMED = 4
 
 
 @dataclass(frozen=True)
-class Way:
+class ExecutionPlan:
     """A way to train the trials of one structure.
 
     Parameters
@@ -51,21 +51,21 @@ class Choice:
 
     Parameters
     ----------
-    way : Way
-    tried : sequence of Way
+    way : ExecutionPlan
+    tried : sequence of ExecutionPlan
         All that was timed.
     failures : sequence of str
         What could not be tried.
     """
 
-    way: Way
-    tried: Sequence[Way]
+    plan: ExecutionPlan
+    tried: Sequence[ExecutionPlan]
     failures: Sequence[str] = ()
 
     def __str__(self) -> str:
-        times = sorted((way.seconds, way.name) for way in self.tried)
+        times = sorted((plan.seconds, plan.name) for plan in self.tried)
         told = ", ".join(f"{1e3 * seconds:.3g} ms {name}" for seconds, name in times)
-        return f"{self.way.name} (an epoch of one: {told})"
+        return f"{self.plan.name} (an epoch of one: {told})"
 
 
 def choose(
@@ -74,7 +74,7 @@ def choose(
     work: float,
     compile: bool | str,
     precision: str,
-    others: Sequence[Way] = (),
+    others: Sequence[ExecutionPlan] = (),
 ) -> Choice:
     """Return how to train a batch.
 
@@ -86,7 +86,7 @@ def choose(
         Epochs of trials to come.
     compile, precision
         See `FusedExecutor`.
-    others : sequence of Way
+    others : sequence of ExecutionPlan
         Ways that are no batch.
     """
     trials = _Trials(batch)
@@ -98,7 +98,7 @@ def choose(
     may = compile == "auto" and not batch.unrolls
     if compile is True or (may and _is_worth_compiling(tried, work)):
         tried += trials.of(compiled=True, autocast=autocast)
-    if not any(way.models for way in tried):
+    if not any(plan.models for plan in tried):
         tried += trials.of(compiled=False, autocast=False)
     best = _fastest(tried)
     if precision == "auto" and best.models is not None and _has_bfloat16(batch.device):
@@ -109,13 +109,13 @@ def choose(
 
 
 class _Trials:
-    """Tries ways out; what cannot be done on this machine is told and left."""
+    """Tries plans out; what cannot be done on this machine is told and left."""
 
     def __init__(self, batch: TrialBatch) -> None:
         self._batch = batch
         self.failures: list[str] = []
 
-    def of(self, *, compiled: bool, autocast: bool) -> list[Way]:
+    def of(self, *, compiled: bool, autocast: bool) -> list[ExecutionPlan]:
         """Return a way with its time, or nothing if it fails."""
         name = ("compiled" if compiled else "fused") + (", bfloat16" if autocast else "")
         try:
@@ -128,14 +128,14 @@ class _Trials:
             return []
 
 
-def _fastest(ways: Sequence[Way]) -> Way:
-    return min(ways, key=lambda way: way.seconds)
+def _fastest(plans: Sequence[ExecutionPlan]) -> ExecutionPlan:
+    return min(plans, key=lambda plan: plan.seconds)
 
 
-def _is_worth_compiling(tried: Sequence[Way], work: float) -> bool:
+def _is_worth_compiling(tried: Sequence[ExecutionPlan], work: float) -> bool:
     """Return whether a program is likely to repay the time that making it takes."""
     fastest = _fastest(tried).seconds
-    promised = min((way.seconds for way in tried if way.models), default=math.inf) / GAIN
+    promised = min((plan.seconds for plan in tried if plan.models), default=math.inf) / GAIN
     return promised * MARGIN < fastest and _repays(fastest, promised, work)
 
 
@@ -143,7 +143,7 @@ def _repays(seconds: float, promised: float, work: float) -> bool:
     return work * (seconds - promised) > COMPILE_SECONDS
 
 
-def _timed(batch: TrialBatch, name: str, *, compiled: bool, autocast: bool) -> Way:
+def _timed(batch: TrialBatch, name: str, *, compiled: bool, autocast: bool) -> ExecutionPlan:
     models = batch.make_models(batch.n_slots, autocast=autocast)
     # Its callbacks are not asked: the epochs here are none of a training.
     member = replace(batch.first.member, schedules=None)
@@ -151,7 +151,9 @@ def _timed(batch: TrialBatch, name: str, *, compiled: bool, autocast: bool) -> W
     if compiled:
         models.compile()
     seconds = _epoch_seconds(models, batch.X_valid) / models.n_slots
-    return Way(name, seconds, models if compiled else batch.make_models(0, autocast=autocast))
+    return ExecutionPlan(
+        name, seconds, models if compiled else batch.make_models(0, autocast=autocast)
+    )
 
 
 def _epoch_seconds(models: FusedModels, X_valid: torch.Tensor) -> float:
@@ -188,7 +190,7 @@ def _has_bfloat16(device: str) -> bool:
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
-def solo_seconds(objective: Objective, trial: Trial, device: str | None) -> float:
+def sequential_epoch_seconds(objective: Objective, trial: Trial, device: str | None) -> float:
     """Return the seconds that an epoch of a trial takes by itself, on all its folds."""
     training = objective.run(trial, device)
     try:

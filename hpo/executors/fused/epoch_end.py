@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from hpo.executors.fused.replayed_callbacks import BaseReplayed
-from hpo.executors.fused.scores import judge
+from hpo.executors.fused.scores import batch_scores
 from hpo.executors.fused.splits import HeldOut
 from hpo.fused import FusedModels
 from hpo.training.scoring import Scoring
@@ -43,7 +43,7 @@ def end_epoch(
         found["valid_loss"] = models.losses(outputs, held_out.y, held_out.n)[:, slots].tolist()
         judged = [nets[slot] for slot in slots]
         for name, scoring in scorings.items():
-            scores = judge(scoring, judged, outputs[:, slots], held_out.labels)
+            scores = batch_scores(scoring, judged, outputs[:, slots], held_out.labels)
             found[name] = [[next(iter(own.values())) for own in fold] for fold in scores]
     for j, slot in enumerate(slots):
         for fold, callbacks in enumerate(callbacks_of(models, slot)):

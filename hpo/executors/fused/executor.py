@@ -6,12 +6,12 @@ from contextlib import ExitStack
 from typing import Any
 
 from hpo._discovery import find
-from hpo._interrupt import is_ctrl_c
-from hpo.executors._memory import clear_memory, shortage
+from hpo._stop_signal import is_ctrl_c
+from hpo.executors._memory import clear_memory, oom_reason
 from hpo.executors.base import BaseExecutor, Ended, Event, Failed, Reported, Revoked, reason_of
 from hpo.executors.fused.batch import TrialBatch, UnlikeError
-from hpo.executors.fused.benchmark import Choice, Way, choose
-from hpo.executors.fused.extract import Fusing
+from hpo.executors.fused.benchmark import Choice, ExecutionPlan, choose
+from hpo.executors.fused.extract import ModelExtractor
 from hpo.executors.fused.proof import prove_callbacks
 from hpo.executors.fused.told import Told
 from hpo.fused import NotFusibleError
@@ -130,15 +130,15 @@ class FusedExecutor(BaseExecutor):
             objective, n_jobs=n_jobs, n_threads=n_threads, device=device
         )
         self._told = Told(self._pool)
-        self._fusing = self._try_fusing()
+        self._extractor = self._make_extractor()
 
-    def _try_fusing(self) -> Fusing | None:
+    def _make_extractor(self) -> ModelExtractor | None:
         if not isinstance(self.objective, Objective):
             kind = type(self.objective).__name__
             self._told.why_none = f"the objective is a {kind}, which has no net to make a batch of"
             return None
         try:
-            return Fusing(self.objective, self._device)
+            return ModelExtractor(self.objective, self._device)
         except Exception as error:
             self._told.why_none = _reason(error, "the data cannot be prepared for a batch")
             return None
@@ -146,7 +146,7 @@ class FusedExecutor(BaseExecutor):
     @property
     def capacity(self) -> int:
         """Trials of a batch for each structure in training, or worker processes if none is."""
-        if not self._fusing or (self._elsewhere and not self._live):
+        if not self._extractor or (self._elsewhere and not self._live):
             return self._pool.capacity
         return self._n_slots * min(max(len(self._live), 1), MAX_STRUCTURES)
 
@@ -180,21 +180,21 @@ class FusedExecutor(BaseExecutor):
                 # It may be the trial's own fault: trained alone, it says so in its own words.
                 why = _reason(error, "the net cannot be prepared for a batch")
                 self._told.alone([trial.number], why)
-                self._send_elsewhere(trial)
+                self._send_to_pool(trial)
                 _clear_after(error)
 
     def _place(self, trial: Trial) -> None:
-        if self._fusing is None:
-            self._send_elsewhere(trial)
+        if self._extractor is None:
+            self._send_to_pool(trial)
             return
-        taken = self._fusing.take_apart(trial)
+        taken = self._extractor.extract_model(trial)
         if taken.key in self._refused:
             raise NotFusibleError(self._refused[taken.key])
         self._n_placed += 1
         if taken.key not in self._batches:
             self._check_structures()
             self._batches[taken.key] = TrialBatch(
-                self._fusing,
+                self._extractor,
                 taken,
                 device=self._device,
                 n_slots=self._n_slots,
@@ -202,7 +202,7 @@ class FusedExecutor(BaseExecutor):
                 sentinel=self._sentinel,
             )
         elif taken.callbacks != self._batches[taken.key].first.callbacks:
-            prove_callbacks(self._fusing, taken, self._device)
+            prove_callbacks(self._extractor, taken, self._device)
         self._batches[taken.key].add(taken)
 
     def _check_structures(self) -> None:
@@ -214,7 +214,7 @@ class FusedExecutor(BaseExecutor):
                 "make a batch (choose widths, depths and batch sizes from a few values)"
             )
 
-    def _send_elsewhere(self, trial: Trial) -> None:
+    def _send_to_pool(self, trial: Trial) -> None:
         if len(self._elsewhere) >= self._pool.capacity:
             self._waiting.append(trial)
             return
@@ -226,7 +226,7 @@ class FusedExecutor(BaseExecutor):
         self.errors = {}
         events: list[Event] = []
         self.errors = {}
-        for batch in self._whose_turn_it_is():
+        for batch in self._select_batches():
             try:
                 if not batch.decided:
                     self._decide(batch)
@@ -238,20 +238,20 @@ class FusedExecutor(BaseExecutor):
             except BaseException as error:
                 if is_ctrl_c(error):
                     raise
-                self._give_up(batch, error)
+                self._fail_batch(batch, error)
         if self._elsewhere or self._waiting:
             events += self._poll_pool(0.0 if events else timeout)
         return events
 
-    def _whose_turn_it_is(self) -> list[TrialBatch]:
+    def _select_batches(self) -> list[TrialBatch]:
         """Return the batches with few idle places; where all have many, the fullest one."""
         live = self._live
-        full = [batch for batch in live if batch.fill > 0.5]
-        return full or sorted(live, key=lambda batch: -batch.fill)[:1]
+        full = [batch for batch in live if batch.occupancy > 0.5]
+        return full or sorted(live, key=lambda batch: -batch.occupancy)[:1]
 
     def _poll_pool(self, timeout: float) -> list[Event]:
         while self._waiting and len(self._elsewhere) < self._pool.capacity:
-            self._send_elsewhere(self._waiting.pop(0))
+            self._send_to_pool(self._waiting.pop(0))
         events = [event for event in self._pool.poll(timeout) if not self._is_replayed(event)]
         self.errors = self._pool.errors
         self._elsewhere -= {e.number for e in events if isinstance(e, Ended | Failed)}
@@ -286,8 +286,8 @@ class FusedExecutor(BaseExecutor):
         self._split(batch, batch.slots_that_fit())
         choice = self._choose(batch)
         self._told.chosen(batch.first.trial.number, choice)
-        if choice.way.models is not None:
-            batch.use(choice.way.models)
+        if choice.plan.models is not None:
+            batch.use(choice.plan.models)
         else:
             self._refuse(batch, _FASTER)
 
@@ -302,16 +302,16 @@ class FusedExecutor(BaseExecutor):
         taken = batch.taken
         batch.drop(set(batch.live))
         for one in taken:
-            self._send_elsewhere(one.trial)
+            self._send_to_pool(one.trial)
 
-    def _give_up(self, batch: TrialBatch, error: BaseException) -> None:
+    def _fail_batch(self, batch: TrialBatch, error: BaseException) -> None:
         """Have worker processes train, once, what a batch failed to: now and later.
 
         Trials that have reported go on from there: of the steps that they repeat nothing is heard.
         """
         self._again |= batch.last_steps
-        if shortage(error):
-            why = f"a batch of them runs {shortage(error)} (try fewer at a time: n_slots)"
+        if oom_reason(error):
+            why = f"a batch of them runs {oom_reason(error)} (try fewer at a time: n_slots)"
         elif batch.last_steps:
             why = _reason(error, "their batch failed")
         else:
@@ -335,7 +335,7 @@ class FusedExecutor(BaseExecutor):
             )
         return [Revoked(number, f"{_VOID} ({error})") for number in begun]
 
-    def _other_ways(self, batch: TrialBatch) -> list[Way]:
+    def _other_plans(self, batch: TrialBatch) -> list[ExecutionPlan]:
         """Return ways to train these trials that are no batch."""
         return []
 
@@ -347,10 +347,10 @@ class FusedExecutor(BaseExecutor):
                 work=batch.first.n_steps * self._n_expected(batch),
                 compile=self._compile,
                 precision=self._precision,
-                others=self._other_ways(batch),
+                others=self._other_plans(batch),
             )
         except Exception as error:
-            if not shortage(error) or batch.n_slots == 1:
+            if not oom_reason(error) or batch.n_slots == 1:
                 raise
         clear_memory()
         self._split(batch, batch.n_slots // 2)
@@ -367,8 +367,8 @@ class FusedExecutor(BaseExecutor):
 
     def _n_expected(self, batch: TrialBatch) -> float:
         """Return about how many trials a batch will train: its share of those to come."""
-        to_come = N_TO_COME if math.isinf(self.to_come) else self.to_come
-        return len(batch.live) * (1 + to_come / max(self._n_placed, 1))
+        n_trials_left = N_TO_COME if math.isinf(self.n_trials_left) else self.n_trials_left
+        return len(batch.live) * (1 + n_trials_left / max(self._n_placed, 1))
 
     def close(self) -> None:
         """End everything in flight and give the threads back."""
@@ -391,5 +391,5 @@ def _reason(error: BaseException, what: str) -> str:
 
 def _clear_after(error: BaseException) -> None:
     """Where memory was short, give back what the failure holds."""
-    if shortage(error):
+    if oom_reason(error):
         clear_memory()

@@ -21,9 +21,9 @@ from hpo.executors.fused.splits import HeldOut, held_out_of, predefined, split_r
 from hpo.executors.fused.supported import check_data, check_module, check_net
 from hpo.fused import (
     UPDATES,
+    BatchableModule,
     Criterion,
-    Fusible,
-    Member,
+    ModelState,
     NotFusibleError,
     Plan,
     dropout_rates,
@@ -39,7 +39,7 @@ from hpo.training.random_stream import RandomStream
 from hpo.training.scoring import Scoring
 from hpo.trial import Trial, derive_seed
 
-__all__ = ["FoldArrays", "FusibleTrial", "Fusing"]
+__all__ = ["ExtractedTrial", "FoldArrays", "ModelExtractor"]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class FoldArrays:
 
 
 @dataclass(frozen=True)
-class FusibleTrial:
+class ExtractedTrial:
     """A trial taken apart.
 
     Parameters
@@ -81,7 +81,7 @@ class FusibleTrial:
         Trials of one key can be trained in one batch.
     plan : callable
         Makes what the batch has in common.
-    member : Member
+    member : ModelState
     net : skorch net
         That of the first fold, as initialized: it says how outputs become predictions.
     n_steps : int
@@ -94,14 +94,14 @@ class FusibleTrial:
     trial: Trial
     key: str
     plan: Callable[[], Plan]
-    member: Member
+    member: ModelState
     net: Any
     n_steps: int
     scorings: Mapping[str, Scoring] = field(default_factory=dict)
     callbacks: str = ""
 
 
-class Fusing:
+class ModelExtractor:
     """Takes the trials of an objective apart.
 
     Parameters
@@ -209,7 +209,7 @@ class Fusing:
     def _rows(self, data: Any) -> torch.Tensor:
         return cast(last_step(self.objective.estimator), _tensor(data))
 
-    def take_apart(self, trial: Trial) -> FusibleTrial:
+    def extract_model(self, trial: Trial) -> ExtractedTrial:
         """Return ``trial`` as a model of a batch.
 
         Raises
@@ -241,7 +241,7 @@ class Fusing:
 
         def plan() -> Plan:
             return Plan(
-                fusible=Fusible(module),
+                batchable=BatchableModule(module),
                 criterion=criterion,
                 optimizer=type(net.optimizer_),
                 flags=flags,
@@ -271,7 +271,7 @@ class Fusing:
         if key not in self._checked:
             check_target(net, self.arrays.X, self.arrays.y)
             self._checked.add(key)
-        member = Member(
+        member = ModelState(
             states=self._states(key, net, trial, params),
             numbers={**numbers, **of_clipping},
             rates=dropout_rates(module),
@@ -279,7 +279,7 @@ class Fusing:
         )
         n_steps = self.objective.max_steps(trial.params)
         kind = kind_of_callbacks(net)
-        return FusibleTrial(trial, key, plan, member, net, n_steps, scorings, kind)
+        return ExtractedTrial(trial, key, plan, member, net, n_steps, scorings, kind)
 
     def _check(self, net: Any) -> None:
         check_net(net)
@@ -319,7 +319,7 @@ class Fusing:
 
     def _check_folds(self, net: Any, trial: Trial, params: Mapping[str, Any]) -> None:
         """Raise `NotFusibleError` if the nets of two folds differ in more than their weights."""
-        Fusible(net.module_)  # a layer that cannot be fused is the better reason
+        BatchableModule(net.module_)  # a layer that cannot be fused is the better reason
         first = _structure(net.module_)
         loss = criterion_structure(net.criterion_, Criterion(net.criterion_))
         for i in range(1, self.objective.n_folds):

@@ -11,16 +11,16 @@ from torch.utils.data import Subset
 from hpo.executors.fused.callback_proof import compare_callbacks
 from hpo.executors.fused.data import set_target
 from hpo.executors.fused.epoch_end import callbacks_of, end_epoch
-from hpo.executors.fused.extract import FusibleTrial, Fusing
+from hpo.executors.fused.extract import ExtractedTrial, ModelExtractor
 from hpo.executors.fused.loss import check_loss
 from hpo.executors.fused.reference import NetReference
-from hpo.executors.fused.scores import judge
+from hpo.executors.fused.scores import batch_scores
 from hpo.executors.fused.splits import HeldOut, held_out_of
 from hpo.fused import (
     TOLERANCE_FLOAT32,
     DivergedError,
     FusedModels,
-    Member,
+    ModelState,
     NotFusibleError,
     Plan,
     certify,
@@ -47,7 +47,7 @@ LR_IF_DIVERGED = 1e-3
 """Learning rate of the proof where that of the trial leads to outputs that are not finite."""
 
 
-def prove(fusing: Fusing, taken: FusibleTrial, device: str) -> None:
+def prove(extractor: ModelExtractor, taken: ExtractedTrial, device: str) -> None:
     """Check, before the first epoch, that a structure is trained and scored as its net is.
 
     The reference is the user's own net, fitted by its own ``fit`` for two short epochs in float64
@@ -55,8 +55,8 @@ def prove(fusing: Fusing, taken: FusibleTrial, device: str) -> None:
 
     Parameters
     ----------
-    fusing : Fusing
-    taken : FusibleTrial
+    fusing : ModelExtractor
+    taken : ExtractedTrial
         A trial of the structure.
     device : str
 
@@ -65,24 +65,24 @@ def prove(fusing: Fusing, taken: FusibleTrial, device: str) -> None:
     NotFusibleError
         If something differs; says what.
     """
-    check_rows(fusing.arrays.X, fusing.arrays.y)
-    _check_split(fusing, taken)
+    check_rows(extractor.arrays.X, extractor.arrays.y)
+    _check_split(extractor, taken)
     with RandomStream(derive_seed("fused", "proof"), device).active():
-        _check_padding(fusing, taken, device)
-        _check_loss(fusing, taken, device)
+        _check_padding(extractor, taken, device)
+        _check_loss(extractor, taken, device)
         try:
-            _certify(fusing, taken, taken.member, device)
+            _certify(extractor, taken, taken.member, device)
         except DivergedError:
             numbers = {**taken.member.numbers, "lr": LR_IF_DIVERGED}
-            _certify(fusing, taken, replace(taken.member, numbers=numbers), device)
-        _compare_scores(fusing, taken, device)
-    prove_callbacks(fusing, taken, device)
+            _certify(extractor, taken, replace(taken.member, numbers=numbers), device)
+        _compare_scores(extractor, taken, device)
+    prove_callbacks(extractor, taken, device)
 
 
-def _check_loss(fusing: Fusing, taken: FusibleTrial, device: str) -> None:
+def _check_loss(extractor: ModelExtractor, taken: ExtractedTrial, device: str) -> None:
     """Look at the labels of all rows, and compare the loss of minibatches with the net's own."""
-    arrays, plan = fusing.arrays, taken.plan()
-    net = fusing.unfitted(taken.trial, device)
+    arrays, plan = extractor.arrays, taken.plan()
+    net = extractor.unfitted(taken.trial, device)
     reference = NetReference(net, plan, taken.member, 0, dtype=torch.float64)
     outputs = reference.predict(arrays.X[:: -(-len(arrays.X) // N_OUTPUTS)])
     _check_labels(plan, arrays.y, outputs)
@@ -99,36 +99,42 @@ def check_rows(X: torch.Tensor, y: torch.Tensor) -> None:
             raise NotFusibleError(f"{name} has values that are not finite (nan or infinite)")
 
 
-def _check_split(fusing: Fusing, taken: FusibleTrial) -> None:
+def _check_split(extractor: ModelExtractor, taken: ExtractedTrial) -> None:
     """Raise `NotFusibleError` unless the net's own split leaves the rows that are trained on."""
-    arrays = fusing.arrays
+    arrays = extractor.arrays
     if arrays.held_out is None:
         return
     for fitted, train in zip(arrays.fitted, arrays.train, strict=True):
         X, y = arrays.X[fitted].cpu(), arrays.y[fitted].cpu()
-        net = fusing.unfitted(taken.trial, "cpu").initialize()
+        net = extractor.unfitted(taken.trial, "cpu").initialize()
         own, _ = net.get_split_datasets(X, y)
         left = own.indices if isinstance(own, Subset) else range(len(X))
         if not torch.equal(fitted[torch.as_tensor(left)], train):
             raise NotFusibleError("the net's own train_split leaves other rows to train on")
 
 
-def _certify(fusing: Fusing, taken: FusibleTrial, member: Member, device: str) -> None:
+def _certify(
+    extractor: ModelExtractor, taken: ExtractedTrial, member: ModelState, device: str
+) -> None:
     for dtype in (torch.float64, torch.float32):
-        _certify_as(dtype, fusing, taken, member, device)
+        _certify_as(dtype, extractor, taken, member, device)
 
 
 def _certify_as(
-    dtype: torch.dtype, fusing: Fusing, taken: FusibleTrial, member: Member, device: str
+    dtype: torch.dtype,
+    extractor: ModelExtractor,
+    taken: ExtractedTrial,
+    member: ModelState,
+    device: str,
 ) -> None:
-    arrays, plan = fusing.arrays, taken.plan()  # each a module of its own type
+    arrays, plan = extractor.arrays, taken.plan()  # each a module of its own type
     held_out = _some_held_out(arrays.held_out)
     rows = arrays.train[0][:: max(1, len(arrays.train[0]) // (2 * plan.batch_size))]
     references: list[NetReference] = []
     seen: list[FusedModels] = []
 
-    def alone(small: Plan, one: Member, fold: int) -> NetReference:
-        net = fusing.unfitted(taken.trial, device)
+    def alone(small: Plan, one: ModelState, fold: int) -> NetReference:
+        net = extractor.unfitted(taken.trial, device)
         part = held_out.part(fold) if held_out else None
         references.append(NetReference(net, small, one, fold, held_out=part, dtype=dtype))
         return references[-1]
@@ -173,7 +179,7 @@ def _compare_figures(found: dict[str, float], own: dict[str, float], dtype: torc
             )
 
 
-def prove_callbacks(fusing: Fusing, taken: FusibleTrial, device: str) -> None:
+def prove_callbacks(extractor: ModelExtractor, taken: ExtractedTrial, device: str) -> None:
     """Check that a trial's callbacks do what they do in the net's own ``fit``, epoch by epoch.
 
     Trials of one structure may have other callbacks: each kind is compared once.
@@ -183,20 +189,20 @@ def prove_callbacks(fusing: Fusing, taken: FusibleTrial, device: str) -> None:
     NotFusibleError
         If something differs; see `compare_callbacks`.
     """
-    make, arrays = taken.member.schedules, fusing.arrays
-    if make is None or taken.callbacks in fusing.proved:
+    make, arrays = taken.member.schedules, extractor.arrays
+    if make is None or taken.callbacks in extractor.proved:
         return
     plan = taken.plan()
     divide = math.floor if plan.drop_last else math.ceil
     compare_callbacks(
-        fusing.unfitted(taken.trial, device),
+        extractor.unfitted(taken.trial, device),
         make,
         (arrays.X[arrays.train[0]], arrays.y[arrays.train[0]]),
         arrays.held_out.part(0) if arrays.held_out else None,
         n_epochs=taken.n_steps,
         n_batches=divide(min(map(len, arrays.train)) / plan.batch_size),
     )
-    fusing.proved.add(taken.callbacks)
+    extractor.proved.add(taken.callbacks)
 
 
 def _check_labels(plan: Plan, y: torch.Tensor, outputs: torch.Tensor) -> None:
@@ -213,33 +219,33 @@ def _check_labels(plan: Plan, y: torch.Tensor, outputs: torch.Tensor) -> None:
         raise NotFusibleError(f"a label in y is {criterion.ignored}, which the criterion ignores")
 
 
-def _compare_scores(fusing: Fusing, taken: FusibleTrial, device: str) -> None:
+def _compare_scores(extractor: ModelExtractor, taken: ExtractedTrial, device: str) -> None:
     """Compare outputs and scores from the weights that the trial starts with."""
-    arrays, plan = fusing.arrays, taken.plan()
+    arrays, plan = extractor.arrays, taken.plan()
     state = taken.member.states[0]
     n = len(arrays.y_valid[0])
     every = -(-n // N_SCORED)
     one = replace(taken.member, states=[state])
     models = FusedModels(plan, arrays.X, arrays.y, arrays.train[:1], n_slots=1, device=device)
     models.put(0, one)
-    net = fusing.unfitted(taken.trial, device)
+    net = extractor.unfitted(taken.trial, device)
     own = NetReference(net, plan, one, 0, dtype=torch.float32).evaluating(state)
     for step in {every: None, 1: None}:  # few rows may lack a class, which scorers refuse
         try:
             rows = torch.arange(0, n, step)
             X, labels = arrays.X_valid[0, rows], arrays.y_valid[0][rows.numpy()]
             outputs = models.predict(X[None])[0, 0]
-            compare_outputs(fusing, taken, own, fold=0, X=X, y=labels, outputs=outputs)
+            compare_outputs(extractor, taken, own, fold=0, X=X, y=labels, outputs=outputs)
             break
         except NotFusibleError:
             if step == 1:
                 raise
 
 
-def _check_padding(fusing: Fusing, taken: FusibleTrial, device: str) -> None:
+def _check_padding(extractor: ModelExtractor, taken: ExtractedTrial, device: str) -> None:
     """Raise `NotFusibleError` if outputs depend on what encoders return where there is padding."""
-    arrays, plan = fusing.arrays, taken.plan()
-    encoders = plan.fusible.encoders
+    arrays, plan = extractor.arrays, taken.plan()
+    encoders = plan.batchable.encoders
     if not encoders.names:
         return
     one = replace(taken.member, states=taken.member.states[:1])
@@ -258,8 +264,8 @@ def _check_padding(fusing: Fusing, taken: FusibleTrial, device: str) -> None:
 
 
 def compare_outputs(
-    fusing: Fusing,
-    taken: FusibleTrial,
+    extractor: ModelExtractor,
+    taken: ExtractedTrial,
     net: Any,
     *,
     fold: int,
@@ -271,8 +277,8 @@ def compare_outputs(
 
     Parameters
     ----------
-    fusing : Fusing
-    taken : FusibleTrial
+    fusing : ModelExtractor
+    taken : ExtractedTrial
     net : skorch net
         With the weights that the outputs are of; see `NetReference.evaluating`.
     fold : int
@@ -282,9 +288,11 @@ def compare_outputs(
         What a batch of models returns for them.
     """
     if hasattr(net, "classes_inferred_") or hasattr(taken.net, "classes_inferred_"):
-        net.classes_inferred_ = np.unique(as_numpy(fusing.arrays.y[fusing.arrays.fitted[fold]]))
+        net.classes_inferred_ = np.unique(
+            as_numpy(extractor.arrays.y[extractor.arrays.fitted[fold]])
+        )
     set_target(net, y.ndim)
-    objective = fusing.objective
+    objective = extractor.objective
     given = X.cpu().numpy() if isinstance(objective.X, np.ndarray) else X.cpu()
     try:
         own = net.forward(given, device=str(outputs.device))
@@ -301,7 +309,7 @@ def compare_outputs(
             "the net's outputs in evaluation are other ones in a batch of models (a row's outputs "
             "must not depend on the other rows)"
         )
-    found = judge(objective.scoring, [taken.net], own[None, None], [y])[0][0]
+    found = batch_scores(objective.scoring, [taken.net], own[None, None], [y])[0][0]
     for name, score in scores.items():
         if not np.isclose(
             found.get(name, np.nan), score, SCORE_TOLERANCE, SCORE_TOLERANCE, equal_nan=True

@@ -12,7 +12,7 @@ from torch.utils.data import Sampler
 
 from hpo.fused import (
     REPLAYED,
-    Member,
+    ModelState,
     NotFusibleError,
     Plan,
     Replay,
@@ -37,7 +37,7 @@ class NetReference:
     net : skorch net
         Configured and not initialized; owned by the reference.
     plan : Plan
-    member : Member
+    member : ModelState
         The numbers of its optimizer and its rates of dropout are set; others are the net's own.
     fold : int
         Which of the member's states it starts from, and whose draws it gets.
@@ -59,7 +59,7 @@ class NetReference:
         self,
         net: Any,
         plan: Plan,
-        member: Member,
+        member: ModelState,
         fold: int,
         *,
         seed: int = 0,

@@ -13,7 +13,7 @@ from hpo.executors.fused.data import in_shape_of_target
 from hpo.training.scorer_parts import is_the_scorer
 from hpo.training.scoring import Scoring
 
-__all__ = ["judge"]
+__all__ = ["batch_scores"]
 
 
 class _JudgedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -56,7 +56,7 @@ class _JudgedRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return self.predictions
 
 
-def judge(
+def batch_scores(
     scoring: Scoring, nets: Sequence[Any], outputs: torch.Tensor, y: Sequence[Any]
 ) -> list[list[dict[str, float]]]:
     """Return the scores of all models.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from hpo.executors.fused.extract import FusibleTrial, Fusing
+from hpo.executors.fused.extract import ExtractedTrial, ModelExtractor
 from hpo.executors.fused.proof import compare_outputs
 from hpo.executors.fused.reference import NetReference
 from hpo.fused import NotFusibleError, Plan, explained, shaken
@@ -48,7 +48,9 @@ class Seen:
     outputs: torch.Tensor
 
 
-def check_epoch(fusing: Fusing, taken: FusibleTrial, seen: Seen, *, seed: int, plan: Plan) -> None:
+def check_epoch(
+    extractor: ModelExtractor, taken: ExtractedTrial, seen: Seen, *, seed: int, plan: Plan
+) -> None:
     """Train a trial's first epoch again by its own net, and compare: the sentinel of a batch.
 
     Each weight tensor may differ by `EPOCH_TOLERANCE` of the way that it went, or by ten times
@@ -57,8 +59,8 @@ def check_epoch(fusing: Fusing, taken: FusibleTrial, seen: Seen, *, seed: int, p
 
     Parameters
     ----------
-    fusing : Fusing
-    taken : FusibleTrial
+    fusing : ModelExtractor
+    taken : ExtractedTrial
     seen : Seen
     seed : int
         Of the batch.
@@ -72,11 +74,11 @@ def check_epoch(fusing: Fusing, taken: FusibleTrial, seen: Seen, *, seed: int, p
     """
     if not np.isfinite(seen.loss):
         return  # a diverged training is what it is, whatever comes after
-    arrays, fold = fusing.arrays, seen.fold
+    arrays, fold = extractor.arrays, seen.fold
     start = taken.member.states[fold]
 
     def trained(states: Sequence[Mapping[str, torch.Tensor]]) -> NetReference:
-        net = fusing.unfitted(taken.trial, str(arrays.X.device))
+        net = extractor.unfitted(taken.trial, str(arrays.X.device))
         reference = NetReference(
             net,
             taken.plan(),
@@ -110,7 +112,7 @@ def check_epoch(fusing: Fusing, taken: FusibleTrial, seen: Seen, *, seed: int, p
             _check_spread(doubtful, again)
         n = len(arrays.y_valid[fold])
         compare_outputs(
-            fusing,
+            extractor,
             taken,
             reference.evaluating(seen.state),
             fold=fold,

@@ -60,7 +60,7 @@ class Told:
             f"trials like trial {number} are trained {choice}"
             for number, choice in self._choices[:N_SHOWN]
         ]
-        rest = Counter(choice.way.name for _, choice in self._choices[N_SHOWN:])
+        rest = Counter(choice.plan.name for _, choice in self._choices[N_SHOWN:])
         if rest:
             told = ", ".join(f"{n} {name}" for name, n in rest.most_common())
             shown.append(f"of further structures are trained: {told}")

@@ -102,7 +102,7 @@ class MlflowTracker(BaseTracker):
         self._channels: list[Channel] = []
         self._problems: list[str] = []
 
-    def study_started(self, info: StudyInfo) -> None:
+    def on_study_start(self, info: StudyInfo) -> None:
         """Open the study's spool and tell the start."""
         if not self._channels or self._channels[-1].key != info.key:
             if self._channels:
@@ -114,19 +114,19 @@ class MlflowTracker(BaseTracker):
             for event in events.whole_trial(record):
                 self._tell(event)
 
-    def trial_started(self, record: TrialRecord) -> None:
+    def on_trial_start(self, record: TrialRecord) -> None:
         """Tell that a trial begins."""
         self._tell(events.trial_started(record))
 
-    def trial_reported(self, record: TrialRecord, report: Report) -> None:
+    def on_report(self, record: TrialRecord, report: Report) -> None:
         """Tell of a step."""
         self._tell(events.trial_reported(report))
 
-    def trial_ended(self, record: TrialRecord) -> None:
+    def on_trial_end(self, record: TrialRecord) -> None:
         """Tell that a trial ended."""
         self._tell(events.trial_ended(record))
 
-    def study_ended(
+    def on_study_end(
         self,
         metrics: Mapping[str, float],
         params: Mapping[str, Any],

@@ -10,13 +10,13 @@ from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 from skorch.dataset import get_len
 
-from hpo._interrupt import is_ctrl_c
+from hpo._stop_signal import is_ctrl_c
 from hpo.training._routing import fit_params_by_step
 from hpo.training.adapters import last_step
 from hpo.training.callbacks import copy_of
 from hpo.training.files import FoldFiles
 from hpo.training.fold import configure, tell_classes
-from hpo.training.indexing import as_numpy, cut, n_samples, take
+from hpo.training.indexing import as_numpy, index_fit_params, n_samples, take
 from hpo.training.objective import Objective
 from hpo.training.rehearsal import _findings as findings
 from hpo.training.rehearsal._probe import Probe
@@ -115,7 +115,7 @@ class Part:
         last_step(estimator).set_params(max_epochs=1)
         X, y = take(objective.X, train), take(objective.y, train)
         raw = take(objective.X, valid)
-        given = cut(objective.fit_params, train, objective.X)
+        given = index_fit_params(objective.fit_params, train, objective.X)
         step, X_valid = estimator, raw
         while isinstance(step, Pipeline):
             before, given = fit_params_by_step(step, given)
@@ -132,7 +132,7 @@ class Part:
             y_valid=as_numpy(take(objective.y, valid)),
             raw_valid=raw,
             fit_params=given,
-            score_params=cut(objective.score_params, valid, objective.X),
+            score_params=index_fit_params(objective.score_params, valid, objective.X),
             name=f"fold {i}",
         )
 
@@ -232,7 +232,7 @@ class Attempt:
         if not scoring.looks_at_predictions_only:
             X = part.raw_valid
             scored = _ending_in(self.net, part.pipeline)
-        params = cut(part.score_params, rows, X)
+        params = index_fit_params(part.score_params, rows, X)
         return scoring(scored, take(X, rows), take(part.y_valid, rows), **params)
 
     def _handful(self) -> np.ndarray:

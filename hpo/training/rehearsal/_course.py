@@ -9,7 +9,7 @@ from typing import Any
 from skorch import NeuralNet
 
 from hpo._failures import message_of
-from hpo._interrupt import is_ctrl_c
+from hpo._stop_signal import is_ctrl_c
 from hpo.exceptions import DataError, HpoError
 from hpo.training.adapters import last_step
 from hpo.training.callbacks import copy_of

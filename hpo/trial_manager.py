@@ -15,7 +15,7 @@ from hpo.pruners import BasePruner, PruneDecision
 from hpo.trackers import BaseTracker
 from hpo.trial import SECONDS, Cause, Report, Trial, TrialRecord, TrialState
 
-__all__ = ["TrialScheduler"]
+__all__ = ["TrialManager"]
 
 _CONTINUE = PruneDecision(stop=False)
 
@@ -27,7 +27,7 @@ _CAUSES = {
 """Where nobody says otherwise."""
 
 
-class TrialScheduler:
+class TrialManager:
     """Holds records, pruner and trackers.
 
     Parameters
@@ -118,7 +118,7 @@ class TrialScheduler:
         )
         self._put(record)
         for tracker in self._trackers:
-            tracker.trial_started(record)
+            tracker.on_trial_start(record)
         return record
 
     def on_trained_by(self, number: int, how: str, reason: str = "") -> None:
@@ -132,11 +132,11 @@ class TrialScheduler:
             tracker.trial_trained_by(record)
 
     def on_report(self, report: Report) -> PruneDecision:
-        """Take in a report and decide whether its trial goes on; see `take` and `judge`."""
-        self.take(report)
-        return self.judge(report.number)
+        """Record a report and decide whether its trial goes on; see `record_report`, `decide`."""
+        self.record_report(report)
+        return self.decide(report.number)
 
-    def take(self, report: Report) -> None:
+    def record_report(self, report: Report) -> None:
         """Take in a report.
 
         Reports that come together are all taken in before any of their trials is judged: trials
@@ -152,9 +152,9 @@ class TrialScheduler:
         record = replace(record, reports=(*record.reports, report))
         self._put(record)
         for tracker in self._trackers:
-            tracker.trial_reported(record, report)
+            tracker.on_report(record, report)
 
-    def judge(self, number: int) -> PruneDecision:
+    def decide(self, number: int) -> PruneDecision:
         """Decide on the last report of a trial whether it goes on.
 
         A training that diverged (its loss is not finite) is stopped whatever the pruner: it
@@ -210,7 +210,7 @@ class TrialScheduler:
         )
         self._put(record)
         for tracker in self._trackers:
-            tracker.trial_ended(record)
+            tracker.on_trial_end(record)
         return record
 
     def on_revoke(self, number: int, why: str) -> TrialRecord:

@@ -12,21 +12,21 @@ from hpo.analyses import BaseAnalysis
 from hpo.data import StudyData
 from hpo.exceptions import DataError, StudyError
 from hpo.space import SearchSpace
-from hpo.storage.trial_store import Ledger
+from hpo.storage.trial_store import TrialStore
 from hpo.study.definition import Study
 from hpo.study.opening import Allowed
-from hpo.study.search import Search
+from hpo.study.search import SearchConfig
 from hpo.trackers import BaseTracker, StudyInfo
 from hpo.training.adapters import last_step, net_prefix
 from hpo.training.checks import check_estimator_kind
 from hpo.training.objective import Objective, shuffled_folds
 
-__all__ = ["Session", "load_space"]
+__all__ = ["PreparedStudy", "load_space"]
 
 _DEFAULT = ("confusion", "features")
 
 
-class Session:
+class PreparedStudy:
     """A study made ready: everything checked, nothing created yet.
 
     Parameters
@@ -41,7 +41,7 @@ class Session:
         self.folder = folder or Path.cwd()
         self.space = load_space(study, self.folder)
         self.data = study.data() if callable(study.data) else study.data
-        self.search = Search(
+        self.search = SearchConfig(
             self._objective(),
             self.space,
             seed=study.seed,
@@ -116,13 +116,13 @@ class Session:
             return {}
         return {f"{net_prefix(self.study.estimator)}sample_weight": self.data.sample_weight}
 
-    def begin(self, *, fresh: bool = False, allowed: Allowed | None = None) -> Ledger:
-        """Rehearse the study, and open its storage; see `Search.begin`."""
+    def begin(self, *, fresh: bool = False, allowed: Allowed | None = None) -> TrialStore:
+        """Rehearse the study, and open its storage; see `SearchConfig.begin`."""
         return self.search.begin(self.study.name, self.study.storage, fresh=fresh, allowed=allowed)
 
-    def ledger(self, *, fresh: bool = False, allowed: Allowed | None = None) -> Ledger:
-        """Open the study's storage; see `Search.ledger`."""
-        return self.search.ledger(self.study.name, self.study.storage, fresh=fresh, allowed=allowed)
+    def store(self, *, fresh: bool = False, allowed: Allowed | None = None) -> TrialStore:
+        """Open the study's storage; see `SearchConfig.store`."""
+        return self.search.store(self.study.name, self.study.storage, fresh=fresh, allowed=allowed)
 
     def tracker(self) -> BaseTracker:
         """Return the study's tracker."""
@@ -131,9 +131,9 @@ class Session:
         )
         return tracker
 
-    def info(self, ledger: Ledger, artifacts: Mapping[str, str]) -> StudyInfo:
+    def info(self, store: TrialStore, artifacts: Mapping[str, str]) -> StudyInfo:
         """Return what trackers are told of the study."""
-        return self.search.info(ledger, self.folder, artifacts)
+        return self.search.info(store, self.folder, artifacts)
 
 
 def load_space(study: Study, folder: Path) -> SearchSpace:

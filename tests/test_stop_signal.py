@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from hpo._interrupt import Interrupt, SecondCtrlC, is_ctrl_c
+from hpo._stop_signal import SecondCtrlC, StopSignal, is_ctrl_c
 from hpo.executors import Failed, Reported
 from hpo.executors.serial import SerialExecutor
 from hpo.testing import ScriptedObjective
@@ -39,7 +39,7 @@ def test_what_is_ctrl_c():
     assert not is_ctrl_c(SystemExit())
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert is_ctrl_c(KeyboardInterrupt())
-    with Interrupt().listening():
+    with StopSignal().listening():
         assert not is_ctrl_c(KeyboardInterrupt())
     elsewhere = []
     thread = threading.Thread(target=lambda: elsewhere.append(is_ctrl_c(KeyboardInterrupt())))
@@ -49,14 +49,14 @@ def test_what_is_ctrl_c():
 
 
 def test_while_somebody_listens_a_trials_keyboard_interrupt_is_its_failure():
-    with Interrupt().listening():
+    with StopSignal().listening():
         event = step(raises)
     assert isinstance(event, Failed)
     assert event.reason == "KeyboardInterrupt: not the user's hand"
 
 
 def test_the_first_ctrl_c_is_a_wish_and_the_second_ends_the_step():
-    interrupt = Interrupt()
+    interrupt = StopSignal()
     with interrupt.listening():
         assert isinstance(step(presses_ctrl_c), Reported)
         assert interrupt.reason == "Ctrl-C"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["Interrupt", "SecondCtrlC", "is_ctrl_c"]
+__all__ = ["SecondCtrlC", "StopSignal", "is_ctrl_c"]
 
 
 class SecondCtrlC(KeyboardInterrupt):
@@ -22,7 +22,7 @@ def is_ctrl_c(error: BaseException) -> bool:
     """Return whether an error comes from the terminal, and not from code that a trial runs.
 
     A `KeyboardInterrupt` is the terminal's only where Python itself turns Ctrl-C into one: in
-    the main thread, while no `Interrupt` listens.
+    the main thread, while no `StopSignal` listens.
     """
     if type(error) is not KeyboardInterrupt:
         return isinstance(error, SecondCtrlC)
@@ -30,7 +30,7 @@ def is_ctrl_c(error: BaseException) -> bool:
     return by_python and threading.current_thread() is threading.main_thread()
 
 
-class Interrupt:
+class StopSignal:
     """Whether, and why, the study should end before its budget is spent.
 
     Parameters
@@ -38,17 +38,17 @@ class Interrupt:
     exit_on_second : bool, default=False
         What a second Ctrl-C does: end the process at once (a command line), or raise
         `KeyboardInterrupt` (a notebook; see `SecondCtrlC`).
-    heard : callable or None
-        ``heard(first)`` is called inside the signal handler before anything else happens, with
+    on_signal : callable or None
+        ``on_signal(first)`` is called inside the signal handler before anything else happens, with
         whether this is the first Ctrl-C; it may do no more than a handler may (`os.write`).
     """
 
     def __init__(
-        self, *, exit_on_second: bool = False, heard: Callable[[bool], None] | None = None
+        self, *, exit_on_second: bool = False, on_signal: Callable[[bool], None] | None = None
     ) -> None:
         self.reason = ""
         self._exit_on_second = exit_on_second
-        self._heard = heard
+        self._on_signal = on_signal
 
     def request(self, reason: str) -> None:
         """Ask the study to end; the first reason stays."""
@@ -69,8 +69,8 @@ class Interrupt:
                 signal.signal(number, handler)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
-        if self._heard is not None:
-            self._heard(not self.reason)
+        if self._on_signal is not None:
+            self._on_signal(not self.reason)
         if self.reason and self._exit_on_second:
             os._exit(128 + number)
         if self.reason:
