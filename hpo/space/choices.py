@@ -1,8 +1,9 @@
-"""The choices of a categorical parameter: what is stored, and what the estimator gets.
+"""The choices of a categorical parameter: the stored value and the value for the estimator.
 
 A storage keeps None, booleans, numbers and text. Classes and functions are stored as their
-dotted path, anything else as a text label. Those of a study's own file are stored by their name
-alone: its module is called `__main__` in a script, and otherwise under ``hpo run``.
+dotted path, anything else as a text label. Classes and functions defined in the study's own file
+are stored without the module's name, which is `__main__` in a script and another one under
+``hpo run``.
 """
 
 import difflib
@@ -29,38 +30,38 @@ _OWN_FILE = re.compile(r"\b(__main__|__mp_main__|hpo_study_\w+_[0-9a-f]{8})\.")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Choice:
-    """One choice.
+    """One choice of a categorical parameter.
 
     Parameters
     ----------
     stored : None, bool, int, float or str
-        What the storage keeps.
+        The value in the storage.
     kind : {"plain", "path", "object"}
-        Whether ``stored`` itself is the value, names it by dotted path, or labels ``given``.
-    given : object
-        The value of kind "object".
+        Whether ``stored`` itself is the value, names it by dotted path, or labels ``original``.
+    original : object
+        The value, for kind "object".
     """
 
     stored: Stored
     kind: str = "plain"
-    given: Any = None
+    original: Any = None
 
     @property
     def value(self) -> Any:
-        """What the estimator gets; a dotted path is imported."""
+        """The value for the estimator; a dotted path is imported."""
         if self.kind == "path":
             return _import(str(self.stored))
-        return self.given if self.kind == "object" else self.stored
+        return self.original if self.kind == "object" else self.stored
 
     @property
     def written(self) -> Any:
-        """What stands for the choice in a file: a list or mapping as it is where it reads back."""
-        plain = isinstance(self.given, list | dict) and self.stored == _json(self.given)
-        return self.given if plain else self.stored
+        """The choice as written to a file: a list or mapping itself if JSON preserves it."""
+        plain = isinstance(self.original, list | dict) and self.stored == _json(self.original)
+        return self.original if plain else self.stored
 
 
 def same(first: Any, second: Any) -> bool:
-    """Return whether two values are equal; nan equals nan, arrays only themselves."""
+    """Return whether two values are equal; nan equals nan, an array equals only itself."""
     if first is second:
         return True
     try:
@@ -77,7 +78,7 @@ def _is_nan(value: Any) -> bool:
 def read_choices(values: Sequence[Any], problem: Callable[[str], None]) -> tuple[Choice, ...]:
     """Return ``values`` as choices; call ``problem`` with a message for each mistake."""
     choices: list[Choice] = []
-    read: list[Any] = []
+    parsed: list[Any] = []
     for item in values:
         try:
             choice = _read(item)
@@ -85,79 +86,82 @@ def read_choices(values: Sequence[Any], problem: Callable[[str], None]) -> tuple
         except ValueError as error:
             problem(str(error))
             continue
-        twin = next((c for c, v in zip(choices, read, strict=True) if same(v, value)), None)
-        if twin is not None:
-            problem(_twice(twin, choice))
+        duplicate = next((c for c, v in zip(choices, parsed, strict=True) if same(v, value)), None)
+        if duplicate is not None:
+            problem(_duplicate_message(duplicate, choice))
             continue
         choices.append(choice)
-        read.append(value)
+        parsed.append(value)
     return _with_unique_labels(choices)
 
 
-def _twice(first: Choice, second: Choice) -> str:
+def _duplicate_message(first: Choice, second: Choice) -> str:
     if repr(first.stored) == repr(second.stored):
-        return f"the choice {_shown(first)} is given twice."
-    return f"the choices {_shown(first)} and {_shown(second)} are equal: keep one of them."
+        return f"the choice {_format_choice(first)} is given twice."
+    both = f"{_format_choice(first)} and {_format_choice(second)}"
+    return f"the choices {both} are equal: keep one of them."
 
 
-def _shown(choice: Choice) -> str:
+def _format_choice(choice: Choice) -> str:
     return repr(choice.stored) if choice.kind == "plain" else str(choice.stored)
 
 
 def _with_unique_labels(choices: list[Choice]) -> tuple[Choice, ...]:
-    """Return the choices, labels that equal another choice numbered to tell them apart."""
-    taken: set[Stored] = {c.stored for c in choices if c.kind != "object"}
+    """Return the choices, with a number added to each label that another choice has too."""
+    used_labels: set[Stored] = {c.stored for c in choices if c.kind != "object"}
     unique = []
     for choice in choices:
         if choice.kind == "object":
             label, number = choice.stored, 1
-            while label in taken:
+            while label in used_labels:
                 number += 1
                 label = f"{choice.stored} #{number}"
-            taken.add(label)
+            used_labels.add(label)
             choice = replace(choice, stored=label)  # noqa: PLW2901
         unique.append(choice)
     return tuple(unique)
 
 
 def find_choice(value: Any, choices: Sequence[Choice]) -> Choice | None:
-    """Return the choice that ``value`` means (the value, its label or its path), or None."""
+    """Return the choice that ``value`` stands for (value, label or path), or None."""
     if _is_numpy_scalar(value):
         value = value.item()
     for choice in choices:
         if same(choice.stored, value) or same(choice.value, value):
             return choice
-    alike = [choice for choice in choices if choice.kind == "object" and _alike(choice, value)]
-    if len(alike) == 1:
-        return alike[0]
+    similar = [
+        choice for choice in choices if choice.kind == "object" and _is_equivalent(choice, value)
+    ]
+    if len(similar) == 1:
+        return similar[0]
     try:
-        meant = _read(value)
-        wanted = meant.value
+        parsed = _read(value)
+        target = parsed.value
     except ValueError:
         return None
-    if meant.kind == "path":  # the same class under another path
-        return next((c for c in choices if c.kind != "plain" and c.value is wanted), None)
+    if parsed.kind == "path":  # the same class under another path
+        return next((c for c in choices if c.kind != "plain" and c.value is target), None)
     return None
 
 
-def _alike(choice: Choice, value: Any) -> bool:
-    """Return whether ``value`` is another object like the choice: a copy, a list for a tuple."""
-    given = choice.given
-    if isinstance(given, list | tuple) and isinstance(value, list | tuple):
-        return same(_as_lists(given), _as_lists(value))
-    if type(given) is not type(value):
+def _is_equivalent(choice: Choice, value: Any) -> bool:
+    """Return whether ``value`` is equivalent to the choice: a copy, or a list for a tuple."""
+    original = choice.original
+    if isinstance(original, list | tuple) and isinstance(value, list | tuple):
+        return same(_as_lists(original), _as_lists(value))
+    if type(original) is not type(value):
         return False
-    if hasattr(given, "tolist"):
-        return same(given.tolist(), value.tolist())
-    return _tells(given) and repr(given) == repr(value)
+    if hasattr(original, "tolist"):
+        return same(original.tolist(), value.tolist())
+    return _repr_is_complete(original) and repr(original) == repr(value)
 
 
 def _as_lists(value: Any) -> Any:
     return [_as_lists(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _tells(item: Any) -> bool:
-    """Return whether the repr of an object says all of it."""
+def _repr_is_complete(item: Any) -> bool:
+    """Return whether the repr of an object describes it completely."""
     text = repr(item)
     return _ADDRESS.search(text) is None and "..." not in text
 
@@ -183,15 +187,15 @@ def _label(item: Any) -> str:
         text = _json(item)
         if text is not None:
             return text
-    if text is None and isinstance(item, set | frozenset):  # in another order in each process
+    if text is None and isinstance(item, set | frozenset):  # their order differs per process
         text = f"{{{', '.join(sorted(map(repr, item)))}}}"
     if text is None:
-        text = _ADDRESS.sub("", repr(item))  # would differ from run to run
+        text = _ADDRESS.sub("", repr(item))  # addresses differ from run to run
     return _OWN_FILE.sub("", text)
 
 
 def _json(item: Any) -> str | None:
-    """Return plain lists and dicts as compact JSON text; None for what JSON cannot tell."""
+    """Return plain lists and dicts as compact JSON; None if JSON does not preserve them."""
     try:
         text = json.dumps(item, separators=(",", ":"), ensure_ascii=False)
         return text if json.loads(text) == item else None
@@ -202,8 +206,8 @@ def _json(item: Any) -> str | None:
 def dotted_path(item: Any) -> str | None:
     """Return the shortest dotted path of a class or function, or None for anything else.
 
-    ``torch.optim.Adam`` is defined in ``torch.optim.adam``; the shorter path is the one
-    that people write, so that a class and its path in a file are stored alike.
+    ``torch.optim.Adam`` is defined in ``torch.optim.adam``; the shorter path is the one that
+    people write, so a class and its path in a file are stored the same way.
     """
     if not (inspect.isclass(item) or inspect.isfunction(item) or inspect.isbuiltin(item)):
         return None
@@ -224,7 +228,7 @@ def _names_object(text: str) -> bool:
     if not _DOTTED.fullmatch(text):
         return False
     head = text.partition(".")[0]
-    if head == "__main__":  # another process has another one
+    if head == "__main__":  # it is another module in another process
         return False
     if head in sys.modules:
         return True
@@ -240,23 +244,23 @@ def _import(path: str) -> Any:
     Raises
     ------
     ValueError
-        If there is none, if it is a module, or if importing it fails.
+        If there is no such object, if it is a module, or if importing it fails.
     """
     parts = path.split(".")
-    found: Any = _import_module(parts[0], path)
+    target: Any = _import_module(parts[0], path)
     for i, part in enumerate(parts[1:], start=1):
-        owner = found
+        owner = target
         if not hasattr(owner, part):
             if not (isinstance(owner, ModuleType) and _is_module(".".join(parts[: i + 1]))):
                 raise ValueError(_missing(path, ".".join(parts[:i]), part, owner))
-            found = _import_module(".".join(parts[: i + 1]), path)
+            target = _import_module(".".join(parts[: i + 1]), path)
         else:
-            found = getattr(owner, part)
-    if isinstance(found, ModuleType):
-        twins = [n for n in dir(owner) if n.lower() == parts[-1].lower() and n != parts[-1]]
-        hint = f", did you mean '{'.'.join([*parts[:-1], twins[0]])}'?" if twins else "."
+            target = getattr(owner, part)
+    if isinstance(target, ModuleType):
+        similar = [n for n in dir(owner) if n.lower() == parts[-1].lower() and n != parts[-1]]
+        hint = f", did you mean '{'.'.join([*parts[:-1], similar[0]])}'?" if similar else "."
         raise ValueError(f"'{path}' is a module, not a class or function in one{hint}")
-    return found
+    return target
 
 
 def _is_module(name: str) -> bool:
@@ -269,9 +273,9 @@ def _is_module(name: str) -> bool:
 def _import_module(name: str, path: str) -> Any:
     try:
         return importlib.import_module(name)
-    except Exception as error:  # user's modules may raise anything while they are imported
-        told = f"{type(error).__name__}: {error}"
-        raise ValueError(f"'{path}' cannot be imported: {told}.") from error
+    except Exception as error:  # user modules may raise anything on import
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"'{path}' cannot be imported: {reason}.") from error
 
 
 def _missing(path: str, prefix: str, part: str, owner: Any) -> str:

@@ -1,4 +1,4 @@
-"""Sets of parameters that a rehearsal tries: those most likely to work first."""
+"""Points that a rehearsal tries, those most likely to work first."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -23,14 +23,14 @@ _FEWEST, _MOST = 3, 12
 def rehearsed_points(
     space: SearchSpace, enqueued: Sequence[Mapping[str, Any]] = ()
 ) -> list[dict[str, Any]]:
-    """Return a few different points of ``space``, as trials have them.
+    """Return a few different points of ``space``, in the form of trial params.
 
-    The first point that the user gives, if any; then the middle of all ranges with the first
-    choices; then each choice of all parameters (12 at most), with values from one end of the
-    ranges to the other and the conditional parameters that go with it.
+    The list starts with the first enqueued point, if any; then comes the middle of all ranges
+    with the first choices; then each choice of all parameters (12 at most), with values from one
+    end of the ranges to the other and the conditional parameters that go with it.
     """
     n = min(_MOST, max([_FEWEST, *map(_n_values, space.distributions.values())]))
-    points = [_point(space, _MIDDLE, 0, given) for given in enqueued[:1]]
+    points = [_point(space, _MIDDLE, 0, point) for point in enqueued[:1]]
     points += [_point(space, _MIDDLE, 0)]
     points += [_point(space, i / (n - 1), i) for i in range(n)]
     different: list[dict[str, Any]] = []
@@ -41,11 +41,11 @@ def rehearsed_points(
 
 
 def _point(
-    space: SearchSpace, share: float, choice: int, given: Mapping[str, Any] | None = None
+    space: SearchSpace, share: float, choice: int, base: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    known = space.keep(given or {})
+    fixed = space.keep(base or {})
     suggest: Callable[[str, BaseDistribution], Any] = lambda name, distribution: (  # noqa: E731
-        known[name] if name in known else _value(distribution, share, choice)
+        fixed[name] if name in fixed else _value(distribution, share, choice)
     )
     return space.read(space.sample(suggest))
 

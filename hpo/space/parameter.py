@@ -1,4 +1,4 @@
-"""A parameter of a search space, and the list of mistakes made in one."""
+"""A parameter of a search space, and the list of problems found in a space."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,15 +20,15 @@ class Parameter:
     ----------
     name : str
     distribution : optuna.distributions.BaseDistribution
-        Over what the storage keeps.
+        The distribution of the stored values.
     choices : tuple of Choice
-        Of a categorical parameter, in the order of the distribution's choices.
+        The choices of a categorical parameter, in the order of the distribution's.
     when : mapping of str to tuple
-        Parent to those of its stored values under which this parameter exists.
+        Maps each parent to those of its stored values under which this parameter exists.
     quantiles : Quantiles or None
-        Of a parameter whose quantile is stored, not its value.
+        For a parameter whose quantile is stored instead of its value.
     target : str
-        The estimator's name of it, where the storage knows it under another one.
+        The estimator's name of the parameter, if its stored name differs.
     """
 
     name: str
@@ -44,36 +44,36 @@ class Parameter:
         return self.target or self.name
 
     def read(self, stored: Any) -> Any:
-        """Return the value for what the storage has."""
+        """Return the value for a stored value."""
         return stored if self.quantiles is None else self.quantiles.value(stored)
 
     def keep(self, value: Any) -> Any:
-        """Return what the storage keeps for a value."""
+        """Return the stored value for a value."""
         return value if self.quantiles is None else self.quantiles.quantile(value)
 
 
 @dataclass(slots=True)
 class Problems:
-    """The mistakes found so far, each with its parameter's place in the file."""
+    """Collects messages, each with the position of its parameter in the file."""
 
     source: str
     lines: Mapping[tuple[Any, ...], int]
     order: Mapping[Any, int]
     unread: frozenset[Any] = frozenset()
-    found: list[tuple[int, str]] = field(default_factory=list)
+    entries: list[tuple[int, str]] = field(default_factory=list)
 
     def add(self, name: Any, message: str, key: str | None = None) -> None:
-        """Note one mistake of parameter ``name``, in the line of ``key`` if that is known."""
-        if name in self.unread:  # told by the reader
+        """Add a message about parameter ``name``, with the line of ``key`` if that is known."""
+        if name in self.unread:  # the YAML reader has reported it
             return
         line = self.lines.get((name, key), self.lines.get((name,)))
         where = f" (line {line})" if line else ""
-        told = f"{self.source}: {name}: {message.removesuffix('.')}{where}"
-        self.found.append((self.order.get(name, 0), told if told.endswith("?") else told + "."))
+        text = f"{self.source}: {name}: {message.removesuffix('.')}{where}"
+        self.entries.append((self.order.get(name, 0), text if text.endswith("?") else text + "."))
 
     def sorted(self) -> list[str]:
         """Return the messages in the order of the parameters."""
-        return [message for _, message in sorted(self.found, key=lambda pair: pair[0])]
+        return [message for _, message in sorted(self.entries, key=lambda pair: pair[0])]
 
 
 def shorten(value: Any) -> str:
