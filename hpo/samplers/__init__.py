@@ -1,7 +1,7 @@
-"""Who proposes trials.
+"""Samplers, which propose the parameters of trials.
 
-Each public module but ``base`` says how one sampler is made and is found by its name; see
-`BaseSamplerFactory`.
+Each public module except ``base`` defines how one sampler is created, and is found by its name;
+see `BaseSamplerFactory`.
 """
 
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         make_sampler,
     )
 else:
-    __getattr__, __dir__ = lazy(  # with Optuna
+    __getattr__, __dir__ = lazy(  # these modules import Optuna
         __name__,
         {
             "BaseOptunaFactory": ".base",

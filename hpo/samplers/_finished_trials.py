@@ -1,4 +1,4 @@
-"""Finished trials of a study as arrays: each is read once, for it never changes again."""
+"""Finished trials of a study as arrays; each is read only once, since it never changes again."""
 
 import bisect
 import math
@@ -17,19 +17,19 @@ _FREE, _RUNNING, _FINISHED = 0, 1, 2
 _OVER = {TrialState.COMPLETE, TrialState.PRUNED}
 
 Order = list[tuple[float, ...]]
-"""Sort keys that end with the number of the trial, least first."""
+"""Sort keys that end with the number of the trial, in ascending order."""
 
 
 class FinishedTrials:
-    """What a sampler needs to know of the trials of one study, kept between two questions.
+    """The data of a study's trials that a sampler needs, cached between proposals.
 
-    Row ``i`` of every array is trial ``i``. Parameters are kept in Optuna's internal form (a
-    choice as its index), nan where a trial lacks one.
+    Row ``i`` of every array is trial ``i``. Parameters are stored in Optuna's internal form (a
+    choice as its index), with nan if a trial does not have the parameter.
 
     Parameters
     ----------
     n_best : int
-        How many of the best trials can be asked for.
+        Maximum number of best trials that `best` can return.
     """
 
     def __init__(self, n_best: int) -> None:
@@ -38,7 +38,7 @@ class FinishedTrials:
         self._forget()
 
     def __getstate__(self) -> dict[str, Any]:
-        # The study is not pickled with its sampler: a copy reads the trials again.
+        # The study is not pickled with its sampler; an unpickled copy reads the trials again.
         return {"_n_best": self._n_best, "_of": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -47,17 +47,17 @@ class FinishedTrials:
 
     def _forget(self) -> None:
         self.n_complete = 0
-        """COMPLETE trials."""
+        """Number of COMPLETE trials."""
         self.n_finished = 0
-        """COMPLETE and PRUNED trials."""
+        """Number of COMPLETE and PRUNED trials."""
         self.running: list[FrozenTrial] = []
-        """Trials in flight, at the last `read`."""
+        """Trials that were running at the last `read`."""
         self._n_read = 0
         self._open: list[int] = []
         self.common: dict[str, BaseDistribution] = {}
-        """Parameters that all finished trials have, drawn from the same distribution."""
+        """Parameters that all finished trials have, with the same distribution."""
         self.groups: list[dict[str, BaseDistribution]] = []
-        """Parameters that are in the same finished trials, in as few groups as there can be."""
+        """Parameters grouped by the finished trials that have them, in as few groups as can be."""
         self._columns: dict[str, np.ndarray] = {}
         self._status = np.zeros(64, dtype=np.int8)
         self._complete: Order = []
@@ -65,16 +65,16 @@ class FinishedTrials:
         self._infeasible: Order = []
 
     def read(self, study: Study) -> None:
-        """Read the trials that have ended since the last time, and which ones run."""
+        """Read the trials that have finished since the last call, and which ones are running."""
         if self._of is None or self._of() is not study:
             self._of = weakref.ref(study)
             self._forget()
         trials = study.get_trials(deepcopy=False)
         self._grow(len(trials))
-        news = [*self._open, *range(self._n_read, len(trials))]
+        unread = [*self._open, *range(self._n_read, len(trials))]
         self._n_read = len(trials)
         self._open, self.running = [], []
-        for number in news:
+        for number in unread:
             self._note(trials[number], study)
 
     def _grow(self, n: int) -> None:
@@ -93,10 +93,12 @@ class FinishedTrials:
                 self.running.append(trial)
         elif trial.state in _OVER:
             self._status[trial.number] = _FINISHED
-            theirs = trial.distributions
-            kept = self.common.items() if self.n_finished else sorted(theirs.items())
-            self.common = {name: dist for name, dist in kept if theirs.get(name) == dist}
-            self.groups = _split_by(self.groups, theirs)
+            distributions = trial.distributions
+            candidates = self.common.items() if self.n_finished else sorted(distributions.items())
+            self.common = {
+                name: dist for name, dist in candidates if distributions.get(name) == dist
+            }
+            self.groups = _split_by(self.groups, distributions)
             self.n_finished += 1
             self.n_complete += trial.state is TrialState.COMPLETE
             self.put(trial, trial.params)
@@ -106,7 +108,7 @@ class FinishedTrials:
             self._status[trial.number] = _FREE
 
     def put(self, trial: FrozenTrial, params: Mapping[str, Any]) -> None:
-        """Fill the row of a trial; one in flight counts in the next `split`."""
+        """Fill the row of a trial; a running one is included in the next `split`."""
         for name, value in params.items():
             if name not in self._columns:
                 self._columns[name] = np.full(len(self._status), np.nan)
@@ -115,11 +117,11 @@ class FinishedTrials:
                 self._columns[name][trial.number] = internal
 
     def _rank(self, trial: FrozenTrial, direction: StudyDirection) -> None:
-        """Put a trial where Optuna's ``_split_trials`` would sort it in."""
-        violated = sum(v for v in trial.constraints.values() if v > 0)
+        """Insert a trial in the order of Optuna's ``_split_trials``."""
+        violation = sum(v for v in trial.constraints.values() if v > 0)
         sign = -1.0 if direction is StudyDirection.MAXIMIZE else 1.0
-        if violated > 0:
-            self._insert(self._infeasible, (violated, trial.number))
+        if violation > 0:
+            self._insert(self._infeasible, (violation, trial.number))
         elif trial.state is TrialState.COMPLETE:
             assert trial.value is not None
             self._insert(self._complete, (sign * trial.value, trial.number))
@@ -131,10 +133,10 @@ class FinishedTrials:
         del order[self._n_best :]
 
     def best(self, n: int) -> list[int]:
-        """Return the numbers of the ``n`` best finished trials, in the order of their numbers.
+        """Return the numbers of the ``n`` best finished trials, sorted.
 
-        Complete trials by their value, then pruned ones by the step that they reached and the
-        value there, then those that broke a constraint.
+        Complete trials are ranked first, by value; then pruned ones, by the step that they
+        reached and the value there; then those that violate a constraint.
         """
         ordered = [*self._complete, *self._pruned, *self._infeasible]
         return sorted(int(key[-1]) for key in ordered[:n])
@@ -147,27 +149,27 @@ class FinishedTrials:
         Parameters
         ----------
         names : sequence of str
-            Parameters; trials that lack one of them are left out of both.
+            Parameters; trials that lack one of them are excluded from both results.
         n_best : int
         without : int
-            Number of the trial that is asked for.
+            Number of the trial that is being sampled, which is excluded.
         running : bool
-            Whether trials in flight stand among the others.
+            Whether running trials are included in the others.
 
         Returns
         -------
         best, others : dict of str to ndarray
-            A value a trial, in the order of the trials' numbers.
+            One value per trial, in the order of the trials' numbers.
         """
-        kept = self._status[: self._n_read] == _FINISHED
+        selected = self._status[: self._n_read] == _FINISHED
         for trial in self.running if running else ():
-            kept[trial.number] = trial.number != without
+            selected[trial.number] = trial.number != without
         columns = {name: self._column(name) for name in names}
         for column in columns.values():
-            kept &= ~np.isnan(column)
-        good = [number for number in self.best(n_best) if kept[number]]
-        kept[good] = False
-        others = np.flatnonzero(kept)
+            selected &= ~np.isnan(column)
+        good = [number for number in self.best(n_best) if selected[number]]
+        selected[good] = False
+        others = np.flatnonzero(selected)
         return (
             {name: column[good] for name, column in columns.items()},
             {name: column[others] for name, column in columns.items()},
@@ -181,19 +183,19 @@ class FinishedTrials:
 def _split_by(
     groups: Sequence[Mapping[str, BaseDistribution]], of_trial: Mapping[str, BaseDistribution]
 ) -> list[dict[str, BaseDistribution]]:
-    """Return the groups of parameters, each split into what a trial has and what it lacks."""
-    known = set().union(*groups)
+    """Return the groups, each split into the parameters that a trial has and those it lacks."""
+    grouped = set().union(*groups)
     parts = [
         {name: dist for name, dist in group.items() if (name in of_trial) is has}
         for group in groups
         for has in (True, False)
     ]
-    parts.append({name: dist for name, dist in of_trial.items() if name not in known})
+    parts.append({name: dist for name, dist in of_trial.items() if name not in grouped})
     return [part for part in parts if part]
 
 
 def _reached(trial: FrozenTrial, sign: float) -> tuple[float, float]:
-    """Return the sort key of a pruned trial: further is better, then the value there."""
+    """Return the sort key of a pruned trial: more steps are better, then the last value counts."""
     if not trial.intermediate_values:
         return 1.0, 0.0
     step, value = max(trial.intermediate_values.items())

@@ -1,4 +1,4 @@
-"""A Gaussian process that learns from stopped trials too."""
+"""A Gaussian process sampler that also learns from pruned trials."""
 
 import copy
 import inspect
@@ -18,36 +18,37 @@ __all__ = ["StoppedGPSampler", "expected_values"]
 
 _LEAST_COMPLETE = 2
 
-_GIVEN = ("study", "completed_trials", "running_trials", "search_space")
-"""What the part of Optuna's sampler is given that this one has in its own way."""
+_ARGUMENTS = ("study", "completed_trials", "running_trials", "search_space")
+"""Arguments of the private method of Optuna's sampler that this sampler overrides."""
 
-_INSTEAD = "the Gaussian process is Optuna's own, which learns from complete trials alone"
+_FALLBACK = "the Gaussian process is Optuna's own, which learns from complete trials alone"
 
-_ENDED = 4
-"""So many ended trials do for a complete one at the beginning."""
+_ENDED_PER_COMPLETE = 4
+"""At the beginning, this many finished trials count as much as one complete trial."""
 
-_NEAR = 0.25
-"""Share of the complete trials that tell what a stopped one would have gained."""
+_NEAREST_SHARE = 0.25
+"""Share of the complete trials that are used to extrapolate a pruned one."""
 
 
 class StoppedGPSampler(GPSampler):
-    """Optuna's Gaussian process, which is also told what stopped trials would have come to.
+    """Optuna's Gaussian process sampler, which here also learns from pruned trials.
 
-    Optuna's learns from complete trials alone: with a pruner that stops most trials early it
-    proposes near them again. Here a stopped trial counts with its last value and what the complete
-    trials that were like it at that step have gained from there on; see `expected_values`.
+    Optuna's learns from complete trials only: with a pruner that stops most trials early, it
+    proposes points near the pruned ones again. Here a pruned trial counts with its last value
+    plus the gain, from that step on, of the complete trials that were similar at that step; see
+    `expected_values`.
 
     Parameters
     ----------
     n_startup_trials : int, default=10
-        Complete trials before the process is asked; four times as many that have ended, of which
-        two are complete, do as well. Until then trials are random.
+        Number of complete trials before the model is used; alternatively, four times as many
+        finished trials of which two are complete. Until then trials are random.
     random_share : float, default=0.1
-        Share of the later trials that are uniform random, from 0 to 1: a process that is sure of
-        a wrong place stays there.
+        Share of the later trials that are uniform random, from 0 to 1. Without them, a model that
+        is certain of a wrong region would stay there.
     n_stopped : int, default=100
-        How many of the stopped trials count, the latest ones: the time that a proposal takes grows
-        with the cube of the trials that do.
+        Number of pruned trials that count, the latest ones: the time for a proposal grows with
+        the cube of the number of trials used.
     seed : int, default=0
 
     Raises
@@ -57,8 +58,8 @@ class StoppedGPSampler(GPSampler):
 
     Notes
     -----
-    A study of several objectives is left to Optuna's rule. A proposal takes 0.05 to 0.5 s: for
-    budgets of up to a few hundred trials.
+    A study with several objectives uses Optuna's sampler unchanged. A proposal takes 0.05 to
+    0.5 s, which suits budgets of up to a few hundred trials.
     """
 
     def __init__(
@@ -83,8 +84,8 @@ class StoppedGPSampler(GPSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Propose, once enough trials have ended, unless it is the turn of a random one."""
-        private_part("optuna.samplers", "GPSampler._sample_relative_impl", _INSTEAD)
+        """Propose a point, unless too few trials have finished or the trial is a random one."""
+        private_part("optuna.samplers", "GPSampler._sample_relative_impl", _FALLBACK)
         if trial.number in self._random or not self._may_begin(study):
             return {}
         return super().sample_relative(study, trial, search_space)
@@ -93,50 +94,50 @@ class StoppedGPSampler(GPSampler):
         ended = (TrialState.COMPLETE, TrialState.PRUNED)
         trials = study.get_trials(deepcopy=False, states=ended)
         n_complete = sum(trial.state is TrialState.COMPLETE for trial in trials)
-        return n_complete >= self._n_begin or len(trials) >= _ENDED * self._n_begin
+        return n_complete >= self._n_begin or len(trials) >= _ENDED_PER_COMPLETE * self._n_begin
 
     def _sample_relative_impl(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Have Optuna's process learn from more trials than the complete ones."""
-        theirs = super()._sample_relative_impl
-        if tuple(inspect.signature(theirs).parameters) != _GIVEN:
-            part = f"GPSampler._sample_relative_impl({', '.join(_GIVEN)})"
-            note_missing("optuna", part, _INSTEAD)
-            return theirs(*args, **kwargs)
-        study, complete, running, space = inspect.signature(theirs).bind(*args, **kwargs).args
+        """Call Optuna's method with pruned trials added to the complete ones."""
+        optuna_impl = super()._sample_relative_impl
+        if tuple(inspect.signature(optuna_impl).parameters) != _ARGUMENTS:
+            part = f"GPSampler._sample_relative_impl({', '.join(_ARGUMENTS)})"
+            note_missing("optuna", part, _FALLBACK)
+            return optuna_impl(*args, **kwargs)
+        study, complete, running, space = inspect.signature(optuna_impl).bind(*args, **kwargs).args
         if len(study.directions) == 1 and self._n_stopped:
             pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
-            # What broke a constraint (it ran out of memory) says nothing of its score.
-            able = [t for t in pruned if space.keys() <= t.params.keys() and not t.constraints]
-            complete = complete + _as_complete(able[-self._n_stopped :], complete)
-        return theirs(study, complete, running, space)
+            # A trial that violated a constraint (ran out of memory) says nothing about the score.
+            usable = [t for t in pruned if space.keys() <= t.params.keys() and not t.constraints]
+            complete = complete + _as_complete(usable[-self._n_stopped :], complete)
+        return optuna_impl(study, complete, running, space)
 
 
 def _as_complete(
     stopped: Sequence[FrozenTrial], complete: Sequence[FrozenTrial]
 ) -> list[FrozenTrial]:
-    """Return copies of the stopped trials with the values that are expected of them."""
-    found = []
+    """Return copies of the pruned trials as complete trials with their expected values."""
+    copies = []
     for trial, value in zip(stopped, expected_values(stopped, complete), strict=True):
         if value is not None:
-            known = copy.copy(trial)
-            known.state, known.values = TrialState.COMPLETE, [value]
-            found.append(known)
-    return found
+            completed = copy.copy(trial)
+            completed.state, completed.values = TrialState.COMPLETE, [value]
+            copies.append(completed)
+    return copies
 
 
 def expected_values(
     stopped: Sequence[FrozenTrial], complete: Sequence[FrozenTrial]
 ) -> list[float | None]:
-    """Return what stopped trials would have come to; None where nothing is known.
+    """Return the expected final values of pruned trials; None where they cannot be estimated.
 
-    The last value, and the median of what the complete trials have gained from that step on: of
-    the quarter of them whose values were nearest to it there. It is not above the median of the
-    complete trials, for others were better where the trial was stopped.
+    The expected value is the last value plus the median gain, from that step on, of the quarter of
+    the complete trials whose values at that step were nearest. It is at most the median of the
+    complete trials, since others were better where the trial was stopped.
 
     Parameters
     ----------
     stopped, complete : sequence of FrozenTrial
-        Of a study that maximizes.
+        Trials of a study that maximizes.
     """
     ends = np.array([trial.values[0] for trial in complete])
     return [_expected(trial, complete, ends) for trial in stopped]
@@ -148,11 +149,11 @@ def _expected(
     if not trial.intermediate_values:
         return None
     step, value = max(trial.intermediate_values.items())
-    there = np.array([other.intermediate_values.get(step, np.nan) for other in complete])
-    known = np.flatnonzero(np.isfinite(there))
-    if not np.isfinite(value) or not len(known):
+    values_at_step = np.array([other.intermediate_values.get(step, np.nan) for other in complete])
+    finite = np.flatnonzero(np.isfinite(values_at_step))
+    if not np.isfinite(value) or not len(finite):
         return None
-    nearest = known[np.argsort(np.abs(there[known] - value), kind="stable")]
-    near = nearest[: max(1, int(_NEAR * len(known)))]
-    gained = float(np.median(ends[near] - there[near]))
+    nearest = finite[np.argsort(np.abs(values_at_step[finite] - value), kind="stable")]
+    near = nearest[: max(1, int(_NEAREST_SHARE * len(finite)))]
+    gained = float(np.median(ends[near] - values_at_step[near]))
     return min(value + gained, float(np.median(ends)))

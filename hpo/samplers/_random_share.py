@@ -1,4 +1,4 @@
-"""Which trials are uniform random, whatever the model of a sampler says."""
+"""The trials that are uniform random, whatever the model of a sampler proposes."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ __all__ = ["RandomShare"]
 
 @dataclass(frozen=True)
 class RandomShare:
-    """A share of all trials; which ones they are follows from the seed and their numbers.
+    """A random subset of all trials, determined by the seed and the trials' numbers.
 
     Parameters
     ----------

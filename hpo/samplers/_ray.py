@@ -1,4 +1,4 @@
-"""Ray Tune's search algorithms, lent to a study as its sampler."""
+"""Adapter for Ray Tune's search algorithms, which makes them Optuna samplers."""
 
 import importlib
 import inspect
@@ -26,14 +26,14 @@ from hpo.trial import derive_seed
 __all__ = ["METRIC", "RaySampler"]
 
 METRIC = "score"
-"""Under this name a searcher finds a trial's value in its result."""
+"""Name of a trial's value in the results that a searcher gets."""
 
 _NO_SEARCHERS = {"random", "variant_generator"}
-"""Ray's names for points drawn without a searcher, which our own sampler ``random`` does."""
+"""Ray's names for random points without a searcher; the sampler ``random`` does the same."""
 
-_OURS = {"dim_dict", "evaluated_rewards", "metric", "mode", "points_to_evaluate", "space"}
-_OBJECTS = {"analysis", "ax_client", "sampler", "storage"}
-"""Arguments of Ray's classes that the study gives, and those that text cannot give."""
+_SET_BY_STUDY = {"dim_dict", "evaluated_rewards", "metric", "mode", "points_to_evaluate", "space"}
+_NOT_TEXT = {"analysis", "ax_client", "sampler", "storage"}
+"""Arguments of Ray's classes that the study sets, and those that cannot be given as text."""
 
 _SEEDS = {
     "ax_kwargs": "random_seed",  # of Ax's client
@@ -41,53 +41,56 @@ _SEEDS = {
     "random_state_seed": "random_state_seed",
     "seed": "seed",
 }
-"""Parameters of Ray's classes that take a seed, and under which name."""
+"""Parameters of Ray's classes that take a seed, and the name of the option to set."""
 
 _Point = tuple[int, dict[str, Any], float]
 """Number, codes and value of a trial."""
 
 
 class RaySampler(BaseSampler):
-    """Proposes what a searcher of Ray Tune proposes.
+    """Proposes the points of a searcher of Ray Tune.
 
-    The searcher knows a trial by ``str(trial.number)`` and its value as `METRIC`, greater
-    being better. It works on codes (see `_ray_codes`).
+    The searcher identifies a trial by ``str(trial.number)`` and gets its value as `METRIC`, to be
+    maximized. It works on codes (see `_ray_codes`).
 
-    It is told how the trials that it proposed ended. A pruned one counts as complete, with
-    its last score: that is what Ray Tune tells its searchers of a trial that was stopped.
-    One without a finite score has no result, a failed one is an error.
+    The searcher gets the results of the trials that it proposed. A pruned trial counts as
+    complete, with its last score, just as Ray Tune reports a stopped trial to its searchers. A
+    trial without a finite score has no result, and a failed one is an error.
 
-    Other trials (enqueued ones, those of earlier runs or of other drivers) are told once,
-    before the next proposal, by ``add_evaluated_point`` if the algorithm has it (optuna,
-    hebo). The other algorithms are given those that ended before the first proposal as
-    ``points_to_evaluate``, which are answered at once, and never hear of later ones; bohb and
-    zoopt learn from none. Parameters that did not exist in such a trial are drawn.
+    Other trials (enqueued ones, those of earlier runs or of other drivers) are passed on once,
+    before the next proposal, with ``add_evaluated_point`` if the algorithm has it (optuna,
+    hebo). The other algorithms get the trials that ended before the first proposal as
+    ``points_to_evaluate``, whose results are reported at once, and never get later ones; bohb
+    and zoopt learn from none of these trials. Parameters that such a trial does not have are
+    drawn at random.
 
-    Where the searcher has nothing to propose (bayesopt while it waits for its first results
-    or repeats itself, hebo and bohb beyond their ``max_concurrent``), the point is random,
-    and so are the parameters that an enqueued trial leaves open.
+    If the searcher has nothing to propose (bayesopt while it waits for its first results or
+    repeats itself, hebo and bohb beyond their ``max_concurrent``), the point is random, and so
+    are the parameters that an enqueued trial does not fix.
 
-    Only bohb learns from reports, and only from those that Ray's scheduler for it has marked:
-    who runs that scheduler tells ``searcher`` of them. Without it, bohb's points are random.
+    Only bohb learns from intermediate reports, and only from those that Ray's scheduler for it
+    has marked: whoever runs that scheduler must pass them to ``searcher``. Without it, bohb's
+    points are random.
 
     Parameters
     ----------
     algorithm : str or None
-        Ray's name of it, such as ``"hyperopt"``. None is refused, with the names.
+        Ray's name of the algorithm, such as ``"hyperopt"``. None raises an error that lists the
+        names.
     options : mapping of str to object
-        Arguments of Ray's class; nevergrad's ``optimizer`` is a name in its registry. Where
-        they hold values of parameters, codes are meant.
+        Arguments of Ray's class; nevergrad's ``optimizer`` is a name in its registry. Values
+        of parameters in them must be given as codes.
     distributions : mapping of str to optuna.distributions.BaseDistribution
-        The flat space: values are proposed for all parameters and asked for those that
-        exist. An empty one serves to check algorithm and options.
+        The flat space: the searcher proposes values for all parameters, and the study uses those
+        of the parameters that exist. An empty one serves to check algorithm and options.
     seed : int
-        The study's. The searcher's derives from it and from the number of the first trial
-        that it proposes: a resumed study does not propose its first points again.
+        Seed of the study. The searcher's seed is derived from it and from the number of the first
+        trial that it proposes, so that a resumed study does not propose its first points again.
 
     Attributes
     ----------
     searcher : _Relay
-        What a scheduler of Ray's calls as its searcher; ``searcher.wrapped`` is Ray's own.
+        The searcher to pass to a Ray scheduler; ``searcher.wrapped`` is Ray's own.
 
     Raises
     ------
@@ -112,7 +115,7 @@ class RaySampler(BaseSampler):
         self._told: set[int] = set()
         try:
             self.searcher.start(seed % 2**32, ())
-            if self._distributions:  # some options are looked at by the first proposal only
+            if self._distributions:  # some options are only checked by the first proposal
                 self.searcher.suggest("check")
         except Exception as error:  # whatever the algorithm's package raises
             raise PluginError(maker.explained(error)) from error
@@ -120,7 +123,7 @@ class RaySampler(BaseSampler):
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """Return an empty space: parameters are asked for one by one."""
+        """Return an empty space: parameters are sampled one by one."""
         return {}
 
     def sample_relative(
@@ -137,7 +140,7 @@ class RaySampler(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """Return the value that is proposed for the parameter."""
-        # Not in `before_trial`: that hears of trials too that are opened to be closed.
+        # Not in `before_trial`, which is also called for trials that are opened only to be closed.
         if trial.number not in self._proposed:
             self._proposed[trial.number] = self._propose(study, trial)
         codes = self._proposed[trial.number]
@@ -160,7 +163,7 @@ class RaySampler(BaseSampler):
         self.searcher.complete(str(trial.number), value, failed=state is TrialState.FAIL)
 
     def _propose(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
-        """Return the codes that the searcher proposes for a trial; none if it is not asked."""
+        """Return the codes that the searcher proposes for a trial; empty for an enqueued one."""
         if trial.system_attrs.get("fixed_params"):  # enqueued
             return {}
         points = self._untold(study)
@@ -173,7 +176,7 @@ class RaySampler(BaseSampler):
         return self.searcher.suggest(str(trial.number))
 
     def _untold(self, study: Study) -> list[_Point]:
-        """Return the trials that the searcher has not heard of; failed ones teach nothing."""
+        """Return the trials that the searcher has not been told of, without failed ones."""
         ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
         new = [trial for trial in ended if trial.number not in self._told]
         self._told.update(trial.number for trial in new)
@@ -200,13 +203,13 @@ class RaySampler(BaseSampler):
 
 
 class _Relay:
-    """The way to a searcher of Ray's; it stays the same when the searcher is made anew."""
+    """A proxy for a Ray searcher, which stays the same object when the searcher is re-created."""
 
     def __init__(self, maker: "_Maker") -> None:
         self._maker = maker
 
     def start(self, seed: int, points: Sequence[_Point]) -> None:
-        """Make a searcher that knows ``points``."""
+        """Create a searcher that knows ``points``."""
         self._open: set[str] = set()
         self._finished = False
         self._aside = _Aside(seed)
@@ -214,7 +217,7 @@ class _Relay:
             self.wrapped = self._maker.make(seed, points)
 
     def learn(self, points: Sequence[_Point]) -> None:
-        """Tell the searcher of trials that it has not proposed, if it can be told."""
+        """Tell the searcher of trials that it has not proposed, if the algorithm supports it."""
         if self._maker.learns_any:
             with self._aside():
                 _add(self.wrapped, points)
@@ -239,7 +242,7 @@ class _Relay:
         return {}
 
     def complete(self, trial_id: str, value: float | None, *, failed: bool) -> None:
-        """Tell the searcher how a trial ended that it has proposed."""
+        """Tell the searcher the result of a trial that it has proposed."""
         self._open.discard(trial_id)
         result = None if value is None else {METRIC: value}
         with self._aside():
@@ -251,22 +254,22 @@ class _Relay:
             self._pass_on("on_trial_result", trial_id, dict(result))
 
     def on_pause(self, trial_id: str) -> None:
-        """Pass on that a trial was put aside."""
+        """Pass on that a trial was paused."""
         self._pass_on("on_pause", trial_id)
 
     def on_unpause(self, trial_id: str) -> None:
-        """Pass on that a trial goes on."""
+        """Pass on that a trial was resumed."""
         self._pass_on("on_unpause", trial_id)
 
     def _pass_on(self, name: str, trial_id: str, *arguments: Any) -> None:
-        """Call the searcher, if it has such a method and has proposed the trial."""
+        """Call this method of the searcher, if it has one and has proposed the trial."""
         if trial_id in self._open and hasattr(self.wrapped, name):
             with self._aside():
                 getattr(self.wrapped, name)(trial_id, *arguments)
 
 
 class _Maker:
-    """Makes the searchers of one algorithm with its options."""
+    """Creates the searchers of one algorithm with its options."""
 
     def __init__(
         self,
@@ -274,12 +277,12 @@ class _Maker:
         options: Mapping[str, Any],
         distributions: Mapping[str, BaseDistribution],
     ) -> None:
-        known = [name for name in SEARCH_ALG_IMPORT if name not in _NO_SEARCHERS]
-        if algorithm not in known:
-            hint = did_you_mean(str(algorithm), known) or "."
+        algorithms = [name for name in SEARCH_ALG_IMPORT if name not in _NO_SEARCHERS]
+        if algorithm not in algorithms:
+            hint = did_you_mean(str(algorithm), algorithms) or "."
             raise PluginError(
                 "sampler 'ray': the option 'algorithm' must name a search algorithm of Ray Tune. "
-                f"Got {algorithm!r} instead{hint} Choose one of: {', '.join(known)}."
+                f"Got {algorithm!r} instead{hint} Choose one of: {', '.join(algorithms)}."
             )
         self._name = algorithm
         self._label = f"sampler 'ray:algorithm={algorithm}'"
@@ -297,9 +300,9 @@ class _Maker:
         return self._class.add_evaluated_point is not Searcher.add_evaluated_point
 
     def make(self, seed: int, points: Sequence[_Point]) -> Any:
-        """Return a searcher that knows ``points``; see `RaySampler` for what is known how."""
+        """Return a searcher that knows ``points``; `RaySampler` describes how it learns them."""
         options = {**self._seed_option(seed), **self._options}
-        # ZOOpt proposes points of its own in place of those that it is given.
+        # ZOOpt proposes its own points instead of those that are passed to it.
         replayed = not self.learns_any and self._name != "zoopt"
         if points and replayed:
             options["points_to_evaluate"] = [codes for _, codes, _ in points]
@@ -313,7 +316,7 @@ class _Maker:
         return searcher
 
     def explained(self, error: Exception) -> str:
-        """Return the message for an error that the algorithm raised, with what it cannot search."""
+        """Return the message for an error of the algorithm, with the parameters it rejects."""
         text = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, ValueError):
             refused = [name for name in self._domains if self._refuses(name)]
@@ -332,18 +335,18 @@ class _Maker:
         return False
 
     def _checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the options, nevergrad's optimizer looked up."""
+        """Return the checked options, with the name of nevergrad's optimizer resolved."""
         parameters = inspect.signature(self._class).parameters
-        any_goes = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-        named = [n for n, p in parameters.items() if p.kind is not p.VAR_KEYWORD]
-        known = [name for name in named if name not in _OURS | _OBJECTS]
+        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        parameter_names = [n for n, p in parameters.items() if p.kind is not p.VAR_KEYWORD]
+        allowed = [name for name in parameter_names if name not in _SET_BY_STUDY | _NOT_TEXT]
         for name in options:
-            if name not in known and (name in named or not any_goes):
+            if name not in allowed and (name in parameter_names or not takes_any):
                 raise PluginError(
-                    f"{self._label} has no option '{name}'{did_you_mean(name, known) or '.'} "
-                    f"Its options are: {', '.join(known)}."
+                    f"{self._label} has no option '{name}'{did_you_mean(name, allowed) or '.'} "
+                    f"Its options are: {', '.join(allowed)}."
                 )
-        if "optimizer" not in known:
+        if "optimizer" not in allowed:
             return dict(options)
         return {**options, "optimizer": self._optimizer(options.get("optimizer"))}
 
@@ -354,10 +357,10 @@ class _Maker:
         except ImportError:
             return None  # Ray tells what to install
         if name not in registry:
-            given = f"Got {name!r} instead{did_you_mean(str(name), registry) or '.'}"
+            hint = f"Got {name!r} instead{did_you_mean(str(name), registry) or '.'}"
             raise PluginError(
                 f"{self._label}: the option 'optimizer' must name an optimizer in Nevergrad's "
-                f"registry, such as OnePlusOne. {given}"
+                f"registry, such as OnePlusOne. {hint}"
             )
         return registry[name]
 
@@ -367,10 +370,10 @@ class _Maker:
 
 
 class _Aside:
-    """Lets a searcher work in silence, with global random numbers of its own.
+    """Runs a searcher without log output, and with its own global random state.
 
-    Nevergrad, HpBandSter and ZOOpt draw from the generators of Python and NumPy that all
-    code shares: what is drawn between two proposals would change a study.
+    Nevergrad, HpBandSter and ZOOpt use the global random generators of Python and NumPy: numbers
+    drawn by other code between two proposals would change the study.
     """
 
     def __init__(self, seed: int) -> None:
@@ -378,8 +381,8 @@ class _Aside:
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        """Make it so inside the block."""
-        theirs, level = _numbers(), logging.root.manager.disable
+        """Apply both inside the block."""
+        outer_state, level = _numbers(), logging.root.manager.disable
         _set_numbers(self._numbers)
         logging.disable(max(level, logging.WARNING))
         try:
@@ -388,7 +391,7 @@ class _Aside:
         finally:
             logging.disable(level)
             self._numbers = _numbers()
-            _set_numbers(theirs)
+            _set_numbers(outer_state)
 
 
 def _numbers() -> tuple[Any, Any]:
@@ -406,8 +409,8 @@ def _add(searcher: Any, points: Sequence[_Point]) -> None:
 
 
 def _replay(searcher: Any, points: Sequence[_Point]) -> None:
-    """Have the searcher propose the points that it was made with, and answer."""
+    """Let the searcher propose the points that it was created with, and report their values."""
     for number, _, value in points:
         proposal = searcher.suggest(str(number))
-        if isinstance(proposal, dict):  # bayesopt makes none of a point that it has seen
+        if isinstance(proposal, dict):  # bayesopt proposes nothing for a point it has seen
             searcher.on_trial_complete(str(number), {METRIC: value})

@@ -1,7 +1,8 @@
 """The codes of a parameter's values, which Ray Tune's search algorithms work on.
 
-A parameter with a log scale is its logarithm, another one with steps (integers too) the number of
-its step, a choice its repr. So algorithms keep to scales and steps that they know nothing of.
+The code of a value on a log scale is its logarithm, that of a value with steps (integers included)
+the number of its step, that of a choice its repr. This way algorithms respect scales and steps that
+they do not support themselves.
 """
 
 import math
@@ -19,7 +20,8 @@ def domain(distribution: Any) -> Any:
         return tune.choice([repr(choice) for choice in distribution.choices])
     low, high = distribution.low, distribution.high
     if distribution.log:
-        half = 0.5 if isinstance(distribution, IntDistribution) else 0.0  # ends are as likely
+        # Half a step beyond the ends, so that the first and the last value are as likely as others.
+        half = 0.5 if isinstance(distribution, IntDistribution) else 0.0
         return tune.uniform(math.log(low - half), math.log(high + half))
     if distribution.step is None:
         return tune.uniform(low, high)
@@ -38,7 +40,7 @@ def code_of(distribution: Any, value: Any) -> Any:
 
 
 def value_of(distribution: Any, code: Any) -> Any:
-    """Return the value with that code; numbers are cut to their range."""
+    """Return the value with this code; numbers are clipped to their range."""
     if isinstance(distribution, CategoricalDistribution):
         return {repr(choice): choice for choice in distribution.choices}[code]
     value = float(code)

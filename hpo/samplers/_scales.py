@@ -1,4 +1,4 @@
-"""Where a number lies on the scale that its parameter is drawn on."""
+"""Map a position in a parameter's range, from 0 to 1, to a value."""
 
 import math
 from typing import Any
@@ -9,15 +9,15 @@ __all__ = ["value_at"]
 
 
 def value_at(share: float, dist: BaseDistribution) -> Any:
-    """Return the value at a share of a distribution's range.
+    """Return the value at a relative position in a distribution's range.
 
-    The range is logarithmic where the distribution is, and goes half a step beyond its ends where
-    there are steps, so that all of them are equally wide. A float with one value has no range.
+    The range is logarithmic if the distribution is. With steps it is extended by half a step at
+    both ends, so that all steps are equally wide. A float with a single value has no range.
 
     Parameters
     ----------
     share : float
-        From 0 to 1, which is left out.
+        In the interval [0, 1).
     dist : FloatDistribution or IntDistribution
     """
     low, high = _ends(dist)
@@ -31,7 +31,7 @@ def value_at(share: float, dist: BaseDistribution) -> Any:
     if dist.low == dist.high:
         return dist.low
     value = math.exp(place) if dist.log else place
-    # Optuna's ranges of floats are open at their upper end when they are drawn from.
+    # Like Optuna, which samples floats from a range that is open at its upper end.
     return max(min(value, math.nextafter(dist.high, -math.inf)), dist.low)
 
 

@@ -1,4 +1,4 @@
-"""TPE whose idea of a good trial comes from the trials that were trained to the end."""
+"""A TPE sampler whose good set is a share of the complete trials, not of all finished ones."""
 
 import copy
 import inspect
@@ -31,50 +31,50 @@ def n_good(n_complete: int) -> int:
 
 
 class CompletesTPESampler(BaseSampler):
-    """A TPE as Optuna's is, with a good set that is counted by complete trials.
+    """Optuna's TPE algorithm, with a good set whose size depends on the complete trials only.
 
-    Optuna takes a tenth of the complete *and pruned* trials for good ones, and fills that number
-    from the complete ones first. With many pruned trials nearly half of all complete ones are
-    good then, and the model goes flat. Here a tenth of the complete ones is; every other trial
-    is bad: pruned ones, and, with ``constant_liar``, those in flight.
+    Optuna takes a tenth of the complete *and pruned* trials as good ones, and fills that number
+    with complete ones first. With many pruned trials, nearly half of all complete trials are then
+    good, and the model becomes flat. Here a tenth of the complete trials are good; all others are
+    bad: pruned ones, and, with ``constant_liar``, running ones.
 
     The first trials are points of a scrambled Sobol sequence, until ``n_startup_trials`` have
-    ended or run and one is complete. After them a share of the trials is uniform random, so that
-    a model that is wrong is found out.
+    finished or are running and one is complete. After them a share of the trials is uniform
+    random, so that a wrong model is noticed.
 
     Parameters
     ----------
     n_startup_trials : int, default=16
-        A power of 2 is what a Sobol sequence is most even at.
+        Number of Sobol points, which are most evenly distributed if it is a power of 2.
     random_share : float, default=0.1
         Share of the later trials that are uniform random, from 0 to 1. Which ones they are
-        follows from the seed and their numbers.
+        depends on the seed and their numbers.
     n_ei_candidates : int, default=24
         Points drawn from the model of the good trials, of which the best one is proposed.
     seed : int, default=0
     multivariate : bool or None, default=None
-        Whether parameters that all trials have are drawn together. None draws them together in
-        a study of one objective, and each by itself in one of several.
+        Whether parameters that all trials have are sampled jointly. None samples them jointly in
+        a study with one objective, and independently in a study with several.
     group : bool, default=False
-        Draw together those parameters that the same trials have, group by group, which suits a
-        space with conditions.
+        Sample jointly the parameters that occur in the same trials, group by group, which suits
+        a space with conditions.
     constant_liar : bool, default=True
-        Whether trials in flight are taken for bad ones.
+        Whether running trials count as bad ones.
 
     Raises
     ------
     ValueError
         If ``random_share`` is not between 0 and 1, ``n_ei_candidates`` is less than 1, or
-        ``group`` is wanted without ``multivariate``.
+        ``group`` is true and ``multivariate`` is false.
 
     Notes
     -----
-    Trials are ranked as Optuna ranks them: complete ones by their value, pruned ones by the step
-    that they reached and the value there, then those that broke a constraint (Bergstra et al.
+    Trials are ranked as in Optuna: complete ones by their value, then pruned ones by the step
+    that they reached and the value there, then those that violate a constraint (Bergstra et al.
     2011, "Algorithms for Hyper-Parameter Optimization", for the sampler; Watanabe 2023,
-    arXiv:2304.11127, for its parts). Finished trials are read once and kept as arrays. The model
-    of a study of several objectives is `optuna.samplers.TPESampler`'s, told the size of its good
-    set.
+    arXiv:2304.11127, for its components). Finished trials are read once and stored as arrays. A
+    study with several objectives uses `optuna.samplers.TPESampler` with the same size of the
+    good set.
     """
 
     def __init__(
@@ -103,9 +103,9 @@ class CompletesTPESampler(BaseSampler):
         self._seed_by(seed)
 
     def _seed_by(self, seed: int | None) -> None:
-        """Draw from this seed from now on; None is one from the system."""
-        # Random numbers take longer to set up than five parameters to draw, and a trial needs one
-        # stream or none: they are set up when they are asked for.
+        """Use this seed from now on; None takes one from the operating system."""
+        # Creating a random generator takes longer than drawing five parameters, and a trial needs
+        # at most one of them: they are created when they are needed.
         self._seed = seed
         self._looked_at: tuple[int, bool] | None = None
         self._rng: np.random.RandomState | None = None
@@ -117,7 +117,7 @@ class CompletesTPESampler(BaseSampler):
         self._start.expect(names)
 
     def reseeded(self, seed: int) -> "CompletesTPESampler":
-        """Return a sampler that draws from another seed and shares what is known of the study."""
+        """Return a sampler with another seed that shares the data on the study's trials."""
         other = copy.copy(self)
         seed %= 2**32  # what numpy's RandomState takes
         other._random = replace(self._random, seed=seed)
@@ -125,42 +125,45 @@ class CompletesTPESampler(BaseSampler):
         return other
 
     def reseed_rng(self) -> None:
-        """Draw from a seed of the system's from now on."""
+        """Use a seed from the operating system from now on."""
         self._seed_by(None)
 
     def _starting(self, study: Study, trial: FrozenTrial) -> bool:
-        """Whether the model has too little to go by; looks once a trial at what has happened."""
+        """Return whether there are too few trials for the model; reads the study once a trial."""
         if self._looked_at is None or self._looked_at[0] != trial.number:
-            known, least = self._finished, self._n_startup_trials
-            known.read(study)
-            n_begun = known.n_finished + len(known.running) - 1  # the one asked for runs too
-            starting = least > 0 and (n_begun < least or not known.n_complete)
+            finished, n_startup = self._finished, self._n_startup_trials
+            finished.read(study)
+            # The trial that is being sampled is running too, and does not count.
+            n_begun = finished.n_finished + len(finished.running) - 1
+            starting = n_startup > 0 and (n_begun < n_startup or not finished.n_complete)
             self._looked_at = trial.number, starting
         return self._looked_at[1]
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """Return the parameters that are drawn together, or in groups."""
+        """Return the parameters that are sampled jointly, all together or in groups."""
         if len(study.directions) > 1:
-            return self._of_several().infer_relative_search_space(study, trial)
+            return self._multi_objective().infer_relative_search_space(study, trial)
         if self._multivariate is False:
             return {}
         self._starting(study, trial)
-        known = self._finished
-        found: dict[str, BaseDistribution] = {}
-        for group in known.groups if self._group else [known.common]:
-            found |= {name: group[name] for name in sorted(group) if not group[name].single()}
-        return found
+        finished = self._finished
+        search_space: dict[str, BaseDistribution] = {}
+        for group in finished.groups if self._group else [finished.common]:
+            search_space |= {
+                name: group[name] for name in sorted(group) if not group[name].single()
+            }
+        return search_space
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Draw the parameters that are drawn together, unless the trial is a random one."""
+        """Sample the joint parameters, unless it is a startup trial or a random one."""
         if not search_space or self._starting(study, trial) or trial.number in self._random:
             return {}
         if len(study.directions) > 1:
-            return self._of_several().sample_relative(study, trial, search_space)
+            return self._multi_objective().sample_relative(study, trial, search_space)
         if not self._group:
             return self._sample(trial, search_space)
         drawn: dict[str, Any] = {}
@@ -177,30 +180,30 @@ class CompletesTPESampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """Draw a parameter that `sample_relative` has left out."""
+        """Sample a parameter that `sample_relative` has not sampled."""
         if self._starting(study, trial):
             return self._start.draw(trial.number, param_name, param_distribution)
         if trial.number in self._random:
             if self._random_sampler is None:
                 self._random_sampler = RandomSampler(seed=self._seed)
-            theirs: BaseSampler = self._random_sampler
+            sampler: BaseSampler = self._random_sampler
         elif len(study.directions) > 1:
-            theirs = self._of_several()
+            sampler = self._multi_objective()
         else:
             return self._sample(trial, {param_name: param_distribution})[param_name]
-        return theirs.sample_independent(study, trial, param_name, param_distribution)
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def _sample(
         self, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Draw from the model of the good trials what is likely there and unlikely elsewhere."""
-        known = self._finished
+        """Return the candidate with the highest ratio of the good to the bad trials' density."""
+        finished = self._finished
         if self._constant_liar:
-            for other in known.running:
-                known.put(other, other.params)
-        good, bad = known.split(
+            for other in finished.running:
+                finished.put(other, other.params)
+        good, bad = finished.split(
             list(search_space),
-            n_good(known.n_complete),
+            n_good(finished.n_complete),
             trial.number,
             running=self._constant_liar,
         )
@@ -215,13 +218,13 @@ class CompletesTPESampler(BaseSampler):
             for name, dist in search_space.items()
         }
 
-    def _of_several(self) -> TPESampler:
-        """Return the model of a study of several objectives, which is Optuna's."""
+    def _multi_objective(self) -> TPESampler:
+        """Return the sampler of a study with several objectives, which is Optuna's."""
         if self._optunas is None:
-            known = self._finished
-            self._optunas = _optunas(
-                lambda _: n_good(known.n_complete),
-                n_startup_trials=0,  # what comes before it is drawn here
+            finished = self._finished
+            self._optunas = _make_optuna_tpe(
+                lambda _: n_good(finished.n_complete),
+                n_startup_trials=0,  # startup trials are sampled by this class
                 n_ei_candidates=self._n_ei_candidates,
                 seed=self._seed,
                 multivariate=self._multivariate,
@@ -231,8 +234,8 @@ class CompletesTPESampler(BaseSampler):
         return self._optunas
 
 
-def _optunas(gamma: Callable[[int], int], **options: Any) -> TPESampler:
-    """Return Optuna's TPE with a good set of this size, where it still can be told."""
+def _make_optuna_tpe(gamma: Callable[[int], int], **options: Any) -> TPESampler:
+    """Return Optuna's TPE with a good set of this size, if this Optuna supports that."""
     if "gamma" in inspect.signature(TPESampler).parameters:
         options["gamma"] = gamma
     else:
@@ -242,7 +245,7 @@ def _optunas(gamma: Callable[[int], int], **options: Any) -> TPESampler:
             "Optuna's own number of good trials is used in studies with costs",
         )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what is experimental, or on its way out
+        warnings.simplefilter("ignore")  # about experimental or deprecated arguments
         return TPESampler(**options)
 
 
@@ -252,7 +255,7 @@ class SobolStart:
     Parameters
     ----------
     seed : int
-        Of the scrambling (Owen 1998), the same for all trials of a study.
+        Seed of the scrambling (Owen 1998), the same for all trials of a study.
     """
 
     def __init__(self, seed: int) -> None:

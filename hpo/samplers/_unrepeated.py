@@ -1,4 +1,4 @@
-"""Samplers of a finite space, which propose no point twice."""
+"""A sampler for finite spaces that proposes no point twice."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,21 +20,21 @@ _MOST_DRAWS = 100
 
 
 class UnrepeatedSampler(BaseSampler):
-    """Proposes what another sampler does, unless that has been tried.
+    """Proposes the points of another sampler, except those that have been tried.
 
-    Then the other one is asked again, and at last the nearest point is taken that has not been
-    tried, or a random one where the space is too large to list.
+    If a point has been tried, the other sampler is called again; after ``n_tries`` more attempts
+    the nearest untried point is taken, or a random one if the space is too large to list.
 
     Parameters
     ----------
     sampler : optuna.samplers.BaseSampler
     space : SearchSpace
-        Of values that can be counted.
+        A finite space.
     seed : int
-        Of the study.
+        Seed of the study.
     n_tries : int or None
-        How often ``sampler`` is asked again; None draws evenly from all points that have not been
-        tried, without asking it, where they can be listed.
+        How often ``sampler`` is called again. With None, and if the points can be listed, an
+        untried point is drawn uniformly without calling ``sampler``.
     """
 
     def __init__(
@@ -69,13 +69,13 @@ class UnrepeatedSampler(BaseSampler):
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """Return the whole space: a point is proposed at once."""
+        """Return the whole space, since all parameters are proposed together."""
         return {n: d for n, d in self._space.distributions.items() if not d.single()}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Propose a point, but for what is fixed."""
+        """Propose a point, in which the fixed parameters keep their values."""
         fixed = trial.system_attrs.get("fixed_params", {})
         self._tried.read(study.get_trials(deepcopy=False), trial.number)
         point = self._propose(study, trial, fixed)
@@ -88,22 +88,22 @@ class UnrepeatedSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """Delegate; of the space itself nothing is left to ask for."""
+        """Delegate; called only for parameters that are not in the space."""
         return self.inner.sample_independent(study, trial, param_name, param_distribution)
 
     def _propose(
         self, study: Study, trial: FrozenTrial, fixed: Mapping[str, Any]
     ) -> dict[str, Any]:
         if self._n_tries is None and self._points is not None and not fixed:
-            return self._untried(None, trial, fixed) or {}
-        theirs = self.inner.infer_relative_search_space(study, trial)
+            return self._nearest_untried(None, trial, fixed) or {}
+        relative_space = self.inner.infer_relative_search_space(study, trial)
         n_tries = _MOST_DRAWS if self._n_tries is None else self._n_tries
         for _ in range(n_tries + 1):
-            point = self._drawn(self.inner, study, trial, theirs, fixed)
+            point = self._drawn(self.inner, study, trial, relative_space, fixed)
             if point.keys() <= fixed.keys() or self._key(point) not in self._tried:
                 return point
         if self._points is not None:
-            return self._untried(point, trial, fixed) or point
+            return self._nearest_untried(point, trial, fixed) or point
         for _ in range(_MOST_DRAWS):
             other = self._drawn(self._random, study, trial, {}, fixed)
             if self._key(other) not in self._tried:
@@ -115,47 +115,49 @@ class UnrepeatedSampler(BaseSampler):
         sampler: BaseSampler,
         study: Study,
         trial: FrozenTrial,
-        theirs: dict[str, BaseDistribution],
+        relative_space: dict[str, BaseDistribution],
         fixed: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """Return a whole point of ``sampler``'s, as a trial would be asked for it."""
-        relative = sampler.sample_relative(study, trial, theirs)
+        """Return a complete point from ``sampler``, as a trial would sample it."""
+        relative = sampler.sample_relative(study, trial, relative_space)
 
         def suggest(name: str, distribution: BaseDistribution) -> Any:
             if name in fixed:
                 return fixed[name]
             if distribution.single():
-                return distribution.to_external_repr(_only(distribution))
+                return distribution.to_external_repr(_single_value(distribution))
             if name in relative:
                 return relative[name]
             return sampler.sample_independent(study, trial, name, distribution)
 
         return self._space.sample(suggest)
 
-    def _untried(
+    def _nearest_untried(
         self, point: Mapping[str, Any] | None, trial: FrozenTrial, fixed: Mapping[str, Any]
     ) -> dict[str, Any] | None:
-        """Return a new point with the values that are fixed, near ``point``; None if there is none.
+        """Return the untried point nearest to ``point`` that has the fixed values, or None.
 
-        None for ``point`` draws evenly.
+        If ``point`` is None, an untried point is drawn uniformly.
         """
         assert self._points is not None
-        held = self._key(fixed)
-        numbers = [
-            i for i, key in enumerate(self._points.keys) if held <= key and key not in self._tried
+        fixed_key = self._key(fixed)
+        untried = [
+            i
+            for i, key in enumerate(self._points.keys)
+            if fixed_key <= key and key not in self._tried
         ]
-        if not numbers:
+        if not untried:
             return None
         rng = np.random.default_rng(derive_seed(self._seed, "untried", trial.number))
         if point is None:
-            return self._points.stored[numbers[int(rng.integers(len(numbers)))]]
-        return self._points.nearest(point, numbers, rng)
+            return self._points.stored[untried[int(rng.integers(len(untried)))]]
+        return self._points.nearest(point, untried, rng)
 
     def _key(self, point: Mapping[str, Any]) -> Key:
         return key_of(point, self._space.distributions)
 
 
-def _only(distribution: Any) -> float:
-    """Return the one value of a distribution, in Optuna's internal form."""
+def _single_value(distribution: Any) -> float:
+    """Return the only value of a distribution, in Optuna's internal form."""
     first = 0 if isinstance(distribution, CategoricalDistribution) else distribution.low
     return float(first)

@@ -1,7 +1,7 @@
-"""Samplers by name: Optuna's, each trial drawn from its own seed, and Ray Tune's searchers.
+"""Create samplers by name: Optuna's, with a separate seed per trial, and Ray Tune's searchers.
 
-A sampler is a module of `hpo.samplers`, which says how it is made; Optuna's own are handed on to
-those modules from here.
+Each sampler has a module in `hpo.samplers` that defines how it is created; Optuna's classes are
+re-exported to those modules from here.
 """
 
 import inspect
@@ -61,17 +61,17 @@ def make_sampler(
         (``"ray:algorithm=hyperopt,n_initial_points=10"``), or a sampler, used as it is.
     seed : int
     parallel : bool
-        Whether several trials run at once; TPE then takes running trials for bad ones
+        Whether several trials run at once; TPE then counts running trials as bad ones
         (``constant_liar``), so that it does not propose the same point twice.
     space : SearchSpace or None, default=None
-        What is searched. Without it, names and options of Ray Tune's algorithms are checked,
-        and such a sampler cannot be used.
+        The search space. Without it, names and options of Ray Tune's algorithms are only
+        checked, and the returned sampler cannot be used.
 
     Raises
     ------
     PluginError
-        If the name or an option is unknown, a value is refused, what the sampler needs is not
-        installed, or it cannot search the space.
+        If the name or an option is unknown, a value is invalid, a package that the sampler needs
+        is not installed, or it cannot search the space.
     """
     if isinstance(spec, BaseSampler):
         return spec
@@ -89,13 +89,15 @@ def make_sampler(
             f"sampler. Got {spec!r} instead."
         )
     if issubclass(plugin, BaseSampler):
-        return _own(f"sampler '{name}'", plugin, options, seed)
+        return _make_user_sampler(f"sampler '{name}'", plugin, options, seed)
     factory: BaseSamplerFactory = plugin()
     return factory.make(options, seed, parallel=parallel, space=space)
 
 
-def _own(label: str, sampler: type[BaseSampler], options: dict[str, Any], seed: int) -> BaseSampler:
-    """Return a sampler of the user's; it is given the seed where it takes one."""
+def _make_user_sampler(
+    label: str, sampler: type[BaseSampler], options: dict[str, Any], seed: int
+) -> BaseSampler:
+    """Return an instance of a user's sampler class, with a seed if it has such a parameter."""
     check_options(label, sampler, options)
     if "seed" in inspect.signature(sampler).parameters:
         options = {"seed": derive_seed(seed, "sampler") % 2**32, **options}
@@ -106,11 +108,11 @@ def _own(label: str, sampler: type[BaseSampler], options: dict[str, Any], seed: 
 
 
 class BaseSamplerFactory(ABC):
-    """Makes the sampler of a name, which is that of its module."""
+    """Creates the sampler that has the name of the factory's module."""
 
     @property
     def name(self) -> str:
-        """Name of its module."""
+        """Name of the sampler, which is the last part of the module's name."""
         return type(self).__module__.rpartition(".")[2]
 
     @abstractmethod
@@ -122,51 +124,52 @@ class BaseSamplerFactory(ABC):
         Parameters
         ----------
         options : dict of str to object
-            As they were given.
+            The options as the user wrote them.
         seed : int
-            The study's.
+            Seed of the study.
         parallel : bool
             Whether several trials run at once.
         space : SearchSpace or None
-            What is searched; None if the options are checked and no more.
+            The search space; None if only the options are to be checked.
 
         Raises
         ------
         PluginError
-            If an option is unknown, a value is refused, what the sampler needs is not installed,
-            or it cannot search the space.
+            If an option is unknown, a value is invalid, a package that the sampler needs is not
+            installed, or it cannot search the space.
         """
 
 
 class BaseOptunaFactory(BaseSamplerFactory):
-    """Makes a sampler that takes ``seed`` and its options as arguments."""
+    """Creates a sampler that takes ``seed`` and its options as arguments."""
 
     sampler: ClassVar[type[BaseSampler]]
 
     memoryless: ClassVar[bool] = False
-    """Whether it keeps nothing between two trials but its random state."""
+    """Whether the sampler has no state between two trials except its random generator."""
 
     liar: ClassVar[bool] = False
-    """Whether it can take running trials for bad ones, and should where several run."""
+    """Whether it has ``constant_liar``, which should be on if several trials run at once."""
 
     repeats: ClassVar[bool] = False
     """Whether it may propose a point of a finite space twice."""
 
     n_tries: ClassVar[int | None] = 3
-    """How often it is asked again where it does; see `UnrepeatedSampler`."""
+    """How often the sampler is called again if it does; see `UnrepeatedSampler`."""
 
     def make(
         self, options: dict[str, Any], seed: int, *, parallel: bool, space: SearchSpace | None
     ) -> BaseSampler:
-        """Return the sampler; a memoryless one draws each trial from a seed of its own.
+        """Return the sampler; a memoryless one uses a separate seed for each trial.
 
-        Of a finite space it proposes no point twice.
+        In a finite space it proposes no point twice, unless ``repeats`` is true.
         """
         check_options(f"sampler '{self.name}'", self.sampler, options)
         if self.liar:
             options.setdefault("constant_liar", parallel)
         if self.memoryless:
-            seed = options.pop("seed", seed)  # given to each trial, it would draw one point for all
+            # Passed on to each trial, a seed would give all trials the same point.
+            seed = options.pop("seed", seed)
         try:
             sampler = self.build(options, seed, space)
         except (TypeError, ValueError) as error:
@@ -178,32 +181,34 @@ class BaseOptunaFactory(BaseSamplerFactory):
     def build(
         self, options: Mapping[str, Any], seed: int, space: SearchSpace | None
     ) -> BaseSampler:
-        """Return the sampler; the options have been checked, and lack a memoryless one's seed."""
+        """Return the sampler for checked options; a memoryless sampler's have no ``seed``."""
         if self.memoryless:
-            return PerTrialSampler(lambda own: seeded(self.sampler, options, own), seed)
+            return PerTrialSampler(
+                lambda trial_seed: seeded(self.sampler, options, trial_seed), seed
+            )
         return seeded(self.sampler, options, derive_seed(seed, "sampler"))
 
 
 def seeded(cls: type[_Sampler], options: Mapping[str, Any], seed: int) -> _Sampler:
-    """Return a sampler with these options and, unless they have one, this seed."""
+    """Return a sampler with these options, and with this seed unless the options have one."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         return cls(**{"seed": seed % 2**32, **options})
 
 
 class PerTrialSampler(BaseSampler):
-    """Makes the sampler anew for each trial, from the study's seed and the trial's number.
+    """Creates a new sampler for each trial, seeded with the study's seed and the trial's number.
 
-    What is proposed then depends on the trials before and on nothing else: a study that was
-    interrupted and resumed asks for the same trials as one that ran through, and drivers on
-    several machines do not propose the same random points.
+    The proposals then depend only on the previous trials: a study that was interrupted and
+    resumed samples the same trials as one that ran without interruption, and drivers on several
+    machines do not propose the same random points.
 
     Parameters
     ----------
     make : callable
         ``make(seed)`` returns a sampler.
     seed : int
-        The study's.
+        Seed of the study.
     """
 
     def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:

@@ -6,7 +6,7 @@ __all__ = ["Grid"]
 
 
 class Grid(BaseOptunaFactory):
-    """Makes a sampler that has nothing to propose: the points of the grid are enqueued."""
+    """Creates a sampler that is never used, because the points of the grid are enqueued."""
 
     sampler = RandomSampler
     memoryless = True

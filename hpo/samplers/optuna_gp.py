@@ -6,7 +6,7 @@ __all__ = ["OptunaGP"]
 
 
 class OptunaGP(BaseOptunaFactory):
-    """Makes Optuna's `GPSampler`."""
+    """Creates Optuna's `GPSampler`."""
 
     sampler = GPSampler
-    n_tries = 0  # it would say the same
+    n_tries = 0  # it would propose the same point again

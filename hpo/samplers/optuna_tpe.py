@@ -6,7 +6,7 @@ __all__ = ["OptunaTPE"]
 
 
 class OptunaTPE(BaseOptunaFactory):
-    """Makes Optuna's `TPESampler`."""
+    """Creates Optuna's `TPESampler`."""
 
     sampler = TPESampler
     memoryless = True

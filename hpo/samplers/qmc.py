@@ -6,6 +6,6 @@ __all__ = ["QMC"]
 
 
 class QMC(BaseOptunaFactory):
-    """Makes Optuna's `QMCSampler`."""
+    """Creates Optuna's `QMCSampler`."""
 
     sampler = QMCSampler

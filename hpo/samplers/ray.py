@@ -10,7 +10,7 @@ __all__ = ["Ray"]
 
 
 class Ray(BaseSamplerFactory):
-    """Makes a `RaySampler`; its options are those of the algorithm."""
+    """Creates a `RaySampler`; its options are those of the algorithm."""
 
     def make(
         self, options: dict[str, Any], seed: int, *, parallel: bool, space: SearchSpace | None

@@ -12,7 +12,7 @@ __all__ = ["TPE"]
 
 
 class TPE(BaseOptunaFactory):
-    """Makes a `CompletesTPESampler`; those of all trials share what they know of the study."""
+    """Creates a `CompletesTPESampler` per trial; all of them share the data on the study."""
 
     sampler = CompletesTPESampler
     memoryless = True
