@@ -1,4 +1,4 @@
-"""What every pruner is."""
+"""The base class of all pruners, and the decision that they return."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ class PruneDecision:
     ----------
     stop : bool
     reason : str
-        In words, for a stop.
+        In words; required if ``stop`` is true.
     cause : Cause, default=Cause.PRUNER
 
     Raises
     ------
     ValueError
-        If a stop comes without a reason.
+        If ``stop`` is true and there is no reason.
     """
 
     stop: bool
@@ -36,10 +36,10 @@ class PruneDecision:
 
 
 class BasePruner(ABC):
-    """A rule that decides after each report whether the trial goes on.
+    """Decides after each report whether the trial continues.
 
-    A pruner is a function of the histories it is given: the same records give the same
-    decision, whichever backend or executor runs the trials.
+    A pruner depends only on the records passed to it: the same records give the same decision,
+    whichever backend or executor runs the trials.
     """
 
     @abstractmethod
@@ -49,7 +49,7 @@ class BasePruner(ABC):
         Parameters
         ----------
         record : TrialRecord
-            The running trial; its last report is the one to judge.
+            The running trial; its last report is the one to decide on.
         peers : sequence of TrialRecord
             Every other trial of the study, whatever its state.
         """

@@ -9,10 +9,10 @@ __all__ = ["NopPruner"]
 
 
 class NopPruner(BasePruner):
-    """Lets every trial run to its last step: a search without pruning."""
+    """Never stops a trial: a search without pruning."""
 
     def decide(self, record: TrialRecord, peers: Sequence[TrialRecord]) -> PruneDecision:
-        """Go on, always."""
+        """Return a decision to continue, always."""
         return PruneDecision(False)
 
     def __repr__(self) -> str:

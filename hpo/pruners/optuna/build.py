@@ -1,4 +1,4 @@
-"""Make Optuna's pruners from their names and options, every mistake told before a trial runs."""
+"""Create Optuna pruners from names and options, with all checks done before a trial runs."""
 
 import inspect
 import re
@@ -32,27 +32,28 @@ def make_pruner(name: Any, options: Mapping[str, Any]) -> optuna.pruners.BasePru
                 f"Got {', '.join(options)}: give the pruner's name with them instead."
             )
         return name
-    known = _known()
-    if not isinstance(name, str) or name not in known:
-        hint = did_you_mean(name, known) if isinstance(name, str) else ""
+    classes = _pruner_classes()
+    if not isinstance(name, str) or name not in classes:
+        hint = did_you_mean(name, classes) if isinstance(name, str) else ""
         raise ValueError(
-            f"Optuna has no pruner {name!r}{hint or '.'} Choose one of: {', '.join(sorted(known))}."
+            f"Optuna has no pruner {name!r}{hint or '.'} "
+            f"Choose one of: {', '.join(sorted(classes))}."
         )
-    kind = known[name]
-    given = dict(options)
+    kind = classes[name]
+    arguments = dict(options)
     if kind is optuna.pruners.PatientPruner:
-        given = _wrap(given)
-    _check(kind, given)
+        arguments = _wrap(arguments)
+    _check(kind, arguments)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            return kind(**given)
+            return kind(**arguments)
     except (TypeError, ValueError) as error:
         raise ValueError(f"Optuna's {kind.__name__} refused its options: {error}") from error
 
 
-def _known() -> dict[str, type[optuna.pruners.BasePruner]]:
-    """Return Optuna's pruners by name: ``SuccessiveHalvingPruner`` is ``successive_halving``."""
+def _pruner_classes() -> dict[str, type[optuna.pruners.BasePruner]]:
+    """Return Optuna's pruner classes by name, such as ``successive_halving``."""
     classes = {name: getattr(optuna.pruners, name) for name in optuna.pruners.__all__}
     return {
         re.sub(r"(?<!^)(?=[A-Z])", "_", name.removesuffix("Pruner")).lower(): item
@@ -62,7 +63,7 @@ def _known() -> dict[str, type[optuna.pruners.BasePruner]]:
 
 
 def _wrap(options: dict[str, Any]) -> dict[str, Any]:
-    """Replace ``wrapped`` and its ``wrapped__…`` options by the pruner that they describe."""
+    """Replace ``wrapped`` and the ``wrapped__…`` options by the pruner that they describe."""
     inner = {k.removeprefix(_INNER): v for k, v in options.items() if k.startswith(_INNER)}
     outer = {k: v for k, v in options.items() if not k.startswith(_INNER)}
     wrapped = outer.pop("wrapped", None)
@@ -77,13 +78,13 @@ def _wrap(options: dict[str, Any]) -> dict[str, Any]:
 
 def _check(kind: type[optuna.pruners.BasePruner], options: Mapping[str, Any]) -> None:
     parameters = inspect.signature(kind).parameters
-    listed = ", ".join("wrapped" if name == "wrapped_pruner" else name for name in parameters)
+    names = ", ".join("wrapped" if name == "wrapped_pruner" else name for name in parameters)
     for name in options:
         if name not in parameters:
             hint = did_you_mean(name, parameters) or "."
             raise ValueError(
                 f"Optuna's {kind.__name__} has no option '{name}'{hint} "
-                f"Its options are: {listed or 'none'}."
+                f"Its options are: {names or 'none'}."
             )
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in options:
@@ -101,7 +102,7 @@ def _check(kind: type[optuna.pruners.BasePruner], options: Mapping[str, Any]) ->
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether ``value`` is of the annotated type; an int passes for a float, a bool for neither."""
+    """Return whether ``value`` fits the annotation; an int is a float, a bool is neither."""
     kinds = typing.get_args(hint) or (hint,)
     if isinstance(value, bool):
         return bool in kinds
@@ -111,7 +112,7 @@ def _fits(value: Any, hint: Any) -> bool:
 def _check_hyperband(
     min_resource: int = 1, max_resource: int | str = "auto", reduction_factor: int = 3, **_: Any
 ) -> None:
-    """Refuse what Optuna accepts but divides by, or what leaves it without a single bracket."""
+    """Reject values that Optuna accepts but then divides by, or that leave it without brackets."""
     if min_resource < 1 or reduction_factor < 2:
         raise ValueError(
             "Optuna's HyperbandPruner needs `min_resource >= 1` and `reduction_factor >= 2`, "

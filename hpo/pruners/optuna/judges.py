@@ -1,4 +1,4 @@
-"""Ask an Optuna pruner about records: through a private study that mirrors them, or over folds."""
+"""Apply an Optuna pruner to trial records: in a private study that mirrors them, or to folds."""
 
 import copy
 import logging
@@ -21,8 +21,8 @@ _STATES = {
     TrialState.PRUNED: optuna.trial.TrialState.PRUNED,
     TrialState.FAILED: optuna.trial.TrialState.FAIL,
 }
-# These judge anew at each call. Others leave marks on the trials (the rungs of successive
-# halving), so they must see every report once and in its turn.
+# These pruners have no state. Others store state in the trials (the rungs of successive halving),
+# so they must see each report exactly once and in order.
 _MEMORYLESS = {
     optuna.pruners.MedianPruner,
     optuna.pruners.NopPruner,
@@ -35,12 +35,12 @@ Judge = Callable[[TrialRecord, Sequence[TrialRecord]], bool]
 
 
 def make_judge(pruner: optuna.pruners.BasePruner, study_name: str) -> Judge:
-    """Return what answers whether to stop a trial, given its record and its peers.
+    """Return a function that decides whether to stop a trial, given its record and its peers.
 
     Raises
     ------
     ValueError
-        If a Wilcoxon pruner is wrapped: it compares folds, its wrapper steps.
+        If a Wilcoxon pruner is wrapped: it compares folds, but its wrapper compares steps.
     """
     if isinstance(pruner, optuna.pruners.WilcoxonPruner):
         return _FoldsJudge(pruner, study_name)
@@ -50,7 +50,7 @@ def make_judge(pruner: optuna.pruners.BasePruner, study_name: str) -> Judge:
 
 
 def _parts(pruner: optuna.pruners.BasePruner) -> Iterator[optuna.pruners.BasePruner]:
-    """Yield a pruner and those that it wraps."""
+    """Yield a pruner and the pruners that it wraps."""
     yield pruner
     for value in vars(pruner).values():
         if isinstance(value, optuna.pruners.BasePruner):
@@ -60,7 +60,7 @@ def _parts(pruner: optuna.pruners.BasePruner) -> Iterator[optuna.pruners.BasePru
 def _new_study(
     pruner: optuna.pruners.BasePruner, study_name: str
 ) -> tuple[optuna.study.Study, InMemoryStorage, int]:
-    """Return an empty study in memory, its storage and its id there; the user's log has no line."""
+    """Return an empty in-memory study, its storage and its id, without logging its creation."""
     storage = InMemoryStorage()
     logger = logging.getLogger(InMemoryStorage.__module__)
     logger.addFilter(_drop)
@@ -68,7 +68,7 @@ def _new_study(
         study_id = storage.create_new_study([StudyDirection.MAXIMIZE], study_name)
     finally:
         logger.removeFilter(_drop)
-    sampler = optuna.samplers.RandomSampler()  # never asked
+    sampler = optuna.samplers.RandomSampler()  # never used
     study = optuna.study.Study(study_name, storage, sampler=sampler, pruner=pruner)
     return study, storage, study_id
 
@@ -78,12 +78,12 @@ def _drop(entry: logging.LogRecord) -> bool:
 
 
 class _MirrorJudge:
-    """Keeps an Optuna study equal to the records; only what is new is added at a decision.
+    """Mirrors the records in an Optuna study; each decision adds only what is new.
 
-    What is new of the peers is added first, in the order of their numbers, since the report
-    to judge has come after it. A pruner with a memory judges each report once, when it is
-    added, and that answer stays. If the records are no continuation of those seen before,
-    everything is replayed from an empty study.
+    New reports of the peers are added first, in the order of their numbers, since the report to
+    decide on came after them. A pruner with state decides on each report once, when it is added,
+    and the decision is remembered. If the records do not continue those seen before, everything
+    is replayed from an empty study.
     """
 
     def __init__(self, pruner: optuna.pruners.BasePruner, study_name: str) -> None:
@@ -100,7 +100,7 @@ class _MirrorJudge:
         self._verdicts: dict[int, bool] = {}
 
     def __call__(self, record: TrialRecord, peers: Sequence[TrialRecord]) -> bool:
-        if record.state is not TrialState.RUNNING:  # it is judged as it ran
+        if record.state is not TrialState.RUNNING:  # decide as if it were still running
             record = replace(record, state=TrialState.RUNNING)
         if not self._continue(record, peers):
             self._clear()
@@ -110,15 +110,17 @@ class _MirrorJudge:
         return self._ask(record.number)
 
     def _continue(self, record: TrialRecord, peers: Sequence[TrialRecord]) -> bool:
-        """Add what is new; return False, and add nothing, if it is no continuation."""
-        seen = self._seen
-        changed = [peer for peer in peers if seen.get(peer.trial.number) is not peer]
-        n_kept = len(peers) - len(changed)
+        """Add what is new; if the records are no continuation, add nothing and return False."""
+        previous = self._seen
+        changed = [peer for peer in peers if previous.get(peer.trial.number) is not peer]
+        n_matched = len(peers) - len(changed)
         changed.append(record)
-        n_kept += sum(item.number in seen for item in changed)
-        if n_kept != len(seen):
+        n_matched += sum(item.number in previous for item in changed)
+        if n_matched != len(previous):
             return False
-        if not all(_continues(seen[item.number], item) for item in changed if item.number in seen):
+        if not all(
+            _continues(previous[item.number], item) for item in changed if item.number in previous
+        ):
             return False
         for item in (*sorted(changed[:-1], key=lambda item: item.number), record):
             self._add(item)
@@ -151,12 +153,12 @@ class _MirrorJudge:
     def _ask(self, number: int) -> bool:
         trial = self._storage.get_trial(self._ids[number])
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # numpy's, at slices of nan only
+            warnings.simplefilter("ignore", RuntimeWarning)  # numpy's, for all-nan slices
             return bool(self._study.pruner.prune(self._study, trial))
 
 
 def _continues(before: TrialRecord, now: TrialRecord) -> bool:
-    """Whether ``now`` is what became of ``before``."""
+    """Return whether ``now`` can be a later state of ``before``."""
     if before.state is not TrialState.RUNNING and (
         now.state is not before.state or len(now.reports) != len(before.reports)
     ):
@@ -172,7 +174,7 @@ def _same(old: Report, new: Report) -> bool:
 
 
 class _FoldsJudge:
-    """Gives a Wilcoxon pruner the folds of two trials as its instances."""
+    """Applies a Wilcoxon pruner to the fold scores of two trials."""
 
     def __init__(self, pruner: optuna.pruners.WilcoxonPruner, study_name: str) -> None:
         self._pruner = pruner
@@ -184,13 +186,13 @@ class _FoldsJudge:
         best = max(complete, key=lambda peer: (self._value(peer), -peer.number), default=None)
         if best is None:
             return False
-        own = record.reports[-1]
-        done = [report for report in best.reports if report.step <= own.step]
-        if not done or not (_usable(own) and _usable(done[-1])):
+        last = record.reports[-1]
+        comparable = [report for report in best.reports if report.step <= last.step]
+        if not comparable or not (_usable(last) and _usable(comparable[-1])):
             return False
         study, _, _ = _new_study(self._pruner, self._study_name)
-        study.add_trial(_folds_trial(done[-1], optuna.trial.TrialState.COMPLETE))
-        return self._pruner.prune(study, _folds_trial(own, optuna.trial.TrialState.RUNNING))
+        study.add_trial(_folds_trial(comparable[-1], optuna.trial.TrialState.COMPLETE))
+        return self._pruner.prune(study, _folds_trial(last, optuna.trial.TrialState.RUNNING))
 
 
 def _value(record: TrialRecord) -> float:

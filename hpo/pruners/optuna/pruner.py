@@ -1,4 +1,4 @@
-"""Any pruner of Optuna, lent to hpo."""
+"""Adapter for Optuna's pruners."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -24,43 +24,42 @@ _WHY = {
 class OptunaPruner(BasePruner):
     """Stops the trials that a pruner of Optuna would stop.
 
-    The pruner is asked about a private study in memory that holds the same trials. There,
-    steps count from 0 as Optuna's do: ``n_warmup_steps=w`` allows the first stop after
-    step w + 1, and a rung of successive halving at resource r is judged after step r + 1.
+    The pruner is applied to a private in-memory study that contains the same trials. There,
+    steps count from 0 as in Optuna: ``n_warmup_steps=w`` allows the first stop after step
+    w + 1, and a rung of successive halving at resource r is evaluated after step r + 1.
 
     Parameters
     ----------
     pruner : str or optuna.pruners.BasePruner, default="successive_halving"
         A pruner, or the name of one: ``"hyperband"``, ``"median"``, ``"nop"``, ``"patient"``,
         ``"percentile"``, ``"successive_halving"``, ``"threshold"``, ``"wilcoxon"`` and
-        whatever else ``optuna.pruners`` holds. A pruner that is given is copied, not changed.
+        whatever else ``optuna.pruners`` has. A pruner object is copied, not changed.
     study_name : str, default="hpo"
-        Name of the private study. Hyperband draws a trial's bracket from this name and the
+        Name of the private study. Hyperband derives a trial's bracket from this name and the
         trial's number, so the same name gives the same brackets.
     **options
         Arguments of the named pruner, as Optuna documents them. For ``"patient"`` the
-        wrapped pruner is ``wrapped``, a name, an Optuna pruner or None (the default: stop
-        at missing gain alone), and its own options are ``wrapped__<option>``.
+        wrapped pruner is ``wrapped``, a name, an Optuna pruner or None (the default: stop only
+        for lack of improvement), and its own options are ``wrapped__<option>``.
 
     Raises
     ------
     ValueError
-        If Optuna has no such pruner, or the pruner refuses an option.
+        If Optuna has no such pruner, or the pruner rejects an option.
 
     Notes
     -----
-    Successive halving and Hyperband judge each report once, in the order in which reports
-    arrive; asked again about a report, they answer the same. Reports that arrived before
-    this object existed (a study that goes on after a restart) are judged first, in the
-    order of the trials' numbers. With ``"auto"`` resources, which they settle at the first
-    complete trial, and several trials in flight, that order can differ from the first
-    run's: give the resources as numbers where decisions must not depend on it.
+    Successive halving and Hyperband decide on each report once, in the order in which reports
+    arrive; a repeated call returns the same decision. Reports that arrived before this object
+    was created (a study that was restarted) are processed first, in the order of the trials'
+    numbers. With ``"auto"`` resources, which are fixed at the first complete trial, and several
+    running trials, that order can differ from the first run's: pass the resources as numbers if
+    decisions must not depend on it.
 
-    ``"wilcoxon"`` takes the folds as its instances: the fold scores of the trial's last
-    report against those of the best complete trial at that step (at its last step, if it
-    made fewer). With k folds the least p-value is 2 ** -k: at Optuna's threshold of 0.1
-    fewer than four folds never stop a trial. A fold without a finite score stops none
-    either.
+    ``"wilcoxon"`` compares the fold scores of the trial's last report with those of the best
+    complete trial at that step (at its last step, if it made fewer). With k folds the smallest
+    p-value is 2 ** -k: at Optuna's threshold of 0.1 fewer than four folds never stop a trial. A
+    trial with a fold without a finite score is not stopped either.
 
     Examples
     --------
@@ -75,7 +74,7 @@ class OptunaPruner(BasePruner):
         study_name: str = "hpo",
         **options: Any,
     ) -> None:
-        # Optuna takes a moment to import: `hpo list` looks at this module without it.
+        # Importing Optuna is slow, and `hpo list` imports this module without needing it.
         from hpo.pruners.optuna.build import make_pruner
 
         if not isinstance(study_name, str):
@@ -104,11 +103,11 @@ class OptunaPruner(BasePruner):
         last = record.reports[-1].value
         best = max((r.value for r in record.reports if not math.isnan(r.value)), default=math.nan)
         names = (kind.__name__ for kind in type(self._wrapped).__mro__)
-        why = next((_WHY[name] for name in names if name in _WHY), "{last}")
-        if math.isnan(last if "{last}" in why else best):
-            why = "no finite score (diverged)"
-        told = why.format(last=f"{last:.4g}", best=f"{best:.4g}")
-        return f"epoch {record.last_step}: {told}; stopped by {self._label()}"
+        template = next((_WHY[name] for name in names if name in _WHY), "{last}")
+        if math.isnan(last if "{last}" in template else best):
+            template = "no finite score (diverged)"
+        text = template.format(last=f"{last:.4g}", best=f"{best:.4g}")
+        return f"epoch {record.last_step}: {text}; stopped by {self._label()}"
 
     def _label(self) -> str:
         name = type(self._wrapped).__name__
@@ -126,5 +125,5 @@ class OptunaPruner(BasePruner):
         options = {**self.options}
         if self.study_name != "hpo":
             options["study_name"] = self.study_name
-        shown = [repr(self.pruner), *(f"{key}={value!r}" for key, value in options.items())]
-        return f"OptunaPruner({', '.join(shown)})"
+        arguments = [repr(self.pruner), *(f"{key}={value!r}" for key, value in options.items())]
+        return f"OptunaPruner({', '.join(arguments)})"
