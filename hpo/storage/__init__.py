@@ -1,1 +1,1 @@
-"""Where studies are kept: an Optuna study in a durable storage, which every backend asks."""
+"""Storage of studies: an Optuna study in a durable storage, shared by all backends."""

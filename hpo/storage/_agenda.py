@@ -1,4 +1,4 @@
-"""What is left to try of a study: points that wait, points of a finite space, or no end of them."""
+"""The points that a study has still to try: enqueued ones, a finite space, or without limit."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,13 +18,13 @@ __all__ = ["Agenda"]
 
 
 class Agenda:
-    """The points that a study is still to try.
+    """The points that a study has still to try.
 
     Parameters
     ----------
     study : optuna.Study
         Its ``stop`` is replaced: some of Optuna's samplers call it when they have nothing more to
-        propose, and it works inside `Study.optimize` alone.
+        propose, but Optuna's own works only inside `Study.optimize`.
     space : SearchSpace or None
         None for a study that is only read.
     """
@@ -36,22 +36,24 @@ class Agenda:
         self._tried = Tried(self._space.distributions)
         self._limited = self._stopped = False
         self.retried: set[int] = set()
-        """Numbers of failed trials that are tried again, and so do not count."""
+        """Numbers of failed trials that are run again and therefore do not count."""
         study.stop = self._stop  # type: ignore[method-assign]
 
     def _stop(self) -> None:
         self._stopped = True
 
     def enqueue(self, points: Sequence[Mapping[str, Any]]) -> None:
-        """Have these points tried before the sampler's own; see `TrialStore.enqueue`."""
+        """Enqueue points to be tried before the sampler's; see `TrialStore.enqueue`."""
         distributions = self._space.distributions
-        have = {key_of(params_of(trial), distributions) for trial in self._counted()}
+        tried_keys = {key_of(params_of(trial), distributions) for trial in self._counted()}
         for point in points:
             stored = self._space.keep(point)
             key = key_of(stored, distributions)
-            if key in have or (self._leaves_open(stored) and any(key <= own for own in have)):
+            if key in tried_keys or (
+                self._leaves_open(stored) and any(key <= counted for counted in tried_keys)
+            ):
                 continue
-            have.add(key)
+            tried_keys.add(key)
             self._study.enqueue_trial(stored)
 
     def _leaves_open(self, stored: Mapping[str, Any]) -> bool:
@@ -59,31 +61,31 @@ class Agenda:
         return any(n not in stored and space.is_active(n, stored) for n in space.distributions)
 
     def new(self, records: Sequence[TrialRecord], source: str) -> dict[str, TrialRecord]:
-        """Return those of another study's trials that are not here and were not tried here.
+        """Return the trials of another study that are not in this one and were not tried in it.
 
-        By ``source/number``, which tells where a trial came from.
+        The keys are ``source/number``, which identifies where a trial came from.
         """
         distributions = self._space.distributions
         trials = self._study.get_trials(deepcopy=False)
-        here = {trial.user_attrs.get(SOURCE) for trial in trials}
+        known_sources = {trial.user_attrs.get(SOURCE) for trial in trials}
         tried = Tried(distributions)
         tried.read(trials)
-        marked = {f"{source}/{record.number}": record for record in records}
+        by_source = {f"{source}/{record.number}": record for record in records}
         return {
             mark: record
-            for mark, record in marked.items()
-            if mark not in here
+            for mark, record in by_source.items()
+            if mark not in known_sources
             and key_of(self._space.keep(record.trial.params), distributions) not in tried
         }
 
     def set_grid(self, points: Sequence[Mapping[str, Any]]) -> None:
-        """Try these points and no others."""
+        """Try only these points."""
         self.enqueue(points)
         self._limited = True
 
     @property
     def left(self) -> float:
-        """How many more trials can be asked for."""
+        """How many more trials there are to run."""
         if self._stopped or self._sampler_is_done():
             return 0
         if self._points is None and not self._limited:
@@ -96,12 +98,12 @@ class Agenda:
         return max(n_waiting, sum(key not in self._tried for key in self._points.keys))
 
     def _sampler_is_done(self) -> bool:
-        """Whether a sampler that lists its points (Optuna's GridSampler) has seen them all."""
+        """Return whether a sampler with a list of points (Optuna's GridSampler) is exhausted."""
         done = getattr(self._study.sampler, "is_exhausted", None)
         return done is not None and bool(done(self._study))
 
     def requeue_interrupted(self) -> None:
-        """Enqueue the parameters of interrupted and retried trials that wait for it."""
+        """Enqueue the parameters of interrupted and retried trials that were not enqueued yet."""
         trials = self._study.get_trials(deepcopy=False)
         retried = {trial.user_attrs.get(RETRY) for trial in trials}
         for trial in trials:

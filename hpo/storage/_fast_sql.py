@@ -1,4 +1,4 @@
-"""Whether this Optuna has what the storage of plain SQL stands on, and its own one if not."""
+"""Choose the database storage: plain SQL if this version of Optuna supports it, else Optuna's."""
 
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import create_trial
@@ -7,10 +7,10 @@ from hpo._private_parts import note_missing, private_part
 
 __all__ = ["database_class", "is_fast"]
 
-_INSTEAD = "its own database storage is used, which takes 2 to 4 ms for a value"
+_FALLBACK = "its own database storage is used, which takes 2 to 4 ms for a value"
 
 _METHODS = ("_create_new_trial", "_get_trials", "_set_trial_param", "check_trial_is_updatable")
-"""Of `RDBStorage`, which `SQLStorage` has in its own way or calls."""
+"""Methods of `RDBStorage` that `SQLStorage` overrides or calls."""
 _TABLES = {
     "StudyModel": ("study_id",),
     "TrialModel": (
@@ -33,14 +33,14 @@ _TABLES = {
     "TrialSystemAttributeModel": ("trial_id", "key", "value_json"),
 }
 _ATTRIBUTES = ("_trial_id", "_params", "_distributions", "_user_attrs", "_system_attrs")
-"""Of a trial."""
+"""Private attributes of a `FrozenTrial` that are used."""
 
 
 def database_class() -> type[RDBStorage]:
-    """Return `SQLStorage`, or Optuna's own storage, with a note, if that has changed."""
+    """Return `SQLStorage`; if Optuna's internals have changed, its own storage, with a warning."""
     if not _has_all():
         return RDBStorage
-    from hpo.storage._rdb import SQLStorage  # loads SQLAlchemy
+    from hpo.storage._rdb import SQLStorage  # imports SQLAlchemy
 
     return SQLStorage
 
@@ -55,13 +55,15 @@ def is_fast(storage: BaseStorage) -> bool:
 
 
 def _has_all() -> bool:
-    wanted = [("optuna.storages", f"RDBStorage.{name}") for name in _METHODS]
+    required = [("optuna.storages", f"RDBStorage.{name}") for name in _METHODS]
     for table, columns in _TABLES.items():
-        of_it = f"{table}.__table__.c"
-        wanted += [("optuna.storages._rdb.models", f"{of_it}.{column}") for column in columns]
-    if any(private_part(module, name, _INSTEAD) is None for module, name in wanted):
+        columns_path = f"{table}.__table__.c"
+        required += [
+            ("optuna.storages._rdb.models", f"{columns_path}.{column}") for column in columns
+        ]
+    if any(private_part(module, name, _FALLBACK) is None for module, name in required):
         return False
-    lacking = [name for name in _ATTRIBUTES if name not in vars(create_trial(value=0.0))]
-    if lacking:
-        note_missing("optuna", f"FrozenTrial.{lacking[0]}", _INSTEAD)
-    return not lacking
+    missing = [name for name in _ATTRIBUTES if name not in vars(create_trial(value=0.0))]
+    if missing:
+        note_missing("optuna", f"FrozenTrial.{missing[0]}", _FALLBACK)
+    return not missing

@@ -1,8 +1,8 @@
-"""Optuna's database storage with plain SQL where a study calls it at every step.
+"""Optuna's database storage with plain SQL for the methods that are called at every step.
 
-Optuna goes through SQLAlchemy's object mapper, which takes 2 to 4 ms of processor time for a value
-that is written down, and more for each trial that is read. The same tables are written and read
-here by plain statements: any other Optuna reads them.
+Optuna uses SQLAlchemy's object mapper, which takes 2 to 4 ms of processor time to write a value,
+and more to read a trial. Here the same tables are written and read with plain statements, so that
+any other Optuna process can read them.
 """
 
 import copy
@@ -46,12 +46,12 @@ _END = (
     .where(_OF_TRIAL, _TRIALS.c.state == TrialState.RUNNING)
     .values(state=sqlalchemy.bindparam("ends"), datetime_complete=sqlalchemy.bindparam("at"))
 )
-"""Two processes may end one trial, of which the second finds it ended."""
+"""If two processes finish the same trial, the second one updates no row."""
 
 Rows = list[Any]
 
 _AT_A_TIME = 500
-"""Trials asked for in one statement: databases limit the variables of one."""
+"""Number of trials per statement: databases limit the number of variables in a statement."""
 
 
 def _batched(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
@@ -63,10 +63,10 @@ _distribution = lru_cache(maxsize=1024)(json_to_distribution)
 
 
 class SQLStorage(RDBStorage):
-    """As `optuna.storages.RDBStorage`, faster.
+    """A faster `optuna.storages.RDBStorage`.
 
-    Trials that this process has made are kept here as they are written, until they have ended and
-    are read, so that only those of other processes are read from the database.
+    Trials created by this process are cached as they are written, until they have finished and
+    have been read, so that only trials of other processes are read from the database.
     """
 
     def __init__(self, url: str, **options: Any) -> None:
@@ -76,14 +76,14 @@ class SQLStorage(RDBStorage):
         self._waiting: dict[Any, Rows] = {}
 
     def _runs(self, trial_id: int) -> bool:
-        """Whether it is an own trial that has not ended."""
+        """Return whether this process created the trial and it has not finished."""
         return trial_id in self._own and not self._own[trial_id].state.is_finished()
 
-    def _note(self, trial_id: int, place: str, added: Mapping[Any, Any]) -> None:
-        """Change the copy of an own trial; who holds the last one is not disturbed."""
+    def _note(self, trial_id: int, attribute: str, new_items: Mapping[Any, Any]) -> None:
+        """Update the cached copy of a trial, without changing the object returned before."""
         if trial_id in self._own:
             changed = copy.copy(self._own[trial_id])
-            setattr(changed, place, getattr(changed, place) | dict(added))
+            setattr(changed, attribute, getattr(changed, attribute) | dict(new_items))
             self._own[trial_id] = changed
 
     # -- a trial's states ---------------------------------------------------------------------
@@ -94,34 +94,34 @@ class SQLStorage(RDBStorage):
         if template_trial is not None:
             return super()._create_new_trial(study_id, template_trial)
         try:
-            made = self._begin(study_id)
-        except sqlalchemy.exc.OperationalError:  # a deadlock, perhaps: Optuna's tries again
-            made = super()._create_new_trial(study_id)
-        self._own[made._trial_id] = made
-        return made
+            trial = self._begin(study_id)
+        except sqlalchemy.exc.OperationalError:  # possibly a deadlock; Optuna's method retries
+            trial = super()._create_new_trial(study_id)
+        self._own[trial._trial_id] = trial
+        return trial
 
     def _begin(self, study_id: int) -> FrozenTrial:
-        """Make a running trial, as Optuna does: its number is how many there were before."""
-        began = datetime.now()
+        """Create a running trial, as Optuna does: its number is the number of earlier trials."""
+        started = datetime.now()
         row = {
             "number": None,
             "study_id": study_id,
             "state": TrialState.RUNNING,
-            "datetime_start": began,
+            "datetime_start": started,
         }
         with self.engine.begin() as connection:
             self._check_study(connection, study_id, lock=True)
             key = connection.execute(sqlalchemy.insert(_TRIALS), row).inserted_primary_key
             assert key is not None
             trial_id = key[0]
-            of_it = {"study": study_id, "trial": trial_id}
-            number = connection.execute(_N_BEFORE, of_it).scalar_one()
+            bindings = {"study": study_id, "trial": trial_id}
+            number = connection.execute(_N_BEFORE, bindings).scalar_one()
             connection.execute(_SET_NUMBER, {"trial": trial_id, "n": number})
         return FrozenTrial(
             number=number,
             state=TrialState.RUNNING,
             value=None,
-            datetime_start=began,
+            datetime_start=started,
             datetime_complete=None,
             params={},
             distributions={},
@@ -134,9 +134,9 @@ class SQLStorage(RDBStorage):
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        """Change how a trial stands; see `optuna.storages.BaseStorage`."""
+        """Set the state and the values of a trial; see `optuna.storages.BaseStorage`."""
         if not (self._runs(trial_id) and state.is_finished()):
-            self._own.pop(trial_id, None)  # it is read from now on
+            self._own.pop(trial_id, None)  # from now on it is read from the database
             return super().set_trial_state_values(trial_id, state, values)
         ended = copy.copy(self._own.pop(trial_id))
         ended.state, ended.datetime_complete = state, datetime.now()
@@ -145,8 +145,8 @@ class SQLStorage(RDBStorage):
         rows = []
         for objective, value in enumerate(values or ()):
             stored, kind = models.TrialValueModel.value_to_stored_repr(value)
-            told = {"value": stored, "value_type": kind}
-            rows.append({"trial_id": trial_id, "objective": objective, **told})
+            stored_value = {"value": stored, "value_type": kind}
+            rows.append({"trial_id": trial_id, "objective": objective, **stored_value})
         end = {"trial": trial_id, "ends": state, "at": ended.datetime_complete}
         with self.engine.begin() as connection:
             self._write_waiting(connection)
@@ -161,7 +161,7 @@ class SQLStorage(RDBStorage):
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Write what is new of own trials in one go when the block or a trial in it ends."""
+        """Collect writes to own trials; do them at once when the block or a trial in it ends."""
         self._together = True
         try:
             yield
@@ -177,7 +177,7 @@ class SQLStorage(RDBStorage):
             connection.execute(sqlalchemy.insert(table), rows)
 
     def _add(self, table: Any, rows: Rows) -> None:
-        """Write rows of own trials that are not there yet, or have them wait."""
+        """Insert new rows of own trials, now or, inside `together`, later."""
         if self._together:
             self._waiting.setdefault(table, []).extend(rows)
         else:
@@ -193,9 +193,9 @@ class SQLStorage(RDBStorage):
         *,
         new: bool,
     ) -> None:
-        """Write a row of a trial that is not finished, in the place of one with the same key.
+        """Insert or replace the row with this key, of a trial that is not finished.
 
-        Of an own trial it is known whether it runs, and whether the row is ``new``.
+        If ``new``, the row is inserted without checks: it is known to be new and the trial to run.
         """
         row = {"trial_id": trial_id, **key, **values}
         if new:
@@ -204,16 +204,16 @@ class SQLStorage(RDBStorage):
         with self.engine.begin() as connection:
             self._write_waiting(connection)
             self._check(connection, trial_id)
-            same = [table.c.trial_id == trial_id, *(table.c[k] == v for k, v in key.items())]
-            changed = connection.execute(sqlalchemy.update(table).where(*same).values(**values))
+            matching = [table.c.trial_id == trial_id, *(table.c[k] == v for k, v in key.items())]
+            changed = connection.execute(sqlalchemy.update(table).where(*matching).values(**values))
             if not changed.rowcount:
                 connection.execute(sqlalchemy.insert(table).values(**row))
 
-    def _is_new(self, trial_id: int, place: str, name: Any) -> bool:
-        return self._runs(trial_id) and name not in getattr(self._own[trial_id], place)
+    def _is_new(self, trial_id: int, attribute: str, name: Any) -> bool:
+        return self._runs(trial_id) and name not in getattr(self._own[trial_id], attribute)
 
     def _check(self, connection: sqlalchemy.Connection, trial_id: int) -> int:
-        """Return the study of a trial that may be changed.
+        """Check that a trial may be changed, and return the id of its study.
 
         Raises
         ------
@@ -222,8 +222,8 @@ class SQLStorage(RDBStorage):
         optuna.exceptions.UpdateFinishedTrialError
             If it is finished.
         """
-        asked = sqlalchemy.select(_TRIALS.c.state, _TRIALS.c.study_id)
-        row = connection.execute(asked.where(_TRIALS.c.trial_id == trial_id)).first()
+        statement = sqlalchemy.select(_TRIALS.c.state, _TRIALS.c.study_id)
+        row = connection.execute(statement.where(_TRIALS.c.trial_id == trial_id)).first()
         if row is None:
             raise KeyError(models.NOT_FOUND_MSG)
         self.check_trial_is_updatable(trial_id, row.state)
@@ -244,14 +244,14 @@ class SQLStorage(RDBStorage):
                 check_distribution_compatibility(previous_distribution, distribution)
             except ValueError:
                 with self.engine.connect() as connection:
-                    self._check(connection, trial_id)  # that a trial is finished is said first
+                    self._check(connection, trial_id)  # a finished trial is the more basic error
                 raise
-        told = {
+        columns = {
             "param_value": param_value_internal,
             "distribution_json": distribution_to_json(distribution),
         }
         new = self._is_new(trial_id, "_params", param_name)
-        self._put(trial_id, _PARAMS, {"param_name": param_name}, told, new=new)
+        self._put(trial_id, _PARAMS, {"param_name": param_name}, columns, new=new)
         value = distribution.to_external_repr(param_value_internal)
         self._note(trial_id, "_distributions", {param_name: distribution})
         self._note(trial_id, "_params", {param_name: value})
@@ -259,34 +259,34 @@ class SQLStorage(RDBStorage):
     def _distribution_of(self, trial_id: int, name: str) -> BaseDistribution | None:
         with self.engine.connect() as connection:
             study_id = self._check(connection, trial_id)
-            asked = (
+            statement = (
                 sqlalchemy.select(_PARAMS.c.distribution_json)
                 .join(_TRIALS, _TRIALS.c.trial_id == _PARAMS.c.trial_id)
                 .where(_TRIALS.c.study_id == study_id, _PARAMS.c.param_name == name)
                 .limit(1)
             )
-            found = connection.execute(asked).scalar()
-        return None if found is None else _distribution(found)
+            text = connection.execute(statement).scalar()
+        return None if text is None else _distribution(text)
 
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
     ) -> None:
-        """Write down the value of a step; see `optuna.storages.BaseStorage`."""
-        stored = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr
-        value, kind = stored(intermediate_value)
-        told = {"intermediate_value": value, "intermediate_value_type": kind}
+        """Store the value of a step; see `optuna.storages.BaseStorage`."""
+        to_stored = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr
+        value, kind = to_stored(intermediate_value)
+        columns = {"intermediate_value": value, "intermediate_value_type": kind}
         new = self._is_new(trial_id, "intermediate_values", step)
-        self._put(trial_id, _STEPS, {"step": step}, told, new=new)
+        self._put(trial_id, _STEPS, {"step": step}, columns, new=new)
         self._note(trial_id, "intermediate_values", {step: intermediate_value})
 
     def set_intermediate_values(self, trial_id: int, values: Mapping[int, float]) -> None:
-        """Write down the values of steps that have none yet, all in one go."""
-        stored = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr
+        """Store the values of steps that have none yet, all in one transaction."""
+        to_stored = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr
         rows = []
-        for step, given in values.items():
-            value, kind = stored(given)
-            told = {"intermediate_value": value, "intermediate_value_type": kind}
-            rows.append({"trial_id": trial_id, "step": step, **told})
+        for step, value in values.items():
+            stored_value, kind = to_stored(value)
+            columns = {"intermediate_value": stored_value, "intermediate_value_type": kind}
+            rows.append({"trial_id": trial_id, "step": step, **columns})
         if self._runs(trial_id):
             self._add(_STEPS, rows)
         else:
@@ -296,14 +296,14 @@ class SQLStorage(RDBStorage):
         self._note(trial_id, "intermediate_values", values)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Write down an attribute; see `optuna.storages.BaseStorage`."""
+        """Store a user attribute; see `optuna.storages.BaseStorage`."""
         text = json.dumps(value)
         new = self._is_new(trial_id, "_user_attrs", key)
         self._put(trial_id, _USER, {"key": key}, {"value_json": text}, new=new)
         self._note(trial_id, "_user_attrs", {key: json.loads(text)})
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Write down an attribute of Optuna's own; see `optuna.storages.BaseStorage`."""
+        """Store a system attribute; see `optuna.storages.BaseStorage`."""
         text = json.dumps(value)
         new = self._is_new(trial_id, "_system_attrs", key)
         self._put(trial_id, _SYSTEM, {"key": key}, {"value_json": text}, new=new)
@@ -316,10 +316,10 @@ class SQLStorage(RDBStorage):
         if trial_id in self._own:
             return self._own[trial_id]
         with self.engine.connect() as connection:
-            found = list(_read(connection, [_TRIALS.c.trial_id == trial_id]))
-        if not found:
+            trials = list(_read(connection, [_TRIALS.c.trial_id == trial_id]))
+        if not trials:
             raise KeyError(models.NOT_FOUND_MSG)
-        return found[0]
+        return trials[0]
 
     def _get_trials(
         self,
@@ -328,27 +328,29 @@ class SQLStorage(RDBStorage):
         included_trial_ids: set[int],
         trial_id_greater_than: int,
     ) -> list[FrozenTrial]:
-        own = [_TRIALS.c.study_id == study_id]
+        base_conditions = [_TRIALS.c.study_id == study_id]
         if isinstance(states, Iterable):
-            own.append(_TRIALS.c.state.in_(list(states)))
+            base_conditions.append(_TRIALS.c.state.in_(list(states)))
         older = sorted(i for i in included_trial_ids if i <= trial_id_greater_than)
-        asked = [[*own, _TRIALS.c.trial_id.in_(ids)] for ids in _batched(older)]
-        asked.append([*own, _TRIALS.c.trial_id > trial_id_greater_than])
+        queries = [[*base_conditions, _TRIALS.c.trial_id.in_(ids)] for ids in _batched(older)]
+        queries.append([*base_conditions, _TRIALS.c.trial_id > trial_id_greater_than])
         with self.engine.connect() as connection:
-            found = [t for conditions in asked for t in self._known_or_read(connection, conditions)]
-            if not found:
+            trials = [
+                t for conditions in queries for t in self._known_or_read(connection, conditions)
+            ]
+            if not trials:
                 self._check_study(connection, study_id)
-        return found
+        return trials
 
     def _known_or_read(
         self, connection: sqlalchemy.Connection, conditions: list[Any]
     ) -> Iterator[FrozenTrial]:
-        asked = sqlalchemy.select(_TRIALS.c.trial_id, _TRIALS.c.state).where(*conditions)
-        rows = connection.execute(asked.order_by(_TRIALS.c.trial_id)).all()
-        strange = [r.trial_id for r in rows if not self._knows(r)]
+        statement = sqlalchemy.select(_TRIALS.c.trial_id, _TRIALS.c.state).where(*conditions)
+        rows = connection.execute(statement.order_by(_TRIALS.c.trial_id)).all()
+        unknown_ids = [r.trial_id for r in rows if not self._knows(r)]
         read = {
             trial._trial_id: trial
-            for ids in _batched(strange)
+            for ids in _batched(unknown_ids)
             for trial in _read(connection, [_TRIALS.c.trial_id.in_(ids)])
         }
         for row in rows:
@@ -356,25 +358,25 @@ class SQLStorage(RDBStorage):
                 yield read[row.trial_id]
             elif self._runs(row.trial_id):
                 yield self._own[row.trial_id]
-            else:  # Optuna keeps what has ended
+            else:  # Optuna caches finished trials
                 yield self._own.pop(row.trial_id)
 
     def _knows(self, row: Any) -> bool:
-        own = self._own.get(row.trial_id)
-        return own is not None and own.state == row.state
+        cached = self._own.get(row.trial_id)
+        return cached is not None and cached.state == row.state
 
     def _check_study(
         self, connection: sqlalchemy.Connection, study_id: int, *, lock: bool = False
     ) -> None:
-        asked = sqlalchemy.select(_STUDIES.c.study_id).where(_STUDIES.c.study_id == study_id)
-        if connection.execute(asked.with_for_update() if lock else asked).first() is None:
+        statement = sqlalchemy.select(_STUDIES.c.study_id).where(_STUDIES.c.study_id == study_id)
+        if connection.execute(statement.with_for_update() if lock else statement).first() is None:
             raise KeyError(models.NOT_FOUND_MSG)
 
 
 def _read(connection: sqlalchemy.Connection, conditions: list[Any]) -> Iterator[FrozenTrial]:
-    """Yield the trials of some conditions, by their ids."""
-    asked = sqlalchemy.select(_TRIALS).where(*conditions).order_by(_TRIALS.c.trial_id)
-    for rows in _batched(connection.execute(asked).all()):
+    """Yield the trials that fulfil the conditions, in the order of their ids."""
+    statement = sqlalchemy.select(_TRIALS).where(*conditions).order_by(_TRIALS.c.trial_id)
+    for rows in _batched(connection.execute(statement).all()):
         ids = [row.trial_id for row in rows]
         params, steps, values, user, system = (
             _by_trial(connection, table, ids)
@@ -387,11 +389,11 @@ def _read(connection: sqlalchemy.Connection, conditions: list[Any]) -> Iterator[
 
 def _by_trial(connection: sqlalchemy.Connection, table: Any, ids: list[int]) -> Mapping[int, Rows]:
     order = next(iter(table.primary_key.columns))
-    asked = sqlalchemy.select(table).where(table.c.trial_id.in_(ids)).order_by(order)
-    found = defaultdict(list)
-    for row in connection.execute(asked):
-        found[row.trial_id].append(row)
-    return found
+    statement = sqlalchemy.select(table).where(table.c.trial_id.in_(ids)).order_by(order)
+    by_trial = defaultdict(list)
+    for row in connection.execute(statement):
+        by_trial[row.trial_id].append(row)
+    return by_trial
 
 
 def _frozen(  # noqa: PLR0917 - one table each

@@ -1,4 +1,4 @@
-"""Finished trials written into Optuna's tables in one transaction: all of them, or none."""
+"""Insert finished trials into Optuna's tables in one transaction: all of them, or none."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -18,10 +18,10 @@ _OF_STEPS = ("intermediate_value", "intermediate_value_type")
 
 
 def insert_finished(storage: RDBStorage, study_id: int, trials: Sequence[FrozenTrial]) -> None:
-    """Write trials that have ended into a study; their numbers go on from its own.
+    """Insert finished trials into a study; their numbers continue those of the study.
 
-    Optuna's ``add_trials`` takes a transaction a trial and a question a value: twenty
-    milliseconds of a trial of ten steps.
+    Optuna's ``add_trials`` needs a transaction per trial and a query per value, which takes
+    20 ms for a trial with ten steps.
     """
     study = sqlalchemy.select(_STUDIES.c.study_id).where(_STUDIES.c.study_id == study_id)
     count = sqlalchemy.select(sqlalchemy.func.count(_TRIALS.c.trial_id)).where(
@@ -31,11 +31,11 @@ def insert_finished(storage: RDBStorage, study_id: int, trials: Sequence[FrozenT
     with storage.engine.begin() as connection:
         connection.execute(study.with_for_update()).first()  # numbers are counted under this lock
         number = connection.execute(count).scalar_one()
-        for place, trial in enumerate(trials):
+        for offset, trial in enumerate(trials):
             key = connection.execute(
                 sqlalchemy.insert(_TRIALS),
                 {
-                    "number": number + place,
+                    "number": number + offset,
                     "study_id": study_id,
                     "state": trial.state,
                     "datetime_start": trial.datetime_start,
@@ -45,12 +45,12 @@ def insert_finished(storage: RDBStorage, study_id: int, trials: Sequence[FrozenT
             assert key is not None
             for table, row in _rows(trial):
                 rows.setdefault(table, []).append({"trial_id": key[0], **row})
-        for table, all_of_it in rows.items():
-            connection.execute(sqlalchemy.insert(table), all_of_it)
+        for table, table_rows in rows.items():
+            connection.execute(sqlalchemy.insert(table), table_rows)
 
 
 def _rows(trial: FrozenTrial) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Yield the tables and what goes there of a trial."""
+    """Yield the rows of a trial, each with its table."""
     for name, distribution in trial.distributions.items():
         yield (
             models.TrialParamModel.__table__,
@@ -64,12 +64,12 @@ def _rows(trial: FrozenTrial) -> Iterator[tuple[Any, dict[str, Any]]]:
         stored, kind = models.TrialValueModel.value_to_stored_repr(value)
         row = {"objective": objective, "value": stored, "value_type": kind}
         yield models.TrialValueModel.__table__, row
-    told = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr
+    to_stored = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr
     for step, value in trial.intermediate_values.items():
-        found = dict(
-            zip(("intermediate_value", "intermediate_value_type"), told(value), strict=True)
+        columns = dict(
+            zip(("intermediate_value", "intermediate_value_type"), to_stored(value), strict=True)
         )
-        yield models.TrialIntermediateValueModel.__table__, {"step": step, **found}
+        yield models.TrialIntermediateValueModel.__table__, {"step": step, **columns}
     for table, attributes in (
         (models.TrialUserAttributeModel.__table__, trial.user_attrs),
         (models.TrialSystemAttributeModel.__table__, trial.system_attrs),

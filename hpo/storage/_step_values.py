@@ -1,4 +1,4 @@
-"""The values of steps on their way to Optuna's storage."""
+"""Write the values of steps to Optuna's storage, batched if that is a database."""
 
 import time
 from collections.abc import Callable
@@ -17,13 +17,13 @@ _WRITE_SECONDS = 1.0
 
 
 class StepValues:
-    """Writes values down: at once where that is cheap, those of a second together in a database.
+    """Writes the values of steps: at once where that is cheap, once per second in a database.
 
     Parameters
     ----------
     storage : optuna.storages.BaseStorage
     id_of : callable
-        ``id_of(number)`` is what the storage knows a trial by.
+        ``id_of(number)`` returns the storage's id of a trial.
     """
 
     def __init__(self, storage: BaseStorage, id_of: Callable[[int], int]) -> None:
@@ -34,7 +34,7 @@ class StepValues:
         self._written = 0.0
 
     def add(self, trial: optuna.Trial, step: int, value: float) -> None:
-        """Take in the value of a step, counted from 0."""
+        """Add the value of a step, counted from 0."""
         if self.database is None:
             trial.report(value, step)
             return
@@ -45,11 +45,11 @@ class StepValues:
                 self._write(number)
 
     def together(self) -> AbstractContextManager[None]:
-        """Return a block in which a database is written in one go, at the block's end."""
+        """Return a context manager that delays writes to a database until the block ends."""
         return self.database.together() if self.database else nullcontext()
 
     def finish(self, trial: optuna.Trial) -> None:
-        """Write down what is left of a trial, before it is told."""
+        """Write the remaining values of a trial, before its result is stored."""
         self._write(trial.number)
 
     def _write(self, number: int) -> None:
@@ -59,7 +59,7 @@ class StepValues:
 
 
 def _database(storage: BaseStorage) -> "SQLStorage | None":
-    """Return the storage if it is a database; SQLAlchemy is not loaded to find that it is none."""
+    """Return the storage if it is a `SQLStorage`, without importing SQLAlchemy if it is not."""
     if not isinstance(storage, RDBStorage):
         return None
     from hpo.storage._fast_sql import is_fast

@@ -1,4 +1,4 @@
-"""Finished trials of one study taken over into another one, with all that is kept of them."""
+"""Copy finished trials from one study to another, with everything that is stored about them."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -24,19 +24,19 @@ from hpo.trial import Cause, TrialState
 __all__ = ["Copied", "copy_trials"]
 
 FROM = "hpo:from"
-"""The attribute of a trial that tells which trial of which study it was."""
+"""The user attribute of a copied trial with the name of its original study and its number."""
 
 
 @dataclass(slots=True)
 class Copied:
-    """What became of the trials.
+    """The result of `copy_trials`.
 
     Parameters
     ----------
     kept : int
-        How many were taken over.
+        Number of trials copied.
     left : Counter of str
-        Reasons of the others, with how many there are of each.
+        Reasons why trials were not copied, with the number of trials for each.
     """
 
     kept: int = 0
@@ -46,16 +46,16 @@ class Copied:
 def copy_trials(
     source: TrialStore, target: TrialStore, fit: Callable[[Mapping[str, Any]], dict[str, Any] | str]
 ) -> Copied:
-    """Take the finished trials of ``source`` over into ``target``.
+    """Copy the finished trials of ``source`` to ``target``.
 
-    They keep their reports, states and seeds, and get numbers of their own. One that was
-    interrupted is taken over to be tried again, unless it has been.
+    They keep their reports, states and seeds, and get new numbers. An interrupted trial is copied
+    so that it is run again, unless that has already been done.
 
     Parameters
     ----------
     source, target : TrialStore
     fit : callable
-        Returns the params that a trial with these has in ``target``, or why it has none.
+        ``fit(params)`` returns the trial's params in ``target``, or the reason why there are none.
     """
     copied = Copied()
     with storage_errors(source.url):
@@ -82,21 +82,25 @@ def copy_trials(
 def _copy(
     trial: FrozenTrial, params: dict[str, Any], source: TrialStore, target: TrialStore, void: str
 ) -> FrozenTrial:
-    """Return a trial as the target has it; one that is ``void`` for a reason has failed there."""
-    kept = dict(trial.user_attrs.get(RECORD, {}))
-    kept.setdefault(SEED_NUMBER, trial.number)
-    kept["params"] = params
+    """Return the trial to insert; if ``void`` gives a reason, it is stored as a failed trial."""
+    stored_record = dict(trial.user_attrs.get(RECORD, {}))
+    stored_record.setdefault(SEED_NUMBER, trial.number)
+    stored_record["params"] = params
     if void:
-        kept |= {"state": str(TrialState.INTERRUPTED), "cause": str(Cause.REVOKED), "reason": void}
+        stored_record |= {
+            "state": str(TrialState.INTERRUPTED),
+            "cause": str(Cause.REVOKED),
+            "reason": void,
+        }
     stored = target.space.keep(params)
-    made = create_trial(
+    copied = create_trial(
         state=TO_OPTUNA[TrialState.FAILED] if void else trial.state,
         values=None if void else trial.values,
         params=stored,
         distributions={name: target.space.distributions[name] for name in stored},
-        user_attrs={RECORD: kept, FROM: [source.name, trial.number]},
+        user_attrs={RECORD: stored_record, FROM: [source.name, trial.number]},
         intermediate_values=trial.intermediate_values,
         constraints=trial.constraints,
     )
-    made.datetime_start, made.datetime_complete = trial.datetime_start, trial.datetime_complete
-    return made
+    copied.datetime_start, copied.datetime_complete = trial.datetime_start, trial.datetime_complete
+    return copied

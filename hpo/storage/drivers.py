@@ -1,4 +1,4 @@
-"""The processes that drive a study, and whether one still lives."""
+"""Names of the processes that drive a study, and a check whether one is still alive."""
 
 import os
 import socket
@@ -8,16 +8,16 @@ import uuid
 __all__ = ["driver_lives", "new_driver"]
 
 _SILENT_SECONDS = 3600.0
-"""After this long without a sign, a driver on another machine is taken for dead."""
+"""A driver on another machine is considered dead after this long without a heartbeat."""
 
 
 def new_driver() -> str:
-    """Return a name for a driver in this process, which no other one has."""
+    """Return a unique name for a driver in this process."""
     return f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
 
 
 def driver_lives(driver: str, last: float) -> bool:
-    """Return whether another driver lives; ``last`` is when it was heard of on other machines."""
+    """Return whether another driver is alive; ``last`` is the time of its last heartbeat."""
     host, pid, _ = driver.rsplit("/", 2)
     if host == socket.gethostname():
         return int(pid) != os.getpid() and _process_exists(int(pid))

@@ -1,4 +1,4 @@
-"""The points of a finite space, listed."""
+"""A list of all points of a finite space."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,11 @@ from hpo.storage.tried_points import key_of
 __all__ = ["MOST_POINTS", "FinitePoints"]
 
 MOST_POINTS = 10_000
-"""Points of a space that are listed; of a larger one a point that is new is drawn for."""
+"""Maximum number of points to list; in a larger space, new points are found by random draws."""
 
 
 class FinitePoints:
-    """All points of a space that has no more than `MOST_POINTS`.
+    """All points of a space with at most `MOST_POINTS` points.
 
     Parameters
     ----------
@@ -38,11 +38,11 @@ class FinitePoints:
     @staticmethod
     @functools.lru_cache(maxsize=8)
     def of(space: SearchSpace) -> "FinitePoints | None":
-        """Return the points of ``space``; None if they are too many to list, or infinite."""
+        """Return the points of ``space``; None if they are infinite or too many to list."""
         return None if space.size(MOST_POINTS) is None else FinitePoints(space)
 
     def _place(self, point: Mapping[str, Any]) -> list[float]:
-        """Return where the values of a point stand from 0 to 1, choices by their number."""
+        """Return the coordinates of a point: numbers scaled to 0 .. 1, choices by index."""
         return [self._share(n, point[n]) if n in point else np.nan for n in self._names]
 
     def _share(self, name: str, value: Any) -> float:
@@ -55,10 +55,10 @@ class FinitePoints:
     def nearest(
         self, point: Mapping[str, Any], among: Sequence[int], rng: np.random.Generator
     ) -> dict[str, Any]:
-        """Return the point nearest to ``point`` among those of the given numbers.
+        """Return the point nearest to ``point`` among those with the given indices.
 
-        Another choice, or a parameter that only one of the two has, counts as far as the two ends
-        of a range; of equally near points one is drawn.
+        A different choice, or a parameter that only one of the two points has, counts as much as
+        the whole width of a range; among equally near points one is drawn at random.
         """
         here, there = np.array(self._place(point)), self._places[among]
         apart = np.abs(there - here)

@@ -1,6 +1,6 @@
-"""Open the database of a study, and say in plain words what is wrong with one.
+"""Open the storage of a study, and turn database errors into understandable messages.
 
-SQLAlchemy is loaded when a database is opened: a search that is kept in memory needs none.
+SQLAlchemy is imported only when a database is opened: a study in memory does not need it.
 """
 
 import sqlite3
@@ -24,7 +24,7 @@ _JOURNAL = "journal:///"
 _SQLITE = "sqlite:///"
 
 LOCK_SECONDS = 60.0
-"""How long a write waits for another process to let go of an SQLite file."""
+"""How long a write waits for another process to release the lock of an SQLite file."""
 
 _ADVICE = {
     "locked": "Another process holds it: wait for it to end, or use a PostgreSQL URL for many.",
@@ -39,7 +39,7 @@ _ADVICE = {
 
 
 def file_of(url: str) -> Path | None:
-    """Return the file of a storage that is one, None for a server."""
+    """Return the file of a storage, or None for a database server."""
     for scheme in (_SQLITE, _JOURNAL):
         if url.startswith(scheme):
             return Path(url.removeprefix(scheme).partition("?")[0])
@@ -47,25 +47,25 @@ def file_of(url: str) -> Path | None:
 
 
 def is_there(url: str | None) -> bool:
-    """Return whether a storage can hold studies already; a server is taken to."""
+    """Return whether a storage may already contain studies; always true for a server."""
     path = file_of(url) if url is not None else None
     return url is not None and (path is None or path.exists())
 
 
 def shown(url: str | None) -> str:
-    """Return ``url`` as it may be shown: without its password."""
+    """Return ``url`` for display, without its password."""
     return "in memory" if url is None else redact(url)
 
 
 @contextmanager
 def storage_errors(url: str | None) -> Iterator[None]:
-    """Turn what a database raises inside the block into a `StorageError` that says what to do."""
+    """Convert database errors in the block to a `StorageError` that says what to do."""
     try:
         yield
     except _database_errors() as error:
         text = f"{error} {error.__cause__ or ''}"
-        low = text.lower()
-        advice = next((told for key, told in _ADVICE.items() if key in low), "")
+        lowered = text.lower()
+        advice = next((message for key, message in _ADVICE.items() if key in lowered), "")
         cause = str(getattr(error, "orig", None) or error.__cause__ or error).strip()
         raise StorageError(
             f"The study's storage {shown(url)} cannot be used: {cause}. {advice}"
@@ -80,7 +80,7 @@ def storage_errors(url: str | None) -> Iterator[None]:
 
 
 def _database_errors() -> tuple[type[Exception], ...]:
-    """Return what a database raises; asked for when something has been raised."""
+    """Return the exceptions of databases; called only when something has been raised."""
     from sqlalchemy.exc import SQLAlchemyError
 
     return SQLAlchemyError, optuna.exceptions.StorageInternalError, sqlite3.Error, OSError
@@ -93,7 +93,7 @@ def open_storage(url: str | None) -> BaseStorage:
     ----------
     url : str or None
         None keeps the study in memory; ``journal:///FILE`` is Optuna's journal file, which
-        several machines may share on one disk; anything else is SQLAlchemy's
+        several machines may share on one disk; anything else is a URL of SQLAlchemy
         (``sqlite:///FILE``, ``postgresql://...``).
 
     Raises
@@ -112,10 +112,10 @@ def open_storage(url: str | None) -> BaseStorage:
 
 
 def _make_tables(url: str, **options: Any) -> RDBStorage:
-    """Open a database, which Optuna makes its tables in if it has none.
+    """Open a database; Optuna creates its tables if there are none.
 
-    Two drivers that open a new one at the same moment both make them, and one is refused: it
-    finds them made when it tries again.
+    If two drivers open a new database at the same moment, both try to create the tables and one
+    of them fails; it finds the tables when it tries again.
     """
     from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
@@ -135,7 +135,8 @@ def _make_tables(url: str, **options: Any) -> RDBStorage:
 def _open_sqlite(url: str) -> RDBStorage:
     """Open an SQLite file in WAL mode: readers never wait, and a commit needs no disk flush.
 
-    A process that is killed loses nothing; a power cut may lose the last steps, never the file.
+    A killed process loses no data; a power cut may lose the last steps, but does not damage the
+    file.
     """
     from sqlalchemy import event
 
@@ -147,7 +148,7 @@ def _open_sqlite(url: str) -> RDBStorage:
 
     @event.listens_for(storage.engine, "connect")
     def tune(connection: Any, _: Any) -> None:
-        with suppress(sqlite3.OperationalError):  # a read-only file is told of at the first write
+        with suppress(sqlite3.OperationalError):  # a read-only file fails at the first write
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
 

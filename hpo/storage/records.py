@@ -1,4 +1,4 @@
-"""What is kept of a trial beside Optuna's own tables, and read back as its record."""
+"""Convert between a `TrialRecord` and what is stored of it in Optuna's tables."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -33,19 +33,19 @@ __all__ = [
 ]
 
 RECORD = "hpo:record"
-"""The user attribute that it is kept in."""
+"""The user attribute of a trial that contains the record."""
 
 RETRY = "hpo:retry_of"
-"""The user attribute that tells which interrupted trial one tries again."""
+"""The user attribute with the number of the interrupted trial that this trial runs again."""
 
 SEED_NUMBER = "seed_number"
-"""Under which number a trial was trained that has been taken over from another study."""
+"""Key of the number under which a trial that was copied from another study was trained."""
 
 SOURCE = "hpo:source"
-"""The user attribute that tells which trial of another study one was, ``key/number``."""
+"""The user attribute with the origin of a trial of another study, as ``key/number``."""
 
 _REPORT = tuple(field.name for field in dataclasses.fields(Report) if field.name != "number")
-"""What is kept of a report, in this order, for places stand for names: new fields go last."""
+"""Fields of a report in the order in which they are stored, without names: add new ones last."""
 
 TO_OPTUNA = {
     TrialState.COMPLETE: OptunaState.COMPLETE,
@@ -65,38 +65,38 @@ def record_of(
     read: Callable[[Mapping[str, Any]], dict[str, Any]] = dict,
     select: str = "best",
 ) -> TrialRecord:
-    """Return the record of a trial, as far as it was kept.
+    """Return the record of a trial, as far as it was stored.
 
     Parameters
     ----------
     trial : FrozenTrial
     seed : int
-        The study's.
+        Seed of the study.
     read : callable
-        Turns what the storage keeps into the trial's params (`SearchSpace.read`).
+        Converts stored values to the trial's params (`SearchSpace.read`).
     select : {"best", "last"}
-        The study's.
+        Which report stands for a trial in this study.
     """
-    kept = trial.user_attrs.get(RECORD, {})
-    params = kept["params"] if "params" in kept else read(trial.params)
-    reports = tuple(_unpack(trial.number, item) for item in kept.get("reports", ()))
+    stored = trial.user_attrs.get(RECORD, {})
+    params = stored["params"] if "params" in stored else read(trial.params)
+    reports = tuple(_unpack(trial.number, item) for item in stored.get("reports", ()))
     if not reports:
         steps = sorted(trial.intermediate_values.items())
         reports = tuple(Report(trial.number, s + 1, value) for s, value in steps)
     started = trial.datetime_start.timestamp() if trial.datetime_start else None
     ended = trial.datetime_complete.timestamp() if trial.datetime_complete else None
-    state, cause, reason = _end(trial, kept)
-    own_seed = derive_seed(seed, "trial", kept.get(SEED_NUMBER, trial.number))
-    trained_by, why = kept.get(TRAINED_BY, ("", ""))  # older studies do not know
+    state, cause, reason = _end(trial, stored)
+    own_seed = derive_seed(seed, "trial", stored.get(SEED_NUMBER, trial.number))
+    trained_by, why = stored.get(TRAINED_BY, ("", ""))  # older studies do not have it
     return TrialRecord(
-        trial=Trial(trial.number, params, kept.get("seed", own_seed)),
+        trial=Trial(trial.number, params, stored.get("seed", own_seed)),
         state=state,
         reports=reports,
         reason=reason,
-        error=kept.get("error"),
-        max_steps=kept.get("max_steps"),
-        started=kept.get("started", started),
-        ended=kept.get("ended", ended),
+        error=stored.get("error"),
+        max_steps=stored.get("max_steps"),
+        started=stored.get("started", started),
+        ended=stored.get("ended", ended),
         select=select,
         trained_by=trained_by,
         trained_by_reason=why,
@@ -104,22 +104,22 @@ def record_of(
     )
 
 
-def _end(trial: FrozenTrial, kept: Mapping[str, Any]) -> tuple[TrialState, Cause | None, str]:
-    """Return state, cause and reason; the record, written first, knows an end that Optuna lacks."""
-    state = FROM_OPTUNA.get(trial.state) or TrialState(kept.get("state", TrialState.RUNNING))
+def _end(trial: FrozenTrial, stored: Mapping[str, Any]) -> tuple[TrialState, Cause | None, str]:
+    """Return state, cause and reason; the record, written first, may be ahead of Optuna."""
+    state = FROM_OPTUNA.get(trial.state) or TrialState(stored.get("state", TrialState.RUNNING))
     if was_interrupted(trial):
         state = TrialState.INTERRUPTED
-    reason = str(kept.get("reason", ""))
-    if "cause" in kept:
-        return state, Cause(kept["cause"]) if kept["cause"] else None, reason
+    reason = str(stored.get("reason", ""))
+    if "cause" in stored:
+        return state, Cause(stored["cause"]) if stored["cause"] else None, reason
     return state, *_older_cause(state, reason)
 
 
 def _older_cause(state: TrialState, reason: str) -> tuple[Cause | None, str]:
-    """Return cause and reason of a trial of version 0.2 or before, which kept the reason alone."""
+    """Return cause and reason of a trial of version 0.2 or before, which stored only a reason."""
     if state is TrialState.INTERRUPTED:
-        told = reason.removeprefix(_INTERRUPTED).removeprefix(": ").strip()
-        return Cause.BUDGET if told.endswith("is spent") else Cause.STOPPED, told
+        cleaned = reason.removeprefix(_INTERRUPTED).removeprefix(": ").strip()
+        return Cause.BUDGET if cleaned.endswith("is spent") else Cause.STOPPED, cleaned
     if state is TrialState.PRUNED:
         if reason.startswith("out of memory"):
             return Cause.OUT_OF_MEMORY, reason
@@ -128,31 +128,31 @@ def _older_cause(state: TrialState, reason: str) -> tuple[Cause | None, str]:
 
 
 def was_interrupted(trial: FrozenTrial) -> bool:
-    """Return whether a trial was cut off for a reason that is not its own."""
+    """Return whether a trial was interrupted from outside."""
     if trial.state is not OptunaState.FAIL:
         return False
-    kept = trial.user_attrs.get(RECORD, {})
-    older = "cause" not in kept and str(kept.get("reason", "")).startswith(_INTERRUPTED)
-    return older or kept.get("state") == TrialState.INTERRUPTED
+    stored = trial.user_attrs.get(RECORD, {})
+    older = "cause" not in stored and str(stored.get("reason", "")).startswith(_INTERRUPTED)
+    return older or stored.get("state") == TrialState.INTERRUPTED
 
 
 def params_of(trial: FrozenTrial) -> dict[str, Any]:
-    """Return what the storage keeps of a trial's parameters, or of those that it waits with."""
+    """Return a trial's parameters as stored; for a waiting trial, those it was enqueued with."""
     waits = trial.state is OptunaState.WAITING
     return dict(trial.system_attrs["fixed_params"] if waits else trial.params)
 
 
 def pack(record: TrialRecord, *, params: bool = False) -> dict[str, Any]:
-    """Return what is kept of a record, as JSON takes it; see `record_of`.
+    """Return what is stored of a record, as JSON data; `record_of` is the inverse.
 
     Parameters
     ----------
     record : TrialRecord
     params : bool
-        Keep the params too: Optuna's tables hold something else.
+        Whether to store the params too, because those in Optuna's tables differ.
     """
-    kept = {"params": dict(record.trial.params)} if params else {}
-    return kept | {
+    packed = {"params": dict(record.trial.params)} if params else {}
+    return packed | {
         "state": str(record.state),
         "reason": record.reason,
         "cause": record.cause and str(record.cause),
@@ -172,22 +172,23 @@ def frozen_of(
     values: list[float] | None,
     attrs: Mapping[str, Any],
 ) -> FrozenTrial:
-    """Return an ended trial as Optuna has it.
+    """Return Optuna's form of a finished trial.
 
     Parameters
     ----------
     record : TrialRecord
     stored : mapping
-        What the storage keeps of its params.
+        The stored values of its params.
     distributions : mapping
-        Of the space.
+        Distributions of the space.
     values : list of float or None
         Its score and costs, if it is complete.
     attrs : mapping
         User attributes.
     """
     at_steps = {report.step - 1: report.value for report in record.reports}
-    several = values is not None and len(values) > 1  # Optuna then has no place for values at steps
+    # Optuna does not store intermediate values of trials with several objectives.
+    several = values is not None and len(values) > 1
     return create_trial(
         state=TO_OPTUNA[record.state],
         values=values,
@@ -199,9 +200,9 @@ def frozen_of(
 
 
 def _unpack(number: int, item: Sequence[Any]) -> Report:
-    kept = dict(zip(_REPORT, item, strict=False))  # older studies have no `recorded`
-    kept["metrics"] = {name: tuple(values) for name, values in kept["metrics"].items()}
+    fields = dict(zip(_REPORT, item, strict=False))  # older studies have no `recorded`
+    fields["metrics"] = {name: tuple(values) for name, values in fields["metrics"].items()}
     frozen: dict[str, Any] = {
-        name: tuple(v) if isinstance(v, list) else v for name, v in kept.items()
+        name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()
     }
     return Report(number, **frozen)

@@ -1,4 +1,4 @@
-"""Optuna studies by name: made, opened, listed."""
+"""Create, open, list and delete Optuna studies by name."""
 
 import time
 import uuid
@@ -16,7 +16,7 @@ from hpo.storage.open import open_storage, storage_errors
 __all__ = ["KEY", "delete_study", "open_study", "quiet", "study_names", "versioned_name"]
 
 KEY = "hpo:key"
-"""The attribute of a study that tells it from others of its name."""
+"""The attribute of a study that distinguishes it from other studies with the same name."""
 
 _MAKING_SECONDS = 3.0
 
@@ -35,7 +35,7 @@ def study_names(storage: str) -> list[str]:
 
 
 def versioned_name(name: str, storage: str | None, *, fresh: bool) -> str:
-    """Return the name in the storage: ``name``, or ``name@2`` and so on after a fresh start."""
+    """Return the stored name of a study: ``name``, or ``name@2`` etc. after a fresh start."""
     if storage is None:
         return name
     names = set(study_names(storage))
@@ -49,7 +49,7 @@ def versioned_name(name: str, storage: str | None, *, fresh: bool) -> str:
 
 
 def delete_study(storage: str, name: str) -> None:
-    """Delete a study with all its trials, if it is there."""
+    """Delete a study with all its trials, if it exists."""
     backend = open_storage(storage)
     with storage_errors(storage), quiet(), suppress(KeyError):
         optuna.delete_study(study_name=name, storage=backend)
@@ -62,45 +62,45 @@ def open_study(
     space: SearchSpace | None,
     n_costs: int,
 ) -> tuple[optuna.Study, bool]:
-    """Load the study, or make it; of several drivers that try, one makes it and gives the key.
+    """Load or create a study; of several drivers that try, one creates it and sets the key.
 
     Returns
     -------
     tuple of optuna.Study and bool
-        The study, and whether it was made now.
+        The study, and whether it was created by this call.
     """
-    made = True
+    created = True
     directions = [StudyDirection.MAXIMIZE, *[StudyDirection.MINIMIZE] * n_costs]
     try:
         study = optuna.create_study(
             storage=backend, study_name=name, directions=directions, sampler=sampler
         )
     except optuna.exceptions.DuplicatedStudyError:
-        made = False
+        created = False
         study = optuna.load_study(storage=backend, study_name=name, sampler=sampler)
         if study.directions != directions:
-            found, wanted = (
+            existing, wanted = (
                 ", ".join(direction.name.lower() for direction in those)
                 for those in (study.directions, directions)
             )
             raise StorageError(
-                f"The study '{name}' there has the objectives {found}, and this one "
+                f"The study '{name}' there has the objectives {existing}, and this one "
                 f"{wanted} (hpo's scores are greater when better): it has other "
                 "costs, or was made by another program. Choose another name."
             ) from None
         deadline = time.monotonic() + _MAKING_SECONDS
         while KEY not in study.user_attrs and time.monotonic() < deadline:
-            time.sleep(0.1)  # its maker is about to give it
-    if made or KEY not in study.user_attrs:
+            time.sleep(0.1)  # the driver that created the study is about to set it
+    if created or KEY not in study.user_attrs:
         if space is not None:
             study.set_user_attr("hpo:space", space.to_yaml())
         study.set_user_attr(KEY, uuid.uuid4().hex)
-    return study, made
+    return study, created
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Optuna from telling on the terminal that it has made or found a study."""
+    """Suppress Optuna's log messages about creating or finding a study."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))
     try:

@@ -1,8 +1,8 @@
-"""The durable book of a study: one Optuna study that every backend asks and tells.
+"""The trials of a study in an Optuna study, with which every backend asks and tells.
 
-What Optuna's own tables hold (parameters, values per step, states) is there for its
-samplers and for any other tool that reads them; what they have no place for (scores of the
-folds, reasons, errors, times) stands beside them in one user attribute a trial.
+Parameters, values per step and states are in Optuna's own tables, for its samplers and for
+any other tool that reads them. What these tables have no place for (scores of the folds, reasons,
+errors, times) is stored in one user attribute per trial.
 """
 
 import dataclasses
@@ -45,9 +45,9 @@ __all__ = ["TrialStore"]
 
 _OWNER = "hpo:owner"
 _RETRIED = "retried"
-"""The fact that holds the numbers of failed trials that were put up again."""
+"""Attribute of the study with the numbers of failed trials that were enqueued again."""
 _REVOKED = "revoked"
-"""The fact that holds why trials, by their numbers, are void though they are over."""
+"""Attribute of the study with the reasons, by number, why finished trials are void."""
 _HEARTBEAT_SECONDS = 60.0
 
 
@@ -58,30 +58,30 @@ class TrialStore:
     ----------
     name : str
     space : SearchSpace or None
-        What `ask` draws from; None for a trial store that is only read.
+        The space that `ask` samples; None for a trial store that is only read.
     storage : str or None
         See `open_storage`; None keeps the study in memory.
     sampler : optuna.samplers.BaseSampler or None
     seed : int
-        Of the study: every trial's seed derives from it and its number.
+        Seed of the study, from which each trial's seed is derived with the trial's number.
     create : bool, default=True
-        Make the study if it does not exist.
+        Create the study if it does not exist.
     costs : sequence of str
-        What is to be small beside the score: further objectives of the sampler.
+        Further objectives, which are minimized while the score is maximized.
     select : {"best", "last"} or None
-        Which report stands for a trial (`TrialRecord`); None takes what the study was made with.
+        Which report stands for a trial (`TrialRecord`); None takes the study's stored setting.
 
     Attributes
     ----------
     driver : str
-        This driver of the study, for others to know it by.
+        Name of this driver of the study, by which other drivers identify it.
     is_new : bool
-        Whether the study was made now.
+        Whether the study was created by this object.
 
     Raises
     ------
     StorageError
-        If the storage cannot be used, or the study does not exist and may not be made.
+        If the storage cannot be used, or the study does not exist and ``create`` is false.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class TrialStore:
         self._asked: set[int] = set()
         self._last_heartbeat = 0.0
         opened = open_storage(storage)
-        backend = get_storage(opened)  # Optuna's memory of a database, which the study shares
+        backend = get_storage(opened)  # with Optuna's cache for a database, shared by the study
         self._durable = not isinstance(opened, InMemoryStorage)
         self.driver = new_driver()
         with storage_errors(storage), quiet():
@@ -135,36 +135,36 @@ class TrialStore:
 
     @property
     def space(self) -> SearchSpace:
-        """What `ask` draws from."""
-        if self._space is None:  # of a trial store that is only read
+        """The space that `ask` samples."""
+        if self._space is None:  # a trial store that is only read
             text = self.get_attr("space")
             self._space = SearchSpace.loads(text, self.name) if text else SearchSpace.load({})
         return self._space
 
     @property
     def study(self) -> optuna.Study:
-        """The Optuna study, for what has no method here."""
+        """The underlying Optuna study."""
         return self._study
 
     @property
     def sampler(self) -> optuna.samplers.BaseSampler:
-        """What proposes the trials."""
+        """The sampler of the study."""
         return self._study.sampler
 
-    # -- facts of the study ------------------------------------------------------------------
+    # -- attributes of the study -------------------------------------------------------------
 
     def set_attr(self, name: str, value: Any) -> None:
-        """Keep a fact of the study (JSON) under ``name``."""
+        """Store an attribute of the study, which must be JSON data, under ``name``."""
         with storage_errors(self.url):
             self._study.set_user_attr(f"hpo:{name}", value)
 
     def get_attr(self, name: str) -> Any:
-        """Return the fact kept under ``name``, or None."""
+        """Return the attribute of the study with this name, or None."""
         with storage_errors(self.url):
             return self._study.user_attrs.get(f"hpo:{name}")
 
     def records(self, *, running: bool = False) -> list[TrialRecord]:
-        """Return the records of all finished trials, with ``running`` of those in flight too."""
+        """Return the records of all finished trials; with ``running``, of running ones too."""
         states = {*FROM_OPTUNA, OptunaState.RUNNING} if running else set(FROM_OPTUNA)
         with storage_errors(self.url):
             trials = self._study.get_trials(deepcopy=False, states=tuple(states))
@@ -178,29 +178,29 @@ class TrialStore:
             return bool(self._study.get_trials(deepcopy=False, states=complete))
 
     def sync_other_workers(self, known: Iterable[int]) -> tuple[list[TrialRecord], int]:
-        """Return what other drivers of the study have done, and are doing.
+        """Return the finished trials of other drivers, and the number of their running trials.
 
         Parameters
         ----------
         known : iterable of int
-            Numbers of trials that the caller has records of.
+            Numbers of the trials whose records the caller already has.
 
         Returns
         -------
         finished : list of TrialRecord
             Finished trials that are not in ``known``.
         running : int
-            How many trials run under other drivers.
+            Number of trials that are running under other drivers.
         """
         if not self._durable:
             return [], 0
-        have = {*known, *self._asked}
+        known_numbers = {*known, *self._asked}
         with storage_errors(self.url):
             trials = self._study.get_trials(deepcopy=False)
         finished = [
             self._record(trial)
             for trial in trials
-            if trial.state in FROM_OPTUNA and trial.number not in have
+            if trial.state in FROM_OPTUNA and trial.number not in known_numbers
         ]
         running = sum(
             trial.state is OptunaState.RUNNING and trial.number not in self._trials
@@ -209,15 +209,15 @@ class TrialStore:
         return finished, running
 
     def fail_stale_trials(self) -> list[TrialRecord]:
-        """Close the trials of drivers that have died, and put their parameters up again.
+        """Finish the running trials of dead drivers, and enqueue their parameters again.
 
-        A driver may have died after it had written down how a trial ended, and before the
-        sampler was told: such a trial is closed as it ended.
+        A driver may have died after it stored the result of a trial and before it told the
+        sampler: such a trial keeps its result.
 
         Returns
         -------
         list of TrialRecord
-            Those that were closed now.
+            The trials that were finished by this call.
         """
         with storage_errors(self.url):
             running = self._study.get_trials(deepcopy=False, states=(OptunaState.RUNNING,))
@@ -242,14 +242,15 @@ class TrialStore:
         return closed
 
     def retry_failed(self) -> int:
-        """Put the parameters of all failed trials up again; from now on these do not count.
+        """Enqueue the parameters of all failed trials again; the failed ones no longer count.
 
-        Optuna lets nobody change a finished trial: which ones it is about is a fact of the study.
+        Optuna does not allow changes to a finished trial, so their numbers are stored in an
+        attribute of the study.
 
         Returns
         -------
         int
-            How many there are.
+            The number of failed trials.
         """
         failed = [record.number for record in self.records() if record.state is TrialState.FAILED]
         if failed:
@@ -259,59 +260,59 @@ class TrialStore:
                 self._agenda.requeue_interrupted()
         return len(failed)
 
-    # -- one trial's life --------------------------------------------------------------------
+    # -- trials ------------------------------------------------------------------------------
 
     def enqueue(self, points: Sequence[Mapping[str, Any]]) -> None:
-        """Have these points tried before the sampler's own, unless they have been.
+        """Enqueue points to be tried before the sampler's, unless they have already been tried.
 
-        A point may leave parameters open; it has been tried by any trial that it is a part of.
+        A point may leave parameters open; it counts as tried if any trial contains its values.
         """
         with storage_errors(self.url):
             self._agenda.enqueue(points)
 
     def add(self, records: Sequence[TrialRecord], source: str) -> list[TrialRecord]:
-        """Take in trials of another study, but for those that are here or were tried here.
+        """Add trials of another study, except those that are already here or were tried here.
 
         Parameters
         ----------
         records : sequence of TrialRecord
-            Complete and pruned ones whose params are points of the space.
+            Complete and pruned trials whose params are points of the space.
         source : str
             Key of the other study.
 
         Returns
         -------
         list of TrialRecord
-            Those that were taken in now, under the numbers that they have here.
+            The trials that were added, with their numbers in this study.
         """
         distributions = self.space.distributions
         with storage_errors(self.url):
             new = self._agenda.new(records, source)
             for mark, record in new.items():
                 stored = self.space.keep(record.trial.params)
-                kept = pack(record, params=self.space.translates) | {"seed": record.trial.seed}
-                attrs = {RECORD: kept, SOURCE: mark}
+                packed = pack(record, params=self.space.translates) | {"seed": record.trial.seed}
+                attrs = {RECORD: packed, SOURCE: mark}
                 values = self._objectives(record)
                 self._study.add_trial(frozen_of(record, stored, distributions, values, attrs))
             trials = self._study.get_trials(deepcopy=False)
         return [self._record(trial) for trial in trials if trial.user_attrs.get(SOURCE) in new]
 
     def set_grid(self, points: Sequence[Mapping[str, Any]]) -> None:
-        """Try these points and no others: the trial store is exhausted when all are asked for."""
+        """Try only these points: the trial store is exhausted when `ask` has returned them all."""
         with storage_errors(self.url):
             self._agenda.set_grid(points)
 
     @property
     def exhausted(self) -> bool:
-        """Whether there is nothing left to ask for."""
+        """Whether `ask` has no trial left."""
         return self.left < 1
 
     @property
     def left(self) -> float:
-        """How many more trials can be asked for.
+        """How many more trials `ask` can return.
 
-        Those that wait, where they are all; of a finite space, the points that have not been
-        tried; none once the sampler has said so (Optuna's ``Study.stop``).
+        For a grid, the number of waiting trials; for a finite space, the number of untried points;
+        0 once the sampler has ended the study (Optuna's ``Study.stop``).
         """
         with storage_errors(self.url):
             return self._agenda.left
@@ -319,21 +320,21 @@ class TrialStore:
     def ask(self) -> Trial:
         """Return the next trial to run."""
         with storage_errors(self.url):
-            asked = self._study.ask()
-            if self._durable:  # first: who dies while the sampler thinks has signed
-                asked.set_user_attr(_OWNER, self.driver)
+            optuna_trial = self._study.ask()
+            if self._durable:  # before sampling, so that the trial has an owner if this driver dies
+                optuna_trial.set_user_attr(_OWNER, self.driver)
             with self._values.together():
-                stored = self.space.sample(lambda name, dist: _suggest(asked, name, dist))
-        self._trials[asked.number] = asked
-        self._asked.add(asked.number)
-        seed = derive_seed(self._seed, "trial", asked.number)
-        return Trial(asked.number, self.space.read(stored), seed)
+                stored = self.space.sample(lambda name, dist: _suggest(optuna_trial, name, dist))
+        self._trials[optuna_trial.number] = optuna_trial
+        self._asked.add(optuna_trial.number)
+        seed = derive_seed(self._seed, "trial", optuna_trial.number)
+        return Trial(optuna_trial.number, self.space.read(stored), seed)
 
     def report(self, report: Report) -> None:
-        """Write down the value of a step; Optuna counts steps from 0.
+        """Store the value of a step; Optuna counts steps from 0.
 
-        Of a study with several objectives it is written when the trial ends: Optuna has no
-        place for it before.
+        In a study with several objectives it is stored when the trial ends, since Optuna has no
+        intermediate values there.
         """
         if self._costs:
             return
@@ -341,16 +342,16 @@ class TrialStore:
             self._values.add(self._trials[report.number], report.step - 1, report.value)
 
     def tell(self, record: TrialRecord) -> None:
-        """Write down how a trial ended; the sampler learns the same state."""
+        """Store the result of a trial, and tell the sampler."""
         self._close(record.number, record)
         self._trials.pop(record.number, None)
 
     def revoke(self, record: TrialRecord) -> None:
-        """Void what a trial reported, of one that is over too, and put its parameters up again.
+        """Void the reports of a trial, even of a finished one, and enqueue its parameters again.
 
-        Optuna changes no trial that is over, neither its state nor its attributes: that it is
-        void is a fact of the study, its user attribute ``hpo:revoked`` (reasons by the trials'
-        numbers). What a sampler has learned from it stays.
+        Optuna does not allow changes to the state or the attributes of a finished trial, so this
+        is stored in a user attribute of the study, ``hpo:revoked`` (reasons by the trials'
+        numbers). The sampler does not forget what it has learned from the trial.
         """
         if record.number in self._trials:
             self.tell(record)
@@ -363,11 +364,11 @@ class TrialStore:
 
     @property
     def revoked(self) -> Mapping[int, str]:
-        """Why trials are void though they are over, by their numbers."""
+        """Reasons why finished trials are void, by their numbers."""
         return {int(number): why for number, why in self._revoked.items()}
 
     def heartbeat(self) -> None:
-        """Show that this driver lives; cheap to call often."""
+        """Show that this driver is alive; cheap to call often."""
         now = time.time()
         if self._durable and now - self._last_heartbeat > _HEARTBEAT_SECONDS:
             self._last_heartbeat = now
@@ -375,7 +376,7 @@ class TrialStore:
                 self._study.set_user_attr(f"hpo:alive:{self.driver}", now)
 
     def insert(self, trials: Sequence[FrozenTrial]) -> None:
-        """Take in finished trials of another study."""
+        """Insert finished trials of another study."""
         with storage_errors(self.url):
             if self._values.database is None:
                 self._study.add_trials(trials)
@@ -384,12 +385,12 @@ class TrialStore:
 
                 insert_finished(self._values.database, self._study_id, trials)
 
-    # -- inside ------------------------------------------------------------------------------
+    # -- helpers -----------------------------------------------------------------------------
 
     def _record(self, trial: FrozenTrial) -> TrialRecord:
         record = record_of(trial, self._seed, self.space.read, self.select)
         if why := self._revoked.get(str(trial.number)):
-            void = why.removeprefix("interrupted: ")  # of version 0.2 and before
+            void = why.removeprefix("interrupted: ")  # written by version 0.2 and before
             return dataclasses.replace(
                 record, state=TrialState.INTERRUPTED, reason=void, cause=Cause.REVOKED
             )
@@ -403,7 +404,7 @@ class TrialStore:
         )
 
     def _objectives(self, record: TrialRecord) -> list[float] | None:
-        """Return what the sampler is told of a trial; None if it is not complete."""
+        """Return the values of a trial for the sampler; None if the trial is not complete."""
         if record.state is not TrialState.COMPLETE:
             return None
         costs = [record.cost(name) for name in self._costs]
@@ -413,18 +414,18 @@ class TrialStore:
         values = self._objectives(record)
         with storage_errors(self.url):
             trial: Any = self._trials.get(number)
-            if trial is None:  # another driver's: reach it by its number
+            if trial is None:  # another driver's trial, found by its number
                 trial = optuna.Trial(self._study, self._id_of(number))
             with self._values.together():
                 self._values.finish(trial)
                 trial.set_user_attr(RECORD, pack(record, params=self.space.translates))
                 if record.out_of_memory and "memory" not in trial.constraints:
-                    trial.set_constraint("memory", 1.0)  # above 0: infeasible, says the sampler
+                    trial.set_constraint("memory", 1.0)  # above 0 means infeasible
             self._study.tell(trial, values, state=TO_OPTUNA[record.state])
 
     def _alive(self, trial: FrozenTrial, beats: Mapping[str, Any]) -> bool:
         owner = trial.user_attrs.get(_OWNER)
-        if owner is None:  # killed between asking and signing, unless it is just being asked for
+        if owner is None:  # its driver died before it set the owner, or is about to set it
             began = trial.datetime_start
             return began is not None and time.time() - began.timestamp() < _HEARTBEAT_SECONDS
         return driver_lives(owner, float(beats.get(f"hpo:alive:{owner}", 0.0)))

@@ -1,4 +1,4 @@
-"""Which points of a space have been tried."""
+"""The points of a space that have been tried."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,12 +14,12 @@ Key = frozenset[tuple[str, Any]]
 
 
 def key_of(stored: Mapping[str, Any], distributions: Mapping[str, BaseDistribution]) -> Key:
-    """Return what equal points have in common, however their numbers were rounded.
+    """Return a key that is equal for equal points, whatever the rounding of their numbers.
 
     Parameters
     ----------
     stored : mapping of str to object
-        What the storage keeps of a trial.
+        The stored values of a trial.
     distributions : mapping of str to optuna.distributions.BaseDistribution
     """
     return frozenset(
@@ -36,14 +36,14 @@ def _place(value: Any, distribution: BaseDistribution | None) -> Any:
 
 
 class Tried:
-    """The points of a study's trials; each finished trial is read once.
+    """The set of points of a study's trials; each finished trial is read only once.
 
-    Trials that were interrupted are left out, for their points are tried again.
+    Interrupted trials are excluded, since their points are tried again.
 
     Parameters
     ----------
     distributions : mapping of str to optuna.distributions.BaseDistribution
-        Of the space.
+        Distributions of the space.
     """
 
     def __init__(self, distributions: Mapping[str, BaseDistribution]) -> None:
@@ -54,17 +54,18 @@ class Tried:
         self._n_read = 0
 
     def read(self, trials: list[FrozenTrial], without: int | None = None) -> None:
-        """Read what is new in ``trials``, which are all of the study's.
+        """Read what is new in ``trials``.
 
         Parameters
         ----------
         trials : list of FrozenTrial
+            All trials of the study.
         without : int or None
-            Number of a trial that is just being asked for.
+            Number of the trial that is being sampled, which is excluded.
         """
-        news = [*self._open, *range(self._n_read, len(trials))]
+        unread = [*self._open, *range(self._n_read, len(trials))]
         self._n_read, self._open, self._now = len(trials), [], set()
-        for number in news:
+        for number in unread:
             trial = trials[number]
             if trial.state.is_finished():
                 if not was_interrupted(trial):
