@@ -401,7 +401,7 @@ def test_callbacks_have_the_names_that_skorch_gives_them():
 def test_without_torchs_tables_a_module_is_described_by_its_public_parts():
     module = nn.Linear(2, 1)
     with pytest.warns(MissingPartWarning, match="has no Module._gone: the parts of a module that"):
-        table = _objects._own(module, "_gone", module.named_parameters(recurse=False))
+        table = _objects._table_of(module, "_gone", module.named_parameters(recurse=False))
     assert dict(table) == dict(module.named_parameters())
 
 

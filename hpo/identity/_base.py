@@ -31,8 +31,8 @@ class BaseDescriber(ABC):
         self._written: set[Hashable] = set()
         self.singletons: dict[str, dict[int, str]] = {}
         self._keys: dict[Hashable, str] = {}
-        self._taken: set[str] = set()
-        self._kept: list[Any] = []
+        self._used_keys: set[str] = set()
+        self._references: list[Any] = []
 
     @abstractmethod
     def describe(self, value: Any) -> Description:
@@ -95,10 +95,10 @@ class BaseDescriber(ABC):
         if known_key is not None:
             return known_key, False
         key, number = name, 1
-        while key in self._taken:
+        while key in self._used_keys:
             number += 1
             key = f"{name} #{number}"
-        self._taken.add(key)
+        self._used_keys.add(key)
         self._keys[thing] = key
-        self._kept.append(references)
+        self._references.append(references)
         return key, True

@@ -72,9 +72,9 @@ class Describer(BaseDescriber):
 
     def __init__(self) -> None:
         super().__init__()
-        self._open: dict[int, int] = {}
-        self._known: dict[tuple[int, bool], tuple[Any, Description]] = {}
-        self._seen = 0
+        self._in_progress: dict[int, int] = {}
+        self._cache: dict[tuple[int, bool], tuple[Any, Description]] = {}
+        self._n_described = 0
         self._containers: dict[type[Any], Callable[[Any], Description]] = {
             list: self._sequence,
             tuple: self._sequence,
@@ -91,13 +91,13 @@ class Describer(BaseDescriber):
             return leaf(type(value).__name__, repr(value), repr(value))
         if isinstance(value, type):
             return describe_class(self, value)
-        cached = self._known.get((id(value), self.stateful))
+        cached = self._cache.get((id(value), self.stateful))
         if cached is not None:
             return cached[1]
-        if id(value) in self._open:
+        if id(value) in self._in_progress:
             return self._describe_recursion(value)
-        self._seen += 1
-        if self._seen > _MOST:
+        self._n_described += 1
+        if self._n_described > _MOST:
             return unknown(f"a {type(value).__name__}", "it leads to too many others")
         return self._describe_new(value)
 
@@ -105,19 +105,19 @@ class Describer(BaseDescriber):
         """Return the description of a value that occurs inside itself."""
         if isinstance(value, FunctionType):
             return describe_again(self, value)
-        return leaf("again", "itself", str(len(self._open) - self._open[id(value)]))
+        return leaf("again", "itself", str(len(self._in_progress) - self._in_progress[id(value)]))
 
     def _describe_new(self, value: Any) -> Description:
         key = (id(value), self.stateful)
-        self._open[id(value)] = len(self._open)
+        self._in_progress[id(value)] = len(self._in_progress)
         try:
             description = self._dispatch(value)
         except RecursionError:
             description = unknown(f"a {type(value).__name__}", "it is nested too deeply")
         finally:
-            del self._open[id(value)]
+            del self._in_progress[id(value)]
         # The value is kept alive, or its address might be reused by another object.
-        self._known[key] = value, description
+        self._cache[key] = value, description
         return description
 
     def _dispatch(self, value: Any) -> Description:

@@ -17,7 +17,7 @@ from hpo.identity._origin import singleton_name
 
 __all__ = ["describe_estimator", "describe_module", "describe_object", "is_estimator", "is_module"]
 
-_NO_MATTER = {"n_jobs", "verbose"}
+_WITHOUT_EFFECT = {"n_jobs", "verbose"}
 """Parameters that do not affect the score; their meaning is the same in all of scikit-learn."""
 
 _REQUESTS = ("_metadata_request", "_sklearn_output_config")
@@ -34,7 +34,13 @@ _HANDLES = (
 )
 """Objects without a value, which are described by their type only."""
 
-_MODULE_OWN = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "training"}
+_MODULE_INTERNALS = {
+    "_parameters",
+    "_buffers",
+    "_modules",
+    "_non_persistent_buffers_set",
+    "training",
+}
 
 
 def is_estimator(value: Any) -> bool:
@@ -49,7 +55,9 @@ def describe_estimator(of: BaseDescriber, value: Any) -> Description:
     except Exception:  # its own code
         return describe_object(of, value)
     used = {
-        k: v for k, v in params.items() if k not in _NO_MATTER and not _is_skorch_internal(value, k)
+        k: v
+        for k, v in params.items()
+        if k not in _WITHOUT_EFFECT and not _is_skorch_internal(value, k)
     }
     attributes = getattr(value, "__dict__", {})
     stateful = of.stateful or _keeps_its_state(value)
@@ -95,7 +103,9 @@ def describe_module(of: BaseDescriber, value: Any) -> Description:
 
     Whether it is in training or evaluation mode does not count.
     """
-    state = {k: v for k, v in vars(value).items() if k not in _MODULE_OWN and "hooks" not in k}
+    state = {
+        k: v for k, v in vars(value).items() if k not in _MODULE_INTERNALS and "hooks" not in k
+    }
     parts: dict[str, Description] = {}
     with of.with_state():
         parts |= {name: of.describe(state[name]) for name in sorted(state)}

@@ -24,13 +24,14 @@ class RecordCache(Generic[T]):
 
     def __init__(self, figure: Callable[[TrialRecord], T]) -> None:
         self._figure = figure
-        self._cached: dict[int, tuple[TrialRecord, T]] = {}
+        # The attributes' names enter the fingerprint of an estimator that contains a pruner.
+        self._kept: dict[int, tuple[TrialRecord, T]] = {}
 
     def __call__(self, record: TrialRecord) -> T:
-        cached = self._cached.get(record.trial.number)
+        cached = self._kept.get(record.trial.number)
         if cached is None or cached[0] is not record:
-            cached = self._cached[record.trial.number] = (record, self._figure(record))
+            cached = self._kept[record.trial.number] = (record, self._figure(record))
         return cached[1]
 
     def __getstate__(self) -> dict[str, object]:
-        return {**vars(self), "_cached": {}}
+        return {**vars(self), "_kept": {}}

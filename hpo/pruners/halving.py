@@ -9,7 +9,7 @@ from hpo.trial import TrialRecord
 
 __all__ = ["HalvingPruner"]
 
-_GO_ON = PruneDecision(False)
+_CONTINUE = PruneDecision(False)
 _RUNGS_FROM = 17
 """The first rung is at about one 17th of a trial's steps: for 52 steps, at step 3."""
 
@@ -67,7 +67,7 @@ class HalvingPruner(BasePruner):
         """Decide on the last report of ``record``; see `BasePruner.decide`."""
         step = record.last_step
         if not record.reports or not self.is_rung(step, record.max_steps):
-            return _GO_ON
+            return _CONTINUE
         current = _rank(record.reports[-1].value)
         peer_values = [
             _rank(value)
@@ -77,7 +77,7 @@ class HalvingPruner(BasePruner):
         n = len(peer_values) + 1
         better = sum(value > current for value in peer_values)
         if better < max(1, n // self.eta):
-            return _GO_ON
+            return _CONTINUE
         return PruneDecision(True, self._reason(step, current, better, n))
 
     def _reason(self, step: int, value: float, better: int, n: int) -> str:

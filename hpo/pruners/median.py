@@ -14,7 +14,7 @@ from hpo.trial import TrialRecord, TrialState
 
 __all__ = ["MedianPruner"]
 
-_GO_ON = PruneDecision(False)
+_CONTINUE = PruneDecision(False)
 
 
 class MedianPruner(BasePruner):
@@ -81,22 +81,22 @@ class MedianPruner(BasePruner):
     def decide(self, record: TrialRecord, peers: Sequence[TrialRecord]) -> PruneDecision:
         """Decide on the last report of ``record``; see `BasePruner.decide`."""
         if not record.reports or not self._is_check(record):
-            return _GO_ON
+            return _CONTINUE
         step = record.last_step
-        counted_peers = self._counted(peers, step)
+        counted_peers = self._select_peers(peers, step)
         if not counted_peers or len(counted_peers) < self.n_startup_trials:
-            return _GO_ON
+            return _CONTINUE
         best = max((r.value for r in record.reports if not math.isnan(r.value)), default=None)
         if best is None:
             return PruneDecision(True, f"epoch {step}: no finite score so far (diverged)")
-        values = self._references(counted_peers, step)
+        values = self._reference_values(counted_peers, step)
         finite = values[~np.isnan(values)]
         if len(values) < self.n_min_trials or not len(finite):
-            return _GO_ON
+            return _CONTINUE
         median = _median(finite)
         if best < median:
             return PruneDecision(True, self._reason(step, best, median, len(finite)))
-        return _GO_ON
+        return _CONTINUE
 
     def _is_check(self, record: TrialRecord) -> bool:
         """Return whether the last report is the first one since a check was due."""
@@ -106,13 +106,13 @@ class MedianPruner(BasePruner):
         due = record.last_step - n_steps_since % self.interval_steps
         return len(record.reports) == 1 or record.reports[-2].step < due
 
-    def _counted(self, peers: Sequence[TrialRecord], step: int) -> list[TrialRecord]:
+    def _select_peers(self, peers: Sequence[TrialRecord], step: int) -> list[TrialRecord]:
         if self.peers == "complete":
             complete = TrialState.COMPLETE
             return [peer for peer in peers if peer.state is complete]
         return [peer for peer in peers if peer.value_at(step) is not None]
 
-    def _references(self, counted_peers: list[TrialRecord], step: int) -> np.ndarray:
+    def _reference_values(self, counted_peers: list[TrialRecord], step: int) -> np.ndarray:
         """Return the values whose median is taken, one for each peer that has one."""
         if self.reference == "step_value":
             values = [peer.value_at(step) for peer in counted_peers]

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 __all__ = ["FinishedTrials"]
 
 _FREE, _RUNNING, _FINISHED = 0, 1, 2
-_OVER = {TrialState.COMPLETE, TrialState.PRUNED}
+_RANKED_STATES = {TrialState.COMPLETE, TrialState.PRUNED}
 
 Order = list[tuple[float, ...]]
 """Sort keys that end with the number of the trial, in ascending order."""
@@ -35,7 +35,7 @@ class FinishedTrials:
     def __init__(self, n_best: int) -> None:
         self._n_best = n_best
         self._of: weakref.ref[Study] | None = None
-        self._forget()
+        self._reset()
 
     def __getstate__(self) -> dict[str, Any]:
         # The study is not pickled with its sampler; an unpickled copy reads the trials again.
@@ -43,9 +43,9 @@ class FinishedTrials:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self.n_complete = 0
         """Number of COMPLETE trials."""
         self.n_finished = 0
@@ -68,14 +68,14 @@ class FinishedTrials:
         """Read the trials that have finished since the last call, and which ones are running."""
         if self._of is None or self._of() is not study:
             self._of = weakref.ref(study)
-            self._forget()
+            self._reset()
         trials = study.get_trials(deepcopy=False)
         self._grow(len(trials))
         unread = [*self._open, *range(self._n_read, len(trials))]
         self._n_read = len(trials)
         self._open, self.running = [], []
         for number in unread:
-            self._note(trials[number], study)
+            self._add(trials[number], study)
 
     def _grow(self, n: int) -> None:
         size = len(self._status)
@@ -86,19 +86,19 @@ class FinishedTrials:
         for name, column in self._columns.items():
             self._columns[name] = np.append(column, np.full(more, np.nan))
 
-    def _note(self, trial: FrozenTrial, study: Study) -> None:
+    def _add(self, trial: FrozenTrial, study: Study) -> None:
         if not trial.state.is_finished():
             self._open.append(trial.number)
             if trial.state is TrialState.RUNNING:
                 self.running.append(trial)
-        elif trial.state in _OVER:
+        elif trial.state in _RANKED_STATES:
             self._status[trial.number] = _FINISHED
             distributions = trial.distributions
             candidates = self.common.items() if self.n_finished else sorted(distributions.items())
             self.common = {
                 name: dist for name, dist in candidates if distributions.get(name) == dist
             }
-            self.groups = _split_by(self.groups, distributions)
+            self.groups = _split_groups(self.groups, distributions)
             self.n_finished += 1
             self.n_complete += trial.state is TrialState.COMPLETE
             self.put(trial, trial.params)
@@ -126,7 +126,7 @@ class FinishedTrials:
             assert trial.value is not None
             self._insert(self._complete, (sign * trial.value, trial.number))
         else:
-            self._insert(self._pruned, (*_reached(trial, sign), trial.number))
+            self._insert(self._pruned, (*_pruned_key(trial, sign), trial.number))
 
     def _insert(self, order: Order, key: tuple[float, ...]) -> None:
         bisect.insort(order, key)
@@ -180,7 +180,7 @@ class FinishedTrials:
         return np.full(self._n_read, np.nan) if column is None else column[: self._n_read]
 
 
-def _split_by(
+def _split_groups(
     groups: Sequence[Mapping[str, BaseDistribution]], of_trial: Mapping[str, BaseDistribution]
 ) -> list[dict[str, BaseDistribution]]:
     """Return the groups, each split into the parameters that a trial has and those it lacks."""
@@ -194,7 +194,7 @@ def _split_by(
     return [part for part in parts if part]
 
 
-def _reached(trial: FrozenTrial, sign: float) -> tuple[float, float]:
+def _pruned_key(trial: FrozenTrial, sign: float) -> tuple[float, float]:
     """Return the sort key of a pruned trial: more steps are better, then the last value counts."""
     if not trial.intermediate_values:
         return 1.0, 0.0

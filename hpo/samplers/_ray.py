@@ -89,7 +89,7 @@ class RaySampler(BaseSampler):
 
     Attributes
     ----------
-    searcher : _Relay
+    searcher : _SearcherProxy
         The searcher to pass to a Ray scheduler; ``searcher.wrapped`` is Ray's own.
 
     Raises
@@ -108,17 +108,17 @@ class RaySampler(BaseSampler):
     ) -> None:
         self._seed = seed
         self._distributions = {n: d for n, d in distributions.items() if not d.single()}
-        maker = _Maker(algorithm, options, self._distributions)
-        self.searcher = _Relay(maker)
+        factory = _SearcherFactory(algorithm, options, self._distributions)
+        self.searcher = _SearcherProxy(factory)
         self._started = False
         self._proposed: dict[int, dict[str, Any]] = {}
-        self._told: set[int] = set()
+        self._reported: set[int] = set()
         try:
             self.searcher.start(seed % 2**32, ())
             if self._distributions:  # some options are only checked by the first proposal
                 self.searcher.suggest("check")
         except Exception as error:  # whatever the algorithm's package raises
-            raise PluginError(maker.explained(error)) from error
+            raise PluginError(factory.explain(error)) from error
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -145,7 +145,7 @@ class RaySampler(BaseSampler):
             self._proposed[trial.number] = self._propose(study, trial)
         codes = self._proposed[trial.number]
         if param_name not in codes:
-            return self._drawn(study, trial, param_name, param_distribution)
+            return self._draw_random(study, trial, param_name, param_distribution)
         return value_of(param_distribution, codes[param_name])
 
     def after_trial(
@@ -158,7 +158,7 @@ class RaySampler(BaseSampler):
         """Tell the searcher how a trial ended; ``values`` of a pruned one is its last score."""
         if not self._proposed.pop(trial.number, {}):
             return
-        self._told.add(trial.number)
+        self._reported.add(trial.number)
         value = values[0] if values and math.isfinite(values[0]) else None
         self.searcher.complete(str(trial.number), value, failed=state is TrialState.FAIL)
 
@@ -166,7 +166,7 @@ class RaySampler(BaseSampler):
         """Return the codes that the searcher proposes for a trial; empty for an enqueued one."""
         if trial.system_attrs.get("fixed_params"):  # enqueued
             return {}
-        points = self._untold(study)
+        points = self._unreported(study)
         if self._started:
             self.searcher.learn(points)
         else:
@@ -175,11 +175,11 @@ class RaySampler(BaseSampler):
             self._started = True
         return self.searcher.suggest(str(trial.number))
 
-    def _untold(self, study: Study) -> list[_Point]:
+    def _unreported(self, study: Study) -> list[_Point]:
         """Return the trials that the searcher has not been told of, without failed ones."""
         ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-        new = [trial for trial in ended if trial.number not in self._told]
-        self._told.update(trial.number for trial in new)
+        new = [trial for trial in ended if trial.number not in self._reported]
+        self._reported.update(trial.number for trial in new)
         return [
             (trial.number, self._codes(study, trial), trial.value)
             for trial in new
@@ -190,43 +190,43 @@ class RaySampler(BaseSampler):
         values = {
             name: trial.params[name]
             if name in trial.params
-            else self._drawn(study, trial, name, distribution)
+            else self._draw_random(study, trial, name, distribution)
             for name, distribution in self._distributions.items()
         }
         return {name: code_of(self._distributions[name], value) for name, value in values.items()}
 
-    def _drawn(
+    def _draw_random(
         self, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution
     ) -> Any:
         seed = derive_seed(self._seed, "sampler", trial.number, name) % 2**32
         return RandomSampler(seed).sample_independent(study, trial, name, distribution)
 
 
-class _Relay:
+class _SearcherProxy:
     """A proxy for a Ray searcher, which stays the same object when the searcher is re-created."""
 
-    def __init__(self, maker: "_Maker") -> None:
-        self._maker = maker
+    def __init__(self, factory: "_SearcherFactory") -> None:
+        self._factory = factory
 
     def start(self, seed: int, points: Sequence[_Point]) -> None:
         """Create a searcher that knows ``points``."""
         self._open: set[str] = set()
         self._finished = False
-        self._aside = _Aside(seed)
-        with self._aside():
-            self.wrapped = self._maker.make(seed, points)
+        self._isolated = _Isolated(seed)
+        with self._isolated():
+            self.wrapped = self._factory.make(seed, points)
 
     def learn(self, points: Sequence[_Point]) -> None:
         """Tell the searcher of trials that it has not proposed, if the algorithm supports it."""
-        if self._maker.learns_any:
-            with self._aside():
+        if self._factory.learns_any:
+            with self._isolated():
                 _add(self.wrapped, points)
 
     def suggest(self, trial_id: str) -> dict[str, Any]:
         """Return the codes of the proposed point; none if there is nothing to propose."""
         if self._finished:
             return {}
-        with self._aside():
+        with self._isolated():
             proposal = self.wrapped.suggest(trial_id)
         if isinstance(proposal, dict):
             self._open.add(trial_id)
@@ -245,7 +245,7 @@ class _Relay:
         """Tell the searcher the result of a trial that it has proposed."""
         self._open.discard(trial_id)
         result = None if value is None else {METRIC: value}
-        with self._aside():
+        with self._isolated():
             self.wrapped.on_trial_complete(trial_id, result, error=failed)
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
@@ -264,11 +264,11 @@ class _Relay:
     def _pass_on(self, name: str, trial_id: str, *arguments: Any) -> None:
         """Call this method of the searcher, if it has one and has proposed the trial."""
         if trial_id in self._open and hasattr(self.wrapped, name):
-            with self._aside():
+            with self._isolated():
                 getattr(self.wrapped, name)(trial_id, *arguments)
 
 
-class _Maker:
+class _SearcherFactory:
     """Creates the searchers of one algorithm with its options."""
 
     def __init__(
@@ -287,11 +287,11 @@ class _Maker:
         self._name = algorithm
         self._label = f"sampler 'ray:algorithm={algorithm}'"
         try:
-            with _Aside(0)():
+            with _Isolated(0)():
                 self._class = SEARCH_ALG_IMPORT[algorithm]()
         except Exception as error:  # whatever its package raises
             raise PluginError(f"{self._label}: cannot be imported: {error}") from error
-        self._options = self._checked(options)
+        self._options = self._check_options(options)
         self._domains = {name: domain(d) for name, d in distributions.items()}
 
     @property
@@ -315,7 +315,7 @@ class _Maker:
             _replay(searcher, points)
         return searcher
 
-    def explained(self, error: Exception) -> str:
+    def explain(self, error: Exception) -> str:
         """Return the message for an error of the algorithm, with the parameters it rejects."""
         text = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, ValueError):
@@ -334,7 +334,7 @@ class _Maker:
             return True
         return False
 
-    def _checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
+    def _check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the checked options, with the name of nevergrad's optimizer resolved."""
         parameters = inspect.signature(self._class).parameters
         takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
@@ -369,7 +369,7 @@ class _Maker:
         return {_SEEDS[name]: seed for name in parameters if name in _SEEDS}
 
 
-class _Aside:
+class _Isolated:
     """Runs a searcher without log output, and with its own global random state.
 
     Nevergrad, HpBandSter and ZOOpt use the global random generators of Python and NumPy: numbers

@@ -105,7 +105,8 @@ class CompletesTPESampler(BaseSampler):
     def _seed_by(self, seed: int | None) -> None:
         """Use this seed from now on; None takes one from the operating system."""
         # Creating a random generator takes longer than drawing five parameters, and a trial needs
-        # at most one of them: they are created when they are needed.
+        # at most one of them: they are created when they are needed. The attributes' names enter
+        # the fingerprint of an estimator that contains a sampler.
         self._seed = seed
         self._looked_at: tuple[int, bool] | None = None
         self._rng: np.random.RandomState | None = None

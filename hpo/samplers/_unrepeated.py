@@ -99,18 +99,18 @@ class UnrepeatedSampler(BaseSampler):
         relative_space = self.inner.infer_relative_search_space(study, trial)
         n_tries = _MOST_DRAWS if self._n_tries is None else self._n_tries
         for _ in range(n_tries + 1):
-            point = self._drawn(self.inner, study, trial, relative_space, fixed)
+            point = self._draw(self.inner, study, trial, relative_space, fixed)
             if point.keys() <= fixed.keys() or self._key(point) not in self._tried:
                 return point
         if self._points is not None:
             return self._nearest_untried(point, trial, fixed) or point
         for _ in range(_MOST_DRAWS):
-            other = self._drawn(self._random, study, trial, {}, fixed)
+            other = self._draw(self._random, study, trial, {}, fixed)
             if self._key(other) not in self._tried:
                 return other
         return point
 
-    def _drawn(
+    def _draw(
         self,
         sampler: BaseSampler,
         study: Study,

@@ -12,7 +12,7 @@ from optuna.distributions import (
 from hpo.space._quantiles import distribution_form, is_distribution
 from hpo.space.parameter import shorten
 
-__all__ = ["listed", "short_form"]
+__all__ = ["as_list", "short_form"]
 
 _FORM = (
     "{type: float|int|categorical, ...}, a list of choices, a distribution of scipy.stats "
@@ -38,7 +38,7 @@ def short_form(spec: Any) -> Mapping[Any, Any]:
         return distribution_form(spec)
     if isinstance(spec, range) and len(spec) and spec.step > 0:
         return {"type": "int", "low": spec[0], "high": spec[-1], "step": spec.step}
-    choices = listed(spec)
+    choices = as_list(spec)
     if choices is None:
         raise ValueError(f"must be {_FORM}, got {shorten(spec)}{_hint(spec)}")
     return {"type": "categorical", "choices": choices}
@@ -51,7 +51,7 @@ def _numeric_form(spec: FloatDistribution | IntDistribution) -> dict[str, Any]:
     return {**form, "step": spec.step} if has_step else form
 
 
-def listed(values: Any) -> list[Any] | None:
+def as_list(values: Any) -> list[Any] | None:
     """Return the values of a one-dimensional list, range, series or array; else None."""
     if isinstance(values, str | bytes | Mapping):
         return None

@@ -15,7 +15,7 @@ from hpo.space._yaml import Document
 from hpo.space.choices import Choice, Stored
 from hpo.space.parameter import Parameter
 
-__all__ = ["GRID", "joined", "read_list"]
+__all__ = ["GRID", "join_spaces", "read_list"]
 
 GRID = "@grid"
 """Stored name of the extra parameter; no estimator has a parameter of that name."""
@@ -49,7 +49,7 @@ def read_list(documents: Sequence[Document], source: str) -> list[Branch]:
     return branches
 
 
-def joined(branches: Sequence[Branch]) -> Branch:
+def join_spaces(branches: Sequence[Branch]) -> Branch:
     """Return the parameters under which a storage holds the trials of all ``branches``.
 
     Parameters
@@ -83,14 +83,14 @@ def _owners(name: str, branches: Sequence[Branch]) -> tuple[int, ...]:
 def _key(parameter: Parameter, number: int, branches: Sequence[Branch]) -> str:
     """Return the parameter's stored name: unchanged if all spaces define it the same way."""
     same_name = [p for branch in branches for p in branch if p.name == parameter.name]
-    alike = all(
+    is_same = all(
         not p.when
         and p.distribution == parameter.distribution
         and repr(p.distribution) == repr(parameter.distribution)  # 1 is not 1.0
         and p.quantiles == parameter.quantiles
         for p in same_name
     )
-    return parameter.name if alike else f"{parameter.name}@{number}"
+    return parameter.name if is_same else f"{parameter.name}@{number}"
 
 
 def _relabelled(branch: Branch, used_labels: dict[tuple[str, Stored], object]) -> Branch:

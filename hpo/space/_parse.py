@@ -15,7 +15,7 @@ from optuna.distributions import (
 
 from hpo._discovery import did_you_mean
 from hpo.exceptions import SpaceError
-from hpo.space._forms import listed, short_form
+from hpo.space._forms import as_list, short_form
 from hpo.space._quantiles import HIGH, LOW, Quantiles
 from hpo.space._when import check_cycles, parents_first, read_conditions
 from hpo.space._yaml import Document
@@ -140,7 +140,7 @@ def _choices(name: str, form: Mapping[Any, Any], problems: Problems) -> tuple[Ch
         problems.add(name, "`choices` is missing: give a list of at least one value")
         return ()
     values = form["choices"]
-    choices = listed(values)
+    choices = as_list(values)
     if choices is None:
         problems.add(name, f"`choices` must be a list, got {shorten(values)}", "choices")
         return ()

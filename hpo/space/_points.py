@@ -11,7 +11,7 @@ from hpo.exceptions import SpaceError
 from hpo.space.choices import find_choice, same
 from hpo.space.parameter import Parameter, shorten
 
-__all__ = ["fitted", "read_points"]
+__all__ = ["is_valid_value", "read_points"]
 
 Part = tuple[Mapping[str, Parameter], Callable[[str, Mapping[str, Any]], bool]]
 """The parameters of one space, and its ``is_active(name, params)``."""
@@ -96,7 +96,7 @@ def _value(parameter: Parameter, value: Any) -> Any:
         choice = find_choice(value, parameter.choices)
         if choice is None:
             stored = [str(choice.stored) for choice in parameter.choices]
-            hint = did_you_mean(str(value), stored) or f"; they are {_few(stored)}"
+            hint = did_you_mean(str(value), stored) or f"; they are {_abbreviate(stored)}"
             raise ValueError(f"{shorten(value)} is none of its choices{hint}")
         return choice.stored
     number = _number(value)
@@ -106,7 +106,7 @@ def _value(parameter: Parameter, value: Any) -> Any:
     return _on_grid(number, parameter.distribution)
 
 
-def _few(texts: Sequence[str]) -> str:
+def _abbreviate(texts: Sequence[str]) -> str:
     return ", ".join(texts[:10]) + (", ..." if len(texts) > 10 else "")
 
 
@@ -138,7 +138,7 @@ def _on_grid(number: float | int, d: BaseDistribution) -> float | int:
     return number
 
 
-def fitted(parameter: Parameter, value: Any) -> bool:
+def is_valid_value(parameter: Parameter, value: Any) -> bool:
     """Return whether the parameter can have this value."""
     if parameter.choices:
         return any(same(choice.stored, value) for choice in parameter.choices)

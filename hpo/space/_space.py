@@ -12,11 +12,11 @@ from optuna.distributions import BaseDistribution
 from hpo.exceptions import SpaceError
 from hpo.space._check import check_names
 from hpo.space._grid import grid_of, grid_values, number_of_points
-from hpo.space._grids import GRID, joined, read_list
+from hpo.space._grids import GRID, join_spaces, read_list
 from hpo.space._parse import parse
 from hpo.space._points import read_points
 from hpo.space._stored import params_of, resolved_params, stored_params
-from hpo.space._written import as_yaml, content, described
+from hpo.space._written import as_yaml, content, describe_parameter
 from hpo.space._yaml import Document, parse_text, read_text
 from hpo.space.choices import Stored, same
 from hpo.space.parameter import Parameter
@@ -77,7 +77,7 @@ class SearchSpace:
         by_name: dict[str, list[Parameter]] = {}
         for parameter in parameters:
             if not (branches and parameter.name == GRID):
-                by_name.setdefault(parameter.of, []).append(parameter)
+                by_name.setdefault(parameter.estimator_name, []).append(parameter)
         object.__setattr__(self, "_by_name", by_name)
 
     @classmethod
@@ -134,7 +134,7 @@ class SearchSpace:
         if len(parsed) == 1:
             return cls(parsed[0], source)
         branches = tuple(cls(part, f"{source}[{i}]") for i, part in enumerate(parsed))
-        return cls(joined(parsed), source, branches)
+        return cls(join_spaces(parsed), source, branches)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -345,7 +345,7 @@ class SearchSpace:
     def describe(self, name: str) -> str:
         """Return a one-line description of a parameter, such as "float 1e-05 .. 0.1, log"."""
         parts = [part for part in self.parts if name in part]
-        lines = dict.fromkeys(described(part._parameters[name]) for part in parts)
+        lines = dict.fromkeys(describe_parameter(part._parameters[name]) for part in parts)
         return "; or ".join(lines)
 
     def __contains__(self, name: object) -> bool:

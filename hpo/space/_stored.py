@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from hpo.space._grids import GRID
-from hpo.space._points import fitted
+from hpo.space._points import is_valid_value
 from hpo.space.choices import same
 from hpo.space.parameter import Parameter
 
@@ -18,7 +18,7 @@ def params_of(stored: Mapping[str, Any], parameters: Mapping[str, Parameter]) ->
         if key not in parameters:  # stored by an earlier version of the space
             params[key] = value
         elif key != GRID:
-            params[parameters[key].of] = parameters[key].read(value)
+            params[parameters[key].estimator_name] = parameters[key].read(value)
     return params
 
 
@@ -45,12 +45,13 @@ def _ways_to_keep(
     branches = [choice.stored for choice in parameters[GRID].choices] if GRID in parameters else []
     for branch in branches or [None]:
         by_target = {
-            p.of: p
+            p.estimator_name: p
             for key, p in parameters.items()
             if key != GRID and branch in p.when.get(GRID, (branch,))
         }
         if all(
-            name in by_target and fitted(by_target[name], value) for name, value in params.items()
+            name in by_target and is_valid_value(by_target[name], value)
+            for name, value in params.items()
         ):
             grid_value = {} if branch is None else {GRID: branch}
             yield grid_value | {

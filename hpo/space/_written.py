@@ -12,7 +12,7 @@ from optuna.distributions import (
 from hpo.space._yaml import write_value
 from hpo.space.parameter import Parameter
 
-__all__ = ["as_yaml", "content", "described"]
+__all__ = ["as_yaml", "content", "describe_parameter"]
 
 
 def as_yaml(parameters: tuple[Parameter, ...]) -> str:
@@ -65,7 +65,7 @@ def _kind_of(distribution: BaseDistribution) -> str:
     return type(distribution).__name__.removesuffix("Distribution").lower()
 
 
-def described(parameter: Parameter) -> str:
+def describe_parameter(parameter: Parameter) -> str:
     """Return a one-line description of a parameter, such as "float 1e-05 .. 0.1, log"."""
     text = _values(parameter)
     for parent, allowed in parameter.when.items():

@@ -141,8 +141,8 @@ class _Reader:
     lines: dict[tuple[Any, ...], int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     unread: set[Any] = field(default_factory=set)
-    _done: dict[int, Any] = field(default_factory=dict)
-    _open: set[int] = field(default_factory=set)
+    _cache: dict[int, Any] = field(default_factory=dict)
+    _in_progress: set[int] = field(default_factory=set)
 
     def document(self, node: Any) -> Document:
         """Return the content of ``node``, which is None for an empty text."""
@@ -156,15 +156,15 @@ class _Reader:
         if node.tag != _TAG + node.id[:3]:  # "map" of a mapping, "seq" of a sequence
             self._unknown_tag(node, path)
             return None
-        if id(node) in self._done:  # an alias: read once, however often it is used
-            return self._done[id(node)]
-        if id(node) in self._open:
+        if id(node) in self._cache:  # an alias: read once, however often it is used
+            return self._cache[id(node)]
+        if id(node) in self._in_progress:
             self._problem(path, "an alias refers to what it stands in", node)
             return None
-        self._open.add(id(node))
+        self._in_progress.add(id(node))
         build = self._mapping if node.id == "mapping" else self._sequence
-        self._done[id(node)] = data = build(node, path)
-        self._open.discard(id(node))
+        self._cache[id(node)] = data = build(node, path)
+        self._in_progress.discard(id(node))
         return data
 
     def _mapping(self, node: Any, path: tuple[Any, ...]) -> dict[Any, Any]:

@@ -39,7 +39,7 @@ class Parameter:
     target: str = ""
 
     @property
-    def of(self) -> str:
+    def estimator_name(self) -> str:
         """The estimator's name of the parameter."""
         return self.target or self.name
 

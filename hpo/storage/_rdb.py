@@ -71,20 +71,23 @@ class SQLStorage(RDBStorage):
 
     def __init__(self, url: str, **options: Any) -> None:
         super().__init__(url, **options)
-        self._own: dict[int, FrozenTrial] = {}
+        self._cached_trials: dict[int, FrozenTrial] = {}
         self._together = False
         self._waiting: dict[Any, Rows] = {}
 
     def _runs(self, trial_id: int) -> bool:
         """Return whether this process created the trial and it has not finished."""
-        return trial_id in self._own and not self._own[trial_id].state.is_finished()
+        return (
+            trial_id in self._cached_trials
+            and not self._cached_trials[trial_id].state.is_finished()
+        )
 
-    def _note(self, trial_id: int, attribute: str, new_items: Mapping[Any, Any]) -> None:
+    def _update_cache(self, trial_id: int, attribute: str, new_items: Mapping[Any, Any]) -> None:
         """Update the cached copy of a trial, without changing the object returned before."""
-        if trial_id in self._own:
-            changed = copy.copy(self._own[trial_id])
+        if trial_id in self._cached_trials:
+            changed = copy.copy(self._cached_trials[trial_id])
             setattr(changed, attribute, getattr(changed, attribute) | dict(new_items))
-            self._own[trial_id] = changed
+            self._cached_trials[trial_id] = changed
 
     # -- a trial's states ---------------------------------------------------------------------
 
@@ -97,7 +100,7 @@ class SQLStorage(RDBStorage):
             trial = self._begin(study_id)
         except sqlalchemy.exc.OperationalError:  # possibly a deadlock; Optuna's method retries
             trial = super()._create_new_trial(study_id)
-        self._own[trial._trial_id] = trial
+        self._cached_trials[trial._trial_id] = trial
         return trial
 
     def _begin(self, study_id: int) -> FrozenTrial:
@@ -136,9 +139,9 @@ class SQLStorage(RDBStorage):
     ) -> bool:
         """Set the state and the values of a trial; see `optuna.storages.BaseStorage`."""
         if not (self._runs(trial_id) and state.is_finished()):
-            self._own.pop(trial_id, None)  # from now on it is read from the database
+            self._cached_trials.pop(trial_id, None)  # from now on it is read from the database
             return super().set_trial_state_values(trial_id, state, values)
-        ended = copy.copy(self._own.pop(trial_id))
+        ended = copy.copy(self._cached_trials.pop(trial_id))
         ended.state, ended.datetime_complete = state, datetime.now()
         if values is not None:
             ended.values = list(values)
@@ -154,7 +157,7 @@ class SQLStorage(RDBStorage):
                 self._check(connection, trial_id)
             if rows:
                 connection.execute(sqlalchemy.insert(_VALUES), rows)
-        self._own[trial_id] = ended
+        self._cached_trials[trial_id] = ended
         return True
 
     # -- writing ------------------------------------------------------------------------------
@@ -210,7 +213,9 @@ class SQLStorage(RDBStorage):
                 connection.execute(sqlalchemy.insert(table).values(**row))
 
     def _is_new(self, trial_id: int, attribute: str, name: Any) -> bool:
-        return self._runs(trial_id) and name not in getattr(self._own[trial_id], attribute)
+        return self._runs(trial_id) and name not in getattr(
+            self._cached_trials[trial_id], attribute
+        )
 
     def _check(self, connection: sqlalchemy.Connection, trial_id: int) -> int:
         """Check that a trial may be changed, and return the id of its study.
@@ -253,8 +258,8 @@ class SQLStorage(RDBStorage):
         new = self._is_new(trial_id, "_params", param_name)
         self._put(trial_id, _PARAMS, {"param_name": param_name}, columns, new=new)
         value = distribution.to_external_repr(param_value_internal)
-        self._note(trial_id, "_distributions", {param_name: distribution})
-        self._note(trial_id, "_params", {param_name: value})
+        self._update_cache(trial_id, "_distributions", {param_name: distribution})
+        self._update_cache(trial_id, "_params", {param_name: value})
 
     def _distribution_of(self, trial_id: int, name: str) -> BaseDistribution | None:
         with self.engine.connect() as connection:
@@ -277,7 +282,7 @@ class SQLStorage(RDBStorage):
         columns = {"intermediate_value": value, "intermediate_value_type": kind}
         new = self._is_new(trial_id, "intermediate_values", step)
         self._put(trial_id, _STEPS, {"step": step}, columns, new=new)
-        self._note(trial_id, "intermediate_values", {step: intermediate_value})
+        self._update_cache(trial_id, "intermediate_values", {step: intermediate_value})
 
     def set_intermediate_values(self, trial_id: int, values: Mapping[int, float]) -> None:
         """Store the values of steps that have none yet, all in one transaction."""
@@ -293,28 +298,28 @@ class SQLStorage(RDBStorage):
             with self.engine.begin() as connection:
                 self._check(connection, trial_id)
                 connection.execute(sqlalchemy.insert(_STEPS), rows)
-        self._note(trial_id, "intermediate_values", values)
+        self._update_cache(trial_id, "intermediate_values", values)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Store a user attribute; see `optuna.storages.BaseStorage`."""
         text = json.dumps(value)
         new = self._is_new(trial_id, "_user_attrs", key)
         self._put(trial_id, _USER, {"key": key}, {"value_json": text}, new=new)
-        self._note(trial_id, "_user_attrs", {key: json.loads(text)})
+        self._update_cache(trial_id, "_user_attrs", {key: json.loads(text)})
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Store a system attribute; see `optuna.storages.BaseStorage`."""
         text = json.dumps(value)
         new = self._is_new(trial_id, "_system_attrs", key)
         self._put(trial_id, _SYSTEM, {"key": key}, {"value_json": text}, new=new)
-        self._note(trial_id, "_system_attrs", {key: json.loads(text)})
+        self._update_cache(trial_id, "_system_attrs", {key: json.loads(text)})
 
     # -- reading ------------------------------------------------------------------------------
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """Return a trial; see `optuna.storages.BaseStorage`."""
-        if trial_id in self._own:
-            return self._own[trial_id]
+        if trial_id in self._cached_trials:
+            return self._cached_trials[trial_id]
         with self.engine.connect() as connection:
             trials = list(_read(connection, [_TRIALS.c.trial_id == trial_id]))
         if not trials:
@@ -347,7 +352,7 @@ class SQLStorage(RDBStorage):
     ) -> Iterator[FrozenTrial]:
         statement = sqlalchemy.select(_TRIALS.c.trial_id, _TRIALS.c.state).where(*conditions)
         rows = connection.execute(statement.order_by(_TRIALS.c.trial_id)).all()
-        unknown_ids = [r.trial_id for r in rows if not self._knows(r)]
+        unknown_ids = [r.trial_id for r in rows if not self._is_cached(r)]
         read = {
             trial._trial_id: trial
             for ids in _batched(unknown_ids)
@@ -357,12 +362,12 @@ class SQLStorage(RDBStorage):
             if row.trial_id in read:
                 yield read[row.trial_id]
             elif self._runs(row.trial_id):
-                yield self._own[row.trial_id]
+                yield self._cached_trials[row.trial_id]
             else:  # Optuna caches finished trials
-                yield self._own.pop(row.trial_id)
+                yield self._cached_trials.pop(row.trial_id)
 
-    def _knows(self, row: Any) -> bool:
-        cached = self._own.get(row.trial_id)
+    def _is_cached(self, row: Any) -> bool:
+        cached = self._cached_trials.get(row.trial_id)
         return cached is not None and cached.state == row.state
 
     def _check_study(

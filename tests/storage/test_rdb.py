@@ -68,7 +68,7 @@ def test_own_trials_that_have_ended_are_known_as_others_read_them(url):
         study.tell(trial, values, state=None if values else TrialState.PRUNED)
     theirs = optuna.load_study(storage=RDBStorage(url), study_name="s")
     assert repr(study.trials) == repr(theirs.trials)
-    assert not storage._backend._own  # they were handed over
+    assert not storage._backend._cached_trials  # they were handed over
 
 
 def test_what_is_written_together_is_there_when_the_block_ends(url):

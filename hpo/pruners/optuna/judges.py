@@ -89,7 +89,7 @@ class _MirrorJudge:
     def __init__(self, pruner: optuna.pruners.BasePruner, study_name: str) -> None:
         self._pristine = pruner
         self._study_name = study_name
-        self._remembers = any(type(part) not in _MEMORYLESS for part in _parts(pruner))
+        self._is_stateful = any(type(part) not in _MEMORYLESS for part in _parts(pruner))
         self._clear()
 
     def _clear(self) -> None:
@@ -97,7 +97,7 @@ class _MirrorJudge:
         self._study, self._storage, self._study_id = _new_study(fresh, self._study_name)
         self._ids: list[int] = []
         self._seen: dict[int, TrialRecord] = {}
-        self._verdicts: dict[int, bool] = {}
+        self._decisions: dict[int, bool] = {}
 
     def __call__(self, record: TrialRecord, peers: Sequence[TrialRecord]) -> bool:
         if record.state is not TrialState.RUNNING:  # decide as if it were still running
@@ -105,9 +105,9 @@ class _MirrorJudge:
         if not self._continue(record, peers):
             self._clear()
             self._continue(record, peers)
-        if self._remembers:
-            return self._verdicts[record.number]
-        return self._ask(record.number)
+        if self._is_stateful:
+            return self._decisions[record.number]
+        return self._should_prune(record.number)
 
     def _continue(self, record: TrialRecord, peers: Sequence[TrialRecord]) -> bool:
         """Add what is new; if the records are no continuation, add nothing and return False."""
@@ -135,8 +135,8 @@ class _MirrorJudge:
             self._storage.set_trial_intermediate_value(
                 self._ids[number], report.step - 1, report.value
             )
-            if self._remembers:
-                self._verdicts[number] = self._ask(number)
+            if self._is_stateful:
+                self._decisions[number] = self._should_prune(number)
         running = before is None or before.state is TrialState.RUNNING
         if running and record.state is not TrialState.RUNNING:
             self._finish(record)
@@ -150,7 +150,7 @@ class _MirrorJudge:
             self._ids[record.number], _STATES[record.state], values
         )
 
-    def _ask(self, number: int) -> bool:
+    def _should_prune(self, number: int) -> bool:
         trial = self._storage.get_trial(self._ids[number])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # numpy's, for all-nan slices

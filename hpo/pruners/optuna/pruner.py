@@ -9,8 +9,8 @@ from hpo.trial import TrialRecord
 
 __all__ = ["OptunaPruner"]
 
-_GO_ON = PruneDecision(False)
-_WHY = {
+_CONTINUE = PruneDecision(False)
+_REASONS = {
     "MedianPruner": "best so far {best} is below the median of the complete trials",
     "PercentilePruner": "best so far {best} is below the percentile of the complete trials",
     "ThresholdPruner": "{last} is out of bounds",
@@ -96,14 +96,14 @@ class OptunaPruner(BasePruner):
     def decide(self, record: TrialRecord, peers: Sequence[TrialRecord]) -> PruneDecision:
         """Decide on the last report of ``record``; see `BasePruner.decide`."""
         if not record.reports or not self._judge(record, peers):
-            return _GO_ON
+            return _CONTINUE
         return PruneDecision(True, self._reason(record))
 
     def _reason(self, record: TrialRecord) -> str:
         last = record.reports[-1].value
         best = max((r.value for r in record.reports if not math.isnan(r.value)), default=math.nan)
         names = (kind.__name__ for kind in type(self._wrapped).__mro__)
-        template = next((_WHY[name] for name in names if name in _WHY), "{last}")
+        template = next((_REASONS[name] for name in names if name in _REASONS), "{last}")
         if math.isnan(last if "{last}" in template else best):
             template = "no finite score (diverged)"
         text = template.format(last=f"{last:.4g}", best=f"{best:.4g}")
