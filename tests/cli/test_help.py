@@ -29,6 +29,8 @@ PACKAGES = {
     "--pruner": "hpo.pruners",
     "--backend": "hpo.backends",
     "--executor": "hpo.executors",
+    "--tracker": "hpo.trackers",
+    "--analysis": "hpo.analyses",
 }
 PANELS = {
     "Options": "--smoke --help",
@@ -38,7 +40,8 @@ PANELS = {
     "Execution with --backend ray": "--ray-address --cpus-per-trial --gpus-per-trial",
     "Data": "--data",
     "Storage and tracking": (
-        "--storage --tracking-uri --keep --resume --extend --accept-code --retry-failed"
+        "--storage --tracking-uri --tracker --analysis --keep --resume --extend --accept-code "
+        "--retry-failed"
     ),
 }
 ROOT: Any = typer.main.get_command(app)

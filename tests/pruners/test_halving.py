@@ -48,7 +48,11 @@ def test_it_equals_its_definition_on_any_history(data, n_steps, eta):
     peers = [record(i, values, n_steps, data.draw(states)) for i, values in enumerate(others)]
     decision = HalvingPruner(eta).decide(record(99, own, n_steps), peers)
     step = len(own)
-    there = [values[step - 1] for values in others if len(values) >= step]
+    there = [
+        values[step - 1]
+        for values, peer in zip(others, peers, strict=True)
+        if len(values) >= step and not peer.interrupted
+    ]
     expected = step in rungs(n_steps, eta) and stops(own[-1], there, eta)
     assert decision.stop == expected
 

@@ -191,7 +191,7 @@ def test_a_choice_made_afterwards_is_another_study(tmp_path):
 def test_the_sampler_and_the_trackers_are_told_the_last_score(tmp_path):
     import optuna
 
-    from hpo.trackers.mlflow.events import on_trial_end
+    from hpo.trackers.mlflow.events import trial_ended
 
     run_study(study(tmp_path))
     stored = optuna.load_study(study_name="restless", storage=f"sqlite:///{tmp_path}/hpo.db")
@@ -199,4 +199,4 @@ def test_the_sampler_and_the_trackers_are_told_the_last_score(tmp_path):
     assert [t.value for t in stored.trials] == [r.reports[-1].value for r in loaded.records]
     assert all(t.value == t.intermediate_values[7] for t in stored.trials)
     for record in loaded.records:
-        assert on_trial_end(record)["best"] == [8, record.reports[-1].value]
+        assert trial_ended(record)["best"] == [8, record.reports[-1].value]

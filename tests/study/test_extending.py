@@ -29,7 +29,7 @@ from hpo.study._own_values import MISSING, own_value
 from hpo.study.opening import Allowed
 from hpo.study.prepared import PreparedStudy
 from hpo.testing.backends import timeless
-from hpo.trial import Report, Trial, TrialRecord, TrialState
+from hpo.trial import Cause, Report, Trial, TrialRecord, TrialState
 
 X, y = load_iris(return_X_y=True)
 
@@ -368,7 +368,8 @@ def test_what_a_sampler_needs_is_taken_over(study):
     old = run_study(two.replace(n_trials=3))
     store = TrialStore("line", SearchSpace.load(LINE), study.storage, costs=("seconds",))
     trial = store.ask()
-    store.tell(TrialRecord(trial, TrialState.PRUNED, reason="out of memory: 1 GB"))
+    short = TrialRecord(trial, TrialState.PRUNED, reason="x", cause=Cause.OUT_OF_MEMORY)
+    store.tell(short)
     wider = two.replace(search_space={"a": {**LINE["a"], "high": 2.0}}, n_trials=4)
     result = run_study(wider, extend=True)
     assert result.n_trials == 4

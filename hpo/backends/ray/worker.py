@@ -70,7 +70,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]  # Ray has no types
     def setup(self, config: dict[str, Any], payload: WorkerPayload | None = None) -> None:
         """Take the first trial; what is slow waits for the first step."""
         assert payload is not None
-        self._cargo = payload
+        self._payload = payload
         self._objective: BaseObjective | None = None
         self._limits = ExitStack()
         self._take(config)
@@ -121,24 +121,24 @@ class Worker(tune.Trainable):  # type: ignore[misc]  # Ray has no types
             self._load()
         except BaseException as error:  # code of the user's is run while it is loaded
             return LoadError(self._trial.number, reason_of(error), traceback_of(error))
-        with self._cargo.settings.warning_alike():
+        with self._payload.settings.warning_alike():
             steps = self._running.steps
             event = self._running.step_for_the_driver()
         return replace(event, files=_files_of(steps)) if isinstance(event, Ended) else event
 
     def _begin(self) -> Generator[Report]:
-        objective, trial, device = self._load(), self._trial, self._cargo.device
+        objective, trial, device = self._load(), self._trial, self._payload.device
         if self._state is None:
             return objective.run(trial, device)
         return objective.resume(trial, self._state, device, self._changes)
 
     def _load(self) -> BaseObjective:
         if self._objective is None:
-            self._objective = self._cargo.unpack()
+            self._objective = self._payload.unpack()
             if "torch" in sys.modules:  # an objective without it is spared its seconds of loading
                 from hpo.training.threads import limit_threads
 
-                self._limits.enter_context(limit_threads(self._cargo.n_threads))
+                self._limits.enter_context(limit_threads(self._payload.n_threads))
         return self._objective
 
     def _leave(self) -> None:

@@ -20,6 +20,7 @@ _STATES = {
     TrialState.COMPLETE: optuna.trial.TrialState.COMPLETE,
     TrialState.PRUNED: optuna.trial.TrialState.PRUNED,
     TrialState.FAILED: optuna.trial.TrialState.FAIL,
+    TrialState.INTERRUPTED: optuna.trial.TrialState.FAIL,
 }
 # These pruners have no state. Others store state in the trials (the rungs of successive halving),
 # so they must see each report exactly once and in order.
