@@ -91,16 +91,16 @@ def load_whole_batches(method: Any, dataset: Any, training: bool = False) -> Any
     tensors on the CPU (or a dict of them) whose rows collate to the same batch. The loader must
     be a `torch.utils.data.DataLoader` with the default ``collate_fn``.
     """
-    whole = _whole(dataset)
-    if whole is not None:
-        loader = method(whole, training=training)
+    batched = _batched(dataset)
+    if batched is not None:
+        loader = method(batched, training=training)
         if type(loader) is DataLoader and loader.collate_fn is default_collate:
             loader.collate_fn = _collate
             return loader
     return method(dataset, training=training)
 
 
-def _whole(dataset: Any) -> Any:
+def _batched(dataset: Any) -> Any:
     if type(dataset) is Subset and _is_plain(dataset.dataset):
         return BatchSubset(dataset)
     return BatchDataset(dataset) if _is_plain(dataset) else None

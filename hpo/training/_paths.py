@@ -25,7 +25,7 @@ _FILE = re.compile(
     r"(path|(?<!pro)file|filename|fname)s?$|^(path|file)_|(save|write|log)_(to|as)$", re.IGNORECASE
 )
 _LIBRARIES = ("skorch.", "hpo.")
-"""Packages whose parameters are no paths, except for those named in this module."""
+"""Packages whose parameters are not paths, except for those named in this module."""
 
 _SUFFIX = re.compile(
     r"\.(arrow|bin|ckpt|csv|db|feather|gz|h5|hdf5|html|jpg|json|jsonl|joblib|log|md|msgpack|npy|npz"
@@ -80,7 +80,7 @@ def _library_params(cls: type) -> frozenset[str]:
 
 
 def path_kind(name: str, value: Any, base: Path) -> str:
-    """Return ``"folder"``, ``"file"``, or an empty string for a value that is no path.
+    """Return ``"folder"``, ``"file"``, or an empty string for a value that is not a path.
 
     Parameters
     ----------

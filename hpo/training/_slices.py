@@ -81,7 +81,7 @@ class Slices:
 class Slicing:
     """Makes every epoch of a net a slice of ``n_steps`` optimizer steps.
 
-    A net that accumulates gradients tells over how many batches in its attribute
+    A net that accumulates gradients has the number of batches per step in its attribute
     ``gradient_accumulation_steps``.
 
     Parameters

@@ -64,7 +64,7 @@ class SteppedFit:
         return self.epochs.n_begun
 
     def advance(self) -> bool:
-        """Run the next epoch; return whether the fit goes on after it.
+        """Run the next epoch; return whether the fit continues after it.
 
         A KeyboardInterrupt raised in the loop of epochs ends the fit: this is how skorch's
         EarlyStopping and TerminateOnNaN stop a training. Raised before or after the loop, it is

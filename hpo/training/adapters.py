@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 _BOOKKEEPING = {"epoch", "dur"}
-"""Numbers in a net's history that are no metrics of its training."""
+"""Numbers in a net's history that are not metrics of its training."""
 
 _FITS = ("fit", "partial_fit", "fit_loop", "on_train_end")
 """Methods that, if overridden, may change a net after its loop of epochs."""
@@ -42,7 +42,7 @@ _LOOPS = ("fit", "partial_fit", "fit_loop", "run_single_epoch", "train_step", "t
 """Methods that make up skorch's training loop."""
 
 _NO_LOOP = (
-    "{}.fit makes no loop of epochs that skorch's callbacks are told of: each trial was one step, "
+    "{}.fit makes no loop of epochs that notifies skorch's callbacks: each trial was one step, "
     "and could not be pruned on the way."
 )
 _MORE_EPOCHS = (
@@ -102,10 +102,10 @@ def changeable(estimator: Any, name: str, epochs: int | None) -> bool:
         return False
     if not isinstance(final, NeuralNet):
         return epochs is not None and hasattr(final, "partial_fit")
-    return _reads_anew(own_name)
+    return _is_read_every_step(own_name)
 
 
-def _reads_anew(name: str) -> bool:
+def _is_read_every_step(name: str) -> bool:
     if "__" in name:
         return name.startswith(("optimizer__", "iterator_train__"))
     return name not in {"module", "criterion", "optimizer", "max_epochs", "train_split", "dataset"}
@@ -280,7 +280,9 @@ def _settings(net: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in net.items()
-        if not name.startswith(("_", "callbacks")) and not name.endswith("_") and _reads_anew(name)
+        if not name.startswith(("_", "callbacks"))
+        and not name.endswith("_")
+        and _is_read_every_step(name)
     }
 
 

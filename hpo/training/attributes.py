@@ -37,11 +37,11 @@ class Attributes:
         self, module: nn.Module, without: tuple[type, ...] = (), *, called: str = "the module"
     ) -> None:
         self._module, self._without, self._called = module, without, called
-        self._before = self._look()
+        self._before = self._collect()
 
     def check(self, when: str) -> None:
         """Raise `NotFusibleError` if an attribute has changed; ``when`` says what was done."""
-        now = self._look()
+        now = self._collect()
         for name in [*self._before, *now]:
             if self._before.get(name, _MISSING) != now.get(name, _MISSING):
                 raise NotFusibleError(
@@ -49,7 +49,7 @@ class Attributes:
                     "what changes in a buffer, or do without it)"
                 )
 
-    def _look(self) -> dict[str, Any]:
+    def _collect(self) -> dict[str, Any]:
         attributes: dict[str, Any] = {}
         for path, layer in self._module.named_modules():
             if isinstance(layer, self._without):

@@ -47,7 +47,7 @@ def check_estimator_kind(estimator: Any) -> None:
 
 
 def check_eval_every(estimator: Any, eval_every: int | None) -> None:
-    """Raise `DataError` if ``eval_every`` is given for an estimator that is no net."""
+    """Raise `DataError` if ``eval_every`` is given for an estimator that is not a net."""
     final = last_step(estimator)
     if eval_every is not None and not isinstance(final, NeuralNet):
         raise DataError(

@@ -56,12 +56,12 @@ class FoldFiles:
 
     def moved(self, path: str | Path) -> Path:
         """Return the path in this folder that replaces one of the user."""
-        whole = Path(os.path.normpath(self.base / path))
-        if whole.is_relative_to(self.folder):
-            return whole
-        if whole.is_relative_to(self.base):
-            return self.folder / whole.relative_to(self.base)
-        return self.folder / _ELSEWHERE / whole.relative_to(whole.anchor)
+        absolute = Path(os.path.normpath(self.base / path))
+        if absolute.is_relative_to(self.folder):
+            return absolute
+        if absolute.is_relative_to(self.base):
+            return self.folder / absolute.relative_to(self.base)
+        return self.folder / _ELSEWHERE / absolute.relative_to(absolute.anchor)
 
     def make(self, folder: Path) -> None:
         """Make a folder below the moved paths."""

@@ -82,20 +82,20 @@ def _broadcasts(probe: Probe) -> str:
     if _close(loss, shifted) or not all(_close(loss, value) for value in permuted):
         return ""
     n, shape = len(target), tuple(output.shape[1:])
-    wanted = ", ".join(map(str, ("n_samples", *shape))) + ("," if not shape else "")
+    wanted_shape = ", ".join(map(str, ("n_samples", *shape))) + ("," if not shape else "")
     code = f"np.asarray(y).reshape(-1, {', '.join(map(str, shape))})"
     code = code if shape else "np.asarray(y).ravel()"
     return (
         f"The module returns the shape {tuple(output.shape)} for a batch of {n} rows, and the "
         f"target has {tuple(target.shape)}. {_criterion(probe.net)} broadcasts the two and "
         "compares every prediction with every target, so that nothing is learned. "
-        f"Reshape y to ({wanted}): {code}."
+        f"Reshape y to ({wanted_shape}): {code}."
     )
 
 
 def _out_of_range(net: Any, probe: Probe) -> str:
     criterion = getattr(net, "criterion_", None)
-    wanted, allowed = _TARGETS.get(type(criterion), ("", None))  # type: ignore[arg-type]
+    allowed_range, allowed = _TARGETS.get(type(criterion), ("", None))  # type: ignore[arg-type]
     if (
         allowed is None
         or len(probe.criterion_args) < 2
@@ -106,10 +106,10 @@ def _out_of_range(net: Any, probe: Probe) -> str:
     if bool(allowed(target).all()) or not bool(target.isfinite().all()):
         return ""
     got = f"{target.min().item():g} to {target.max().item():g}"
-    recoded = "-1 and 1" if "-1" in wanted else "0 and 1"
+    recoded = "-1 and 1" if "-1" in allowed_range else "0 and 1"
     return (
-        f"{_criterion(net)} is meant for targets {wanted}, and makes a loss without a meaning of "
-        f"others. Got {got} instead: recode y, two classes as {recoded}."
+        f"{_criterion(net)} is meant for targets {allowed_range}, and gives a meaningless loss "
+        f"for others. Got {got} instead: recode y, two classes as {recoded}."
     )
 
 
@@ -223,7 +223,7 @@ def of_scores(scores: Mapping[str, float], net: Any, labels: Any, name: str) -> 
     if len(classes) != 1:
         return ""
     return (
-        f"The score '{bad[0]}' of {name} is nan: its validation part has one class alone "
+        f"The score '{bad[0]}' of {name} is nan: its validation part has only one class "
         f"({classes[0]!r}). Use a stratified splitter, fewer folds or another scorer."
     )
 

@@ -63,20 +63,20 @@ def last_batch_size(loader: Any) -> int:
     return n % size if n > size else 0
 
 
-def cut_batch(batch: Any, n: int, whole: int) -> Any:
-    """Return the first ``n`` rows of a batch of ``whole`` rows.
+def cut_batch(batch: Any, n: int, size: int) -> Any:
+    """Return the first ``n`` rows of a batch of ``size`` rows.
 
     Raises
     ------
     ValueError
         If it contains anything but tensors with that number of rows.
     """
-    if isinstance(batch, torch.Tensor) and len(batch) == whole:
+    if isinstance(batch, torch.Tensor) and len(batch) == size:
         return batch[:n]
     if isinstance(batch, Mapping):
-        return {key: cut_batch(value, n, whole) for key, value in batch.items()}
+        return {key: cut_batch(value, n, size) for key, value in batch.items()}
     if isinstance(batch, list | tuple):
-        return type(batch)([cut_batch(value, n, whole) for value in batch])
+        return type(batch)([cut_batch(value, n, size) for value in batch])
     raise ValueError(f"a batch that holds a {type(batch).__name__}")
 
 
@@ -141,15 +141,15 @@ def _all_nan(values: np.ndarray) -> bool:
 def _extremes(values: np.ndarray, what: str) -> Special:
     flat = values.reshape(len(values), -1)
     low, high = np.fmin.reduce(flat, axis=1), np.fmax.reduce(flat, axis=1)
-    least, most = np.nanmin(low), np.nanmax(high)
+    minimum, maximum = np.nanmin(low), np.nanmax(high)
     rows = np.unique([np.nanargmin(low), np.nanargmax(high)])
-    masks = [(low > least) & (high < most), high < most, low > least]
+    masks = [(low > minimum) & (high < maximum), high < maximum, low > minimum]
     return Special(what, rows, [np.flatnonzero(mask) for mask in masks if mask.any()])
 
 
 def filled(rows: np.ndarray, candidates: np.ndarray, size: int) -> np.ndarray:
     """Return ``rows``, filled up with some of ``candidates`` to ``size`` rows."""
     remaining = np.setdiff1d(candidates, rows)
-    wanted = max(0, min(size - len(rows), len(remaining)))
-    chosen = np.linspace(0, max(0, len(remaining) - 1), wanted).astype(int)
+    n_missing = max(0, min(size - len(rows), len(remaining)))
+    chosen = np.linspace(0, max(0, len(remaining) - 1), n_missing).astype(int)
     return np.concatenate([rows[:size], remaining[chosen]]).astype(int)
