@@ -154,8 +154,8 @@ class WeightPruning(Callback):  # type: ignore[misc]  # skorch has no types
             # Weights pruned before are zero, and therefore chosen first again.
             self.masks_ = {name: _mask(method, weight) for name, weight in weights.items()}
             return
-        whole = _mask(method, torch.cat([weight.ravel() for weight in weights.values()]))
-        parts = torch.split(whole, [weight.numel() for weight in weights.values()])
+        flat_mask = _mask(method, torch.cat([weight.ravel() for weight in weights.values()]))
+        parts = torch.split(flat_mask, [weight.numel() for weight in weights.values()])
         self.masks_ = {
             name: part.view_as(weight)
             for (name, weight), part in zip(weights.items(), parts, strict=True)

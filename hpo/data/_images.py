@@ -54,7 +54,7 @@ def read_images(
     Raises
     ------
     DataError
-        If there are no classes, a class has no images, a file is no image, or the cache folder
+        If there are no classes, a class has no images, a file is not an image, or the cache folder
         cannot be written.
     """
     from torchvision.datasets import ImageFolder

@@ -25,7 +25,7 @@ def convert(weights: Path, tokenizer: Path, folder: Path) -> None:
     weights : path
         A ``.bin`` of llama2.c's first format: seven sizes, then float32.
     tokenizer : path
-        The ``.bin`` beside it: pieces and their scores.
+        The ``.bin`` of its tokenizer: pieces and their scores.
     folder : path
         Receives config, weights in safetensors and tokenizer.
 
@@ -133,7 +133,7 @@ def _read_pieces(content: bytes, n_pieces: int) -> list[tuple[str, float]]:
 def _tokenizer(pieces: list[tuple[str, float]]) -> Any:
     """Return a tokenizer that merges like llama2.c: the pair with the best score first.
 
-    Characters that are no piece are encoded as bytes, and a space is prepended to the text.
+    Characters that are not pieces are encoded as bytes, and a space is prepended to the text.
     """
     from tokenizers import Tokenizer, decoders, models, normalizers
 

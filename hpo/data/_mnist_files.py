@@ -53,7 +53,7 @@ def read_root(
     except (AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise DataError(
             f"The files in {root / dataset / 'raw'} cannot be read as {dataset} "
-            f"({type(error).__name__}: {error}). Delete them, and they will be made anew, or "
+            f"({type(error).__name__}: {error}). Delete them, and they will be made again, or "
             "replace them by whole copies."
         ) from error
 

@@ -19,7 +19,7 @@ def npz_names(path: Path) -> list[str]:
     Raises
     ------
     DataError
-        If the file does not exist or is no ``.npz`` file.
+        If the file does not exist or is not an ``.npz`` file.
     """
     try:
         with zipfile.ZipFile(path) as archive:

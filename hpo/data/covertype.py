@@ -112,7 +112,7 @@ def _sample(
     return values[:, :-1], values[:, -1]
 
 
-def _all_rows(looked: str = "") -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _all_rows(searched: str = "") -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     from sklearn.datasets import fetch_covtype
 
     try:
@@ -121,8 +121,8 @@ def _all_rows(looked: str = "") -> tuple[np.ndarray[Any, Any], np.ndarray[Any, A
             table, classes = fetch_covtype(return_X_y=True, n_retries=1)
     except (OSError, HTTPException) as error:
         raise DataError(
-            f"Covertype is not on this machine and could not be downloaded.{looked} Set HPO_DATA "
-            f"to a folder that holds {SAMPLE}, which is a sample of it. All rows come by "
-            f"scikit-learn's fetch_covtype alone, with a network.\n{error}"
+            f"Covertype is not on this machine and could not be downloaded.{searched} Set HPO_DATA "
+            f"to a folder that holds {SAMPLE}, which is a sample of it. All rows are only "
+            f"available by scikit-learn's fetch_covtype, with a network.\n{error}"
         ) from error
     return table, classes

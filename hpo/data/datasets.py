@@ -56,7 +56,7 @@ def from_dataset(X: Any, y: Any = None, name: str = "X") -> tuple[Any, Any]:
         raise DataError(
             f"The dataset given as {name} ({type(X).__name__}) must return pairs (x, y), but its "
             f"first sample is {what}. Several inputs of a module are a dict or a tuple as x; "
-            "a y that the dataset has not is given beside it."
+            "if the dataset has no y, give it separately."
         )
     rows = SliceDataset(X if n_parts else _Alone(X))
     return rows, _targets(X) if y is None else y

@@ -47,7 +47,7 @@ def load_faces(
         return load_afhq(n_train, seed, size=size, refit_on_all=refit_on_all)
     if size != 32:
         raise DataError(
-            f"There is no AFHQ on this machine, and the animal faces have a size of 32 alone. "
+            f"There is no AFHQ on this machine, and the animal faces only have a size of 32. "
             f"Got size={size!r}. Set HPO_DATA to a folder that holds {AFHQ}/train."
         )
     return load_animal_faces(n_train, seed, refit_on_all=refit_on_all)
@@ -81,7 +81,7 @@ def load_afhq(
     Raises
     ------
     DataError
-        If the folders are not found or have other classes, a file is no image, or a number is
+        If the folders are not found or have other classes, a file is not an image, or a number is
         out of range.
     """
     folder = find_data("AFHQ", f"{AFHQ}/train", data_dir=data_dir).parent

@@ -56,7 +56,7 @@ def load_image_folder(
     Raises
     ------
     DataError
-        If there are no such folders, one is empty, a file is no image, the classes of the two
+        If there are no such folders, one is empty, a file is not an image, the classes of the two
         parts differ, or a number is out of range.
     """
     folder = Path(path).expanduser()

@@ -176,7 +176,7 @@ def _features(frame: Any, categorical: Sequence[str], label: str) -> Any:
             np.float32 if numeric and name not in categorical else "category"
         )
     if frame.shape[1] == 0:
-        raise DataError(f"{label} has no column beside the target.")
+        raise DataError(f"{label} has no column besides the target.")
     return frame
 
 
@@ -203,5 +203,5 @@ def _target(
 def _likely_task(y: np.ndarray[Any, Any]) -> str:
     if y.dtype.kind not in "iuf":
         return "classification"
-    whole = y.ndim == 1 and np.array_equal(y, np.round(y))
-    return "classification" if whole and len(np.unique(y)) <= MAX_CLASSES else "regression"
+    integers = y.ndim == 1 and np.array_equal(y, np.round(y))
+    return "classification" if integers and len(np.unique(y)) <= MAX_CLASSES else "regression"
