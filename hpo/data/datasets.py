@@ -1,4 +1,4 @@
-"""Torch datasets as X and y, which folds can be cut from."""
+"""Convert torch datasets to X and y that can be split into folds."""
 
 import sys
 from typing import Any
@@ -11,42 +11,42 @@ __all__ = ["from_dataset", "is_dataset"]
 
 
 def is_dataset(data: Any) -> bool:
-    """Return whether ``data`` is a torch ``Dataset``; torch is not loaded for the question."""
+    """Return whether ``data`` is a torch ``Dataset``; torch is not imported for that."""
     module = sys.modules.get("torch.utils.data")
     return module is not None and isinstance(data, module.Dataset)
 
 
 def from_dataset(X: Any, y: Any = None, name: str = "X") -> tuple[Any, Any]:
-    """Return ``X`` and ``y`` of a torch dataset; anything else as it is.
+    """Return ``X`` and ``y`` of a torch dataset; other inputs are returned unchanged.
 
     Parameters
     ----------
     X : torch.utils.data.Dataset or object
-        Of pairs (x, y); of x alone, where ``y`` is given. Samples are loaded when they are
-        trained on.
+        A dataset of pairs (x, y), or of x alone if ``y`` is given. Samples are loaded when they
+        are needed.
     y : array-like of length n_samples or None
-        None takes it from the dataset, which is gone through once for it, unless it has
-        ``targets`` as those of torchvision have.
+        If None, it is read from the dataset, by iterating over it once unless it has ``targets``
+        like the datasets of torchvision.
     name : str
-        What X is called in messages.
+        Name of X in messages.
 
     Returns
     -------
     tuple
-        The tensors or arrays that the dataset holds, where it is a `TensorDataset` or
-        skorch's; else a `skorch.helper.SliceDataset`, and y as an array.
+        The tensors or arrays of a `TensorDataset` or a skorch dataset; else a
+        `skorch.helper.SliceDataset`, and y as an array.
 
     Raises
     ------
     DataError
-        If the dataset cannot be asked for a sample by its number, or has no y and none is given.
+        If the dataset is not indexable, or has no y and none is given.
     """
     if not is_dataset(X):
         return X, y
     _check(X, name)
-    held = _held(X)
-    if held is not None:
-        return held[0], held[1] if y is None else y
+    arrays = _arrays_of(X)
+    if arrays is not None:
+        return arrays[0], arrays[1] if y is None else y
     from skorch.helper import SliceDataset
 
     first = X[0]
@@ -56,7 +56,7 @@ def from_dataset(X: Any, y: Any = None, name: str = "X") -> tuple[Any, Any]:
         raise DataError(
             f"The dataset given as {name} ({type(X).__name__}) must return pairs (x, y), but its "
             f"first sample is {what}. Several inputs of a module are a dict or a tuple as x; "
-            "a y that the dataset has not is given beside it."
+            "if the dataset has no y, give it separately."
         )
     rows = SliceDataset(X if n_parts else _Alone(X))
     return rows, _targets(X) if y is None else y
@@ -65,18 +65,18 @@ def from_dataset(X: Any, y: Any = None, name: str = "X") -> tuple[Any, Any]:
 def _check(dataset: Any, name: str) -> None:
     from torch.utils.data import IterableDataset
 
-    told = f"The dataset given as {name} ({type(dataset).__name__})"
+    subject = f"The dataset given as {name} ({type(dataset).__name__})"
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
         raise DataError(
-            f"{told} can only be gone through, and folds are cut by the numbers of samples: give "
-            "a map-style dataset, with __getitem__ and __len__."
+            f"{subject} can only be gone through, and folds are cut by the numbers of samples: "
+            "give a map-style dataset, with __getitem__ and __len__."
         )
     if not len(dataset):
-        raise DataError(f"{told} is empty.")
+        raise DataError(f"{subject} is empty.")
 
 
-def _held(dataset: Any) -> tuple[Any, Any] | None:
-    """Return the arrays that a dataset does nothing but hold, None for any other."""
+def _arrays_of(dataset: Any) -> tuple[Any, Any] | None:
+    """Return the arrays of a dataset that only wraps arrays; None for other datasets."""
     from skorch.dataset import Dataset
     from torch.utils.data import TensorDataset
 
@@ -88,25 +88,25 @@ def _held(dataset: Any) -> tuple[Any, Any] | None:
 
 
 def _targets(dataset: Any) -> Any:
-    known = getattr(dataset, "targets", None)
-    if known is not None and len(known) == len(dataset):
-        values = _stacked(list(known))
+    targets = getattr(dataset, "targets", None)
+    if targets is not None and len(targets) == len(dataset):
+        values = _stack(list(targets))
         ends = (0, len(dataset) - 1)
-        if all(np.array_equal(_plain(dataset[i][1]), values[i]) for i in ends):
+        if all(np.array_equal(_to_numpy(dataset[i][1]), values[i]) for i in ends):
             return values
-    return _stacked([dataset[i][1] for i in range(len(dataset))])
+    return _stack([dataset[i][1] for i in range(len(dataset))])
 
 
-def _stacked(values: list[Any]) -> Any:
-    return np.asarray([_plain(value) for value in values])
+def _stack(values: list[Any]) -> Any:
+    return np.asarray([_to_numpy(value) for value in values])
 
 
-def _plain(value: Any) -> Any:
+def _to_numpy(value: Any) -> Any:
     return value.detach().cpu().numpy() if hasattr(value, "detach") else value
 
 
 class _Alone:
-    """A dataset of x alone, as one of tuples, of which skorch takes the first."""
+    """A dataset of x alone, wrapped to return tuples, of which skorch uses the first item."""
 
     def __init__(self, dataset: Any) -> None:
         self._dataset = dataset

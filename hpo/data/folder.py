@@ -1,4 +1,4 @@
-"""Where data sets are looked for, and where unpacked or downloaded ones are kept."""
+"""The folders of data sets, and the cache for unpacked or downloaded ones."""
 
 import os
 import shutil
@@ -9,46 +9,46 @@ from pathlib import Path
 
 from hpo.exceptions import DataError
 
-__all__ = ["cache_folder", "data_folder", "find_data", "folders_to_search", "made_whole"]
+__all__ = ["atomic_folder", "cache_folder", "data_folder", "find_data", "folders_to_search"]
 
 
 def data_folder() -> Path | None:
-    """Return the folder of ready data sets that ``$HPO_DATA`` names, if it names one.
+    """Return the folder of existing data sets in ``$HPO_DATA``, if that is set.
 
-    It may be read-only: nothing is ever written there.
+    It may be read-only, as nothing is ever written there.
     """
     return _from_environment("HPO_DATA")
 
 
 def cache_folder() -> Path:
-    """Return ``$HPO_CACHE``, or ``~/.cache/hpo`` where that is not set. It may not exist yet."""
+    """Return ``$HPO_CACHE``, or ``~/.cache/hpo`` if that is not set; it may not exist yet."""
     return _from_environment("HPO_CACHE") or Path("~/.cache/hpo").expanduser()
 
 
 def folders_to_search(data_dir: str | Path | None = None) -> list[Path]:
-    """Return ``data_dir`` alone if it is given, else ``$HPO_DATA`` and the cache folder."""
+    """Return only ``data_dir`` if it is given, else ``$HPO_DATA`` and the cache folder."""
     if data_dir is not None:
         return [Path(data_dir).expanduser()]
     return [folder for folder in (data_folder(), cache_folder()) if folder]
 
 
 def find_data(what: str, *names: str, data_dir: str | Path | None = None, hint: str = "") -> Path:
-    """Return the first file or folder there is of some names in `folders_to_search`.
+    """Return the first existing file or folder of some names in `folders_to_search`.
 
     Parameters
     ----------
     what : str
         The data set, for the message.
     *names : str
-        Paths below a data folder; an earlier one counts before a later one.
+        Paths below a data folder; earlier ones take precedence.
     data_dir : path, optional
     hint : str, default=""
-        What else can be done, in a sentence.
+        An alternative for the user, appended to the message.
 
     Raises
     ------
     DataError
-        If there is none.
+        If none exists.
     """
     places = [folder / name for name in names for folder in folders_to_search(data_dir)]
     for place in places:
@@ -61,10 +61,11 @@ def find_data(what: str, *names: str, data_dir: str | Path | None = None, hint: 
 
 
 @contextmanager
-def made_whole(folder: Path) -> Iterator[Path]:
-    """Give a scratch folder that becomes ``folder`` at the end of the block, or goes with an error.
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Provide a temporary folder that becomes ``folder`` if the block succeeds.
 
-    Of several processes that make the same folder, the first one's is kept.
+    If several processes make the same folder, that of the first one is kept. If the block raises
+    an exception, the temporary folder is removed.
 
     Raises
     ------
@@ -81,7 +82,7 @@ def made_whole(folder: Path) -> Iterator[Path]:
         ) from error
     try:
         yield scratch
-        scratch.chmod(0o755)  # mkdtemp's is its owner's alone
+        scratch.chmod(0o755)  # mkdtemp makes it accessible only to its owner
         scratch.rename(folder)
     except OSError:
         if not folder.is_dir():  # another process was faster

@@ -1,4 +1,4 @@
-"""How an estimator makes one step: skorch nets, ``partial_fit``, or one whole ``fit``."""
+"""Train an estimator step by step: skorch nets, ``partial_fit``, or a single ``fit``."""
 
 import inspect
 import numbers
@@ -33,16 +33,16 @@ __all__ = [
 ]
 
 _BOOKKEEPING = {"epoch", "dur"}
-"""Numbers in a net's history that say nothing of its training."""
+"""Numbers in a net's history that are not metrics of its training."""
 
 _FITS = ("fit", "partial_fit", "fit_loop", "on_train_end")
-"""Methods after which a net may be what it was not before."""
+"""Methods that, if overridden, may change a net after its loop of epochs."""
 
 _LOOPS = ("fit", "partial_fit", "fit_loop", "run_single_epoch", "train_step", "train_step_single")
-"""Methods that skorch's way of training stands in."""
+"""Methods that make up skorch's training loop."""
 
 _NO_LOOP = (
-    "{}.fit makes no loop of epochs that skorch's callbacks are told of: each trial was one step, "
+    "{}.fit makes no loop of epochs that notifies skorch's callbacks: each trial was one step, "
     "and could not be pruned on the way."
 )
 _MORE_EPOCHS = (
@@ -69,9 +69,10 @@ def net_prefix(estimator: Any) -> str:
 
 
 def steps_of(estimator: Any, params: Mapping[str, Any], epochs: int | None) -> int:
-    """Return how many steps a training makes.
+    """Return the number of steps of a training.
 
-    ``epochs`` if given; a net's ``max_epochs``, under ``params``; one for everything else.
+    It is ``epochs`` if given, else the ``max_epochs`` of a net under ``params``, and one for any
+    other estimator.
     """
     final = last_step(estimator)
     if epochs is not None:
@@ -92,90 +93,90 @@ def fit(estimator: Any, X: Any, y: Any, fit_params: Mapping[str, Any]) -> None:
 def changeable(estimator: Any, name: str, epochs: int | None) -> bool:
     """Return whether parameter ``name`` can be set while ``estimator`` trains.
 
-    Of a net: what its optimizer, its loss or its loader reads anew at each step; what the
-    module or the criterion are made of would build them anew.
+    For a net, these are the parameters that its optimizer, its loss or its loader reads again at
+    each step. Parameters of the module or the criterion would rebuild them.
     """
     prefix = net_prefix(estimator)
-    final, own = last_step(estimator), name.removeprefix(prefix)
+    final, own_name = last_step(estimator), name.removeprefix(prefix)
     if not name.startswith(prefix):
         return False
     if not isinstance(final, NeuralNet):
         return epochs is not None and hasattr(final, "partial_fit")
-    return _reads_anew(own)
+    return _is_read_every_step(own_name)
 
 
-def _reads_anew(name: str) -> bool:
+def _is_read_every_step(name: str) -> bool:
     if "__" in name:
         return name.startswith(("optimizer__", "iterator_train__"))
     return name not in {"module", "criterion", "optimizer", "max_epochs", "train_split", "dataset"}
 
 
 class BaseStepper(ABC):
-    """Trains one estimator on one training set, a step at a time.
+    """Trains one estimator on one training set, one step at a time.
 
-    Each kind is made of an unfitted estimator that it owns, the training data X and y, and the
-    parameters that the estimator's ``fit`` takes, arrays cut to the rows of X.
+    Subclasses take an unfitted estimator, which they own, the training data X and y, and the
+    parameters of the estimator's ``fit``, with arrays cut to the rows of X.
     """
 
     finished = False
-    """Whether the training is over, at its last step or stopped early by itself."""
+    """Whether the training is over, after its last step or because it stopped early."""
 
     whole = False
-    """Whether its first step was the whole training, however many were asked for."""
+    """Whether the first step was the whole training, however many steps were requested."""
 
     note = ""
-    """What the user should know of how it was stepped; empty as a rule."""
+    """A note for the user about how the steps were made; usually empty."""
 
     def __init__(self, estimator: Any) -> None:
         self.estimator = last_step(estimator)
 
     @abstractmethod
     def step(self, *, last: bool) -> None:
-        """Train one step; ``last`` says that no further one follows."""
+        """Train one step; ``last`` says whether it is the last one."""
 
-    def needs_its_end(self, error: Exception) -> bool:
-        """Return whether an ``error`` in the first scoring may be for want of a fit's end.
+    def needs_whole_fit(self, error: Exception) -> bool:
+        """Return whether the first scoring may have failed because the fit has not ended yet.
 
         If so, the next step must be the last one.
         """
         return False
 
     @contextmanager
-    def looked_at(self) -> Iterator[None]:
-        """Leave the training as it is by what is done with the estimator inside the block."""
+    def scoring(self) -> Iterator[None]:
+        """Protect the training from side effects of scoring the estimator inside the block."""
         yield
 
     def metrics(self) -> dict[str, float]:
-        """Return the metrics that the estimator has recorded of its last step, such as losses."""
+        """Return the metrics that the estimator has recorded in its last step, such as losses."""
         return {}
 
     def state(self) -> Any:
-        """Return what the training has come to, without the data."""
+        """Return the state of the training, without the data."""
         return self.finished, vars(self.estimator)
 
     def load_state(self, state: Any, changes: Mapping[str, Any]) -> None:
-        """Go on from a `state`, with ``changes`` of the estimator's parameters."""
-        self.finished, known = state
-        vars(self.estimator).update(known)
+        """Continue from a `state`, with ``changes`` of the estimator's parameters."""
+        self.finished, attributes = state
+        vars(self.estimator).update(attributes)
         self.estimator.set_params(**changes)
 
     def close(self) -> None:  # noqa: B027
-        """End a training that is given up."""
+        """End an abandoned training."""
 
 
 class NetStepper(BaseStepper):
-    """A skorch net, by itself or at the end of a Pipeline.
+    """Trains a skorch net, alone or at the end of a Pipeline.
 
-    The estimator's own ``fit`` is called, once, and a step is one of the epochs that it makes
-    (or a slice of ``eval_every`` optimizer steps): so n steps are one ``fit(max_epochs=n)``,
-    bit for bit, whichever of its methods a net overrides. The end of the fit belongs to the
-    last step, and so do epochs beyond the steps that are known of, as of a second loop. A fit
-    without a loop of epochs is one step.
+    The estimator's own ``fit`` is called once, and each of its epochs is a step (or a slice of
+    ``eval_every`` optimizer steps). So n steps give the same result as ``fit(max_epochs=n)``, bit
+    for bit, whichever of its methods a net overrides. The end of the fit belongs to the last
+    step, and so do epochs beyond the known number of steps, such as those of a second loop. A
+    fit without a loop of epochs is one step.
 
     Parameters
     ----------
     epochs : int or None
-        Set as the net's ``max_epochs``.
+        If given, it is set as the net's ``max_epochs``.
     eval_every : int or None
     """
 
@@ -196,7 +197,7 @@ class NetStepper(BaseStepper):
         self._fit = SteppedFit(run, self.estimator, eval_every=eval_every)
 
     def step(self, *, last: bool) -> None:
-        """Train one epoch; at the last step, until the fit has ended."""
+        """Train one epoch, or in the last step until the fit has ended."""
         n_before = self._fit.n_epochs
         while self._fit.advance():
             if not last:
@@ -209,21 +210,21 @@ class NetStepper(BaseStepper):
         elif n_epochs - n_before > 1 and not self.whole:
             self.note = _MORE_EPOCHS.format(name)
 
-    def needs_its_end(self, error: Exception) -> bool:
-        """Return whether the net has a ``fit`` of its own, which is under way."""
-        if self.finished or not any(_is_own(self.estimator, name) for name in _FITS):
+    def needs_whole_fit(self, error: Exception) -> bool:
+        """Return whether the net overrides ``fit`` or a part of it, and the fit has not ended."""
+        if self.finished or not any(_is_overridden(self.estimator, name) for name in _FITS):
             return False
         self.whole = True
         self.note = _SCORED_LATE.format(type(self.estimator).__name__, type(error).__name__)
         return True
 
     @contextmanager
-    def looked_at(self) -> Iterator[None]:
-        """Keep the modules' modes: a loop of the net's own may set them once, at its start.
+    def scoring(self) -> Iterator[None]:
+        """Restore the modes of the modules, since an overridden loop may set them only once.
 
-        skorch sets them with every batch.
+        skorch sets them before every batch.
         """
-        if not any(_is_own(self.estimator, name) for name in _LOOPS):
+        if not any(_is_overridden(self.estimator, name) for name in _LOOPS):
             yield
             return
         modules = [part for part in vars(self.estimator).values() if isinstance(part, nn.Module)]
@@ -240,19 +241,19 @@ class NetStepper(BaseStepper):
         return figures_of(history[-1]) if history else {}
 
     def state(self) -> Any:
-        """Return the net's attributes, its own validation part's rows, its place in the fit."""
+        """Return the net's attributes, the rows of its train split, and its position in the fit."""
         rows = [getattr(part, "indices", None) for part in self._fit.epochs.parts]
         slicing = self._fit.slicing
         place = slicing.state() if slicing else None
         return self.finished, vars(self.estimator), self._fit.n_epochs, rows, place
 
     def load_state(self, state: Any, changes: Mapping[str, Any]) -> None:
-        """Go on from a `state`; the changes are `changeable` ones."""
+        """Continue from a `state`; all ``changes`` must be `changeable`."""
         self.finished, net, n_epochs, rows, place = state
         if self.finished:
             vars(self.estimator).update(net)
             return
-        # A loop of epochs reads the size of its batches once, where it begins.
+        # The loop of epochs reads the batch size once, at its beginning.
         vars(self.estimator).update(_settings(net))
         self.estimator.set_params(**changes)
         self._fit.skip(n_epochs)
@@ -265,26 +266,28 @@ class NetStepper(BaseStepper):
             self._fit.slicing.load_state(place)
 
     def close(self) -> None:
-        """End the fit, if it is under way, as skorch's callbacks end it."""
+        """End the fit, if it is running, as skorch's callbacks do."""
         self.finished = True
         self._fit.close()
 
 
-def _is_own(net: Any, name: str) -> bool:
+def _is_overridden(net: Any, name: str) -> bool:
     return not getattr(type(net), name).__module__.startswith("skorch.")
 
 
 def _settings(net: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of a net's attributes that a training may have changed, and its parts not."""
+    """Return the settings of a net that may change during training, without its parts."""
     return {
         name: value
         for name, value in net.items()
-        if not name.startswith(("_", "callbacks")) and not name.endswith("_") and _reads_anew(name)
+        if not name.startswith(("_", "callbacks"))
+        and not name.endswith("_")
+        and _is_read_every_step(name)
     }
 
 
 class PartialFitStepper(BaseStepper):
-    """A scikit-learn estimator with ``partial_fit``; a step is one pass over the data.
+    """Trains a scikit-learn estimator by ``partial_fit``; a step is one pass over the data.
 
     The preprocessing of a Pipeline is fitted once, before the first step.
     """
@@ -305,7 +308,7 @@ class PartialFitStepper(BaseStepper):
         self.finished = last
 
     def metrics(self) -> dict[str, float]:
-        """Return the estimator's ``loss_``, where it has one."""
+        """Return the estimator's ``loss_``, if it has one."""
         loss = getattr(self.estimator, "loss_", None)
         return {"train_loss": float(loss)} if isinstance(loss, float | np.floating) else {}
 
@@ -313,7 +316,7 @@ class PartialFitStepper(BaseStepper):
 def _preprocessed(
     estimator: Any, X: Any, y: Any, fit_params: Mapping[str, Any]
 ) -> tuple[Any, Mapping[str, Any]]:
-    """Fit what stands before a Pipeline's last step; return what that is given."""
+    """Fit the steps before a Pipeline's last one; return the data and parameters of that."""
     while isinstance(estimator, Pipeline):
         before, fit_params = fit_params_by_step(estimator, fit_params)
         if len(estimator.steps) > 1:
@@ -323,23 +326,23 @@ def _preprocessed(
 
 
 class FitStepper(BaseStepper):
-    """Any other estimator; its only step is ``fit``."""
+    """Trains any other estimator; its only step is ``fit``."""
 
     def __init__(self, estimator: Any, X: Any, y: Any, fit_params: Mapping[str, Any]) -> None:
         super().__init__(estimator)
         self._run = partial(fit, estimator, X, y, fit_params)
 
     def step(self, *, last: bool) -> None:
-        """Fit."""
+        """Fit the estimator."""
         self._run()
         self.finished = True
 
 
 def figures_of(row: Mapping[str, Any]) -> dict[str, float]:
-    """Return the numbers in a row of a net's history, skorch's bookkeeping left out.
+    """Return the numbers in a row of a net's history, without skorch's bookkeeping.
 
-    Losses, scores of the net's own callbacks, and whatever else a callback has written there.
-    Flags (``train_loss_best``, ``event_cp``) are no numbers.
+    These are losses, scores of the net's own callbacks, and other numbers that a callback has
+    written there. Flags (``train_loss_best``, ``event_cp``) are not included.
     """
     return {
         name: float(value)
@@ -363,8 +366,8 @@ def make_stepper(
 ) -> BaseStepper:
     """Return the stepper for ``estimator``.
 
-    A net steps by epochs, or by ``eval_every`` optimizer steps. ``partial_fit`` is used only if
-    ``epochs`` says how often: without it, scikit-learn's estimators mean their ``fit``, with
+    A step of a net is an epoch, or ``eval_every`` optimizer steps. ``partial_fit`` is used only
+    if ``epochs`` says how often. Otherwise scikit-learn's estimators are trained by ``fit``, with
     its own stopping rule.
     """
     final = last_step(estimator)

@@ -1,4 +1,4 @@
-"""What a module keeps beside its tensors: told before and after, so that a change is seen."""
+"""Detect changes of what a module keeps besides its tensors."""
 
 import inspect
 import random
@@ -20,60 +20,60 @@ _CONTAINERS = (*_PLAIN, list, dict, set, tuple, np.ndarray)
 
 
 class Attributes:
-    """The attributes of a module's layers, of their classes, and the globals that these read.
+    """The attributes of a module's layers and their classes, and the globals that these read.
 
-    Weights, buffers and ``training`` are left out.
+    Weights, buffers and ``training`` are not included.
 
     Parameters
     ----------
     module : torch.nn.Module
     without : tuple of type
-        Layers that are not looked at.
+        Types of layers to ignore.
     called : str, default="the module"
-        In messages.
+        Name of the module in messages.
     """
 
     def __init__(
         self, module: nn.Module, without: tuple[type, ...] = (), *, called: str = "the module"
     ) -> None:
         self._module, self._without, self._called = module, without, called
-        self._known = self._look()
+        self._before = self._collect()
 
     def check(self, when: str) -> None:
-        """Raise `NotFusibleError` if one has changed since; ``when`` says what was done."""
-        now = self._look()
-        for name in [*self._known, *now]:
-            if self._known.get(name, _GONE) != now.get(name, _GONE):
+        """Raise `NotFusibleError` if an attribute has changed; ``when`` says what was done."""
+        now = self._collect()
+        for name in [*self._before, *now]:
+            if self._before.get(name, _MISSING) != now.get(name, _MISSING):
                 raise NotFusibleError(
                     f"{name} changes {when}: a batch of models would share one value of it (keep "
                     "what changes in a buffer, or do without it)"
                 )
 
-    def _look(self) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+    def _collect(self) -> dict[str, Any]:
+        attributes: dict[str, Any] = {}
         for path, layer in self._module.named_modules():
             if isinstance(layer, self._without):
                 continue
-            of = f" of {self._called}'s part '{path}'" if path else f" of {self._called}"
+            owner = f" of {self._called}'s part '{path}'" if path else f" of {self._called}"
             for name, value in vars(layer).items():
-                again = name == "_flat_weights" and isinstance(layer, nn.RNNBase)
-                if name not in _TABLES and "_hooks" not in name and not again:
-                    found[f"the attribute '{name}'{of}"] = _frozen(value)
+                is_duplicate = name == "_flat_weights" and isinstance(layer, nn.RNNBase)
+                if name not in _TABLES and "_hooks" not in name and not is_duplicate:
+                    attributes[f"the attribute '{name}'{owner}"] = _comparable(value)
         for cls in {cls for layer in self._module.modules() for cls in type(layer).__mro__}:
             if cls.__module__.partition(".")[0] not in _TORCH:
-                found |= {name: _frozen(value) for name, value in _of_class(cls)}
-        return found
+                attributes |= {name: _comparable(value) for name, value in _class_attributes(cls)}
+        return attributes
 
 
-class _Gone:
-    """What an attribute is before it is set."""
+class _Missing:
+    """The value of an attribute that is not set."""
 
 
-_GONE = _Gone()
+_MISSING = _Missing()
 
 
-def _frozen(value: Any) -> Any:
-    """Return what equals that of the same value, and that of no other one."""
+def _comparable(value: Any) -> Any:
+    """Return an object that is equal for equal values and different for different ones."""
     if isinstance(value, _PLAIN):
         return repr(value)
     try:
@@ -82,16 +82,16 @@ def _frozen(value: Any) -> Any:
         return id(value)
 
 
-def _of_class(cls: type) -> Iterator[tuple[str, Any]]:
+def _class_attributes(cls: type) -> Iterator[tuple[str, Any]]:
     for name, value in vars(cls).items():
         if inspect.isfunction(value):
-            yield from _read_by(value, cls.__name__)
+            yield from _variables_read_by(value, cls.__name__)
         elif isinstance(value, _CONTAINERS) and not name.startswith("__"):
             yield f"the class attribute '{name}' of {cls.__name__}", value
 
 
-def _read_by(function: Any, owner: str) -> Iterator[tuple[str, Any]]:
-    """Yield the global and enclosed variables that a method reads, where they are plain data."""
+def _variables_read_by(function: Any, owner: str) -> Iterator[tuple[str, Any]]:
+    """Yield the global and enclosed variables that a method reads, if they are plain data."""
     for name in function.__code__.co_names:
         value = function.__globals__.get(name)
         if isinstance(value, _CONTAINERS):
@@ -106,6 +106,6 @@ def _read_by(function: Any, owner: str) -> Iterator[tuple[str, Any]]:
 
 
 def global_streams() -> tuple[Any, ...]:
-    """Return where the random numbers of Python and of NumPy stand."""
+    """Return the state of the global random generators of Python and NumPy."""
     numpy: Any = np.random.get_state()
     return random.getstate(), numpy[0], numpy[1].tobytes(), *numpy[2:]

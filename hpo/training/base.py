@@ -1,4 +1,4 @@
-"""What an executor runs."""
+"""The base class of what an executor runs."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping
@@ -11,14 +11,14 @@ __all__ = ["BaseObjective", "StepError"]
 
 
 class StepError(RuntimeError):
-    """A step raised `StopIteration`, by which a generator tells its end.
+    """A step raised `StopIteration`, which would look like the end of the generator.
 
-    It is the error's cause, and what the trial is told to have failed with.
+    The `StopIteration` is the cause of this error, and is recorded as the error of the trial.
     """
 
 
 class BaseObjective(ABC):
-    """The score of a trial, step by step.
+    """The function to optimize: scores a trial step by step.
 
     An objective is picklable and holds no state between trials: ``run`` of the same trial
     yields the same reports, bit for bit, wherever and whenever it is called.
@@ -26,10 +26,10 @@ class BaseObjective(ABC):
     Attributes
     ----------
     home : Path or None
-        Folder of the study, made by its driver, below which trials write files; None keeps
-        nothing of what they write.
+        Folder of the study, made by its driver, below which trials write files. If None, no files
+        of the trials are kept.
     keeps_all : bool
-        Whether the files of a trial that was stopped are left there too.
+        Whether the files of a stopped trial are kept too.
     """
 
     home: Path | None = None
@@ -37,17 +37,17 @@ class BaseObjective(ABC):
 
     @abstractmethod
     def run(self, trial: Trial, device: str | None = None) -> Generator[Report]:
-        """Train ``trial`` and yield one report a step.
+        """Train ``trial`` and yield one report per step.
 
-        Closing the generator is the prune: training stops there and what it holds is freed.
-        What it raises fails the trial, whatever it is. A generator that is no generator function
-        raises `StepError` in the place of a `StopIteration` that is not its end.
+        Closing the generator prunes the trial: the training stops and its resources are freed.
+        Any exception that it raises fails the trial. A generator that does not come from a
+        generator function raises `StepError` instead of a `StopIteration` that is not its end.
 
         Parameters
         ----------
         trial : Trial
         device : str or None
-            Torch device of the worker, for nets that name none of their own.
+            Torch device of the worker, for nets that do not name a device.
         """
 
     def resume(
@@ -57,21 +57,21 @@ class BaseObjective(ABC):
         device: str | None = None,
         changes: Mapping[str, Any] | None = None,
     ) -> Generator[Report]:
-        """Go on with a run that was put aside, with the report after its last one.
+        """Resume a paused run; the first report is the one after its last one.
 
         Parameters
         ----------
         trial : Trial
         state : bytes
-            What the ``state()`` of the generator that `run` returned has given.
+            Returned by ``state()`` of the generator that `run` returned.
         device : str or None
         changes : mapping or None
-            Stored parameters to change in the course of the training.
+            Stored parameters to change for the rest of the training.
 
         Raises
         ------
         NotImplementedError
-            If runs of this objective cannot be put aside: their generators have no ``state``.
+            If runs of this objective cannot be paused, as their generators have no ``state``.
         """
         raise NotImplementedError(f"{type(self).__name__} cannot go on from a state")
 
@@ -81,4 +81,4 @@ class BaseObjective(ABC):
 
     @abstractmethod
     def max_steps(self, params: Mapping[str, Any]) -> int:
-        """Return how many reports a trial with ``params`` makes at most."""
+        """Return the maximum number of reports of a trial with ``params``."""

@@ -1,4 +1,4 @@
-"""The nets of an estimator and the callbacks of a net: found, copied, and replaced in a copy."""
+"""Find, copy and replace the nets of an estimator and the callbacks of a net."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,39 +8,48 @@ from sklearn.base import clone
 from skorch import NeuralNet
 from skorch.callbacks import PrintLog
 
-from hpo.training._summaries import is_summary_writer, lending_copies
+from hpo.training._summaries import cloneable, is_summary_writer
 
-__all__ = ["Entry", "copy_of", "entries", "held", "is_callback", "nets_of", "params_of", "portable"]
+__all__ = [
+    "Entry",
+    "callbacks_in",
+    "copy_of",
+    "entries",
+    "is_callback",
+    "nets_of",
+    "params_of",
+    "portable",
+]
 
 
 def nets_of(estimator: Any) -> list[NeuralNet]:
-    """Return the nets that an estimator is made of: itself, steps of a Pipeline, teachers ..."""
+    """Return all nets of an estimator: itself, steps of a Pipeline, teachers ..."""
     return list({id(net): net for net in _named_nets(estimator).values()}.values())
 
 
 def _named_nets(estimator: Any) -> dict[str, NeuralNet]:
     if isinstance(estimator, NeuralNet):
-        found = {"": estimator}
-        # Not what `get_params(deep=True)` looks at: it asks all callbacks for their parameters.
+        nets = {"": estimator}
+        # Not `get_params(deep=True)`, which also asks all callbacks for their parameters.
         parts = {name: v for name, v in vars(estimator).items() if _is_estimator(v)}
     elif _is_estimator(estimator):
-        found, parts = {}, estimator.get_params(deep=True)
+        nets, parts = {}, estimator.get_params(deep=True)
     else:
         return {}
     for name, part in parts.items():
         if part is not estimator and isinstance(part, NeuralNet):
-            found |= {f"{name}__{own}": net for own, net in _named_nets(part).items()}
-    return found
+            nets |= {f"{name}__{inner}": net for inner, net in _named_nets(part).items()}
+    return nets
 
 
-def _is_estimator(thing: Any) -> bool:
-    known = hasattr(thing, "get_params") and hasattr(thing, "fit")
-    return known and not isinstance(thing, type)
+def _is_estimator(value: Any) -> bool:
+    has_interface = hasattr(value, "get_params") and hasattr(value, "fit")
+    return has_interface and not isinstance(value, type)
 
 
-def is_callback(thing: Any) -> bool:
-    """Return whether ``thing`` is a callback of a net, and no class of one."""
-    return hasattr(thing, "on_train_begin") and not isinstance(thing, type | NeuralNet)
+def is_callback(value: Any) -> bool:
+    """Return whether ``value`` is a callback of a net, and not a class."""
+    return hasattr(value, "on_train_begin") and not isinstance(value, type | NeuralNet)
 
 
 def params_of(callback: Any) -> dict[str, Any]:
@@ -50,28 +59,28 @@ def params_of(callback: Any) -> dict[str, Any]:
     return {name: value for name, value in vars(callback).items() if not name.endswith("_")}
 
 
-def held(value: Any) -> Iterator[Any]:
-    """Yield the callbacks that a parameter of a callback holds."""
+def callbacks_in(value: Any) -> Iterator[Any]:
+    """Yield the callbacks in a parameter of a callback."""
     if is_callback(value):
         yield value
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from held(item)
+            yield from callbacks_in(item)
 
 
 @dataclass
 class Entry:
-    """A callback of a net that has not been initialized.
+    """A callback of a net that has not been initialized yet.
 
     Parameters
     ----------
     net : NeuralNet
     name : str
-        By which the net knows it.
+        Name of the callback in the net.
     callback : callback
-        Made here where the net has a class.
+        Always an instance, even if the net was given a class.
     settings : mapping
-        What the net will set on it: its parameters ``callbacks__<name>__<parameter>``.
+        Parameters that the net will set: its ``callbacks__<name>__<parameter>``.
     """
 
     net: NeuralNet
@@ -81,16 +90,16 @@ class Entry:
 
     @property
     def params(self) -> dict[str, Any]:
-        """What the callback's parameters will be."""
+        """The parameters that the callback will have."""
         return {**params_of(self.callback), **self.settings}
 
     @property
-    def told(self) -> str:
-        """What messages call it."""
+    def description(self) -> str:
+        """The callback as messages name it."""
         return f"the callback '{self.name}' ({type(self.callback).__name__})"
 
     def replace(self, callback: Any, changes: Mapping[str, Any]) -> None:
-        """Have the net take another callback, and ``changes`` in what it sets on it."""
+        """Replace the callback in the net, and apply ``changes`` to its settings."""
         for name in self.settings.keys() & changes.keys():
             vars(self.net)[f"callbacks__{self.name}__{name}"] = changes[name]
         items = self.net.callbacks if isinstance(self.net.callbacks, list) else []
@@ -99,18 +108,18 @@ class Entry:
             if (item[1] if named else item) is self.callback:
                 items[i] = (item[0], callback) if named else callback
                 return
-        # One of the net's own defaults, or a class: skorch takes a callback of this name instead.
+        # A default of the net, or a class: skorch uses a callback of this name instead.
         vars(self.net)[f"callbacks__{self.name}"] = callback
 
 
 def entries(net: NeuralNet) -> Iterator[Entry]:
-    """Yield the callbacks that ``net`` will be initialized with, its own defaults too."""
+    """Yield the callbacks that ``net`` will be initialized with, including its defaults."""
     if net.callbacks == "disable":
         return
-    own = {name: value for name, value in vars(net).items() if name.startswith("callbacks__")}
-    for name, given in _named(net):
-        callback = own.get(f"callbacks__{name}", given)
-        settings = net.get_params_for(f"callbacks__{name}") if own else {}
+    overrides = {name: value for name, value in vars(net).items() if name.startswith("callbacks__")}
+    for name, default in _named(net):
+        callback = overrides.get(f"callbacks__{name}", default)
+        settings = net.get_params_for(f"callbacks__{name}") if overrides else {}
         if callback is None:
             continue
         if isinstance(callback, type):
@@ -119,17 +128,17 @@ def entries(net: NeuralNet) -> Iterator[Entry]:
 
 
 def _named(net: NeuralNet) -> Iterator[tuple[str, Any]]:
-    """Yield callbacks as given, under the names that skorch's ``initialize_callbacks`` gives them.
+    """Yield names and callbacks, named as in skorch's ``initialize_callbacks``.
 
-    Its defaults first and those that print at last; of several of one name each has a number.
+    The defaults come first and those that print last. Callbacks of the same name are numbered.
     """
-    given = [
+    callbacks_by_name = [
         item if isinstance(item, list | tuple) else (_class_of(item).__name__, item)
         for item in [*net.get_default_callbacks(), *(net.callbacks or [])]
     ]
-    given.sort(key=lambda item: isinstance(item[1], PrintLog) or item[1] is PrintLog)
+    callbacks_by_name.sort(key=lambda item: isinstance(item[1], PrintLog) or item[1] is PrintLog)
     groups: dict[str, list[Any]] = {}
-    for name, callback in given:
+    for name, callback in callbacks_by_name:
         groups.setdefault(name, []).append(callback)
     for name, callbacks in groups.items():
         for number, callback in enumerate(callbacks, start=1):
@@ -143,14 +152,15 @@ def _class_of(callback: Any) -> type:
 def copy_of(estimator: Any) -> Any:
     """Return an unfitted clone of an estimator, or a copy of another object.
 
-    Beyond `sklearn.base.clone`: a callback that another one holds (the ``Checkpoint`` of a
-    ``LoadInitState``) is held by the other one's copy too, and TensorBoard's writers are copied.
+    Unlike `sklearn.base.clone`, it preserves references between callbacks: the copy of a
+    ``LoadInitState`` refers to the copy of its ``Checkpoint``. TensorBoard's writers are copied,
+    too.
     """
     nets = _named_nets(estimator)
-    with lending_copies(_summary_writers(nets.values())):
+    with cloneable(_summary_writers(nets.values())):
         copied = clone(estimator, safe=False)
-    _share(list(held(estimator)), list(held(copied)))
-    sharing = [name for name, net in nets.items() if any(map(_holds_some, entries(net)))]
+    _share(list(callbacks_in(estimator)), list(callbacks_in(copied)))
+    sharing = [name for name, net in nets.items() if any(map(_has_callbacks, entries(net)))]
     copies = _named_nets(copied) if sharing else {}
     for name in sharing:
         pair = (nets[name], copies[name])
@@ -159,29 +169,29 @@ def copy_of(estimator: Any) -> Any:
 
 
 def portable(estimator: Any) -> Any:
-    """Return an estimator that can be carried to other processes: itself as a rule.
+    """Return an estimator that can be sent to other processes.
 
-    A copy of it where TensorBoard's writers are among the parameters of its callbacks.
+    This is the estimator itself, or a copy if its callbacks have TensorBoard writers as parameters.
     """
     return copy_of(estimator) if _summary_writers(nets_of(estimator)) else estimator
 
 
-def _holds_some(entry: Entry) -> bool:
-    return any(True for value in entry.params.values() for _ in held(value))
+def _has_callbacks(entry: Entry) -> bool:
+    return any(True for value in entry.params.values() for _ in callbacks_in(value))
 
 
 def _summary_writers(nets: Iterable[NeuralNet]) -> list[Any]:
-    found: dict[int, Any] = {}
+    writers: dict[int, Any] = {}
     for net in nets:
         for entry in entries(net):
             for value in entry.params.values():
                 if is_summary_writer(value):
-                    found[id(value)] = value
-    return list(found.values())
+                    writers[id(value)] = value
+    return list(writers.values())
 
 
 def _share(callbacks: Sequence[Any], copies: Sequence[Any]) -> None:
-    """Let copied callbacks hold each other where those that they are copies of do."""
+    """Let copied callbacks refer to each other where the originals do."""
     pairs = list(zip(callbacks, copies, strict=True))
     twins = {id(callback): twin for callback, twin in pairs}
     for callback, twin in pairs:

@@ -1,4 +1,4 @@
-"""Does the data fit the estimator and the folds? Asked once, before anything is trained."""
+"""Check that the data fit the estimator and the folds, once, before anything is trained."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ def check_estimator_kind(estimator: Any) -> None:
 
 
 def check_eval_every(estimator: Any, eval_every: int | None) -> None:
-    """Raise `DataError` if optimizer steps are to be counted where there is no net."""
+    """Raise `DataError` if ``eval_every`` is given for an estimator that is not a net."""
     final = last_step(estimator)
     if eval_every is not None and not isinstance(final, NeuralNet):
         raise DataError(
@@ -57,7 +57,7 @@ def check_eval_every(estimator: Any, eval_every: int | None) -> None:
 
 
 def check_data(X: Any, y: Any) -> None:
-    """Raise `DataError` unless X and y have the same number of rows, more than none."""
+    """Raise `DataError` unless X and y have the same number of rows, and at least one."""
     parts = X if isinstance(X, Mapping) else {"X": X}
     if not parts:
         raise DataError("X is an empty dict: give at least one array.")
@@ -65,9 +65,9 @@ def check_data(X: Any, y: Any) -> None:
     if y is not None:
         lengths["y"] = n_samples(y)
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{name} has {n}" for name, n in lengths.items())
+        counts = ", ".join(f"{name} has {n}" for name, n in lengths.items())
         raise DataError(
-            f"Found input variables with inconsistent numbers of samples: {told} rows. "
+            f"Found input variables with inconsistent numbers of samples: {counts} rows. "
             "Each row of X needs one entry in y."
         )
     if next(iter(lengths.values())) == 0:
@@ -77,7 +77,7 @@ def check_data(X: Any, y: Any) -> None:
 def check_folds(
     estimator: Any, y: Any, splits: Sequence[tuple[np.ndarray, np.ndarray]]
 ) -> np.ndarray | None:
-    """Return a classifier's classes; raise `DataError` where a fold cannot be trained."""
+    """Return a classifier's classes; raise `DataError` if a fold cannot be trained."""
     for i, (train, valid) in enumerate(splits):
         if not len(train) or not len(valid):
             raise DataError(f"Fold {i} has {len(train)} training and {len(valid)} validation rows.")
@@ -88,21 +88,21 @@ def check_folds(
         return None
     classes = np.unique(labels)
     for i, (train, _) in enumerate(splits):
-        found = np.unique(labels[train])
-        if len(found) == 1:
+        present = np.unique(labels[train])
+        if len(present) == 1:
             what = "y has only one class" if len(classes) == 1 else f"fold {i} trains on one class"
             raise DataError(
-                f"Classification needs at least 2 classes, but {what}: {found[0]!r}. "
+                f"Classification needs at least 2 classes, but {what}: {present[0]!r}. "
                 "Use a stratified splitter, fewer folds or more data."
             )
     return classes
 
 
 def all_classes(estimator: Any, y: Any) -> Any:
-    """Return the classes that ``partial_fit`` of a classifier wants; None for anything else.
+    """Return the ``classes`` of a classifier's ``partial_fit``; None for other estimators.
 
-    Of several outputs it is what scikit-learn's estimators of that kind want: an array for each
-    output, or the numbers of the columns of an indicator matrix.
+    For several outputs these are an array for each output, or the column numbers of an indicator
+    matrix, as scikit-learn's estimators of that kind expect.
     """
     if y is None or not is_classifier(estimator):
         return None
@@ -114,7 +114,7 @@ def all_classes(estimator: Any, y: Any) -> Any:
 
 
 def check_kernel(estimator: Any, X: Any) -> None:
-    """Raise `DataError` unless a kernel that ``estimator`` wants in the place of X is square."""
+    """Raise `DataError` if ``estimator`` takes a kernel as X, and X is not square."""
     if not get_tags(estimator).input_tags.pairwise:
         return
     name = type(last_step(estimator)).__name__
@@ -131,10 +131,10 @@ def check_kernel(estimator: Any, X: Any) -> None:
 
 
 def check_nan(estimator: Any, X: Any) -> None:
-    """Raise `DataError` if X holds NaN and a bare net answers such a row with NaN.
+    """Raise `DataError` if X contains NaN and a net without a Pipeline returns NaN for such rows.
 
-    A Pipeline may impute, and a net may know what to do: so its untrained output is looked
-    at, and only for the rows in question.
+    A Pipeline may impute, and a net may handle NaN. Therefore the output of the untrained net is
+    checked, and only for the rows in question.
     """
     if not isinstance(estimator, NeuralNet) or last_step(estimator) is not estimator:
         return

@@ -1,4 +1,4 @@
-"""One trial's training: every fold advanced in lock-step, one report a step."""
+"""Train one trial: all folds advance in lock-step, with one report per step."""
 
 import contextlib
 import math
@@ -21,19 +21,19 @@ __all__ = ["CrossValidation", "ScoredFold", "report_of"]
 
 
 class CrossValidation(Generator[Report, None, None]):
-    """A generator of reports that can be put aside and gone on with (`state`, `load_state`).
+    """A generator of reports that can be paused and resumed (`state`, `load_state`).
 
     Parameters
     ----------
     number : int
         Number of the trial.
     folds : sequence of callable
-        Each sets a fold up when it is called, at the first step.
+        Functions that set up a fold; they are called in the first step.
     scoring : Scoring
     n_steps : int
-        Steps after which it is exhausted, unless all folds end before.
+        Number of steps after which it is exhausted, unless all folds end earlier.
     files : TrialFiles or None
-        What the folds' callbacks write, removed where the trial is given up.
+        Files that the folds' callbacks write; they are removed if the trial is abandoned.
     """
 
     def __init__(
@@ -46,16 +46,16 @@ class CrossValidation(Generator[Report, None, None]):
     ) -> None:
         self.files = files
         self._number = number
-        self._makers = folds
+        self._fold_makers = folds
         self._scoring = scoring
         self._n_steps = n_steps
         self._folds: list[Fold] = []
         self._done = 0
-        self._over = False
+        self._closed = False
 
     def send(self, value: None) -> Report:
-        """Make the next step on every fold and return its report."""
-        if self._over or self._done >= self._n_steps or self._all_finished():
+        """Run the next step of every fold and return its report."""
+        if self._closed or self._done >= self._n_steps or self._all_finished():
             self._end(complete=True)
             raise StopIteration
         try:
@@ -79,81 +79,81 @@ class CrossValidation(Generator[Report, None, None]):
         return super().throw(typ, val, tb)
 
     def state(self) -> bytes:
-        """Return what the training has come to: weights, optimizers, random streams, step.
+        """Return the state of the training: weights, optimizers, random streams, step.
 
-        The data are not in it. It is a pickle (cloudpickle): load no other than your own.
+        The data are not included. It is a pickle (cloudpickle): only load states you trust.
         """
         state: bytes = cloudpickle.dumps((self._done, [fold.state() for fold in self._folds]))
         return state
 
     def load_state(self, state: bytes, changes: Mapping[str, Any]) -> None:
-        """Go on from a ``state``, of this trial or of one with the same model.
+        """Continue from a ``state`` of this trial or of one with the same model.
 
         Parameters
         ----------
         state : bytes
-            What `state` returned.
+            Returned by `state`.
         changes : mapping of str to object
-            Parameters of the estimator to change in the course of the training.
+            Parameters of the estimator to change for the rest of the training.
         """
         self._done, folds = cloudpickle.loads(state)
-        if not folds:  # it had not begun
+        if not folds:  # the training had not begun
             return
         self._set_up()
-        for fold, its_state in zip(self._folds, folds, strict=True):
-            fold.load_state(its_state, changes)
+        for fold, fold_state in zip(self._folds, folds, strict=True):
+            fold.load_state(fold_state, changes)
 
     def _step(self) -> Report:
-        began = time.perf_counter()
+        start = time.perf_counter()
         self._set_up()
         self._done += 1
         for i, fold in enumerate(self._folds):
             try:
                 fold.step(last=self._done == self._n_steps)
             except BaseException as error:
-                _note(error, f"in fold {i}")
+                _add_note(error, f"in fold {i}")
                 raise
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - start
         steppers = [fold.stepper for fold in self._folds]
-        over = self._done >= self._n_steps or self._all_finished()
-        if over and any(stepper.whole for stepper in steppers):
-            self._done = self._n_steps  # it was all of them
+        finished = self._done >= self._n_steps or self._all_finished()
+        if finished and any(stepper.whole for stepper in steppers):
+            self._done = self._n_steps  # the first step was the whole training
         report = report_of(self._number, self._done, self._folds, self._scoring, seconds)
-        notes = dict.fromkeys(stepper.note for stepper in steppers if over and stepper.note)
+        notes = dict.fromkeys(stepper.note for stepper in steppers if finished and stepper.note)
         return replace(report, notes=tuple(notes))
 
     def _set_up(self) -> None:
-        for i, make in enumerate(self._makers[len(self._folds) :], start=len(self._folds)):
+        for i, make in enumerate(self._fold_makers[len(self._folds) :], start=len(self._folds)):
             try:
                 self._folds.append(make())
             except BaseException as error:
-                _note(error, f"while fold {i} was set up")
+                _add_note(error, f"while fold {i} was set up")
                 raise
 
     def _all_finished(self) -> bool:
         return bool(self._folds) and all(fold.finished for fold in self._folds)
 
     def _end(self, *, complete: bool = False) -> None:
-        over, self._over = self._over, True
+        was_closed, self._closed = self._closed, True
         folds, self._folds = self._folds, []
         for fold in folds:
-            # A callback that fails while a given-up training is cleared away harms nobody.
+            # Errors of callbacks while an abandoned training is closed are ignored.
             try:
                 fold.close()
             except BaseException as error:
                 if is_ctrl_c(error):
                     raise
-        if self.files is not None and not over:
+        if self.files is not None and not was_closed:
             self.files.end(complete=complete)
 
 
-def _note(error: BaseException, place: str) -> None:
-    with contextlib.suppress(Exception):  # an error of the user's may be of any make
+def _add_note(error: BaseException, place: str) -> None:
+    with contextlib.suppress(Exception):  # `add_note` of a user's exception class may fail
         error.add_note(place)
 
 
 class ScoredFold(Protocol):
-    """What a report tells of a fold; see `Fold`."""
+    """The attributes of a fold that go into a report; see `Fold`."""
 
     scores: dict[str, float]
     recorded: set[str]
@@ -174,9 +174,9 @@ def report_of(
     seconds : float
         Wall time of the step.
     """
-    # A fold that diverged has no scores and so does not know their names.
-    most = max(folds, key=lambda fold: len(fold.scores) - len(fold.recorded))
-    main = scoring.main(most.scores)
+    # A fold that diverged has no scores, and therefore no names of scores.
+    most_scored = max(folds, key=lambda fold: len(fold.scores) - len(fold.recorded))
+    main = scoring.main(most_scored.scores)
     values = tuple(fold.scores.get(main, math.nan) for fold in folds)
     names = dict.fromkeys(name for fold in folds for name in fold.scores)
     if not scoring.names_itself or main == "score":

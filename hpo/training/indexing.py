@@ -1,4 +1,4 @@
-"""Rows of whatever skorch takes as X: arrays, frames, tensors, dicts of them, datasets."""
+"""Select rows of the types that skorch takes as X: arrays, frames, tensors, datasets."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ __all__ = ["as_numpy", "index_fit_params", "n_samples", "split_input", "take"]
 
 
 def n_samples(data: Any) -> int:
-    """Return the number of rows of ``data``; of the first entry for a mapping or a tuple."""
+    """Return the number of rows of ``data``, or of the first entry of a mapping or a tuple."""
     if isinstance(data, Mapping):
         return n_samples(next(iter(data.values())))
     if isinstance(data, tuple):
@@ -23,7 +23,7 @@ def n_samples(data: Any) -> int:
 
 
 def take(data: Any, rows: np.ndarray) -> Any:
-    """Return the given rows of ``data``, in its own type; None stays None."""
+    """Return the given rows of ``data``, of the same type; None stays None."""
     if data is None:
         return None
     if isinstance(data, Mapping):
@@ -52,18 +52,20 @@ def as_numpy(data: Any) -> Any:
 
 
 def split_input(data: Any, n: int) -> Any:
-    """Return what a scikit-learn splitter can take in place of ``data``, n rows long."""
+    """Return an array of n rows that a scikit-learn splitter takes instead of ``data``."""
     if isinstance(data, Mapping | tuple | SliceDataset):
         return np.zeros((n, 1))
     return as_numpy(data)
 
 
 def index_fit_params(params: Mapping[str, Any], rows: np.ndarray, X: Any) -> dict[str, Any]:
-    """Return ``params`` with every entry that has one value a row of X cut to ``rows``."""
+    """Return ``params``, with entries that have one value per row of X cut to ``rows``."""
     n = n_samples(X)
-    return {key: take(v, rows) if _one_a_row(v, n) else v for key, v in params.items()}
+    return {key: take(v, rows) if _has_one_value_per_row(v, n) else v for key, v in params.items()}
 
 
-def _one_a_row(value: Any, n: int) -> bool:
-    sized = hasattr(value, "__len__") and not isinstance(value, str | bytes) and len(value) > 0
-    return sized and n_samples(value) == n
+def _has_one_value_per_row(value: Any, n: int) -> bool:
+    is_sequence = (
+        hasattr(value, "__len__") and not isinstance(value, str | bytes) and len(value) > 0
+    )
+    return is_sequence and n_samples(value) == n

@@ -1,4 +1,4 @@
-"""Random streams: each fold of each trial draws from its own."""
+"""Random streams: each fold of each trial has its own."""
 
 import random
 from collections.abc import Iterator
@@ -12,32 +12,33 @@ __all__ = ["RandomStream"]
 
 
 class RandomStream:
-    """The random state of ``random``, NumPy and torch, set aside while others run.
+    """A separate state of the global generators of ``random``, NumPy and torch.
 
     Inside ``with stream.active():`` everything that draws from the global generators
     (weight initialisation, shuffling, dropout, estimators with ``random_state=None``)
-    draws from this stream, which goes on where it stopped; outside, nothing has changed.
+    draws from this stream, which continues where it stopped. After the block, the global
+    generators are in the same state as before.
 
     Parameters
     ----------
     seed : int
         The same seed gives the same stream.
     device : str or None
-        Its generator is switched too if it is a CUDA device.
+        If it is a CUDA device, its generator is switched too.
     """
 
     def __init__(self, seed: int, device: str | None = None) -> None:
         self._seed = seed
         self._cuda = device if device is not None and device.startswith("cuda") else None
         self.state: tuple[Any, ...] | None = None
-        """Where the stream stands; None before its first use."""
+        """State of the generators; None before the first use."""
 
     @contextmanager
     def active(self) -> Iterator[None]:
         """Draw from this stream inside the block."""
         outer = self._capture()
         if self.state is None:
-            self._sow()
+            self._seed_generators()
         else:
             self._restore(self.state)
         try:
@@ -46,7 +47,7 @@ class RandomStream:
             self.state = self._capture()
             self._restore(outer)
 
-    def _sow(self) -> None:
+    def _seed_generators(self) -> None:
         random.seed(self._seed)
         np.random.seed(self._seed % 2**32)
         torch.default_generator.manual_seed(self._seed)

@@ -1,4 +1,4 @@
-"""Parts of scikit-learn's scorers that are not public, and what is done without them."""
+"""Private parts of scikit-learn's scorers, with fallbacks if they are missing."""
 
 from typing import Any
 
@@ -8,16 +8,16 @@ from hpo._private_parts import note_missing
 
 __all__ = ["asked_methods", "is_scorer", "is_the_scorer", "scores_by"]
 
-_MADE = type(make_scorer(accuracy_score))
+_Scorer = type(make_scorer(accuracy_score))
 
 
 def is_scorer(value: Any) -> bool:
-    """Return whether a value is a scorer as `sklearn.metrics.make_scorer` makes them."""
-    return isinstance(value, _MADE)
+    """Return whether a value is a scorer made by `sklearn.metrics.make_scorer`."""
+    return isinstance(value, _Scorer)
 
 
 def scores_by(scorer: Any, function: Any) -> bool:
-    """Return whether a scorer computes its score by ``function``; False if nobody can tell."""
+    """Return whether a scorer computes its score by ``function``; False if that is unknown."""
     if not hasattr(scorer, "_score_func"):
         note_missing("sklearn", "_Scorer._score_func", "scores are computed trial by trial")
         return False
@@ -25,13 +25,15 @@ def scores_by(scorer: Any, function: Any) -> bool:
 
 
 def is_the_scorer(scorer: Any, name: str) -> bool:
-    """Return whether a scorer is scikit-learn's own of this name, with its options and sign."""
-    own = get_scorer(name)
-    return repr(scorer) == repr(own) and scores_by(scorer, getattr(own, "_score_func", None))
+    """Return whether a scorer equals scikit-learn's scorer of this name, with options and sign."""
+    builtin = get_scorer(name)
+    return repr(scorer) == repr(builtin) and scores_by(
+        scorer, getattr(builtin, "_score_func", None)
+    )
 
 
 def asked_methods(scorer: Any) -> tuple[str, ...]:
-    """Return the methods of an estimator of which a scorer calls the first that there is."""
+    """Return the methods of an estimator, of which a scorer calls the first available one."""
     if is_scorer(scorer) and not hasattr(scorer, "_response_method"):
         note_missing("sklearn", "_Scorer._response_method", "scorers are not checked beforehand")
     methods = getattr(scorer, "_response_method", None) or ()

@@ -1,4 +1,4 @@
-"""How many threads a worker computes with, and on which device."""
+"""The number of threads of a worker, and its device."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +13,8 @@ __all__ = ["devices", "limit_threads"]
 def limit_threads(n: int) -> Iterator[None]:
     """Let torch, OpenMP and BLAS use ``n`` threads inside the block.
 
-    One thread a worker is right for small models: two busy processes with two OpenMP
-    threads each on two cores were seen ten to a hundred times slower.
+    One thread per worker is best for small models: two busy processes with two OpenMP threads
+    each on two cores were measured to be ten to a hundred times slower.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(n)
@@ -26,7 +26,7 @@ def limit_threads(n: int) -> Iterator[None]:
 
 
 def devices(device: str | None = None) -> list[str]:
-    """Return what workers share round robin: the device asked for, all GPUs, or the CPU."""
+    """Return the devices that workers share round robin: ``device``, all GPUs, or the CPU."""
     if device is not None:
         return [device]
     return [f"cuda:{i}" for i in range(torch.cuda.device_count())] or ["cpu"]

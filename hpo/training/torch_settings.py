@@ -1,4 +1,4 @@
-"""What torch is set to in a process, beside its threads and its random numbers."""
+"""Global settings of torch in a process, except for threads and random generators."""
 
 from collections.abc import Callable, Mapping
 from operator import attrgetter
@@ -10,21 +10,23 @@ __all__ = ["set_torch_settings", "torch_settings"]
 
 
 def torch_settings() -> dict[str, Any]:
-    """Return what torch is set to, by name; what this torch does not have is left out."""
-    return {name: value for name, get in _GETTERS.items() if (value := _tried(get)) is not None}
+    """Return torch's settings by name, without those that this version does not have."""
+    return {
+        name: value for name, get in _GETTERS.items() if (value := _get_or_none(get)) is not None
+    }
 
 
 def set_torch_settings(settings: Mapping[str, Any]) -> None:
-    """Set torch to what `torch_settings` returned elsewhere; what is so already is left alone."""
+    """Apply settings that `torch_settings` returned in another process, where they differ."""
     for name, value in settings.items():
-        if name in _GETTERS and _tried(_GETTERS[name]) != value:
+        if name in _GETTERS and _get_or_none(_GETTERS[name]) != value:
             _SETTERS[name](value)
 
 
-def _tried(get: Callable[[], Any]) -> Any:
+def _get_or_none(get: Callable[[], Any]) -> Any:
     try:
         return get()
-    except (AttributeError, RuntimeError):  # torch refuses to tell its old names and its new ones
+    except (AttributeError, RuntimeError):  # torch does not allow to mix its old and new names
         return None
 
 
@@ -63,7 +65,7 @@ _ATTRIBUTES = (
     "backends.mkldnn.conv.fp32_precision",
     "backends.mkldnn.rnn.fp32_precision",
 )
-"""Of torch: set and read by their names."""
+"""Attributes of torch that are read and set by name."""
 
 _FUNCTIONS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
     "default_dtype": (torch.get_default_dtype, torch.set_default_dtype),

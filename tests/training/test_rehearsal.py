@@ -373,7 +373,7 @@ FAULTS = {
         X[np.argsort(Y)],
         np.sort(Y),
         {"cv": KFold(5), "scoring": "roc_auc"},
-        "validation part has one class alone",
+        "validation part has only one class",
     ),
     "too few inputs": (
         classifier(module__n_in=5),

@@ -1,4 +1,4 @@
-"""The course of a rehearsal, and what follows from it."""
+"""Run a rehearsal and draw conclusions from it."""
 
 import time
 import warnings
@@ -19,19 +19,19 @@ from hpo.training.random_stream import RandomStream
 from hpo.training.rehearsal._attempt import Attempt, Outcome, Part
 from hpo.training.rehearsal._cures import cure
 from hpo.training.rehearsal._scorers import check_scorers
-from hpo.training.rehearsal._silence import has_more, has_speakers, silence
+from hpo.training.rehearsal._silence import has_loggers, has_optional_callbacks, silence
 from hpo.training.threads import limit_threads
 from hpo.trial import derive_seed
 
 __all__ = ["rehearse"]
 
-_PATIENCE = 2.0
-"""Seconds after which no further fold is rehearsed."""
-_PATIENCE_WITH_POINTS = 30.0
-"""Seconds after which no further parameters are tried, if there were some."""
-_FEWEST = 4
-_THOROUGH = 2
-"""Folds whose training parts have every row between them."""
+_MAX_SECONDS = 2.0
+"""Seconds after which no further folds are rehearsed."""
+_MAX_SECONDS_OF_POINTS = 30.0
+"""Seconds after which no further parameters are tried, once the minimum has been tried."""
+_MIN_POINTS = 4
+_THOROUGH_FOLDS = 2
+"""Number of folds to check thoroughly: the training parts of two contain every row."""
 
 
 def rehearse(
@@ -44,35 +44,35 @@ def rehearse(
 ) -> list[str]:
     """Train a net on one batch of each fold and score it, before any trial does.
 
-    A clone of the estimator is fitted, by its own ``fit``, for an epoch of one batch, and a
-    handful of validation rows is scored. Random numbers are those of a stream of its own;
-    callbacks that print or send are left out, and so are those that write and the user's own as
-    long as it works without them. Of an estimator that is no net only the scorers are checked.
+    A clone of the estimator is fitted by its own ``fit`` for an epoch of one batch, and a few
+    validation rows are scored, with a separate random stream. Callbacks that print or send are
+    left out. Callbacks that write and those of the user are left out too, as long as it works
+    without them. If the estimator is not a net, only the scorers are checked.
 
-    Nothing is refused that may work: what fails with the first of ``points`` is tried with the
-    others, and only what fails with all of them is told of. If the data are to blame, a
-    changed form of them is tried until one works, which is the advice.
+    Nothing that may work is rejected: if it fails with the first of ``points``, the others are
+    tried, and an error is raised only if all of them fail. If the data are the cause, changes of
+    the data are tried until one works, and the message recommends that.
 
     Parameters
     ----------
     objective : Objective
     points : sequence of mapping
-        Stored parameters to try, the likeliest to work first; at least one.
+        Stored parameters to try, those most likely to work first; at least one.
     device : str or None
         Torch device of the trials.
     n_threads : int
     quotes : bool, default=True
-        Raise for errors without a known cause too, which are quoted.
+        Whether to raise for errors without a known cause too; the message quotes them.
 
     Returns
     -------
     list of str
-        What may be a mistake.
+        Possible mistakes.
 
     Raises
     ------
     DataError
-        If nothing can come of the trials; the message says what to do.
+        If the trials cannot succeed; the message says what to do.
     """
     with (
         RandomStream(derive_seed("rehearsal"), device).active(),
@@ -99,26 +99,26 @@ class _Rehearsal:
         self._points = points
         self._device = device
         self._quotes = quotes
-        self._silence(own=True)
+        self._silence(optional=True)
 
-    def _silence(self, *, own: bool) -> None:
+    def _silence(self, *, optional: bool) -> None:
         self._estimator = copy_of(self._objective.estimator)
-        silence(last_step(self._estimator), own=own)
+        silence(last_step(self._estimator), optional=optional)
 
     def run(self) -> list[str]:
-        """Rehearse the folds, for a while."""
+        """Rehearse the folds until the time is up."""
         began = time.monotonic()
         notes: dict[str, None] = {}
         for i in range(self._objective.n_folds):
             outcome = self._try(self._points[0], i)
-            if not outcome.passed and has_more(last_step(self._objective.estimator)):
-                self._silence(own=False)
+            if not outcome.passed and has_optional_callbacks(last_step(self._objective.estimator)):
+                self._silence(optional=False)
                 outcome = self._try(self._points[0], i)
             if not outcome.passed:
-                self._judge(outcome, i)
+                self._raise_if_hopeless(outcome, i)
                 break
             notes |= dict.fromkeys(outcome.notes)
-            if time.monotonic() - began > _PATIENCE:
+            if time.monotonic() - began > _MAX_SECONDS:
                 break
         return list(notes)
 
@@ -130,11 +130,11 @@ class _Rehearsal:
                 if is_ctrl_c(error):
                     raise
                 return Outcome(error=error, where="preprocessing")
-            return Attempt(part, self._objective, thorough=i < _THOROUGH).run()
+            return Attempt(part, self._objective, thorough=i < _THOROUGH_FOLDS).run()
 
     @contextmanager
     def _files(self) -> Iterator[FoldFiles]:
-        """Have a place for what checkpoints write, and clear it away."""
+        """Provide temporary files for checkpoints, and remove them."""
         files = FoldFiles()
         try:
             yield files
@@ -146,35 +146,35 @@ class _Rehearsal:
         device = self._device
         return Part.of(self._objective, self._estimator, params, i, device=device, files=files)
 
-    def _judge(self, first: Outcome, i: int) -> None:
-        """Raise, if fold ``i`` fails with all parameters; return where that is not certain."""
+    def _raise_if_hopeless(self, first: Outcome, i: int) -> None:
+        """Raise if fold ``i`` fails with all parameters; return if that is not certain."""
         outcomes, began = [first], time.monotonic()
         for point in self._points[1:]:
-            if len(outcomes) >= _FEWEST and time.monotonic() - began > _PATIENCE_WITH_POINTS:
+            if len(outcomes) >= _MIN_POINTS and time.monotonic() - began > _MAX_SECONDS_OF_POINTS:
                 break
             outcome = self._try(point, i)
             if outcome.passed:
                 return
             outcomes.append(outcome)
-        if any(_is_shortage(outcome.error) for outcome in outcomes):
+        if any(_is_out_of_memory(outcome.error) for outcome in outcomes):
             return
         if first.finding:
-            raise DataError(_sentence(self._name, "") + first.finding)
+            raise DataError(_introduction(self._name, "") + first.finding)
         advice = self._advice(first, i)
         error = first.error
         assert error is not None
         if isinstance(error, HpoError):
-            raise error  # it says what to do
-        told = message_of(error)
+            raise error  # its message already says what to do
+        message = message_of(error)
         if advice:
-            raise DataError(f"{_sentence(self._name, told)}{advice}") from error
-        alike = len({type(outcome.error) for outcome in outcomes}) == 1
-        if self._quotes and alike and not self._may_lack(error):
-            raise DataError(self._quoted(first, told, i)) from error
+            raise DataError(f"{_introduction(self._name, message)}{advice}") from error
+        same_type = len({type(outcome.error) for outcome in outcomes}) == 1
+        if self._quotes and same_type and not self._may_need_callback(error):
+            raise DataError(self._quoting_message(first, message, i)) from error
 
-    def _may_lack(self, error: BaseException) -> bool:
-        """Return whether an error came from a callback, which may miss one that was left out."""
-        return has_speakers(last_step(self._objective.estimator)) and _from_callback(error)
+    def _may_need_callback(self, error: BaseException) -> bool:
+        """Return whether the error is from a callback that may need one that was left out."""
+        return has_loggers(last_step(self._objective.estimator)) and _from_callback(error)
 
     @property
     def _name(self) -> str:
@@ -188,26 +188,26 @@ class _Rehearsal:
             attempt = Attempt(part, self._objective)
             attempt.run()
             training = outcome.where == "training"
-            told = cure(part, self._objective, training=training)
-            return told or attempt.explanation(outcome.error)
+            advice = cure(part, self._objective, training=training)
+            return advice or attempt.explanation(outcome.error)
 
-    def _quoted(self, outcome: Outcome, told: str, i: int) -> str:
+    def _quoting_message(self, outcome: Outcome, message: str, i: int) -> str:
         params = dict(self._points[0])
         several = len(self._points) > 1
         tried = "with all parameters that were tried" if several else "with the only parameters"
         place = f"{outcome.where} of fold {i}"
         return (
             f"{self._name} fails before the first trial, in the {place}, {tried} "
-            f"(the first: {params}): {told}"
+            f"(the first: {params}): {message}"
         )
 
 
-def _sentence(name: str, told: str) -> str:
+def _introduction(name: str, message: str) -> str:
     head = f"{name} cannot learn from these data as they are (one batch was tried)"
-    return f"{head}: {told}. " if told else f"{head}. "
+    return f"{head}: {message}. " if message else f"{head}. "
 
 
-def _is_shortage(error: BaseException | None) -> bool:
+def _is_out_of_memory(error: BaseException | None) -> bool:
     if error is None:
         return False
     return isinstance(error, MemoryError) or "out of memory" in message_of(error).lower()

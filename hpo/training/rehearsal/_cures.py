@@ -1,4 +1,4 @@
-"""What to do about data that a net cannot take, found by trying: a cure is one that works."""
+"""Find a change of the data with which a net can train, by trying several."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -18,10 +18,10 @@ from hpo.training.rehearsal._rows import leaves
 
 __all__ = ["cure"]
 
-_PATIENCE = 15.0
-"""Seconds for which cures are tried."""
-_SHOWN = 4
-"""Labels that a message names."""
+_MAX_SECONDS = 15.0
+"""Maximum seconds for trying cures."""
+_MAX_LABELS = 4
+"""Maximum number of labels in a message."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class _Cure:
     Parameters
     ----------
     reasons : tuple of str
-        Why it is needed; empty for none.
+        Why the change is needed; empty if nothing is changed.
     express : callable
-        Makes the Python expression of what it gives, of that of what it is given.
+        Maps the Python expression of the data to that of the changed data.
     change : callable
-        Does it.
+        Applies the change to data.
     """
 
     reasons: tuple[str, ...]
@@ -43,63 +43,63 @@ class _Cure:
     change: Callable[[Any], Any]
 
     def then(self, other: "_Cure") -> "_Cure":
-        """Return both, one after the other."""
+        """Return the cure that applies this one and then the other."""
         return _Cure(
             (*self.reasons, *other.reasons),
             lambda expression: other.express(self.express(expression)),
             lambda data: other.change(self.change(data)),
         )
 
-    def told(self, name: str) -> str:
-        """Return why and what, of the data of that name."""
+    def sentence(self, name: str) -> str:
+        """Return a sentence that says why and how to change the data named ``name``."""
         return f"{'; '.join(self.reasons)}: give {self.express(name)}."
 
 
-_NONE = _Cure((), lambda expression: expression, lambda data: data)
+_NO_CHANGE = _Cure((), lambda expression: expression, lambda data: data)
 
 
 def cure(part: Part, objective: Objective, *, training: bool) -> str:
-    """Return what makes the net train on a part on which it fails; empty if nothing is known.
+    """Return advice that lets the net train on a part on which it fails; empty if none is known.
 
-    The smallest change of the data under which a batch is trained on and scored. Where it is the
-    ``training`` that fails and no change makes the scorer work too: the smallest one that makes
-    the training work, for the scorer may have troubles of its own.
+    It is the smallest change of the data with which training on a batch and scoring work. If the
+    ``training`` fails and no change makes scoring work too, it is the smallest change with which
+    training works, since the scorer may have a separate problem.
     """
-    half, began = "", time.monotonic()
-    of_x = [_NONE, *_cures_of_x(part)]
-    of_y = [_NONE] if part.y is None else list(_cures_of_y(objective.y))
+    advice_for_training, began = "", time.monotonic()
+    cures_of_x = [_NO_CHANGE, *_cures_of_x(part)]
+    cures_of_y = [_NO_CHANGE] if part.y is None else list(_cures_of_y(objective.y))
     scored = part.pipeline is None or objective.scoring.looks_at_predictions_only
-    for one, other in sorted(product(of_x, of_y), key=_size)[1:]:
-        if time.monotonic() - began > _PATIENCE:
+    for cure_of_x, cure_of_y in sorted(product(cures_of_x, cures_of_y), key=_size)[1:]:
+        if time.monotonic() - began > _MAX_SECONDS:
             break
         try:
-            changed = part.changed(one.change, other.change)
+            changed = part.with_changes(cure_of_x.change, cure_of_y.change)
         except (TypeError, ValueError):
-            continue  # it cannot be made of these data
+            continue  # this change is impossible for these data
         outcome = Attempt(changed, objective, scored=scored).run()
         if outcome.passed:
-            return _told(one, other, part)
+            return _advice(cure_of_x, cure_of_y, part)
         if training and outcome.where == "scoring":
-            half = half or _told(one, other, part)
-    return half
+            advice_for_training = advice_for_training or _advice(cure_of_x, cure_of_y, part)
+    return advice_for_training
 
 
 def _size(pair: tuple[_Cure, _Cure]) -> int:
-    return sum(len(one.reasons) for one in pair)
+    return sum(len(change.reasons) for change in pair)
 
 
-def _told(of_x: _Cure, of_y: _Cure, part: Part) -> str:
-    told = [of_y.told("y")] if of_y.reasons else []
-    if of_x.reasons and part.pipeline is None:
-        told.insert(0, of_x.told("X"))
-    elif of_x.reasons:
-        told.insert(
+def _advice(cure_of_x: _Cure, cure_of_y: _Cure, part: Part) -> str:
+    sentences = [cure_of_y.sentence("y")] if cure_of_y.reasons else []
+    if cure_of_x.reasons and part.pipeline is None:
+        sentences.insert(0, cure_of_x.sentence("X"))
+    elif cure_of_x.reasons:
+        sentences.insert(
             0,
-            f"{'; '.join(of_x.reasons)}, as the steps before the net return it: put one more step "
-            "there, sklearn.preprocessing.FunctionTransformer(f) with a function f(X) that "
-            f"returns {of_x.express('X')}.",
+            f"{'; '.join(cure_of_x.reasons)}, as the steps before the net return it: put one more "
+            "step there, sklearn.preprocessing.FunctionTransformer(f) with a function f(X) that "
+            f"returns {cure_of_x.express('X')}.",
         )
-    return " ".join(told)
+    return " ".join(sentences)
 
 
 # -- X --
@@ -131,16 +131,16 @@ def _cures_of_x(part: Part) -> Iterator[_Cure]:
 
 def _casts_of_x(X: Any) -> Iterator[_Cure]:
     types = {leaf.dtype for leaf in leaves(X)}
-    told = ", ".join(sorted(map(str, types)))
+    names = ", ".join(sorted(map(str, types)))
     if any(dtype != np.float32 for dtype in types):
-        yield _cast(X, f"X is {told}, and the module computes in float32", "float32")
+        yield _cast(X, f"X is {names}, and the module computes in float32", "float32")
     if any(dtype.kind in "fiu" and dtype != np.int64 for dtype in types):
-        why = f"X is {told}, and the module takes whole numbers (int64), as an embedding does"
+        why = f"X is {names}, and the module takes whole numbers (int64), as an embedding does"
         yield _cast(X, why, "int64")
 
 
 def _cast(data: Any, reason: str, name: str) -> _Cure:
-    """Return the cast of arrays or tensors, or of a dict or tuple of them."""
+    """Return a cast of arrays or tensors, or of a dict or tuple of them."""
 
     def change(data: Any) -> Any:
         if isinstance(data, dict):
@@ -155,13 +155,13 @@ def _cast(data: Any, reason: str, name: str) -> _Cure:
         return changed
 
     if isinstance(data, torch.Tensor):
-        way = {"float32": "float()", "int64": "long()"}[name]
+        method = {"float32": "float()", "int64": "long()"}[name]
     else:
-        way = f"astype('{name}')"
+        method = f"astype('{name}')"
     several = isinstance(data, dict | tuple)
     return _Cure(
         (reason,),
-        lambda e: f"{e} with each part as {e}[...].{way}" if several else f"{e}.{way}",
+        lambda e: f"{e} with each part as {e}[...].{method}" if several else f"{e}.{method}",
         change,
     )
 
@@ -170,7 +170,7 @@ def _cast(data: Any, reason: str, name: str) -> _Cure:
 
 
 def _cures_of_y(y: Any) -> Iterator[_Cure]:
-    """Yield changes of the container, the type and the shape of y, and of several of them."""
+    """Yield changes of the container, the type and the shape of y, and combinations of them."""
     container = _container(y)
     values = container.change(y)
     labels = np.asarray(as_numpy(values))
@@ -181,12 +181,12 @@ def _cures_of_y(y: Any) -> Iterator[_Cure]:
         else:
             yield container.then(changes)
     if container.reasons:
-        yield _NONE
+        yield _NO_CHANGE
 
 
 def _container(y: Any) -> _Cure:
     if isinstance(y, np.ndarray | torch.Tensor):
-        return _NONE
+        return _NO_CHANGE
     if isinstance(y, pd.DataFrame | pd.Series):
         kind = "data frame" if isinstance(y, pd.DataFrame) else "series"
         return _Cure((f"y is a {kind}",), lambda e: f"{e}.to_numpy()", np.asarray)
@@ -194,7 +194,7 @@ def _container(y: Any) -> _Cure:
 
 
 def _shapes(labels: np.ndarray) -> Iterator[_Cure]:
-    yield _NONE
+    yield _NO_CHANGE
     if labels.ndim == 1:
         yield _Cure(
             ("y is flat, of shape (n_samples,), and the module returns a column",),
@@ -210,7 +210,7 @@ def _shapes(labels: np.ndarray) -> Iterator[_Cure]:
 
 
 def _kinds(y: Any, labels: np.ndarray) -> Iterator[_Cure]:
-    yield _NONE
+    yield _NO_CHANGE
     coded = _codes(labels)
     if coded is not None:
         yield coded
@@ -226,16 +226,16 @@ def _kinds(y: Any, labels: np.ndarray) -> Iterator[_Cure]:
 
 
 def _codes(y: np.ndarray) -> _Cure | None:
-    """Return the change to places of classes, from 0 on; None where y is that already."""
+    """Return the change to class indices from 0 on; None if y has these already."""
     if y.ndim > 2 or (y.dtype.kind == "f" and not (y == np.round(y)).all()):
         return None
     classes = np.unique(y.astype(str) if y.dtype.kind == "O" else y)
     if np.array_equal(classes, np.arange(len(classes))) and y.dtype.kind in "iu":
         return None
-    shown = [repr(value) for value in classes[:_SHOWN].tolist()]
-    rest = f" and {len(classes) - _SHOWN} others" if len(classes) > _SHOWN else ""
+    examples = [repr(value) for value in classes[:_MAX_LABELS].tolist()]
+    rest = f" and {len(classes) - _MAX_LABELS} others" if len(classes) > _MAX_LABELS else ""
     reason = (
-        f"y has the labels {', '.join(shown)}{rest}, and classes are numbered from 0 to "
+        f"y has the labels {', '.join(examples)}{rest}, and classes are numbered from 0 to "
         f"{len(classes) - 1}"
     )
 

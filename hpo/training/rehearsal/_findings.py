@@ -1,4 +1,4 @@
-"""What is wrong with a training that raises nothing."""
+"""Find problems of a training that raises no exception."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ from hpo.training.scorer_parts import asked_methods
 from hpo.training.scoring import Scoring
 
 __all__ = [
-    "found",
+    "check",
     "note_on",
     "of_classes",
     "of_frame",
@@ -36,15 +36,15 @@ _TARGETS: Mapping[type[nn.Module], tuple[str, Any]] = {
     nn.SoftMarginLoss: ("of -1 or 1", lambda y: y.abs() == 1),
     nn.HingeEmbeddingLoss: ("of -1 or 1", lambda y: y.abs() == 1),
 }
-"""Criteria that compute something for any target and mean it for these alone."""
+"""Criteria that accept any targets but are meaningful only for these."""
 
 _POINTWISE = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
 
 _TOLERANCE = 1e-3
 
 
-def found(look: Callable[..., str], *args: Any) -> str:
-    """Return what ``look`` finds, or nothing where it cannot look: that is nobody's fault."""
+def check(look: Callable[..., str], *args: Any) -> str:
+    """Return the result of ``look``, or an empty string if it raises an exception."""
     try:
         return look(*args)
     except Exception:
@@ -52,15 +52,16 @@ def found(look: Callable[..., str], *args: Any) -> str:
 
 
 def of_loss(net: Any, probe: Probe) -> str:
-    """Return what is wrong with the loss of the first batch; empty if nothing is known to be."""
-    return _mixed(probe) or _out_of_range(net, probe) or _logarithm_of_logits(net, probe)
+    """Return what is wrong with the loss of the first batch; empty if no problem is known."""
+    return _broadcasts(probe) or _out_of_range(net, probe) or _logarithm_of_logits(net, probe)
 
 
-def _mixed(probe: Probe) -> str:
-    """Tell whether each prediction is compared with every target, by broadcasting.
+def _broadcasts(probe: Probe) -> str:
+    """Return a message if each prediction is compared with every target, by broadcasting.
 
-    A loss that pairs a row's prediction with its target changes when the targets change places;
-    the mean over all pairs does not. Asked only where the shapes differ by an axis of length 1.
+    A loss that pairs a row's prediction with its target changes when the targets are permuted,
+    while the mean over all pairs does not. This is only checked if the shapes differ by an axis
+    of length 1.
     """
     output, target = _first(probe.output), probe.target
     if not (isinstance(output, torch.Tensor) and isinstance(target, torch.Tensor)):
@@ -72,39 +73,43 @@ def _mixed(probe: Probe) -> str:
     swapped = [target.roll(n, 0) for n in (1, max(2, len(target) // 2))]
     with torch.no_grad():
         try:
-            loss, other, *same = (
+            loss, shifted, *permuted = (
                 float(probe.get_loss(noise, y, X=None, training=False))
                 for y in (target, target + 1, *swapped)
             )
         except Exception:
             return ""
-    if _close(loss, other) or not all(_close(loss, value) for value in same):
+    if _close(loss, shifted) or not all(_close(loss, value) for value in permuted):
         return ""
     n, shape = len(target), tuple(output.shape[1:])
-    wanted = ", ".join(map(str, ("n_samples", *shape))) + ("," if not shape else "")
-    how = f"np.asarray(y).reshape(-1, {', '.join(map(str, shape))})"
-    how = how if shape else "np.asarray(y).ravel()"
+    wanted_shape = ", ".join(map(str, ("n_samples", *shape))) + ("," if not shape else "")
+    code = f"np.asarray(y).reshape(-1, {', '.join(map(str, shape))})"
+    code = code if shape else "np.asarray(y).ravel()"
     return (
         f"The module returns the shape {tuple(output.shape)} for a batch of {n} rows, and the "
         f"target has {tuple(target.shape)}. {_criterion(probe.net)} broadcasts the two and "
         "compares every prediction with every target, so that nothing is learned. "
-        f"Reshape y to ({wanted}): {how}."
+        f"Reshape y to ({wanted_shape}): {code}."
     )
 
 
 def _out_of_range(net: Any, probe: Probe) -> str:
     criterion = getattr(net, "criterion_", None)
-    wanted, allowed = _TARGETS.get(type(criterion), ("", None))  # type: ignore[arg-type]
-    if allowed is None or len(probe.given) < 2 or not isinstance(probe.given[1], torch.Tensor):
+    allowed_range, allowed = _TARGETS.get(type(criterion), ("", None))  # type: ignore[arg-type]
+    if (
+        allowed is None
+        or len(probe.criterion_args) < 2
+        or not isinstance(probe.criterion_args[1], torch.Tensor)
+    ):
         return ""
-    target = probe.given[1].detach()
+    target = probe.criterion_args[1].detach()
     if bool(allowed(target).all()) or not bool(target.isfinite().all()):
         return ""
     got = f"{target.min().item():g} to {target.max().item():g}"
-    recoded = "-1 and 1" if "-1" in wanted else "0 and 1"
+    recoded = "-1 and 1" if "-1" in allowed_range else "0 and 1"
     return (
-        f"{_criterion(net)} is meant for targets {wanted}, and makes a loss without a meaning of "
-        f"others. Got {got} instead: recode y, two classes as {recoded}."
+        f"{_criterion(net)} is meant for targets {allowed_range}, and gives a meaningless loss "
+        f"for others. Got {got} instead: recode y, two classes as {recoded}."
     )
 
 
@@ -125,7 +130,7 @@ def _logarithm_of_logits(net: Any, probe: Probe) -> str:
 
 
 def of_frame(X: Any, y: Any) -> str:
-    """Return what is unusual about data on which a training fails."""
+    """Return what is unusual about data with which a training fails."""
     if hasattr(X, "columns"):
         return (
             "X is a data frame, whose columns skorch hands to the module one by one, by their "
@@ -139,7 +144,7 @@ def of_frame(X: Any, y: Any) -> str:
 
 
 def of_monitor(net: Any, error: BaseException) -> str:
-    """Return whether a callback looks at a validation part that the net does not have."""
+    """Return a message if a callback monitors a validation part that the net does not have."""
     if net.train_split is not None or "valid_" not in text_of(error):
         return ""
     return (
@@ -149,11 +154,11 @@ def of_monitor(net: Any, error: BaseException) -> str:
 
 
 def of_classes(probe: Probe) -> str:
-    """Return whether the criterion was given classes that the module has no outputs for."""
+    """Return a message if the targets have classes that the module has no outputs for."""
     n_classes = probe.n_classes
     if n_classes is None:
         return ""
-    labels = probe.given[1].detach()
+    labels = probe.criterion_args[1].detach()
     labels = labels[labels != probe.net.criterion_.ignore_index]
     if not len(labels) or (labels.min() >= 0 and labels.max() < n_classes):
         return ""
@@ -166,13 +171,13 @@ def of_classes(probe: Probe) -> str:
 
 
 def of_probabilities(net: Any, scoring: Scoring, X: Any) -> str:
-    """Return whether a score on probabilities would be one on something else."""
-    asked = {
+    """Return a message if a scorer on probabilities would get other numbers."""
+    scorers = {
         name: method
         for name, scorer in scoring.scorers().items()
         if "predict_proba" in (method := asked_methods(scorer))
     }
-    if not asked or not is_classifier(net) or hasattr(net, "decision_function"):
+    if not scorers or not is_classifier(net) or hasattr(net, "decision_function"):
         return ""
     try:
         values = np.asarray(net.predict_proba(X), dtype=float)
@@ -182,11 +187,11 @@ def of_probabilities(net: Any, scoring: Scoring, X: Any) -> str:
         return ""
     if _are_probabilities(values) or (values.shape[1] == 2 and _in_the_same_order(values)):
         return ""
-    return _no_probabilities(net, values, next(iter(asked)))
+    return _no_probabilities(net, values, next(iter(scorers)))
 
 
 def _no_probabilities(net: Any, values: np.ndarray, scorer: str) -> str:
-    """Return that a net's ``predict_proba`` is none, and what to do about it."""
+    """Return a message that ``predict_proba`` returns no probabilities, and what to do."""
     named = "" if scorer == "score" else f" '{scorer}'"
     return (
         f"The scorer{named} takes probabilities, and predict_proba of {type(net).__name__} "
@@ -210,7 +215,7 @@ def _in_the_same_order(values: np.ndarray) -> bool:
 
 
 def of_scores(scores: Mapping[str, float], net: Any, labels: Any, name: str) -> str:
-    """Return why a score is nan, where it will be so whatever the net predicts."""
+    """Return why a score is nan, if it will be nan whatever the net predicts."""
     bad = [key for key, value in scores.items() if math.isnan(value)]
     if not bad or not is_classifier(net) or not isinstance(labels, np.ndarray) or labels.ndim != 1:
         return ""
@@ -218,13 +223,13 @@ def of_scores(scores: Mapping[str, float], net: Any, labels: Any, name: str) -> 
     if len(classes) != 1:
         return ""
     return (
-        f"The score '{bad[0]}' of {name} is nan: its validation part has one class alone "
+        f"The score '{bad[0]}' of {name} is nan: its validation part has only one class "
         f"({classes[0]!r}). Use a stratified splitter, fewer folds or another scorer."
     )
 
 
 def of_last_batch(net: Any, probe: Probe, size: int, name: str) -> str:
-    """Return whether the net fails on the last batch of an epoch, of ``size`` rows; 0: of all."""
+    """Return a message if the net fails on the last batch of ``size`` rows (0: a full batch)."""
     if not size:
         return ""
     try:
@@ -234,56 +239,61 @@ def of_last_batch(net: Any, probe: Probe, size: int, name: str) -> str:
     try:
         net.train_step(batch)
     except Exception as error:
-        told = " ".join(str(error).split())
+        message = " ".join(str(error).split())
         loader = probe.loader
         rows = "one row" if size == 1 else f"{size} rows"
-        why = (
+        reason = (
             "batch normalization cannot learn from one row"
-            if "more than 1 value per channel" in told
-            else f"the net fails on it with {type(error).__name__}: {told}"
+            if "more than 1 value per channel" in message
+            else f"the net fails on it with {type(error).__name__}: {message}"
         )
         return (
             f"{name.capitalize()} trains on {len(loader.dataset)} rows, so that the last of its "
-            f"batches of {loader.batch_size} has {rows}, and {why}. Set "
+            f"batches of {loader.batch_size} has {rows}, and {reason}. Set "
             "iterator_train__drop_last=True, or another batch_size."
         )
     return ""
 
 
 def of_rows(probe: Probe) -> str:
-    """Return what is wrong with the batch that was trained on last."""
+    """Return what is wrong with the last training batch."""
     return _out_of_range(probe.net, probe)
 
 
-def of_nan(of: str, losses: Sequence[float], bad: np.ndarray, part: Any) -> str:
-    """Return whether NaN spoils the loss.
+def of_nan(name: str, losses: Sequence[float], bad: np.ndarray, part: Any) -> str:
+    """Return a message if NaN in the data makes the loss NaN.
 
     Parameters
     ----------
-    of : {"X", "y"}
+    name : {"X", "y"}
     losses : sequence of float
-        Of a batch without and of one with NaN.
+        Losses of a batch without and of one with NaN.
     bad : ndarray of bool
-        Rows of the part that hold NaN.
+        Which rows of the part contain NaN.
     part : Part
     """
-    without, loss = losses
-    if not math.isfinite(without) or math.isfinite(loss):
+    loss_without_nan, loss = losses
+    if not math.isfinite(loss_without_nan) or math.isfinite(loss):
         return ""
-    told = f"{of} holds NaN in {int(bad.sum())} of the {len(bad)} rows that {part.name} trains on"
-    if of == "y":
-        return f"{told}, and the loss is nan with them. Leave these rows out."
+    message = (
+        f"{name} holds NaN in {int(bad.sum())} of the {len(bad)} rows that {part.name} trains on"
+    )
+    if name == "y":
+        return f"{message}, and the loss is nan with them. Leave these rows out."
     return (
-        f"{told}, and the net answers them with NaN. Impute inside the folds: "
+        f"{message}, and the net answers them with NaN. Impute inside the folds: "
         "Pipeline([('impute', SimpleImputer()), ('net', net)])."
     )
 
 
 def note_on(net: Any, probe: Probe) -> str:
-    """Return what may be meant, and may be a mistake."""
-    if type(getattr(net, "criterion_", None)) not in _POINTWISE or len(probe.first_given) < 2:
+    """Return a note on what may be a mistake but may be intended."""
+    if (
+        type(getattr(net, "criterion_", None)) not in _POINTWISE
+        or len(probe.first_criterion_args) < 2
+    ):
         return ""
-    output, target = probe.first_given[:2]
+    output, target = probe.first_criterion_args[:2]
     if output.shape == target.shape or output.ndim != target.ndim:
         return ""
     return (

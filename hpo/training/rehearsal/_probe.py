@@ -1,4 +1,4 @@
-"""A net watched while it trains on one batch."""
+"""Observe a net while it trains on one batch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,31 +9,31 @@ from torch import nn
 
 __all__ = ["Probe"]
 
-_OURS = ("run_single_epoch", "get_loss")
+_REPLACED = ("run_single_epoch", "get_loss")
 
 
 class Probe:
-    """Cuts every epoch of a net to its first batch, and keeps what is seen on the way.
+    """Cuts every epoch of a net to its first batch, and records batches, outputs and losses.
 
     Parameters
     ----------
     net : skorch net
-        Not fitted. Whatever it overrides is called as in any training.
+        An unfitted net. Its overridden methods are called as in any training.
 
     Attributes
     ----------
     loader : object or None
-        Of the training batches.
+        Loader of the training batches.
     batch : object or None
         The first training batch.
     output, target : object or None
-        What ``get_loss`` was given of it.
-    first_given, given : tuple
-        What the criterion was called with at first and last.
+        Arguments of ``get_loss`` for the first training batch.
+    first_criterion_args, criterion_args : tuple
+        Arguments of the first and of the last call of the criterion.
     loss : float or None
         The first training loss.
     get_loss : callable
-        The net's own, unwatched.
+        The net's original method.
     """
 
     def __init__(self, net: Any) -> None:
@@ -42,21 +42,21 @@ class Probe:
         self.batch: Any = None
         self.output: Any = None
         self.target: Any = None
-        self.given: tuple[Any, ...] = ()
-        self.first_given: tuple[Any, ...] = ()
+        self.criterion_args: tuple[Any, ...] = ()
+        self.first_criterion_args: tuple[Any, ...] = ()
         self.loss: float | None = None
         self.get_loss: Any = net.get_loss
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Put the probe's methods in the place of the net's inside the block."""
+        """Replace methods of the net by those of the probe inside the block."""
         run, get_loss = self.net.run_single_epoch, self.get_loss
 
         def run_one_batch(iterator: Any, *args: Any, **kwargs: Any) -> Any:
             training = kwargs.get("training", args[0] if args else False)
             cut = None if iterator is None else _FirstBatch(iterator)
             if training and cut is not None:
-                self.loader, cut.seen = iterator, self._see_batch
+                self.loader, cut.on_batch = iterator, self._see_batch
             return run(cut, *args, **kwargs)
 
         def get_watched_loss(y_pred: Any, y_true: Any, *args: Any, **kwargs: Any) -> Any:
@@ -72,7 +72,7 @@ class Probe:
         try:
             yield
         finally:
-            for name in _OURS:
+            for name in _REPLACED:
                 vars(self.net).pop(name, None)
 
     def _see_batch(self, batch: Any) -> None:
@@ -92,21 +92,21 @@ class Probe:
             hook.remove()
 
     def _see_criterion(self, criterion: nn.Module, args: tuple[Any, ...]) -> None:
-        self.given, self.first_given = args, self.first_given or args
+        self.criterion_args, self.first_criterion_args = args, self.first_criterion_args or args
         n_classes = self.n_classes
         if n_classes is not None and args[1].device.type == "cuda":
             labels = args[1][args[1] != criterion.ignore_index]
             if len(labels) and not (labels.min() >= 0 and labels.max() < n_classes):
-                # On a GPU this is found too late, and nothing can be computed there any more.
+                # A GPU reports this too late, and cannot compute anything afterwards.
                 raise IndexError(f"Target {int(labels.max())} is out of bounds.")
 
     @property
     def n_classes(self) -> int | None:
-        """Outputs for the classes, where the criterion takes classes and has been called."""
+        """Number of outputs, if the criterion takes classes and has been called."""
         criterion = getattr(self.net, "criterion_", None)
-        if type(criterion) not in {nn.CrossEntropyLoss, nn.NLLLoss} or len(self.given) < 2:
+        if type(criterion) not in {nn.CrossEntropyLoss, nn.NLLLoss} or len(self.criterion_args) < 2:
             return None
-        output, labels = self.given[:2]
+        output, labels = self.criterion_args[:2]
         if not all(isinstance(data, torch.Tensor) for data in (output, labels)):
             return None
         indices = output.ndim >= 2 and labels.ndim == output.ndim - 1
@@ -114,18 +114,18 @@ class Probe:
 
 
 class _FirstBatch:
-    """A loader of which only the first batch is read."""
+    """A loader that yields only its first batch."""
 
     def __init__(self, loader: Any) -> None:
         self._loader = loader
-        self.seen: Any = lambda batch: None
+        self.on_batch: Any = lambda batch: None
 
     def __len__(self) -> int:
         return 1
 
     def __iter__(self) -> Iterator[Any]:
         for batch in self._loader:
-            self.seen(batch)
+            self.on_batch(batch)
             yield batch
             return
 

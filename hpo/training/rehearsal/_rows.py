@@ -1,4 +1,4 @@
-"""Rows on which a training may fail though it does not on others."""
+"""Select rows on which a training may fail although it works on others."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ __all__ = [
 
 
 def leaves(data: Any) -> Iterator[Any]:
-    """Yield the arrays and tensors that ``data`` is made of, as arrays."""
+    """Yield the arrays and tensors in ``data``, as arrays."""
     if isinstance(data, Mapping):
         data = tuple(data.values())
     if isinstance(data, tuple):
@@ -38,12 +38,12 @@ def leaves(data: Any) -> Iterator[Any]:
 
 
 def rows_with_nan(data: Any) -> np.ndarray:
-    """Return which rows hold NaN, among those whose type can."""
-    found = np.zeros(n_samples(data), dtype=bool)
+    """Return which rows contain NaN."""
+    has_nan = np.zeros(n_samples(data), dtype=bool)
     for leaf in leaves(data):
-        if leaf.dtype.kind == "f" and len(leaf) == len(found):
-            found |= np.isnan(leaf.reshape(len(leaf), -1)).any(axis=1)
-    return found
+        if leaf.dtype.kind == "f" and len(leaf) == len(has_nan):
+            has_nan |= np.isnan(leaf.reshape(len(leaf), -1)).any(axis=1)
+    return has_nan
 
 
 def first_of(classes: np.ndarray, n: int) -> np.ndarray:
@@ -56,41 +56,41 @@ def first_of(classes: np.ndarray, n: int) -> np.ndarray:
 
 
 def last_batch_size(loader: Any) -> int:
-    """Return how many rows the last training batch of an epoch has; 0 if it is a whole one."""
+    """Return the size of the last training batch of an epoch; 0 if it is a full one."""
     size, n = getattr(loader, "batch_size", None), len(getattr(loader, "dataset", ()))
     if not isinstance(size, int) or size < 1 or getattr(loader, "drop_last", True):
         return 0
     return n % size if n > size else 0
 
 
-def cut_batch(batch: Any, n: int, whole: int) -> Any:
-    """Return the first ``n`` rows of a batch of ``whole`` rows.
+def cut_batch(batch: Any, n: int, size: int) -> Any:
+    """Return the first ``n`` rows of a batch of ``size`` rows.
 
     Raises
     ------
     ValueError
-        If it is made of something else than tensors with that many rows.
+        If it contains anything but tensors with that number of rows.
     """
-    if isinstance(batch, torch.Tensor) and len(batch) == whole:
+    if isinstance(batch, torch.Tensor) and len(batch) == size:
         return batch[:n]
     if isinstance(batch, Mapping):
-        return {key: cut_batch(value, n, whole) for key, value in batch.items()}
+        return {key: cut_batch(value, n, size) for key, value in batch.items()}
     if isinstance(batch, list | tuple):
-        return type(batch)([cut_batch(value, n, whole) for value in batch])
+        return type(batch)([cut_batch(value, n, size) for value in batch])
     raise ValueError(f"a batch that holds a {type(batch).__name__}")
 
 
 @dataclass(frozen=True)
 class Special:
-    """Rows that the first batch may lack.
+    """Rows that may be missing from the first batch.
 
     Parameters
     ----------
     what : str
-        What is special of them.
+        What is special about the rows.
     rows : ndarray of int
     ordinary : sequence of ndarray of int
-        Rows of which that is not so, or less so; none may be empty.
+        Groups of rows for which that is not true, or less true; none may be empty.
     """
 
     what: str
@@ -99,31 +99,35 @@ class Special:
 
 
 def special_rows(X: Any, y: Any, seen: Any, *, integers: bool) -> list[Special]:
-    """Return the rows with the extreme values of y and, if asked, of whole numbers in X.
+    """Return the rows with the extreme values of y and, optionally, of whole numbers in X.
 
     Parameters
     ----------
     X, y : training data
     seen : pair
-        X and y of the first batch: extremes that it has are left out.
+        X and y of the first batch; extremes that it contains are left out.
     integers : bool
         Whether to look at X.
     """
-    n, found = n_samples(X), []
-    looks = [(y, seen[1], "y", "iuf")] if y is not None else []
-    looks += [(X, seen[0], "X", "iu")] if integers else []
-    for data, batch, name, kinds in looks:
-        known = list(leaves(batch))
+    n, specials = n_samples(X), []
+    sources = [(y, seen[1], "y", "iuf")] if y is not None else []
+    sources += [(X, seen[0], "X", "iu")] if integers else []
+    for data, batch, name, kinds in sources:
+        seen_leaves = list(leaves(batch))
         for i, leaf in enumerate(leaves(data)):
             fits = leaf.dtype.kind in kinds and len(leaf) == n and leaf.size
-            if not fits or _all_nan(leaf) or (i < len(known) and _reaches(known[i], leaf)):
+            if (
+                not fits
+                or _all_nan(leaf)
+                or (i < len(seen_leaves) and _reaches(seen_leaves[i], leaf))
+            ):
                 continue
-            found.append(_extremes(leaf, f"the smallest and the greatest number in {name}"))
-    return found
+            specials.append(_extremes(leaf, f"the smallest and the greatest number in {name}"))
+    return specials
 
 
 def _reaches(batch: np.ndarray, values: np.ndarray) -> bool:
-    """Return whether a batch has the extremes of all values."""
+    """Return whether a batch contains the extremes of all values."""
     if batch.dtype.kind not in "iuf" or not batch.size:
         return False
     ends = [(np.nanmin(part), np.nanmax(part)) for part in (batch, values)]
@@ -137,15 +141,15 @@ def _all_nan(values: np.ndarray) -> bool:
 def _extremes(values: np.ndarray, what: str) -> Special:
     flat = values.reshape(len(values), -1)
     low, high = np.fmin.reduce(flat, axis=1), np.fmax.reduce(flat, axis=1)
-    least, most = np.nanmin(low), np.nanmax(high)
+    minimum, maximum = np.nanmin(low), np.nanmax(high)
     rows = np.unique([np.nanargmin(low), np.nanargmax(high)])
-    masks = [(low > least) & (high < most), high < most, low > least]
+    masks = [(low > minimum) & (high < maximum), high < maximum, low > minimum]
     return Special(what, rows, [np.flatnonzero(mask) for mask in masks if mask.any()])
 
 
-def filled(rows: np.ndarray, among: np.ndarray, size: int) -> np.ndarray:
-    """Return ``rows``, and others of those ``among``, so that there are ``size``."""
-    others = np.setdiff1d(among, rows)
-    wanted = max(0, min(size - len(rows), len(others)))
-    chosen = np.linspace(0, max(0, len(others) - 1), wanted).astype(int)
-    return np.concatenate([rows[:size], others[chosen]]).astype(int)
+def filled(rows: np.ndarray, candidates: np.ndarray, size: int) -> np.ndarray:
+    """Return ``rows``, filled up with some of ``candidates`` to ``size`` rows."""
+    remaining = np.setdiff1d(candidates, rows)
+    n_missing = max(0, min(size - len(rows), len(remaining)))
+    chosen = np.linspace(0, max(0, len(remaining) - 1), n_missing).astype(int)
+    return np.concatenate([rows[:size], remaining[chosen]]).astype(int)

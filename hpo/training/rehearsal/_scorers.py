@@ -1,4 +1,4 @@
-"""Whether the scorers can ask an estimator for what they need."""
+"""Check that an estimator has the methods that the scorers need."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,24 +19,24 @@ _ROWS = 60
 
 
 def check_scorers(objective: Objective, points: Sequence[Mapping[str, Any]]) -> None:
-    """Raise `DataError` if a scorer asks for what the estimator has with no parameters.
+    """Raise `DataError` if the estimator lacks a method of a scorer under all parameters.
 
-    One that is fitted on some rows is asked, for some estimators show what they have only then.
+    A clone is fitted on some rows if necessary, as some estimators have the method only then.
     """
-    asked = _asked(objective)
-    if not asked:
+    required = _required_methods(objective)
+    if not required:
         return
     missing = ""
     for point in points:
         estimator = configure(objective.estimator, objective.resolve(point), None)
-        missing = _missing(estimator, asked)
+        missing = _first_missing(estimator, required)
         if not missing:
             return
-        fitted = _fitted(estimator, objective)
-        if fitted is None or not _missing(fitted, asked):
+        fitted = _fit_on_some_rows(estimator, objective)
+        if fitted is None or not _first_missing(fitted, required):
             return
     name = type(last_step(objective.estimator)).__name__
-    methods = " or ".join(asked[missing])
+    methods = " or ".join(required[missing])
     raise DataError(
         f"The scorer{'' if missing == 'score' else f' {missing!r}'} asks for {methods}, which "
         f"{name} does not have. Choose a scorer on predictions (accuracy, balanced_accuracy, f1), "
@@ -44,23 +44,23 @@ def check_scorers(objective: Objective, points: Sequence[Mapping[str, Any]]) -> 
     )
 
 
-def _asked(objective: Objective) -> dict[str, tuple[str, ...]]:
-    asked = {}
+def _required_methods(objective: Objective) -> dict[str, tuple[str, ...]]:
+    required = {}
     for name, scorer in objective.scoring.scorers().items():
         methods = asked_methods(scorer)
         if methods and "predict" not in methods and "default" not in methods:
-            asked[name] = methods
-    return asked
+            required[name] = methods
+    return required
 
 
-def _missing(estimator: Any, asked: Mapping[str, Sequence[str]]) -> str:
-    for name, methods in asked.items():
+def _first_missing(estimator: Any, required: Mapping[str, Sequence[str]]) -> str:
+    for name, methods in required.items():
         if not any(hasattr(estimator, method) for method in methods):
             return name
     return ""
 
 
-def _fitted(estimator: Any, objective: Objective) -> Any:
+def _fit_on_some_rows(estimator: Any, objective: Objective) -> Any:
     rows = np.linspace(0, n_samples(objective.X) - 1, _ROWS).astype(int)
     labels = as_numpy(objective.y)
     try:

@@ -1,4 +1,4 @@
-"""What of a net is left out of a rehearsal: callbacks that write or print, long trainings."""
+"""Leave callbacks that write or print out of a rehearsal, and shorten its training."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,18 +16,18 @@ from skorch.callbacks import (
     WandbLogger,
 )
 
-__all__ = ["has_more", "has_speakers", "silence"]
+__all__ = ["has_loggers", "has_optional_callbacks", "silence"]
 
-_OTHERS_FILES = (LoadInitState, TensorBoard)
-"""What reads files of other trainings, or writes many; those of checkpoints are few."""
-_SPEAKERS = (MlflowLogger, NeptuneLogger, PrintLog, ProgressBar, SacredLogger, WandbLogger)
-"""What tells others."""
-_KNOWN = {"skorch", "hpo"}
-"""Packages whose other callbacks act on the net alone."""
+_FILE_CALLBACKS = (LoadInitState, TensorBoard)
+"""Callbacks that read files of other trainings, or write many; checkpoints write few."""
+_LOGGERS = (MlflowLogger, NeptuneLogger, PrintLog, ProgressBar, SacredLogger, WandbLogger)
+"""Callbacks that print or send."""
+_LIBRARIES = {"skorch", "hpo"}
+"""Packages whose other callbacks only act on the net."""
 
 
 class _Silent(Callback):  # type: ignore[misc]  # skorch has no types
-    """Stands in a callback's place, and takes whatever is set of it."""
+    """Replaces a callback, and accepts all its parameters."""
 
     def __init__(self, **params: Any) -> None:
         pass
@@ -39,32 +39,32 @@ class _Silent(Callback):  # type: ignore[misc]  # skorch has no types
         return self
 
 
-def silence(net: NeuralNet, *, own: bool) -> None:
-    """Put silence in the place of a net's callbacks that tell others what happens.
+def silence(net: NeuralNet, *, optional: bool) -> None:
+    """Replace callbacks of a net that print or send by ones that do nothing.
 
     Parameters
     ----------
     net : skorch net
-        Changed in place: it makes one epoch and says nothing.
-    own : bool
-        Silence loaders of earlier weights and TensorBoard too, and all callbacks that are
-        neither skorch's nor hpo's.
+        The net is changed in place: it trains one epoch and prints nothing.
+    optional : bool
+        Whether to replace also loaders of earlier weights, TensorBoard, and all callbacks that
+        are neither from skorch nor from hpo.
     """
-    net.callbacks = [_silenced(item, own) for item in _listed(net)] or net.callbacks
+    net.callbacks = [_silence_item(item, optional) for item in _listed(net)] or net.callbacks
     net.set_params(verbose=0, max_epochs=1)
     for value in list(vars(net).values()):
-        if isinstance(value, NeuralNet):  # one that this one learns from
+        if isinstance(value, NeuralNet):  # for example a teacher
             value.set_params(verbose=0, max_epochs=1)
 
 
-def has_more(net: NeuralNet) -> bool:
-    """Return whether a net has callbacks that `silence` leaves out with ``own`` alone."""
-    return any(_is_own(_class(item)) for item in _listed(net))
+def has_optional_callbacks(net: NeuralNet) -> bool:
+    """Return whether a net has callbacks that `silence` replaces only with ``optional``."""
+    return any(_is_optional(_class(item)) for item in _listed(net))
 
 
-def has_speakers(net: NeuralNet) -> bool:
-    """Return whether a net has callbacks that are always left out."""
-    return any(issubclass(_class(item), _SPEAKERS) for item in _listed(net))
+def has_loggers(net: NeuralNet) -> bool:
+    """Return whether a net has callbacks that `silence` always replaces."""
+    return any(issubclass(_class(item), _LOGGERS) for item in _listed(net))
 
 
 def _listed(net: NeuralNet) -> Sequence[Any]:
@@ -76,13 +76,13 @@ def _class(item: Any) -> type:
     return callback if isinstance(callback, type) else type(callback)
 
 
-def _is_own(cls: type) -> bool:
-    return issubclass(cls, _OTHERS_FILES) or cls.__module__.partition(".")[0] not in _KNOWN
+def _is_optional(cls: type) -> bool:
+    return issubclass(cls, _FILE_CALLBACKS) or cls.__module__.partition(".")[0] not in _LIBRARIES
 
 
-def _silenced(item: Any, own: bool) -> Any:
+def _silence_item(item: Any, optional: bool) -> Any:
     cls = _class(item)
-    if not issubclass(cls, _SPEAKERS) and not (own and _is_own(cls)):
+    if not issubclass(cls, _LOGGERS) and not (optional and _is_optional(cls)):
         return item
     # skorch names a callback after its class, and parameters name the callback.
     silent = type(cls.__name__, (_Silent,), {})()
