@@ -1,6 +1,6 @@
 """What type checkers make of every public name, from an installed wheel: never ``Any``.
 
-    python .ci/types.py PYTHON CHECKER...
+    python .ci/public_types.py PYTHON CHECKER...
 
 ``PYTHON`` is an interpreter that has hpo installed; each ``CHECKER`` is the path of a ``mypy``,
 ``pyright`` or ``basedpyright``.
