@@ -124,7 +124,7 @@ class StudyResult:
             raise NoCompletedTrialError(self._no_completed_message())
         return winner
 
-    def told_of_winner(self) -> str:
+    def winner_note(self) -> str:
         """Return what is to be known of a `winner` that is not complete; empty if it is."""
         winner = self.winner
         if winner is None or winner.state is TrialState.COMPLETE:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from rich.table import Table
 from rich.text import Text
 
-from hpo._trained_by import told_of_reasons, told_of_ways
+from hpo._trained_by import format_reasons, format_trained_by
 from hpo.cli._screen import COLORS
 from hpo.cli._text import amount, brief, brief_value, counted, duration, number, score, short_names
 from hpo.result import StudyResult
@@ -66,8 +66,8 @@ def trained(result: StudyResult, *, reasons: bool) -> list[tuple[str, str | Text
     """
     if not result.trained_by:
         return []
-    told = told_of_reasons(result.records) if reasons else []
-    return [("trained", told_of_ways(result.trained_by)), *(("", line) for line in told)]
+    told = format_reasons(result.records) if reasons else []
+    return [("trained", format_trained_by(result.trained_by)), *(("", line) for line in told)]
 
 
 def winner_table(result: StudyResult) -> Table:

@@ -8,7 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hpo._trained_by import told_of_ways
+from hpo._trained_by import format_trained_by
 from hpo.cli._progress import N_RECENT, Progress
 from hpo.cli._text import brief, clock, counted, duration, ending, not_in_a_batch, score
 from hpo.trackers import StudyInfo
@@ -135,7 +135,7 @@ def _best(progress: Progress) -> list[Text]:
 
 def _trained(progress: Progress) -> list[Text]:
     """Return how many trials are trained how, and the last reason why some are in no batch."""
-    lines = [Text(told)] if (told := told_of_ways(progress.trained)) else []
+    lines = [Text(told)] if (told := format_trained_by(progress.trained)) else []
     last = next(reversed(progress.reasons.values()), None)
     if last is not None:
         lines.append(Text(f"trial {last.number} {not_in_a_batch(last)}", style="dim"))

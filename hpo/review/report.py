@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from hpo._trained_by import told_of_ways
+from hpo._trained_by import format_trained_by
 from hpo.result import StudyResult
 from hpo.review import _html, plots
 from hpo.review.analyses import found_analyses, told
@@ -141,7 +141,7 @@ def _search(result: StudyResult) -> dict[str, str]:
     if result.seconds is not None:
         facts["search time"] = _seconds(result.seconds)
     if result.trained_by:
-        facts["trained by"] = told_of_ways(result.trained_by)
+        facts["trained by"] = format_trained_by(result.trained_by)
     if result.stopped:
         facts["stopped"] = result.stopped
     return facts

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import FitFailedWarning
 
-from hpo._trained_by import asked_for_batches, told_of_ways
+from hpo._trained_by import asked_for_batches, format_trained_by
 from hpo.result import StudyResult
 from hpo.trial import TrialState
 
@@ -71,7 +71,7 @@ def warn_of_notes(result: StudyResult, verbose: int) -> None:
     Where an executor makes batches of trials, it is printed too how many were trained how.
     """
     if verbose and any(map(asked_for_batches, result.records)):
-        print(f"trained: {told_of_ways(result.trained_by)}")
+        print(f"trained: {format_trained_by(result.trained_by)}")
     for note in result.notes:
         warnings.warn(note, UserWarning, stacklevel=_level())
         if verbose:
