@@ -11,10 +11,10 @@ from torch import nn
 
 from hpo import Study, StudyData, load_result, run_study
 from hpo._trained_by import format_reasons
-from hpo.cli._browse import show_study
-from hpo.cli._closing import Closing
 from hpo.cli._command import Command
 from hpo.cli._display import PlainDisplay
+from hpo.cli._show import show_study
+from hpo.cli._summary import RunSummary
 from hpo.review import write_report
 from hpo.testing.backends import Recorder
 
@@ -96,7 +96,7 @@ def test_a_refusal_is_told_everywhere(study, tmp_path, monkeypatch, capsys):
 
     closing = io.StringIO()
     console = Console(file=closing, width=300)
-    Closing(study, result, display.progress).print_summary(
+    RunSummary(study, result, display.progress).print_summary(
         console, Command(("hpo",), ("run", "linear.py")), ""
     )
     said = closing.getvalue()
