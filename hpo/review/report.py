@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from hpo._trained_by import format_trained_by
 from hpo.result import StudyResult
 from hpo.review import _html, plots
-from hpo.review.analyses import found_analyses, told
+from hpo.review.analyses import stored_analyses, summary_rows
 from hpo.review.comparison import compare
 from hpo.review.comparison_plots import comparison, comparison_curves
 from hpo.trial import TrialRecord
@@ -31,7 +31,7 @@ def write_report(
     ----------
     result : StudyResult
     folder : path
-        Made if it does not exist; files of an earlier report in it are replaced.
+        Created if it does not exist; files of an earlier report in it are replaced.
     settings : mapping of str to object, optional
         The study's settings (backend, sampler, pruner, seed, ...), shown at the end.
     log_names : collection of str, optional
@@ -57,7 +57,7 @@ def write_report(
         figures["pareto_front.png"] = plots.pareto_front(result)
     figures["comparison.png"] = comparison(result)
     figures["comparison_curves.png"] = comparison_curves(result)
-    for name, analysis, data in found_analyses(result):
+    for name, analysis, data in stored_analyses(result):
         if analysis is not None and "error" not in data:
             figures[f"{name}.png"] = analysis.plot(data)
     for name, figure in figures.items():
@@ -122,7 +122,7 @@ def _winner(result: StudyResult) -> str:
 
 
 def _gap(result: StudyResult) -> str:
-    """Say how far the test score is from the cross-validated one, in standard errors."""
+    """Return the distance of the test score from the cross-validated one, in standard errors."""
     if result.test_score is None or not result.best_score_se > 0:
         return ""
     gap = (result.test_score - result.best_score) / result.best_score_se
@@ -159,20 +159,20 @@ def _front(result: StudyResult, image: bytes | None) -> str:
 
 
 def _enqueued(result: StudyResult) -> str:
-    given = result.enqueued_trials()
-    names = list(dict.fromkeys(name for _, record in given for name in record.trial.params))
+    trials = result.enqueued_trials()
+    names = list(dict.fromkeys(name for _, record in trials for name in record.trial.params))
     rows = [
         [f"{rank} of {result.n_complete}" if rank else str(r.state), *_top_row(r, names)]
-        for rank, r in given
+        for rank, r in trials
     ]
     return _html.table(["rank", "trial", result.scoring, "epoch", *names], rows)
 
 
 def _analyses(result: StudyResult, images: Mapping[str, bytes]) -> list[str]:
     sections = []
-    for name, analysis, data in found_analyses(result):
+    for name, analysis, data in stored_analyses(result):
         title = analysis.title if analysis else name
-        content = _html.definitions(dict(told(analysis, data)))
+        content = _html.definitions(dict(summary_rows(analysis, data)))
         if f"{name}.png" in images:
             content += "\n" + _html.image(images[f"{name}.png"], title)
         sections.append(_html.section(title, content))
@@ -180,12 +180,12 @@ def _analyses(result: StudyResult, images: Mapping[str, bytes]) -> list[str]:
 
 
 def _comparison(result: StudyResult, images: Mapping[str, bytes]) -> str:
-    compared = compare(result)
-    if compared is None:
+    comparison_result = compare(result)
+    if comparison_result is None:
         return ""
     parts = [
-        _html.table(compared.header, compared.rows()),
-        _html.paragraph(compared.note),
+        _html.table(comparison_result.header, comparison_result.rows()),
+        _html.paragraph(comparison_result.note),
         _html.image(images["comparison.png"], "score by compared value"),
     ]
     if "comparison_curves.png" in images:

@@ -79,8 +79,8 @@ def check_slots(resources: Mapping[str, float]) -> None:
     where = "its one node has" if len(nodes) == 1 else f"its {len(nodes)} nodes have"
     raise ExecutorError(
         f"A trial wants {_format_resources(resources)} on one node, which this Ray cluster can "
-        f"never give: {where} {available}. Ask for less (cpus_per_trial, gpus_per_trial, resources), "
-        "or start a node that has it."
+        f"never give: {where} {available}. Ask for less (cpus_per_trial, gpus_per_trial, "
+        "resources), or start a node that has it."
     )
 
 

@@ -205,7 +205,8 @@ class StudyController:
         if self._n_dead_at_start >= _MAX_DEAD_AT_START:
             raise ExecutorError(
                 f"The workers of {self._n_dead_at_start} trials in a row died before their first "
-                f"report: {reason}. Run with --backend optuna --executor serial to see the error itself."
+                f"report: {reason}. Run with --backend optuna --executor serial to see the error "
+                "itself."
             )
 
     def heartbeat(self) -> None:
