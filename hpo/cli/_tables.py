@@ -13,7 +13,7 @@ from hpo.cli._console import print_line
 from hpo.cli._screen import COLORS
 from hpo.cli._text import amount, brief, brief_value, counted, duration, number, score, short_names
 from hpo.result import StudyResult
-from hpo.review.analyses import stored_analyses, summary_rows
+from hpo.review.analyses import found_analyses, told
 from hpo.review.comparison import BEST, Comparison, compare
 from hpo.trial import TrialState
 
@@ -247,6 +247,6 @@ def comparison_table(comparison: Comparison, width: int) -> Table:
 
 def print_analyses(console: Console, result: StudyResult) -> None:
     """Print the results of the analyses of the refitted winner."""
-    for name, analysis, data in stored_analyses(result):
+    for name, analysis, data in found_analyses(result):
         print_line(console, f"\n{analysis.title if analysis else name}", style="bold")
-        print_line(console, facts_table(summary_rows(analysis, data)))
+        print_line(console, facts_table(told(analysis, data)))

@@ -8,10 +8,10 @@ from hpo.analyses import CLASS, BaseAnalysis
 from hpo.exceptions import PluginError
 from hpo.result import StudyResult
 
-__all__ = ["stored_analyses", "summary_rows"]
+__all__ = ["found_analyses", "told"]
 
 
-def stored_analyses(result: StudyResult) -> Iterator[tuple[str, BaseAnalysis | None, Any]]:
+def found_analyses(result: StudyResult) -> Iterator[tuple[str, BaseAnalysis | None, Any]]:
     """Yield name, analysis and data of each analysis; the analysis is None if it is unknown."""
     for name, data in result.analyses.items():
         yield name, _load_analysis(data.get(CLASS, name)), data
@@ -25,7 +25,7 @@ def _load_analysis(reference: str) -> BaseAnalysis | None:
     return analysis
 
 
-def summary_rows(analysis: BaseAnalysis | None, data: Mapping[str, Any]) -> list[tuple[str, str]]:
+def told(analysis: BaseAnalysis | None, data: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return rows on an analysis: its results, or why there are none."""
     if "error" in data:
         return [("not made", data["error"])]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from hpo._trained_by import format_trained_by
 from hpo.result import StudyResult
 from hpo.review import _html, plots
-from hpo.review.analyses import stored_analyses, summary_rows
+from hpo.review.analyses import found_analyses, told
 from hpo.review.comparison import compare
 from hpo.review.comparison_plots import comparison, comparison_curves
 from hpo.trial import TrialRecord
@@ -57,7 +57,7 @@ def write_report(
         figures["pareto_front.png"] = plots.pareto_front(result)
     figures["comparison.png"] = comparison(result)
     figures["comparison_curves.png"] = comparison_curves(result)
-    for name, analysis, data in stored_analyses(result):
+    for name, analysis, data in found_analyses(result):
         if analysis is not None and "error" not in data:
             figures[f"{name}.png"] = analysis.plot(data)
     for name, figure in figures.items():
@@ -170,9 +170,9 @@ def _enqueued(result: StudyResult) -> str:
 
 def _analyses(result: StudyResult, images: Mapping[str, bytes]) -> list[str]:
     sections = []
-    for name, analysis, data in stored_analyses(result):
+    for name, analysis, data in found_analyses(result):
         title = analysis.title if analysis else name
-        content = _html.definitions(dict(summary_rows(analysis, data)))
+        content = _html.definitions(dict(told(analysis, data)))
         if f"{name}.png" in images:
             content += "\n" + _html.image(images[f"{name}.png"], title)
         sections.append(_html.section(title, content))

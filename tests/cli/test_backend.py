@@ -58,7 +58,8 @@ def test_flags_are_options_of_the_backend_and_come_before_those_of_the_study() -
         (
             "rya",
             {"cpus_per_trial": 2.0},
-            "There is no backend 'rya', did you mean 'ray'? Choose one of: optuna, ray.",
+            "There is no backend 'rya', did you mean 'ray'? Choose one of: optuna, ray; or name a "
+            "class of your own as MODULE:CLASS.",
         ),
     ],
 )
