@@ -99,7 +99,13 @@ def test_records_are_replaced_and_never_changed():
 
 
 def test_states_are_their_names():
-    assert [str(state) for state in TrialState] == ["running", "complete", "pruned", "failed"]
+    assert [str(state) for state in TrialState] == [
+        "running",
+        "complete",
+        "pruned",
+        "failed",
+        "interrupted",
+    ]
 
 
 @given(parts)

@@ -89,7 +89,7 @@ def test_trackers_hear_in_order_and_records_are_final():
         "reported",
         "complete",
         "started",
-        "failed",
+        "interrupted",
     ]
 
 
