@@ -1,8 +1,8 @@
 """Find a backend, sampler, pruner or any other plugin by its name; build it from text.
 
-A plugin of hpo is one module (or folder) in its package that holds one concrete subclass of the
-package's base class, which stands in ``base.py``; its name is the module's name. A plugin of
-another package is found
+A plugin of hpo is a module (or folder) in its package with one concrete subclass of the package's
+base class, which is defined in ``base.py``; its name is the module's name. A plugin of another
+package is found
 
 * by an entry point in the group of hpo's package (``[project.entry-points."hpo.pruners"]``), whose
   name it goes by;
@@ -28,16 +28,16 @@ from hpo.exceptions import PluginError
 __all__ = ["build", "check_class", "check_options", "did_you_mean", "find", "names", "parse_spec"]
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ``", did you mean 'x'?"`` for the nearest known name, else an empty string."""
-    near = difflib.get_close_matches(name, list(known), n=1)
+def did_you_mean(name: str, candidates: Iterable[str]) -> str:
+    """Return ``", did you mean 'x'?"`` for the most similar name, else an empty string."""
+    near = difflib.get_close_matches(name, list(candidates), n=1)
     return f", did you mean '{near[0]}'?" if near else ""
 
 
 def names(package: str) -> list[str]:
     """Return the names of the plugins of ``package``: its public modules and entry points, sorted.
 
-    Nothing of the package is imported for it, so that a help text can afford to list them.
+    The package is not imported, so that a help text can list them quickly.
     """
     return sorted({*_modules(package), *_entry_points(package)})
 
@@ -47,14 +47,14 @@ def _modules(package: str) -> list[str]:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.submodule_search_locations is None:
         raise ModuleNotFoundError(f"There is no package {package}.", name=package)
-    # A package that is loaded may have had folders added to its path.
+    # Folders may have been added to the path of a loaded package.
     modules = pkgutil.iter_modules(loaded.__path__ if loaded else spec.submodule_search_locations)
-    found = [module.name for module in modules]
-    return [name for name in found if name != "base" and not name.startswith("_")]
+    public = [module.name for module in modules]
+    return [name for name in public if name != "base" and not name.startswith("_")]
 
 
 def _entry_points(package: str) -> dict[str, str]:
-    """Return what other packages add: the reference (``"module:Class"``) by the plugin's name."""
+    """Return the plugins of other packages: name to reference (``"module:Class"``)."""
     return {point.name: point.value for point in importlib.metadata.entry_points(group=package)}
 
 
@@ -66,10 +66,10 @@ def find(package: str, name: str, base: type[Any], *others: type[Any]) -> type[A
     package : str
         ``"hpo.pruners"``.
     name : str
-        Of a module of the package, of an entry point, or ``"module:Class"``.
+        Name of a module of the package, of an entry point, or ``"module:Class"``.
     base : type
     others : type
-        What a class from outside may inherit instead.
+        Further base classes that an external class may inherit instead.
 
     Raises
     ------
@@ -80,21 +80,21 @@ def find(package: str, name: str, base: type[Any], *others: type[Any]) -> type[A
         head, _, rest = name.partition(":")
         if head in names(package):
             raise PluginError(f"'{name}': expected name:key=value,key=value, but got '{rest}'.")
-        return _referenced(package, name, base, *others)
+        return _import_class(package, name, base, *others)
     if name in _modules(package):
-        return _own(package, name, base)
-    added = _entry_points(package)
-    if name in added:
-        return _referenced(package, added[name], base, *others)
-    known = names(package)
-    hint = did_you_mean(name, known) or "."
+        return _find_in_package(package, name, base)
+    entry_points = _entry_points(package)
+    if name in entry_points:
+        return _import_class(package, entry_points[name], base, *others)
+    available = names(package)
+    hint = did_you_mean(name, available) or "."
     raise PluginError(
-        f"There is no {_kind(package)} '{name}'{hint} Choose one of: {', '.join(known)}; or name a "
-        "class of your own as MODULE:CLASS."
+        f"There is no {_kind(package)} '{name}'{hint} Choose one of: {', '.join(available)}; or "
+        "name a class of your own as MODULE:CLASS."
     )
 
 
-def _own(package: str, name: str, base: type[Any]) -> type[Any]:
+def _find_in_package(package: str, name: str, base: type[Any]) -> type[Any]:
     module = importlib.import_module(f"{package}.{name}")
     classes = [
         item
@@ -112,7 +112,7 @@ def _own(package: str, name: str, base: type[Any]) -> type[Any]:
     return classes[0]
 
 
-def _referenced(package: str, reference: str, *bases: type[Any]) -> type[Any]:
+def _import_class(package: str, reference: str, *bases: type[Any]) -> type[Any]:
     """Return the class that ``"module:Class"`` refers to."""
     kind = _kind(package)
     path, _, qualname = reference.partition(":")
@@ -131,27 +131,27 @@ def _referenced(package: str, reference: str, *bases: type[Any]) -> type[Any]:
         raise PluginError(
             f"{kind} '{reference}': {path} cannot be imported: {type(error).__name__}: {error}"
         ) from error
-    found = getattr(module, qualname, None)
-    if found is None:
+    plugin = getattr(module, qualname, None)
+    if plugin is None:
         classes = [name for name, item in vars(module).items() if inspect.isclass(item)]
         hint = did_you_mean(qualname, classes) or "."
         raise PluginError(f"{kind} '{reference}': {path} has no class '{qualname}'{hint}")
-    check_class(f"{kind} '{reference}'", found, *bases)
-    return found  # type: ignore[no-any-return]
+    check_class(f"{kind} '{reference}'", plugin, *bases)
+    return plugin  # type: ignore[no-any-return]
 
 
-def check_class(label: str, found: Any, *bases: type[Any]) -> None:
-    """Raise `PluginError` unless ``found`` is a concrete subclass of one of ``bases``."""
-    if not (inspect.isclass(found) and issubclass(found, bases)):
-        known = [f"{cls.__module__.removesuffix('.base')}.{cls.__name__}" for cls in bases]
-        raise PluginError(f"{label} must be a class that inherits {' or '.join(known)}.")
-    if inspect.isabstract(found):
-        missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
+def check_class(label: str, plugin: Any, *bases: type[Any]) -> None:
+    """Raise `PluginError` unless ``plugin`` is a concrete subclass of one of ``bases``."""
+    if not (inspect.isclass(plugin) and issubclass(plugin, bases)):
+        base_names = [f"{cls.__module__.removesuffix('.base')}.{cls.__name__}" for cls in bases]
+        raise PluginError(f"{label} must be a class that inherits {' or '.join(base_names)}.")
+    if inspect.isabstract(plugin):
+        missing = ", ".join(sorted(getattr(plugin, "__abstractmethods__", ())))
         raise PluginError(f"{label} must implement {missing}.")
 
 
 def _kind(package: str) -> str:
-    """Return what the plugins of a package are, one of them."""
+    """Return the singular name of a package's plugins."""
     name = package.rpartition(".")[2]
     return "analysis" if name == "analyses" else name.removesuffix("s")
 
@@ -163,9 +163,9 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
     (``8``, ``1e-3``, ``None``, ``[1, 2]``), ``true`` and ``false`` in any case, and text otherwise.
     """
     name, _, rest = spec.partition(":")
-    head, _, others = rest.partition(":")
+    head, _, tail = rest.partition(":")
     if "=" not in head and all(part.isidentifier() for part in head.strip().split(".")):
-        name, rest = f"{name.strip()}:{head.strip()}", others
+        name, rest = f"{name.strip()}:{head.strip()}", tail
     options: dict[str, Any] = {}
     for item in _split(rest):
         key, equals, text = item.partition("=")
@@ -179,7 +179,7 @@ def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
 
 
 def _split(text: str) -> list[str]:
-    """Split at commas that stand outside brackets."""
+    """Split at commas outside brackets."""
     parts, depth, start = [], 0, 0
     for i, char in enumerate(text):
         depth += (char in "([{") - (char in ")]}")
@@ -200,15 +200,15 @@ def _literal(text: str) -> Any:
 
 
 def check_options(label: str, target: Any, options: Mapping[str, Any]) -> None:
-    """Raise `PluginError` naming every option that ``target`` does not take."""
+    """Raise `PluginError` naming every option that ``target`` does not accept."""
     parameters = inspect.signature(target).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return
     unknown = [key for key in options if key not in parameters]
     if unknown:
-        told = [f"'{key}'{did_you_mean(key, parameters) or '.'}" for key in unknown]
+        problems = [f"'{key}'{did_you_mean(key, parameters) or '.'}" for key in unknown]
         raise PluginError(
-            f"{label} has no option {' It has no option '.join(told)} "
+            f"{label} has no option {' It has no option '.join(problems)} "
             f"Its options are: {', '.join(parameters) or 'none'}."
         )
 
@@ -216,7 +216,7 @@ def check_options(label: str, target: Any, options: Mapping[str, Any]) -> None:
 def build(package: str, spec: Any, base: type[Any], **defaults: Any) -> Any:
     """Return the plugin that ``spec`` names, with its options; an instance is passed through.
 
-    ``defaults`` are given to the plugin where it takes them and the spec does not set them.
+    Each of ``defaults`` is passed if the plugin accepts it and the spec does not set it.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ def build(package: str, spec: Any, base: type[Any], **defaults: Any) -> Any:
     Raises
     ------
     PluginError
-        If the name or an option is unknown, or a value is refused.
+        If the name or an option is unknown, or a value is invalid.
     """
     if isinstance(spec, base):
         return spec
@@ -247,8 +247,8 @@ def build(package: str, spec: Any, base: type[Any], **defaults: Any) -> Any:
         )
     check_options(label, plugin, options)
     accepted = inspect.signature(plugin).parameters
-    fitting = {key: value for key, value in defaults.items() if key in accepted}
+    accepted_defaults = {key: value for key, value in defaults.items() if key in accepted}
     try:
-        return plugin(**{**fitting, **options})
+        return plugin(**{**accepted_defaults, **options})
     except (TypeError, ValueError) as error:
         raise PluginError(f"{label}: {error}") from error

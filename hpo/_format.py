@@ -1,4 +1,4 @@
-"""Numbers and values of parameters as people read them."""
+"""Format numbers and values of parameters for people."""
 
 import math
 import re
@@ -18,14 +18,14 @@ def number(value: Any, digits: int = 4) -> str:
 
 
 def single_line(text: str) -> str:
-    """Return ``text`` with every run of blanks, line ends among them, as one space."""
+    """Return ``text`` with every run of whitespace, including newlines, as one space."""
     return " ".join(text.split())
 
 
 def score(value: float, error: float = math.nan) -> str:
-    """Return a score, with its standard error to two digits where it has a positive one.
+    """Format a score, with its standard error to two digits if that is positive.
 
-    The error decides how many decimals the score has: 0.9763 ± 0.0031.
+    The error determines the number of decimals of the score: 0.9763 ± 0.0031.
     """
     if not math.isfinite(value):
         return str(value)
@@ -36,7 +36,7 @@ def score(value: float, error: float = math.nan) -> str:
 
 
 def short_names(names: Iterable[str]) -> dict[str, str]:
-    """Return for each parameter its last part where that is unique: ``weight_decay``."""
+    """Return the last part of each parameter name if that is unique: ``weight_decay``."""
     names = list(names)
     tails = [name.rpartition("__")[2] for name in names]
     return {

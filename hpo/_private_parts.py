@@ -1,7 +1,7 @@
-"""What of other libraries is used though they do not promise it, and what is said when it is gone.
+"""Access to private parts of other libraries, with a warning if a part no longer exists.
 
-Such a part is looked up where it is used, never when a module of hpo is loaded. Where it is gone
-there is a public way that does the same, slower or with less; `docs/design.md` has the list, and
+Such a part is looked up where it is used, never when a module of hpo is imported. If it is missing,
+a public alternative is used that is slower or does less; `docs/design.md` has the list, and
 `tests/test_private_parts.py` compares it with the code.
 """
 
@@ -15,26 +15,26 @@ __all__ = ["MissingPartWarning", "missing_parts", "note_missing", "private_part"
 
 
 class MissingPartWarning(UserWarning):
-    """A part of another library is gone that hpo would use."""
+    """A private part of another library that hpo would use is missing."""
 
 
 _noted: dict[tuple[str, str], str] = {}
 
 
 def private_part(module: str, name: str, instead: str) -> Any:
-    """Return a part of another library that is not public; None, with a warning, if it is gone.
+    """Return a private part of another library; warn and return None if it is missing.
 
     Parameters
     ----------
     module, name : str
-        Of the part; a name with a point is a part of a class.
+        Module and name of the part; a name with a dot is an attribute of a class.
     instead : str
-        What is done where the part is gone, as the warning says it.
+        What is done without the part, as a text for the warning.
     """
-    found = _found(module, name)
-    if found is None:
+    part = _found(module, name)
+    if part is None:
         note_missing(module.partition(".")[0], f"{module}.{name}", instead)
-    return found
+    return part
 
 
 @cache
@@ -49,20 +49,20 @@ def _found(module: str, name: str) -> Any:
 
 
 def note_missing(library: str, part: str, instead: str) -> None:
-    """Warn, once a process, that a part of another library is gone and what is done instead.
+    """Warn, once per process, that a private part is missing and what is done instead.
 
-    A study's notes say it too: the warning may come where warnings are not shown.
+    The notes of a study repeat it, because the warning may not be displayed.
     """
     if (library, part) not in _noted:
-        told = f"{library} {_version(library)} has no {part}: {instead}"
-        _noted[library, part] = told
+        note = f"{library} {_version(library)} has no {part}: {instead}"
+        _noted[library, part] = note
         warnings.warn(
-            f"{told}. hpo was tested with versions that have it.", MissingPartWarning, stacklevel=2
+            f"{note}. hpo was tested with versions that have it.", MissingPartWarning, stacklevel=2
         )
 
 
 def missing_parts() -> list[str]:
-    """Return what has been noted in this process."""
+    """Return the notes on missing parts of this process."""
     return list(_noted.values())
 
 

@@ -1,4 +1,4 @@
-"""Parts of skorch's nets that are not public, and the public way where a version lacks them."""
+"""Private parts of skorch's nets, with public alternatives for versions that lack them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ from hpo._private_parts import note_missing
 
 __all__ = ["parts_of", "predict_nonlinearity", "set_training", "step", "zero_grad"]
 
-_ONE = "only the net's own module, criterion and optimizer are seen, none that were added"
+_LIMITATION = "only the net's own module, criterion and optimizer are seen, none that were added"
 
 
 def parts_of(net: Any, kind: str) -> list[str] | None:
@@ -28,42 +28,42 @@ def set_training(net: Any, training: bool) -> None:
     if hasattr(net, "_set_training"):
         net._set_training(training)
         return
-    note_missing("skorch", "NeuralNet._set_training", _ONE)
+    note_missing("skorch", "NeuralNet._set_training", _LIMITATION)
     net.module_.train(training)
     if hasattr(net.criterion_, "train"):
         net.criterion_.train(training)
 
 
 def zero_grad(net: Any) -> None:
-    """Drop the gradients that a net's optimizers have."""
+    """Reset the gradients of a net's optimizers."""
     if hasattr(net, "_zero_grad_optimizer"):
         net._zero_grad_optimizer()
         return
-    note_missing("skorch", "NeuralNet._zero_grad_optimizer", _ONE)
+    note_missing("skorch", "NeuralNet._zero_grad_optimizer", _LIMITATION)
     net.optimizer_.zero_grad()
 
 
 def step(net: Any) -> None:
-    """Have a net's optimizers make a step."""
+    """Perform one step of a net's optimizers."""
     if hasattr(net, "_step_optimizer"):
         net._step_optimizer(None)
         return
-    note_missing("skorch", "NeuralNet._step_optimizer", _ONE)
+    note_missing("skorch", "NeuralNet._step_optimizer", _LIMITATION)
     net.optimizer_.step()
 
 
 def predict_nonlinearity(net: Any, instead: str) -> Callable[[Any], Any] | None:
-    """Return what makes a net's predictions of its module's output; None, with a note, if unknown.
+    """Return the function from module outputs to predictions; None, with a note, if unknown.
 
     Parameters
     ----------
     net : skorch.NeuralNet
         Initialized.
     instead : str
-        What is done where it is not known.
+        What is done if it is unknown.
     """
     if hasattr(net, "_get_predict_nonlinearity"):
-        found: Callable[[Any], Any] = net._get_predict_nonlinearity()
-        return found
+        nonlinearity: Callable[[Any], Any] = net._get_predict_nonlinearity()
+        return nonlinearity
     note_missing("skorch", "NeuralNet._get_predict_nonlinearity", instead)
     return None

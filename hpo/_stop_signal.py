@@ -1,7 +1,7 @@
-"""Ctrl-C as a wish that the driver grants between two steps, not as an exception in the middle.
+"""Ctrl-C as a request that the driver handles between two steps, not as an exception.
 
-skorch takes `KeyboardInterrupt` for a normal end of training and goes on with the next net,
-so a study listens to the signal itself.
+skorch treats `KeyboardInterrupt` as a normal end of training and continues with the next net, so a
+study handles the signal itself.
 """
 
 import os
@@ -15,14 +15,14 @@ __all__ = ["SecondCtrlC", "StopSignal", "is_ctrl_c"]
 
 
 class SecondCtrlC(KeyboardInterrupt):
-    """What a second Ctrl-C raises: no code of the user's raises it, so it fails no trial."""
+    """Raised by a second Ctrl-C; user code never raises it, so it does not fail a trial."""
 
 
 def is_ctrl_c(error: BaseException) -> bool:
-    """Return whether an error comes from the terminal, and not from code that a trial runs.
+    """Return whether an error was caused by Ctrl-C, and not raised by code of a trial.
 
-    A `KeyboardInterrupt` is the terminal's only where Python itself turns Ctrl-C into one: in
-    the main thread, while no `StopSignal` listens.
+    A `KeyboardInterrupt` is due to Ctrl-C only if Python itself turns Ctrl-C into one: in the
+    main thread, while no `StopSignal` is listening.
     """
     if type(error) is not KeyboardInterrupt:
         return isinstance(error, SecondCtrlC)
@@ -39,8 +39,8 @@ class StopSignal:
         What a second Ctrl-C does: end the process at once (a command line), or raise
         `KeyboardInterrupt` (a notebook; see `SecondCtrlC`).
     on_signal : callable or None
-        ``on_signal(first)`` is called inside the signal handler before anything else happens, with
-        whether this is the first Ctrl-C; it may do no more than a handler may (`os.write`).
+        ``on_signal(first)`` is called first inside the signal handler, where ``first`` is whether
+        this is the first Ctrl-C. It may only do what is safe in a handler (`os.write`).
     """
 
     def __init__(
@@ -51,24 +51,26 @@ class StopSignal:
         self._on_signal = on_signal
 
     def request(self, reason: str) -> None:
-        """Ask the study to end; the first reason stays."""
+        """Ask the study to end; the first reason is kept."""
         self.reason = self.reason or reason
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take Ctrl-C (and SIGTERM) as a request inside the block, in the main thread only."""
+        """Treat Ctrl-C (and SIGTERM) as a request inside the block, in the main thread only."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
         signals = [signal.SIGINT, signal.SIGTERM]
-        before = {number: signal.signal(number, self._hear) for number in signals}
+        previous_handlers = {
+            number: signal.signal(number, self._on_signal_received) for number in signals
+        }
         try:
             yield
         finally:
-            for number, handler in before.items():
+            for number, handler in previous_handlers.items():
                 signal.signal(number, handler)
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal_received(self, number: int, frame: FrameType | None) -> None:
         if self._on_signal is not None:
             self._on_signal(not self.reason)
         if self.reason and self._exit_on_second:

@@ -1,7 +1,7 @@
-"""The one place that knows how every trial of a study stands and says what becomes of it.
+"""The trial manager: holds the state of every trial of a study and decides how it continues.
 
-It lives in the driver process. Backends and executors bring it what happened; it keeps the
-records, asks the pruner and tells the trackers.
+It runs in the driver process. Backends and executors report events to it; it keeps the records,
+asks the pruner and notifies the trackers.
 """
 
 import math
@@ -24,7 +24,7 @@ _CAUSES = {
     TrialState.FAILED: Cause.ERROR,
     TrialState.INTERRUPTED: Cause.STOPPED,
 }
-"""Where nobody says otherwise."""
+"""Default cause for each state."""
 
 
 class TrialManager:
@@ -34,13 +34,13 @@ class TrialManager:
     ----------
     pruner : BasePruner
     trackers : sequence of BaseTracker
-        Told in order.
+        Notified in order.
     records : iterable of TrialRecord
         Trials of earlier runs of the same study: they are peers for the pruner.
     costs : sequence of str
-        Names of what is to be small; each must be among what trials report.
+        Names of metrics to minimize; trials must report each of them.
     select : {"best", "last"}
-        Which report stands for a trial; see `TrialRecord`.
+        Which report represents a trial; see `TrialRecord`.
     """
 
     def __init__(
@@ -54,15 +54,15 @@ class TrialManager:
         self._pruner = pruner
         self._trackers = tuple(trackers)
         self._records: dict[int, TrialRecord] = {}
-        self._running: dict[int, None] = {}  # in the order in which they began
+        self._running: dict[int, None] = {}  # in the order in which they started
         self._costs = tuple(costs)
         self._select = select
         self.n_steps = 0
-        """Steps that all trials have made."""
+        """Total number of steps of all trials."""
         self.n_counted = 0
-        """How many trials there are, interrupted ones not counted."""
+        """Number of trials without interrupted ones."""
         for record in records:
-            self._put(record)
+            self._store(record)
 
     @property
     def records(self) -> tuple[TrialRecord, ...]:
@@ -71,12 +71,12 @@ class TrialManager:
 
     @property
     def running(self) -> tuple[TrialRecord, ...]:
-        """Records of the trials in flight."""
+        """Records of the running trials."""
         return tuple(self._records[number] for number in self._running)
 
     @property
     def numbers(self) -> Collection[int]:
-        """Numbers of all trials that there are records of."""
+        """Numbers of all trials that have records."""
         return self._records.keys()
 
     def record(self, number: int) -> TrialRecord:
@@ -84,13 +84,14 @@ class TrialManager:
         return self._records[number]
 
     def add(self, record: TrialRecord) -> None:
-        """Take in a trial that another driver of the same study has finished."""
-        self._put(record)
+        """Add a trial that another driver of the same study has finished."""
+        self._store(record)
 
-    def _put(self, record: TrialRecord) -> None:
-        """Keep a record in the place of the last one of its trial; the figures are kept up.
+    def _store(self, record: TrialRecord) -> None:
+        """Replace the record of a trial and update the counts.
 
-        They are asked for at every step, and a study may have thousands of records.
+        The counts are updated incrementally because they are needed at every step, and a study
+        may have thousands of records.
         """
         number = record.number
         old = self._records.get(number)
@@ -116,49 +117,49 @@ class TrialManager:
             select=self._select,
             trained_by=trained_by,
         )
-        self._put(record)
+        self._store(record)
         for tracker in self._trackers:
             tracker.on_trial_start(record)
         return record
 
     def on_trained_by(self, number: int, how: str, reason: str = "") -> None:
-        """Note how a trial in flight is trained, which may be asked at every step."""
+        """Record how a running trial is trained; may be called at every step."""
         record = self._records[number]
         if (record.trained_by, record.trained_by_reason) == (how, reason):
             return
         record = replace(record, trained_by=how, trained_by_reason=reason)
-        self._put(record)
+        self._store(record)
         for tracker in self._trackers:
             tracker.trial_trained_by(record)
 
     def on_report(self, report: Report) -> PruneDecision:
-        """Record a report and decide whether its trial goes on; see `record_report`, `decide`."""
+        """Record a report and decide on its trial; see `record_report` and `decide`."""
         self.record_report(report)
         return self.decide(report.number)
 
     def record_report(self, report: Report) -> None:
-        """Take in a report.
+        """Record a report.
 
-        Reports that come together are all taken in before any of their trials is judged: trials
-        that advance in lock-step are compared with each other, whoever is named first.
+        Reports that arrive together are all recorded before a decision on any of their trials, so
+        that trials that advance in lockstep are compared at the same step.
 
         Raises
         ------
         StudyError
-            If one of the study's costs is not among what trials report.
+            If trials do not report one of the study's costs.
         """
         self._check_costs(report)
         record = self._records[report.number]
         record = replace(record, reports=(*record.reports, report))
-        self._put(record)
+        self._store(record)
         for tracker in self._trackers:
             tracker.on_report(record, report)
 
     def decide(self, number: int) -> PruneDecision:
-        """Decide on the last report of a trial whether it goes on.
+        """Decide after its last report whether a trial continues.
 
-        A training that diverged (its loss is not finite) is stopped whatever the pruner: it
-        does not come back, and as a pruned trial it teaches the sampler to keep away.
+        A training that diverged (its loss is not finite) is always stopped: it cannot recover,
+        and the sampler learns from a pruned trial to avoid its parameters.
         """
         record = self._records[number]
         report = record.reports[-1]
@@ -166,7 +167,7 @@ class TrialManager:
         if diverged:
             return PruneDecision(True, diverged, Cause.DIVERGED)
         if record.max_steps is not None and report.step >= record.max_steps:
-            return _CONTINUE  # nothing is left to save
+            return _CONTINUE  # it is complete anyway
         peers = [peer for key, peer in self._records.items() if key != number]
         return self._pruner.decide(record, peers)
 
@@ -188,15 +189,15 @@ class TrialManager:
         error: str | None = None,
         cause: Cause | None = None,
     ) -> TrialRecord:
-        """Close the record of a trial, which is final from here on.
+        """Close the record of a trial; it is final afterwards.
 
         A trial that made all its steps without a finite score at the last of them is FAILED.
-        One that ran out of memory is PRUNED: it says something about its parameters, which
-        the sampler learns from pruned trials and not from failed ones.
+        One that ran out of memory is PRUNED: this depends on its parameters, and the sampler
+        learns from pruned trials but not from failed ones.
         """
         record = self._records[number]
         if state is TrialState.COMPLETE:
-            state, reason = _checked(record)
+            state, reason = _final_state(record)
             cause = Cause.NO_SCORE if state is TrialState.FAILED else None
         elif cause is Cause.OUT_OF_MEMORY:
             state = TrialState.PRUNED
@@ -208,17 +209,17 @@ class TrialManager:
             ended=time.time(),
             cause=cause or _CAUSES.get(state),
         )
-        self._put(record)
+        self._store(record)
         for tracker in self._trackers:
             tracker.on_trial_end(record)
         return record
 
     def on_revoke(self, number: int, why: str) -> TrialRecord:
-        """Void all that a trial reported, even of one that is over; it counts as interrupted."""
+        """Discard the reports of a trial, even an ended one; it counts as interrupted."""
         return self.on_interrupt(number, why, Cause.REVOKED)
 
     def on_interrupt(self, number: int, why: str, cause: Cause = Cause.STOPPED) -> TrialRecord:
-        """Close the record of a trial that was cut off for a reason that is not its own."""
+        """Close the record of a trial that was interrupted for an external reason."""
         return self.on_trial_end(number, TrialState.INTERRUPTED, why, cause=cause)
 
 
@@ -232,7 +233,7 @@ def _divergence(report: Report) -> str:
     return f"epoch {report.step}: diverged, the training loss of fold {fold} is {loss}"
 
 
-def _checked(record: TrialRecord) -> tuple[TrialState, str]:
+def _final_state(record: TrialRecord) -> tuple[TrialState, str]:
     if not record.reports:
         return TrialState.FAILED, "no report: the trial ended before its first step"
     last = record.reports[-1]

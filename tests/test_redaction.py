@@ -163,7 +163,7 @@ def test_what_waits_for_a_server_is_told_without(tmp_path):
 
 def test_the_senders_log_is_written_without(tmp_path):
     code = (
-        "import sys, logging; from hpo.trackers import mlflow; sys.stdin.close();"
+        "import sys, logging; from hpo.trackers.mlflow import tracker as mlflow; sys.stdin.close();"
         f"log = lambda: (logging.warning('at http://a:{SECRET}@h'), print('http://a:{SECRET}@h'),"
         f" exec('raise ValueError(\"http://a:{SECRET}@h\")'));"
         "mlflow.Sender = lambda *args: type('S', (), {'run': staticmethod(log)});"

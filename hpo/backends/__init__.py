@@ -1,4 +1,4 @@
-"""Who runs the loop of a study: asks for trials, has them trained, obeys the pruner.
+"""Backends run the loop of a study: ask for trials, have them trained, follow the pruner.
 
 Each public module but ``base`` holds one backend and is found by its name; see `BaseBackend`.
 """

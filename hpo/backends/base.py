@@ -1,4 +1,4 @@
-"""What every backend is."""
+"""The base class of backends, and the budget of a study."""
 
 import time
 from abc import ABC, abstractmethod
@@ -15,14 +15,14 @@ __all__ = ["BaseBackend", "Budget"]
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much a study may spend; whichever is spent first ends it.
+    """The limits of a study; the first one reached ends it.
 
     Parameters
     ----------
     n_trials : int or None
-        Trials of the whole study, those of earlier runs included, interrupted ones not.
+        Trials of the whole study, including earlier runs but not interrupted trials.
     timeout : float or None
-        Seconds of wall time of this run.
+        Wall time of this run in seconds.
     max_total_epochs : int or None
         Epochs (steps) of all trials of the study.
     began : float
@@ -39,7 +39,7 @@ class Budget:
         return None if self.timeout is None else self.timeout - (time.monotonic() - self.began)
 
     def overdrawn(self, manager: TrialManager) -> str:
-        """Return why running trials must end now; an empty string if they may go on."""
+        """Return why running trials must end now; an empty string if they may continue."""
         left = self.seconds_left()
         if left is not None and left <= 0:
             return f"the time budget of {self.timeout:g} s is spent"
@@ -48,7 +48,7 @@ class Budget:
         return ""
 
     def cut_off(self, manager: TrialManager, interrupt: StopSignal) -> tuple[str, Cause]:
-        """Return why trials in flight are closed when the run ends, in words and as a kind."""
+        """Return why running trials are closed when the run ends, as a text and a `Cause`."""
         spent = self.overdrawn(manager)
         if spent and not interrupt.reason:
             return spent, Cause.BUDGET
@@ -62,16 +62,16 @@ class Budget:
 
 
 class BaseBackend(ABC):
-    """Runs the loop of a study: asks for trials, has them trained, obeys the manager."""
+    """Runs the loop of a study: asks for trials, has them trained, follows the manager."""
 
     runs_trials_itself = False
-    """Whether the backend trains by workers of its own and takes no executor."""
+    """Whether the backend trains with its own workers instead of an executor."""
 
     prunes_itself = False
-    """Whether the backend stops trials by a rule of its own, and no pruner is asked."""
+    """Whether the backend stops trials by its own rule instead of a pruner."""
 
     def is_parallel(self, executor: BaseExecutor) -> bool:
-        """Return whether several trials may be in flight at a time."""
+        """Return whether several trials may run at a time."""
         return executor.capacity > 1
 
     @abstractmethod
@@ -88,6 +88,6 @@ class BaseBackend(ABC):
         Returns
         -------
         str
-            Why it ended before all trials of the budget were made: the interrupt's reason, or
-            the part of the budget that is spent; empty otherwise.
+            Why it ended before all trials of the budget were run: the interrupt's reason, or the
+            limit that was reached; empty otherwise.
         """

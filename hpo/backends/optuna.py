@@ -1,4 +1,4 @@
-"""Optuna proposes, an executor of this machine trains."""
+"""Backend that lets Optuna propose trials and an executor on this machine train them."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ __all__ = ["OptunaBackend"]
 
 
 class OptunaBackend(BaseBackend):
-    """Asks the trial store's Optuna study, and has an executor advance the trials."""
+    """Asks the store's Optuna study for trials and trains them with an executor."""
 
     def run(
         self,
@@ -23,20 +23,20 @@ class OptunaBackend(BaseBackend):
         budget: Budget,
         interrupt: StopSignal,
     ) -> str:
-        """Fill free places, hand each report to the manager, tell what became of each trial."""
+        """Start trials in free slots, pass reports to the manager, and record each trial's end."""
         loop = _Loop(store, manager, executor, budget)
         try:
             while True:
-                why = interrupt.reason or budget.overdrawn(manager)
-                if why:
-                    return why
+                reason = interrupt.reason or budget.overdrawn(manager)
+                if reason:
+                    return reason
                 loop.fill()
                 if not manager.running:
                     return ""
                 loop.handle_events(executor.poll())
                 store.heartbeat()
         finally:
-            # Also on the way of an error: no trial is left open.
+            # Also after an error: no trial is left open.
             loop.interrupt_all(*budget.cut_off(manager, interrupt))
 
 
@@ -50,14 +50,14 @@ class _Loop:
         self._budget = budget
 
     def fill(self) -> None:
-        """Start as many trials as there are places and the budget allows."""
-        places = self._executor.capacity - len(self._manager.running)
-        if places <= 0:
+        """Start as many trials as there are free slots and the budget allows."""
+        n_free = self._executor.capacity - len(self._manager.running)
+        if n_free <= 0:
             return
         finished, elsewhere = self._store.sync_other_workers(self._manager.numbers)
         for record in finished:
             self._manager.add(record)
-        for _ in range(places):
+        for _ in range(n_free):
             left = min(self._budget.trials_left(self._manager, elsewhere), self._store.left)
             self._executor.n_trials_left = max(left - 1, 0)
             if left < 1:
@@ -68,10 +68,10 @@ class _Loop:
             self._executor.start([trial])
 
     def handle_events(self, events: Sequence[Event]) -> None:
-        """Take in what the executor tells, then answer it.
+        """Register the events of the executor, then respond to them.
 
-        All reports first: of trials that an executor advances together none is judged before
-        the others have come to the same step.
+        All reports are registered first, so that trials that an executor advances together are
+        compared at the same step.
         """
         self._note_training()
         for event in events:
@@ -111,12 +111,12 @@ class _Loop:
     ) -> None:
         self._store.tell(self._manager.on_trial_end(number, state, reason, error, cause))
 
-    def interrupt_all(self, why: str, cause: Cause) -> None:
-        """Close the trials in flight: as interrupted, but for those that made all their steps."""
+    def interrupt_all(self, reason: str, cause: Cause) -> None:
+        """Close the running trials: as complete if they made all steps, else as interrupted."""
         running = self._manager.running
         self._executor.stop([record.number for record in running])
         for record in running:
             if record.made_all_steps:
                 self._end(record.number, TrialState.COMPLETE)
             else:
-                self._store.tell(self._manager.on_interrupt(record.number, why, cause))
+                self._store.tell(self._manager.on_interrupt(record.number, reason, cause))

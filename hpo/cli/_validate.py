@@ -1,4 +1,4 @@
-"""``hpo validate``: check a study or a search space and print what it is; create nothing."""
+"""``hpo validate``: check and describe a study or a search space; create nothing."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,10 +13,10 @@ from hpo._discovery import build
 from hpo._redaction import redact
 from hpo.backends.base import BaseBackend
 from hpo.cli._console import make_console, print_line
-from hpo.cli._outcome import facts_table
 from hpo.cli._storage import exists, storage_of
 from hpo.cli._study_file import StudyFile, load_study_file
 from hpo.cli._study_source import is_space_file
+from hpo.cli._tables import facts_table
 from hpo.cli._text import counted, number
 from hpo.exceptions import HpoError, SpaceError
 from hpo.pruners import BasePruner
@@ -32,18 +32,18 @@ __all__ = ["validate_file"]
 
 
 def validate_file(path: Path, study_options: Mapping[str, Any]) -> None:
-    """Check the study or search space at ``path`` and print what it is.
+    """Check the study or search space at ``path`` and print its description.
 
     Parameters
     ----------
     path : Path
     study_options : mapping of str to object
-        Options of the study file's own that were given.
+        Options defined by the study file that were given.
 
     Raises
     ------
     HpoError
-        With every mistake that could be found.
+        With all mistakes that were found.
     """
     console = make_console()
     if is_space_file(path):
@@ -70,7 +70,7 @@ def validate_file(path: Path, study_options: Mapping[str, Any]) -> None:
 
 
 def _prepared(study: Study, file: StudyFile) -> PreparedStudy:
-    """Return the study made ready; on a mistake, look for others that do not hang on it."""
+    """Return the prepared study; after a mistake, look for further independent ones."""
     try:
         prepared = PreparedStudy(study, file.folder)
         prepared.tracker()
@@ -102,24 +102,24 @@ def _lines(error: HpoError) -> tuple[str, ...]:
 
 
 def _stored(prepared: PreparedStudy) -> str:
-    """Return what the storage has of the study; raise if its trials cannot be gone on with."""
+    """Describe the study's state in the storage; raise if it cannot be resumed."""
     study = prepared.study
     if study.storage is None:
         return "memory: it ends with the process"
-    shown = redact(study.storage)
+    url = redact(study.storage)
     if not exists(study.storage):
-        return f"{shown}, which the first run makes"
+        return f"{url}, which the first run makes"
     prepared.search.read_additions(study.name, study.storage)
     if study.name not in study_names(study.storage):
-        return f"{shown}, where it is new"
+        return f"{url}, where it is new"
     prepared.store()
     result, _ = load_result(study.name, study.storage)
-    return f"{shown}, which has {counted(result.n_trials, 'trial')} of it to go on from"
+    return f"{url}, which has {counted(result.n_trials, 'trial')} of it to go on from"
 
 
 def _options(file: StudyFile) -> list[tuple[str, str]]:
-    told = redact(", ".join(f"{name} {value}" for name, value in file.options.items()))
-    return [("options", told)] if told else []
+    text = redact(", ".join(f"{name} {value}" for name, value in file.options.items()))
+    return [("options", text)] if text else []
 
 
 def _facts(prepared: PreparedStudy, stored: str) -> list[tuple[str, str | Text]]:
@@ -149,10 +149,10 @@ def _rehearsal(study: Study) -> list[tuple[str, str]]:
 
 def _shapes(prepared: PreparedStudy) -> str:
     data = prepared.data
-    told = [f"X {_shape(data.X)}, y {_shape(data.y)}"]
-    told += [f"test part {_shape(data.X_test)}, held out"] if data.X_test is not None else []
-    told += [f"refit on {_shape(data.X_refit)}"] if data.X_refit is not None else []
-    return "; ".join(told)
+    texts = [f"X {_shape(data.X)}, y {_shape(data.y)}"]
+    texts += [f"test part {_shape(data.X_test)}, held out"] if data.X_test is not None else []
+    texts += [f"refit on {_shape(data.X_refit)}"] if data.X_refit is not None else []
+    return "; ".join(texts)
 
 
 def _shape(values: Any) -> str:
@@ -170,8 +170,8 @@ def _budget(prepared: PreparedStudy) -> str:
     limits += [f"{number(study.timeout)} s a run"] if study.timeout else []
     limits += [f"{study.max_total_epochs} epochs in all"] if study.max_total_epochs else []
     n_steps = prepared.search.objective.max_steps({})
-    told = " or ".join(limits) or "none: the study runs until Ctrl-C"
-    return f"{told}; {counted(n_steps, 'epoch')} a trial at most"
+    text = " or ".join(limits) or "none: the study runs until Ctrl-C"
+    return f"{text}; {counted(n_steps, 'epoch')} a trial at most"
 
 
 def _pruner(prepared: PreparedStudy) -> str:
@@ -184,8 +184,8 @@ def _at_a_time(prepared: PreparedStudy) -> str:
     backend = prepared.search.backend
     if not backend.runs_trials_itself:
         return str(prepared.search.executor.capacity)
-    most = getattr(backend, "max_concurrent", None)
-    return "as many as the cluster holds" + (f", at most {most}" if most else "")
+    limit = getattr(backend, "max_concurrent", None)
+    return "as many as the cluster holds" + (f", at most {limit}" if limit else "")
 
 
 def _name(spec: Any) -> str:

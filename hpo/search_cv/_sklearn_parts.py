@@ -1,4 +1,4 @@
-"""Parts of scikit-learn's searches that are not public, and what is done without them."""
+"""Private parts of scikit-learn's searches, with alternatives for versions that lack them."""
 
 from collections.abc import Callable, Collection, Mapping
 from numbers import Integral
@@ -30,40 +30,46 @@ _UNCHECKED = "the types of a search's parameters are not checked"
 
 
 def fit_context() -> Callable[[Any], Any]:
-    """Return the decorator of an estimator's ``fit``, as scikit-learn's own have it."""
-    made = private_part(
+    """Return scikit-learn's decorator of an estimator's ``fit``."""
+    decorator = private_part(
         "sklearn.base",
         "_fit_context",
         f"{_UNCHECKED}, and scikit-learn's callbacks are not told of them",
     )
-    if made is None:
+    if decorator is None:
         return lambda method: method
-    context: Callable[[Any], Any] = made(prefer_skip_nested_validation=False)
+    context: Callable[[Any], Any] = decorator(prefer_skip_nested_validation=False)
     return context
 
 
 def inherited_constraints() -> dict[str, Any]:
-    """Return what scikit-learn's own searches allow their parameters to be."""
-    found = getattr(BaseSearchCV, "_parameter_constraints", None)
-    if found is None:
+    """Return the parameter constraints of scikit-learn's searches."""
+    constraints = getattr(BaseSearchCV, "_parameter_constraints", None)
+    if constraints is None:
         note_missing("sklearn", "BaseSearchCV._parameter_constraints", _UNCHECKED)
-    return {name: allowed for name, allowed in (found or {}).items() if name != "pre_dispatch"}
+    return {
+        name: allowed for name, allowed in (constraints or {}).items() if name != "pre_dispatch"
+    }
 
 
 def interval(kind: type, low: float, *, closed: str) -> list[Any]:
-    """Return the constraint that a parameter is None or a number from ``low`` on."""
-    made = private_part("sklearn.utils._param_validation", "Interval", _UNCHECKED)
-    return [object] if made is None else [made(kind, low, None, closed=closed), None]
+    """Return the constraint for None or a number not below ``low``."""
+    interval_class = private_part("sklearn.utils._param_validation", "Interval", _UNCHECKED)
+    return (
+        [object]
+        if interval_class is None
+        else [interval_class(kind, low, None, closed=closed), None]
+    )
 
 
 def one_of(*choices: str) -> list[Any]:
-    """Return the constraint that a parameter is one of these."""
-    made = private_part("sklearn.utils._param_validation", "StrOptions", _UNCHECKED)
-    return [object] if made is None else [made(set(choices))]
+    """Return the constraint for one of ``choices``."""
+    options_class = private_part("sklearn.utils._param_validation", "StrOptions", _UNCHECKED)
+    return [object] if options_class is None else [options_class(set(choices))]
 
 
 def check_refit(refit: Any, names: Collection[str]) -> None:
-    """Raise `ValueError` if ``refit`` names none of several scores, as `GridSearchCV` does."""
+    """Raise `ValueError` if ``refit`` is not one of several scores, as `GridSearchCV` does."""
     if refit is False or callable(refit) or (isinstance(refit, str) and refit in names):
         return
     raise ValueError(
@@ -75,12 +81,12 @@ def check_refit(refit: Any, names: Collection[str]) -> None:
 
 
 def best_row(refit: Any, name: str, table: Mapping[str, Any]) -> int:
-    """Return the row of ``cv_results_`` that ``refit`` chooses, or that ranks first by a score.
+    """Return the row of ``cv_results_`` that ``refit`` chooses, or that ranks first.
 
     Raises
     ------
     TypeError, IndexError
-        If ``refit`` is a function and returns something else than a row.
+        If ``refit`` is a function and does not return a row.
     """
     if not callable(refit):
         return int(table[f"rank_test_{name}"].argmin())
@@ -93,7 +99,7 @@ def best_row(refit: Any, name: str, table: Mapping[str, Any]) -> int:
 
 
 def scorers_of(search: Any) -> Any:
-    """Return a search's scorers; raise what scikit-learn does if they do not fit the estimator."""
+    """Return a search's scorers; raise like scikit-learn if they do not fit the estimator."""
     if hasattr(search, "_get_scorers"):
         return search._get_scorers()[0]
     note_missing("sklearn", "BaseSearchCV._get_scorers", "refit is checked after the search")
@@ -101,7 +107,7 @@ def scorers_of(search: Any) -> Any:
 
 
 def routed_params(search: Any, params: dict[str, Any]) -> Any:
-    """Return what of a fit's parameters goes to the estimator, the splitter and the scorer."""
+    """Return the parameters of ``fit`` routed to the estimator, the splitter and the scorer."""
     if hasattr(search, "_get_routed_params_for_fit"):
         return search._get_routed_params_for_fit(params)
     note_missing(
@@ -111,9 +117,9 @@ def routed_params(search: Any, params: dict[str, Any]) -> Any:
     )
     if get_config()["enable_metadata_routing"]:
         return process_routing(search, "fit", **params)
-    others = {name: value for name, value in params.items() if name != "groups"}
+    fit_params = {name: value for name, value in params.items() if name != "groups"}
     return Bunch(
-        estimator=Bunch(fit=others),
+        estimator=Bunch(fit=fit_params),
         splitter=Bunch(split={"groups": params.get("groups")}),
         scorer=Bunch(score={}),
     )

@@ -1,4 +1,4 @@
-"""What an `HPOSearchCV` warns of."""
+"""Warnings of `HPOSearchCV`."""
 
 import sys
 import warnings
@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import FitFailedWarning
 
-from hpo._trained_by import asked_for_batches, told_of_ways
+from hpo._trained_by import asked_for_batches, format_trained_by
 from hpo.result import StudyResult
 from hpo.trial import TrialState
 
-_OURS = {"contextlib", "hpo", "sklearn"}
+_INTERNAL = {"contextlib", "hpo", "sklearn"}
 
 __all__ = ["warn_of_cut_off", "warn_of_failures", "warn_of_notes", "warn_of_scores"]
 
 
 def _level() -> int:
-    """Return the `stacklevel` at which the caller's warning is in the user's own code."""
+    """Return the `stacklevel` with which the caller's warning points to the user's code."""
     frame, level = sys._getframe(1), 1
-    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in _OURS:
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in _INTERNAL:
         frame, level = frame.f_back, level + 1
     return level
 
@@ -38,7 +38,7 @@ def warn_of_failures(result: StudyResult, error_score: Any) -> None:
 
 
 def warn_of_cut_off(result: StudyResult, interrupted: str) -> None:
-    """Warn of a search that was ended before its trials were made."""
+    """Warn of a search that was interrupted before its trials were finished."""
     if interrupted:
         warnings.warn(
             f"The search was ended early ({interrupted}): the best of "
@@ -49,14 +49,14 @@ def warn_of_cut_off(result: StudyResult, interrupted: str) -> None:
 
 
 def warn_of_scores(result: StudyResult, table: Mapping[str, Any], scorers: Sequence[str]) -> None:
-    """Warn of scores that are not finite, of trials that neither raised nor were pruned."""
-    made = np.array(
+    """Warn of non-finite scores of trials that neither raised nor were pruned."""
+    finished = np.array(
         [r.without_score or r.state is TrialState.COMPLETE for r in result.candidates], bool
     )
     for part in ("test", "train"):
         for name in scorers:
             means = table.get(f"mean_{part}_{name}")
-            if means is not None and (~np.isfinite(means) & made).any():
+            if means is not None and (~np.isfinite(means) & finished).any():
                 warnings.warn(
                     f"One or more of the {part} scores are non-finite: {means}",
                     UserWarning,
@@ -66,12 +66,12 @@ def warn_of_scores(result: StudyResult, table: Mapping[str, Any], scorers: Seque
 
 
 def warn_of_notes(result: StudyResult, verbose: int) -> None:
-    """Warn of what executor, trackers and search have to say; print it too if asked.
+    """Warn of the notes of executor, trackers and search; print them too if ``verbose``.
 
-    Where an executor makes batches of trials, it is printed too how many were trained how.
+    If an executor batches trials, also print how the trials were trained.
     """
     if verbose and any(map(asked_for_batches, result.records)):
-        print(f"trained: {told_of_ways(result.trained_by)}")
+        print(f"trained: {format_trained_by(result.trained_by)}")
     for note in result.notes:
         warnings.warn(note, UserWarning, stacklevel=_level())
         if verbose:

@@ -60,27 +60,27 @@ __all__ = ["HPOSearchCV"]
 class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  # scikit-learn has no types
     """Search for the hyperparameters of an estimator, with cross-validation and pruning.
 
-    Used like `sklearn.model_selection.GridSearchCV`, of which it has every attribute. The folds
-    of a trial advance together, one step at a time (an epoch of a skorch net), and a trial that
-    falls behind is stopped. The score of a net is that of its best epoch, where a grid search
-    takes the last one: with ``sampler="grid"``, ``pruner="nop"`` and ``select="last"`` the
-    results are those of ``GridSearchCV`` (``select`` says nothing to estimators without epochs).
+    Used like `sklearn.model_selection.GridSearchCV`, with all its attributes. The folds of a trial
+    advance together, one step at a time (an epoch of a skorch net), and a trial that falls behind
+    is stopped. The score of a net is that of its best epoch, whereas a grid search uses the last
+    one: with ``sampler="grid"``, ``pruner="nop"`` and ``select="last"`` the results are those of
+    ``GridSearchCV`` (``select`` has no effect on estimators without epochs).
 
     Parameters
     ----------
     estimator : estimator
         A skorch net, a Pipeline that ends in one, or any scikit-learn estimator.
     search_space : mapping, list of mappings, str, Path or SearchSpace
-        Names of the estimator's parameters to what they may be, also as ``GridSearchCV`` and
-        ``RandomizedSearchCV`` take them; see `SearchSpace.load`.
+        Names of the estimator's parameters to their ranges or choices, also in the formats of
+        ``GridSearchCV`` and ``RandomizedSearchCV``; see `SearchSpace.load`.
     n_trials : int or None, default=50
-        Trials to make; None makes all points of a finite space, or as many as ``timeout`` allows.
-        No point of a finite space is tried twice.
+        Number of trials; None tries all points of a finite space, or as many as ``timeout``
+        allows. No point of a finite space is tried twice.
     timeout : float or None, default=None
-        Seconds after which no trial goes on; the best of those complete by then wins. If none is,
-        the best report of a trial that was cut off does, with a warning.
+        Seconds after which all trials are stopped; the best complete trial wins. If there is none,
+        the best report of an interrupted trial wins, with a warning.
     backend : str or BaseBackend, default="optuna"
-        Who runs the loop.
+        The backend that runs the loop, with options.
     sampler : str or optuna.samplers.BaseSampler, default="tpe"
         tpe, gp, optuna_tpe, optuna_gp, random, grid, qmc, cmaes or ray, with options
         (``"tpe:random_share=0.2"``).
@@ -94,85 +94,83 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
         ``n_jobs`` asks for several trials at a time, else ``serial``; ``serial`` itself refuses
         several. Torch and BLAS compute with one thread a trial unless told otherwise.
     storage : str or None, default=None
-        Optuna storage URL in which the study is kept, so that a later fit of the same search
-        to the same data goes on where this one ended. None keeps it in memory.
+        Optuna storage URL of the study, so that a later fit of the same search to the same data
+        continues where this one ended. None keeps it in memory.
     study_name : str or None, default=None
-        Under which the storage and MLflow know the study. With a storage, None makes a name
-        of what the scores depend on: estimator, data, folds, space, scoring and seed. Of a name
-        given, a study that was made with something else is refused.
+        Name of the study in the storage and in MLflow. With a storage, None derives a name from
+        everything the scores depend on: estimator, data, folds, space, scoring and seed. If a
+        study with a given name depends on something else, ``fit`` raises.
     extend : bool, default=False
-        With a ``study_name``: go on although the search space has changed. The old trials that
+        With a ``study_name``: continue although the search space has changed. The old trials that
         fit the new one count; see `run_study`.
     accept_code : bool, default=False
-        With a ``study_name``: go on although the code of a class or function has changed.
+        With a ``study_name``: continue although the code of a class or function has changed.
     tracking_uri : str or None, default=None
         MLflow's store, in which every trial becomes a run; None tracks nothing.
     scoring : str, callable, list, tuple, dict or None, default=None
-        Greater is better. None is the estimator's own ``score``. Of several scores the one
-        that ``refit`` names, or else the first, is what sampler and pruner look at.
+        Greater is better. None is the estimator's own ``score``. Sampler and pruner use the score
+        that ``refit`` names, or else the first one.
     refit : bool, str or callable, default=True
-        Whether to train the winner on all data; by which of several scores, or by a function
-        of ``cv_results_`` that returns the row. It is given the rows of complete trials
-        alone, since the scores and times of pruned ones are partial. How many epochs
-        a net is refitted for follows from ``select``.
+        Whether to train the winner on all data. With several scores, the name of the one that
+        chooses the winner, or a function of ``cv_results_`` that returns the row. The function
+        only gets the rows of complete trials, since the scores and times of pruned ones are
+        partial. ``select`` determines the number of epochs of the refit.
     cv : int, splitter, iterable or None, default=None
         None is 5 folds; they are stratified for a classifier and not shuffled.
     n_jobs : int or None, default=None
-        Trials at a time; -1 is one a core, or one a GPU. Without an executor each is trained in
-        a process of its own.
+        Trials at a time; -1 is one per core, or one per GPU. Without an executor each trial is
+        trained in its own process.
     verbose : int, default=0
-        1 prints a line for each trial, and what there is to note at the end; 2 one for each step
-        too, 3 one for each fold.
+        1 prints a line for each trial, and notes at the end; 2 also a line for each step, 3 also a
+        line for each fold.
     random_state : int, RandomState or None, default=None
-        Sampler, folds' random streams and refit follow from it. None differs from fit to
-        fit, but is 0 with a ``storage``, or the study could not be gone on with.
+        Seeds the sampler, the random streams of the folds and the refit. None differs from fit to
+        fit, but is 0 with a ``storage``, because the study could not be resumed otherwise.
     error_score : "raise" or float, default=nan
-        Score, on every fold, of a trial that raised. ``"raise"`` ends the search with its
-        error: the error itself, or an `HpoError` that tells of it where it was raised in
-        another process and cannot be carried to this one.
+        Score, on every fold, of a trial that raised. ``"raise"`` ends the search with the error, or
+        with an `HpoError` that describes it if it was raised in another process and cannot be
+        sent to this one.
     return_train_score : bool, default=False
         Score the training parts too, after every step.
     fail_fast : int or None, default=3
-        How many trials that all fail with one error, none having ended otherwise, end the
-        search; None goes on regardless. More are made while they share a value of a parameter
-        that may be to blame.
+        Stop the search if its first ``fail_fast`` trials all fail with the same error; None never
+        stops it. It continues as long as these trials share a parameter value that may be the
+        cause.
     epochs : int or None, default=None
-        Steps a trial makes. None takes a net's ``max_epochs``, and fits everything else once;
-        with a number, an estimator that has ``partial_fit`` steps by it.
+        Steps of a trial. None takes a net's ``max_epochs``, and fits everything else once; with a
+        number, an estimator with ``partial_fit`` is trained by it, one call per step.
     eval_every : int or None, default=None
-        Of a net: optimizer steps that make one step here, instead of an epoch.
+        For a net: number of optimizer steps that count as one step here, instead of an epoch.
     enqueue : sequence of mapping, default=()
         Parameters to try first, all of a trial's or some, as ``best_params_`` has them.
     add_trials : str, StudyResult, or sequence of them, default=()
         Other searches (their ``result_``, or their names in the storage) whose complete and pruned
-        trials are taken in where they fit the search space, and count as trials of this one. They
-        must have been scored on the same data, folds and scores.
+        trials that fit the search space are added, and count as trials of this one. They must have
+        been scored with the same data, folds and scoring.
     select : {"best", "last"}, default="best"
-        Which step's score stands for a trial. ``"best"``: the best one of all its steps, and the
-        winner is refitted for as many: the number of epochs is chosen by cross-validation too,
-        and the score is optimistic by the noise between epochs. ``"last"``: the last one, and the
-        refit makes all steps, as ``GridSearchCV`` does.
+        Which step's score represents a trial. ``"best"``: the best one, and the winner is refitted
+        for as many steps, so that cross-validation also chooses the number of epochs and the score
+        is optimistic by the noise between epochs. ``"last"``: the last one, and the refit trains
+        all steps, as in ``GridSearchCV``.
     keep : {"winner", "all"}, default="winner"
-        Of which trials the files are kept that callbacks write (``Checkpoint``, loggers): each
-        fold of each trial has a folder of its own for them, and only the refit writes where the
-        callbacks say. ``result_.files`` tells where they are; without a storage they go with the
-        process.
+        The trials whose files, written by callbacks (``Checkpoint``, loggers), are kept. Each fold
+        of each trial has its own folder for them; only the refit writes to the callbacks' paths.
+        ``result_.files`` has the folders; without a storage they are removed with the process.
 
     Attributes
     ----------
     cv_results_ : dict of str to array or list
-        A row a trial, in the order in which they began. A row holds the scores
-        and times at the trial's best step, or at its last (``select``). Complete trials rank
-        first, then pruned ones, then failed ones: those that raised have ``error_score`` on every
-        fold, those with a score that is not finite the scores of their last step. Trials that
-        were cut off by Ctrl-C or the timeout are left out. It is set also where no trial is
-        complete.
+        A row per trial, in the order in which they started, with the scores and times at the
+        trial's best step, or at its last one (``select``). Complete trials rank first, then pruned
+        ones, then failed ones: those that raised have ``error_score`` on every fold, those with a
+        non-finite score have the scores of their last step. Trials that were interrupted by Ctrl-C
+        or the timeout are left out. It is also set if no trial is complete.
     best_index_, best_score_, best_params_, best_estimator_, refit_time_, scorer_, n_splits_, \
 multimetric_, classes_, n_features_in_, feature_names_in_
         As in ``GridSearchCV``. ``best_index_`` is the row of ``result_.best_record``, unless
         ``refit`` is a function.
     n_steps_ : int
-        Steps (epochs) for which the winner is refitted: those after which it did best, or all.
+        Steps (epochs) of the refit: up to the winner's best step, or all.
     result_ : StudyResult
         Every trial with every report.
 
@@ -185,17 +183,17 @@ multimetric_, classes_, n_features_in_, feature_names_in_
     NoCompletedTrialError
         By ``fit``, if no trial is complete; a ValueError.
     RefitError
-        By ``fit``, if the refit raises, which is its ``__cause__``. All that the search has come
-        to is set.
+        By ``fit``, if the refit raises; the original error is the ``__cause__``. All results of the
+        search are set.
 
     Notes
     -----
-    The first Ctrl-C ends the search: what is complete is kept, a warning says so, and the
-    winner is refitted. The second one raises `KeyboardInterrupt`.
+    The first Ctrl-C ends the search: complete trials are kept, a warning is issued, and the winner
+    is refitted. The second one raises `KeyboardInterrupt`.
 
-    scikit-learn's callbacks (``set_callbacks``) hear of the search, of each fold of each trial and
-    of the refit. They are handed on to the estimator (of a Pipeline, its last step) where trials
-    are trained in this process, and to the refit.
+    scikit-learn's callbacks (``set_callbacks``) are called for the search, for each fold of each
+    trial and for the refit. They are propagated to the estimator (the last step of a Pipeline) if
+    trials are trained in this process, and to the refit.
 
     Examples
     --------
@@ -303,7 +301,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         return tags
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Return whether there is a winner to predict with, or a table where none was wanted."""
+        """Return whether there is a winner to predict with, or results if ``refit`` is False."""
         return hasattr(self, "best_estimator_" if self.refit else "cv_results_")
 
     @fit_context()
@@ -319,7 +317,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         **params : dict
             For the estimator's ``fit``, the scorers and the splitter (``groups``), as in
             ``GridSearchCV.fit``: routed as requested if metadata routing is enabled. Arrays
-            with an entry a row are cut to the folds.
+            with an entry per row are split into folds.
 
         Returns
         -------
@@ -354,7 +352,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         return self
 
     def _prepare(self, X: Any, y: Any, routed: Any) -> SearchConfig:
-        """Check everything and create nothing."""
+        """Check everything without creating anything."""
         space = SearchSpace.load(self.search_space)
         several = not (self.scoring is None or isinstance(self.scoring, str))
         objective = WatchedObjective(
@@ -404,18 +402,18 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             raise StudyError(
                 "n_trials=None and timeout=None would search for ever: give one of them a value."
             )
-        grid, most = search.grid, self.n_trials
-        if grid is not None and most is not None and len(grid) > most:
+        grid, n_trials = search.grid, self.n_trials
+        if grid is not None and n_trials is not None and len(grid) > n_trials:
             warnings.warn(
-                f"The grid has {len(grid)} points and n_trials={most} tries the first "
-                f"{most} of them. Set n_trials=None to try all.",
+                f"The grid has {len(grid)} points and n_trials={n_trials} tries the first "
+                f"{n_trials} of them. Set n_trials=None to try all.",
                 UserWarning,
                 stacklevel=4,
             )
 
     def _run(self, search: SearchConfig, tasks: CallbackTasks) -> StudyResult:
-        again: list[bool] = []
-        interrupt = StopSignal(on_signal=again.append)
+        signals: list[bool] = []
+        interrupt = StopSignal(on_signal=signals.append)
         failures = FailFast(interrupt)
         tracked = self.tracking_uri is not None
         trackers: list[BaseTracker] = [tasks]
@@ -451,8 +449,8 @@ multimetric_, classes_, n_features_in_, feature_names_in_
                     raise KeyboardInterrupt(f"{interrupt.reason}: no trial is complete.")
                 warn_of_failures(result, self.error_score)
                 warn_of_cut_off(result, interrupt.reason)
-                result = self._conclude(result, search, tasks)
-                if False in again:  # skorch takes the exception for the end of the training
+                result = self._set_attributes(result, search, tasks)
+                if False in signals:  # skorch treats the exception as the end of training
                     raise KeyboardInterrupt
                 return result
 
@@ -469,7 +467,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             )
 
     def _allowed(self) -> Allowed:
-        """Return what may differ from the study that the storage has."""
+        """Return what may differ from the stored study."""
         if (self.extend or self.accept_code) and not (self.study_name and self.storage):
             raise StudyError(
                 "extend and accept_code go on with a study under its name: give a storage and a "
@@ -477,13 +475,13 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             )
         return Allowed(self.extend, self.accept_code, FOR_SEARCHES)
 
-    def _conclude(
+    def _set_attributes(
         self, result: StudyResult, search: SearchConfig, tasks: CallbackTasks
     ) -> StudyResult:
-        """Make the table, choose a row and refit it."""
+        """Set the results, choose a row and refit it."""
         objective = search.objective
-        some = [r.reports[-1] for r in (*result.top(1), *result.candidates) if r.reports]
-        names = score_names(objective, some[0] if some else None)
+        last_reports = [r.reports[-1] for r in (*result.top(1), *result.candidates) if r.reports]
+        names = score_names(objective, last_reports[0] if last_reports else None)
         primary = objective.scoring.main(dict.fromkeys(names, 0.0))
         self.multimetric_ = bool(objective.scoring.names) or names != ("score",)
         if self.multimetric_:
@@ -509,19 +507,19 @@ multimetric_, classes_, n_features_in_, feature_names_in_
     def _choose(
         self, result: StudyResult, search: SearchConfig, primary: str, tasks: CallbackTasks
     ) -> StudyResult:
-        able = [r.state is TrialState.COMPLETE or r is result.winner for r in result.candidates]
-        complete = np.flatnonzero(able)
+        eligible = [r.state is TrialState.COMPLETE or r is result.winner for r in result.candidates]
+        complete = np.flatnonzero(eligible)
         row = best_row(self.refit, primary, rows_of(self.cv_results_, complete))
         self.best_index_ = complete[row]
         if not callable(self.refit):
             self.best_score_ = self.cv_results_[f"mean_test_{primary}"][self.best_index_]
         self.best_params_ = self.cv_results_["params"][self.best_index_]
-        chosen = result.candidates[self.best_index_]
-        if chosen.best_params != chosen.trial.params:  # changed while it trained
-            self.best_params_ = search.objective.resolve(chosen.best_params)
-        self.n_steps_ = chosen.refit_steps
+        winner = result.candidates[self.best_index_]
+        if winner.best_params != winner.trial.params:  # changed while it trained
+            self.best_params_ = search.objective.resolve(winner.best_params)
+        self.n_steps_ = winner.refit_steps
         if callable(self.refit) and self.keep == "winner":
-            result = replace(result, files=only(result.files, chosen.number))
+            result = replace(result, files=only(result.files, winner.number))
         result = replace(result, resolved_params=self.best_params_)
         return self._refit(result, search, tasks) if self.refit else result
 
@@ -531,8 +529,10 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         number = result.candidates[self.best_index_].number
         self.__dict__.pop("best_estimator_", None)  # an earlier fit's
         began = time.perf_counter()
-        with refit_errors(f"The refit of trial {number} on all the data", result, self._kept()):
-            self.best_estimator_ = self._fitted(search, tasks)
+        with refit_errors(
+            f"The refit of trial {number} on all the data", result, self._refit_note()
+        ):
+            self.best_estimator_ = self._fit_best(search, tasks)
         self.refit_time_ = time.perf_counter() - began
         if hasattr(self.best_estimator_, "feature_names_in_"):
             self.feature_names_in_ = self.best_estimator_.feature_names_in_
@@ -543,7 +543,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             refit_seconds=self.refit_time_,
         )
 
-    def _fitted(self, search: SearchConfig, tasks: CallbackTasks) -> Any:
+    def _fit_best(self, search: SearchConfig, tasks: CallbackTasks) -> Any:
         objective = search.objective
         with tasks.refit() as within, limit_threads(search.n_threads):
             return refit(
@@ -560,10 +560,10 @@ multimetric_, classes_, n_features_in_, feature_names_in_
                 within=within,
             )
 
-    def _kept(self) -> str:
-        """Say what a refit that fails leaves, and how to go on."""
-        again = ", which trains no trial anew" if self.storage else ""
+    def _refit_note(self) -> str:
+        """Return a note for a failed refit: what is set and how to continue."""
+        consequence = ", which trains no trial anew" if self.storage else ""
         return (
             "The search is kept: `result_`, `cv_results_` and `best_params_` are set. Mend what "
-            f"failed and fit again{again}, or leave the refit out (refit=False)."
+            f"failed and fit again{consequence}, or leave the refit out (refit=False)."
         )

@@ -1,4 +1,4 @@
-"""How an `HPOSearchCV` is shown: as scikit-learn shows it, without passwords."""
+"""Representation of an `HPOSearchCV`: that of scikit-learn, without passwords."""
 
 import copy
 from typing import Any
@@ -9,24 +9,24 @@ __all__ = ["ShownWithoutPasswords"]
 
 
 class ShownWithoutPasswords:
-    """Shows an estimator without the passwords of the addresses among its parameters.
+    """Hides passwords in addresses among an estimator's parameters from its representation.
 
-    It stands before scikit-learn's base class, whose text cuts long parameters: a password that
-    has lost its ``@`` could not be told any more.
+    This must precede scikit-learn's base class, which shortens long parameters: a password whose
+    ``@`` was cut off could no longer be recognized.
     """
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
-        return str(self._shown().__repr__(N_CHAR_MAX))
+        return str(self._redacted().__repr__(N_CHAR_MAX))
 
     def _repr_html_inner(self) -> Any:
-        return self._shown()._repr_html_inner()
+        return self._redacted()._repr_html_inner()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        return self._shown()._repr_mimebundle_(**kwargs)
+        return self._redacted()._repr_mimebundle_(**kwargs)
 
-    def _shown(self) -> Any:
-        """Return what stands for the base class of a copy without passwords."""
-        shown = copy.copy(self)
+    def _redacted(self) -> Any:
+        """Return the base class proxy (``super``) of a copy without passwords."""
+        redacted = copy.copy(self)
         texts = {name: value for name, value in vars(self).items() if isinstance(value, str)}
-        shown.__dict__.update({name: redact(text) for name, text in texts.items()})
-        return super(ShownWithoutPasswords, shown)
+        redacted.__dict__.update({name: redact(text) for name, text in texts.items()})
+        return super(ShownWithoutPasswords, redacted)

@@ -1,4 +1,4 @@
-"""Who else hears of the trials of an `HPOSearchCV`: the terminal, and scikit-learn's callbacks."""
+"""Observers of the trials of an `HPOSearchCV`: printing, and scikit-learn's callbacks."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -24,13 +24,13 @@ class Printer(BaseTracker):
     Parameters
     ----------
     n_trials : int or None
-        How many there will be, if that is known.
+        Total number of trials, if known.
     verbose : int
         2 prints each step too, 3 also the score of each fold.
     """
 
     def __init__(self, n_trials: int | None, verbose: int) -> None:
-        self._of = "" if n_trials is None else f"/{n_trials}"
+        self._total = "" if n_trials is None else f"/{n_trials}"
         self._verbose = verbose
         self._n_ended = 0
 
@@ -46,14 +46,14 @@ class Printer(BaseTracker):
         if self._verbose > 2 and best is not None:
             for i, scores in enumerate(_by_fold(best)):
                 print(f"trial {record.number}, fold {i}: {scores}")
-        told = [str(record.state)]
+        details = [str(record.state)]
         if best is not None:
-            told.append(f"score {best.value:.4f} at step {best.step}")
+            details.append(f"score {best.value:.4f} at step {best.step}")
         if record.reason:
-            told.append(f"({record.reason})")
+            details.append(f"({record.reason})")
         params = ", ".join(f"{name}={value}" for name, value in sorted(record.trial.params.items()))
         seconds = sum(report.seconds for report in record.reports)
-        head = f"[{self._n_ended}{self._of}] trial {record.number} {' '.join(told)}"
+        head = f"[{self._n_ended}{self._total}] trial {record.number} {' '.join(details)}"
         print("; ".join([head, f"{seconds:.1f} s", *([params] if params else [])]))
 
 
@@ -63,14 +63,14 @@ def _by_fold(report: Report) -> Iterator[str]:
         name: values for name, values in report.metrics.items() if name not in report.recorded
     }
     for i in range(len(report.fold_values)):
-        told = []
+        texts = []
         for name, values in scores.items():
             train = scores.get(f"train_{name}")
             if train is not None:
-                told.append(f"{name}=(train={train[i]:.3f}, test={values[i]:.3f})")
+                texts.append(f"{name}=(train={train[i]:.3f}, test={values[i]:.3f})")
             elif name.removeprefix("train_") not in scores or not name.startswith("train_"):
-                told.append(f"{name}={values[i]:.3f}")
-        yield " ".join(told)
+                texts.append(f"{name}={values[i]:.3f}")
+        yield " ".join(texts)
 
 
 class FailFast(BaseTracker):
@@ -79,7 +79,7 @@ class FailFast(BaseTracker):
     Parameters
     ----------
     interrupt : StopSignal
-        Asked to end it.
+        Used to end the search.
     """
 
     def __init__(self, interrupt: StopSignal) -> None:
@@ -87,40 +87,40 @@ class FailFast(BaseTracker):
         self.failed: TrialRecord | None = None
 
     def on_trial_end(self, record: TrialRecord) -> None:
-        """Look at how the trial ended."""
+        """End the search if the trial raised."""
         raised = record.state is TrialState.FAILED and record.error is not None
         if raised and self.failed is None:
             self.failed = record
             self._interrupt.request(f"trial {record.number} failed and error_score='raise'")
 
     def error(self, executor: BaseExecutor) -> BaseException:
-        """Return what the failed trial raised, or an error that tells of it."""
+        """Return the exception of the failed trial, or an error that describes it."""
         assert self.failed is not None
         trial = self.failed.trial
-        told = f"Trial {trial.number} failed with the parameters {dict(trial.params)}."
+        note = f"Trial {trial.number} failed with the parameters {dict(trial.params)}."
         error = executor.errors.get(trial.number)
-        if error is None:  # it cannot be carried here
-            return HpoError(f"{told} {self.failed.reason}\n{self.failed.error}")
+        if error is None:  # it could not be sent to this process
+            return HpoError(f"{note} {self.failed.reason}\n{self.failed.error}")
         if error.__traceback__ is None:
-            told = f"{told} In its own process:\n{self.failed.error}"
-        with suppress(Exception):  # an error of the user's may be of any make
-            error.add_note(told)
+            note = f"{note} In its own process:\n{self.failed.error}"
+        with suppress(Exception):  # the user's exception classes may do anything
+            error.add_note(note)
         return error
 
 
 class CallbackTasks(BaseTracker):
-    """Tells scikit-learn's callbacks (`set_callbacks`) of the search as a tree of tasks.
+    """Reports the search to scikit-learn's callbacks (`set_callbacks`) as a tree of tasks.
 
-    The tasks and their names are those of ``GridSearchCV``: the fit has a search, of which each
-    fold of each trial is a task, and a refit. Before scikit-learn 1.9 there are none, and nothing
-    happens.
+    The tasks and their names are those of ``GridSearchCV``: the fit consists of a search, with a
+    task for each fold of each trial, and a refit. Before scikit-learn 1.9 there are no callbacks,
+    and nothing happens.
 
     Parameters
     ----------
     search : BaseSearchCV
-        What is fitted.
+        The search that is being fitted.
     **data : object
-        ``X``, ``y`` and ``metadata``, as the callbacks are told them.
+        ``X``, ``y`` and ``metadata`` for the callbacks.
     """
 
     def __init__(self, search: Any, **data: Any) -> None:
@@ -130,14 +130,14 @@ class CallbackTasks(BaseTracker):
         self._trials: Any = None
         self._folds: list[dict[str, Any]] = []
         self._running: dict[int, list[Any]] = {}
-        self._begun: dict[int, ExitStack] = {}
+        self._open_tasks: dict[int, ExitStack] = {}
         self._n_left = math.inf
         self.hands_on = False
         """Whether the folds are trained in this process and call `hand_on`."""
 
     @contextmanager
     def fit(self) -> Iterator[None]:
-        """Take the block as the fit."""
+        """Report the block as the fit."""
         if hasattr(self._search, "_init_callback_context"):
             n_tasks = 1 + (self._search.refit is not False)
             self._fit = self._search._init_callback_context(max_subtasks=n_tasks)
@@ -146,10 +146,10 @@ class CallbackTasks(BaseTracker):
 
     @contextmanager
     def trials(self, n_trials: int | None, objective: Objective) -> Iterator[None]:
-        """Take the block as the search, to which the folds of the trials belong."""
+        """Report the block as the search, the parent task of the folds of the trials."""
         if self._fit is not None:
             self._n_left = math.inf if n_trials is None else n_trials
-            self._folds = [self._of_fold(objective, rows) for rows, _ in objective.splits]
+            self._folds = [self._fold_data(objective, rows) for rows, _ in objective.splits]
             self._trials = self._fit.subcontext(
                 "search",
                 max_subtasks=None if n_trials is None else n_trials * len(self._folds),
@@ -158,10 +158,14 @@ class CallbackTasks(BaseTracker):
         with self._task(self._trials):
             yield
 
-    def _of_fold(self, objective: Objective, rows: Any) -> dict[str, Any]:
-        """Return what the callbacks are told of a fold, cut when they ask."""
-        given = self._data["metadata"]
-        metadata = None if given is None else lambda: index_fit_params(given, rows, objective.X)
+    def _fold_data(self, objective: Objective, rows: Any) -> dict[str, Any]:
+        """Return the data of a fold for the callbacks, which is indexed on demand."""
+        all_metadata = self._data["metadata"]
+        metadata = (
+            None
+            if all_metadata is None
+            else lambda: index_fit_params(all_metadata, rows, objective.X)
+        )
         return {
             "X": lambda: take(objective.X, rows),
             "y": lambda: take(objective.y, rows),
@@ -170,7 +174,7 @@ class CallbackTasks(BaseTracker):
 
     @contextmanager
     def refit(self) -> Iterator[Callable[[Any], AbstractContextManager[Any]]]:
-        """Take the block as the refit; gives what the estimator is to be fitted within."""
+        """Report the block as the refit; yield the context to fit the estimator in."""
         if self._fit is None:
             yield nullcontext
             return
@@ -195,47 +199,49 @@ class CallbackTasks(BaseTracker):
             context.call_on_fit_task_end(estimator=self._search, **self._data)
 
     def on_trial_start(self, record: TrialRecord) -> None:
-        """Begin the tasks of the trial's folds, unless it was trained by another study."""
+        """Start the tasks of the trial's folds, unless it was trained by another study."""
         if self._trials is None or record.ended is not None:
             return
         self._n_left -= 1
         if self._n_left < 0:
-            return  # it is tried again, for which the tree of tasks has no place
+            return  # a retried trial, for which the tree has no task
         first = record.number * len(self._folds)
         self._running[record.number] = [
             self._trials.subcontext("candidate-split-evaluation", task_id=first + i)
             for i in range(len(self._folds))
         ]
-        self._begun[record.number] = ExitStack()
+        self._open_tasks[record.number] = ExitStack()
         if not self.hands_on:
             for i in range(len(self._folds)):
                 self._begin(record.number, i)
 
     def hand_on(self, number: int, fold: int, estimator: Any) -> None:
-        """Begin the task of a fold and hand the callbacks on to its estimator."""
+        """Start the task of a fold and propagate the callbacks to its estimator."""
         if number not in self._running:
             return
         context = self._running[number][fold]
-        self._begun[number].enter_context(context.propagate_callback_context(estimator))
+        self._open_tasks[number].enter_context(context.propagate_callback_context(estimator))
         self._begin(number, fold)
 
     def _begin(self, number: int, fold: int) -> None:
         context, data = self._running[number][fold], self._folds[fold]
         context.call_on_fit_task_begin(estimator=self._search, **data)
-        self._begun[number].callback(context.call_on_fit_task_end, estimator=self._search, **data)
+        self._open_tasks[number].callback(
+            context.call_on_fit_task_end, estimator=self._search, **data
+        )
 
     def on_trial_end(self, record: TrialRecord) -> None:
         """End the tasks of the trial's folds."""
         self._running.pop(record.number, None)
-        begun = self._begun.pop(record.number, None)
-        if begun is not None:
-            begun.close()
+        open_tasks = self._open_tasks.pop(record.number, None)
+        if open_tasks is not None:
+            open_tasks.close()
 
 
 class WatchedObjective(Objective):
-    """An objective of which scikit-learn's callbacks hear, down to the estimators.
+    """An objective that propagates scikit-learn's callbacks to the estimators of its folds.
 
-    In another process it is an `Objective`.
+    In another process it behaves like `Objective`.
     """
 
     tasks: CallbackTasks | None = None

@@ -12,7 +12,7 @@ __all__ = ["rows_of", "score_names"]
 
 
 def score_names(objective: Objective, report: Report | None) -> tuple[str, ...]:
-    """Return the names of the scores, which a function tells by what it returned in ``report``."""
+    """Return the names of the scores; those of a scoring function are taken from ``report``."""
     if objective.scoring.names:
         return objective.scoring.names
     if not objective.scoring.names_itself or report is None:
@@ -24,8 +24,8 @@ def score_names(objective: Objective, report: Report | None) -> tuple[str, ...]:
         and not (objective.return_train_score and name.startswith("train_"))
     )
     # The trial's score is among them, unless the function calls it "score" itself.
-    known = any(report.metrics[name] == report.fold_values for name in names)
-    return names if known else ("score", *names)
+    is_included = any(report.metrics[name] == report.fold_values for name in names)
+    return names if is_included else ("score", *names)
 
 
 def rows_of(table: Mapping[str, Any], rows: np.ndarray) -> dict[str, Any]:

@@ -1,7 +1,6 @@
-"""A study: the declarative object, the function that runs it, and reading one back.
+"""A study: the declarative object, the function that runs it, and the one that loads it.
 
-To say what a study is takes neither torch nor Optuna: what runs one is imported when it is
-first used.
+Defining a study needs neither torch nor Optuna: what runs a study is imported on first use.
 """
 
 from typing import TYPE_CHECKING

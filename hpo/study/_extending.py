@@ -1,4 +1,4 @@
-"""A study gone on with in another search space: the trials that fit it count."""
+"""Continue a study in another search space with the trials that fit it."""
 
 import time
 from typing import Any
@@ -15,21 +15,21 @@ __all__ = ["extended"]
 def extended(
     search: Any, old: TrialStore, name: str, storage: str
 ) -> tuple[TrialStore, str] | None:
-    """Return a new study of the name with the trials of ``old`` that fit, and what became of them.
+    """Return a new study with the trials of ``old`` that fit, and a note on how many do.
 
-    The old one stays as it is: `Fitting` tells which of its trials fit the search's space.
+    The old study is not changed. `Fitting` decides which of its trials fit the new space.
 
     Parameters
     ----------
     search : SearchConfig
     old : TrialStore
-        Of the newest study of the name.
+        The newest study of the name.
     name, storage : str
 
     Returns
     -------
     tuple of TrialStore and str, or None
-        None if another process extends it at the same time.
+        None if another process is extending the study at the same time.
     """
     new: TrialStore = search.open(versioned_name(name, storage, fresh=True), storage)
     if not new.is_new:
@@ -43,16 +43,16 @@ def extended(
     except BaseException:
         delete_study(storage, new.name)
         raise
-    return new, _told(copied, old.name, new.name)
+    return new, _describe_copied(copied, old.name, new.name)
 
 
-def _told(copied: Copied, old: str, new: str) -> str:
+def _describe_copied(copied: Copied, old: str, new: str) -> str:
     n_left = copied.left.total()
-    told = (
+    text = (
         f"{copied.kept} of the {copied.kept + n_left} trials of '{old}' fit the new search space "
         f"and count in '{new}'"
     )
     if not n_left:
-        return f"{told}."
+        return f"{text}."
     reasons = "; ".join(f"{reason} ({n})" for reason, n in copied.left.most_common())
-    return f"{told}. The others stay in '{old}': {reasons}."
+    return f"{text}. The others stay in '{old}': {reasons}."

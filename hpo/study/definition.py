@@ -1,4 +1,4 @@
-"""A study: what is searched, on what data and with which means."""
+"""The definition of a study: the search space, the data and how to search."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
@@ -19,7 +19,7 @@ class Study(pydantic.BaseModel):
     Parameters
     ----------
     name : str
-        Under which storage and MLflow know the study; running the same name again goes on.
+        Name of the study in the storage and in MLflow; running the same name again resumes it.
     estimator : estimator
         A skorch net, a Pipeline that ends in one, or any scikit-learn estimator.
     data : StudyData or callable
@@ -32,19 +32,19 @@ class Study(pydantic.BaseModel):
     metric : str or None, default=None
         Which of several scorers is the trial's score; by default the first.
     costs : sequence of str, default=()
-        What is to be small beside the score to be great: ``seconds``, or metrics that trials
+        What to minimize while the score is maximized: ``seconds``, or metrics that trials
         report. The study then ends with the Pareto front too; pruning looks at the score.
     cv : int, splitter or iterable, default=5
         A number means that many folds, stratified for a classifier, shuffled by ``seed``.
     epochs : int or None, default=None
         Epochs a trial; None takes a net's ``max_epochs``.
     eval_every : int or None, default=None
-        Optimizer steps of a net after which a trial reports, where an epoch is too long: all
-        that counts epochs (``epochs``, ``max_total_epochs``, the pruner) then counts these.
+        Optimizer steps of a net between two reports, if an epoch is too long: whatever counts
+        epochs (``epochs``, ``max_total_epochs``, the pruner) then counts these intervals.
     select : {"best", "last"}, default="best"
-        Which epoch's score stands for a trial. ``"best"``: the best one, and the winner is
-        refitted for as many epochs: their number is one more thing that cross-validation chooses.
-        ``"last"``: the last one, and the refit makes all epochs, as in scikit-learn's searches.
+        Which epoch's score represents a trial. ``"best"``: the best one, and the winner is
+        refitted for as many epochs, so that cross-validation also chooses the number of epochs.
+        ``"last"``: the last one, and the refit trains all epochs, as in scikit-learn's searches.
     n_trials : int or None, default=50
         Trials of the whole study, over all runs.
     timeout : float or None, default=None
@@ -52,9 +52,9 @@ class Study(pydantic.BaseModel):
     max_total_epochs : int or None, default=None
         Epochs of all trials together.
     pruner : str, BasePruner or None, default="median"
-        As every part that has a name, one of your own is named as ``"module:Class"`` with
-        options, or given as an object. A name with options (``"median:n_startup_trials=8"``,
-        ``"halving:eta=3"``); None, as ``"nop"``, stops no trial.
+        A name with options (``"median:n_startup_trials=8"``, ``"halving:eta=3"``); None and
+        ``"nop"`` stop no trial. Your own class, here and wherever a name is accepted, is
+        ``"module:Class"`` with options, or an object.
     sampler : str or optuna sampler, default="tpe"
         tpe, gp, optuna_tpe, optuna_gp, random, grid, qmc, cmaes or ray, with options.
     backend : str or BaseBackend, default="optuna"
@@ -64,7 +64,7 @@ class Study(pydantic.BaseModel):
         trials at a time, else ``serial``; ``serial`` itself refuses several. A callable is
         given the objective and returns an executor.
     n_jobs : int or None, default=None
-        Trials at a time; -1 is one a core, or one a GPU.
+        Trials at a time; -1 is one per core, or one per GPU.
     n_threads : int, default=1
         Threads of torch and BLAS for each trial in flight.
     device : str or None, default=None
@@ -78,34 +78,34 @@ class Study(pydantic.BaseModel):
     tracking_uri : str or None, default=None
         MLflow's store; None is ``$MLFLOW_TRACKING_URI``, else ``sqlite:///mlflow.db``.
     fail_fast : int or None, default=3
-        How many trials of a study that all fail with one error, none having ended otherwise, end
-        it; None goes on regardless. More are made while they share a value of a parameter that
-        may be to blame.
+        Stop the study if its first ``fail_fast`` trials all fail with the same error; None never
+        stops it. It continues as long as these trials share a parameter value that may be the
+        cause.
     refit : bool, default=True
         Train the winner on all data at the end, and score it on the held-out test part.
     add_trials : str, StudyResult, or sequence of them, default=()
-        Other studies, by their names in the same storage or by their results, whose complete and
-        pruned trials are taken in where they fit the search space: as trials of this study, which
-        count. They must have been scored on the same data, folds and scores with the same
-        estimator and epochs; the parameters of others can be enqueued.
+        Other studies, by their names in the same storage or by their results. Their complete and
+        pruned trials that fit the search space are added and count as trials of this study. They
+        must have been scored with the same data, folds, scoring, estimator and epochs; the
+        parameters of other trials can be enqueued.
     keep : {"winner", "all"}, default="winner"
-        Of which trials the files are kept that callbacks write (``Checkpoint``, loggers): each
-        fold of each trial has a folder of its own for them, and only the refit writes where the
-        callbacks say. `StudyResult.files` tells where they are.
+        The trials whose files, written by callbacks (``Checkpoint``, loggers), are kept. Each fold
+        of each trial has its own folder for them; only the refit writes to the callbacks' paths.
+        `StudyResult.files` has the folders.
     enqueue : sequence of mapping, default=()
-        Parameters to try first, all of a trial's or some: values as the estimator takes them (what
-        ``best_params_`` holds) or as a storage keeps them.
+        Parameters to try first, all of a trial's or some: values as the estimator takes them (as
+        in ``best_params_``) or as the storage has them.
     compare : sequence of str or None, default=None
         Parameters whose values are compared at the end: the best complete trial of each
-        combination of them stands for it. None is all parameters of a grid, and none in any
-        other search.
+        combination represents it. None is all parameters of a grid, and none in any other
+        search.
     watch : sequence of str, default=()
-        What a comparison shows beside the score: metrics that trials report
-        (``train_accuracy``, whatever a callback records).
+        Further columns of a comparison: metrics that trials report (``train_accuracy``, or
+        whatever a callback records).
     analyses : sequence of str or BaseAnalysis, or None, default=None
-        What is made of the refitted winner: confusion, features or ensemble, with options
-        (``"ensemble:k=7"``). None is confusion and features of a net that classifies a held-out
-        test part.
+        Analyses of the refitted winner: confusion, features or ensemble, with options
+        (``"ensemble:k=7"``). None is confusion and features for a net that is a classifier, if
+        there is a held-out test part.
 
     Raises
     ------
@@ -161,7 +161,7 @@ class Study(pydantic.BaseModel):
         try:
             super().__init__(**fields)
         except pydantic.ValidationError as error:
-            raise StudyError(_told(error, fields)) from None
+            raise StudyError(_format_error(error, fields)) from None
 
     def __repr_args__(self) -> Any:
         for name, value in super().__repr_args__():
@@ -176,16 +176,16 @@ class Study(pydantic.BaseModel):
 
     @property
     def is_small(self) -> bool:
-        """Whether this is what `smoke` has returned, or a changed copy of it."""
+        """Whether this was returned by `smoke`, or is a changed copy of such a study."""
         return self._is_small
 
     def smoke(self) -> "Study":
-        """Return a copy that shows in seconds whether everything works.
+        """Return a copy that tests in seconds whether everything works.
 
-        One trial of one epoch (of estimators that have epochs) on some 200 samples of each
-        part of the data, every class among them, in two folds unless a splitter cuts in its
-        own way; in this process, kept and tracked nowhere, without analyses of the winner.
-        Callbacks that write files write nothing where they say: not in the refit either.
+        It has one trial of one epoch (for estimators that have epochs) on about 200 samples of
+        each part of the data, with every class among them, in two folds unless a splitter has its
+        own rule. It runs in this process, without storage, tracker or analyses of the winner.
+        Callbacks do not write to their own paths, not even in the refit.
         """
         from hpo.study._smoke import smoke_changes
 
@@ -196,7 +196,7 @@ class Study(pydantic.BaseModel):
         return small
 
 
-def _told(error: pydantic.ValidationError, fields: Mapping[str, Any]) -> str:
+def _format_error(error: pydantic.ValidationError, fields: Mapping[str, Any]) -> str:
     lines = []
     for problem in error.errors():
         name = str(problem["loc"][0]) if problem["loc"] else "study"

@@ -1,4 +1,4 @@
-"""What becomes of the files that callbacks of the trials have written: the winner's are kept."""
+"""Keep the winner's files, or those of all trials, among the files that callbacks write."""
 
 import shutil
 from collections.abc import Collection, Iterable, Mapping
@@ -14,20 +14,20 @@ __all__ = ["KeptFiles", "files_kept", "only"]
 
 
 def files_kept(key: str) -> dict[int, Path]:
-    """Return the folders of a stored study's trials of which files are kept on this machine.
+    """Return the folders of the trials of a stored study whose files are kept on this machine.
 
     Parameters
     ----------
     key : str
-        Of the study; see `TrialStore`.
+        Key of the study; see `TrialStore`.
     """
-    return _folders(_durable(key)) if key else {}
+    return _folders(_study_folder(key)) if key else {}
 
 
 def only(files: Mapping[int, Path], number: int) -> dict[int, Path]:
-    """Remove the folders of all trials but one, and return that one's, if it has any."""
-    for other, folder in files.items():
-        if other != number:
+    """Remove the folders of all trials but ``number``, and return the remaining one, if any."""
+    for trial, folder in files.items():
+        if trial != number:
             shutil.rmtree(folder, ignore_errors=True)
     return {number: files[number]} if number in files else {}
 
@@ -38,19 +38,19 @@ class KeptFiles(BaseTracker):
     Parameters
     ----------
     key : str or None
-        Of a study that is stored: what is kept lies in the cache folder (``$HPO_CACHE``, else
-        ``~/.cache/hpo``), where another run of the study finds it. None keeps it as long as
-        this process lives.
+        Key of a stored study: its files are kept in the cache folder (``$HPO_CACHE``, else
+        ``~/.cache/hpo``), where another run of the study finds them. None keeps files only as
+        long as this process lives.
     keep : {"winner", "all"}
     any_may_win : bool, default=False
-        Whether another complete trial than the best one may win, by a rule of the user's.
+        Whether a user-defined rule may choose another complete trial than the best one.
 
     Attributes
     ----------
     home : Path
-        Where trials write.
+        Folder that trials write to.
     note : str
-        What the user should know; empty as a rule.
+        What the user should know; usually empty.
     """
 
     def __init__(
@@ -62,13 +62,13 @@ class KeptFiles(BaseTracker):
     ) -> None:
         self.home = new_folder()
         self.note = ""
-        self._folder = new_folder() if key is None else _durable(key)
+        self._folder = new_folder() if key is None else _study_folder(key)
         self._all = keep == "all"
         self._any_may_win = any_may_win
         self._best: TrialRecord | None = None
 
     def begin(self, records: Iterable[TrialRecord]) -> None:
-        """Hear of the trials of earlier runs."""
+        """Take the trials of earlier runs into account."""
         for record in records:
             self._is_best(record)
 
@@ -82,10 +82,10 @@ class KeptFiles(BaseTracker):
 
         A trial that was stopped may still be closing its files; its worker removes them.
         """
-        before = self._best
+        previous = self._best
         if record.state is TrialState.COMPLETE:
-            if self._is_best(record) and before and not (self._all or self._any_may_win):
-                shutil.rmtree(trial_folder(self._folder, before.number), ignore_errors=True)
+            if self._is_best(record) and previous and not (self._all or self._any_may_win):
+                shutil.rmtree(trial_folder(self._folder, previous.number), ignore_errors=True)
             if self._best is record or self._all or self._any_may_win:
                 self._keep(record.number)
         if not self._all and record.state is not TrialState.PRUNED:
@@ -101,7 +101,7 @@ class KeptFiles(BaseTracker):
         return True
 
     def _keep(self, number: int) -> None:
-        """Move what a trial has written to where it is kept."""
+        """Move the files of a trial to the folder where they are kept."""
         source, target = trial_folder(self.home, number), trial_folder(self._folder, number)
         if not any(path.is_file() for path in source.rglob("*")):
             return
@@ -112,33 +112,35 @@ class KeptFiles(BaseTracker):
         except OSError as error:
             self.note = f"the files that trial {number} wrote could not be kept: {error}"
 
-    def fail_stale_trials(self, numbers: Collection[int], winner: int | None) -> dict[int, Path]:
-        """Return the folders of the files that are kept, by the numbers of their trials.
+    def finalize(self, numbers: Collection[int], winner: int | None) -> dict[int, Path]:
+        """Remove what is not kept, and return the remaining folders by trial number.
 
         Parameters
         ----------
         numbers : collection of int
-            Of the trials that this driver knows of; it leaves those of other drivers alone.
+            Trials that this driver knows; the files of other drivers' trials are not touched.
         winner : int or None
         """
         if self._all:
             for number in numbers:
                 self._keep(number)
-        kept = _folders(self._folder)
+        folders = _folders(self._folder)
         if self._all or (self._any_may_win and winner is not None):
-            return kept
-        return only({n: kept[n] for n in kept if n in numbers}, -1 if winner is None else winner)
+            return folders
+        return only(
+            {n: folders[n] for n in folders if n in numbers}, -1 if winner is None else winner
+        )
 
     def close(self, timeout: float = 60.0) -> str:
-        """Remove where trials write."""
+        """Remove the folder that trials write to."""
         shutil.rmtree(self.home, ignore_errors=True)
         return self.note
 
 
-def _durable(key: str) -> Path:
+def _study_folder(key: str) -> Path:
     return cache_folder() / "files" / key
 
 
 def _folders(folder: Path) -> dict[int, Path]:
-    found = {int(path.name.removeprefix("trial_")): path for path in folder.glob("trial_*")}
-    return dict(sorted(found.items()))
+    folders = {int(path.name.removeprefix("trial_")): path for path in folder.glob("trial_*")}
+    return dict(sorted(folders.items()))

@@ -19,7 +19,8 @@ def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | Non
     Parameters
     ----------
     name : str
-        The newest of a name that was started afresh; ``name@1`` is its first.
+        Name of the study. If it was started afresh, this is the newest one; ``name@1`` is the
+        first.
     storage : str
 
     Returns
@@ -32,8 +33,8 @@ def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | Non
     StorageError
         If the storage cannot be read or has no such study.
     """
-    exact = name.removesuffix("@1")
-    stored = exact if exact != name else versioned_name(name, storage, fresh=False)
+    first = name.removesuffix("@1")
+    stored = first if first != name else versioned_name(name, storage, fresh=False)
     store = TrialStore(stored, None, storage, create=False)
     text = store.get_attr("space")
     space = SearchSpace.loads(text, source=store.name) if text else None
@@ -44,20 +45,20 @@ def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | Non
         key=store.key,
         fingerprint=store.get_attr("fingerprint") or {},
         files=files_kept(store.key),
-        **_shown(store),
+        **_search_settings(store),
     )
     winner = None if result.winner is None else result.winner.number
     refit, failed = store.get_attr("refit") or {}, store.get_attr("refit_error") or {}
     if winner is not None and winner == refit.get("number"):
-        told = {key: refit[key] for key in refit if key not in {"number", "mark"}}
-        result = replace(result, **told)
+        outcome = {key: refit[key] for key in refit if key not in {"number", "mark"}}
+        result = replace(result, **outcome)
     if winner is not None and winner == failed.get("number"):
         result = replace(result, refit_error=failed["text"])
     return result, space
 
 
-def _shown(store: TrialStore) -> dict[str, Any]:
-    """Return what was noted of the search for those who look at it."""
+def _search_settings(store: TrialStore) -> dict[str, Any]:
+    """Return the settings of the search that were stored for displaying the result."""
     shown = store.get_attr("shown")
     if shown is None:  # an older study, or none of hpo's
         old = {"scoring": store.get_attr("scoring"), "costs": tuple(store.get_attr("costs") or ())}
@@ -69,7 +70,7 @@ def _shown(store: TrialStore) -> dict[str, Any]:
 
 
 def nothing_scored(name: str, storage: str | None) -> bool:
-    """Return whether a storage has the newest study of a name, and no trial of it has a score."""
+    """Return whether the newest study of a name is stored and none of its trials has a score."""
     if storage is None or not is_there(storage):
         return False
     stored = versioned_name(name, storage, fresh=False)

@@ -1,4 +1,4 @@
-"""A study's storage opened: the same study, or a refusal that says what differs."""
+"""Open a study's storage; raise with the differences if it holds a different study."""
 
 import time
 import warnings
@@ -27,15 +27,15 @@ __all__ = [
 ]
 
 EXTENDS = "extends"
-"""The fact of a study that others' trials are being taken over into, until it has a fingerprint."""
+"""Attribute of a study that trials are being copied into, until it has a fingerprint."""
 
-_MAKING_SECONDS = 60.0
-_MOST_LINES = 12
+_EXTENSION_TIMEOUT = 60.0
+_MAX_LINES = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """How one goes on, as a user of one of hpo's doors types it."""
+    """How to continue, in the syntax of the API in use (`run_study` or `HPOSearchCV`)."""
 
     fresh: str
     extend: str
@@ -57,16 +57,16 @@ FOR_SEARCHES = Ways(
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What may differ from the study that is gone on with.
+    """What may differ from the stored study that is resumed.
 
     Parameters
     ----------
     extend : bool
-        The search space: the trials that fit the new one are taken over.
+        Whether the search space may differ: the trials that fit the new one are copied.
     accept_code : bool
-        The user's own code, and what cannot be compared.
+        Whether the user's own code, and what cannot be compared, may differ.
     ways : Ways
-        For messages.
+        How error messages tell the user to continue.
     """
 
     extend: bool = False
@@ -79,7 +79,7 @@ class Allowed:
 
 
 class _Search(Protocol):
-    """What is asked of a search."""
+    """The part of `SearchConfig` that is used here."""
 
     space: SearchSpace
     select: str
@@ -93,47 +93,47 @@ class _Search(Protocol):
 def opened(
     search: _Search, name: str, storage: str, allowed: Allowed, *, fresh: bool = False
 ) -> tuple[TrialStore, list[Difference]]:
-    """Return the trial store of the study ``name``, and what of it differs and is allowed to.
+    """Return the trial store of the study ``name``, and its allowed differences.
 
     Raises
     ------
     StudyError
-        If anything differs that is not allowed to.
+        If there is a difference that is not allowed.
     """
-    store = _whole(search, name, storage, fresh=fresh)
+    store = _open_complete(search, name, storage, fresh=fresh)
     old, new = store.get_attr("fingerprint"), search.fingerprint
     if old is None:
         _check_is_new(store)
         _warn_of_unknown(store, new)
         remember(store, search)
         return store, []
-    found = _found(store, search, old, new)
-    refused = [difference for difference in found if difference not in allowed]
+    found_differences = _find_differences(store, search, old, new)
+    refused = [difference for difference in found_differences if difference not in allowed]
     if refused:
         raise StudyError(_refusal(store, refused, allowed.ways))
-    return store, found
+    return store, found_differences
 
 
 def remember(store: TrialStore, search: _Search) -> None:
-    """Keep what the study is, for the next run to be compared with."""
+    """Store the study's space and fingerprint, which the next run is compared with."""
     store.set_attr("space", search.space.to_yaml())
     store.set_attr("select", search.select)
     store.set_attr("fingerprint", search.fingerprint)
 
 
-def _whole(search: _Search, name: str, storage: str, *, fresh: bool) -> TrialStore:
-    """Open the newest study of a name that is not half made.
+def _open_complete(search: _Search, name: str, storage: str, *, fresh: bool) -> TrialStore:
+    """Open the newest completely created study of a name.
 
-    While another process extends a study, its end is waited for; what one that died has left is
-    deleted.
+    While another process is extending a study, wait for it; an incomplete study that a dead
+    process has left is deleted.
     """
-    deadline = time.monotonic() + _MAKING_SECONDS
+    deadline = time.monotonic() + _EXTENSION_TIMEOUT
     while True:
         store = search.open(versioned_name(name, storage, fresh=fresh), storage)
-        making = store.get_attr(EXTENDS)
-        if making is None or store.get_attr("fingerprint") is not None:
+        extension = store.get_attr(EXTENDS)
+        if extension is None or store.get_attr("fingerprint") is not None:
             return store
-        if not driver_lives(making["driver"], making["time"]) or time.monotonic() > deadline:
+        if not driver_lives(extension["driver"], extension["time"]) or time.monotonic() > deadline:
             delete_study(storage, store.name)
         time.sleep(0.2)
 
@@ -148,7 +148,7 @@ def _check_is_new(store: TrialStore) -> None:
         )
 
 
-def _found(
+def _find_differences(
     store: TrialStore, search: _Search, old: Mapping[str, Any], new: Mapping[str, Any]
 ) -> list[Difference]:
     if old.get("format") == FORMAT:
@@ -158,19 +158,19 @@ def _found(
             f"The study '{store.name}' in {shown(store.url)} was made by a newer hpo: go on with "
             "it by that one, or give this study another name."
         )
-    told = "everything: it was made by hpo 0.1.0, which kept too little to be compared"
-    found = [Difference(UNKNOWN, told)]
+    text = "everything: it was made by hpo 0.1.0, which kept too little to be compared"
+    unknown = [Difference(UNKNOWN, text)]
     try:
         same = SearchSpace.loads(store.get_attr("space") or "{}") == search.space
     except SpaceError:
         same = False
-    return found if same else [*found, Difference(VALUE, "search space: another one")]
+    return unknown if same else [*unknown, Difference(VALUE, "search space: another one")]
 
 
 def _refusal(store: TrialStore, refused: Sequence[Difference], ways: Ways) -> str:
-    lines = [f"  {difference.text}" for difference in refused[:_MOST_LINES]]
-    if len(refused) > _MOST_LINES:
-        lines.append(f"  and {len(refused) - _MOST_LINES} more")
+    lines = [f"  {difference.text}" for difference in refused[:_MAX_LINES]]
+    if len(refused) > _MAX_LINES:
+        lines.append(f"  and {len(refused) - _MAX_LINES} more")
     if any(difference.text.endswith(" weights") for difference in refused):
         lines.append(
             "A module that is given as an instance starts from its weights: give its class, or "
@@ -181,36 +181,36 @@ def _refusal(store: TrialStore, refused: Sequence[Difference], ways: Ways) -> st
             f"The study '{store.name}' in {shown(store.url)} was made with something else, so "
             "its trials cannot be compared with new ones:",
             *lines,
-            *_cures({difference.kind for difference in refused}, ways),
+            *_remedies({difference.kind for difference in refused}, ways),
         ]
     )
 
 
-def _cures(kinds: set[str], ways: Ways) -> list[str]:
-    """Return the ways on, where all that differs can be dealt with."""
+def _remedies(kinds: set[str], ways: Ways) -> list[str]:
+    """Return how to continue, depending on the kinds of differences."""
     if VALUE in kinds:
         return [ways.fresh]
-    told = [f"{ways.extend}: the trials that fit the new search space count"] * (SPACE in kinds)
+    steps = [f"{ways.extend}: the trials that fit the new search space count"] * (SPACE in kinds)
     if kinds & {CODE, UNKNOWN}:
-        told.append(f"{ways.accept_code}, if what has changed bears on no score")
-    return [f"Go on with {'; and with '.join(told)}.", ways.fresh]
+        steps.append(f"{ways.accept_code}, if what has changed bears on no score")
+    return [f"Go on with {'; and with '.join(steps)}.", ways.fresh]
 
 
-def _warn_of_unknown(store: TrialStore, kept: Mapping[str, Any]) -> None:
-    parts = map(Description.from_json, kept["parts"].values())
-    told = [text for part in parts for text in _unknown(part)]
-    if told:
+def _warn_of_unknown(store: TrialStore, stored: Mapping[str, Any]) -> None:
+    parts = map(Description.from_json, stored["parts"].values())
+    texts = [text for part in parts for text in _unknown_parts(part)]
+    if texts:
         warnings.warn(
             f"The study '{store.name}' will not be recognised when it is to be gone on with: it "
-            f"depends on {'; '.join(told)}.",
+            f"depends on {'; '.join(texts)}.",
             UserWarning,
             stacklevel=2,
         )
 
 
-def _unknown(part: Description) -> list[str]:
-    """Return what of a part cannot be compared."""
+def _unknown_parts(part: Description) -> list[str]:
+    """Return the descriptions within a part that cannot be compared."""
     if not part.is_unknown:
         return []
-    inner = [text for item in part.parts.values() for text in _unknown(item)]
+    inner = [text for item in part.parts.values() for text in _unknown_parts(item)]
     return inner or [part.text]

@@ -1,4 +1,4 @@
-"""A study made ready to run: everything checked, nothing created yet."""
+"""Prepare a study to run: everything is checked, nothing is created yet."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,13 +27,13 @@ _DEFAULT = ("confusion", "features")
 
 
 class PreparedStudy:
-    """A study made ready: everything checked, nothing created yet.
+    """A study that is ready to run: everything is checked, nothing is created yet.
 
     Parameters
     ----------
     study : Study
     folder : Path or None
-        Where relative paths of the search space start.
+        Folder that relative paths of the search space start from.
     """
 
     def __init__(self, study: Study, folder: Path | None = None) -> None:
@@ -67,25 +67,25 @@ class PreparedStudy:
 
     @property
     def refit_data(self) -> tuple[Any, Any, Mapping[str, Any]]:
-        """X and y that the winner is fitted on, and what goes with them."""
+        """X and y that the winner is fitted on, and their fit parameters."""
         data = self.data
         if data.X_refit is not None:
             return data.X_refit, data.y_refit, {}
         return data.X, data.y, self.search.objective.fit_params
 
     def _analyses(self) -> list[BaseAnalysis]:
-        """Return what is to be made of the winner; see `Study`."""
-        asked, estimator = self.study.analyses, self.study.estimator
-        if asked is None:
+        """Return the analyses of the winner; see `Study`."""
+        specs, estimator = self.study.analyses, self.study.estimator
+        if specs is None:
             net = isinstance(last_step(estimator), NeuralNet) and is_classifier(estimator)
             labelled = self.search.objective.classes is not None
-            asked = _DEFAULT if net and labelled and self.data.X_test is not None else ()
-        found = [build("hpo.analyses", spec, BaseAnalysis) for spec in asked]
-        names = [analysis.name for analysis in found]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise StudyError(f"Study's 'analyses' names {', '.join(twice)} more than once.")
-        return found
+            specs = _DEFAULT if net and labelled and self.data.X_test is not None else ()
+        analyses = [build("hpo.analyses", spec, BaseAnalysis) for spec in specs]
+        names = [analysis.name for analysis in analyses]
+        duplicates = sorted({name for name in names if names.count(name) > 1})
+        if duplicates:
+            raise StudyError(f"Study's 'analyses' names {', '.join(duplicates)} more than once.")
+        return analyses
 
     def _objective(self) -> Objective:
         study, data = self.study, self.data
@@ -132,7 +132,7 @@ class PreparedStudy:
         return tracker
 
     def info(self, store: TrialStore, artifacts: Mapping[str, str]) -> StudyInfo:
-        """Return what trackers are told of the study."""
+        """Return the description of the study for trackers."""
         return self.search.info(store, self.folder, artifacts)
 
 

@@ -1,4 +1,4 @@
-"""A refit that fails: told as what it is, with the search's result kept."""
+"""Turn the errors of a refit into `RefitError`, which carries the search's result."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,17 +13,17 @@ __all__ = ["refit_errors"]
 
 
 @contextmanager
-def refit_errors(what: str, result: StudyResult, keeping: str) -> Iterator[None]:
+def refit_errors(what: str, result: StudyResult, trials_note: str) -> Iterator[None]:
     """Turn whatever the estimator's code raises inside the block into a `RefitError`.
 
     Parameters
     ----------
     what : str
-        What is done there: ``"The refit of trial 3 on all the data"``.
+        What the block does: ``"The refit of trial 3 on all the data"``.
     result : StudyResult
-        What the search has come to by then.
-    keeping : str
-        Where its trials are, and how to go on.
+        The result of the search so far.
+    trials_note : str
+        Where the trials are, and how to continue.
     """
     try:
         yield
@@ -31,4 +31,4 @@ def refit_errors(what: str, result: StudyResult, keeping: str) -> Iterator[None]
         if is_ctrl_c(error):
             raise
         result = replace(result, refit_error=traceback_of(error))
-        raise RefitError(f"{what} failed: {message_of(error)}. {keeping}", result) from error
+        raise RefitError(f"{what} failed: {message_of(error)}. {trials_note}", result) from error

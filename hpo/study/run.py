@@ -49,26 +49,26 @@ def run_study(
     fresh : bool, default=False
         Start anew under the same name; the old trials stay in the storage.
     extend : bool, default=False
-        Go on although the search space has changed: the old trials that fit the new one count,
-        in a new study under the same name. A trial fits if what it trained can be said in the
-        new space; for a parameter that is new there, with the value that the estimator has by
-        itself. A note of the result tells how many fit, and why others do not.
+        Continue although the search space has changed: the old trials that fit the new one count,
+        in a new study under the same name. A trial fits if what it trained can be expressed in
+        the new space; a parameter that is new there must allow the estimator's default value. A
+        note of the result says how many trials fit, and why others do not.
     accept_code : bool, default=False
-        Go on although the user's own code has changed (a class or function of the same name), or
-        something cannot be compared with what it was: old trials count as they are.
+        Continue although the user's own code has changed (a class or function of the same name),
+        or something cannot be compared with its former state: old trials count as they are.
     observers : sequence of BaseTracker
-        Told of everything beside the study's own tracker (a progress display).
+        Notified of everything in addition to the study's own tracker (a progress display).
     interrupt : StopSignal or None
-        Ends the study early when asked; Ctrl-C asks.
+        Ends the study early on request; Ctrl-C is such a request.
     artifacts : mapping of str to str
         Further texts for the tracker (the study's file).
     reuse_refit : bool, default=False
         Do not refit a winner that has been refitted and scored before; the result then has
         its scores and no estimator.
     retry_failed : bool, default=False
-        Try the parameters of failed trials again, in the place of these: what they failed of
-        was mended. If that was the user's own code and other trials have scores, ``accept_code``
-        must say that these still hold.
+        Try the parameters of failed trials again, replacing these, after the cause has been
+        fixed. If the cause was in the user's own code and other trials have scores,
+        ``accept_code`` must confirm that these are still valid.
 
     Returns
     -------
@@ -77,17 +77,17 @@ def run_study(
     Raises
     ------
     HpoError
-        Before anything is created, if the study is wrong, is another one than the storage has
-        under its name, or one batch of a fold cannot be trained on; `NoCompletedTrialError` at
-        the end, if no trial is complete and nobody interrupted, or once the first trials have
-        all failed with one error; `RefitError`, with the result, if the winner cannot be
-        refitted or scored.
+        Before anything is created, if the study is invalid, differs from the one that the storage
+        has under its name, or cannot be trained on one batch of a fold; `NoCompletedTrialError`
+        at the end, if no trial is complete and the study was not interrupted, or once the first
+        trials have all failed with the same error; `RefitError`, with the result, if the winner
+        cannot be refitted or scored.
     """
     if fresh and extend:
         raise StudyError("fresh starts anew and extend goes on: choose one of them.")
     prepared = PreparedStudy(study, folder)
     tracker = prepared.tracker()
-    # Without a score there is nothing that a change of the code could bear on.
+    # Without scores there is nothing that a change of the code could invalidate.
     unscored = retry_failed and nothing_scored(study.name, study.storage)
     allowed = Allowed(extend=extend, accept_code=accept_code or unscored)
     interrupt = interrupt or StopSignal()
@@ -128,17 +128,17 @@ def _finish(
     interrupted: bool,
     reuse: bool,
 ) -> StudyResult:
-    """Refit the winner, open the held-out test part, once, and analyse what came of it."""
+    """Refit the winner, score it once on the held-out test part, and analyse it."""
     best = result.best_record
     result = replace(result, resolved_params=prepared.space.resolve(best.best_params))
     if not prepared.study.refit or interrupted:
         return result
-    known = store.get_attr("refit") or {}
-    asked = {analysis.name for analysis in prepared.analyses}
+    previous = store.get_attr("refit") or {}
+    requested = {analysis.name for analysis in prepared.analyses}
     mark = _mark(prepared) if prepared.study.storage is not None else ""
-    same = known.get("number") == best.number and known.get("mark") == mark
-    if reuse and same and asked <= set(known.get("analyses", ())):
-        return replace(result, **{k: v for k, v in known.items() if k not in {"number", "mark"}})
+    same = previous.get("number") == best.number and previous.get("mark") == mark
+    if reuse and same and requested <= set(previous.get("analyses", ())):
+        return replace(result, **{k: v for k, v in previous.items() if k not in {"number", "mark"}})
     try:
         result = analysed(refitted(result, prepared), prepared)
     except RefitError as error:
@@ -153,7 +153,7 @@ def _finish(
 
 
 def _mark(prepared: PreparedStudy) -> str:
-    """Return the mark of what a refit and its test score depend on beside the trial."""
+    """Return a hash of what a refit and its test score depend on besides the trial."""
     data = prepared.data
-    of_data = mark_of_data(data.X_test, data.y_test, data.X_refit, data.y_refit)
-    return f"{summary(prepared.search.fingerprint)} {of_data}"
+    data_mark = mark_of_data(data.X_test, data.y_test, data.X_refit, data.y_refit)
+    return f"{summary(prepared.search.fingerprint)} {data_mark}"

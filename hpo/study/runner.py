@@ -1,4 +1,4 @@
-"""The course of a search: trackers told, trials run, the winner finished, the report written."""
+"""Run a search: notify trackers, run the trials, finish the winner and write the report."""
 
 import tempfile
 import time
@@ -13,12 +13,12 @@ from hpo._failures import traceback_of
 from hpo._private_parts import missing_parts
 from hpo._redaction import redact
 from hpo._stop_signal import StopSignal, is_ctrl_c
-from hpo._trained_by import told_of_ways
+from hpo._trained_by import format_trained_by
 from hpo.backends.base import Budget
 from hpo.exceptions import RefitError
 from hpo.result import StudyResult
 from hpo.storage.trial_store import TrialStore
-from hpo.study._adding import told_of
+from hpo.study._adding import describe_additions
 from hpo.study._first_failures import FirstFailures
 from hpo.study._notes import note_on_majority
 from hpo.study.kept_files import KeptFiles
@@ -51,18 +51,18 @@ def run_search(
     ----------
     search : SearchConfig
     store : TrialStore
-        Of the search.
+        The storage of the search's trials.
     info : StudyInfo or None
-        What the trackers are told first; None where none of them keeps a report or a model,
-        so that neither is written.
+        What the trackers receive at the start; None if no tracker keeps a report or a model,
+        in which case neither is written.
     trackers : sequence of BaseTracker
-        Told in order, and closed.
+        Notified in order, and closed at the end.
     interrupt : StopSignal
         Listened to until ``finish`` is done.
     budget : Budget
     finish : callable
-        Given the result when the trials are over, returns it with what becomes of the
-        winner; an error of its own ends the study as failed.
+        Called with the result when the trials are over. Returns the result completed with the
+        refitted winner; if it raises, the study ends as failed.
     any_may_win : bool, default=False
         Whether ``finish`` may choose another complete trial than the best one.
     fail_fast : int or None
@@ -73,21 +73,21 @@ def run_search(
     NoCompletedTrialError
         If the first trials have all failed with one error.
     RefitError
-        What ``finish`` raised; its result has the notes of executor and trackers too.
+        If ``finish`` raised it; its result also has the notes of the executor and the trackers.
     """
     notes: list[str] = []
     state = "failed"
     failure: RefitError | None = None
     result = StudyResult(name=store.name, records=())
-    kept = KeptFiles(store.key if store.url else None, search.keep, any_may_win=any_may_win)
+    kept_files = KeptFiles(store.key if store.url else None, search.keep, any_may_win=any_may_win)
     try:
         for tracker in trackers:
             tracker.on_study_start(info or StudyInfo(store.name, store.key))
         try:
             with interrupt.listening():
                 failures = FirstFailures(interrupt, fail_fast, search.space, store.records())
-                told_first = (*trackers, failures)
-                result = _trials(search, store, told_first, interrupt, budget, kept=kept)
+                observers = (*trackers, failures)
+                result = _trials(search, store, observers, interrupt, budget, kept_files=kept_files)
                 if failures.stopped:
                     raise failures.error(result)
                 result = finish(result)
@@ -95,12 +95,18 @@ def run_search(
         except RefitError as error:
             failure, result = error, error.result
         finally:
-            _end(result, info, trackers, state)
+            _end_study(result, info, trackers, state)
     finally:
-        told = (note for record in result.records for r in record.reports for note in r.notes)
-        closing = [tracker.close() for tracker in (*trackers, kept)]
-        notes += [*search.notes, result.told_of_winner(), *dict.fromkeys(told)]
-        notes += [*search.executor.notes, note_on_majority(result, search.objective), *closing]
+        report_notes = (
+            note for record in result.records for r in record.reports for note in r.notes
+        )
+        closing_notes = [tracker.close() for tracker in (*trackers, kept_files)]
+        notes += [*search.notes, result.winner_note(), *dict.fromkeys(report_notes)]
+        notes += [
+            *search.executor.notes,
+            note_on_majority(result, search.objective),
+            *closing_notes,
+        ]
         notes += missing_parts()
     result = replace(result, notes=tuple(redact(note) for note in notes if note))
     if failure is not None:
@@ -116,20 +122,23 @@ def _trials(
     interrupt: StopSignal,
     budget: Budget,
     *,
-    kept: KeptFiles,
+    kept_files: KeptFiles,
 ) -> StudyResult:
-    settled = store.fail_stale_trials()
-    added = [r for one in search.additions for r in store.add(one.records, one.key)]
-    search.notes += [told] if (told := told_of(search.additions, len(added))) else []
+    stale = store.fail_stale_trials()
+    added = [r for addition in search.additions for r in store.add(addition.records, addition.key)]
+    note = describe_additions(search.additions, len(added))
+    search.notes += [note] if note else []
     records = store.records()
-    kept.begin(records)
-    search.objective.home, search.objective.keeps_all = kept.home, kept.keeps_all
-    manager = TrialManager(search.pruner, (kept, *trackers), records, search.costs, search.select)
-    for record in settled:
+    kept_files.begin(records)
+    search.objective.home, search.objective.keeps_all = kept_files.home, kept_files.keeps_all
+    manager = TrialManager(
+        search.pruner, (kept_files, *trackers), records, search.costs, search.select
+    )
+    for record in stale:
         for tracker in trackers:
             tracker.on_trial_end(record)
     for record in added:
-        _tell(record, trackers)
+        _replay(record, trackers)
     store.enqueue(search.enqueue)
     if search.grid is not None:
         store.set_grid(search.grid)
@@ -148,19 +157,19 @@ def _trials(
         **search.shown,
     )
     winner = result.winner.number if result.winner else None
-    return replace(result, files=kept.fail_stale_trials(manager.numbers, winner))
+    return replace(result, files=kept_files.finalize(manager.numbers, winner))
 
 
 def _fingerprint(search: SearchConfig) -> Mapping[str, Any]:
-    """Return what the scores depend on; empty where that cannot be told."""
+    """Return what the scores depend on; empty if that cannot be determined."""
     try:
         return search.fingerprint
     except Exception:  # data and estimator may hold anything
         return {}
 
 
-def _tell(record: TrialRecord, trackers: Sequence[BaseTracker]) -> None:
-    """Tell the trackers the whole of a trial that has ended before they heard of it."""
+def _replay(record: TrialRecord, trackers: Sequence[BaseTracker]) -> None:
+    """Send all events of a trial that had ended before the trackers were notified of it."""
     for tracker in trackers:
         tracker.on_trial_start(record)
         for report in record.reports:
@@ -168,33 +177,33 @@ def _tell(record: TrialRecord, trackers: Sequence[BaseTracker]) -> None:
         tracker.on_trial_end(record)
 
 
-def _end(
+def _end_study(
     result: StudyResult, info: StudyInfo | None, trackers: Sequence[BaseTracker], state: str
 ) -> None:
     metrics, params = _summary(result)
     with tempfile.TemporaryDirectory(prefix="hpo-") as folder:
-        kept = info is not None and any(tracker.keeps_artifacts for tracker in trackers)
-        files = _files(result, Path(folder), info) if info and kept else {}
+        keeps_artifacts = info is not None and any(tracker.keeps_artifacts for tracker in trackers)
+        files = _write_artifacts(result, Path(folder), info) if info and keeps_artifacts else {}
         for tracker in trackers:
             tracker.on_study_end(metrics, params, files, state=state)
 
 
-def _files(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Path]:
+def _write_artifacts(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Path]:
     """Write the report, the plots and the refitted model."""
     files: dict[str, Path] = {}
     if result.records:
-        files |= _tried("report", folder, lambda: _report(result, folder, info))
+        files |= _write_or_report("report", folder, lambda: _report(result, folder, info))
     if result.refit_error:
-        place = folder / "refit_error.txt"
-        place.write_text(result.refit_error)
-        files[place.name] = place
+        path = folder / "refit_error.txt"
+        path.write_text(result.refit_error)
+        files[path.name] = path
     if result.estimator is not None:
-        files |= _tried("model", folder, lambda: _model(result.estimator, folder))
-    return files | _written(result)
+        files |= _write_or_report("model", folder, lambda: _write_model(result.estimator, folder))
+    return files | _callback_files(result)
 
 
-def _written(result: StudyResult) -> dict[str, Path]:
-    """Return what is kept of the files that callbacks of the trials have written."""
+def _callback_files(result: StudyResult) -> dict[str, Path]:
+    """Return the stored files that callbacks of the trials have written."""
     return {
         f"files/trial_{number}/{path.relative_to(folder).as_posix()}": path
         for number, folder in result.files.items()
@@ -209,17 +218,22 @@ def _report(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Pat
     return write_report(result, folder, settings={**info.params, **info.tags})
 
 
-def _model(estimator: Any, folder: Path) -> dict[str, Path]:
+def _write_model(estimator: Any, folder: Path) -> dict[str, Path]:
     path = folder / "model.pkl"
     path.write_bytes(cloudpickle.dumps(estimator))
-    own = folder / "own"
-    own.mkdir()
-    files = {str(file.relative_to(own)): file for file in save_artifacts(estimator, own)}
+    artifacts_folder = folder / "own"
+    artifacts_folder.mkdir()
+    files = {
+        str(file.relative_to(artifacts_folder)): file
+        for file in save_artifacts(estimator, artifacts_folder)
+    }
     return {path.name: path, **files}
 
 
-def _tried(what: str, folder: Path, make: Callable[[], dict[str, Path]]) -> dict[str, Path]:
-    """Return what ``make`` writes; a study is not lost for want of a picture."""
+def _write_or_report(
+    what: str, folder: Path, make: Callable[[], dict[str, Path]]
+) -> dict[str, Path]:
+    """Return the files that ``make`` writes; if it fails, a file with the traceback instead."""
     try:
         return make()
     except BaseException as error:
@@ -241,14 +255,14 @@ def _summary(result: StudyResult) -> tuple[dict[str, float], dict[str, Any]]:
     }
     params: dict[str, Any] = {}
     if result.trained_by:
-        params[TRAINED_BY] = told_of_ways(result.trained_by)
+        params[TRAINED_BY] = format_trained_by(result.trained_by)
     if result.winner is None:
         return metrics, params
     metrics |= {"best_score": result.best_score, "best_score_se": result.best_score_se}
     if result.test_score is not None:
         metrics["test_score"] = result.test_score
-    for name, found in result.analyses.items():
-        numbers = {key: value for key, value in found.items() if isinstance(value, int | float)}
+    for name, analysis in result.analyses.items():
+        numbers = {key: value for key, value in analysis.items() if isinstance(value, int | float)}
         metrics |= {f"{name}_{key}": value for key, value in numbers.items()}
     params |= {f"best_{name}": value for name, value in result.best_params.items()}
     return metrics, params

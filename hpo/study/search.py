@@ -1,4 +1,4 @@
-"""A search made ready: its parts built from their names, nothing created yet."""
+"""Configure a search: its parts are built from their names, nothing is created yet."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -38,7 +38,7 @@ _SINGLE_OBJECTIVE = {"CmaEsSampler", "RaySampler"}
 
 
 class SearchConfig:
-    """What a search runs with.
+    """The configuration of a search.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class SearchConfig:
     space : SearchSpace
     seed : int
     scoring : str, callable, list, dict or None
-        As the objective was given it.
+        The scoring as it was passed to the objective.
     sampler, pruner, backend : str or object
         Names with options, or objects.
     executor : str or None
@@ -55,21 +55,19 @@ class SearchConfig:
     costs : sequence of str
         See `TrialRecord.cost`.
     compare, watch : sequence of str
-        See `Study`; they change nothing but what is shown.
+        See `Study`; they only affect what is displayed.
     enqueue : sequence of mapping
         Parameters to try first; see `SearchSpace.points`.
     add_trials : str, StudyResult, or sequence of them
-        Other studies whose finished trials are taken in; see `Study`.
+        Other studies whose finished trials are added; see `Study`.
     n_trials : int or None
-        Trials that are wanted, if that is known: of a finite space no more are made than it has
-        points.
-        Parameters to try first.
+        Number of trials to run, if known; a finite space gets no more trials than it has points.
     select : {"best", "last"}
-        Which report stands for a trial; see `Study`.
+        Which report represents a trial; see `Study`.
     keep : {"winner", "all"}
-        Of which trials the files are kept that callbacks write.
+        The trials whose files, written by callbacks, are kept.
     n_jobs, n_threads, device
-        For executors that take them, where their options do not say otherwise.
+        Passed to executors that accept them, unless their options set them.
 
     Raises
     ------
@@ -123,24 +121,24 @@ class SearchConfig:
         self.executor = make_executor(
             executor, objective, n_jobs=n_jobs, n_threads=n_threads, device=device, seed=seed
         )
-        own = parse_spec(executor)[1] if isinstance(executor, str) else {}
-        self._options = {"n_threads": n_threads, "device": device, **own}
+        executor_options = parse_spec(executor)[1] if isinstance(executor, str) else {}
+        self._options = {"n_threads": n_threads, "device": device, **executor_options}
         parallel = self.backend.is_parallel(self.executor)
         self.sampler = make_sampler(sampler, seed, parallel=parallel, space=space)
-        chosen = _name(sampler).partition(":")[0].strip()
-        self.grid, self.n_points = _points(space, chosen, n_trials)
+        sampler_name = _name(sampler).partition(":")[0].strip()
+        self.grid, self.n_points = _points(space, sampler_name, n_trials)
         _check_costs(self.costs, self.sampler)
-        self.compare = compared(compare, space, grid=chosen == "grid")
+        self.compare = compared(compare, space, grid=sampler_name == "grid")
         self.watch = tuple(watch)
         self.enqueue = space.points(enqueue, "enqueue")
         self._add_trials = add_trials
         self.additions: list[Addition] = []
-        """What there is to take in of other studies, once the trial store is open."""
-        self.notes = _too_many(n_trials, self.n_points) if chosen != "grid" else []
+        """Trials of other studies to add once the trial store is open."""
+        self.notes = _note_on_size(n_trials, self.n_points) if sampler_name != "grid" else []
         self.notes += [note] if (note := note_on_train_split(objective.estimator, space)) else []
-        """What the user should know of how the study was opened, and how it will be searched."""
+        """Notes for the user on how the study was opened, and how it will be searched."""
         self.copied: tuple[TrialRecord, ...] | None = None
-        """Trials that were taken over into it; None where it has not just been extended."""
+        """Trials that were copied into it; None if it has not just been extended."""
         self.select = select
         self.keep = keep
         self._names = {
@@ -153,18 +151,18 @@ class SearchConfig:
 
     @property
     def n_threads(self) -> int:
-        """Threads that a trial computes with, and a refit should."""
+        """Number of threads for a trial, and for the refit."""
         return int(self._options["n_threads"])
 
     @property
     def device(self) -> str | None:
-        """Torch device that was asked for; None if none was."""
+        """The requested torch device; None if none was requested."""
         device: str | None = self._options["device"]
         return device
 
     @property
     def score_name(self) -> str:
-        """What the trials' score is called: the scorer's name, or ``score`` if it has none."""
+        """Name of the trials' score: the scorer's name, or ``score`` if it has none."""
         return self.scoring if isinstance(self.scoring, str) else self.objective.scoring.metric
 
     @cached_property
@@ -181,7 +179,7 @@ class SearchConfig:
 
     @property
     def shown(self) -> dict[str, Any]:
-        """What a `StudyResult` is told of the search, for those who look at it."""
+        """Settings of the search that a `StudyResult` displays."""
         return {
             "scoring": self.score_name,
             "costs": self.costs,
@@ -192,11 +190,11 @@ class SearchConfig:
         }
 
     def default_name(self) -> str:
-        """Return a name that the same search has again, and no other one."""
+        """Return a name that is the same for the same search, and different for any other."""
         return f"{type(self.objective.estimator).__name__}-{summary(self.fingerprint)[:12]}"
 
     def open(self, name: str, storage: str | None) -> TrialStore:
-        """Open the storage, making the study if it is new, whatever it was made with."""
+        """Open the storage, creating the study if it is new, without comparing fingerprints."""
         return TrialStore(
             name,
             self.space,
@@ -213,13 +211,13 @@ class SearchConfig:
         Parameters
         ----------
         quotes : bool, default=True
-            Raise for errors without a known cause too. A backend with workers elsewhere is
-            left to see for itself whether they occur there.
+            Raise for errors without a known cause too. This is ignored for a backend that runs
+            trials on its own workers, where the errors may not occur.
 
         Raises
         ------
         DataError
-            If nothing can come of the trials.
+            If the trials cannot succeed.
         """
         self.notes += rehearse(
             self.objective,
@@ -242,8 +240,8 @@ class SearchConfig:
 
         A new study is rehearsed before anything of it is created; see `rehearse` and `store`.
         """
-        there = not fresh and is_there(storage)
-        new = not there or versioned_name(name, storage, fresh=False) not in study_names(
+        exists = not fresh and is_there(storage)
+        new = not exists or versioned_name(name, storage, fresh=False) not in study_names(
             storage or ""
         )
         if new:
@@ -256,7 +254,7 @@ class SearchConfig:
     def store(
         self, name: str, storage: str | None, *, fresh: bool = False, allowed: Allowed | None = None
     ) -> TrialStore:
-        """Open the storage, making the study if it is new.
+        """Open the storage, creating the study if it is new.
 
         Parameters
         ----------
@@ -265,38 +263,38 @@ class SearchConfig:
         fresh : bool, default=False
             Start anew under the same name.
         allowed : Allowed or None
-            What may differ from the study there; by default nothing.
+            What may differ from the stored study; by default nothing.
 
         Raises
         ------
         StudyError
-            If the study there was made with something that its scores depend on changed.
+            If anything that the scores depend on differs from the stored study.
         """
-        named = versioned_name(name, storage, fresh=fresh) if self._add_trials else name
-        self.additions = self.read_additions(named, storage)
-        if storage is None:  # nobody comes back to it
+        stored_name = versioned_name(name, storage, fresh=fresh) if self._add_trials else name
+        self.additions = self.read_additions(stored_name, storage)
+        if storage is None:  # it cannot be resumed
             return self.open(name, None)
         allowed = allowed or Allowed()
-        store, differing = opened(self, name, storage, allowed, fresh=fresh)
-        if any(difference.kind == SPACE for difference in differing):
-            done = extended(self, store, name, storage)
-            if done is None:
+        store, found_differences = opened(self, name, storage, allowed, fresh=fresh)
+        if any(difference.kind == SPACE for difference in found_differences):
+            extension = extended(self, store, name, storage)
+            if extension is None:
                 return self.store(name, storage, allowed=allowed)
-            store, note = done
+            store, note = extension
             self.notes.append(note)
             self.copied = tuple(store.records())
-        elif differing:
+        elif found_differences:
             remember(store, self)
         store.set_attr("shown", self.shown)
         return store
 
     def read_additions(self, name: str, storage: str | None) -> list[Addition]:
-        """Return what there is to take in of other studies; nothing is changed.
+        """Return the trials of other studies to add; nothing is changed.
 
         Parameters
         ----------
         name : str
-            Of this study, as its storage has it.
+            Name of this study in its storage.
         storage : str or None
 
         Raises
@@ -316,7 +314,7 @@ class SearchConfig:
         )
 
     def info(self, store: TrialStore, folder: Path, artifacts: Mapping[str, str]) -> StudyInfo:
-        """Return what trackers are told of the study; ``folder`` is whose git commit is meant."""
+        """Return the description of the study for trackers, with the git commit of ``folder``."""
         first_train, first_valid = self.objective.splits[0]
         params = {
             **self._names,
@@ -343,19 +341,19 @@ class SearchConfig:
 def _points(
     space: SearchSpace, sampler: str, n_trials: int | None
 ) -> tuple[list[dict[str, Any]] | None, int | None]:
-    """Return the points that are tried in order, if they are, and how many points there are.
+    """Return the points of a grid, which are tried in order, and how many points there are.
 
-    Random trials that are as many as the points of a finite space are its grid.
+    Random search with at least as many trials as a finite space has points is a grid search.
     """
     if sampler == "grid":
         grid = space.grid()
         return grid, len(grid)
     n_points = space.size(MOST_POINTS)
-    everything = n_points is not None and n_trials is not None and n_points <= n_trials
-    return (space.grid() if everything and sampler == "random" else None), n_points
+    is_exhaustive = n_points is not None and n_trials is not None and n_points <= n_trials
+    return (space.grid() if is_exhaustive and sampler == "random" else None), n_points
 
 
-def _too_many(n_trials: int | None, n_points: int | None) -> list[str]:
+def _note_on_size(n_trials: int | None, n_points: int | None) -> list[str]:
     if n_trials is None or n_points is None or n_points >= n_trials:
         return []
     return [

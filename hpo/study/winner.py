@@ -1,4 +1,4 @@
-"""What becomes of the winner: it is refitted, scored on the held-out test part, and analysed."""
+"""Refit the winner, score it on the held-out test part, and analyse it."""
 
 import itertools
 import json
@@ -32,24 +32,24 @@ def refitted(result: StudyResult, prepared: PreparedStudy) -> StudyResult:
     RefitError
         If the estimator's own code raises.
     """
-    best, keeping = result.best_record, _keeping(prepared)
+    best, trials_note = result.best_record, _trials_note(prepared)
     began = time.perf_counter()
-    seed, own = derive_seed(prepared.study.seed, "refit"), not prepared.study.is_small
-    with refit_errors(f"The refit of trial {best.number} on all the data", result, keeping):
-        estimator = _fit(prepared, best, seed, own_files=own)
+    seed, own_files = derive_seed(prepared.study.seed, "refit"), not prepared.study.is_small
+    with refit_errors(f"The refit of trial {best.number} on all the data", result, trials_note):
+        estimator = _fit(prepared, best, seed, own_files=own_files)
     seconds = time.perf_counter() - began
     epochs = best.refit_steps
     result = replace(result, estimator=estimator, refit_epochs=epochs, refit_seconds=seconds)
     what = f"The scoring of the refitted trial {best.number} on the held-out test part"
-    with refit_errors(what, result, keeping):
+    with refit_errors(what, result, trials_note):
         result = replace(result, test_score=_test_score(estimator, prepared))
     what = f"The recommendation of the refitted trial {best.number}"
-    with refit_errors(what, result, keeping):
+    with refit_errors(what, result, trials_note):
         return replace(result, recommendation=recommendation_of(estimator))
 
 
-def _keeping(prepared: PreparedStudy) -> str:
-    """Say where the trials are when the refit fails, and how to go on."""
+def _trials_note(prepared: PreparedStudy) -> str:
+    """Return a note for a failed refit: where the trials are and how to continue."""
     storage = prepared.study.storage
     if storage is None:
         return (
@@ -104,23 +104,23 @@ def _fit(
 
 
 def analysed(result: StudyResult, prepared: PreparedStudy) -> StudyResult:
-    """Return ``result`` with what the study's analyses find of its refitted winner.
+    """Return ``result`` with the study's analyses of its refitted winner.
 
-    One that fails leaves its error in its place.
+    The result of an analysis that fails is its error message.
     """
-    found: dict[str, Any] = {}
+    analyses: dict[str, Any] = {}
     for analysis in prepared.analyses:
         winner = _winner(result, prepared, analysis.name)
         try:
             with limit_threads(prepared.study.n_threads):
-                found[analysis.name] = json.loads(json.dumps(analysis.compute(winner)))
+                analyses[analysis.name] = json.loads(json.dumps(analysis.compute(winner)))
         except BaseException as error:
             if is_ctrl_c(error):
                 raise
-            found[analysis.name] = {"error": message_of(error)}
+            analyses[analysis.name] = {"error": message_of(error)}
         if analysis.reference != analysis.name:
-            found[analysis.name][CLASS] = analysis.reference
-    return replace(result, analyses=found)
+            analyses[analysis.name][CLASS] = analysis.reference
+    return replace(result, analyses=analyses)
 
 
 def _winner(result: StudyResult, prepared: PreparedStudy, name: str) -> Winner:

@@ -1,4 +1,4 @@
-"""Who is told what happens in a study.
+"""Trackers, which are notified of the events of a study.
 
 Each public module holds one tracker and is found by its name; see `BaseTracker`.
 """

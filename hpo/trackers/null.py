@@ -1,4 +1,4 @@
-"""A tracker that listens to nothing."""
+"""A tracker that ignores all events."""
 
 from hpo.trackers.base import BaseTracker
 

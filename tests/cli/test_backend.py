@@ -10,8 +10,8 @@ from rich.console import Console
 from hpo._discovery import build
 from hpo.backends.base import BaseBackend
 from hpo.backends.ray import RayBackend
-from hpo.cli._backend import with_options
 from hpo.cli._display import LiveDisplay
+from hpo.cli._launch import with_options
 from hpo.exceptions import PluginError
 from hpo.testing.trackers import tell_trial
 from hpo.trackers import StudyInfo
@@ -119,7 +119,7 @@ def test_the_picture_says_that_workers_are_waited_for_and_who_trains() -> None:
 
     def shown() -> str:
         with console.capture() as captured:
-            console.print(display._picture())
+            console.print(display._render())
         return captured.get()
 
     assert shown().startswith("digits  sampler tpe, ray:max_concurrent=2\n")

@@ -25,7 +25,7 @@ def _terminal(height: int = 30) -> Console:
 def _screen(display: LiveDisplay, console: Console) -> str:
     """Return the picture as plain text."""
     with console.capture() as captured:
-        console.print(display._picture())
+        console.print(display._render())
     return Text.from_ansi(captured.get()).plain
 
 

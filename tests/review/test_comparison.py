@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from hpo.cli._comparison import comparison_table, print_comparison
+from hpo.cli._tables import comparison_table, print_comparison
 from hpo.result import StudyResult
 from hpo.review import compare, comparison, comparison_curves, write_report
 from hpo.review.comparison import (

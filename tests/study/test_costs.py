@@ -6,7 +6,7 @@ import optuna
 import pytest
 
 from hpo import Study, load_result, run_study
-from hpo.cli._outcome import front_table
+from hpo.cli._tables import front_table
 from hpo.data import load_digits
 from hpo.exceptions import PluginError, StorageError, StudyError
 from hpo.modules import MLP

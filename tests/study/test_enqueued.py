@@ -3,7 +3,7 @@
 from sklearn.linear_model import RidgeClassifier
 
 from hpo import Study, run_study
-from hpo.cli._browse import show_study
+from hpo.cli._show import show_study
 from hpo.data import load_digits
 from hpo.study import load_result
 

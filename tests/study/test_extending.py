@@ -23,9 +23,9 @@ from hpo.identity import Describer
 from hpo.storage.studies import study_names
 from hpo.storage.trial_store import TrialStore
 from hpo.study._extending import EXTENDS
-from hpo.study._fingerprint import _form
+from hpo.study._fingerprint import _parameter_form
 from hpo.study._fitting import Fitting
-from hpo.study._own_values import MISSING, own_value
+from hpo.study._own_values import MISSING, default_value
 from hpo.study.opening import Allowed
 from hpo.study.prepared import PreparedStudy
 from hpo.testing.backends import timeless
@@ -214,7 +214,7 @@ def sgd(momentum):
 )
 def test_what_a_net_has_by_itself(name, params, value):
     schedule = ("schedule", LRScheduler("StepLR", step_size=1, gamma=0.3))
-    assert own_value(net(callbacks=[schedule]), name, params) == value
+    assert default_value(net(callbacks=[schedule]), name, params) == value
 
 
 def test_parameters_of_a_module_and_an_optimizer_that_are_new(study):
@@ -298,7 +298,7 @@ def sampled(space, data):
 @given(FORMS, FORMS, st.data())
 def test_a_trial_that_fits_trains_the_same_estimator(old, new, data):
     first, second = SearchSpace.load(old), SearchSpace.load(new)
-    fitting = Fitting({n: _form(Describer(), first, n) for n in first}, second, Scored())
+    fitting = Fitting({n: _parameter_form(Describer(), first, n) for n in first}, second, Scored())
     params = sampled(first, data)
     fitted = fitting(params)
     trained = clone(Scored()).set_params(**first.resolve(params)).get_params()

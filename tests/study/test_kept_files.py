@@ -234,8 +234,8 @@ def test_of_two_drivers_each_leaves_the_others_files_alone(tmp_path):
         path.parent.mkdir(parents=True)
         path.touch()
         kept.on_trial_end(scripted_record(number, [value], TrialState.COMPLETE))
-    assert list(mine.fail_stale_trials({0, 2}, 0)) == [0]
-    assert list(others.fail_stale_trials({0, 1}, 1)) == [1]
+    assert list(mine.finalize({0, 2}, 0)) == [0]
+    assert list(others.finalize({0, 1}, 1)) == [1]
     assert [path.name for path in (tmp_path / "cache" / "files" / "key").iterdir()] == ["trial_1"]
     assert mine.close() == others.close() == ""
 

@@ -10,11 +10,11 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from hpo import Study, StudyData, load_result, run_study
-from hpo._trained_by import told_of_reasons
-from hpo.cli._browse import show_study
-from hpo.cli._closing import Closing
+from hpo._trained_by import format_reasons
 from hpo.cli._command import Command
 from hpo.cli._display import PlainDisplay
+from hpo.cli._show import show_study
+from hpo.cli._summary import RunSummary
 from hpo.review import write_report
 from hpo.testing.backends import Recorder
 
@@ -92,11 +92,11 @@ def test_a_refusal_is_told_everywhere(study, tmp_path, monkeypatch, capsys):
     assert told == [f"trial 0 is trained by a worker process, because {WHY}"]
     assert lines.index(told[0]) < min(i for i, line in enumerate(lines) if "complete" in line)
     assert {r.trained_by_reason for r in result.records} == {WHY}
-    assert told_of_reasons(result.records) == [f"3 process, because {WHY}"]
+    assert format_reasons(result.records) == [f"3 process, because {WHY}"]
 
     closing = io.StringIO()
     console = Console(file=closing, width=300)
-    Closing(study, result, display.progress).tell(
+    RunSummary(study, result, display.progress).print_summary(
         console, Command(("hpo",), ("run", "linear.py")), ""
     )
     said = closing.getvalue()

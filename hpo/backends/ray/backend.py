@@ -1,4 +1,4 @@
-"""Optuna proposes, Ray Tune trains: on this machine or on a cluster."""
+"""Backend that lets Optuna propose trials and Ray Tune train them, here or on a cluster."""
 
 import math
 import tempfile
@@ -19,38 +19,38 @@ __all__ = ["RayBackend"]
 
 
 class RayBackend(BaseBackend):
-    """Asks the trial store's Optuna study, and has actors of Ray Tune train the trials.
+    """Asks the store's Optuna study for trials and trains them in actors of Ray Tune.
 
-    Actors are reused from trial to trial, so torch is loaded once an actor; the objective
-    and its data go through Ray's object store once a study. What a trial is, when it is
-    stopped and what is written down is as with the backend ``optuna``.
+    Actors are reused from trial to trial, so torch is loaded once per actor; the objective and
+    its data go through Ray's object store once per study. Trials are defined, stopped and
+    recorded as with the backend ``optuna``.
 
     Parameters
     ----------
     address : str or None, default=None
         ``auto`` or ``host:port`` of a running cluster; None starts a private Ray on this
-        machine and shuts it down at the end, unless the process is connected already.
+        machine and shuts it down at the end, unless the process is already connected.
     cpus_per_trial : float, default=1
-        CPUs a trial is given; torch and BLAS use as many threads.
+        CPUs per trial; torch and BLAS use as many threads.
     gpus_per_trial : float, default=0
-        GPUs a trial is given: a fraction below 1, or a whole number.
+        GPUs per trial: a fraction below 1, or a whole number.
     resources : mapping of str to float, default={}
-        Ray's custom resources a trial is given.
+        Ray's custom resources per trial.
     max_concurrent : int or None, default=None
         Trials at a time; None is as many as the cluster can hold.
     max_failures : int, default=2
-        How often a trial is started again whose worker died; then it is FAILED.
+        How often a trial is restarted after its worker died, before it is FAILED.
     device : str or None, default=None
-        Torch device of the workers; None is the first GPU given, else the CPU.
+        Torch device of the workers; None is the first assigned GPU, else the CPU.
     scheduler : str or None, default=None
         One of Ray's schedulers, which then stops trials instead of the study's pruner:
         ``asha``, ``hyperband``, ``bohb``, ``median_stopping`` or ``pbt``, with its options as
         Ray documents them, in brackets (``"asha(grace_period=2)"``). Time is counted in
         steps, and ``max_t`` is the study's number of epochs. ``hyperband`` and ``pbt`` ask for
-        all trials at once, so that no sampler learns on the way. A scheduler begins anew when
-        a study goes on: what ran before is unknown to it.
+        all trials at once, so the sampler cannot learn from earlier ones. When a study is
+        resumed, a scheduler starts without knowledge of earlier trials.
     storage_path : str or None, default=None
-        Folder or URI that all nodes share, for schedulers that put trials aside.
+        Folder or URI that all nodes share, for schedulers that pause trials.
 
     Raises
     ------
@@ -88,11 +88,13 @@ class RayBackend(BaseBackend):
             raise ValueError(
                 f"resources must be a mapping such as {{'disk': 1}}. Got {resources!r} instead."
             )
-        self._rule = None if scheduler is None else _rule(scheduler)
+        self._scheduler_spec = None if scheduler is None else _read_spec(scheduler)
         self.prunes_itself = scheduler is not None
         self.storage_path = storage_path
-        wanted = {"CPU": cpus_per_trial, "GPU": gpus_per_trial, **(resources or {})}
-        self._wanted = {name: float(amount) for name, amount in wanted.items() if amount}
+        resources_per_trial = {"CPU": cpus_per_trial, "GPU": gpus_per_trial, **(resources or {})}
+        self._resources = {
+            name: float(amount) for name, amount in resources_per_trial.items() if amount
+        }
         self.address = address
         self.max_concurrent = max_concurrent
         self.max_failures = max_failures
@@ -100,7 +102,7 @@ class RayBackend(BaseBackend):
         self.device = device or ("cuda:0" if gpus_per_trial else "cpu")
 
     def is_parallel(self, executor: BaseExecutor) -> bool:
-        """Return whether several trials may be in flight at a time."""
+        """Return whether several trials may run at a time."""
         return self.max_concurrent != 1
 
     def run(
@@ -111,20 +113,20 @@ class RayBackend(BaseBackend):
         budget: Budget,
         interrupt: StopSignal,
     ) -> str:
-        """Have Ray Tune run trials; ``executor`` only tells what a trial is.
+        """Run trials with Ray Tune; only the objective of ``executor`` is used.
 
         Raises
         ------
         ExecutorError
-            If Ray cannot be used, cannot ever hold a trial, or its workers keep dying.
+            If Ray cannot be used, has no node large enough for a trial, or workers keep dying.
         """
         if budget.trials_left(manager) < 1 or store.exhausted:
             return ""
         with connected(self.address):
             from hpo.backends.ray.driver import StudyController
 
-            check_slots(self._wanted)
-            self._check_rule(budget)
+            check_slots(self._resources)
+            self._check_scheduler(budget)
             driver = StudyController(
                 store,
                 manager,
@@ -137,35 +139,35 @@ class RayBackend(BaseBackend):
             try:
                 self._fit(driver, store.space, executor.objective)
             finally:
-                # Also on the way of an error: no trial is left open.
+                # Also after an error: no trial is left open.
                 driver.interrupt_all()
                 executor.errors = driver.errors
         return driver.stopped
 
     def _n_slots(self) -> int:
-        fitting = n_slots(self._wanted)
-        return fitting if self.max_concurrent is None else min(fitting, self.max_concurrent)
+        n_fitting = n_slots(self._resources)
+        return n_fitting if self.max_concurrent is None else min(n_fitting, self.max_concurrent)
 
-    def _check_rule(self, budget: Budget) -> None:
-        if self._rule is None:
+    def _check_scheduler(self, budget: Budget) -> None:
+        if self._scheduler_spec is None:
             return
         from hpo.backends.ray.schedulers import check_storage
 
-        check_storage(self._rule, self.storage_path)
-        if self._rule.all_at_once and budget.n_trials is None:
+        check_storage(self._scheduler_spec, self.storage_path)
+        if self._scheduler_spec.all_at_once and budget.n_trials is None:
             raise ExecutorError(
-                f"Ray's scheduler '{self._rule.name}' compares all trials side by side: n_trials "
-                "must say how many. Got None instead."
+                f"Ray's scheduler '{self._scheduler_spec.name}' compares all trials side by side: "
+                "n_trials must say how many. Got None instead."
             )
 
-    def _decider(self, driver: Any, space: SearchSpace, objective: BaseObjective) -> Any:
+    def _make_scheduler(self, driver: Any, space: SearchSpace, objective: BaseObjective) -> Any:
         from hpo.backends.ray.driver import StoreScheduler
 
-        if self._rule is None:
+        if self._scheduler_spec is None:
             return StoreScheduler(driver)
         from hpo.backends.ray.schedulers import DelegatingScheduler
 
-        return DelegatingScheduler(driver, self._rule, space, objective)
+        return DelegatingScheduler(driver, self._scheduler_spec, space, objective)
 
     def _fit(self, driver: Any, space: SearchSpace, objective: BaseObjective) -> None:
         from ray import tune
@@ -173,13 +175,13 @@ class RayBackend(BaseBackend):
 
         from hpo.backends.ray.driver import StoreSearcher, StudyStopper
 
-        decider = self._decider(driver, space, objective)
+        scheduler = self._make_scheduler(driver, space, objective)
         with tempfile.TemporaryDirectory(prefix="hpo-", ignore_cleanup_errors=True) as folder:
             tuner = tune.Tuner(
                 self._trainable(objective),
                 tune_config=tune.TuneConfig(
                     search_alg=StoreSearcher(driver),
-                    scheduler=decider,
+                    scheduler=scheduler,
                     num_samples=-1,
                     reuse_actors=True,
                     trial_name_creator=_name,
@@ -188,7 +190,7 @@ class RayBackend(BaseBackend):
                 run_config=tune.RunConfig(
                     name="study",
                     storage_path=self.storage_path or folder,
-                    stop=StudyStopper(driver, decider),
+                    stop=StudyStopper(driver, scheduler),
                     failure_config=tune.FailureConfig(max_failures=0),
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                     callbacks=[],
@@ -203,7 +205,7 @@ class RayBackend(BaseBackend):
             raise driver.error
 
     def _trainable(self, objective: Any) -> Any:
-        """Return the actors' class; the objective is put into the object store here, once."""
+        """Return the class of the actors; this puts the objective into the object store."""
         import numpy as np
         from ray import tune
 
@@ -217,11 +219,11 @@ class RayBackend(BaseBackend):
             n_threads=self.n_threads,
             device=self.device,
         )
-        resources = tune.PlacementGroupFactory([self._wanted])
+        resources = tune.PlacementGroupFactory([self._resources])
         return tune.with_resources(tune.with_parameters(Worker, payload=payload), resources)
 
 
-def _rule(scheduler: Any) -> Any:
+def _read_spec(scheduler: Any) -> Any:
     try:
         from hpo.backends.ray.schedulers import read_scheduler
     except ImportError as error:

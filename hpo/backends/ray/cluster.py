@@ -1,4 +1,4 @@
-"""Reach a Ray cluster, or start a private one, and see what a trial finds there."""
+"""Connect to a Ray cluster, or start a private one, and check its resources."""
 
 import importlib
 import logging
@@ -16,8 +16,8 @@ from hpo.exceptions import ExecutorError
 
 __all__ = ["check_slots", "connected", "missing", "n_slots"]
 
-_OLDEST = (2, 60)
-_KNOCK_SECONDS = 10.0
+_MIN_VERSION = (2, 60)
+_CONNECT_TIMEOUT = 10.0
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
@@ -34,14 +34,14 @@ _ENVIRONMENT = {
 }
 
 _SET_BY_RAY = ("PYTHONBREAKPOINT", "RAY_AUTH_MODE", "RAY_CLIENT_MODE")
-"""What a Ray leaves in the environment: `breakpoint` would open a debugger of Ray's."""
+"""Variables that Ray sets and does not reset: `breakpoint` would open Ray's debugger."""
 
 
 @contextmanager
 def connected(address: str | None) -> Iterator[None]:
-    """Be a driver of the cluster at ``address`` inside the block.
+    """Connect this process to the cluster at ``address`` inside the block.
 
-    A connection that is there already is used and kept. Without one, None starts a private
+    An existing connection is used and kept. Without one, None starts a private
     Ray on this machine, without a dashboard, and shuts it down at the end.
 
     Raises
@@ -51,7 +51,7 @@ def connected(address: str | None) -> Iterator[None]:
     """
     address = None if address == "local" else address
     with _environment():
-        ray = _imported()
+        ray = _import_ray()
         logging.getLogger("ray").setLevel(logging.ERROR)  # Ray's import has set its own
         if ray.is_initialized():
             yield
@@ -63,22 +63,24 @@ def connected(address: str | None) -> Iterator[None]:
             ray.shutdown()
 
 
-def n_slots(wanted: Mapping[str, float]) -> int:
-    """Return how many trials that each want these resources the cluster can hold at a time."""
-    return sum(_fitting(node, wanted) for node in _nodes())
+def n_slots(resources: Mapping[str, float]) -> int:
+    """Return how many trials with these resources the cluster can run at a time."""
+    return sum(_slots_of_node(node, resources) for node in _nodes())
 
 
-def check_slots(wanted: Mapping[str, float]) -> None:
-    """Raise `ExecutorError` if no node can ever hold a trial that wants these resources."""
-    if n_slots(wanted):
+def check_slots(resources: Mapping[str, float]) -> None:
+    """Raise `ExecutorError` if no node is large enough for a trial with these resources."""
+    if n_slots(resources):
         return
     nodes = _nodes()
-    told = "; ".join(_listed({k: node.get(k, 0.0) for k in wanted}) for node in nodes)
+    available = "; ".join(
+        _format_resources({k: node.get(k, 0.0) for k in resources}) for node in nodes
+    )
     where = "its one node has" if len(nodes) == 1 else f"its {len(nodes)} nodes have"
     raise ExecutorError(
-        f"A trial wants {_listed(wanted)} on one node, which this Ray cluster can never give: "
-        f"{where} {told}. Ask for less (cpus_per_trial, gpus_per_trial, resources), or start a "
-        "node that has it."
+        f"A trial wants {_format_resources(resources)} on one node, which this Ray cluster can "
+        f"never give: {where} {available}. Ask for less (cpus_per_trial, gpus_per_trial, "
+        "resources), or start a node that has it."
     )
 
 
@@ -88,39 +90,39 @@ def _nodes() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def _fitting(node: Mapping[str, float], wanted: Mapping[str, float]) -> int:
-    return min(_times(node.get(name, 0.0), amount) for name, amount in wanted.items())
+def _slots_of_node(node: Mapping[str, float], resources: Mapping[str, float]) -> int:
+    return min(_multiples(node.get(name, 0.0), amount) for name, amount in resources.items())
 
 
-def _times(total: float, amount: float) -> int:
-    """Return how often ``amount`` goes into ``total``; a part of a unit never spans two units."""
+def _multiples(total: float, amount: float) -> int:
+    """Return how often ``amount`` fits into ``total``; a fraction never spans two units."""
     if amount < 1:
         return math.floor(total) * math.floor(1 / amount + 1e-9)
     return math.floor(total / amount + 1e-9)
 
 
-def _listed(resources: Mapping[str, float]) -> str:
+def _format_resources(resources: Mapping[str, float]) -> str:
     return ", ".join(f"{amount:g} {name}" for name, amount in resources.items())
 
 
 def missing(error: ImportError) -> ExecutorError:
-    """Return the error that says how to get Ray Tune."""
+    """Return the error that explains how to install Ray Tune."""
     return ExecutorError(
         f"backend 'ray' needs Ray Tune, which cannot be imported: {error}. "
         "pip install 'ray[tune]', or use backend='optuna'."
     )
 
 
-def _imported() -> Any:
+def _import_ray() -> Any:
     try:
         import ray
         from ray import tune as tune  # noqa: PLC0414  # its parts may be missing where ray is not
     except ImportError as error:
         raise missing(error) from error
     version = tuple(int(part) for part in ray.__version__.split(".")[:2])
-    if version < _OLDEST:
+    if version < _MIN_VERSION:
         raise ExecutorError(
-            f"backend 'ray' needs Ray {'.'.join(map(str, _OLDEST))} or newer. Got "
+            f"backend 'ray' needs Ray {'.'.join(map(str, _MIN_VERSION))} or newer. Got "
             f"{ray.__version__} instead: pip install -U 'ray[tune]'."
         )
     return ray
@@ -134,7 +136,7 @@ def _start(ray: Any, address: str | None) -> None:
         )
     try:
         private = _is_private(ray, _found(ray, address))
-        with _signals_kept(), _on_loopback() if private else nullcontext():
+        with _keep_signal_handlers(), _on_loopback() if private else nullcontext():
             ray.init(
                 address=address or "local",
                 log_to_driver=False,
@@ -142,30 +144,30 @@ def _start(ray: Any, address: str | None) -> None:
                 include_dashboard=None if address else False,
             )
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-        what = "started on this machine" if address is None else f"reached at '{address}'"
-        todo = (
+        action = "started on this machine" if address is None else f"reached at '{address}'"
+        remedy = (
             "Free memory and disk space under /tmp, or use backend='optuna'."
             if address is None
             else "Start one with 'ray start --head', or leave the address out for a private one. "
             "A cluster that asks for a token wants RAY_AUTH_MODE=token in the environment."
         )
-        raise ExecutorError(f"Ray cannot be {what}: {error}. {todo}") from error
+        raise ExecutorError(f"Ray cannot be {action}: {error}. {remedy}") from error
 
 
 def _found(ray: Any, address: str | None) -> str | None:
-    """Return ``host:port`` of the cluster meant; raise `OSError` if nobody listens there.
+    """Return ``host:port`` of the cluster; raise `OSError` if it cannot be reached.
 
-    Ray itself takes minutes to tell.
+    Ray itself would take minutes to notice.
     """
     if address == "auto":
-        address = _running()
+        address = _running_cluster()
     if address is not None and _parts(address):
         _check_reachable(address)
     return address
 
 
-def _running() -> str:
-    """Return the address of the cluster that runs here or that the environment names."""
+def _running_cluster() -> str:
+    """Return the address of the cluster running here or named by the environment."""
     find = private_part(
         "ray._private.services",
         "get_ray_address_from_environment",
@@ -175,9 +177,9 @@ def _running() -> str:
 
 
 def _is_private(ray: Any, address: str | None) -> bool:
-    """Whether a cluster is to listen, or listens, on this machine's loopback address alone.
+    """Return whether a cluster listens only on this machine's loopback address.
 
-    Ray means this machine's outer address by ``127.0.0.1``, as far as it can be told.
+    Ray replaces ``127.0.0.1`` by this machine's external address, if it is known.
     """
     if address is None:
         return True
@@ -197,33 +199,33 @@ def _parts(address: str) -> tuple[str, int] | None:
 
 
 def _check_reachable(address: str) -> None:
-    socket.create_connection(_parts(address) or ("", 0), timeout=_KNOCK_SECONDS).close()
+    socket.create_connection(_parts(address) or ("", 0), timeout=_CONNECT_TIMEOUT).close()
 
 
 @contextmanager
 def _on_loopback() -> Iterator[None]:
-    """Have a Ray that is started or joined inside the block use the loopback address alone.
+    """Make Ray, if started or joined inside the block, use only the loopback address.
 
-    Who reaches a Ray can run code in it. Ray knows this for systems on which it makes no
-    clusters, and has no public option for it on the others.
+    Whoever can reach Ray can run code in it. Ray itself does this on systems without cluster
+    support, and has no public option for it on the others.
     """
     constants = _constants()
     if constants is None:
         yield
         return
-    before, name = constants.ENABLE_RAY_CLUSTER, constants.ENABLE_RAY_CLUSTERS_ENV_VAR
-    kept = os.environ.get(name)
+    previous, name = constants.ENABLE_RAY_CLUSTER, constants.ENABLE_RAY_CLUSTERS_ENV_VAR
+    previous_value = os.environ.get(name)
     constants.ENABLE_RAY_CLUSTER = False
     os.environ[name] = "0"
     try:
         yield
     finally:
-        constants.ENABLE_RAY_CLUSTER = before
-        _put_back(name, kept)
+        constants.ENABLE_RAY_CLUSTER = previous
+        _restore_variable(name, previous_value)
 
 
 def _constants() -> Any:
-    """Return the module of Ray's that has the switch for the loopback address, or None."""
+    """Return Ray's module with the switch for the loopback address, or None."""
     instead = (
         "it listens on this machine's outer address, and whoever reaches that can run code: keep "
         "its ports closed"
@@ -235,7 +237,7 @@ def _constants() -> Any:
     return importlib.import_module(module)
 
 
-def _put_back(name: str, value: str | None) -> None:
+def _restore_variable(name: str, value: str | None) -> None:
     if value is None:
         os.environ.pop(name, None)
     else:
@@ -244,31 +246,31 @@ def _put_back(name: str, value: str | None) -> None:
 
 @contextmanager
 def _environment() -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in (*_ENVIRONMENT, *_SET_BY_RAY)}
+    previous = {name: os.environ.get(name) for name in (*_ENVIRONMENT, *_SET_BY_RAY)}
     os.environ.update(_ENVIRONMENT)
     logger = logging.getLogger("ray")
     level = logger.level
     try:
-        with _signals_kept():
+        with _keep_signal_handlers():
             yield
     finally:
         logger.setLevel(level)
-        for name, value in before.items():
-            _put_back(name, value)
+        for name, value in previous.items():
+            _restore_variable(name, value)
 
 
 @contextmanager
-def _signals_kept() -> Iterator[None]:
+def _keep_signal_handlers() -> Iterator[None]:
     """Undo what Ray does to the driver's signal handlers inside the block."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     numbers = [signal.SIGINT, signal.SIGTERM, *_optional_signals()]
-    before = {number: signal.getsignal(number) for number in numbers}
+    handlers = {number: signal.getsignal(number) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 

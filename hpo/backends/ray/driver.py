@@ -1,4 +1,4 @@
-"""The driver's side: what Ray Tune asks and tells, answered by trial store and trial manager."""
+"""The driver: connects Ray Tune's callbacks to the trial store and the trial manager."""
 
 import contextlib
 import time
@@ -30,28 +30,28 @@ __all__ = ["StoreScheduler", "StoreSearcher", "StudyController", "StudyStopper"]
 
 T = TypeVar("T")
 
-_MAX_STILLBORN = 3
-"""Trials in a row that may be lost before a worker has said anything."""
+_MAX_DEAD_AT_START = 3
+"""Number of trials in a row that may fail before a worker has reported anything."""
 
-_LOOK_AROUND_SECONDS = 5.0
-"""How often the cluster is asked how many trials fit."""
+_CHECK_SECONDS = 5.0
+"""Seconds between two checks of how many trials fit on the cluster."""
 
 
 class StudyController:
-    """One run of a study: hands out trials, takes events, decides.
+    """One run of a study: hands out trials, handles events, decides.
 
-    Ray Tune logs or swallows what is raised in its callbacks. An error here therefore is
-    kept in ``error``, and ends the run at the next step.
+    Ray Tune logs or swallows exceptions in its callbacks. An error here is therefore stored in
+    ``error``, and ends the run at the next step.
 
     Parameters
     ----------
     store, manager, budget, interrupt
-        As `BaseBackend.run` is given them.
+        See `BaseBackend.run`.
     objective : BaseObjective
     n_slots : callable
-        ``n_slots()`` is how many trials can run at a time now.
+        ``n_slots()`` returns how many trials can currently run at a time.
     max_failures : int
-        How often a trial whose worker died starts again.
+        How often a trial is restarted after its worker died.
     """
 
     def __init__(
@@ -67,9 +67,9 @@ class StudyController:
     ) -> None:
         self.error: Exception | None = None
         self.errors: dict[int, BaseException] = {}
-        """What the last trial raised that failed before somebody asked the study to end.
+        """The exceptions of the last trial that failed before the study was interrupted.
 
-        Where it could be carried here.
+        Only those that could be sent to the driver.
         """
         self.stopped = ""
         self._store = store
@@ -78,37 +78,37 @@ class StudyController:
         self._interrupt = interrupt
         self._objective = objective
         self._n_slots = n_slots
-        self._places, self._looked = n_slots(), time.monotonic()
+        self._n_places, self._checked_at = n_slots(), time.monotonic()
         self._max_failures = max_failures
-        self._again: deque[Trial] = deque()
+        self._restarts: deque[Trial] = deque()
         self._deaths: Counter[int] = Counter()
-        self._stillborn = 0
+        self._n_dead_at_start = 0
         self.parked: Callable[[], int] = lambda: 0
-        """How many trials are put aside, and so take no place."""
+        """Returns the number of paused trials, which use no slot."""
         self.all_at_once = False
-        """Whether all trials of the budget are handed out, to take turns on the places."""
+        """Whether all trials of the budget are handed out, to share the slots in turns."""
         self.changing: Collection[str] = ()
         """Names of the parameters that may change while a trial runs."""
 
     @property
     def searcher(self) -> Any:
-        """The search algorithm of Ray's that the study's sampler wraps, or None."""
+        """Ray's search algorithm wrapped by the study's sampler, or None."""
         return getattr(self._store.sampler, "searcher", None)
 
     def config(self, trial: Trial) -> dict[str, Any]:
-        """Return what a worker is given of ``trial``."""
+        """Return the Ray config of ``trial``."""
         return {TRIAL: trial, CHANGES: {name: trial.params[name] for name in self.changing}}
 
     def why_stop(self) -> str:
-        """Return why the run must end now; an empty string if it may go on."""
-        self.stopped = self.stopped or self._why()
+        """Return why the run must end now; an empty string if it may continue."""
+        self.stopped = self.stopped or self._stop_reason()
         return self.stopped
 
-    def _why(self) -> str:
+    def _stop_reason(self) -> str:
         return self._interrupt.reason or self._budget.overdrawn(self._manager)
 
     def guarded(self, action: Callable[[], T], otherwise: T) -> T:
-        """Return what ``action`` returns; keep what it raises and return ``otherwise``."""
+        """Return the result of ``action``; store an error and return ``otherwise``."""
         try:
             return action()
         except Exception as error:
@@ -117,19 +117,19 @@ class StudyController:
 
     @property
     def idle(self) -> bool:
-        """Whether no trial is in flight."""
+        """Whether no trial is running."""
         return not self._manager.running
 
     @property
     def handed_out_all(self) -> bool:
-        """Whether the budget's trials are all handed out, none to be started again."""
-        return not self._again and self._budget.trials_left(self._manager) < 1
+        """Whether all trials of the budget are handed out and none is to be restarted."""
+        return not self._restarts and self._budget.trials_left(self._manager) < 1
 
     def next_trial(self) -> Trial | None:
-        """Return the trial to start now; None while there is no place or none is wanted."""
-        if self._again:
-            return self._again.popleft()
-        if not self.all_at_once and self._taken() >= self._capacity():
+        """Return the trial to start now; None if there is no free slot or no trial left."""
+        if self._restarts:
+            return self._restarts.popleft()
+        if not self.all_at_once and self._n_running() >= self._capacity():
             return None
         finished, elsewhere = self._store.sync_other_workers(self._manager.numbers)
         for record in finished:
@@ -141,27 +141,27 @@ class StudyController:
         self._manager.on_trial_start(trial, max_steps, trained_by="ray")
         return trial
 
-    def _taken(self) -> int:
+    def _n_running(self) -> int:
         return len(self._manager.running) - self.parked()
 
     def _capacity(self) -> int:
         now = time.monotonic()
-        if now - self._looked > _LOOK_AROUND_SECONDS:  # nodes come and go
-            self._places, self._looked = self._n_slots(), now
-        return max(self._places, 1)
+        if now - self._checked_at > _CHECK_SECONDS:  # nodes come and go
+            self._n_places, self._checked_at = self._n_slots(), now
+        return max(self._n_places, 1)
 
     def take(self, event: Event | LoadError) -> bool:
-        """Take in an event; return whether its trial is over."""
+        """Handle an event; return whether its trial has ended."""
         if isinstance(event, LoadError):
             raise ExecutorError(
                 f"A worker cannot load the study: {event.reason}. Every node needs hpo and the "
                 f"packages that the study imports.\n{event.error}"
             )
-        self._stillborn = 0
+        self._n_dead_at_start = 0
         match event:
             case Reported(report):
                 if report.step <= self._manager.record(report.number).last_step:
-                    return False  # a trial that was started again repeats itself, bit for bit
+                    return False  # a restarted trial repeats its reports exactly
                 self._store.report(report)
                 decision = self._manager.on_report(report)
                 if decision.stop:
@@ -179,7 +179,7 @@ class StudyController:
         return True
 
     def stop(self, number: int, reason: str) -> None:
-        """Close a trial as pruned, for a reason that is not the pruner's."""
+        """Close a trial as pruned for a reason other than the pruner."""
         self._end(number, TrialState.PRUNED, reason)
 
     def record(self, number: int) -> TrialRecord:
@@ -192,24 +192,25 @@ class StudyController:
         return max_steps is not None and report.step >= max_steps
 
     def handle_trial_death(self, trial: Trial, cause: str) -> None:
-        """Start a trial whose worker died again, or fail it if that has happened too often."""
+        """Restart a trial whose worker died, or fail it if that has happened too often."""
         self._deaths[trial.number] += 1
         deaths = self._deaths[trial.number]
         if deaths <= self._max_failures:
-            self._again.append(trial)
+            self._restarts.append(trial)
             return
-        self._stillborn += not self._manager.record(trial.number).reports
+        self._n_dead_at_start += not self._manager.record(trial.number).reports
         times = "" if deaths == 1 else f" {deaths} times"
         reason = f"the worker process died{times}: {cause.strip().splitlines()[0]}"
         self._end(trial.number, TrialState.FAILED, reason, cause, Cause.WORKER_DIED)
-        if self._stillborn >= _MAX_STILLBORN:
+        if self._n_dead_at_start >= _MAX_DEAD_AT_START:
             raise ExecutorError(
-                f"The workers of {self._stillborn} trials in a row died before their first report: "
-                f"{reason}. Run with --backend optuna --executor serial to see the error itself."
+                f"The workers of {self._n_dead_at_start} trials in a row died before their first "
+                f"report: {reason}. Run with --backend optuna --executor serial to see the error "
+                "itself."
             )
 
     def heartbeat(self) -> None:
-        """Show other drivers that this one lives."""
+        """Signal to other drivers that this one is alive."""
         self._store.heartbeat()
 
     def _end(
@@ -223,13 +224,13 @@ class StudyController:
         self._store.tell(self._manager.on_trial_end(number, state, reason, error, cause))
 
     def interrupt_all(self) -> None:
-        """Close the trials in flight: as interrupted, but for those that made all their steps."""
-        why, cause = self._budget.cut_off(self._manager, self._interrupt)
+        """Close the running trials: as complete if they made all steps, else as interrupted."""
+        reason, cause = self._budget.cut_off(self._manager, self._interrupt)
         for record in self._manager.running:
             if record.made_all_steps:
                 self._end(record.number, TrialState.COMPLETE)
             else:
-                self._store.tell(self._manager.on_interrupt(record.number, why, cause))
+                self._store.tell(self._manager.on_interrupt(record.number, reason, cause))
 
 
 class StoreSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
@@ -249,54 +250,54 @@ class StoreSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
         if trial is not None:
             self._numbers[trial_id] = str(trial.number)
             return driver.config(trial)
-        # With nothing in flight, None would put the loop to sleep for seconds.
+        # With no trial running, None would make the loop sleep for seconds.
         return str(Searcher.FINISHED) if driver.idle or driver.error else None
 
     def on_trial_complete(
         self, trial_id: str, result: Mapping[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Do nothing: the driver knows."""
+        """Do nothing: the driver already knows."""
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:
-        """Pass a report on to a search algorithm of Ray's, if one proposes the trials."""
-        self._pass_on("on_trial_result", trial_id, result)
+        """Forward a report to Ray's search algorithm, if one proposes the trials."""
+        self._forward("on_trial_result", trial_id, result)
 
     def on_pause(self, trial_id: str) -> None:
-        """Pass on that BOHB's scheduler has put a trial aside."""
-        self._pass_on("on_pause", trial_id)
+        """Forward that BOHB's scheduler has paused a trial."""
+        self._forward("on_pause", trial_id)
 
     def on_unpause(self, trial_id: str) -> None:
-        """Pass on that BOHB's scheduler lets a trial go on."""
-        self._pass_on("on_unpause", trial_id)
+        """Forward that BOHB's scheduler resumes a trial."""
+        self._forward("on_unpause", trial_id)
 
-    def _pass_on(self, what: str, trial_id: str, *arguments: Any) -> None:
+    def _forward(self, what: str, trial_id: str, *arguments: Any) -> None:
         if self._driver.searcher is not None:
             getattr(self._driver.searcher, what)(self._numbers[trial_id], *arguments)
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
-        """Do nothing: a study goes on from its store."""
+        """Do nothing: a study is resumed from its store."""
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # Ray Tune pickles its settings, which are of no use to a later run
+        return {}  # Ray Tune pickles its settings; a later run does not need them
 
 
 class StoreScheduler(TuneScheduler):  # type: ignore[misc]  # Ray has no types
-    """Ray Tune's scheduler: answers each result with STOP or CONTINUE."""
+    """Ray Tune's scheduler: responds to each result with STOP or CONTINUE."""
 
     def __init__(self, driver: StudyController) -> None:
         super().__init__()
         self._driver = driver
         self._live: dict[str, Any] = {}
-        self._own: dict[str, Trial] = {}
+        self._trials: dict[str, Trial] = {}
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> str:
-        """Take in the event in ``result``."""
+        """Handle the event in ``result``."""
         driver = self._driver
         over = driver.guarded(lambda: driver.take(result[EVENT]), True)
         return str(self.STOP if over else self.CONTINUE)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Hear that a trial's actor died."""
+        """Handle the death of a trial's actor."""
         self._live.pop(trial.trial_id, None)
         driver = self._driver
         text = Path(trial.error_file).read_text(errors="replace") if trial.error_file else ""
@@ -305,7 +306,7 @@ class StoreScheduler(TuneScheduler):  # type: ignore[misc]  # Ray has no types
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Remember the trial, for `kill`."""
         self._live[trial.trial_id] = trial
-        self._own[trial.trial_id] = trial.config[TRIAL]
+        self._trials[trial.trial_id] = trial.config[TRIAL]
 
     def on_trial_complete(
         self, tune_controller: Any, trial: Any, result: Mapping[str, Any]
@@ -314,13 +315,13 @@ class StoreScheduler(TuneScheduler):  # type: ignore[misc]  # Ray has no types
         self._live.pop(trial.trial_id, None)
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
-        """Do nothing: no trial is taken out before it runs."""
+        """Do nothing: no trial is removed before it runs."""
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
         """Leave the choice to Ray Tune: first come, first served."""
 
     def kill(self) -> None:
-        """End the actors of all trials in flight, in the middle of a step if they make one."""
+        """Kill the actors of all running trials, even in the middle of a step."""
         for trial in self._live.values():
             actor = trial.temporary_state.ray_actor
             if actor is not None:
@@ -339,12 +340,12 @@ class StoreScheduler(TuneScheduler):  # type: ignore[misc]  # Ray has no types
 class StudyStopper(Stopper):  # type: ignore[misc]  # Ray has no types
     """Ray Tune's stopper: ends everything when the driver says so."""
 
-    def __init__(self, driver: StudyController, decider: StoreScheduler) -> None:
+    def __init__(self, driver: StudyController, scheduler: StoreScheduler) -> None:
         self._driver = driver
-        self._decider = decider
+        self._scheduler = scheduler
 
     def __call__(self, trial_id: str, result: Mapping[str, Any]) -> bool:
-        """Let the trial go on: `StoreScheduler` decides."""
+        """Let the trial continue: `StoreScheduler` decides."""
         return False
 
     def stop_all(self) -> bool:
@@ -353,7 +354,7 @@ class StudyStopper(Stopper):  # type: ignore[misc]  # Ray has no types
         driver.guarded(driver.heartbeat, None)
         if not (driver.error or driver.why_stop()):
             return False
-        driver.guarded(self._decider.kill, None)  # Ray Tune would wait for their steps to end
+        driver.guarded(self._scheduler.kill, None)  # Ray Tune would wait for their steps to end
         return True
 
     def __getstate__(self) -> dict[str, Any]:
@@ -361,7 +362,7 @@ class StudyStopper(Stopper):  # type: ignore[misc]  # Ray has no types
 
 
 def _cause(text: str) -> str:
-    """Return what Ray tells of a death, without the line that counts it."""
+    """Return Ray's description of a death, without the line that counts failures."""
     lines = text.splitlines()
-    told = "\n".join(line for line in lines if not line.startswith("Failure # ")) or "unknown"
-    return shortened(redact(told), MAX_LENGTH)
+    message = "\n".join(line for line in lines if not line.startswith("Failure # ")) or "unknown"
+    return shortened(redact(message), MAX_LENGTH)

@@ -1,4 +1,4 @@
-"""Ray Tune's own schedulers, lent to hpo: who stops, pauses and clones trials when asked to."""
+"""Ray Tune's own schedulers, which can stop, pause and clone the trials of a study."""
 
 import inspect
 import re
@@ -36,12 +36,12 @@ RULES: Mapping[str, type[schedulers.TrialScheduler]] = {
 }
 """Ray's schedulers by hpo's names.
 
-PB2 and ResourceChangingScheduler need arguments of their own kind, PBT's replay a finished
-run: these are not offered.
+PB2 and ResourceChangingScheduler need special arguments, and PBT's replay needs a finished run:
+these are not offered.
 """
 
-_OURS = {"time_attr", "metric", "mode", "hyperparam_mutations", "custom_explore_fn"}
-"""Arguments that follow from the study."""
+_SET_BY_STUDY = {"time_attr", "metric", "mode", "hyperparam_mutations", "custom_explore_fn"}
+"""Arguments that are determined by the study."""
 
 
 class SchedulerSpec:
@@ -58,7 +58,7 @@ class SchedulerSpec:
     Raises
     ------
     PluginError
-        If the name or an option is unknown, or a value is refused.
+        If the name or an option is unknown, or a value is invalid.
     """
 
     def __init__(self, name: str, **options: Any) -> None:
@@ -69,20 +69,24 @@ class SchedulerSpec:
                 f"{', '.join(RULES)}."
             )
         self.name = name
-        self._changing = _listed(options.pop("mutate", ())) if name == "pbt" else []
-        known = {key: None for key in _parameters(RULES[name]) if key not in _OURS}
-        check_options(f"Ray's scheduler '{name}'", _taking(known), options)
+        self._changing = _as_list(options.pop("mutate", ())) if name == "pbt" else []
+        options_of_scheduler = {
+            key: None for key in _parameters(RULES[name]) if key not in _SET_BY_STUDY
+        }
+        check_options(
+            f"Ray's scheduler '{name}'", _function_with_options(options_of_scheduler), options
+        )
         self._options = options
         self.make(10**6, {"lr": [0.1]})  # Ray checks the values
 
     @property
     def all_at_once(self) -> bool:
-        """Whether the rule compares trials side by side, and so wants all of them in the ring."""
+        """Whether the scheduler compares trials side by side and needs all of them at once."""
         return self.name in {"hyperband", "pbt"}
 
     @property
     def pauses(self) -> bool:
-        """Whether trials are put aside to go on later."""
+        """Whether trials are paused and resumed later."""
         return self.name in {"bohb", "hyperband", "pbt"}
 
     def make(self, max_steps: int, mutations: Mapping[str, Any]) -> schedulers.TrialScheduler:
@@ -91,13 +95,13 @@ class SchedulerSpec:
         Raises
         ------
         PluginError
-            If Ray refuses an option.
+            If an option is invalid for Ray.
         """
-        takes = _parameters(RULES[self.name])
+        supported = _parameters(RULES[self.name])
         settings: dict[str, Any] = {"time_attr": STEP, "metric": SCORE, "mode": "max"}
-        if "max_t" in takes:
+        if "max_t" in supported:
             settings["max_t"] = max_steps
-        if "grace_period" in takes:
+        if "grace_period" in supported:
             settings["grace_period"] = 1  # Ray's is 60 s where time is in seconds
         if self.name == "pbt":
             settings |= {
@@ -113,16 +117,16 @@ class SchedulerSpec:
             raise PluginError(f"Ray's scheduler '{self.name}': {error}") from error
 
     def mutations(self, space: SearchSpace, objective: BaseObjective) -> dict[str, Any]:
-        """Return the parameters that change while a trial runs, with the ranges to draw from.
+        """Return the parameters that change while a trial runs, with their ranges.
 
         Raises
         ------
         PluginError
-            If there are none, or one of ``mutate`` cannot change in the course of a training.
+            If there are none, or one of ``mutate`` cannot change during training.
         """
         if self.name != "pbt":
             return {}
-        able = {
+        changeable = {
             name: domain
             for name, distribution in space.distributions.items()
             if name not in space.conditions
@@ -130,38 +134,38 @@ class SchedulerSpec:
             and objective.changeable(name)
             and (domain := _domain(distribution)) is not None
         }
-        unable = [name for name in self._changing if name not in able]
-        if unable or not able:
-            told = f" It cannot change {', '.join(unable)}." if unable else ""
+        unchangeable = [name for name in self._changing if name not in changeable]
+        if unchangeable or not changeable:
+            problem = f" It cannot change {', '.join(unchangeable)}." if unchangeable else ""
             raise PluginError(
                 "Ray's scheduler 'pbt' changes parameters while a model trains: numbers of the "
                 "optimizer, the loss or the loader that every trial has (lr, "
-                f"optimizer__weight_decay, l2_lambda, batch_size).{told} This space has "
-                f"{', '.join(able) or 'none of them'}."
+                f"optimizer__weight_decay, l2_lambda, batch_size).{problem} This space has "
+                f"{', '.join(changeable) or 'none of them'}."
             )
-        return {name: able[name] for name in self._changing or able}
+        return {name: changeable[name] for name in self._changing or changeable}
 
 
 def read_scheduler(spec: Any) -> SchedulerSpec:
-    """Return the rule that ``spec`` names: ``"asha"`` or ``"asha(grace_period=2)"``.
+    """Return the scheduler that ``spec`` names: ``"asha"`` or ``"asha(grace_period=2)"``.
 
     Raises
     ------
     PluginError
-        If it names none.
+        If it is not the name of one.
     """
-    found = re.fullmatch(r"\s*(\w+)\s*(?:\((.*)\))?\s*", spec) if isinstance(spec, str) else None
-    if found is None:
+    match = re.fullmatch(r"\s*(\w+)\s*(?:\((.*)\))?\s*", spec) if isinstance(spec, str) else None
+    if match is None:
         raise PluginError(
             f"scheduler must be a name such as 'asha' or 'asha(grace_period=2)'. Got {spec!r} "
             "instead."
         )
-    name, options = parse_spec(f"{found[1]}:{found[2] or ''}")
+    name, options = parse_spec(f"{match[1]}:{match[2] or ''}")
     return SchedulerSpec(name, **options)
 
 
 class DelegatingScheduler(StoreScheduler):
-    """Lets one of Ray's schedulers decide, and tells the driver what it has decided.
+    """Lets one of Ray's schedulers decide, and passes its decisions to the driver.
 
     Parameters
     ----------
@@ -181,23 +185,23 @@ class DelegatingScheduler(StoreScheduler):
         super().__init__(driver)
         self._rule = rule
         mutations = rule.mutations(space, objective)
-        self._theirs = rule.make(objective.max_steps({}), mutations)
-        driver.parked = self._parked
+        self._ray_scheduler = rule.make(objective.max_steps({}), mutations)
+        driver.parked = self._n_paused
         driver.all_at_once = rule.all_at_once
         driver.changing = list(mutations)
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Pass the trial on."""
+        """Forward the trial."""
         super().on_trial_add(tune_controller, trial)
-        self._theirs.on_trial_add(_WithoutSearch(tune_controller), trial)
+        self._ray_scheduler.on_trial_add(_WithoutSearch(tune_controller), trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> str:
-        """Take in the event in ``result``; on a report, ask Ray's scheduler."""
+        """Handle the event in ``result``; for a report, ask Ray's scheduler."""
         driver = self._driver
         return str(driver.guarded(lambda: self._decide(tune_controller, trial, result), self.STOP))
 
     def _decide(self, controller: Any, trial: Any, result: Mapping[str, Any]) -> str:
-        event, own = result[EVENT], trial.config[TRIAL]
+        event, own_trial = result[EVENT], trial.config[TRIAL]
         if not isinstance(event, Reported):
             return str(self.STOP if self._driver.take(event) else self.CONTINUE)
         report = _with_changes(event.report, trial.config.get(CHANGES, {}))
@@ -205,22 +209,22 @@ class DelegatingScheduler(StoreScheduler):
             return str(self.STOP)
         if self._driver.is_last(report):
             return str(self.CONTINUE)  # it ends by itself, and is complete
-        decision = self._theirs.on_trial_result(controller, trial, result)
+        decision = self._ray_scheduler.on_trial_result(controller, trial, result)
         for other in self._live.values():
-            self._give_back_number(other)
+            self._restore_trial(other)
         if decision == self.STOP:
-            self._stop(own.number)
+            self._stop(own_trial.number)
         return str(decision)
 
-    def _give_back_number(self, trial: Any) -> None:
-        """Undo what a clone of another trial's config does to a trial's identity."""
-        trial.config[TRIAL] = self._own[trial.trial_id]
+    def _restore_trial(self, trial: Any) -> None:
+        """Restore a trial's own `Trial` after its config was cloned from another trial."""
+        trial.config[TRIAL] = self._trials[trial.trial_id]
 
-    def _stopped_by_others(self, trial: Any) -> None:
-        """Close the record of a trial, unless its own last event or the end of the run has."""
+    def _close_record(self, trial: Any) -> None:
+        """Close the record of a trial, unless its last event or the end of the run did."""
         driver, number = self._driver, trial.config[TRIAL].number
-        open_still = driver.record(number).state is TrialState.RUNNING
-        if open_still and not (driver.error or driver.stopped):
+        is_open = driver.record(number).state is TrialState.RUNNING
+        if is_open and not (driver.error or driver.stopped):
             driver.guarded(lambda: self._stop(number), None)
 
     def _stop(self, number: int) -> None:
@@ -231,44 +235,44 @@ class DelegatingScheduler(StoreScheduler):
         )
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Pass the death on."""
+        """Forward the death."""
         super().on_trial_error(tune_controller, trial)
-        self._theirs.on_trial_error(tune_controller, trial)
+        self._ray_scheduler.on_trial_error(tune_controller, trial)
 
     def on_trial_complete(
         self, tune_controller: Any, trial: Any, result: Mapping[str, Any]
     ) -> None:
-        """Pass the end on; close the record of a trial that was stopped on its way to a pause."""
+        """Forward the end; close the record of a trial that was stopped while it was pausing."""
         super().on_trial_complete(tune_controller, trial, result)
-        self._stopped_by_others(trial)
-        self._theirs.on_trial_complete(tune_controller, trial, result)
+        self._close_record(trial)
+        self._ray_scheduler.on_trial_complete(tune_controller, trial, result)
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
-        """Close the record of a trial that was stopped while it was put aside."""
+        """Close the record of a trial that was stopped while it was paused."""
         self._live.pop(trial.trial_id, None)
-        self._stopped_by_others(trial)
-        self._theirs.on_trial_remove(tune_controller, trial)
+        self._close_record(trial)
+        self._ray_scheduler.on_trial_remove(tune_controller, trial)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """Leave the choice to Ray's scheduler.
 
-        Hyperband forgets a trial that was still on its way to a pause when its bracket ended:
-        where all that is left is put aside and nothing is to come, it is stopped here.
+        Hyperband forgets a trial that was still pausing when its bracket ended. If all remaining
+        trials are paused and no new ones will come, they are stopped here.
         """
-        chosen = self._theirs.choose_trial_to_run(tune_controller)
+        chosen = self._ray_scheduler.choose_trial_to_run(tune_controller)
         if chosen is None and self._driver.all_at_once and self._driver.handed_out_all:
-            left = list(self._live.values())
-            if all(trial.status == "PAUSED" and not trial.is_saving for trial in left):
-                for trial in left:
+            remaining = list(self._live.values())
+            if all(trial.status == "PAUSED" and not trial.is_saving for trial in remaining):
+                for trial in remaining:
                     tune_controller.stop_trial(trial)
         return chosen
 
-    def _parked(self) -> int:
+    def _n_paused(self) -> int:
         return sum(trial.status == "PAUSED" for trial in self._live.values())
 
 
 class _WithoutSearch:
-    """A controller without a search algorithm: PBT refuses every one, and ours only numbers."""
+    """A controller without a search algorithm, which PBT would reject; ours only numbers trials."""
 
     search_alg = None
 
@@ -280,7 +284,7 @@ class _WithoutSearch:
 
 
 class _Bounds:
-    """Keeps what PBT proposes inside the search space: it multiplies without looking."""
+    """Clips values proposed by PBT to the search space, whose bounds PBT ignores."""
 
     def __init__(self, mutations: Mapping[str, Any]) -> None:
         self._bounds = {
@@ -297,7 +301,7 @@ class _Bounds:
 
 
 def _domain(distribution: BaseDistribution) -> Any:
-    """Return Ray's form of a distribution of numbers, None for one of anything else."""
+    """Return Ray's equivalent of a numeric distribution; None for any other one."""
     match distribution:
         case FloatDistribution(low=low, high=high, log=True):
             return tune.loguniform(low, high)
@@ -315,14 +319,14 @@ def _domain(distribution: BaseDistribution) -> Any:
 
 
 def _with_changes(report: Report, changes: Mapping[str, Any]) -> Report:
-    """Write what the parameters are now beside the scores: a trial's own are written once."""
+    """Return the report with the current parameter values added to its metrics."""
     width = max(len(report.fold_values), 1)
-    now = {f"{CHANGED}{name}": (float(value),) * width for name, value in changes.items()}
-    return replace(report, metrics={**report.metrics, **now})
+    values = {f"{CHANGED}{name}": (float(value),) * width for name, value in changes.items()}
+    return replace(report, metrics={**report.metrics, **values})
 
 
-def _listed(names: Any) -> list[str]:
-    """Return names that were given as a list, or as text such as ``lr`` and ``[lr, l2_lambda]``."""
+def _as_list(names: Any) -> list[str]:
+    """Return names from a list, or from a text such as ``lr`` or ``[lr, l2_lambda]``."""
     if isinstance(names, str):
         names = names.strip("[] ").split(",")
     return [str(name).strip() for name in names]
@@ -332,8 +336,8 @@ def _parameters(cls: type[Any]) -> Mapping[str, inspect.Parameter]:
     return {k: v for k, v in inspect.signature(cls).parameters.items() if k != "self"}
 
 
-def _taking(names: Mapping[str, Any]) -> Any:
-    """Return something whose signature has these names."""
+def _function_with_options(names: Mapping[str, Any]) -> Any:
+    """Return a function whose signature has these names."""
     signature = inspect.Signature(
         [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names]
     )
@@ -345,9 +349,9 @@ def _taking(names: Mapping[str, Any]) -> Any:
 
 
 def check_storage(rule: SchedulerSpec, storage_path: str | None) -> None:
-    """Raise `ExecutorError` if a trial's state could not be found on another node.
+    """Raise `ExecutorError` if a trial's state would not be available on another node.
 
-    A trial that is put aside may go on elsewhere.
+    A paused trial may be resumed on another node.
     """
     nodes = [node for node in ray.nodes() if node["Alive"]]
     if rule.pauses and storage_path is None and len(nodes) > 1:

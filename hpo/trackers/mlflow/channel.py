@@ -1,4 +1,4 @@
-"""The way from a driver to MLflow: a spool to write to and a sender to start."""
+"""Connect a driver to MLflow with a spool and a sender process."""
 
 import os
 import subprocess
@@ -24,16 +24,16 @@ __all__ = [
 ]
 
 RESTART_SECONDS = 30.0
-LOOK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 LOG_BYTES = 1_000_000
 
-# -P: a file in the current folder must not stand in for a module of the sender.
+# -P: a file in the current folder must not shadow a module of the sender.
 COMMAND = [sys.executable, "-P", "-m", "hpo.trackers.mlflow"]
-"""Starts a process that talks to MLflow."""
+"""Command that starts a process connected to MLflow."""
 
 
 class Channel:
-    """A spool of one study and the sender at work on it.
+    """The spool of one study and its sender.
 
     Parameters
     ----------
@@ -51,23 +51,23 @@ class Channel:
         self._study = study
         self._tracking_uri = tracking_uri
         self._process: subprocess.Popen[bytes] | None = None
-        self._next_look = 0.0
+        self._next_check = 0.0
         self._next_start = 0.0
         self._n_refused = _count_lines(study / "errors.log")
-        self._guard = threading.Lock()
+        self._lock = threading.Lock()
 
     def send(self, event: dict[str, Any]) -> None:
-        """Hand an event over."""
+        """Send an event."""
         self.writer.append(event)
-        if time.monotonic() >= self._next_look:
-            self._keep_sender()
+        if time.monotonic() >= self._next_check:
+            self._ensure_sender()
 
     def finish(self) -> None:
-        """Say that nothing follows; the sender ends when all is sent."""
+        """Signal the end of the events; the sender ends when all are sent."""
         self.writer.close()
         if self._process is None or self._process.poll() not in {None, 0}:
             self._next_start = 0.0
-            self._keep_sender()
+            self._ensure_sender()
         stream = self._process.stdin if self._process else None
         if stream is not None and not stream.closed:
             with suppress(OSError):
@@ -81,27 +81,27 @@ class Channel:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout)
             end(self._process)
-        told = []
+        messages = []
         if self.writer.waiting:
-            told.append(
+            messages.append(
                 f"{self.writer.waiting} tracking records are lost: they could not be written "
                 f"to {self._study}: {self.writer.error}. Free space there, or set HPO_CACHE "
                 "to another folder."
             )
         if left := left_message(self._study, self._tracking_uri):
-            told.append(left)
+            messages.append(left)
         refused = _count_lines(self._study / "errors.log") - self._n_refused
         if refused > 0:
-            told.append(
+            messages.append(
                 f"MLflow refused {refused} records for good: see {self._study / 'errors.log'}."
             )
-        return told
+        return messages
 
-    def _keep_sender(self) -> None:
-        """Start the sender, and start it again, now and then, if it died."""
-        with self._guard:
+    def _ensure_sender(self) -> None:
+        """Start the sender, and restart it from time to time if it died."""
+        with self._lock:
             now = time.monotonic()
-            self._next_look = now + LOOK_SECONDS
+            self._next_check = now + CHECK_SECONDS
             running = self._process is not None and self._process.poll() is None
             if running or now < self._next_start or not self.writer.spool.events_path.exists():
                 return
@@ -113,7 +113,7 @@ class Channel:
 
 
 def waiting(study: Path) -> int:
-    """Return how many records of a study wait and are in no sender's hands."""
+    """Return how many records of a study wait and are not handled by a sender."""
     n_waiting = 0
     for spool in Spool.all_in(study):
         with suppress(OSError):
@@ -124,14 +124,14 @@ def waiting(study: Path) -> int:
 
 
 def left_message(study: Path, tracking_uri: str) -> str:
-    """Return what the user should know of the records that wait; empty if none do."""
+    """Return a note for the user on waiting records; empty if there are none."""
     left = waiting(study)
     if not left:
         return ""
     errors = [spool.last_error for spool in Spool.all_in(study) if spool.last_error]
-    why = f": {errors[-1].splitlines()[0][:300]}" if errors else ""
+    cause = f": {errors[-1].splitlines()[0][:300]}" if errors else ""
     return redact(
-        f"{left} records have not reached MLflow at {tracking_uri}{why}. They are kept "
+        f"{left} records have not reached MLflow at {tracking_uri}{cause}. They are kept "
         f"in {study} and are sent when the study runs again, or by `hpo sync`."
     )
 
@@ -144,10 +144,10 @@ def _count_lines(path: Path) -> int:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of a process that talks to MLflow: quiet, and quick to give up."""
+    """Return the environment of a process connected to MLflow: quiet, with short timeouts."""
     package_root = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [package_root, os.environ.get("PYTHONPATH", "")]))
-    polite = {
+    defaults = {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
         "MLFLOW_LOGGING_LEVEL": "WARNING",
@@ -160,17 +160,17 @@ def environment() -> dict[str, str]:
         "DO_NOT_TRACK": "true",
         "OMP_NUM_THREADS": "1",
     }
-    return {**polite, **os.environ, **fixed}
+    return {**defaults, **os.environ, **fixed}
 
 
-def start_sender(study: Path, own: str = "") -> "subprocess.Popen[bytes]":
-    """Start a sender in a session of its own, where Ctrl-C in the terminal does not reach it."""
+def start_sender(study: Path, driver_spool: str = "") -> "subprocess.Popen[bytes]":
+    """Start a sender in its own session, which Ctrl-C in the terminal does not reach."""
     log = study / "sender.log"
     too_long = log.exists() and log.stat().st_size > LOG_BYTES
     with log.open("wb" if too_long else "ab") as output:
         return subprocess.Popen(
-            [*COMMAND, "send", str(study), own],
-            stdin=subprocess.PIPE if own else subprocess.DEVNULL,
+            [*COMMAND, "send", str(study), driver_spool],
+            stdin=subprocess.PIPE if driver_spool else subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             env=environment(),
@@ -180,7 +180,7 @@ def start_sender(study: Path, own: str = "") -> "subprocess.Popen[bytes]":
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
-    """End a sender; what it was at is sent again by the next one."""
+    """Kill a sender; its unfinished work is repeated by the next one."""
     if process.poll() is None:
         process.kill()
         process.wait()

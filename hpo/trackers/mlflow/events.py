@@ -1,4 +1,4 @@
-"""What happens in a study, as plain data that goes through a spool."""
+"""The events of a study as plain data for a spool."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,7 @@ Event = dict[str, Any]
 
 
 def study_started(info: StudyInfo) -> Event:
-    """Return the event of a study that starts or goes on."""
+    """Return the event of a study that starts or is resumed."""
     return {
         "kind": "study_started",
         "time": time.time(),
@@ -38,7 +38,7 @@ def study_ended(
     files: Mapping[str, str],
     state: str,
 ) -> Event:
-    """Return the event of a study's end; ``files`` are names to places in the spool."""
+    """Return the event of a study's end; ``files`` maps names to paths in the spool."""
     return {
         "kind": "study_ended",
         "time": time.time(),
@@ -79,7 +79,7 @@ def trial_reported(report: Report) -> Event:
 
 
 def trial_ended(record: TrialRecord) -> Event:
-    """Return the event of a trial's end, which stands on its own: its start may be lost."""
+    """Return the event of a trial's end; it is self-contained, as its start may be lost."""
     best = record.best_report
     return {
         **trial_started(record),
@@ -102,14 +102,14 @@ def whole_trial(record: TrialRecord) -> list[Event]:
 
 
 def loose_ends(events: Iterable[Event], *, study_too: bool = True) -> list[Event]:
-    """Return the events that close what a driver left open when it died.
+    """Return the events that close the trials and the study that a dead driver left open.
 
     Parameters
     ----------
     events : iterable of dict
-        All that the driver told.
+        All events of the driver.
     study_too : bool, default=True
-        Whether the study is closed as well; not while another driver goes on with it.
+        Whether to close the study as well; not while another driver continues it.
     """
     open_trials: dict[int, Event] = {}
     study_open, last = False, 0.0
@@ -124,7 +124,7 @@ def loose_ends(events: Iterable[Event], *, study_too: bool = True) -> list[Event
                 open_trials[event["number"]] = event
             case "trial_ended":
                 open_trials.pop(event["number"], None)
-    cut_off = {
+    interruption = {
         "kind": "trial_ended",
         "state": str(TrialState.INTERRUPTED),
         "cause": str(Cause.DRIVER_DIED),
@@ -133,7 +133,7 @@ def loose_ends(events: Iterable[Event], *, study_too: bool = True) -> list[Event
         "time": last,
         "ended": last,
     }
-    ends: list[Event] = [{**event, **cut_off} for event in open_trials.values()]
+    ends: list[Event] = [{**event, **interruption} for event in open_trials.values()]
     if study_open and study_too:
         ends.append({**study_ended({}, {}, {}, "interrupted"), "time": last})
     return ends

@@ -1,4 +1,4 @@
-"""What is written to MLflow for the events of a spool: names, lengths and states."""
+"""Plan what to write to MLflow for the events of a spool: names, lengths and states."""
 
 import math
 import posixpath
@@ -27,7 +27,7 @@ STUDY_STATUS = {"complete": "FINISHED", "interrupted": "KILLED", "failed": "FAIL
 
 @dataclass(slots=True)
 class RunPlan:
-    """What is to be written to one run.
+    """Everything to write to one run.
 
     Parameters
     ----------
@@ -36,9 +36,9 @@ class RunPlan:
     start : int
         When it began, in milliseconds since the epoch.
     fresh : bool
-        Whether the trial began in these events, so that it cannot have a run yet.
+        Whether the trial started in these events, so that it cannot have a run yet.
     params, tags, texts, files : dict of str to str
-        ``texts`` are artifacts by their text, ``files`` by their place in the spool.
+        ``texts`` are artifacts given by their text, ``files`` by their path in the spool.
     params_once : dict of str to str
         Parameters that may have another value since an earlier session of the study.
     metrics : list of (str, float, int, int)
@@ -63,7 +63,7 @@ class RunPlan:
 
 
 def plan_runs(events: Iterable[Mapping[str, Any]]) -> list[RunPlan]:
-    """Return what the events come to, one plan a trial where no event of the study cuts in."""
+    """Return the plans for events: one per trial between two events of the study."""
     plans: list[RunPlan] = []
     trials: dict[int, RunPlan] = {}
     for event in events:
@@ -89,12 +89,12 @@ def _study_plan(event: Mapping[str, Any]) -> RunPlan:
         plan.texts = {_path(name): _text(text) for name, text in event["texts"].items()}
         plan.status = "RUNNING"
     else:
-        known = dict(event["params"])
-        told = known.pop(TRAINED_BY, None)  # it changes when a study goes on, which no param can
-        plan.params_once = _params(known)
-        # Params can be written once; tags tell the present winner of a study that went on.
-        plan.tags = _tags(known) | {"state": str(event["state"])}
-        plan.tags |= {} if told is None else _tags({TRAINED_BY: told})
+        params = dict(event["params"])
+        trained_by = params.pop(TRAINED_BY, None)  # a param cannot change when a study is resumed
+        plan.params_once = _params(params)
+        # Params can be written only once; tags have the current winner of a resumed study.
+        plan.tags = _tags(params) | {"state": str(event["state"])}
+        plan.tags |= {} if trained_by is None else _tags({TRAINED_BY: trained_by})
         plan.files = {_path(name): place for name, place in event["files"].items()}
         plan.metrics = [(_key(k), _number(v), now, 0) for k, v in event["metrics"].items()]
         plan.status = STUDY_STATUS.get(event["state"], "FINISHED")
@@ -116,7 +116,7 @@ def _add(plan: RunPlan, event: Mapping[str, Any]) -> None:
     plan.tags["state"] = str(event["state"])
     plan.status = TRIAL_STATUS.get(event["state"], "FAILED")
     plan.end = _ms(event["ended"])
-    if event.get("best"):  # a table of runs shows the last of `score`, which is not the trial's
+    if event.get("best"):  # MLflow displays the last `score`, which is not the trial's
         step, value = event["best"]
         plan.metrics += [("best_score", _number(value), plan.end, step)]
         plan.metrics += [("best_step", float(step), plan.end, step)]
@@ -156,13 +156,13 @@ def _number(value: Any) -> float:
 
 
 def _text(value: Any, limit: int | None = None) -> str:
-    """Return text that any database and any encoding takes."""
+    """Return a text that any database and encoding accepts."""
     text = str(value).replace("\0", "").encode("utf-8", "replace").decode("utf-8")
     return text if limit is None or len(text) <= limit else text[: limit - 3] + "..."
 
 
 def _key(name: str) -> str:
-    """Return a name that MLflow takes, on Windows too, and that is no path out of its folder."""
+    """Return a name that MLflow accepts, also on Windows, and that stays in its folder."""
     key = re.sub(r"[^/\w.\- ]", "_", _text(name))[:MAX_KEY]
     normal = posixpath.normpath(key).lstrip("/")
     if normal.startswith(".."):

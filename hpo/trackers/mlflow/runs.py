@@ -1,4 +1,4 @@
-"""Writes plans to MLflow through its client, so that writing them twice comes to the same."""
+"""Write plans to MLflow through its client; writing them twice has the same effect as once."""
 
 import getpass
 import logging
@@ -30,14 +30,14 @@ REFUSALS = {
 ARTIFACT_ATTEMPTS = 3
 SETTLE_SECONDS = 0.3
 TRANSACTION_SECONDS = 0.2
-"""After so long a transaction is ended, for others to write to the store."""
+"""Seconds after which a transaction ends, so that others can write to the store."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class MlflowApi:
-    """What is used of MLflow.
+    """The parts of MLflow that are used.
 
     Parameters
     ----------
@@ -45,8 +45,8 @@ class MlflowApi:
     metric, param, tag : callable
         MLflow's entities ``Metric``, ``Param`` and ``RunTag``.
     together : callable or None
-        Returns a context manager that makes one transaction of all that the client does
-        meanwhile; None if the store has none.
+        Returns a context manager that combines all writes of the client in one transaction; None
+        if the store does not support it.
     """
 
     client: Any
@@ -57,12 +57,12 @@ class MlflowApi:
 
 
 def refused(error: Exception) -> bool:
-    """Return whether the store said no to what was sent, so that it always will."""
+    """Return whether the store rejected a record for good, so that retrying is useless."""
     return getattr(error, "error_code", None) in REFUSALS
 
 
 def _is_small(plan: RunPlan) -> bool:
-    """Return whether a plan is a trial's, is written in a moment, and to the database alone."""
+    """Return whether a plan is that of a trial, small, and only written to the database."""
     is_trial = plan.number is not None
     return is_trial and not plan.texts and not plan.files and len(plan.metrics) <= LIMITS["metrics"]
 
@@ -72,7 +72,7 @@ def _quoted(text: str) -> str:
 
 
 def find_parent(client: Any, experiment_id: str, study_key: str) -> str | None:
-    """Return the id of a study's run; of several, which a race can leave, the first."""
+    """Return the id of a study's run, the first one if a race created several."""
     runs = client.search_runs(
         [experiment_id],
         f"tags.`{KEY_TAG}` = {_quoted(study_key)} and tags.`{KIND_TAG}` = 'study'",
@@ -89,18 +89,18 @@ class RunWriter:
     ----------
     api : MlflowApi
     name, study_key : str
-        Of the study.
+        Name and key of the study.
     start : int
-        When the study began, if it has no run yet: milliseconds since the epoch.
+        Start of the study, for a new run: milliseconds since the epoch.
     note : callable
-        Told in words of everything that the store refused for good.
+        Called with a text for everything that the store rejected for good.
     unsent : Path
-        Folder for the files that the store refused for good.
+        Folder for the files that the store rejected for good.
     failures : dict of str to int
         Counts the failed attempts to store each artifact.
     shared : callable, optional
-        Returns a lock to hold (a context manager) while a run is looked for and made, or
-        None if nobody else writes runs of this study.
+        Returns a lock to hold (a context manager) while a run is searched and created, or None if
+        no other process writes runs of this study.
     """
 
     def __init__(
@@ -128,10 +128,10 @@ class RunWriter:
         self._deleted_runs: set[str] = set()
         self.experiment_id = self._open_experiment()
         self.parent_id = self._open_parent(start)
-        self._runs = self._known_trials()
+        self._runs = self._existing_trials()
 
     def write_all(self, plans: Sequence[RunPlan], files: Path) -> None:
-        """Write plans in their order, many in one transaction where the store has such.
+        """Write plans in order, many in one transaction if the store supports it.
 
         Parameters and exceptions are those of `write`.
         """
@@ -148,34 +148,34 @@ class RunWriter:
         Raises
         ------
         Exception
-            Whatever MLflow raises when the store cannot be reached; write it again later.
+            Whatever MLflow raises if the store cannot be reached; retry later.
         """
-        run_id, made = self._run_of(plan)
-        params = plan.params | self._settle_params(run_id, plan)
+        run_id, created = self._get_or_create_run(plan)
+        params = plan.params | self._new_params(run_id, plan)
         self._log(
             run_id,
             {
                 "metrics": [self._api.metric(*metric) for metric in plan.metrics],
                 "params": [self._api.param(*item) for item in params.items()],
-                "tags": [] if made else [self._api.tag(*item) for item in plan.tags.items()],
+                "tags": [] if created else [self._api.tag(*item) for item in plan.tags.items()],
             },
         )
         for name, text in plan.texts.items():
-            self._artifact(name, partial(self._client.log_text, run_id, text, name))
+            self._write_artifact(name, partial(self._client.log_text, run_id, text, name))
         for name, place in plan.files.items():
             source = files / place
             if source.exists():
-                self._artifact(name, partial(self._upload, run_id, name, source), source)
-        if plan.fresh and not made and plan.status is None:
+                self._write_artifact(name, partial(self._upload, run_id, name, source), source)
+        if plan.fresh and not created and plan.status is None:
             plan.status = "RUNNING"
         self._set_status(run_id, plan)
 
     def _write_together(self, plans: Sequence[RunPlan], files: Path) -> int:
-        """Write the first of the plans in one transaction; return how many it took."""
-        # Where others write runs of the study, each must be there before the next is looked for.
+        """Write the first plans in one transaction; return how many were written."""
+        # If others write runs of the study, each must exist before the next is searched.
         if self._together is None or not _is_small(plans[0]) or self._shared() is not None:
             return 0
-        known = dict(self._runs)
+        previous_runs = dict(self._runs)
         deadline = time.monotonic() + TRANSACTION_SECONDS
         n_written = 0
         try:
@@ -187,7 +187,7 @@ class RunWriter:
                         break
         except Exception:
             log.warning("a transaction failed: from now on each run has its own", exc_info=True)
-            self._runs = known
+            self._runs = previous_runs
             self._together = None
             return 0
         return n_written
@@ -207,54 +207,54 @@ class RunWriter:
         return str(experiment.experiment_id)
 
     def _open_parent(self, start: int) -> str:
-        found = find_parent(self._client, self.experiment_id, self._key)
-        if found is not None:
-            return found
-        made = self._client.create_run(
+        existing = find_parent(self._client, self.experiment_id, self._key)
+        if existing is not None:
+            return existing
+        created = self._client.create_run(
             self.experiment_id,
             start_time=start,
             tags={**self._common, KIND_TAG: "study", "state": "running"},
             run_name=self._name,
         ).info.run_id
-        # A driver on another machine may be doing the same: all settle on the first.
+        # A driver on another machine may be doing the same: all use the first run.
         time.sleep(SETTLE_SECONDS)
-        first = find_parent(self._client, self.experiment_id, self._key) or made
-        if first != made:
-            self._client.delete_run(made)
+        first = find_parent(self._client, self.experiment_id, self._key) or created
+        if first != created:
+            self._client.delete_run(created)
         return str(first)
 
-    def _known_trials(self) -> dict[int, str]:
-        known: dict[int, str] = {}
+    def _existing_trials(self) -> dict[int, str]:
+        trials: dict[int, str] = {}
         token = None
         while True:
             page = self._search(f"tags.`{PARENT_TAG}` = '{self.parent_id}'", token)
             for run in page:
                 number = run.data.tags.get("number", "")
                 if number.isdigit():
-                    known[int(number)] = run.info.run_id
+                    trials[int(number)] = run.info.run_id
             token = page.token
             if not token:
-                return known
+                return trials
 
     def _search(self, text: str, token: str | None = None) -> Any:
         return self._client.search_runs(
             [self.experiment_id], text, max_results=1000, page_token=token
         )
 
-    def _run_of(self, plan: RunPlan) -> tuple[str, bool]:
-        """Return the run of a plan, and whether it was made just now, with the plan's tags."""
+    def _get_or_create_run(self, plan: RunPlan) -> tuple[str, bool]:
+        """Return the run of a plan, and whether it was just created, with the plan's tags."""
         if plan.number is None:
             return self.parent_id, False
-        known = self._runs.get(plan.number)
-        if known is not None:
-            return known, False
+        existing = self._runs.get(plan.number)
+        if existing is not None:
+            return existing, False
         lock = self._shared()
         with lock or nullcontext():
             if lock is not None or not plan.fresh:
                 where = f"tags.`{PARENT_TAG}` = '{self.parent_id}'"
-                found = self._search(f"{where} and tags.number = '{plan.number}'")
-                if found:
-                    self._runs[plan.number] = found[0].info.run_id
+                runs = self._search(f"{where} and tags.number = '{plan.number}'")
+                if runs:
+                    self._runs[plan.number] = runs[0].info.run_id
                     return self._runs[plan.number], False
             tags = {"number": str(plan.number), **plan.tags, **self._common}
             run = self._client.create_run(
@@ -266,19 +266,19 @@ class RunWriter:
         self._runs[plan.number] = run.info.run_id
         return self._runs[plan.number], True
 
-    def _settle_params(self, run_id: str, plan: RunPlan) -> dict[str, str]:
-        """Return the params that can be written; what differs from before becomes a tag."""
+    def _new_params(self, run_id: str, plan: RunPlan) -> dict[str, str]:
+        """Return the params that can be written; changed ones become tags."""
         if not plan.params_once:
             return {}
-        known: Mapping[str, str] = self._client.get_run(run_id).data.params
+        params: Mapping[str, str] = self._client.get_run(run_id).data.params
         for key, value in plan.params_once.items():
-            if known.get(key, value) != value:
+            if params.get(key, value) != value:
                 plan.tags[key] = value
                 plan.tags["note"] = (
                     "The study went on with other settings or another winner than at first. "
                     "MLflow cannot change params: where a tag has a param's name, the tag holds."
                 )
-        return {key: value for key, value in plan.params_once.items() if key not in known}
+        return {key: value for key, value in plan.params_once.items() if key not in params}
 
     def _log(self, run_id: str, entities: Mapping[str, Sequence[Any]]) -> None:
         """Write everything in as few requests as the limits of MLflow allow."""
@@ -292,7 +292,7 @@ class RunWriter:
             self._log_batch(run_id, batch)
 
     def _log_batch(self, run_id: str, batch: Sequence[tuple[str, Any]]) -> None:
-        """Write a batch; halve one that is refused until the piece at fault stands alone."""
+        """Write a batch; split a rejected one in halves until the invalid entity is found."""
         pieces = {kind: [entity for k, entity in batch if k == kind] for kind in LIMITS}
         try:
             self._client.log_batch(run_id, **pieces)
@@ -309,7 +309,7 @@ class RunWriter:
             self._log_batch(run_id, batch[middle:])
 
     def _deleted(self, run_id: str) -> bool:
-        """Return whether the user has deleted a run, which then takes nothing any more."""
+        """Return whether the user has deleted a run, which then rejects everything."""
         if run_id not in self._deleted_runs:
             if self._client.get_run(run_id).info.lifecycle_stage != "deleted":
                 return False
@@ -317,8 +317,10 @@ class RunWriter:
             self._note(f"run {run_id} was deleted while the study ran; the rest of it is dropped")
         return True
 
-    def _artifact(self, name: str, write: Callable[[], object], source: Path | None = None) -> None:
-        """Write an artifact; one that keeps failing is put aside, and holds nothing else up."""
+    def _write_artifact(
+        self, name: str, write: Callable[[], object], source: Path | None = None
+    ) -> None:
+        """Write an artifact; one that keeps failing is moved away so that others can be sent."""
         try:
             write()
         except Exception as error:
@@ -326,10 +328,10 @@ class RunWriter:
             if self._failures[name] < ARTIFACT_ATTEMPTS and not refused(error):
                 raise
             log.exception("artifact %s", name)
-            place = self._put_aside(name, source) if source else ""
-            self._note(f"artifact '{name}' could not be stored{place}: {error}")
+            location = self._move_to_unsent(name, source) if source else ""
+            self._note(f"artifact '{name}' could not be stored{location}: {error}")
 
-    def _put_aside(self, name: str, source: Path) -> str:
+    def _move_to_unsent(self, name: str, source: Path) -> str:
         target = self._unsent / f"{uuid.uuid4().hex[:8]}-{Path(name).name}"
         target.parent.mkdir(exist_ok=True)
         shutil.move(source, target)

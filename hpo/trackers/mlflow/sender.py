@@ -55,8 +55,8 @@ class Driver:
 
     @property
     def done(self) -> bool:
-        """Whether the driver tells nothing more."""
-        # A forked child of a dead driver keeps the stream open, but not the parent's id.
+        """Whether the driver has finished or died."""
+        # A forked child of a dead driver keeps the stream open, but the parent id changes.
         return self._done.is_set() or os.getppid() != self._parent
 
     def wait(self, seconds: float) -> None:
@@ -67,31 +67,31 @@ class Driver:
 
 
 class Sender:
-    """Sends the spools of one study: those that earlier drivers left, and its driver's own.
+    """Sends the spools of one study: its driver's, and those that earlier drivers left.
 
     Parameters
     ----------
     study : Path
         Folder of the study's spools.
     own : str or None
-        Name of the driver's spool; None to send only what is left over.
+        Name of the driver's spool; None to send only earlier spools.
     connect : callable
-        Returns the MLflow to write to; called with the tracking URI.
+        Called with the tracking URI; returns the MLflow client to write with.
     """
 
     def __init__(self, study: Path, own: str | None, connect: Callable[[str], MlflowApi]) -> None:
         self._study = study
-        self._own = own
+        self._driver_spool = own
         self._connect = connect
         self._driver = Driver(watched=own is not None)
         self._identity = json.loads((study / "store.json").read_text(encoding="utf-8"))
         self._writer: RunWriter | None = None
         self._failures: dict[str, int] = {}
-        # Held for life: what another sender did meanwhile would be unknown to this one.
-        self._own_lock = FileLock(study / (own or "") / "sender.lock")
+        # Held until the end: this sender would not notice what another one did meanwhile.
+        self._driver_spool_lock = FileLock(study / (own or "") / "sender.lock")
 
     def run(self) -> int:
-        """Send until the driver is done and all is sent, or sending has failed at the last.
+        """Send until the driver is done and all is sent, or sending has failed repeatedly.
 
         Returns
         -------
@@ -100,7 +100,7 @@ class Sender:
         """
         wait, last_attempts = WAKE_SECONDS, 0
         while True:
-            # Asked first: what the driver wrote before it was done is then read below.
+            # Checked first, so that everything the driver has written is read below.
             done = self._driver.done
             try:
                 left = self._send_all()
@@ -119,14 +119,14 @@ class Sender:
             time.sleep(0.5)
 
     def _send_all(self) -> bool:
-        """Send what is there; return whether the driver's own spool is another sender's."""
+        """Send all spools; return whether another sender holds the driver's spool."""
         left = False
         errors = []
         for spool in Spool.all_in(self._study):
-            own = spool.folder.name == self._own
-            lock = self._own_lock if own else spool.sender_lock
+            is_own = spool.folder.name == self._driver_spool
+            lock = self._driver_spool_lock if is_own else spool.sender_lock
             if not lock.acquire():
-                left |= own
+                left |= is_own
                 continue
             try:
                 if self._drain(spool):
@@ -135,17 +135,17 @@ class Sender:
                 log.exception("sending %s failed", spool.folder.name)
                 spool.note_error(redact(str(error).strip()) or type(error).__name__)
                 errors.append(error)
-                # The store may have another state than when it was opened, so open it anew.
+                # The state of the store may have changed, so open it again.
                 self._writer = None
             finally:
-                if not own:
+                if not is_own:
                     lock.release()
         if errors:
             raise errors[-1]
         return left
 
     def _drain(self, spool: Spool) -> bool:
-        """Send all that is in a spool; return whether it still exists."""
+        """Send the contents of a spool; return whether it still exists."""
         if not spool.events_path.exists():
             return False
         offset = spool.offset
@@ -163,23 +163,23 @@ class Sender:
             self._open_writer(plans[0].start).write_all(plans, spool.files)
 
     def _plans(self, events: list[dict[str, Any]]) -> list[RunPlan]:
-        """Return the plans of the events; one that makes no sense is noted and left out."""
+        """Return the plans of the events; invalid events are logged and left out."""
         try:
             return plan_runs(events)
         except (AttributeError, KeyError, TypeError, ValueError):
-            good = [event for event in events if self._makes_sense(event)]
-            return plan_runs(good)
+            valid = [event for event in events if self._is_valid(event)]
+            return plan_runs(valid)
 
-    def _makes_sense(self, event: dict[str, Any]) -> bool:
+    def _is_valid(self, event: dict[str, Any]) -> bool:
         try:
             plan_runs([event])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            self._note(f"{event} could not be read: {error!r}")
+            self._log_error(f"{event} could not be read: {error!r}")
             return False
         return True
 
     def _retire(self, spool: Spool) -> None:
-        """Remove a spool whose driver is gone, once it has been sent to its last line."""
+        """Remove a spool whose driver has ended, after sending the rest of it."""
         if not spool.driver_lock.acquire():
             return
         try:
@@ -192,9 +192,9 @@ class Sender:
             spool.driver_lock.release()
 
     def _other_drivers(self, spool: Spool) -> bool:
-        """Return whether another driver of the study is at work."""
-        others = [s for s in Spool.all_in(self._study) if s.folder != spool.folder]
-        for other in others:
+        """Return whether another driver of the study is running."""
+        other_spools = [s for s in Spool.all_in(self._study) if s.folder != spool.folder]
+        for other in other_spools:
             if not other.driver_lock.acquire():
                 return True
             other.driver_lock.release()
@@ -202,14 +202,14 @@ class Sender:
 
     def _open_writer(self, start: int) -> RunWriter:
         if self._writer is None:
-            # One at a time: two processes must not create one database, or one run, twice.
+            # With a lock: two processes must not create the same database or run.
             with self._store_lock():
                 self._writer = RunWriter(
                     self._connect(self._identity["tracking_uri"]),
                     self._identity["name"],
                     self._identity["study_key"],
                     start,
-                    note=self._note,
+                    note=self._log_error,
                     unsent=self._study / "unsent",
                     failures=self._failures,
                     shared=self._shared,
@@ -231,8 +231,8 @@ class Sender:
     def _shared(self) -> Any:
         return self._store_lock() if len(Spool.all_in(self._study)) > 1 else None
 
-    def _note(self, text: str) -> None:
-        """Write down what the store refused: it is not sent again."""
+    def _log_error(self, text: str) -> None:
+        """Log a record that the store rejected; it is not sent again."""
         with (self._study / "errors.log").open("a", encoding="utf-8") as file:
             line = " ".join(redact(text).split())
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")

@@ -1,4 +1,4 @@
-"""What is to be logged waits here, on disk, until a sender has logged it.
+"""A spool: events wait on disk until a sender has logged them to MLflow.
 
 ::
 
@@ -38,7 +38,7 @@ __all__ = ["Spool", "SpoolWriter", "default_root", "store_name", "study_folder",
 Event = dict[str, Any]
 
 CHUNK = 1 << 18
-"""Bytes of events that are sent before the progress is noted."""
+"""Bytes of events that are sent before the progress is recorded."""
 
 
 def default_root() -> Path:
@@ -51,7 +51,7 @@ def default_root() -> Path:
 
 
 def store_name(tracking_uri: str) -> str:
-    """Return the folder name that stands for a tracking store."""
+    """Return the folder name for a tracking store."""
     return hashlib.sha256(tracking_uri.encode()).hexdigest()[:12]
 
 
@@ -70,7 +70,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 class Spool:
-    """The spool of one driver process, as its reader sees it.
+    """The spool of one driver process, for reading.
 
     Parameters
     ----------
@@ -110,8 +110,8 @@ class Spool:
             data = file.read(size)
             while data and b"\n" not in data and (more := file.read(size)):
                 data += more
-        whole = data[: data.rfind(b"\n") + 1]
-        return list(_decode(whole)), offset + len(whole)
+        complete = data[: data.rfind(b"\n") + 1]
+        return list(_decode(complete)), offset + len(complete)
 
     def pending(self) -> int:
         """Return how many events have not been sent."""
@@ -147,7 +147,7 @@ class Spool:
 
 
 def _decode(data: bytes) -> Iterator[Event]:
-    """Read lines of JSON; one that was cut off when the disk filled up is passed over."""
+    """Read lines of JSON; lines truncated by a full disk are skipped."""
     for line in data.splitlines():
         try:
             event = json.loads(line)
@@ -158,7 +158,7 @@ def _decode(data: bytes) -> Iterator[Event]:
 
 
 def _plain(value: Any) -> Any:
-    """Turn what JSON does not know into what it knows: numpy scalars into numbers."""
+    """Convert values for JSON: numpy scalars to numbers, others to text."""
     item = getattr(value, "item", None)
     if callable(item) and getattr(value, "size", 1) == 1:
         return item()
@@ -166,7 +166,7 @@ def _plain(value: Any) -> Any:
 
 
 class SpoolWriter:
-    """Appends events to a new spool; what the disk refuses waits in memory and is tried again.
+    """Appends events to a new spool; events that cannot be written are retried from memory.
 
     No method raises `OSError`.
 
@@ -175,7 +175,7 @@ class SpoolWriter:
     study : Path
         Folder of the study's spools; see `study_folder`.
     identity : mapping of str to str
-        What ``store.json`` holds.
+        Contents of ``store.json``.
     """
 
     def __init__(self, study: Path, identity: Mapping[str, str]) -> None:
@@ -186,7 +186,7 @@ class SpoolWriter:
         self._waiting: deque[bytes] = deque()
         self._descriptor: int | None = None
         self._torn = False
-        self._guard = threading.Lock()
+        self._lock = threading.Lock()
 
     @property
     def waiting(self) -> int:
@@ -199,15 +199,15 @@ class SpoolWriter:
         return self._descriptor is not None
 
     def append(self, event: Event) -> None:
-        """Write ``event``, and before it what could not be written earlier."""
+        """Write ``event`` after the events that could not be written earlier."""
         line = json.dumps(event, default=_plain, separators=(",", ":")).encode() + b"\n"
-        with self._guard:
+        with self._lock:
             self._waiting.append(line)
         self.flush()
 
     def flush(self) -> None:
-        """Write what waits in memory."""
-        with self._guard:
+        """Write the events that wait in memory."""
+        with self._lock:
             try:
                 self._write()
             except OSError as error:
@@ -219,26 +219,26 @@ class SpoolWriter:
         Returns
         -------
         str
-            Its place under the spool's ``files``.
+            Its path under the spool's ``files``.
 
         Raises
         ------
         OSError
             If it cannot be read or copied.
         """
-        place = Path(uuid.uuid4().hex[:8]) / (Path(name).name or "artifact")
-        target = self.spool.files / place
+        path = Path(uuid.uuid4().hex[:8]) / (Path(name).name or "artifact")
+        target = self.spool.files / path
         target.parent.mkdir(parents=True)
         if source.is_dir():
             shutil.copytree(source, target)
         else:
             shutil.copyfile(source, target)
-        return place.as_posix()
+        return path.as_posix()
 
     def close(self) -> None:
-        """Write what can still be written and declare the spool finished."""
+        """Write the remaining events if possible, and mark the spool as finished."""
         self.flush()
-        with self._guard:
+        with self._lock:
             if self._descriptor is not None:
                 os.close(self._descriptor)
                 self._descriptor = None
@@ -258,7 +258,7 @@ class SpoolWriter:
         if self._descriptor is None and self._waiting:
             self._descriptor = self._open()
         while self._waiting and self._descriptor is not None:
-            # A line that the disk took only in part is ended here and written again, whole.
+            # A partially written line is terminated here and written again completely.
             line = b"\n" * self._torn + self._waiting[0]
             self._torn = True
             if os.write(self._descriptor, line) < len(line):

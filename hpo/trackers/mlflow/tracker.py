@@ -1,8 +1,8 @@
-"""A tracker that writes every trial as a run to MLflow, without ever waiting for it.
+"""A tracker that writes every trial as a run to MLflow without waiting for it.
 
-The driver appends what happens to a file (see `spool`); a process of its own reads the file
-and writes to MLflow (see `sender`). A slow or dead tracking server holds nothing up, and what
-could not be sent is sent by the next run of the study, or by `send_pending`.
+The driver appends events to a file (see `spool`); a separate process reads the file and writes to
+MLflow (see `sender`). A slow or dead tracking server does not delay the study, and events that
+could not be sent are sent by the next run of the study, or by `send_pending`.
 """
 
 import gc
@@ -52,14 +52,14 @@ __all__ = [
 
 
 class Sent(NamedTuple):
-    """What `send_pending` did.
+    """The result of `send_pending`.
 
     Parameters
     ----------
     sent, left : int
-        Number of records sent, and of those that still wait.
+        Number of records sent, and of those still waiting.
     message : str
-        What the user should know; empty if nothing is left.
+        A note for the user; empty if nothing is left.
     """
 
     sent: int
@@ -68,7 +68,7 @@ class Sent(NamedTuple):
 
 
 class RunIds(NamedTuple):
-    """Where a study is in MLflow."""
+    """The ids of a study in MLflow."""
 
     experiment_id: str
     run_id: str
@@ -103,28 +103,28 @@ class MlflowTracker(BaseTracker):
         self._problems: list[str] = []
 
     def on_study_start(self, info: StudyInfo) -> None:
-        """Open the study's spool and tell the start."""
+        """Open the study's spool and record the start."""
         if not self._channels or self._channels[-1].key != info.key:
             if self._channels:
                 self._channels[-1].finish()
             folder = study_folder(self.spool_dir, self.tracking_uri, info.key)
             self._channels.append(Channel(folder, self.tracking_uri, info))
-        self._tell(events.study_started(info))
+        self._send(events.study_started(info))
         for record in info.copied or ():
             for event in events.whole_trial(record):
-                self._tell(event)
+                self._send(event)
 
     def on_trial_start(self, record: TrialRecord) -> None:
-        """Tell that a trial begins."""
-        self._tell(events.trial_started(record))
+        """Record the start of a trial."""
+        self._send(events.trial_started(record))
 
     def on_report(self, record: TrialRecord, report: Report) -> None:
-        """Tell of a step."""
-        self._tell(events.trial_reported(report))
+        """Record a report."""
+        self._send(events.trial_reported(report))
 
     def on_trial_end(self, record: TrialRecord) -> None:
-        """Tell that a trial ended."""
-        self._tell(events.trial_ended(record))
+        """Record the end of a trial."""
+        self._send(events.trial_ended(record))
 
     def on_study_end(
         self,
@@ -134,15 +134,15 @@ class MlflowTracker(BaseTracker):
         *,
         state: str = "complete",
     ) -> None:
-        """Copy the artifacts into the spool and tell the outcome."""
-        places = {}
+        """Copy the artifacts into the spool and record the result."""
+        paths = {}
         for name, source in artifacts.items():
             if self._channels:
                 try:
-                    places[name] = self._channels[-1].writer.keep(name, Path(source))
+                    paths[name] = self._channels[-1].writer.keep(name, Path(source))
                 except OSError as error:
                     self._problems.append(f"The artifact '{name}' was not tracked: {error}.")
-        self._tell(events.study_ended(metrics, params, places, state))
+        self._send(events.study_ended(metrics, params, paths, state))
 
     def close(self, timeout: float = 60.0) -> str:
         """Wait until everything is sent, at most ``timeout`` seconds; see `BaseTracker.close`."""
@@ -155,7 +155,7 @@ class MlflowTracker(BaseTracker):
         message, self._problems = "\n".join(self._problems), []
         return message
 
-    def _tell(self, event: dict[str, Any]) -> None:
+    def _send(self, event: dict[str, Any]) -> None:
         if self._channels:
             self._channels[-1].send(event)
 
@@ -170,17 +170,17 @@ def send_pending(
     Parameters
     ----------
     tracking_uri : str or None, default=None
-        Only what was meant for this store; None means whatever store it was meant for.
+        Only records for this store; None means records for all stores.
     spool_dir : str, Path or None, default=None
         As for `MlflowTracker`.
     timeout : float, default=600.0
         Seconds to wait for all of it.
     """
-    wanted = "*" if tracking_uri is None else store_name(resolve_tracking_uri(tracking_uri))
+    store_pattern = "*" if tracking_uri is None else store_name(resolve_tracking_uri(tracking_uri))
     deadline = time.monotonic() + timeout
     before = after = 0
-    told = []
-    for path in sorted(_root(spool_dir).glob(f"*/{wanted}/store.json")):
+    messages = []
+    for path in sorted(_root(spool_dir).glob(f"*/{store_pattern}/store.json")):
         study = path.parent
         n_waiting = waiting(study)
         if not n_waiting:
@@ -193,14 +193,14 @@ def send_pending(
         after += waiting(study)
         uri = json.loads(path.read_text(encoding="utf-8"))["tracking_uri"]
         if left := left_message(study, uri):
-            told.append(left)
-    return Sent(before - after, after, "\n".join(told))
+            messages.append(left)
+    return Sent(before - after, after, "\n".join(messages))
 
 
 def parent_run(
     tracking_uri: str | None, study_key: str, spool_dir: str | Path | None = None
 ) -> RunIds | None:
-    """Return where a study is in MLflow, or None if it is not there or cannot be asked for.
+    """Return the ids of a study in MLflow, or None if it cannot be found.
 
     Parameters
     ----------
@@ -241,15 +241,15 @@ def _root(spool_dir: str | Path | None) -> Path:
 
 
 def _connect(tracking_uri: str) -> MlflowApi:
-    """Return the MLflow at ``tracking_uri``; in the sender's process only."""
+    """Return the MLflow client of ``tracking_uri``; only in the sender's process."""
     home = store_home(tracking_uri)
     if home is not None:
         home.mkdir(parents=True, exist_ok=True)
         # MLflow puts the artifacts of an SQLite store into the current folder.
         sys.path[:] = [str(Path(entry).absolute()) for entry in sys.path]
         os.chdir(home)
-    # Looking for garbage while 2000 modules are imported, and in them ever after, is a third of
-    # what the start costs, and finds nothing.
+    # Garbage collection during the import of 2000 modules, and of them later, takes a third of the
+    # start time and finds nothing.
     gc.disable()
     try:
         from mlflow.entities import Metric, Param, RunTag
@@ -263,18 +263,18 @@ def _connect(tracking_uri: str) -> MlflowApi:
 
 
 def _find() -> RunIds | None:
-    """Answer the question on standard input, where a study is."""
+    """Return the ids of the study that standard input asks for."""
     question = json.loads(sys.stdin.read())
     client = _connect(question["tracking_uri"]).client
     for experiment in client.search_experiments():
-        found = find_parent(client, experiment.experiment_id, question["study_key"])
-        if found is not None:
-            return RunIds(str(experiment.experiment_id), found)
+        run_id = find_parent(client, experiment.experiment_id, question["study_key"])
+        if run_id is not None:
+            return RunIds(str(experiment.experiment_id), run_id)
     return None
 
 
 class _Redacting(io.TextIOBase):
-    """A stream that passes on what is written to it, without passwords."""
+    """A stream that forwards texts without passwords."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -288,9 +288,9 @@ class _Redacting(io.TextIOBase):
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run as a process that talks to MLflow: ``send FOLDER [SPOOL]``, or ``find``."""
+    """Run as a process connected to MLflow: ``send FOLDER [SPOOL]``, or ``find``."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # What MLflow says goes to a file that people send around when something is wrong.
+    # MLflow's output goes to a log file, which people share when something is wrong.
     sys.stderr = _Redacting(sys.stderr)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
     if arguments[0] == "find":
@@ -299,5 +299,5 @@ def main(arguments: Sequence[str]) -> int:
     if hasattr(os, "nice"):
         os.nice(5)
     sys.stdout = sys.stderr
-    study, own = Path(arguments[1]), (arguments[2] or None)
-    return Sender(study, own, _connect).run()
+    study, driver_spool = Path(arguments[1]), (arguments[2] or None)
+    return Sender(study, driver_spool, _connect).run()

@@ -1,7 +1,7 @@
-"""Many writes to an SQLite store of MLflow in one transaction, where MLflow commits each by itself.
+"""Combine many writes to an SQLite store of MLflow in one transaction.
 
-MLflow opens six sessions for a short trial, each with a transaction of its own: their commits, and
-the settings that each session makes first, are almost half of what a trial costs.
+MLflow opens six sessions for a short trial, each with its own transaction. Their commits, and the
+settings at the start of each session, take almost half of the time that a trial costs.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,13 +16,13 @@ SETTINGS = (
     "PRAGMA busy_timeout = 20000",
     "PRAGMA case_sensitive_like = true",
 )
-"""What MLflow sets at the start of each session."""
+"""Settings that MLflow makes at the start of each session."""
 
 
 def one_transaction(client: Any) -> Callable[[], AbstractContextManager[None]] | None:
-    """Return what makes one transaction of all that a client does meanwhile.
+    """Return a context manager that combines all writes of a client in one transaction.
 
-    It is a context manager: at its end all is committed; after an exception nothing is written.
+    All writes are committed at its end; after an exception nothing is written.
 
     Parameters
     ----------
@@ -31,8 +31,8 @@ def one_transaction(client: Any) -> Callable[[], AbstractContextManager[None]] |
     Returns
     -------
     callable or None
-        None if the client's store is no SQLite file of its own, or has not the parts that are
-        needed here, which no public interface of MLflow promises.
+        None if the client's store is not an SQLite file, or lacks the private parts of MLflow that
+        are needed here.
     """
     store = getattr(getattr(client, "_tracking_client", None), "store", None)
     dialect = getattr(getattr(store, "engine", None), "name", None)
@@ -45,7 +45,7 @@ def one_transaction(client: Any) -> Callable[[], AbstractContextManager[None]] |
 def _joined(store: Any) -> Iterator[None]:
     from sqlalchemy.orm import Session
 
-    begun = False
+    started = False
     with store.engine.connect() as connection:
         for setting in SETTINGS:
             connection.exec_driver_sql(setting)
@@ -53,15 +53,15 @@ def _joined(store: Any) -> Iterator[None]:
         with connection.begin():
 
             @contextmanager
-            def session_in_it(*_: Any, **__: Any) -> Iterator[Session]:
-                nonlocal begun
-                # Not before the store comes for a session: if it had other ways to the file,
-                # it would wait for a lock that is held here. At once for writing: who has read
-                # first and then would write is turned away if another writes meanwhile.
-                if not begun:
+            def joined_session(*_: Any, **__: Any) -> Iterator[Session]:
+                nonlocal started
+                # Only when the store asks for a session: if it accessed the file in another way,
+                # it would wait for a lock that is held here. IMMEDIATE, because a transaction
+                # that reads first fails to write if another one has written meanwhile.
+                if not started:
                     connection.exec_driver_sql("BEGIN IMMEDIATE")
-                    begun = True
-                # Its commit ends a savepoint, and its rollback takes back no more than its own.
+                    started = True
+                # Its commit ends a savepoint, and its rollback only undoes its own writes.
                 with Session(connection, join_transaction_mode="create_savepoint") as session:
                     try:
                         yield session
@@ -70,9 +70,9 @@ def _joined(store: Any) -> Iterator[None]:
                         session.rollback()
                         raise
 
-            own = store.ManagedSessionMaker
-            store.ManagedSessionMaker = session_in_it
+            original = store.ManagedSessionMaker
+            store.ManagedSessionMaker = joined_session
             try:
                 yield
             finally:
-                store.ManagedSessionMaker = own
+                store.ManagedSessionMaker = original

@@ -1,4 +1,4 @@
-"""Which tracking store is meant, and how to look at it."""
+"""Resolve tracking URIs, and build the command of MLflow's web interface."""
 
 import os
 import sys
@@ -26,7 +26,7 @@ def resolve_tracking_uri(uri: str | None = None) -> str:
     Raises
     ------
     PluginError
-        If the store is in memory, or a folder of files, which MLflow has given up.
+        If the store is in memory, or a folder of files, which MLflow no longer supports.
     """
     text = str(uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlflow.db").strip()
     if text.startswith("sqlite:"):
@@ -63,8 +63,8 @@ def _resolve_folder(text: str) -> str:
 def store_home(tracking_uri: str) -> Path | None:
     """Return the folder of a store's SQLite file, or None for any other store.
 
-    MLflow keeps the artifacts of such a store in ``mlruns`` of the current folder; next to
-    the file is a place that can be found again.
+    MLflow writes the artifacts of such a store to ``mlruns`` in the current folder; next to the
+    file they can be found again.
     """
     if not tracking_uri.startswith(_SQLITE):
         return None

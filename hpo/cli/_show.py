@@ -1,4 +1,4 @@
-"""``hpo list`` and ``hpo show``: read studies back from a storage, and change nothing there."""
+"""``hpo list`` and ``hpo show``: read studies from a storage without changing it."""
 
 import time
 from pathlib import Path
@@ -8,21 +8,22 @@ from rich.text import Text
 
 from hpo._discovery import did_you_mean
 from hpo._redaction import redact
-from hpo.cli._closing import tell_refit_error
-from hpo.cli._comparison import print_analyses, print_comparison
 from hpo.cli._console import make_console, print_line
-from hpo.cli._outcome import (
+from hpo.cli._storage import readable_storage
+from hpo.cli._summary import print_refit_error
+from hpo.cli._tables import (
     counts,
     enqueued_table,
     facts_table,
     front_table,
+    print_analyses,
+    print_comparison,
     saved,
     times,
     top_table,
     trained,
     winner_table,
 )
-from hpo.cli._storage import readable_storage
 from hpo.cli._text import ago, score
 from hpo.exceptions import HpoError, StorageError, StudyError
 from hpo.result import StudyResult
@@ -59,8 +60,8 @@ def list_studies(option: str | None) -> None:
     table.add_column("trials")
     table.add_column("last trial", no_wrap=True)
     for name in names:
-        first = f"{name}@2" in names
-        table.add_row(*_row(name, f"{name}@1" if first else name, storage))
+        is_oldest = f"{name}@2" in names
+        table.add_row(*_row(name, f"{name}@1" if is_oldest else name, storage))
     print_line(console, table)
 
 
@@ -79,7 +80,7 @@ def _age(result: StudyResult) -> str:
 
 
 def show_study(name: str, option: str | None, plots: Path | None) -> None:
-    """Print what is known of a study.
+    """Print the result of a study.
 
     Parameters
     ----------
@@ -88,7 +89,7 @@ def show_study(name: str, option: str | None, plots: Path | None) -> None:
     option : str or None
         The storage's URL; see `named_storage`.
     plots : Path or None
-        Folder that the report is written to, if any.
+        Folder to write the report to, if any.
 
     Raises
     ------
@@ -124,7 +125,7 @@ def show_study(name: str, option: str | None, plots: Path | None) -> None:
     else:
         print_line(console, "No trial is complete with a finite score yet.", style="yellow")
     if result.refit_error:
-        tell_refit_error(console, result)
+        print_refit_error(console, result)
     if result.failure_summary():
         print_line(console, "\nFailures", style="bold")
         print_line(console, result.failure_summary(), style="red")
@@ -139,9 +140,9 @@ def show_study(name: str, option: str | None, plots: Path | None) -> None:
 def _read(name: str, storage: str) -> StudyResult:
     names = study_names(storage)
     if name.removesuffix("@1") not in names:
-        known = f" It has: {', '.join(names)}." if names else " It has none."
+        listing = f" It has: {', '.join(names)}." if names else " It has none."
         hint = did_you_mean(name, names) or "."
-        raise StorageError(f"There is no study '{name}' in {storage}{hint}{known}")
+        raise StorageError(f"There is no study '{name}' in {storage}{hint}{listing}")
     result, _ = load_result(name, storage)
     return result
 

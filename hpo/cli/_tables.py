@@ -1,24 +1,31 @@
-"""What a study came to: the winner, its scores, what pruning saved; tables for `hpo show`."""
+"""Tables of a study's result: the winner, its scores, what pruning saved, comparisons."""
 
 import math
 from collections import Counter
 from collections.abc import Iterable
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hpo._trained_by import told_of_reasons, told_of_ways
+from hpo._trained_by import format_reasons, format_trained_by
+from hpo.cli._console import print_line
 from hpo.cli._screen import COLORS
 from hpo.cli._text import amount, brief, brief_value, counted, duration, number, score, short_names
 from hpo.result import StudyResult
+from hpo.review.analyses import found_analyses, told
+from hpo.review.comparison import BEST, Comparison, compare
 from hpo.trial import TrialState
 
 __all__ = [
+    "comparison_table",
     "counts",
     "enqueued_table",
     "facts_table",
     "front_table",
     "gap_explained",
+    "print_analyses",
+    "print_comparison",
     "saved",
     "sealed_verdict",
     "times",
@@ -28,9 +35,9 @@ __all__ = [
 ]
 
 N_ERRORS = 2.0
-"""How many standard errors of the cross-validated score the test score may be off."""
+"""Standard errors by which the test score may deviate from the cross-validated score."""
 _FACTS = 28
-"""Columns that a trial's number, score and epoch take."""
+"""Width in columns of a trial's number, score and epoch."""
 
 
 def counts(result: StudyResult) -> Text:
@@ -56,22 +63,25 @@ def saved(result: StudyResult) -> str:
 
 
 def trained(result: StudyResult, *, reasons: bool) -> list[tuple[str, str | Text]]:
-    """Return rows that tell how the trials were trained; none where that was not written down.
+    """Return rows on how the trials were trained; none if that was not recorded.
 
     Parameters
     ----------
     result : StudyResult
     reasons : bool
-        Whether to tell why some were trained in no batch.
+        Whether to include why some trials were not batched.
     """
     if not result.trained_by:
         return []
-    told = told_of_reasons(result.records) if reasons else []
-    return [("trained", told_of_ways(result.trained_by)), *(("", line) for line in told)]
+    reason_lines = format_reasons(result.records) if reasons else []
+    return [
+        ("trained", format_trained_by(result.trained_by)),
+        *(("", line) for line in reason_lines),
+    ]
 
 
 def winner_table(result: StudyResult) -> Table:
-    """Return the winner's parameters, one a line, and its scores."""
+    """Return a table of the winner's parameters and its scores."""
     best = result.best_record
     rows: list[tuple[str, str | Text]] = [
         (name, number(value)) for name, value in best.best_params.items()
@@ -81,23 +91,23 @@ def winner_table(result: StudyResult) -> Table:
     report = best.best_report
     n_folds = len(report.fold_values) if report else 0
     folds = counted(n_folds, "fold") if n_folds else "cross-validated"
-    told = Text(score(best.value, result.best_score_se), style="bold green")
+    text = Text(score(best.value, result.best_score_se), style="bold green")
     if math.isfinite(result.best_score_se):
-        told.append(" s.e.", style="not bold")
-    of = f" of {best.max_steps}" if best.max_steps else ""
+        text.append(" s.e.", style="not bold")
+    total = f" of {best.max_steps}" if best.max_steps else ""
     which = "last epoch" if result.select == "last" else "epoch"
-    told.append(f", {which} {result.best_step}{of}", style="not bold")
-    rows += [("", ""), (f"{result.scoring}, {folds}", told)]
+    text.append(f", {which} {result.best_step}{total}", style="not bold")
+    rows += [("", ""), (f"{result.scoring}, {folds}", text)]
     if result.test_score is not None:
-        told = Text(score(result.test_score), style="bold")
-        told.append(f", {sealed_verdict(result)}", style="not bold")
-        rows.append((f"{result.scoring}, held-out test", told))
+        text = Text(score(result.test_score), style="bold")
+        text.append(f", {sealed_verdict(result)}", style="not bold")
+        rows.append((f"{result.scoring}, held-out test", text))
         rows += [("", explained)] if (explained := gap_explained(result)) else []
     return facts_table(rows)
 
 
 def sealed_verdict(result: StudyResult) -> str:
-    """Say how the held-out test score compares with the cross-validated one, in words."""
+    """Describe how the held-out test score compares with the cross-validated one."""
     assert result.test_score is not None
     gap, error = result.test_score - result.best_score, result.best_score_se
     if gap == 0:
@@ -111,7 +121,7 @@ def sealed_verdict(result: StudyResult) -> str:
 
 
 def gap_explained(result: StudyResult) -> str:
-    """Return why the test score may be far from the cross-validated one; empty if it is not."""
+    """Explain a test score far from the cross-validated one; empty if it is not far."""
     if result.test_score is None or not result.best_score_se > 0:
         return ""
     gap = (result.test_score - result.best_score) / result.best_score_se
@@ -129,7 +139,7 @@ def gap_explained(result: StudyResult) -> str:
 
 
 def front_table(result: StudyResult) -> Table:
-    """Return the trials of the Pareto front, with their score and what they cost."""
+    """Return a table of the Pareto front with scores and costs."""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for header in ("trial", result.scoring, *result.costs):
         table.add_column(Text(header), justify="right", no_wrap=True)
@@ -142,7 +152,7 @@ def front_table(result: StudyResult) -> Table:
 
 
 def enqueued_table(result: StudyResult) -> Table:
-    """Return the trials whose parameters the study gave, with their ranks."""
+    """Return a table of the enqueued trials with their ranks."""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for header in ("trial", result.scoring, "rank"):
         table.add_column(Text(header), justify="right", no_wrap=True)
@@ -161,8 +171,8 @@ def top_table(result: StudyResult, width: int, n: int = 10) -> Table:
     ----------
     result : StudyResult
     width : int
-        Columns that there are; where they do not hold a column for each parameter, the
-        parameters share one.
+        Available width; if it is too narrow for a column per parameter, the parameters share one
+        column.
     n : int, default=10
     """
     best = result.top(n)
@@ -188,7 +198,7 @@ def top_table(result: StudyResult, width: int, n: int = 10) -> Table:
 
 
 def facts_table(rows: Iterable[tuple[str, str | Text]]) -> Table:
-    """Return names and values in two columns; an empty name is an empty line."""
+    """Return a table of names and values; an empty name makes an empty label."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
@@ -198,8 +208,45 @@ def facts_table(rows: Iterable[tuple[str, str | Text]]) -> Table:
 
 
 def times(result: StudyResult) -> str:
-    """Return how long the search took, and the refit if there was one."""
+    """Return the duration of the search, and of the refit if there was one."""
     if result.seconds is None:
         return "unknown"
     refit = result.refit_seconds
     return duration(result.seconds) + (f", refit {duration(refit)}" if refit else "")
+
+
+def print_comparison(console: Console, result: StudyResult) -> None:
+    """Print the groups of the comparison, if there is one, and the note on how it was judged."""
+    comparison = compare(result)
+    if comparison is None:
+        return
+    names = " × ".join(short_names(comparison.names).values())
+    print_line(console, f"\nComparison: {names}", style="bold")
+    print_line(console, comparison_table(comparison, console.width))
+    print_line(console, comparison.note, style="dim")
+
+
+def comparison_table(comparison: Comparison, width: int) -> Table:
+    """Return a table of the groups.
+
+    If it is wider than ``width``, the errors of watched metrics are left out.
+    """
+    rows = comparison.rows()
+    columns = zip(comparison.header, *rows, strict=True)
+    if sum(max(map(len, column)) + 2 for column in columns) > width + 2:
+        rows = comparison.rows(errors=False)
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    n_names = len(comparison.names)
+    for i, header in enumerate(comparison.header):
+        left = i < n_names or i == len(comparison.header) - 1
+        table.add_column(Text(header), justify="left" if left else "right")
+    for row, group in zip(rows, comparison.groups, strict=True):
+        table.add_row(*map(Text, row), style="bold" if group.verdict == BEST else "")
+    return table
+
+
+def print_analyses(console: Console, result: StudyResult) -> None:
+    """Print the results of the analyses of the refitted winner."""
+    for name, analysis, data in found_analyses(result):
+        print_line(console, f"\n{analysis.title if analysis else name}", style="bold")
+        print_line(console, facts_table(told(analysis, data)))

@@ -1,4 +1,4 @@
-"""The last words of ``hpo run``: what came out, and where to look next."""
+"""The summary at the end of ``hpo run``: the result, and what to do next."""
 
 from typing import Any
 
@@ -9,45 +9,46 @@ from hpo._discovery import parse_spec
 from hpo._redaction import redact
 from hpo._trained_by import asked_for_batches
 from hpo.cli._command import Command
-from hpo.cli._comparison import print_analyses, print_comparison
 from hpo.cli._console import print_line
-from hpo.cli._outcome import (
+from hpo.cli._progress import Progress
+from hpo.cli._storage import named_storage
+from hpo.cli._tables import (
     counts,
     enqueued_table,
     facts_table,
     front_table,
+    print_analyses,
+    print_comparison,
     saved,
     times,
     trained,
     winner_table,
 )
-from hpo.cli._progress import Progress
-from hpo.cli._storage import named_storage
 from hpo.cli._text import counted
 from hpo.exceptions import RefitError
 from hpo.result import StudyResult
 from hpo.study import Study
 from hpo.trackers.mlflow.uri import resolve_tracking_uri
 
-__all__ = ["Closing", "tell_refit_error"]
+__all__ = ["RunSummary", "print_refit_error"]
 
 
 N_FILES = 3
-"""Folders of files that are told of."""
+"""Maximal number of folders to list."""
 
 
-class Closing:
-    """Says how a study ended.
+class RunSummary:
+    """Prints how a study ended.
 
     Parameters
     ----------
     study : Study
-        As it was run, overrides included.
+        The study as it was run, including overrides.
     result : StudyResult
     progress : Progress
-        What the display has counted.
+        The counts of the display.
     failure : RefitError or None
-        What became of the winner, if that failed.
+        The error of the refit, if it failed.
     """
 
     def __init__(
@@ -69,19 +70,19 @@ class Closing:
         ----------
         console : rich.console.Console
         command : Command
-            What was typed.
+            The command that was typed.
         interrupted : str
-            Why the study was asked to end; empty if it was not.
+            Why the study was interrupted; empty if it was not.
 
         Raises
         ------
         NoCompletedTrialError
-            If there is no winner and nobody asked the study to end.
+            If there is no winner and the study was not interrupted.
         RefitError
             If the winner could not be refitted or scored.
         """
         result = self._result
-        self._tell_end(console, interrupted)
+        self._print_end(console, interrupted)
         if result.winner:
             print_line(console)
             print_line(console, f"Winner: trial {result.best_record.number}", style="bold")
@@ -97,32 +98,32 @@ class Closing:
         if self._study.storage is not None and (interrupted or result.stopped):
             _section(console, "Go on with", [command.resume_command()])
         elif not self._progress.n_done_now:
-            self._tell_more(console, command)
+            self._print_more(console, command)
         if result.n_failed and self._study.storage is not None:
-            told = f"Try the {counted(result.n_failed, 'failed trial')} again, once mended, with"
-            _section(console, told, [command.retrying()])
-        _section(console, "Look at it with", self._next(command))
-        print_line(console, facts_table([("", ""), *self._places()]))
+            heading = f"Try the {counted(result.n_failed, 'failed trial')} again, once mended, with"
+            _section(console, heading, [command.retrying()])
+        _section(console, "Look at it with", self._next_commands(command))
+        print_line(console, facts_table([("", ""), *self._locations()]))
         for note in result.notes:
             print_line(console, f"\nnote: {note}")
         if self._failure is not None:
             if self._study.storage is None:  # `hpo show` has it otherwise
-                tell_refit_error(console, result)
+                print_refit_error(console, result)
             raise self._failure
         if interrupted:
             return 143 if interrupted == "terminated" else 130
         result.best_record  # raises without one # noqa: B018
         return 0
 
-    def _tell_end(self, console: Console, interrupted: str) -> None:
+    def _print_end(self, console: Console, interrupted: str) -> None:
         result, progress = self._result, self._progress
         if interrupted:
-            kept = (
+            consequence = (
                 "everything so far is kept, and trials that were running are tried again"
                 if self._study.storage is not None
                 else "nothing is kept, for the study has no storage: name one with --storage"
             )
-            print_line(console, f"Stopped ({interrupted}): {kept}.", style="yellow")
+            print_line(console, f"Stopped ({interrupted}): {consequence}.", style="yellow")
         elif result.stopped:
             print_line(console, f"Stopped: {result.stopped}.", style="yellow")
         elif not progress.n_done_now:
@@ -134,27 +135,31 @@ class Closing:
         print_line(console, Text.assemble((result.name, "bold"), "  ", counts(result)))
         rows = [("search took", times(result)), ("pruning saved", saved(result))]
         in_batches = any(map(asked_for_batches, result.records))
-        told = trained(result, reasons=False) if in_batches else []  # the notes have the reasons
-        print_line(console, facts_table([*rows, *told]))
+        training_rows = (
+            trained(result, reasons=False) if in_batches else []
+        )  # the notes have the reasons
+        print_line(console, facts_table([*rows, *training_rows]))
 
-    def _tell_more(self, console: Console, command: Command) -> None:
+    def _print_more(self, console: Console, command: Command) -> None:
         limit = self._study.n_trials
         if limit is not None and self._progress.n_done >= limit:
             _section(console, "For more trials", [command.asking_for(2 * limit)])
 
-    def _next(self, command: Command) -> list[str]:
+    def _next_commands(self, command: Command) -> list[str]:
         result, study = self._result, self._study
-        told, named = [], []
+        commands, arguments = [], []
         if study.storage is not None:
-            elsewhere = study.storage != named_storage(None)
-            named = [result.name, *(["--storage", study.storage] if elsewhere else [])]
-            told.append(command.other("show", *named))
+            not_default = study.storage != named_storage(None)
+            arguments = [result.name, *(["--storage", study.storage] if not_default else [])]
+            commands.append(command.other("show", *arguments))
         tracked, uri = _tracking(study)
         if tracked:
-            told.append(command.other("ui", *named, *(["--tracking-uri", uri] if uri else [])))
-        return told
+            commands.append(
+                command.other("ui", *arguments, *(["--tracking-uri", uri] if uri else []))
+            )
+        return commands
 
-    def _places(self) -> list[tuple[str, str]]:
+    def _locations(self) -> list[tuple[str, str]]:
         tracked, uri = _tracking(self._study)
         storage = self._study.storage
         files = [
@@ -169,7 +174,7 @@ class Closing:
         ]
 
 
-def tell_refit_error(console: Console, result: StudyResult) -> None:
+def print_refit_error(console: Console, result: StudyResult) -> None:
     """Print the traceback of a refit that failed."""
     print_line(
         console, f"\nTraceback of the refit of trial {result.best_record.number}", style="bold"
@@ -186,7 +191,7 @@ def _section(console: Console, heading: str, lines: list[str]) -> None:
 
 
 def _tracking(study: Study) -> tuple[bool, str | None]:
-    """Return whether MLflow is told of a study, and the store that the study names, if any."""
+    """Return whether a study is tracked in MLflow, and the store that it names, if any."""
     tracker: Any = study.tracker
     if not isinstance(tracker, str):
         uri = getattr(tracker, "tracking_uri", None)

@@ -15,14 +15,14 @@ _FIRST = "studies/digits_mlp.py"
 
 
 def copy_examples(folder: Path, command: Command) -> None:
-    """Copy ``studies/`` and ``search_spaces/`` into ``folder`` and say what to run next.
+    """Copy ``studies/`` and ``search_spaces/`` into ``folder`` and print what to run next.
 
-    Files that are there already are left as they are.
+    Existing files are not changed.
 
     Parameters
     ----------
     folder : Path
-        Made if it does not exist.
+        Created if it does not exist.
     command : Command
 
     Raises
@@ -31,13 +31,16 @@ def copy_examples(folder: Path, command: Command) -> None:
         If ``folder`` cannot be written.
     """
     try:
-        copied, kept = _copy(folder)
+        copied, existing = _copy(folder)
     except OSError as error:
         raise StudyError(f"The examples cannot be copied to {folder}: {error}.") from error
     console = make_console()
-    told = f"{len(copied)} files copied to {folder.absolute()}"
+    message = f"{len(copied)} files copied to {folder.absolute()}"
     print_line(
-        console, f"{told}; {len(kept)} were there and stay as they are." if kept else f"{told}."
+        console,
+        f"{message}; {len(existing)} were there and stay as they are."
+        if existing
+        else f"{message}.",
     )
     first = Path(_FIRST) if folder == Path() else folder / _FIRST
     print_line(console, f"The quick start: {command.other('run', str(first))}")
@@ -57,14 +60,14 @@ def _source() -> Path:
 
 def _copy(folder: Path) -> tuple[list[Path], list[Path]]:
     copied: list[Path] = []
-    kept: list[Path] = []
+    existing: list[Path] = []
     for part, pattern in _PARTS.items():
         (folder / part).mkdir(parents=True, exist_ok=True)
         for file in sorted((_source() / part).glob(pattern)):
             target = folder / part / file.name
             if target.exists():
-                kept.append(target)
+                existing.append(target)
                 continue
             shutil.copyfile(file, target)
             copied.append(target)
-    return copied, kept
+    return copied, existing

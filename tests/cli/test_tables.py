@@ -4,7 +4,7 @@ import math
 import pytest
 from rich.console import Console
 
-from hpo.cli._outcome import counts, gap_explained, saved, sealed_verdict, top_table
+from hpo.cli._tables import counts, gap_explained, saved, sealed_verdict, top_table
 from hpo.result import StudyResult
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 
