@@ -1,7 +1,7 @@
-"""Many models of one structure trained in one loop, over leading axes of folds and models.
+"""Training of many models of one structure in one loop, over leading axes of folds and models.
 
-It knows torch only. `FusedModels` trains; `certify` proves on the user's own module and
-`torch.optim` that it trains the same weights.
+It depends on torch only. `FusedModels` trains the models; `certify` proves, with the user's own
+module and `torch.optim`, that it trains the same weights.
 """
 
 from hpo.fused._criteria import OF_CLASSES, OF_NUMBERS, Criterion, widen

@@ -1,7 +1,7 @@
-"""What rounding alone makes of a training: weights that are rounded otherwise, and what they say.
+"""The effect of rounding on a training, measured from weights that are perturbed by rounding.
 
-Some tensors are nothing but rounding errors: a bias before a normalization, whose gradient is 0, or
-a running mean of what has none.
+Some tensors consist of rounding errors only: a bias before a normalization, whose gradient is 0, or
+a running mean of values whose true mean is 0.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,13 +11,13 @@ import torch
 __all__ = ["FACTOR", "explained", "shaken"]
 
 FACTOR, N_SHAKEN = 10, 4
-"""How much more than rounding makes of it, at the most of 4 tries, is taken for a difference."""
+"""A gap counts if it is more than ``FACTOR`` times the largest of ``N_SHAKEN`` perturbed runs."""
 
 
 def shaken(
     state: Mapping[str, torch.Tensor], seed: int, dtype: torch.dtype = torch.float32
 ) -> dict[str, torch.Tensor]:
-    """Return weights of a type that are rounded otherwise."""
+    """Return weights of a type, perturbed by about one unit of rounding."""
     draws = torch.Generator().manual_seed(seed)
 
     def shake(value: torch.Tensor) -> torch.Tensor:
@@ -32,19 +32,19 @@ def shaken(
 def explained(
     gaps: Mapping[str, float], again: Callable[[int], Mapping[str, float]]
 ) -> tuple[bool, dict[str, float]]:
-    """Return whether rounding makes of each tensor about as much as it is off, and how much.
+    """Return whether rounding explains all gaps, and the gaps that rounding alone causes.
 
     Parameters
     ----------
     gaps : mapping of str to float
-        How far tensors are off.
+        Gaps between tensors, by name.
     again : callable
-        ``again(seed)`` says how far they are off where a training starts from `shaken` weights.
+        ``again(seed)`` returns the gaps of a training that starts from `shaken` weights.
     """
     spread = dict.fromkeys(gaps, 0.0)
     for seed in range(N_SHAKEN):
         other = again(seed)
-        spread = {name: max(known, other[name]) for name, known in spread.items()}
+        spread = {name: max(largest, other[name]) for name, largest in spread.items()}
         if all(gap <= FACTOR * spread[name] for name, gap in gaps.items()):
             return True, spread
     return False, spread

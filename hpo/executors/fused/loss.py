@@ -29,7 +29,7 @@ def criterion_structure(criterion: nn.Module, parsed: Criterion) -> str:
         attributes = {k: v for k, v in vars(layer).items() if not (k.startswith("_") and not v)}
         attributes.pop("_modules", None)
         attributes.pop("training", None)
-        if not parsed.is_own:
+        if not parsed.is_custom:
             attributes.pop("label_smoothing", None)
         parts.append((name, type(layer), _as_arrays(attributes)))
     return hash_of("the criterion", parts)
@@ -105,7 +105,7 @@ class _Comparison:
         for drawn in outputs:
             if self._is_defined(drawn, folds, sizes):  # it may not be, as for probabilities above 1
                 self._compare(drawn, folds, sizes)
-        if self._plan.criterion.is_own:
+        if self._plan.criterion.is_custom:
             size = max(1, N_NUMBERS // self._outputs[0].numel())
             for start in range(0, len(self._y), size):
                 part = self._y[start : start + size]
@@ -123,22 +123,22 @@ class _Comparison:
         try:
             net_losses = self._net_losses(out, folds, sizes)
         except Exception as error:
-            if not self._plan.criterion.is_own:
+            if not self._plan.criterion.is_custom:
                 # This may raise a clearer error about shapes.
                 self._fused_losses(out, folds, sizes)
             message = " ".join(str(error).split())[:200]
             raise NotFusibleError(
                 f"the net's own loss raises {type(error).__name__}: {message}"
             ) from error
-        is_own = self._plan.criterion.is_own
-        if is_own and not all(bool(part.isfinite().all()) for part in net_losses):
+        is_custom = self._plan.criterion.is_custom
+        if is_custom and not all(bool(part.isfinite().all()) for part in net_losses):
             raise NotFusibleError(f"the value of {self._name} is not finite for some rows")
         fused_losses = self._fused_losses(out, folds, sizes)
         if not all(map(_close, fused_losses, net_losses)):
             raise NotFusibleError(
                 f"{self._name} is no mean over samples: its value for a minibatch, or the "
                 "derivative, is not the mean of those for single samples"
-                if is_own
+                if is_custom
                 else f"{self._name} has another value in a batch of models"
             )
 

@@ -329,5 +329,6 @@ def compare_outputs(
         ):
             raise NotFusibleError(
                 f"the score '{name}' of the net itself is {score:.6g}, and "
-                f"{batch_metrics.get(name)} from its outputs (the net's `predict` or `predict_proba` does something of its own)"
+                f"{batch_metrics.get(name)} from its outputs (the net's `predict` or "
+                "`predict_proba` does something of its own)"
             )

@@ -294,7 +294,8 @@ def _check_parametrized(label: str, layer: Any) -> None:
             if type(parametrization) is not WEIGHT_NORM:
                 kind = type(parametrization).__name__.strip("_")
                 raise NotFusibleError(
-                    f"{label} has its '{name}' parametrized by {kind} (of these weight_norm alone is carried)"
+                    f"{label} has its '{name}' parametrized by {kind} (of these "
+                    "weight_norm alone is carried)"
                 )
 
 
