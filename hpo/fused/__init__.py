@@ -16,7 +16,7 @@ from hpo.fused._leaves import (
 from hpo.fused._parametrized import WEIGHT_NORM
 from hpo.fused._plan import ModelState, Plan, Schedule
 from hpo.fused._replay import Replay
-from hpo.fused._rounding import explained, shaken
+from hpo.fused._rounding import perturbed, rounding_explains
 from hpo.fused._updates import UPDATES
 from hpo.fused.certify import TOLERANCE_FLOAT32, Reference, ReferenceTrainer, certify
 from hpo.fused.engine import FusedModels
@@ -42,10 +42,10 @@ __all__ = [
     "Schedule",
     "certify",
     "dropout_rates",
-    "explained",
+    "perturbed",
     "rate_attribute",
     "replay_dropout",
-    "shaken",
+    "rounding_explains",
     "widen",
     "write_state",
 ]

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from hpo.fused._rounding import explained
+from hpo.fused._rounding import rounding_explains
 from hpo.fused.errors import DivergedError, NotFusibleError
 
 __all__ = ["OUTPUTS", "TOLERANCE", "TOLERANCE_FLOAT32", "compare", "results_of"]
@@ -22,27 +22,27 @@ OUTPUT_LIMIT = 1e-6
 OUTPUTS = "the outputs"
 
 
-def results_of(alone: Any, samples: torch.Tensor) -> dict[str, torch.Tensor]:
+def results_of(single: Any, samples: torch.Tensor) -> dict[str, torch.Tensor]:
     """Return the results of a `hpo.fused.Reference`: its state, and its outputs for samples."""
-    return {**alone.state(), OUTPUTS: alone.predict(samples)}
+    return {**single.state(), OUTPUTS: single.predict(samples)}
 
 
 def compare(
     batch: Mapping[str, torch.Tensor],
-    alone: Mapping[str, torch.Tensor],
-    again: Callable[[int], Mapping[str, torch.Tensor]],
+    single: Mapping[str, torch.Tensor],
+    retrain: Callable[[int], Mapping[str, torch.Tensor]],
 ) -> None:
     """Raise `NotFusibleError` unless a batch and a model alone have the same results.
 
     Parameters
     ----------
-    batch, alone : mapping of str to tensor
+    batch, single : mapping of str to tensor
         Weights, buffers and outputs; see `results_of`.
-    again : callable
-        ``again(seed)`` returns the results of the model alone from weights perturbed by rounding.
+    retrain : callable
+        ``retrain(seed)`` returns the results of the model alone from weights perturbed by rounding.
     """
     gaps = {}
-    for name, value in alone.items():
+    for name, value in single.items():
         if name.endswith("num_batches_tracked"):  # it is only used without a momentum
             continue
         gap = _gap(name, batch[name], value)
@@ -50,19 +50,19 @@ def compare(
             gaps[name] = gap
 
     def spread(seed: int) -> dict[str, float]:
-        other = again(seed)
-        return {name: _gap(name, other[name], alone[name]) for name in gaps}
+        retrained = retrain(seed)
+        return {name: _gap(name, retrained[name], single[name]) for name in gaps}
 
     if not gaps:
         return
-    if not explained(gaps, spread)[0]:
+    if not rounding_explains(gaps, spread)[0]:
         name, gap = next(iter(gaps.items()))
         raise NotFusibleError(
             f"{_describe(name)} are other ones when the model is trained alone (a relative "
-            f"difference of {gap:.1e} after four updates): the module or the net does something that a batch "
-            "of models does not"
+            f"difference of {gap:.1e} after four updates): the module or the net does something "
+            "that a batch of models does not"
         )
-    limit = OUTPUT_LIMIT if alone[OUTPUTS].dtype is torch.float64 else TOLERANCE_FLOAT32
+    limit = OUTPUT_LIMIT if single[OUTPUTS].dtype is torch.float64 else TOLERANCE_FLOAT32
     if not gaps.get(OUTPUTS, 0.0) <= limit:
         raise NotFusibleError(
             "rounding errors grow so fast in this module that its outputs differ by "
@@ -75,21 +75,21 @@ def _describe(name: str) -> str:
     return name if name == OUTPUTS else f"the values of '{name}'"
 
 
-def _gap(name: str, batch: torch.Tensor, alone: torch.Tensor) -> float:
+def _gap(name: str, batch: torch.Tensor, single: torch.Tensor) -> float:
     description = _describe(name)
-    if batch.shape != alone.shape:
+    if batch.shape != single.shape:
         raise NotFusibleError(
-            f"{description} have the shape {tuple(alone.shape)} for one model alone, and "
+            f"{description} have the shape {tuple(single.shape)} for one model alone, and "
             f"{tuple(batch.shape)} in a batch of models"
         )
-    if batch.dtype != alone.dtype:
+    if batch.dtype != single.dtype:
         raise NotFusibleError(
-            f"{description} are of type {_short(alone.dtype)} for one model alone, and of "
+            f"{description} are of type {_short(single.dtype)} for one model alone, and of "
             f"{_short(batch.dtype)} in a batch of models"
         )
-    if not bool(alone.isfinite().all()):
+    if not bool(single.isfinite().all()):
         raise DivergedError(f"{description} are not finite")
-    a, b = batch.double(), alone.double()
+    a, b = batch.double(), single.double()
     return float((a - b).abs().max() / b.abs().max().clamp_min(1e-12))
 
 

@@ -25,7 +25,7 @@ class PaddedEncoders:
     """
 
     def __init__(self, module: nn.Module) -> None:
-        self._filled = False
+        self._zeros_at_padding = False
         self.names: list[str] = []
         for name, layer in module.named_modules():
             if isinstance(layer, nn.TransformerEncoder) and layer.use_nested_tensor:
@@ -35,15 +35,15 @@ class PaddedEncoders:
 
     def _fill(self, layer: nn.Module, args: Any, kwargs: Any, out: torch.Tensor) -> Any:
         mask = kwargs.get("src_key_padding_mask")
-        if mask is None or layer.training or not self._filled:
+        if mask is None or layer.training or not self._zeros_at_padding:
             return None
         return out.masked_fill((mask == -math.inf)[..., None], 0.0)
 
     @contextmanager
-    def filled(self) -> Iterator[None]:
+    def zeros_at_padding(self) -> Iterator[None]:
         """Return 0 at padded positions inside the block, as a nested tensor would."""
-        self._filled = True
+        self._zeros_at_padding = True
         try:
             yield
         finally:
-            self._filled = False
+            self._zeros_at_padding = False

@@ -50,7 +50,7 @@ class Replay:
             }
 
     @staticmethod
-    def hand_out(
+    def write_noise(
         noise: Mapping[str, torch.Tensor],
         layers: Mapping[str, ReplayedDropout],
         n_samples: int,

@@ -37,10 +37,10 @@ class Schedules:
         """Remove the schedules of a slot."""
         self._lr[slot], self._schedules[slot] = 0.0, []
 
-    def resize(self, kept: Sequence[int], extra: int) -> None:
+    def resize(self, slots: Sequence[int], extra: int) -> None:
         """Keep these slots, in this order, and append ``extra`` free ones."""
-        self._lr = [self._lr[slot] for slot in kept] + [0.0] * extra
-        self._schedules = [self._schedules[slot] for slot in kept] + [[] for _ in range(extra)]
+        self._lr = [self._lr[slot] for slot in slots] + [0.0] * extra
+        self._schedules = [self._schedules[slot] for slot in slots] + [[] for _ in range(extra)]
 
     def begin_epoch(self, n_batches: Sequence[int]) -> torch.Tensor:
         """Return the learning rates of the next epoch.

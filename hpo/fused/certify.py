@@ -16,7 +16,7 @@ from hpo.fused._comparison import OUTPUTS, TOLERANCE, TOLERANCE_FLOAT32, compare
 from hpo.fused._leaves import replay_dropout, write_state
 from hpo.fused._plan import ModelState, Plan
 from hpo.fused._replay import Replay
-from hpo.fused._rounding import shaken
+from hpo.fused._rounding import perturbed
 from hpo.fused._updates import UPDATES
 from hpo.fused.engine import FusedModels
 from hpo.fused.errors import NotFusibleError
@@ -103,14 +103,14 @@ def certify(
             model.train(_EPOCHS, X, y, part)
             return model
 
-        def again(
+        def retrain(
             seed: int, train_alone: Any = train_alone, member: ModelState = member
         ) -> Mapping[str, torch.Tensor]:
-            states = [shaken(state, seed, dtype) for state in member.states]
+            states = [perturbed(state, seed, dtype) for state in member.states]
             return results_of(train_alone(replace(member, states=states)), samples)
 
         expected = results_of(train_alone(member), samples)
-        compare({**models.states(i)[i], OUTPUTS: outputs[i, i]}, expected, again)
+        compare({**models.states(i)[i], OUTPUTS: outputs[i, i]}, expected, retrain)
         if dtype is not torch.float64:
             break
 
@@ -211,7 +211,7 @@ class ReferenceTrainer:
             for group in self._optimizer.param_groups:
                 group["lr"] = rates[i % len(rates)]
             batch = rows[start : start + size]
-            replay.hand_out(noise, self._dropouts, len(batch), torch.float64)
+            replay.write_noise(noise, self._dropouts, len(batch), torch.float64)
             self._step(X[batch], y[batch])
 
     def _step(self, X: torch.Tensor, y: torch.Tensor) -> None:

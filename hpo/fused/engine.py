@@ -193,17 +193,17 @@ class FusedModels:
             self._members[slot] = None
             self._schedules.remove(slot)
 
-    def resize(self, kept: Sequence[int], extra: int = 0) -> None:
+    def resize(self, slots: Sequence[int], extra: int = 0) -> None:
         """Keep these slots, in this order, and append ``extra`` free ones."""
-        index = torch.tensor(kept, dtype=torch.int64, device=self._device)
+        index = torch.tensor(slots, dtype=torch.int64, device=self._device)
         for tensors in self._stacked.mappings():
             for name, stacked in tensors.items():
                 free = stacked.new_zeros(self.n_folds, extra, *stacked.shape[2:])
                 tensors[name] = torch.cat([stacked.index_select(1, index), free], 1)
-        self._members = [self._members[slot] for slot in kept] + [None] * extra
-        self._schedules.resize(kept, extra)
+        self._members = [self._members[slot] for slot in slots] + [None] * extra
+        self._schedules.resize(slots, extra)
         free = self._updates.new_zeros(self.n_folds, extra)
-        self._updates = torch.cat([self._updates[:, list(kept)], free], 1)
+        self._updates = torch.cat([self._updates[:, list(slots)], free], 1)
         self.n_slots = len(self._members)
 
     def states(self, slot: int) -> list[dict[str, torch.Tensor]]:

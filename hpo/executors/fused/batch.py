@@ -14,7 +14,7 @@ from hpo.executors.fused.extract import ExtractedTrial, ModelExtractor
 from hpo.executors.fused.proof import prove
 from hpo.executors.fused.replayed_callbacks import BaseReplayed
 from hpo.executors.fused.scores import batch_scores
-from hpo.executors.fused.sentinel import Seen, check_epoch
+from hpo.executors.fused.sentinel import EpochResult, check_epoch
 from hpo.fused import FusedModels, ModelState, NotFusibleError, Plan
 from hpo.training.cross_validation import report_of
 
@@ -271,10 +271,10 @@ class TrialBatch:
                 continue
             fold = seat.extracted.trial.number % len(losses)
             state = self._models.states(slot)[fold]
-            seen = Seen(self._epoch, fold, state, losses[fold][slot], outputs[fold, slot])
+            result = EpochResult(self._epoch, fold, state, losses[fold][slot], outputs[fold, slot])
             plan = self._models.plan
             try:
-                check_epoch(self._extractor, seat.extracted, seen, seed=self._seed, plan=plan)
+                check_epoch(self._extractor, seat.extracted, result, seed=self._seed, plan=plan)
             except NotFusibleError as error:
                 raise UnlikeError(seat.extracted.trial.number, str(error)) from error
 

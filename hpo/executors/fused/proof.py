@@ -263,9 +263,9 @@ def _check_padding(extractor: ModelExtractor, extracted: ExtractedTrial, device:
     models.put(0, member)
     X = arrays.X_valid[:1, :N_SCORED]
     outputs = models.predict(X)
-    with encoders.filled():
-        filled = models.predict(X)
-    if not torch.allclose(filled, outputs, OUTPUT_TOLERANCE, 1e-6, equal_nan=True):
+    with encoders.zeros_at_padding():
+        zeroed = models.predict(X)
+    if not torch.allclose(zeroed, outputs, OUTPUT_TOLERANCE, 1e-6, equal_nan=True):
         raise NotFusibleError(
             "the outputs depend on what the TransformerEncoder "
             f"'{encoders.names[0]}' returns where its input is padded, which is 0 or not by the "

@@ -223,7 +223,7 @@ class _NoiseCallback(Callback):  # type: ignore[misc]
     def on_batch_begin(self, net: Any, batch: Any = None, training: Any = None, **kw: Any) -> None:
         if training:
             n_samples = len(batch[1])
-            self._replay.hand_out(next(self._noises), self._layers, n_samples, self._dtype)
+            self._replay.write_noise(next(self._noises), self._layers, n_samples, self._dtype)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         if self.n_begun == len(self._numbers):

@@ -9,11 +9,11 @@ import torch
 from hpo.executors.fused.extract import ExtractedTrial, ModelExtractor
 from hpo.executors.fused.proof import compare_outputs
 from hpo.executors.fused.reference import NetReference
-from hpo.fused import NotFusibleError, Plan, explained, shaken
+from hpo.fused import NotFusibleError, Plan, perturbed, rounding_explains
 from hpo.training.random_stream import RandomStream
 from hpo.trial import derive_seed
 
-__all__ = ["Seen", "check_epoch"]
+__all__ = ["EpochResult", "check_epoch"]
 
 EPOCH_TOLERANCE = 5e-3
 """Allowed difference of a weight tensor after one epoch, relative to how far it moved."""
@@ -25,7 +25,7 @@ _LOSS = "the training loss"
 
 
 @dataclass(frozen=True)
-class Seen:
+class EpochResult:
     """Results of a trial's first epoch in a batch of models, on one fold.
 
     Parameters
@@ -49,7 +49,12 @@ class Seen:
 
 
 def check_epoch(
-    extractor: ModelExtractor, extracted: ExtractedTrial, seen: Seen, *, seed: int, plan: Plan
+    extractor: ModelExtractor,
+    extracted: ExtractedTrial,
+    result: EpochResult,
+    *,
+    seed: int,
+    plan: Plan,
 ) -> None:
     """Train a trial's first epoch again by its own net, and compare: the sentinel of a batch.
 
@@ -61,7 +66,7 @@ def check_epoch(
     ----------
     extractor : ModelExtractor
     extracted : ExtractedTrial
-    seen : Seen
+    result : EpochResult
     seed : int
         Seed of the batch.
     plan : Plan
@@ -72,9 +77,9 @@ def check_epoch(
     NotFusibleError
         If they differ by more than rounding explains.
     """
-    if not np.isfinite(seen.loss):
+    if not np.isfinite(result.loss):
         return  # there is nothing to compare in a diverged training
-    arrays, fold = extractor.arrays, seen.fold
+    arrays, fold = extractor.arrays, result.fold
     start = extracted.member.states[fold]
 
     def train_from(states: Sequence[Mapping[str, torch.Tensor]]) -> NetReference:
@@ -89,13 +94,13 @@ def check_epoch(
             held_out=arrays.held_out.part(fold) if arrays.held_out else None,
             dtype=torch.float32,
         )
-        reference.train([seen.number], arrays.X, arrays.y, arrays.train[fold])
+        reference.train([result.number], arrays.X, arrays.y, arrays.train[fold])
         return reference
 
     with RandomStream(derive_seed("fused", "sentinel"), str(arrays.X.device)).active():
         reference = train_from(extracted.member.states)
         net_state = _with_loss(reference)
-        batch_state = {**seen.state, _LOSS: torch.tensor(seen.loss)}
+        batch_state = {**result.state, _LOSS: torch.tensor(result.loss)}
         start_state = {**start, _LOSS: torch.tensor(0.0)}
         gaps = _gaps(batch_state, net_state, start_state)
         if plan.autocast:
@@ -105,20 +110,20 @@ def check_epoch(
         doubtful = {name: gap for name, gap in gaps.items() if not gap <= limit}
         if doubtful:
 
-            def again(seed: int) -> dict[str, float]:
-                other = train_from([shaken(state, seed) for state in extracted.member.states])
+            def retrain(seed: int) -> dict[str, float]:
+                other = train_from([perturbed(state, seed) for state in extracted.member.states])
                 return _gaps(_with_loss(other), net_state, start_state)
 
-            _check_spread(doubtful, again)
+            _check_spread(doubtful, retrain)
         n = len(arrays.y_valid[fold])
         compare_outputs(
             extractor,
             extracted,
-            reference.evaluating(seen.state),
+            reference.evaluating(result.state),
             fold=fold,
             X=arrays.X_valid[fold, :n],
             y=arrays.y_valid[fold],
-            outputs=seen.outputs[:n],
+            outputs=result.outputs[:n],
         )
 
 
@@ -128,13 +133,13 @@ def _with_loss(reference: NetReference) -> dict[str, torch.Tensor]:
     return {**reference.state(), **({} if loss is None else {_LOSS: torch.tensor(loss)})}
 
 
-def _check_spread(gaps: dict[str, float], again: Callable[[int], dict[str, float]]) -> None:
+def _check_spread(gaps: dict[str, float], retrain: Callable[[int], dict[str, float]]) -> None:
     """Raise unless rounding alone makes the same tensors differ about as much.
 
     The gradient of a bias before a normalization consists of rounding errors, which adaptive
     optimizers turn into steps of full size.
     """
-    by_rounding, spread = explained(gaps, again)
+    by_rounding, spread = rounding_explains(gaps, retrain)
     if by_rounding:
         return
     worst = max(gaps, key=lambda name: gaps[name] / max(spread[name], 1e-12))

@@ -61,9 +61,9 @@ class TrainingNotes:
             f"trials like trial {number} are trained {choice}"
             for number, choice in self._choices[:N_WITH_TIMES]
         ]
-        rest = Counter(choice.plan.name for _, choice in self._choices[N_WITH_TIMES:])
-        if rest:
-            counts = ", ".join(f"{n} {name}" for name, n in rest.most_common())
+        others = Counter(choice.plan.name for _, choice in self._choices[N_WITH_TIMES:])
+        if others:
+            counts = ", ".join(f"{n} {name}" for name, n in others.most_common())
             choices.append(f"of further structures are trained: {counts}")
         return [*self._refusals(n_trials), *self.extra, *choices]
 
