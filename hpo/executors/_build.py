@@ -31,17 +31,17 @@ def make_executor(
         `BaseExecutor`; or a function of the objective that returns an executor.
     objective : BaseObjective
     n_jobs, n_threads, device, seed
-        For executors that take them, where their options do not say otherwise.
+        Passed to executors that accept them, unless the options set them.
 
     Raises
     ------
     PluginError
-        If the name or an option is unknown, a value is refused, or ``serial`` is to train several
-        trials at a time.
+        If the name or an option is unknown, a value is refused, or ``serial`` is asked to train
+        several trials at a time.
     """
     defaults = {"n_jobs": n_jobs, "n_threads": n_threads, "device": device, "seed": seed}
     if not isinstance(spec, str):
-        return _made_by(spec, objective, defaults)
+        return _from_callable(spec, objective, defaults)
     name, options = parse_spec(spec)
     if name == "serial" and n_jobs not in {None, 1}:
         raise PluginError(
@@ -54,8 +54,10 @@ def make_executor(
     return executor
 
 
-def _made_by(make: Any, objective: BaseObjective, defaults: Mapping[str, Any]) -> BaseExecutor:
-    """Return what a class, or a function of the objective such as a `functools.partial`, makes."""
+def _from_callable(
+    make: Any, objective: BaseObjective, defaults: Mapping[str, Any]
+) -> BaseExecutor:
+    """Return the executor that a class or a callable (such as a `functools.partial`) makes."""
     if isinstance(make, BaseExecutor) or not callable(make):
         raise PluginError(
             f"The executor must be a name ({', '.join(names('hpo.executors'))}), MODULE:CLASS, a "
@@ -78,11 +80,11 @@ def _call(
     options: Mapping[str, Any],
     defaults: Mapping[str, Any],
 ) -> Any:
-    takes = inspect.signature(make).parameters
-    fitting = {key: value for key, value in defaults.items() if key in takes}
-    if isinstance(make, partial):  # what it was given stays
-        fitting = {key: value for key, value in fitting.items() if key not in make.keywords}
+    parameters = inspect.signature(make).parameters
+    arguments = {key: value for key, value in defaults.items() if key in parameters}
+    if isinstance(make, partial):  # its own keywords take precedence
+        arguments = {key: value for key, value in arguments.items() if key not in make.keywords}
     try:
-        return make(objective, **{**fitting, **options})
+        return make(objective, **{**arguments, **options})
     except (TypeError, ValueError) as error:
         raise PluginError(f"{label}: {error}") from error

@@ -1,4 +1,4 @@
-"""What every executor is."""
+"""The base class of all executors, and the events that they return."""
 
 import math
 import pickle
@@ -27,7 +27,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """A trial made a step."""
+    """A trial made a step and reported."""
 
     report: Report
 
@@ -39,14 +39,14 @@ class Reported:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A trial made its last step; its place is free.
+    """A trial made its last step; its slot is free.
 
     Parameters
     ----------
     number : int
     files : object
-        The files that its callbacks wrote, where they lie on another machine than the driver's
-        (`hpo.training.files`): what the backend carries them in.
+        The files that its callbacks wrote on a machine other than the driver's
+        (`hpo.training.files`), in the form in which the backend transfers them.
     """
 
     number: int
@@ -55,19 +55,19 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A trial raised, or its worker died; its place is free.
+    """A trial raised an error, or its worker died; its slot is free.
 
     Parameters
     ----------
     number : int
     reason : str
-        One line: the error's type and message, cut at some 600 characters.
+        One line: the error's type and message, cut at about 600 characters.
     error : str
         The traceback, cut at 20,000 characters, or what is known of a worker that died.
     raised : bytes
-        What was raised in another process, pickled; empty where it cannot be carried.
+        The pickled error that was raised in another process; empty if it cannot be sent.
     cause : Cause, default=Cause.ERROR
-        Or that memory was short, or that the worker died.
+        Whether it was an error, a lack of memory, or the death of the worker.
     """
 
     number: int
@@ -77,18 +77,18 @@ class Failed:
     cause: Cause = Cause.ERROR
 
     def loaded(self) -> dict[int, BaseException]:
-        """Return what was raised in another process, by the trial's number; empty without it."""
+        """Return the error raised in another process, by trial number; empty if there is none."""
         try:
             return {self.number: pickle.loads(self.raised)} if self.raised else {}
-        except BaseException:  # an error is code of the user's
+        except BaseException:  # unpickling an error may run the user's code
             return {}
 
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """All that a trial reported is void, whether it is in flight or over; its place is free.
+    """All reports of a trial are invalid, whether it is running or finished; its slot is free.
 
-    Its parameters are to be put up again, as those of a trial that was interrupted.
+    Its parameters are to be enqueued again, like those of an interrupted trial.
 
     Parameters
     ----------
@@ -106,12 +106,12 @@ Event = Reported | Ended | Failed | Revoked
 
 @dataclass(frozen=True, slots=True)
 class LoadError:
-    """A worker could not load the objective: no trial can run there.
+    """A worker could not load the objective, so no trial can run there.
 
     Parameters
     ----------
     number : int
-        Of the trial that it was given.
+        Number of the trial that it was to run.
     reason, error : str
         As in `Failed`.
     """
@@ -122,47 +122,47 @@ class LoadError:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return an error's type, message and notes as one line; or that it is one of memory."""
+    """Return an error's type, message and notes as one line; for a lack of memory, just that."""
     return oom_reason(error) or message_of(error)
 
 
 class BaseExecutor(ABC):
-    """Advances up to ``capacity`` trials and hands out what happens to them.
+    """Runs up to ``capacity`` trials at a time and returns what happens to them as events.
 
-    The driver fills free places with `start`, reads events with `poll`, and takes a trial
-    out with `stop`. A trial waits for the next `poll` after each of its reports, so that a
-    stop always takes effect at the report it answers. After `stop`, `Ended` or `Failed`
-    nothing more is heard of a trial, unless what it reported is `Revoked`. Use it as a context
-    manager: leaving it closes it.
+    The driver fills free slots with `start`, reads events with `poll`, and ends a trial with
+    `stop`. A trial waits for the next `poll` after each of its reports, so that a stop always
+    takes effect at the report that it answers. After `stop`, `Ended` or `Failed` there are no
+    more events of a trial, unless its reports are `Revoked`. Use an executor as a context manager:
+    leaving the block closes it.
 
     Parameters
     ----------
     objective : BaseObjective
-        What every trial runs.
+        The objective that every trial runs.
     """
 
     errors: Mapping[int, BaseException] = MappingProxyType({})
-    """What the trials raised that `poll` has just told to have failed, by number.
+    """Errors of the trials that the last `poll` reported as failed, by number.
 
-    Only where it was raised in this process, or could be carried here.
+    Contains only errors that were raised in this process or could be sent to it.
     """
 
     n_trials_left: float = math.inf
-    """Trials that the driver means to start yet, where it knows: an executor may plan by it."""
+    """Trials that the driver still means to start, if known; an executor may plan by it."""
 
     @property
     def notes(self) -> list[str]:
-        """What the user should know of how the trials were trained; empty as a rule."""
+        """What the user should know about how the trials were trained; usually empty."""
         return []
 
     way: str = ""
-    """How it trains every trial, in a word; see `trained_by`."""
+    """How it trains every trial, in one word; see `trained_by`."""
 
     def trained_by(self, number: int) -> tuple[str, str]:
-        """Return how a trial that it was given is trained, and why not in a batch.
+        """Return how a trial is trained, and why not in a batch.
 
-        Asked after each `poll` for all trials in flight: it may change on the way. It is empty
-        as long as it is not known.
+        Called after each `poll` for all running trials, as it may change during training. It is
+        empty as long as it is not known.
 
         Parameters
         ----------
@@ -181,23 +181,23 @@ class BaseExecutor(ABC):
     @property
     @abstractmethod
     def capacity(self) -> int:
-        """How many trials can be in flight."""
+        """Number of trials that can run at a time."""
 
     @abstractmethod
     def start(self, trials: Sequence[Trial]) -> None:
-        """Begin ``trials``; there must be room for them."""
+        """Begin ``trials``; there must be free slots for them."""
 
     @abstractmethod
     def poll(self, timeout: float = 0.1) -> list[Event]:
-        """Advance the trials in flight for about ``timeout`` seconds; return what happened."""
+        """Advance the running trials for about ``timeout`` seconds; return what happened."""
 
     @abstractmethod
     def stop(self, numbers: Iterable[int]) -> None:
-        """End these trials now and free their places."""
+        """End these trials now and free their slots."""
 
     @abstractmethod
     def close(self) -> None:
-        """End everything in flight and give back workers and memory; may be called twice."""
+        """End all running trials and release workers and memory; may be called twice."""
 
     def __enter__(self) -> "BaseExecutor":
         return self

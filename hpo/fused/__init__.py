@@ -1,7 +1,7 @@
-"""Many models of one structure trained in one loop, over leading axes of folds and models.
+"""Training of many models of one structure in one loop, over leading axes of folds and models.
 
-It knows torch only. `FusedModels` trains; `certify` proves on the user's own module and
-`torch.optim` that it trains the same weights.
+It depends on torch only. `FusedModels` trains the models; `certify` proves, with the user's own
+module and `torch.optim`, that it trains the same weights.
 """
 
 from hpo.fused._criteria import OF_CLASSES, OF_NUMBERS, Criterion, widen
@@ -16,7 +16,7 @@ from hpo.fused._leaves import (
 from hpo.fused._parametrized import WEIGHT_NORM
 from hpo.fused._plan import ModelState, Plan, Schedule
 from hpo.fused._replay import Replay
-from hpo.fused._rounding import explained, shaken
+from hpo.fused._rounding import perturbed, rounding_explains
 from hpo.fused._updates import UPDATES
 from hpo.fused.certify import TOLERANCE_FLOAT32, Reference, ReferenceTrainer, certify
 from hpo.fused.engine import FusedModels
@@ -42,10 +42,10 @@ __all__ = [
     "Schedule",
     "certify",
     "dropout_rates",
-    "explained",
+    "perturbed",
     "rate_attribute",
     "replay_dropout",
-    "shaken",
+    "rounding_explains",
     "widen",
     "write_state",
 ]

@@ -1,4 +1,4 @@
-"""A traced graph compiled by TorchInductor, by its inner parts or by `torch.compile`."""
+"""Compilation of a traced graph by TorchInductor, by its private parts or `torch.compile`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,33 +15,33 @@ _PARTS = (
     ("torch._inductor", "compile"),
     ("torch._subclasses", "FakeTensorMode"),
 )
-_INSTEAD = "`torch.compile` is used, which takes twice as long to make a program and to call it"
+_FALLBACK = "`torch.compile` is used, which takes twice as long to make a program and to call it"
 
 
 def compiled(
     graph: torch.fx.GraphModule, leaves: Sequence[torch.Tensor], options: Mapping[str, Any]
 ) -> Callable[..., torch.Tensor]:
-    """Return one program of static shapes for a graph of plain operations.
+    """Compile a graph of plain operations to one program of static shapes.
 
     Parameters
     ----------
     graph : torch.fx.GraphModule
     leaves : sequence of Tensor
-        Of the shapes that it will be called with.
+        Tensors of the shapes with which it will be called.
     options : mapping of str to object
-        TorchInductor's.
+        Options of TorchInductor.
     """
-    # Imported where it is needed: it takes seconds.
+    # Imported here, as it takes seconds.
     from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
-    parts = [private_part(module, name, _INSTEAD) for module, name in _PARTS]
+    parts = [private_part(module, name, _FALLBACK) for module, name in _PARTS]
     if any(part is None for part in parts):
-        made: Callable[..., torch.Tensor] = torch.compile(
+        program: Callable[..., torch.Tensor] = torch.compile(
             graph, dynamic=False, options=dict(options) or None
         )
-        return made
+        return program
     context, tracing, compile_graph, fake_tensors = parts
-    # Without an environment for shapes, TorchInductor does not look into its cache.
+    # Without an environment for shapes, TorchInductor does not use its cache.
     with tracing(context(fake_tensors(shape_env=ShapeEnv()))):
-        made = compile_graph(graph, [*leaves], dict(options))
-    return made
+        program = compile_graph(graph, [*leaves], dict(options))
+    return program

@@ -43,7 +43,7 @@ from hpo.executors.fused import FusedExecutor, proof, supported
 from hpo.executors.fused.batch import TrialBatch
 from hpo.executors.fused.extract import ModelExtractor
 from hpo.executors.fused.replayed_callbacks import ReplayedCallbacks
-from hpo.executors.fused.told import Told
+from hpo.executors.fused.told import TrainingNotes
 from hpo.executors.serial import SerialExecutor
 from hpo.fused import FusedModels, NotFusibleError, _criteria
 from hpo.fused._criteria import SETTINGS
@@ -1132,7 +1132,9 @@ COMPILED = [
 def test_compiled_the_scores_are_the_same(name):
     """More by tests/benchmarks/fused_nets.py."""
     objective = objective_of(SAME[name])
-    with patch.object(Told, "in_batch", autospec=True, side_effect=Told.in_batch) as told:
+    with patch.object(
+        TrainingNotes, "add_batched", autospec=True, side_effect=TrainingNotes.add_batched
+    ) as told:
         seen, notes = fused(objective, compile=True)
     assert notes == []
     assert {call.args[2] for call in told.call_args_list} == {"fused (compiled)"}
@@ -1532,7 +1534,7 @@ def test_a_loss_of_the_validation_part_that_differs_is_seen_before_the_first_epo
 
 def test_a_split_that_leaves_other_rows_is_seen(monkeypatch):
     monkeypatch.setattr(
-        "hpo.executors.fused.extract.split_rows",
+        "hpo.executors.fused.arrays.split_rows",
         lambda split, X, y: np.array_split(np.arange(len(y)), 2),
     )
     objective = objective_of(SAME["a validation part"])

@@ -345,7 +345,7 @@ def test_a_graph_computes_what_its_function_does():
         return weights["w"] * 2
 
     weights = {"w": torch.ones(3)}
-    graph, expected = Graph(function, n_kept=2), torch.ones(3)
+    graph, expected = Graph(function, n_fixed=2), torch.ones(3)
     X, lr = torch.rand(4), torch.tensor(0.5)
     for rate in (lr, lr, torch.tensor(0.25), lr, torch.tensor([0.1, 0.2, 0.3])):
         got = graph(weights, X, {"lr": rate})

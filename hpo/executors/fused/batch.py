@@ -14,23 +14,23 @@ from hpo.executors.fused.extract import ExtractedTrial, ModelExtractor
 from hpo.executors.fused.proof import prove
 from hpo.executors.fused.replayed_callbacks import BaseReplayed
 from hpo.executors.fused.scores import batch_scores
-from hpo.executors.fused.sentinel import Seen, check_epoch
+from hpo.executors.fused.sentinel import EpochResult, check_epoch
 from hpo.fused import FusedModels, ModelState, NotFusibleError, Plan
 from hpo.training.cross_validation import report_of
 
 __all__ = ["TrialBatch", "UnlikeError", "is_watched"]
 
 MEMORY_SHARE = 0.5
-"""How much of the free memory a batch may take."""
+"""Share of the free memory that a batch may take."""
 
 
 class UnlikeError(NotFusibleError):
-    """A trial's own net trains it otherwise than the batch has.
+    """A trial's own net trains it differently from the batch.
 
     Parameters
     ----------
     number : int
-        Of the trial.
+        Number of the trial.
     reason : str
     """
 
@@ -44,8 +44,8 @@ def is_watched(nth: int) -> bool:
 
 
 @dataclass
-class _Scored:
-    """What is known of one fold of a trial; see `ScoredFold`."""
+class _FoldScores:
+    """Scores and times of one fold of a trial; see `ScoredFold`."""
 
     scores: dict[str, float] = field(default_factory=dict)
     recorded: set[str] = field(default_factory=set)
@@ -56,35 +56,36 @@ class _Scored:
 
 
 @dataclass
-class _Slot:
-    """One trial in a batch."""
+class _Seat:
+    """One trial in a slot of a batch."""
 
-    taken: ExtractedTrial
-    folds: list[_Scored]
+    extracted: ExtractedTrial
+    folds: list[_FoldScores]
     nth: int
     step: int = 0
 
     @property
     def is_over(self) -> bool:
-        """Whether it has made its steps, or all its folds have ended before."""
-        return self.step >= self.taken.n_steps or all(fold.finished for fold in self.folds)
+        """Whether the trial has made all its steps, or all its folds have ended early."""
+        return self.step >= self.extracted.n_steps or all(fold.finished for fold in self.folds)
 
 
 class TrialBatch:
-    """Trials of one structure in training, and others that wait for a place.
+    """Trials of one structure in training, and others that wait for a slot.
 
-    Without `compile` it has as many places as there are trials; with it, always ``n_slots``, so
-    that one program does for all.
+    Without `compile` a batch has as many slots as it has trials; with it, always ``n_slots``, so
+    that one program can be used throughout.
 
     Parameters
     ----------
-    fusing : ModelExtractor
+    extractor : ModelExtractor
     first : ExtractedTrial
         Any trial of the structure.
     device : str
     n_slots : int
-        Trials at a time.
+        Number of trials that are trained at a time.
     seed : int
+        Seed of the order of minibatches and of dropout.
     sentinel : bool, default=True
         Whether the first epoch of some trials is trained again by their own nets; see
         `is_watched`.
@@ -92,7 +93,7 @@ class TrialBatch:
     Raises
     ------
     NotFusibleError
-        If the module, or a size of the minibatches, cannot be taken.
+        If the module or the batch size is not supported.
     """
 
     def __init__(
@@ -111,15 +112,15 @@ class TrialBatch:
         self._plan = first.plan()
         self.n_slots = n_slots
         self._models = self.make_models(0)
-        self._seats: list[_Slot | None] = []
+        self._seats: list[_Seat | None] = []
         self._waiting: list[ExtractedTrial] = []
         self._epoch = 0
         self._sentinel = sentinel
         self._n_begun = 0
         self.reported: list[int] = []
-        """Numbers of all trials that this batch has made a step of, those that are over too."""
+        """Numbers of all trials that have made a step in this batch, including finished ones."""
         self.decided = False
-        """Whether it is settled how it is trained; see `FusedExecutor`."""
+        """Whether it has been decided how the batch is trained; see `FusedExecutor`."""
 
     def certify(self) -> None:
         """Check that a batch would train and score as each trial's own net does.
@@ -132,7 +133,7 @@ class TrialBatch:
         prove(self._extractor, self.first, self.device)
 
     def make_models(self, n_slots: int, *, autocast: bool = False) -> FusedModels:
-        """Return models of the structure, all of them free."""
+        """Return models of the structure with free slots only."""
         arrays = self._extractor.arrays
         plan: Plan = replace(self._plan, autocast=autocast)
         return FusedModels(
@@ -157,88 +158,92 @@ class TrialBatch:
 
     @property
     def live(self) -> list[int]:
-        """Numbers of the trials in training, and of those that wait."""
-        return [taken.trial.number for taken in self.taken]
+        """Numbers of the trials in training and of those that wait."""
+        return [trial.trial.number for trial in self.extracted_trials]
 
     @property
-    def taken(self) -> list[ExtractedTrial]:
-        """The trials in training, and those that wait."""
-        return [*(seat.taken for seat in self._seats if seat), *self._waiting]
+    def extracted_trials(self) -> list[ExtractedTrial]:
+        """The trials in training and those that wait."""
+        return [*(seat.extracted for seat in self._seats if seat), *self._waiting]
 
     @property
     def last_steps(self) -> dict[int, int]:
-        """The last step of each trial that has reported."""
-        return {s.taken.trial.number: s.step for s in self._seats if s and s.step}
+        """The last step of each trial in training that has reported."""
+        return {s.extracted.trial.number: s.step for s in self._seats if s and s.step}
 
     @property
     def way(self) -> str:
-        """How its trials are trained; see `TrialRecord.trained_by`."""
+        """How the trials are trained; see `TrialRecord.trained_by`."""
         kind = "compiled" if self._models.is_compiled else "eager"
         return f"fused ({kind}{', bfloat16' if self._models.plan.autocast else ''})"
 
     @property
     def unrolls(self) -> bool:
-        """Whether a step has as many operations as sequences are long."""
+        """Whether a step is unrolled over the length of the sequences."""
         return self._plan.batchable.unrolls
 
     @property
     def occupancy(self) -> float:
-        """Share of the places that would be taken in the next epoch."""
-        return 1.0 if not self._models.is_compiled else min(len(self.taken) / self.n_slots, 1.0)
+        """Share of the slots that would be used in the next epoch."""
+        return (
+            1.0
+            if not self._models.is_compiled
+            else min(len(self.extracted_trials) / self.n_slots, 1.0)
+        )
 
     def use(self, models: FusedModels) -> None:
-        """Train with these, which may be compiled; no trial may have begun."""
+        """Train with these models, which may be compiled; no trial may have begun."""
         models.remove(range(models.n_slots))
         self._models = models
         self._seats = [None] * models.n_slots
         if models.is_compiled:
             self.n_slots = models.n_slots
 
-    def add(self, taken: ExtractedTrial) -> None:
-        """Take a trial in, from the next epoch on or when a place is free."""
-        self._waiting.append(taken)
+    def add(self, extracted: ExtractedTrial) -> None:
+        """Add a trial; it begins with the next epoch, or when a slot is free."""
+        self._waiting.append(extracted)
 
     def drop(self, numbers: set[int]) -> None:
-        """Free the places of these trials."""
+        """Free the slots of these trials."""
         self._waiting = [t for t in self._waiting if t.trial.number not in numbers]
-        ended = [i for i, s in enumerate(self._seats) if s and s.taken.trial.number in numbers]
+        ended = [i for i, s in enumerate(self._seats) if s and s.extracted.trial.number in numbers]
         for slot in ended:
             self._seats[slot] = None
         if ended:
             self._models.remove(ended)
 
-    def _settle(self) -> None:
-        """Give the free places to those that wait; without a program, have no idle ones."""
+    def _fill_slots(self) -> None:
+        """Give the free slots to waiting trials; unless compiled, remove slots that stay idle."""
         n_free = self._seats.count(None)
         if not self._models.is_compiled:
-            kept = [slot for slot, seat in enumerate(self._seats) if seat]
-            n_new = min(self.n_slots - len(kept), len(self._waiting))
+            occupied = [slot for slot, seat in enumerate(self._seats) if seat]
+            n_new = min(self.n_slots - len(occupied), len(self._waiting))
             if n_free != n_new:
-                self._models.resize(kept, n_new)
-                self._seats = [*(self._seats[slot] for slot in kept), *[None] * n_new]
+                self._models.resize(occupied, n_new)
+                self._seats = [*(self._seats[slot] for slot in occupied), *[None] * n_new]
         new: dict[int, ModelState] = {}
         for slot, seat in enumerate(self._seats):
             if seat is None and self._waiting:
-                taken = self._waiting.pop(0)
-                new[slot] = taken.member
+                extracted = self._waiting.pop(0)
+                new[slot] = extracted.member
                 self._n_begun += 1
-                scored = [_Scored() for _ in taken.member.states]
-                self._seats[slot] = _Slot(taken, scored, nth=self._n_begun)
+                folds = [_FoldScores() for _ in extracted.member.states]
+                self._seats[slot] = _Seat(extracted, folds, nth=self._n_begun)
         if new:
             self._models.put_all(new)
 
     def advance(self) -> list[Event]:
-        """Train one epoch; return the reports, and the ends of trials that have made theirs.
+        """Train one epoch; return the reports, and the ends of trials that were already finished.
 
         Raises
         ------
         UnlikeError
-            If one of the trials is trained otherwise by its own net.
+            If the own net of one of the trials trains it differently.
         """
-        over = {seat.taken.trial.number for seat in self._seats if seat and seat.is_over}
-        events: list[Event] = [Ended(number) for number in over]
-        self.drop(over)
-        self._settle()
+        finished = {seat.extracted.trial.number for seat in self._seats if seat and seat.is_over}
+        events: list[Event] = [Ended(number) for number in finished]
+        self.drop(finished)
+        self._fill_slots()
         if not any(self._seats):
             return events
         began = time.perf_counter()
@@ -246,40 +251,40 @@ class TrialBatch:
         trained_losses = self._models.train_epoch(self._epoch)
         self._end_epoch(trained_losses)
         losses = trained_losses.tolist()
-        trained = time.perf_counter()
+        trained_at = time.perf_counter()
         outputs = self._models.predict(self.X_valid)
-        scores = self._judge(outputs)
-        judged = time.perf_counter()
-        self._watch(losses, outputs)
-        return events + self._reports(losses, scores, trained - began, judged - trained)
+        scores = self._score(outputs)
+        scored_at = time.perf_counter()
+        self._check_against_nets(losses, outputs)
+        return events + self._reports(losses, scores, trained_at - began, scored_at - trained_at)
 
     def _end_epoch(self, losses: torch.Tensor) -> None:
-        """Validate as the nets do by themselves, and tell their callbacks."""
-        nets = {slot: seat.taken.net for slot, seat in enumerate(self._seats) if seat}
+        """Score the nets' own validation parts, and call the callbacks."""
+        nets = {slot: seat.extracted.net for slot, seat in enumerate(self._seats) if seat}
         held_out = self._extractor.arrays.held_out
         end_epoch(self._models, losses, nets, held_out, self.first.scorings)
 
-    def _watch(self, losses: Sequence[Sequence[float]], outputs: torch.Tensor) -> None:
-        """Have the first epoch of some trials trained again by their own nets, on one fold."""
+    def _check_against_nets(self, losses: Sequence[Sequence[float]], outputs: torch.Tensor) -> None:
+        """Compare the first epoch of some trials, on one fold, with that of their own nets."""
         for slot, seat in enumerate(self._seats):
             if not (self._sentinel and seat and seat.step == 0 and is_watched(seat.nth)):
                 continue
-            fold = seat.taken.trial.number % len(losses)
+            fold = seat.extracted.trial.number % len(losses)
             state = self._models.states(slot)[fold]
-            seen = Seen(self._epoch, fold, state, losses[fold][slot], outputs[fold, slot])
+            result = EpochResult(self._epoch, fold, state, losses[fold][slot], outputs[fold, slot])
             plan = self._models.plan
             try:
-                check_epoch(self._extractor, seat.taken, seen, seed=self._seed, plan=plan)
+                check_epoch(self._extractor, seat.extracted, result, seed=self._seed, plan=plan)
             except NotFusibleError as error:
-                raise UnlikeError(seat.taken.trial.number, str(error)) from error
+                raise UnlikeError(seat.extracted.trial.number, str(error)) from error
 
-    def _judge(self, outputs: torch.Tensor) -> list[list[dict[str, float]]]:
-        """Return the scores by fold, then by seat that is taken."""
+    def _score(self, outputs: torch.Tensor) -> list[list[dict[str, float]]]:
+        """Return the scores by fold, then by occupied slot."""
         arrays = self._extractor.arrays
-        taken = [slot for slot, seat in enumerate(self._seats) if seat]
-        if len(taken) < len(self._seats):
-            outputs = outputs[:, torch.tensor(taken, device=outputs.device)]
-        nets = [seat.taken.net for seat in self._seats if seat]
+        occupied = [slot for slot, seat in enumerate(self._seats) if seat]
+        if len(occupied) < len(self._seats):
+            outputs = outputs[:, torch.tensor(occupied, device=outputs.device)]
+        nets = [seat.extracted.net for seat in self._seats if seat]
         return batch_scores(self._extractor.objective.scoring, nets, outputs, arrays.y_valid)
 
     def _reports(
@@ -290,49 +295,51 @@ class TrialBatch:
         score_seconds: float,
     ) -> list[Event]:
         events: list[Event] = []
-        taken = [(slot, seat) for slot, seat in enumerate(self._seats) if seat]
-        share = 1 / len(taken) / len(scores)
-        for j, (slot, seat) in enumerate(taken):
+        occupied = [(slot, seat) for slot, seat in enumerate(self._seats) if seat]
+        share = 1 / len(occupied) / len(scores)
+        for j, (slot, seat) in enumerate(occupied):
             if seat.step == 0:
-                self.reported.append(seat.taken.trial.number)
+                self.reported.append(seat.extracted.trial.number)
             seat.step += 1
             callbacks = callbacks_of(self._models, slot)
             for i, fold in enumerate(seat.folds):
-                if fold.finished:  # it keeps its last scores
+                if fold.finished:  # a finished fold keeps its last scores
                     continue
                 if callbacks:
                     fold.finished = callbacks[i].finished
-                    own = self._restored(seat, fold, callbacks[i], scores[i][j])
-                    self._tell(fold, own, callbacks[i].figures)
+                    fold_scores = self._final_scores(seat, fold, callbacks[i], scores[i][j])
+                    self._set_scores(fold, fold_scores, callbacks[i].figures)
                 else:
-                    self._tell(fold, scores[i][j], {"train_loss": losses[i][slot]})
+                    self._set_scores(fold, scores[i][j], {"train_loss": losses[i][slot]})
                 fold.fit_seconds += fit_seconds * share
                 fold.score_seconds += score_seconds * share
             report = report_of(
-                seat.taken.trial.number,
+                seat.extracted.trial.number,
                 seat.step,
                 seat.folds,
                 self._extractor.objective.scoring,
-                (fit_seconds + score_seconds) / len(taken),
+                (fit_seconds + score_seconds) / len(occupied),
             )
             events.append(Reported(report))
         return events
 
     @staticmethod
-    def _restored(
-        seat: _Slot, fold: _Scored, callbacks: BaseReplayed, scores: dict[str, float]
+    def _final_scores(
+        seat: _Seat, fold: _FoldScores, callbacks: BaseReplayed, scores: dict[str, float]
     ) -> dict[str, float]:
-        """Return the scores of the weights that a fold has after its callbacks' last word."""
+        """Return the scores of a fold's weights, which its callbacks may restore at the end."""
         if not callbacks.may_restore:
             return scores
         fold.past.append(scores)
-        over = fold.finished or seat.step >= seat.taken.n_steps
-        return fold.past[callbacks.end_train() - 1] if over else scores
+        finished = fold.finished or seat.step >= seat.extracted.n_steps
+        return fold.past[callbacks.end_train() - 1] if finished else scores
 
-    def _tell(self, fold: _Scored, scores: dict[str, float], figures: dict[str, float]) -> None:
+    def _set_scores(
+        self, fold: _FoldScores, scores: dict[str, float], figures: dict[str, float]
+    ) -> None:
         fold.recorded = set(figures)
         if math.isfinite(figures.get("train_loss", 0.0)):
             fold.recorded -= set(scores)
             fold.scores = {**scores, **figures, **scores}
-        else:  # predictions of a diverged net may still be numbers: they mean nothing
+        else:  # predictions of a diverged net may be finite, but are meaningless
             fold.scores = {self._extractor.objective.scoring.metric: math.nan, **figures}

@@ -1,4 +1,4 @@
-"""Proof that the callbacks of a net, told by the fused loop, do what they do in its own `fit`."""
+"""Proof that the callbacks of a net do the same in the fused loop as in its own `fit`."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -18,15 +18,15 @@ from hpo.trial import derive_seed
 __all__ = ["MAX_EPOCHS", "compare_callbacks"]
 
 MAX_EPOCHS = 100
-"""Epochs that are compared at most."""
+"""Largest number of epochs that are compared."""
 
 Rows = tuple[torch.Tensor, torch.Tensor]
 
 N_ROWS, N_BATCHES = 32, 2
-"""Of a minibatch and of a validation part, and of an epoch."""
+"""Rows of a minibatch and of the validation part, and minibatches of an epoch."""
 
 _NOT_RECORDED = {"grad_norm", "grad_norm_max"}
-"""Figures of `GradientClipping` that a batch of models does not have."""
+"""Metrics of `GradientClipping` that a batch of models does not record."""
 
 
 def compare_callbacks(
@@ -40,7 +40,7 @@ def compare_callbacks(
 ) -> None:
     """Fit a net on a few rows by its own ``fit``, and replay its callbacks from what it records.
 
-    The learning rate of each minibatch, all figures of each epoch, and the epoch in which the
+    The learning rate of each minibatch, all metrics of each epoch, and the epoch in which the
     training ends must be the same, to the last bit.
 
     Parameters
@@ -48,11 +48,11 @@ def compare_callbacks(
     net : skorch net
         Configured and not initialized; it is fitted.
     callbacks : callable
-        ``callbacks(lr, n_folds)`` makes those that are replayed; see `schedules_of`.
+        ``callbacks(lr, n_folds)`` makes the replayed callbacks; see `schedules_of`.
     train, held_out : pair of tensors of shape (n_samples, ...)
         X and y of training samples, and of the net's own validation part if it has one.
     n_epochs : int
-        Of a trial; at most `MAX_EPOCHS` are made.
+        Number of epochs of a trial; at most `MAX_EPOCHS` are made.
     n_batches : int
         Minibatches of an epoch in the shortest fold; at most `N_BATCHES` are made.
 
@@ -63,10 +63,10 @@ def compare_callbacks(
     """
     size = max(1, min(N_ROWS, len(train[0]) // N_BATCHES))
     watcher = _Watcher()
-    own = {"batch_size": size}
+    batch_sizes = {"batch_size": size}
     if "batch_size" in net.get_params_for("iterator_train"):
-        own["iterator_train__batch_size"] = size
-    net.set_params(verbose=0, warm_start=True, max_epochs=min(n_epochs, MAX_EPOCHS), **own)
+        batch_sizes["iterator_train__batch_size"] = size
+    net.set_params(verbose=0, warm_start=True, max_epochs=min(n_epochs, MAX_EPOCHS), **batch_sizes)
     if held_out is not None:
         net.set_params(train_split=predefined_split(Dataset(*_spread(held_out, N_ROWS))))
     X, y = _spread(train, size * min(n_batches, N_BATCHES))
@@ -76,38 +76,38 @@ def compare_callbacks(
             net.callbacks_.insert(0, ("hpo_rates", watcher))
             (replayed,) = callbacks(float(net.optimizer_.param_groups[0]["lr"]), 1)
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of scores, that the rows are few
+                warnings.simplefilter("ignore")  # scorers warn that there are few rows
                 net.fit(X, y)
         except NotFusibleError:
             raise
         except Exception as error:
-            told = " ".join(str(error).split())[:200]
+            message = " ".join(str(error).split())[:200]
             raise NotFusibleError(
-                f"the net's own `fit` raises {type(error).__name__} on a few rows: {told}"
+                f"the net's own `fit` raises {type(error).__name__} on a few rows: {message}"
             ) from error
         _compare(net.history, watcher.rates, replayed, n_epochs=net.max_epochs)
     if replayed.may_restore:
-        shown = replayed.end_train()
-        if not torch.equal(watcher.weights[shown - 1], _first_weight(net)):
+        restored = replayed.end_train()
+        if not torch.equal(watcher.weights[restored - 1], _first_weight(net)):
             raise NotFusibleError(
-                f"the weights after the net's own `fit` are not those of epoch {shown}, which its "
-                "callbacks put back in a batch of models"
+                f"the weights after the net's own `fit` are not those of epoch {restored}, which "
+                "its callbacks put back in a batch of models"
             )
 
 
 def _spread(rows: Rows, n: int) -> Rows:
-    """Return ``n`` rows from all over the data, which may be in the order of their labels."""
+    """Return ``n`` rows spread over the data, which may be sorted by label."""
     index = torch.linspace(0, len(rows[0]) - 1, min(n, len(rows[0]))).long()
     return rows[0][index.to(rows[0].device)], rows[1][index.to(rows[1].device)]
 
 
 class _Watcher(Callback):  # type: ignore[misc]  # skorch has no types
-    """Puts down the learning rate of each minibatch; stands before what changes it."""
+    """Records the learning rate of each minibatch, before other callbacks change it."""
 
     def __init__(self) -> None:
         self.rates: list[list[float]] = []
         self.weights: list[torch.Tensor] = []
-        """Of the first layer, at the end of each epoch."""
+        """Weights of the first layer at the end of each epoch."""
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         self.rates.append([])
@@ -128,20 +128,22 @@ def _first_weight(net: Any) -> torch.Tensor:
 def _compare(
     history: Any, rates: list[list[float]], replayed: BaseReplayed, *, n_epochs: int
 ) -> None:
-    for row, own in zip(history, rates, strict=True):
+    for row, net_rates in zip(history, rates, strict=True):
         epoch = row["epoch"]
-        given = list(replayed.begin_epoch(len(own)))
-        if given * (len(own) if len(given) == 1 else 1) != own:
+        replayed_rates = list(replayed.begin_epoch(len(net_rates)))
+        if replayed_rates * (len(net_rates) if len(replayed_rates) == 1 else 1) != net_rates:
             raise NotFusibleError(
-                f"the learning rates of epoch {epoch} are {own} in the net's own `fit`, and "
-                f"{given} in a batch of models"
+                f"the learning rates of epoch {epoch} are {net_rates} in the net's own `fit`, and "
+                f"{replayed_rates} in a batch of models"
             )
         replayed.end_epoch(figures_of(row))
-        found = {n: value for n, value in figures_of(row).items() if n not in _NOT_RECORDED}
-        if repr(sorted(found.items())) != repr(sorted(replayed.figures.items())):  # nan is nan
+        recorded = {n: value for n, value in figures_of(row).items() if n not in _NOT_RECORDED}
+        if repr(sorted(recorded.items())) != repr(
+            sorted(replayed.figures.items())
+        ):  # as text, nan equals nan
             raise NotFusibleError(
-                f"the net's callbacks record {found} in epoch {epoch}, and {replayed.figures} in "
-                "a batch of models"
+                f"the net's callbacks record {recorded} in epoch {epoch}, and {replayed.figures} "
+                "in a batch of models"
             )
         ended = epoch == len(history) < n_epochs
         if replayed.finished != ended and epoch < n_epochs:

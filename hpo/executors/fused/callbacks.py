@@ -1,4 +1,4 @@
-"""Which callbacks of a net the fused loop carries, and with which settings: an allow-list."""
+"""Allow-list of the callbacks, and their settings, that the fused loop supports."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -29,10 +29,10 @@ from hpo.training.scoring import Scoring
 __all__ = ["check_callback", "clipping_of", "kind_of_callbacks", "schedules_of", "scorings_of"]
 
 _SILENT = (EpochTimer, PrintLog, ProgressBar)
-"""They change nothing, and write nothing that a study reports."""
+"""Callbacks that change nothing and write nothing that a study reports."""
 
 _DEFAULT = [(PassthroughScoring, "train_loss"), (PassthroughScoring, "valid_loss")]
-"""What every net puts its losses down by: `TrialBatch` does so for those that have no others."""
+"""Callbacks by which every net records its losses; without others, `TrialBatch` does so."""
 
 _CLIPPING = (GradientClipping, GradientNormClipping)
 
@@ -51,19 +51,19 @@ _BY_COUNT = (
     lr_scheduler.StepLR,
     WarmRestartLR,
 )
-"""Schedulers of the learning rate that depend on nothing but how often they have stepped."""
+"""Learning rate schedulers that depend only on how often they have stepped."""
 
 _SETTINGS: Mapping[str, set[object]] = {
     "step_every": {"epoch", "batch"},
     "event_name": {None, "event_lr", "lr"},
 }
-"""Those of an `LRScheduler` that are known."""
+"""Settings of an `LRScheduler` that are supported."""
 
 _CYCLE_MOMENTUM = (lr_scheduler.CyclicLR, lr_scheduler.OneCycleLR)
 
 
 def check_callback(net: Any, name: str, callback: Any) -> None:
-    """Raise `NotFusibleError` if the loop does not carry a callback of an initialized net."""
+    """Raise `NotFusibleError` if the loop does not support a callback of an initialized net."""
     kind = type(callback)
     if kind in {*_SILENT, LRSchedule}:
         return
@@ -77,7 +77,8 @@ def check_callback(net: Any, name: str, callback: Any) -> None:
         raise NotFusibleError(f"the net has the callback '{name}' ({kind.__name__}), {why}")
 
 
-def _clips_otherwise(net: Any, callback: Any) -> str:
+def _unsupported_clipping(net: Any, callback: Any) -> str:
+    """Return why a callback is not supported, like the functions below; empty if it is."""
     if sum(type(other) in _CLIPPING for _, other in net.callbacks_) > 1:
         return "beside another one that clips gradients"
     if type(callback) is GradientClipping:
@@ -90,47 +91,47 @@ def _clips_otherwise(net: Any, callback: Any) -> str:
     return ""
 
 
-def _schedules_otherwise(net: Any, callback: LRScheduler) -> str:
+def _unsupported_schedule(net: Any, callback: LRScheduler) -> str:
     policy = callback.policy_
     if sum(isinstance(other, LRScheduler | LRSchedule) for _, other in net.callbacks_) > 1:
         return "beside another schedule"
     if policy not in {*_BY_COUNT, lr_scheduler.ReduceLROnPlateau}:
         return f"whose policy ({getattr(policy, '__name__', policy)}) it does not know"
-    for name, known in _SETTINGS.items():
-        if getattr(callback, name) not in known:
+    for name, supported in _SETTINGS.items():
+        if getattr(callback, name) not in supported:
             return f"which has {name}={getattr(callback, name)!r}"
     if policy is lr_scheduler.ReduceLROnPlateau:
-        return _finds_plateaus_otherwise(callback)
+        return _unsupported_plateau(callback)
     if policy in _CYCLE_MOMENTUM and vars(callback).get("cycle_momentum", True) is not False:
         return "which cycles the momentum (pass cycle_momentum=False)"
     return ""
 
 
-def _finds_plateaus_otherwise(callback: LRScheduler) -> str:
+def _unsupported_plateau(callback: LRScheduler) -> str:
     if callback.step_every == "batch":
         return "which looks for a plateau by minibatches (step_every='batch')"
     return "" if isinstance(callback.monitor, str) else "whose monitor is a function"
 
 
-def _stops_otherwise(net: Any, callback: EarlyStopping) -> str:
+def _unsupported_stopping(net: Any, callback: EarlyStopping) -> str:
     return "" if isinstance(callback.monitor, str) else "whose monitor is no name"
 
 
-def _passes_otherwise(net: Any, callback: PassthroughScoring) -> str:
-    known = {("train_loss", True), ("valid_loss", False)}
-    if (callback.name, bool(callback.on_train)) in known:
+def _unsupported_passthrough(net: Any, callback: PassthroughScoring) -> str:
+    supported = {("train_loss", True), ("valid_loss", False)}
+    if (callback.name, bool(callback.on_train)) in supported:
         return ""
     return f"which takes the mean of '{callback.name}'"
 
 
-def _scores_otherwise(net: Any, callback: Any) -> str:
-    """Return why the scores are not known, which without a validation part nobody computes."""
+def _unsupported_scoring(net: Any, callback: Any) -> str:
+    """Return why a scoring is not supported; without a validation part, nothing is scored."""
     if callback.on_train:
         return "which scores the training part (on_train=True)"
-    return _validates_otherwise(net, callback) if net.train_split else ""
+    return _unsupported_validation(net, callback) if net.train_split else ""
 
 
-def _validates_otherwise(net: Any, callback: Any) -> str:
+def _unsupported_validation(net: Any, callback: Any) -> str:
     if type(callback) is BatchScoring:
         return "which scores minibatches"
     names = [c.name_ for _, c in net.callbacks_ if isinstance(c, EpochScoring)]
@@ -146,18 +147,18 @@ def _validates_otherwise(net: Any, callback: Any) -> str:
 
 
 _CHECKS: Mapping[type, Callable[[Any, Any], str]] = {
-    GradientClipping: _clips_otherwise,
-    GradientNormClipping: _clips_otherwise,
-    LRScheduler: _schedules_otherwise,
-    EarlyStopping: _stops_otherwise,
-    EpochScoring: _scores_otherwise,
-    BatchScoring: _scores_otherwise,
-    PassthroughScoring: _passes_otherwise,
+    GradientClipping: _unsupported_clipping,
+    GradientNormClipping: _unsupported_clipping,
+    LRScheduler: _unsupported_schedule,
+    EarlyStopping: _unsupported_stopping,
+    EpochScoring: _unsupported_scoring,
+    BatchScoring: _unsupported_scoring,
+    PassthroughScoring: _unsupported_passthrough,
 }
 
 
 def clipping_of(net: Any) -> dict[str, float]:
-    """Return the limits of the gradients: ``max_norm`` or ``max_value``."""
+    """Return the limits of gradient clipping: ``max_norm`` or ``max_value``."""
     clipping: dict[str, float] = {}
     for _, callback in net.callbacks_:
         if isinstance(callback, GradientNormClipping) and callback.gradient_clip_value is not None:
@@ -173,27 +174,27 @@ def scorings_of(net: Any) -> dict[str, Scoring]:
     """Return the scorers of the net's own validation part, by their names in the history."""
     if not net.train_split:
         return {}
-    found = (c for _, c in net.callbacks_ if isinstance(c, EpochScoring))
-    return {callback.name_: Scoring(net, callback.scoring_) for callback in found}
+    scorings = (c for _, c in net.callbacks_ if isinstance(c, EpochScoring))
+    return {callback.name_: Scoring(net, callback.scoring_) for callback in scorings}
 
 
 def schedules_of(net: Any) -> Callable[[float, int], Sequence[Schedule]] | None:
-    """Return what makes the callbacks of some folds; None if they have nothing to do."""
+    """Return a function that makes the callbacks of some folds; None if there is nothing to do."""
     idle = (EpochScoring, BatchScoring) if not net.train_split else ()
-    told = [
+    active = [
         (name, callback)
         for name, callback in net.callbacks_
         if not isinstance(callback, (*_SILENT, *_CLIPPING, *idle))
     ]
-    if not net.train_split and [(type(c), getattr(c, "name", "")) for _, c in told] == _DEFAULT:
+    if not net.train_split and [(type(c), getattr(c, "name", "")) for _, c in active] == _DEFAULT:
         return None
-    if not net.train_split and not any(_looks_at_losses(callback) for _, callback in told):
-        return lambda lr, n_folds: shared_by_folds(told, lr, n_folds)
-    return lambda lr, n_folds: [ReplayedCallbacks(told, lr) for _ in range(n_folds)]
+    if not net.train_split and not any(_looks_at_losses(callback) for _, callback in active):
+        return lambda lr, n_folds: shared_by_folds(active, lr, n_folds)
+    return lambda lr, n_folds: [ReplayedCallbacks(active, lr) for _ in range(n_folds)]
 
 
 def kind_of_callbacks(net: Any) -> str:
-    """Return what tells callbacks apart: their classes and settings, whatever the numbers."""
+    """Return the kind of a net's callbacks: their classes and settings, but not their numbers."""
     return repr([(type(c), _settings(c)) for _, c in net.callbacks_])
 
 
@@ -205,7 +206,7 @@ def _settings(callback: Any) -> list[tuple[str, Any]]:
 
 
 def _looks_at_losses(callback: Any) -> bool:
-    """Return whether the folds of a trial may differ in what a callback does."""
+    """Return whether a callback depends on losses or scores, so that folds may differ."""
     if isinstance(callback, LRScheduler):
         return callback.policy_ is lr_scheduler.ReduceLROnPlateau
     if isinstance(callback, LRSchedule):

@@ -1,4 +1,4 @@
-"""What nets do at the end of an epoch, done for a batch of models."""
+"""The end of an epoch for a batch of models: validation and callbacks."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ def end_epoch(
     held_out: HeldOut | None,
     scorings: Mapping[str, Scoring],
 ) -> None:
-    """Validate on the nets' own validation parts, and tell their callbacks.
+    """Score the nets' own validation parts, and call the callbacks.
 
     Parameters
     ----------
@@ -29,27 +29,29 @@ def end_epoch(
     losses : tensor of shape (n_folds, n_slots)
         Training losses of the epoch.
     nets : mapping of int to skorch net
-        By the slots that are taken.
+        Nets by occupied slot.
     held_out : HeldOut or None
     scorings : mapping of str to Scoring
-        Of the validation part.
+        Scorers of the validation part.
     """
     slots = [slot for slot in nets if models.schedules(slot)]
     if not slots:
         return
-    found: dict[str, Sequence[Sequence[float]]] = {"train_loss": losses[:, slots].tolist()}
+    metrics: dict[str, Sequence[Sequence[float]]] = {"train_loss": losses[:, slots].tolist()}
     if held_out is not None:
         outputs = models.predict(held_out.X)
-        found["valid_loss"] = models.losses(outputs, held_out.y, held_out.n)[:, slots].tolist()
-        judged = [nets[slot] for slot in slots]
+        metrics["valid_loss"] = models.losses(outputs, held_out.y, held_out.n)[:, slots].tolist()
+        scored_nets = [nets[slot] for slot in slots]
         for name, scoring in scorings.items():
-            scores = batch_scores(scoring, judged, outputs[:, slots], held_out.labels)
-            found[name] = [[next(iter(own.values())) for own in fold] for fold in scores]
+            scores = batch_scores(scoring, scored_nets, outputs[:, slots], held_out.labels)
+            metrics[name] = [
+                [next(iter(model_scores.values())) for model_scores in fold] for fold in scores
+            ]
     for j, slot in enumerate(slots):
         for fold, callbacks in enumerate(callbacks_of(models, slot)):
-            callbacks.end_epoch({name: values[fold][j] for name, values in found.items()})
+            callbacks.end_epoch({name: values[fold][j] for name, values in metrics.items()})
 
 
 def callbacks_of(models: FusedModels, slot: int) -> list[BaseReplayed]:
-    """Return the callbacks of the model in a slot, one a fold; none if it has none."""
-    return [made for made in models.schedules(slot) if isinstance(made, BaseReplayed)]
+    """Return the callbacks of the model in a slot, one per fold; empty if it has none."""
+    return [schedule for schedule in models.schedules(slot) if isinstance(schedule, BaseReplayed)]

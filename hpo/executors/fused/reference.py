@@ -29,30 +29,30 @@ __all__ = ["NetReference"]
 class NetReference:
     """One trial's net on one fold, the reference for a batch of models (`hpo.fused.Reference`).
 
-    All of the net is its own: class, callbacks, optimizer, loss, loader. Only the order of the
-    minibatches comes by a sampler, and the noise of dropout by layers in the place of torch's.
+    Everything is the user's own: class, callbacks, optimizer, loss, loader. Only the order of the
+    minibatches comes from a sampler, and the noise of dropout from layers that replace torch's.
 
     Parameters
     ----------
     net : skorch net
-        Configured and not initialized; owned by the reference.
+        A configured net that is not initialized; the reference changes it.
     plan : Plan
     member : ModelState
-        The numbers of its optimizer and its rates of dropout are set; others are the net's own.
+        Sets the numbers of the optimizer and the dropout rates; all others are the net's own.
     fold : int
-        Which of the member's states it starts from, and whose draws it gets.
+        Fold whose initial state and random draws are used.
     seed, n_folds : int
-        Of the batch.
+        Seed and number of folds of the batch.
     held_out : pair of tensors of shape (n_samples, ...) or None
-        X and y of the net's own validation part, if it has one: the rows that are trained on are
-        those that its ``train_split`` has left.
+        X and y of the net's own validation part, if it has one; then `train` is given the rows
+        that its ``train_split`` has left.
     dtype : torch.dtype
-        float32 leaves net and data as they are; float64 widens both.
+        float32 leaves the net and the data as they are; float64 converts both.
 
     Raises
     ------
     NotFusibleError
-        From each method, if the net raises, or keeps something while it trains or evaluates.
+        From each method, if the net raises or changes attributes while it trains or evaluates.
     """
 
     def __init__(
@@ -70,13 +70,13 @@ class NetReference:
         self.net = net
         self._plan, self._member, self._fold = plan, member, fold
         self._seed, self._n_folds, self._dtype = seed, n_folds, dtype
-        self._sampler = _InOrder()
+        self._sampler = _OrderedSampler()
         loader: dict[str, Any] = {"sampler": self._sampler, "shuffle": False}
         if "batch_size" in net.get_params_for("iterator_train"):
             loader["batch_size"] = plan.batch_size
         net.set_params(
             verbose=0,
-            warm_start=True,  # or fit would make the weights anew
+            warm_start=True,  # otherwise fit would initialize the weights again
             batch_size=plan.batch_size,
             **{f"iterator_train__{name}": value for name, value in loader.items()},
         )
@@ -86,18 +86,18 @@ class NetReference:
         net.initialize()
         net.callbacks_ = [c for c in net.callbacks_ if not isinstance(c[1], ProgressBar)]
         for _, callback in net.callbacks_:
-            if isinstance(callback, EarlyStopping):  # these are the weights as they are trained
+            if isinstance(callback, EarlyStopping):  # the weights are compared as trained
                 callback.load_best = False
-        self._widen()
-        self._start()
-        self._own = copy.deepcopy(net.module_)
+        self._convert()
+        self._set_state()
+        self._evaluation_module = copy.deepcopy(net.module_)
         module, self._layers = replay_dropout(net.module_, member.rates, attention=False)
         vars(net)["module_"] = module.to(next(iter(member.states[fold].values())).device)
         if dtype is torch.float64:
             module.double()
         self._attributes = Attributes(module, REPLAYED)
 
-    def _widen(self) -> None:
+    def _convert(self) -> None:
         if self._dtype is not torch.float64:
             return
         self.net.module_.double()
@@ -107,8 +107,8 @@ class NetReference:
                 if isinstance(value, torch.Tensor) and value.is_floating_point():
                     state[name] = value.double()
 
-    def _start(self) -> None:
-        """Set the weights, and what of the optimizer's numbers the member has otherwise."""
+    def _set_state(self) -> None:
+        """Set the weights, and the numbers of the optimizer that the member defines."""
         net, numbers = self.net, dict[str, Any](self._member.numbers)
         write_state(net.module_, self._member.states[self._fold])
         (group,) = net.optimizer_.param_groups
@@ -119,12 +119,12 @@ class NetReference:
     def train(
         self, numbers: Sequence[int], X: torch.Tensor, y: torch.Tensor, rows: torch.Tensor
     ) -> None:
-        """Fit the net: an epoch for each number (that of the batch's epoch) on the rows."""
+        """Fit the net on the rows: one epoch for each number, that of the batch's epoch."""
         X, y = (self._cast(data[rows.to(data.device)]) for data in (X, y))
         replay = Replay(self._plan, self._fold, X, seed=self._seed, n_folds=self._n_folds)
         self._sampler.orders = [replay.order(n, torch.arange(len(rows))) for n in numbers]
-        drawing = _Drawing(replay, self._layers, list(numbers), self._dtype)
-        self.net.callbacks_.append(("hpo_draws", drawing))
+        noise_callback = _NoiseCallback(replay, self._layers, list(numbers), self._dtype)
+        self.net.callbacks_.append(("hpo_draws", noise_callback))
         self.net.max_epochs = max(self.net.max_epochs, len(numbers))
         before = global_streams()
         try:
@@ -132,10 +132,10 @@ class NetReference:
         except NotFusibleError:
             raise
         except Exception as error:
-            raise _of_the_net("fit", error) from error
+            raise _net_error("fit", error) from error
         finally:
             self.net.callbacks_.pop()
-        if drawing.n_begun < len(numbers):
+        if noise_callback.n_begun < len(numbers):
             raise NotFusibleError("the net ends its training by itself, before its last epoch")
         if global_streams() != before:
             raise NotFusibleError(
@@ -151,14 +151,14 @@ class NetReference:
         return {name: value for name, value in state.items() if name in names}
 
     def predict(self, X: torch.Tensor) -> torch.Tensor:
-        """Return the outputs for samples, by the net's own loader: in minibatches."""
+        """Return the outputs for samples, in minibatches of the net's own loader."""
         trained = self.net.module_
-        attributes = Attributes(self._own)
+        attributes = Attributes(self._evaluation_module)
         try:
             net = self.evaluating(self.state())
             outputs: Any = net.forward(self._cast(X), device=str(X.device))
         except Exception as error:
-            raise _of_the_net("forward", error) from error
+            raise _net_error("forward", error) from error
         finally:
             vars(self.net)["module_"] = trained
         attributes.check("in evaluation")
@@ -167,34 +167,34 @@ class NetReference:
         return outputs
 
     def evaluating(self, state: Mapping[str, torch.Tensor]) -> Any:
-        """Return the net with these weights and its own module, no layer of it in another's place.
+        """Return the net with these weights in its own module, in which no layer is replaced.
 
-        `train` wants its other module back.
+        Before `train` is called again, ``module_`` must be set back.
         """
-        write_state(self._own, state)
-        vars(self.net)["module_"] = self._own
+        write_state(self._evaluation_module, state)
+        vars(self.net)["module_"] = self._evaluation_module
         return self.net
 
     @property
     def train_loss(self) -> float | None:
-        """The loss of the last epoch, as the net's history has it; None if it has none."""
+        """The training loss of the last epoch in the net's history; None if it records none."""
         history = getattr(self.net, "history", None)
         loss = history[-1].get("train_loss") if history else None
         return None if loss is None else float(loss)
 
     @property
     def figures(self) -> dict[str, float]:
-        """What the net recorded of the last epoch; see `figures_of`."""
+        """Metrics that the net recorded for the last epoch; see `figures_of`."""
         history = getattr(self.net, "history", None)
         return figures_of(history[-1]) if history else {}
 
     def _cast(self, data: torch.Tensor) -> torch.Tensor:
-        wide = self._dtype is torch.float64 and data.is_floating_point()
-        return data.double() if wide else data
+        converts = self._dtype is torch.float64 and data.is_floating_point()
+        return data.double() if converts else data
 
 
-class _InOrder(Sampler):  # type: ignore[type-arg]
-    """Rows in an order that is known before; another one for each epoch."""
+class _OrderedSampler(Sampler):  # type: ignore[type-arg]
+    """Yields rows in a given order for each epoch."""
 
     def __init__(self) -> None:
         self.orders: list[torch.Tensor] = []
@@ -208,8 +208,8 @@ class _InOrder(Sampler):  # type: ignore[type-arg]
         return len(self.orders[max(self._epoch, 0)])
 
 
-class _Drawing(Callback):  # type: ignore[misc]
-    """Hands the noise of dropout out, minibatch by minibatch, and ends the training in time."""
+class _NoiseCallback(Callback):  # type: ignore[misc]
+    """Sets the noise of dropout for each minibatch, and ends the training after the last epoch."""
 
     def __init__(self, replay: Replay, layers: Any, numbers: list[int], dtype: torch.dtype) -> None:
         self._replay, self._layers, self._dtype = replay, layers, dtype
@@ -223,13 +223,13 @@ class _Drawing(Callback):  # type: ignore[misc]
     def on_batch_begin(self, net: Any, batch: Any = None, training: Any = None, **kw: Any) -> None:
         if training:
             n_samples = len(batch[1])
-            self._replay.hand_out(next(self._noises), self._layers, n_samples, self._dtype)
+            self._replay.write_noise(next(self._noises), self._layers, n_samples, self._dtype)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         if self.n_begun == len(self._numbers):
-            raise KeyboardInterrupt  # how callbacks of skorch end a training
+            raise KeyboardInterrupt  # how skorch's callbacks end a training
 
 
-def _of_the_net(method: str, error: Exception) -> NotFusibleError:
-    told = " ".join(str(error).split())[:200]
-    return NotFusibleError(f"the net's own `{method}` raises {type(error).__name__}: {told}")
+def _net_error(method: str, error: Exception) -> NotFusibleError:
+    message = " ".join(str(error).split())[:200]
+    return NotFusibleError(f"the net's own `{method}` raises {type(error).__name__}: {message}")

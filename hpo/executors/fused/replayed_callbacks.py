@@ -1,4 +1,4 @@
-"""The callbacks of a net, told of epochs that a batch of models makes in the net's place."""
+"""The callbacks of a net, called for epochs that a batch of models trains instead of the net."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -22,13 +22,13 @@ class BaseReplayed(ABC):
     Attributes
     ----------
     figures : dict of str to float
-        What the last epoch's row of the history holds; see `figures_of`.
+        Metrics in the history's row of the last epoch; see `figures_of`.
     finished : bool
         Whether a callback has ended the training.
     n_epochs : int
-        Epochs begun.
+        Number of epochs that have begun.
     may_restore : bool
-        Whether a callback may put the weights of an earlier epoch back at the end.
+        Whether a callback may restore the weights of an earlier epoch at the end.
     """
 
     may_restore = False
@@ -40,36 +40,37 @@ class BaseReplayed(ABC):
 
     @abstractmethod
     def begin_epoch(self, n_batches: int) -> Sequence[float]:
-        """Return the learning rates of the next epoch: of each minibatch one, or a single one."""
+        """Return the learning rates of the next epoch: one per minibatch, or a single one."""
 
     @abstractmethod
-    def end_epoch(self, found: Mapping[str, float]) -> None:
-        """Tell the callbacks of an epoch's end.
+    def end_epoch(self, metrics: Mapping[str, float]) -> None:
+        """Call the callbacks at the end of an epoch.
 
         Parameters
         ----------
-        found : mapping of str to float
+        metrics : mapping of str to float
             The losses and the scores of the net's own validation part, by their names in the
             history.
         """
 
     def end_train(self) -> int:
-        """Return the epoch, from 1, whose weights the net has at the end: the last as a rule."""
+        """Return the epoch, from 1, whose weights the net has at the end: usually the last."""
         return self.n_epochs
 
 
 class ReplayedCallbacks(BaseReplayed):
-    """Callbacks that are called, in their order; they go by a fold's own losses.
+    """Callbacks that are called in order, with the losses of one fold.
 
-    They are copies of the user's own, and see as much of a net as they look at: an optimizer of
-    one weight, whose learning rate they set, and a history, in which they read and write.
+    They are copies of the user's own, and are given a stand-in with the parts of a net that they
+    use: an optimizer of one weight, whose learning rate they set, and a history, which they read
+    and write.
 
     Parameters
     ----------
     callbacks : sequence of (str, callback)
-        Those of an initialized net that are to be called.
+        Callbacks of an initialized net.
     lr : float
-        What the learning rate starts from.
+        Initial learning rate.
     """
 
     def __init__(self, callbacks: Sequence[tuple[str, Any]], lr: float) -> None:
@@ -81,7 +82,7 @@ class ReplayedCallbacks(BaseReplayed):
         self._notify("on_train_begin", X=None, y=None)
 
     def begin_epoch(self, n_batches: int) -> Sequence[float]:
-        """Call what is called up to the end of an epoch's last minibatch; return the rates."""
+        """Call the callbacks up to the end of an epoch's last minibatch; return the rates."""
         net = self._net
         if self.finished:
             return [net.lr]
@@ -94,23 +95,25 @@ class ReplayedCallbacks(BaseReplayed):
         for _ in range(n_batches if self._by_batch else 1):
             net.history.new_batch()
             rates.append(net.lr)
-            if len(net.history) == 1:  # torch's schedulers look whether a step was made before
+            if (
+                len(net.history) == 1
+            ):  # torch's schedulers warn unless the optimizer has stepped before
                 net.optimizer_.step()
             self._notify("on_batch_end", training=True, batch=None)
         return rates
 
-    def end_epoch(self, found: Mapping[str, float]) -> None:
-        """Call what is called at an epoch's end."""
+    def end_epoch(self, metrics: Mapping[str, float]) -> None:
+        """Call the callbacks at the end of an epoch."""
         if self.finished:
             return
         net = self._net
-        net.found = found
+        net.metrics = metrics
         batches = net.history[-1]["batches"]
-        batches[:] = []  # one that has the means, of which skorch's callbacks take the mean
+        batches[:] = []  # replaced by one with the means, of which skorch's callbacks take the mean
         net.history.new_batch()
         for part in ("train", "valid"):
-            if f"{part}_loss" in found:
-                net.history.record_batch(f"{part}_loss", found[f"{part}_loss"])
+            if f"{part}_loss" in metrics:
+                net.history.record_batch(f"{part}_loss", metrics[f"{part}_loss"])
                 net.history.record_batch(f"{part}_batch_size", 1)
         net.module_.epoch = len(net.history)
         try:
@@ -120,7 +123,7 @@ class ReplayedCallbacks(BaseReplayed):
         self.figures = figures_of(net.history[-1])
 
     def end_train(self) -> int:
-        """Call what is called at the end; return the epoch, from 1, whose weights the net has."""
+        """Call the callbacks at the end; return the epoch, from 1, whose weights the net has."""
         self._notify("on_train_end", X=None, y=None)
         return self._net.module_.epoch
 
@@ -132,16 +135,16 @@ class ReplayedCallbacks(BaseReplayed):
 def shared_by_folds(
     callbacks: Sequence[tuple[str, Any]], lr: float, n_folds: int
 ) -> list[BaseReplayed]:
-    """Return callbacks that go by epochs and minibatches alone, called once for all folds.
+    """Return callbacks that depend only on epochs and minibatches, called once for all folds.
 
     See `ReplayedCallbacks` for the parameters. The folds must be trained in lock-step.
     """
-    led: dict[int, _Leader] = {}
-    return [_Follower(lambda: ReplayedCallbacks(callbacks, lr), led) for _ in range(n_folds)]
+    leaders: dict[int, _Leader] = {}
+    return [_Follower(lambda: ReplayedCallbacks(callbacks, lr), leaders) for _ in range(n_folds)]
 
 
 class _Leader:
-    """Callbacks that are called, and what came of their last epoch."""
+    """Callbacks that are called for all folds, with the results of their last epoch."""
 
     def __init__(self, callbacks: ReplayedCallbacks) -> None:
         self._callbacks = callbacks
@@ -150,7 +153,7 @@ class _Leader:
         self.figures: dict[str, float] = {}
 
     def advance(self, number: int, n_batches: int) -> None:
-        """Go to an epoch, unless another fold has done so."""
+        """Advance to an epoch, unless another fold has done so."""
         if number > self._number:
             self._number = number
             self.rates = self._callbacks.begin_epoch(n_batches)
@@ -159,29 +162,30 @@ class _Leader:
 
 
 class _Follower(BaseReplayed):
-    """A fold whose learning rates are those of all folds with as many minibatches."""
+    """A fold that shares its learning rates with all folds of the same number of minibatches."""
 
-    def __init__(self, make: Callable[[], ReplayedCallbacks], led: dict[int, _Leader]) -> None:
+    def __init__(self, make: Callable[[], ReplayedCallbacks], leaders: dict[int, _Leader]) -> None:
         super().__init__()
-        self._make, self._led = make, led
+        self._make, self._leaders = make, leaders
 
     def begin_epoch(self, n_batches: int) -> Sequence[float]:
         """Return the rates of the next epoch."""
         self.n_epochs += 1
-        if n_batches not in self._led:
-            self._led[n_batches] = _Leader(self._make())
-        self._leader = self._led[n_batches]
+        if n_batches not in self._leaders:
+            self._leaders[n_batches] = _Leader(self._make())
+        self._leader = self._leaders[n_batches]
         self._leader.advance(self.n_epochs, n_batches)
         return self._leader.rates
 
-    def end_epoch(self, found: Mapping[str, float]) -> None:
-        """Take the figures over, with the fold's own loss."""
-        own = self._leader.figures
-        self.figures = {n: found["train_loss"] if n == "train_loss" else own[n] for n in own}
+    def end_epoch(self, metrics: Mapping[str, float]) -> None:
+        """Copy the metrics of the leader, with the fold's own loss."""
+        self.figures = dict(self._leader.figures)
+        if "train_loss" in self.figures:
+            self.figures["train_loss"] = metrics["train_loss"]
 
 
 class _Net:
-    """As much of a net as these callbacks look at."""
+    """A stand-in with the parts of a net that these callbacks use."""
 
     verbose = 0
 
@@ -190,7 +194,7 @@ class _Net:
         self.history = History()
         self.module_ = _Module()
         self.n_batches = 0
-        self.found: Mapping[str, float] = {}
+        self.metrics: Mapping[str, float] = {}
 
     @property
     def lr(self) -> float:
@@ -198,12 +202,12 @@ class _Net:
         return float(self.optimizer_.param_groups[0]["lr"])
 
     def get_iterator(self, dataset: Any, training: bool = False) -> range:
-        """Return what is as long as the loader of the training part."""
+        """Return a range as long as the loader of the training part."""
         return range(self.n_batches)
 
 
 class _Module:
-    """Stands for the weights of a module by the number of the epoch that they are of."""
+    """A stand-in for a module, whose state is the number of the epoch of its weights."""
 
     epoch = 0
 
@@ -222,14 +226,14 @@ def _steps_by_batch(callback: Any) -> bool:
 
 def _replayed(callback: Any, net: _Net) -> Any:
     if isinstance(callback, EpochScoring):
-        return _KnownScore(callback)
-    own = copy_of(callback)
-    own.initialize()
-    return own
+        return _RecordedScore(callback)
+    copied = copy_of(callback)
+    copied.initialize()
+    return copied
 
 
-class _KnownScore(Callback):  # type: ignore[misc]  # skorch has no types
-    """Puts a score down that has been computed elsewhere, as `EpochScoring` does."""
+class _RecordedScore(Callback):  # type: ignore[misc]  # skorch has no types
+    """Records a score that has been computed elsewhere, as `EpochScoring` would."""
 
     def __init__(self, scoring: EpochScoring) -> None:
         self.name = scoring.name_
@@ -237,7 +241,7 @@ class _KnownScore(Callback):  # type: ignore[misc]  # skorch has no types
         self.best = None
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        score = net.found[self.name]
+        score = net.metrics[self.name]
         net.history.record(self.name, score)
         if self.lower_is_better is None:
             return

@@ -1,4 +1,4 @@
-"""Scores of many models from their outputs, as scikit-learn's scorers would give them."""
+"""Scores of many models from their outputs, as scikit-learn's scorers would compute them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,9 +17,9 @@ __all__ = ["batch_scores"]
 
 
 class _JudgedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A fitted classifier whose predictions are known: whatever X, it returns them.
+    """A fitted classifier that returns given predictions, whatever X is.
 
-    With a threshold it is skorch's binary classifier.
+    With a threshold it behaves like skorch's binary classifier.
     """
 
     def __init__(self, proba: Any = None, classes: Any = None, threshold: Any = None) -> None:
@@ -37,14 +37,14 @@ class _JudgedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict(self, X: Any) -> Any:
         if self.threshold is not None:
             return _above(self.threshold, self.proba)
-        return self.proba.argmax(axis=1)  # skorch's predict, which knows no other labels
+        return self.proba.argmax(axis=1)  # as skorch's predict, which returns indices
 
     def predict_proba(self, X: Any) -> Any:
         return self.proba
 
 
 class _JudgedRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
-    """A fitted regressor whose predictions are known."""
+    """A fitted regressor that returns given predictions, whatever X is."""
 
     def __init__(self, predictions: Any = None) -> None:
         self.predictions = predictions
@@ -64,11 +64,11 @@ def batch_scores(
     Parameters
     ----------
     scoring : Scoring
-        Of scikit-learn's scorers alone.
+        Uses scikit-learn's scorers only.
     nets : sequence of skorch net
-        Of each model one, which says how outputs become predictions.
+        One per model, which defines how outputs become predictions.
     outputs : tensor of shape (n_folds, n_models, n_longest, ...)
-        Of the modules, for validation parts that are filled up to one length.
+        Outputs of the modules for validation parts that are padded to one length.
     y : sequence of array
         Labels of each fold's validation part.
 
@@ -77,42 +77,45 @@ def batch_scores(
     list of list of dict of str to float
         By fold, then by model.
     """
-    shown = in_shape_of_target(nets[0], _shown(nets[0], outputs), np.ndim(y[0]))
+    predictions = in_shape_of_target(nets[0], _predictions(nets[0], outputs), np.ndim(y[0]))
     return [
-        _judge_fold(scoring, nets, shown[i][:, : len(labels)], labels) for i, labels in enumerate(y)
+        _score_fold(scoring, nets, predictions[i][:, : len(labels)], labels)
+        for i, labels in enumerate(y)
     ]
 
 
-def _judge_fold(
-    scoring: Scoring, nets: Sequence[Any], shown: torch.Tensor, labels: Any
+def _score_fold(
+    scoring: Scoring, nets: Sequence[Any], predictions: torch.Tensor, labels: Any
 ) -> list[dict[str, float]]:
-    # scikit-learn says what is wrong with outputs that are no numbers.
-    sound = shown.isfinite().flatten(1).all(1)
+    # For outputs that are not finite, scikit-learn's own scorers raise the error.
+    finite = predictions.isfinite().flatten(1).all(1)
     quick = None
-    if sound.all():
-        quick = _quick(scoring, nets, shown, labels)
-    elif sound.any():
-        some = [net for net, is_sound in zip(nets, sound.tolist(), strict=True) if is_sound]
-        quick = _quick(scoring, some, shown[sound], labels)
-    known = iter(quick or ())
+    if finite.all():
+        quick = _quick(scoring, nets, predictions, labels)
+    elif finite.any():
+        finite_nets = [
+            net for net, is_finite in zip(nets, finite.tolist(), strict=True) if is_finite
+        ]
+        quick = _quick(scoring, finite_nets, predictions[finite], labels)
+    scores = iter(quick or ())
     return [
-        next(known)
-        if quick is not None and is_sound
-        else scoring(_judged(net, shown[j].cpu().numpy()), labels, labels)
-        for j, (net, is_sound) in enumerate(zip(nets, sound.tolist(), strict=True))
+        next(scores)
+        if quick is not None and is_finite
+        else scoring(_judged_estimator(net, predictions[j].cpu().numpy()), labels, labels)
+        for j, (net, is_finite) in enumerate(zip(nets, finite.tolist(), strict=True))
     ]
 
 
-def _shown(net: Any, outputs: torch.Tensor) -> torch.Tensor:
-    """Return what ``predict_proba`` or ``predict`` of a net returns."""
+def _predictions(net: Any, outputs: torch.Tensor) -> torch.Tensor:
+    """Return what a net's ``predict_proba`` (or a regressor's ``predict``) would."""
     nonlinearity = net._get_predict_nonlinearity()
     flat = outputs.flatten(0, 2)
-    values: torch.Tensor = nonlinearity(flat)  # which may add columns
+    values: torch.Tensor = nonlinearity(flat)  # it may add columns
     values = values.reshape(*outputs.shape[:3], *values.shape[1:])
     return values.float() if values.dtype == torch.bfloat16 else values
 
 
-def _judged(net: Any, values: np.ndarray) -> Any:
+def _judged_estimator(net: Any, values: np.ndarray) -> Any:
     if isinstance(net, NeuralNetBinaryClassifier):
         return _JudgedClassifier(values, net.classes_, net.threshold)
     if isinstance(net, NeuralNetClassifier):
@@ -121,17 +124,17 @@ def _judged(net: Any, values: np.ndarray) -> Any:
 
 
 def _above(threshold: Any, proba: np.ndarray) -> Any:
-    """Return labels as skorch's binary classifier does: NumPy compares, by the types of both."""
+    """Return labels as skorch's binary classifier: compared by NumPy, which promotes the types."""
     return (proba[:, 1] > threshold).astype("uint8")
 
 
-def _labels(nets: Sequence[Any], shown: torch.Tensor) -> torch.Tensor:
+def _labels(nets: Sequence[Any], predictions: torch.Tensor) -> torch.Tensor:
     """Return the labels that classifiers predict, each by its own threshold."""
     if not isinstance(nets[0], NeuralNetBinaryClassifier):
-        return shown.argmax(-1)
-    proba = shown.cpu().numpy()
+        return predictions.argmax(-1)
+    proba = predictions.cpu().numpy()
     above = [_above(net.threshold, values) for net, values in zip(nets, proba, strict=True)]
-    return torch.as_tensor(np.stack(above), device=shown.device)
+    return torch.as_tensor(np.stack(above), device=predictions.device)
 
 
 # -- the usual scorers on all models at once: (n_models, n_samples, ...) to (n_models,) --
@@ -151,12 +154,12 @@ def _neg_log_loss(proba: torch.Tensor, y: torch.Tensor) -> torch.Tensor | None:
     if len(labels) != proba.shape[-1]:
         return None
     eps = torch.finfo(proba.dtype).eps
-    own = proba.gather(-1, columns.expand(proba.shape[:2]).unsqueeze(-1))
-    return _mean_over_samples(own.clamp(eps, 1 - eps).log())
+    of_target = proba.gather(-1, columns.expand(proba.shape[:2]).unsqueeze(-1))
+    return _mean_over_samples(of_target.clamp(eps, 1 - eps).log())
 
 
 def _roc_auc(proba: torch.Tensor, y: torch.Tensor) -> torch.Tensor | None:
-    """Return the share of pairs in the right order, by ranks (Hanley and McNeil 1982)."""
+    """Return the share of pairs in the right order, from ranks (Hanley and McNeil 1982)."""
     labels = torch.unique(y)
     if proba.shape[-1] != 2 or len(labels) != 2:
         return None
@@ -208,17 +211,17 @@ _REGRESSING: Mapping[str, _Quick] = {
 
 
 def _quick(
-    scoring: Scoring, nets: Sequence[Any], shown: torch.Tensor, labels: Any
+    scoring: Scoring, nets: Sequence[Any], predictions: torch.Tensor, labels: Any
 ) -> list[dict[str, float]] | None:
-    """Return the scores by a formula over all models, or None where one is not known."""
-    y = torch.as_tensor(np.asarray(labels), device=shown.device)
+    """Return the scores by a formula over all models, or None if a scorer has no formula."""
+    y = torch.as_tensor(np.asarray(labels), device=predictions.device)
     if isinstance(nets[0], NeuralNetRegressor) and not y.is_floating_point():
         y = y.double()
     columns = {}
     for name, scorer in scoring.scorers().items():
         function = _function(scorer, nets[0])
-        given = _labels(nets, shown) if function in _OF_LABELS else shown
-        column = function(given, y) if function else None
+        inputs = _labels(nets, predictions) if function in _OF_LABELS else predictions
+        column = function(inputs, y) if function else None
         if column is None:
             return None
         columns[name] = column.tolist()
@@ -226,8 +229,8 @@ def _quick(
 
 
 def _function(scorer: Any, net: Any) -> _Quick | None:
-    known = _REGRESSING if isinstance(net, NeuralNetRegressor) else _CLASSIFYING
+    functions = _REGRESSING if isinstance(net, NeuralNetRegressor) else _CLASSIFYING
     if scorer is None:
-        own = {ClassifierMixin.score: _accuracy, RegressorMixin.score: _r2}
-        return own.get(type(net).score)
-    return next((quick for name, quick in known.items() if is_the_scorer(scorer, name)), None)
+        defaults = {ClassifierMixin.score: _accuracy, RegressorMixin.score: _r2}
+        return defaults.get(type(net).score)
+    return next((quick for name, quick in functions.items() if is_the_scorer(scorer, name)), None)

@@ -1,4 +1,4 @@
-"""The validation part that a net sets aside of the rows that it is given: `train_split`."""
+"""The validation part that a net holds out of its training rows: `train_split`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,15 +26,15 @@ _PREDEFINED: Any = predefined_split(None)
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The validation parts of the nets themselves, one a fold, the shorter ones filled up.
+    """The nets' own validation parts, one per fold, the shorter ones padded.
 
     Parameters
     ----------
     X, y : tensor of shape (n_folds, n_longest, ...)
     n : int64 tensor of shape (n_folds,)
-        Samples of each part.
+        Number of samples of each part.
     labels : sequence of array
-        What the net's own scorers compare with.
+        Labels for the net's own scorers.
     """
 
     X: torch.Tensor
@@ -49,25 +49,25 @@ class HeldOut:
 
 
 def held_out_of(X: torch.Tensor, y: torch.Tensor, rows: Sequence[torch.Tensor]) -> HeldOut:
-    """Return the validation parts that have these rows of the data."""
+    """Return the validation parts that consist of these rows of the data."""
     n = torch.tensor([len(part) for part in rows])
-    filled = torch.zeros(len(rows), int(n.max()), dtype=torch.int64)
-    for taken, part in zip(filled, rows, strict=True):
-        taken[: len(part)] = part
-    filled = filled.to(X.device)
-    return HeldOut(X[filled], y[filled], n, [as_numpy(y[part.to(y.device)]) for part in rows])
+    padded = torch.zeros(len(rows), int(n.max()), dtype=torch.int64)
+    for row, part in zip(padded, rows, strict=True):
+        row[: len(part)] = part
+    padded = padded.to(X.device)
+    return HeldOut(X[padded], y[padded], n, [as_numpy(y[part.to(y.device)]) for part in rows])
 
 
 def _check_split(split: Any) -> None:
-    """Raise `NotFusibleError` unless it is known how a net splits its data."""
+    """Raise `NotFusibleError` unless a net splits its data in a supported way."""
     if type(split) is ValidSplit:
         cv = split.cv
         if not (isinstance(cv, int | float) or type(cv) in _SPLITTERS):
             raise NotFusibleError(f"the net's ValidSplit has a {type(cv).__name__} for its cv")
     elif not _is_predefined(split):
-        told = getattr(split, "__name__", type(split).__name__)
+        name = getattr(split, "__name__", type(split).__name__)
         raise NotFusibleError(
-            f"the net sets a validation part aside by a train_split of its own ({told}; pass "
+            f"the net sets a validation part aside by a train_split of its own ({name}; pass "
             "train_split=None: the folds have theirs)"
         )
 
@@ -82,12 +82,12 @@ def _is_predefined(split: Any) -> bool:
 
 
 def predefined(split: Any) -> tuple[Any, Any] | None:
-    """Return X and y of a `predefined_split`, or None if the split is another one.
+    """Return X and y of a `predefined_split`, or None for any other split.
 
     Raises
     ------
     NotFusibleError
-        If the split is none that is known, or its data are no arrays.
+        If the split is not supported, or has no dataset of X and y.
     """
     _check_split(split)
     if not _is_predefined(split):
@@ -109,21 +109,21 @@ def split_rows(split: Any, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     split : callable
         The ``train_split`` of a net.
     X, y
-        Of the fold, as the net is given them.
+        Data of the fold, as the net is given them.
 
     Raises
     ------
     NotFusibleError
-        If the split draws random numbers, so that each trial has another one.
+        If the split is random, so that each trial would have a different one.
     """
-    found = []
+    indices = []
     for seed in (0, 1):
         with RandomStream(seed).active():
             parts = copy_of(split)(Dataset(X, y), y)
         if not all(type(part) is Subset for part in parts):
             raise NotFusibleError("the net's train_split makes no subsets of its data")
-        found.append([np.asarray(part.indices) for part in parts])
-    (train, valid), again = found
+        indices.append([np.asarray(part.indices) for part in parts])
+    (train, valid), again = indices
     if not (np.array_equal(train, again[0]) and np.array_equal(valid, again[1])):
         raise NotFusibleError(
             "the net's train_split draws another validation part for each trial (give it a "

@@ -1,8 +1,8 @@
-"""What of a net the fused loop trains as skorch would: an allow-list, checked part by part.
+"""Allow-list of the nets that the fused loop trains as skorch would, checked part by part.
 
-The loop takes the place of skorch's own: whatever else a net does between two steps would not be
-heard. So a part is taken only if everything about it is known here, and all others are refused with
-the reason.
+The loop replaces skorch's own: whatever else a net does between two steps would not be called. So a
+part is accepted only if everything about it is listed here; all others are refused, with the
+reason.
 """
 
 from collections.abc import Iterable, Mapping
@@ -50,10 +50,10 @@ _NETS = (
     RegularizedClassifier,
     RegularizedRegressor,
 )
-"""Classes whose every method the loop stands for."""
+"""Classes all of whose methods the loop replaces."""
 
 CARRIED = frozenset({"__init__", "initialize_module", "initialize_criterion"})
-"""What a class of the user's may override of skorch's: it is called for each fold, as ever."""
+"""Methods of skorch that a user's class may override: they are called for each fold, as usual."""
 
 _SCORING = frozenset(
     [
@@ -70,12 +70,12 @@ _SCORING = frozenset(
         "_merge_x_and_fit_params",
     ]
 )
-_LABELS = frozenset(
+_METADATA = frozenset(
     ["__doc__", "__module__", "__annotations__", "__qualname__", "__repr__", "__str__"]
 )
-"""What every class has, and what only names it."""
+"""Attributes that every class has, or that only describe it."""
 
-_OWN_LISTS = frozenset(
+_COPIED_ATTRIBUTES = frozenset(
     [
         "_criteria",
         "_modules",
@@ -85,7 +85,7 @@ _OWN_LISTS = frozenset(
         "prefixes_",
     ]
 )
-"""What every net has a copy of, beside the one of its class."""
+"""Attributes of which every net has its own copy beside that of its class."""
 
 _PARTS = {"module": "modules", "criterion": "criteria", "optimizer": "optimizers"}
 
@@ -104,12 +104,12 @@ _LOADER_TRAIN = {"shuffle", "batch_size", "drop_last"}
 _LOADER_VALID = {"batch_size"}
 
 _LOADING = {"_version", "_load_from_state_dict"}
-"""What reads a file of weights, which no training does."""
+"""Attributes for loading weights, which training does not use."""
 
 _MODULE_OVERRIDES = (
-    frozenset(["__init__", "forward", "extra_repr", "reset_parameters"]) | _LABELS | _LOADING
+    frozenset(["__init__", "forward", "extra_repr", "reset_parameters"]) | _METADATA | _LOADING
 )
-"""What a module of the user's may define of what `torch.nn.Module` has."""
+"""Attributes of `torch.nn.Module` that a user's module may override."""
 
 _SILENT_OPTIONS: Mapping[str, set[object]] = {
     "foreach": {None, True, False},
@@ -117,7 +117,7 @@ _SILENT_OPTIONS: Mapping[str, set[object]] = {
     "capturable": {False},
     "differentiable": {False},
 }
-"""Options of an optimizer that change how it computes, and not what."""
+"""Options of an optimizer that change how it computes, but not its results."""
 
 OPTIMIZER_OPTIONS: Mapping[type[torch.optim.Optimizer], frozenset[str]] = {
     cls: frozenset({"params", "betas", "initial_lr", *_SILENT_OPTIONS})
@@ -126,7 +126,7 @@ OPTIMIZER_OPTIONS: Mapping[type[torch.optim.Optimizer], frozenset[str]] = {
     | ({update.starts_at} if update.starts_at else set())
     for cls, update in UPDATES.items()
 }
-"""The options of each optimizer that the loop knows: a test tells when a version adds to them."""
+"""Supported options of each optimizer; a test fails if a version of torch adds others."""
 
 _WEIGHT_HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
@@ -138,42 +138,44 @@ def check_net_class(net: Any) -> None:
     for cls in type(net).__mro__:
         if cls in _NETS or cls.__module__.split(".")[0] in {"skorch", "sklearn", "builtins"}:
             continue
-        own = sorted(inherited.intersection(vars(cls)) - CARRIED - _LABELS - _bookkeeping(cls))
-        if own:
-            raise NotFusibleError(_overrides(own[0]))
-    own = sorted(inherited.intersection(vars(net)) - _OWN_LISTS)
-    if own:
-        raise NotFusibleError(_overrides(own[0]))
+        overridden = sorted(
+            inherited.intersection(vars(cls)) - CARRIED - _METADATA - _bookkeeping(cls)
+        )
+        if overridden:
+            raise NotFusibleError(_override_reason(overridden[0]))
+    overridden = sorted(inherited.intersection(vars(net)) - _COPIED_ATTRIBUTES)
+    if overridden:
+        raise NotFusibleError(_override_reason(overridden[0]))
     if type(net) not in _NETS and base not in _NETS:
         raise NotFusibleError(f"the net is a {base.__name__}")
 
 
 def _bookkeeping(cls: type) -> set[str]:
-    """Return what Python keeps in every class, and scikit-learn in every estimator."""
+    """Return the attributes that Python adds to every class, and scikit-learn to estimators."""
     plain = vars(type("", (), {}))
     return {n for n in vars(cls) if n in plain or n.endswith("_request")} | {"__slots__"}
 
 
-def _overrides(name: str) -> str:
+def _override_reason(name: str) -> str:
     part = "scoring" if name in _SCORING else "training"
     return f"the net overrides `{name}` (fused {part} would not call it)"
 
 
 def check_net(net: Any) -> None:
-    """Raise `NotFusibleError` unless the loop knows all settings of an initialized net."""
+    """Raise `NotFusibleError` unless the loop supports all settings of an initialized net."""
     check_net_class(net)
-    for name, (known, reason) in _OPTIONS.items():
-        if getattr(net, name) is not known:
+    for name, (expected, reason) in _OPTIONS.items():
+        if getattr(net, name) is not expected:
             raise NotFusibleError(reason)
     for prefix, allowed in (
         ("dataset", set[str]()),
         ("iterator_train", _LOADER_TRAIN),
         ("iterator_valid", _LOADER_VALID),
     ):
-        strange = sorted(set(net.get_params_for(prefix)) - allowed)
-        if strange:
+        unsupported = sorted(set(net.get_params_for(prefix)) - allowed)
+        if unsupported:
             raise NotFusibleError(
-                f"the net sets `{prefix}__{strange[0]}` (a batch takes "
+                f"the net sets `{prefix}__{unsupported[0]}` (a batch takes "
                 f"{', '.join(sorted(allowed)) or 'no options'} of it: leave the others out)"
             )
     if net.compile:
@@ -199,16 +201,16 @@ def _check_parts(net: Any) -> None:
     for kind, many in _PARTS.items():
         names = parts_of(net, many)
         if names is None:
-            raise _untold("skorch", f"NeuralNet._{many}", f"which {many} a net has")
+            raise _missing_part("skorch", f"NeuralNet._{many}", f"which {many} a net has")
         if names != [kind]:
             raise NotFusibleError(f"the net has more than one {kind} ({', '.join(names)})")
     if not hasattr(net, "_get_predict_nonlinearity"):
         part = "NeuralNet._get_predict_nonlinearity"
-        raise _untold("skorch", part, "what a net predicts from its module's output")
+        raise _missing_part("skorch", part, "what a net predicts from its module's output")
 
 
 def check_optimizer(net: Any) -> None:
-    """Raise `NotFusibleError` unless the optimizer's rule, options and weights are known."""
+    """Raise `NotFusibleError` unless the optimizer's rule, options and weights are supported."""
     optimizer = net.optimizer_
     kind = type(optimizer)
     if kind not in UPDATES:
@@ -228,11 +230,11 @@ def check_optimizer(net: Any) -> None:
     if [id(p) for p in group["params"]] != [id(p) for p in net.module_.parameters()]:
         raise NotFusibleError("the optimizer trains other weights than those of the module")
     for name, value in group.items():
-        known = UPDATES[kind].flags.get(name, _SILENT_OPTIONS.get(name))
-        if known is not None and value not in known:
+        supported = UPDATES[kind].flags.get(name, _SILENT_OPTIONS.get(name))
+        if supported is not None and value not in supported:
             raise NotFusibleError(
                 f"the optimizer {kind.__name__} has {name}={value!r} (a batch takes "
-                f"{' or '.join(sorted(map(str, known)))})"
+                f"{' or '.join(sorted(map(str, supported)))})"
             )
         if name not in OPTIMIZER_OPTIONS[kind]:
             raise NotFusibleError(f"the optimizer {kind.__name__} has the unknown option {name}")
@@ -245,61 +247,66 @@ def check_module(module: nn.Module) -> None:
             "hooks are registered for all modules, which a batch would not call (remove them)"
         )
     for path, layer in module.named_modules():
-        called = f"the module's part '{path}'" if path else "the module"
-        _check_layer(called, layer)
+        label = f"the module's part '{path}'" if path else "the module"
+        _check_layer(label, layer)
     for name, parameter in module.named_parameters():
         for table in _WEIGHT_HOOKS:
             if not hasattr(parameter, table):
-                raise _untold("torch", f"Tensor.{table}", "whether a weight has hooks")
+                raise _missing_part("torch", f"Tensor.{table}", "whether a weight has hooks")
             if getattr(parameter, table):
                 raise NotFusibleError(f"the weight '{name}' has a hook")
         if type(parameter) is not nn.Parameter:
             raise NotFusibleError(f"the weight '{name}' is a {type(parameter).__name__}")
 
 
-def _check_layer(called: str, layer: nn.Module) -> None:
+def _check_layer(label: str, layer: nn.Module) -> None:
     if isinstance(layer, torch.jit.ScriptModule):
-        raise NotFusibleError(f"{called} is scripted")
+        raise NotFusibleError(f"{label} is scripted")
     if hasattr(layer, "_orig_mod") or type(layer).__module__.startswith("torch._dynamo"):
         raise NotFusibleError(
-            f"{called} is compiled by torch.compile (leave that out: the batch is compiled)"
+            f"{label} is compiled by torch.compile (leave that out: the batch is compiled)"
         )
     if isinstance(layer, nn.modules.lazy.LazyModuleMixin):
         raise NotFusibleError(
-            f"{called} is lazy: its weights have no shape before the first batch (name its sizes)"
+            f"{label} is lazy: its weights have no shape before the first batch (name its sizes)"
         )
     if is_parametrized(layer):
-        _check_parametrized(called, layer)
-    check_hooks(called, layer)
+        _check_parametrized(label, layer)
+    check_hooks(label, layer)
     for cls in type(layer).__mro__:
         if cls.__module__.split(".")[0] in {"torch", "builtins"}:
             continue
-        own = set(dir(nn.Module)).intersection(vars(cls)) - _MODULE_OVERRIDES - _bookkeeping(cls)
-        if own:
-            raise NotFusibleError(f"{called} overrides `{min(own)}`")
-    own = {name for name in vars(layer) if name in dir(type(layer)) and callable(vars(layer)[name])}
-    if own:
-        raise NotFusibleError(f"{called} has a `{min(own)}` of its own")
+        overridden = (
+            set(dir(nn.Module)).intersection(vars(cls)) - _MODULE_OVERRIDES - _bookkeeping(cls)
+        )
+        if overridden:
+            raise NotFusibleError(f"{label} overrides `{min(overridden)}`")
+    overridden = {
+        name for name in vars(layer) if name in dir(type(layer)) and callable(vars(layer)[name])
+    }
+    if overridden:
+        raise NotFusibleError(f"{label} has a `{min(overridden)}` of its own")
 
 
-def _check_parametrized(called: str, layer: Any) -> None:
+def _check_parametrized(label: str, layer: Any) -> None:
     for name, chain in layer.parametrizations.items():
-        for one in chain:
-            if type(one) is not WEIGHT_NORM:
+        for parametrization in chain:
+            if type(parametrization) is not WEIGHT_NORM:
+                kind = type(parametrization).__name__.strip("_")
                 raise NotFusibleError(
-                    f"{called} has its '{name}' parametrized by {type(one).__name__.strip('_')} "
-                    "(of these weight_norm alone is carried)"
+                    f"{label} has its '{name}' parametrized by {kind} (of these "
+                    "weight_norm alone is carried)"
                 )
 
 
-def check_hooks(called: str, layer: nn.Module) -> None:
-    """Raise `NotFusibleError` if a layer has hooks of any kind but those of reading a file."""
+def check_hooks(label: str, layer: nn.Module) -> None:
+    """Raise `NotFusibleError` if a layer has hooks other than those for loading weights."""
     tables = {name: value for name, value in vars(layer).items() if name.endswith("_hooks")}
     if not tables:
-        raise _untold("torch", "Module._forward_hooks", "whether a module has hooks")
+        raise _missing_part("torch", "Module._forward_hooks", "whether a module has hooks")
     for name, value in tables.items():
         if value and not name.startswith("_load_state_dict"):
-            raise NotFusibleError(f"{called} has hooks ({name.strip('_').replace('_', ' ')})")
+            raise NotFusibleError(f"{label} has hooks ({name.strip('_').replace('_', ' ')})")
 
 
 def _global_hooks() -> Iterable[Any]:
@@ -309,26 +316,28 @@ def _global_hooks() -> Iterable[Any]:
         if name.startswith("_global_") and name.endswith("_hooks")
     ]
     if not tables:
-        raise _untold("torch", "nn.modules.module._global_forward_hooks", "whether there are hooks")
+        raise _missing_part(
+            "torch", "nn.modules.module._global_forward_hooks", "whether there are hooks"
+        )
     return tables
 
 
-def _untold(library: str, part: str, what: str) -> NotFusibleError:
-    """Return that a part of another library is gone, without which nobody can tell something."""
+def _missing_part(library: str, part: str, what: str) -> NotFusibleError:
+    """Return the error that a private part of another library, which a check needs, is missing."""
     reason = f"{library} does not tell {what}: it has no {part}"
     note_missing(library, part, "no net is fused, and trials go to worker processes")
     return NotFusibleError(reason)
 
 
 def check_data(net: Any, X: torch.Tensor, y: torch.Tensor) -> None:
-    """Raise `NotFusibleError` if skorch would hand the module other types than the loop does."""
+    """Raise `NotFusibleError` if skorch would give the module other types than the loop does."""
     weights = {p.dtype for p in net.module_.parameters()}
     if weights != {torch.float32}:
         raise NotFusibleError(f"the weights are of type {', '.join(map(_short, weights))}")
     if X.is_floating_point() and X.dtype != torch.float32:
         raise NotFusibleError(f"X is of type {_short(X.dtype)} (make it float32)")
     criterion = type(net.criterion_)
-    if criterion not in OF_CLASSES | OF_NUMBERS:  # it says itself what it takes
+    if criterion not in OF_CLASSES | OF_NUMBERS:  # a custom criterion checks its targets itself
         if y.dtype not in {torch.float32, torch.int64}:
             raise NotFusibleError(f"y is of type {_short(y.dtype)} (make it float32 or int64)")
     elif criterion in OF_NUMBERS and y.dtype != torch.float32:
