@@ -76,6 +76,9 @@ class ReplayedDropout(nn.Module):
         """Return the shape of the noise for one sample of the input ``X``."""
         return noise_shape(X, self.kind)
 
+    def release(self) -> None:
+        """End what a forward that did not end has left on; a layer leaves nothing."""
+
     def add_buffers(self, n_calls: int) -> None:
         """Register buffers for the noise of ``n_calls`` calls."""
         for call in range(1, n_calls):

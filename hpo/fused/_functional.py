@@ -38,22 +38,34 @@ class FunctionalDropout(ReplayedDropout):
 
     def __init__(self) -> None:
         super().__init__(0.0)
+        self._modes: list[_Replaying] = []
 
     def attach(self, module: nn.Module) -> None:
-        """Redirect the calls of ``module`` in training to this layer."""
-        modes: list[_Replaying] = []
+        """Redirect the calls of ``module`` in training to this layer.
+
+        Whoever calls the module calls `release` afterwards, whatever has been raised.
+        """
 
         def enter(module: nn.Module, args: Any) -> None:
             if module.training:
-                modes.append(_Replaying(self))
-                modes[-1].__enter__()  # type: ignore[no-untyped-call]
+                self._modes.append(_Replaying(self))
+                self._modes[-1].__enter__()  # type: ignore[no-untyped-call]
 
         def leave(module: nn.Module, args: Any, out: Any) -> None:
-            if modes:
-                modes.pop().__exit__(None, None, None)  # type: ignore[no-untyped-call]
+            if self._modes:
+                self._modes.pop().__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
         module.register_forward_pre_hook(enter)
         module.register_forward_hook(leave, always_call=True)
+
+    def release(self) -> None:
+        """Stop redirecting where a forward did not end.
+
+        torch calls no hook after Ctrl-C, nor after an error while it compiles; the mode would then
+        see the calls of all modules of the process.
+        """
+        while self._modes:
+            self._modes.pop().__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
     def set_noise(self, noise: Mapping[str, torch.Tensor]) -> None:
         """Set the noise of each call, by `call_name`."""

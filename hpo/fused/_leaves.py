@@ -114,6 +114,7 @@ class BatchableModule:
         try:
             return forward(), dict(sink)
         finally:
+            self._functions.release()
             self._functions.set_noise(dict.fromkeys(noise or {}, torch.zeros(())))
             for layer in self.norms.values():
                 layer.sink = None

@@ -194,8 +194,12 @@ class ReferenceTrainer:
         """Train one epoch for each number (that of the batch's epoch) on the rows of a fold."""
         X, y = (data.double() if data.is_floating_point() else data for data in (X, y))
         replay = Replay(self._plan, self._fold, X, seed=self._seed, n_folds=self._n_folds)
-        for number in numbers:
-            self._train_epoch(number, replay, X, y, rows)
+        try:
+            for number in numbers:
+                self._train_epoch(number, replay, X, y, rows)
+        finally:
+            for layer in self._dropouts.values():
+                layer.release()
 
     def _train_epoch(
         self, number: int, replay: Replay, X: torch.Tensor, y: torch.Tensor, rows: torch.Tensor

@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from hpo.fused import (
@@ -289,6 +290,32 @@ def test_what_would_be_trained_otherwise_is_refused(cls):
 
     with pytest.raises(NotFusibleError, match=CAUSES[cls]):
         attempt()
+
+
+class Interrupted(nn.Module):
+    """Drops by a function, and is interrupted afterwards when it is told to."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.interrupts = nn.Linear(4, 3), False
+
+    def forward(self, X):
+        out = F.dropout(self.a(X), 0.5, self.training)
+        if self.interrupts:
+            raise KeyboardInterrupt
+        return out
+
+
+def test_an_interrupted_forward_leaves_the_functions_of_other_modules_alone():
+    batchable = BatchableModule(Interrupted())
+    batchable.noise_shapes(torch.zeros(2, 4))
+    batchable.module.train()
+    batchable.module.interrupts = True
+    with pytest.raises(KeyboardInterrupt):
+        batchable.collect(lambda: batchable.module(torch.ones(2, 4)))
+    kept = F.dropout(torch.ones(1000), 0.5).count_nonzero()
+    assert 400 < kept < 600
+    assert batchable.dropouts["()"].call == 1
 
 
 def test_a_wrong_rule_is_not_certified(monkeypatch):

@@ -135,6 +135,8 @@ class NetReference:
             raise _net_error("fit", error) from error
         finally:
             self.net.callbacks_.pop()
+            for layer in self._layers.values():
+                layer.release()
         if noise_callback.n_begun < len(numbers):
             raise NotFusibleError("the net ends its training by itself, before its last epoch")
         if global_streams() != before:
