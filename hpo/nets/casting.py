@@ -50,6 +50,9 @@ class LabelEncodingMixin(CastingMixin):
     labels, even if ``y`` lacks some of them.
     """
 
+    encodes_labels = True
+    """Says to a search that outputs stand for the sorted labels, which all folds must agree on."""
+
     def initialize(self) -> Any:
         """Build the net; the labels of an earlier training are forgotten."""
         self.labels_seen_: np.ndarray | None = None

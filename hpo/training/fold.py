@@ -12,7 +12,6 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from skorch import NeuralNet
 
-from hpo.nets.casting import LabelEncodingMixin
 from hpo.training._isolation import close_writers, isolate
 from hpo.training.adapters import BaseStepper, last_step, make_stepper, net_prefix
 from hpo.training.callbacks import copy_of
@@ -109,7 +108,7 @@ def set_classes(estimator: Any, classes: Any) -> Any:
     labels in all folds, even if the training part of a fold lacks some of them.
     """
     final: Any = last_step(estimator)
-    encodes_labels = isinstance(final, LabelEncodingMixin)
+    encodes_labels = getattr(type(final), "encodes_labels", False)  # hpo.nets.LabelEncodingMixin
     if encodes_labels and final.classes is None and classes is not None:
         final.set_params(classes=classes)
     return estimator

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.func import grad_and_value, vmap
 
+from hpo.executors.fused.attributes import Attributes, global_streams
 from hpo.fused import Criterion, NotFusibleError, Plan
-from hpo.training.attributes import Attributes, global_streams
 
 __all__ = ["check_loss", "criterion_structure", "hash_of"]
 

@@ -10,6 +10,7 @@ from skorch.dataset import Dataset
 from skorch.helper import predefined_split
 from torch.utils.data import Sampler
 
+from hpo.executors.fused.attributes import Attributes, global_streams
 from hpo.fused import (
     REPLAYED,
     ModelState,
@@ -21,7 +22,6 @@ from hpo.fused import (
     write_state,
 )
 from hpo.training.adapters import figures_of
-from hpo.training.attributes import Attributes, global_streams
 
 __all__ = ["NetReference"]
 
