@@ -292,7 +292,7 @@ def told_of(result: StudyResult, file: Path, root: Path) -> Iterator[str]:
 
 def given(result: StudyResult) -> Iterator[str]:
     """Yield where the points stand that a study gives itself."""
-    for rank, record in result.given():
+    for rank, record in result.enqueued_trials():
         place = f"rank {rank} of {result.n_complete}" if rank else str(record.state)
         yield f"Given point, trial {record.number}: {score(record.value)}, {place}.\n"
 

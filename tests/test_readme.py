@@ -16,7 +16,7 @@ BENCHMARKS = (ROOT / "docs" / "benchmarks.md").read_text()
 VENV = "python3 -m venv .venv && .venv/bin/pip install -e "
 COMMANDS = [
     f"{VENV}. && .venv/bin/hpo run studies/digits_mlp.py",
-    f'{VENV}".[test]" && .venv/bin/python -m pytest',
+    f'{VENV}".[test]" && .venv/bin/python -m pytest -n 2 --dist loadfile',
 ]
 PICTURE_BYTES = 150_000
 

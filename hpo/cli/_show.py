@@ -116,7 +116,7 @@ def show_study(name: str, option: str | None, plots: Path | None) -> None:
             print_line(console, "\nPareto front", style="bold")
             print_line(console, front_table(result))
         if result.enqueued_trials():
-            print_line(console, "\nGiven points", style="bold")
+            print_line(console, "\nEnqueued points", style="bold")
             print_line(console, enqueued_table(result))
         print_comparison(console, result)
         print_analyses(console, result)

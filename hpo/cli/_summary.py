@@ -91,7 +91,7 @@ class RunSummary:
             print_line(console, "\nPareto front", style="bold")
             print_line(console, front_table(result))
         if result.enqueued_trials() and result.top(1):
-            print_line(console, "\nGiven points", style="bold")
+            print_line(console, "\nEnqueued points", style="bold")
             print_line(console, enqueued_table(result))
         print_comparison(console, result)
         print_analyses(console, result)

@@ -157,7 +157,7 @@ def test_the_examples_of_a_page_run(page, request, file_of_a_page):
             for line in block.text.splitlines():
                 check(shlex.split(line, comments=True), run=True)
         else:
-            assert block.language in {"", "diff", "text"}
+            assert block.language in {"", "diff", "text", "toml"}
     if page.name == "README.md":
         assert names["search"].best_score_ > 0.9
         assert names["search"].result_.n_trials == 20

@@ -106,7 +106,8 @@ def test_options_and_mistakes_in_names(tmp_path):
 def test_one_that_fails_is_told_and_the_others_are_kept(tmp_path):
     result = run_study(study(tmp_path, analyses=[Failing(), "confusion"]))
     failed, confusion = result.analyses.values()
-    assert failed == {"error": "RuntimeError: out of luck"}
+    reference = f"{__name__}:Failing"
+    assert failed == {"error": "RuntimeError: out of luck", "class": reference}
     assert confusion["accuracy"] > 0
     page = write_report(result, tmp_path / "report")["report.html"].read_text()
     assert "out of luck" in page
@@ -115,7 +116,8 @@ def test_one_that_fails_is_told_and_the_others_are_kept(tmp_path):
 def test_it_sees_what_the_winner_was_fitted_on_and_can_refit(tmp_path):
     result = run_study(study(tmp_path, analyses=[Recorder()]))
     (found,) = result.analyses.values()
-    assert found == {"n": 160, "n_refit": 40, "text": "no number"}
+    reference = f"{__name__}:Recorder"
+    assert found == {"n": 160, "n_refit": 40, "text": "no number", "class": reference}
 
 
 def test_a_refit_that_is_reused_keeps_its_analyses_and_a_new_one_is_made(tmp_path):

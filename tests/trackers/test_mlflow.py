@@ -182,7 +182,7 @@ def test_a_killed_driver_is_sent_to_the_last_report(store, read, tmp_path):
     found = read(store)
     trials = found.trials(STUDY)
     assert found.history(trials[1], "score") == [(1, 0.5), (2, 0.75)]
-    assert [t.info.status for t in trials.values()] == ["FINISHED", "FAILED"]
+    assert [t.info.status for t in trials.values()] == ["FINISHED", "KILLED"]
     assert trials[1].data.tags["reason"] == "the process that drove the study died"
     assert found.parent(STUDY).info.status == "KILLED"
 
