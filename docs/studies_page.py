@@ -23,14 +23,14 @@ from matplotlib.figure import Figure
 from PIL import Image
 from ruamel.yaml import YAML
 
-from hpo._words import number, score, short_names
-from hpo.backends._studies import study_names
+from hpo._format import number, score, short_names
 from hpo.cli._study_file import load_study_file
 from hpo.result import StudyResult
 from hpo.review.analyses import found_analyses, told
 from hpo.review.comparison import Comparison, compare
 from hpo.review.comparison_plots import comparison
 from hpo.review.plots import learning_curves, pareto_front
+from hpo.storage.studies import study_names
 from hpo.study import load_result
 
 ROOT = Path(__file__).parents[1]
@@ -292,7 +292,7 @@ def told_of(result: StudyResult, file: Path, root: Path) -> Iterator[str]:
 
 def given(result: StudyResult) -> Iterator[str]:
     """Yield where the points stand that a study gives itself."""
-    for rank, record in result.given():
+    for rank, record in result.enqueued_trials():
         place = f"rank {rank} of {result.n_complete}" if rank else str(record.state)
         yield f"Given point, trial {record.number}: {score(record.value)}, {place}.\n"
 

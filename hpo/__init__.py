@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from hpo.data import StudyData
     from hpo.exceptions import HpoError
     from hpo.result import StudyResult
-    from hpo.search import HPOSearchCV
+    from hpo.search_cv import HPOSearchCV
     from hpo.space import SearchSpace
     from hpo.study import Study, load_result, run_study
 else:
     __getattr__, __dir__ = lazy(
         __name__,
         {
-            "HPOSearchCV": ".search",
+            "HPOSearchCV": ".search_cv",
             "HpoError": ".exceptions",
             "SearchSpace": ".space",
             "Study": ".study",

@@ -1,4 +1,4 @@
-"""Trial records in the form of scikit-learn's ``cv_results_``."""
+"""Convert trial records to scikit-learn's ``cv_results_``."""
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,11 @@ __all__ = ["cv_results"]
 
 FloatArray = npt.NDArray[np.float64]
 
-_STANDING = {TrialState.COMPLETE: 0, TrialState.PRUNED: 1}
-"""Trials rank by this first: a pruned one may have been ahead for a while and is no candidate."""
+_PRIORITY = {TrialState.COMPLETE: 0, TrialState.PRUNED: 1, TrialState.INTERRUPTED: 0}
+"""First ranking criterion of trials: pruned ones rank below complete ones whatever their score.
 
-_CUT_OFF = 0
-"""Where the winner stands that the budget did not last for: no trial is complete then."""
+An interrupted trial is only included if it is the winner because no trial is complete.
+"""
 
 
 def cv_results(
@@ -30,7 +30,7 @@ def cv_results(
     error_score: float,
     return_train_score: bool,
 ) -> dict[str, Any]:
-    """Return one row a record, with the keys, dtypes and statistics of ``GridSearchCV``.
+    """Return a row per record, with the keys, dtypes and statistics of ``GridSearchCV``.
 
     Parameters
     ----------
@@ -47,12 +47,12 @@ def cv_results(
         _store(results, key, _rows(times, width, 0.0))
     results.update(_param_columns(params))
     results["params"] = list(params)
-    standing = [_standing(record) for record in records]
+    priority = [_priority(record) for record in records]
     for scorer in scorers:
         scores = [_scores(report, scorer, primary) for report in reports]
         test = _rows(scores, width, error_score)
         _store(results, f"test_{scorer}", test, splits=True)
-        results[f"rank_test_{scorer}"] = _rank(test.mean(axis=1), standing)
+        results[f"rank_test_{scorer}"] = _rank(test.mean(axis=1), priority)
         if return_train_score:
             training = [
                 report.metrics.get(f"train_{scorer}", ()) if report else () for report in reports
@@ -61,22 +61,22 @@ def cv_results(
     return results
 
 
-def _standing(record: TrialRecord) -> int:
-    return _CUT_OFF if record.interrupted else _STANDING.get(record.state, len(_STANDING))
+def _priority(record: TrialRecord) -> int:
+    return _PRIORITY.get(record.state, len(_PRIORITY))
 
 
 def _scored_report(record: TrialRecord) -> Report | None:
-    """Return the report whose scores stand for the trial; None for one that raised.
+    """Return the report whose scores represent the trial; None for a trial that raised.
 
-    A trial that failed for a score that is not finite keeps those of its last step.
+    A trial that failed because its score is not finite is represented by its last step.
     """
-    if record.state is TrialState.FAILED and not record.interrupted:
+    if record.state is TrialState.FAILED:
         return _last_report(record) if record.without_score else None
     return record.best_report or _last_report(record)
 
 
 def _timed_report(record: TrialRecord) -> Report | None:
-    # a failed trial has taken time too, as a failed fit has in GridSearchCV
+    # a failed trial has times too, like a failed fit in GridSearchCV
     return _scored_report(record) or _last_report(record)
 
 
@@ -91,10 +91,10 @@ def _scores(report: Report | None, scorer: str, primary: str) -> Sequence[float]
 
 
 def _rows(values: Sequence[Sequence[float]], width: int, fill: float) -> FloatArray:
-    """Return ``values`` as rows of ``width`` columns; what is missing is ``fill``."""
+    """Return ``values`` as rows of ``width`` columns, filled up with ``fill``."""
     rows = np.full((len(values), width), fill, dtype=np.float64)
-    for row, given in zip(rows, values, strict=True):
-        row[: len(given)] = given
+    for row, row_values in zip(rows, values, strict=True):
+        row[: len(row_values)] = row_values
     return rows
 
 
@@ -107,27 +107,27 @@ def _store(results: dict[str, Any], key: str, rows: FloatArray, *, splits: bool 
         results[f"std_{key}"] = rows.std(axis=1)
 
 
-def _rank(means: FloatArray, standing: Sequence[int]) -> npt.NDArray[np.int32]:
-    """Return ranks from 1 for the greatest of the least standing; equals share the least of theirs.
+def _rank(means: FloatArray, priority: Sequence[int]) -> npt.NDArray[np.int32]:
+    """Return ranks from 1, by priority and then by descending mean; ties share the lowest rank.
 
-    nan ranks last of its standing, or 1 where there is nothing else.
+    nan ranks last within its priority, or 1 if all means are nan.
     """
     if np.isnan(means).all():
         return np.ones(len(means), dtype=np.int32)
     filled = np.where(np.isnan(means), np.nanmin(means) - 1, means)
-    keys = list(zip(standing, (-filled).tolist(), strict=True))
+    keys = list(zip(priority, (-filled).tolist(), strict=True))
     ordered = sorted(keys)
     return np.array([bisect_left(ordered, key) + 1 for key in keys], dtype=np.int32)
 
 
 def _param_columns(params: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return a masked array for each parameter, masked where a trial does not have it."""
+    """Return a masked array for each parameter, masked for trials that do not have it."""
     names = dict.fromkeys(name for row in params for name in row)
     columns: dict[str, Any] = {}
     for name in names:
-        given = {i: row[name] for i, row in enumerate(params) if name in row}
-        column = np.ma.MaskedArray(np.empty(len(params), _dtype(list(given.values()))), mask=True)
-        for i, value in given.items():
+        present = {i: row[name] for i, row in enumerate(params) if name in row}
+        column = np.ma.MaskedArray(np.empty(len(params), _dtype(list(present.values()))), mask=True)
+        for i, value in present.items():
             column[i] = value
         columns[f"param_{name}"] = column
     return columns

@@ -1,13 +1,21 @@
-"""Find a backend, sampler, pruner or any other plugin by its module's name; build it from text.
+"""Find a backend, sampler, pruner or any other plugin by its name; build it from text.
 
-A plugin is one module in its package that holds one concrete subclass of the package's
-base class; its name is the module's name. ``median:n_startup_trials=8,peers=reported``
-names a plugin with options.
+A plugin of hpo is a module (or folder) in its package with one concrete subclass of the package's
+base class, which is defined in ``base.py``; its name is the module's name. A plugin of another
+package is found
+
+* by an entry point in the group of hpo's package (``[project.entry-points."hpo.pruners"]``), whose
+  name it goes by;
+* as ``MODULE:CLASS``, where the module can be imported: a file beside the study is one.
+
+``median:n_startup_trials=8,peers=reported`` and ``my_rules:PlateauPruner:patience=5`` name
+plugins with options.
 """
 
 import ast
 import difflib
 import importlib
+import importlib.metadata
 import importlib.util
 import inspect
 import pkgutil
@@ -17,42 +25,76 @@ from typing import Any
 
 from hpo.exceptions import PluginError
 
-__all__ = ["build", "check_options", "did_you_mean", "find", "names", "parse_spec"]
+__all__ = ["build", "check_class", "check_options", "did_you_mean", "find", "names", "parse_spec"]
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ``", did you mean 'x'?"`` for the nearest known name, else an empty string."""
-    near = difflib.get_close_matches(name, list(known), n=1)
+def did_you_mean(name: str, candidates: Iterable[str]) -> str:
+    """Return ``", did you mean 'x'?"`` for the most similar name, else an empty string."""
+    near = difflib.get_close_matches(name, list(candidates), n=1)
     return f", did you mean '{near[0]}'?" if near else ""
 
 
 def names(package: str) -> list[str]:
-    """Return the names of the plugins in ``package``: its public modules, sorted.
+    """Return the names of the plugins of ``package``: its public modules and entry points, sorted.
 
-    Nothing of the package is imported for it, so that a help text can afford to list them.
+    The package is not imported, so that a help text can list them quickly.
     """
+    return sorted({*_modules(package), *_entry_points(package)})
+
+
+def _modules(package: str) -> list[str]:
     loaded = sys.modules.get(package)
     spec = importlib.util.find_spec(package)
     if spec is None or spec.submodule_search_locations is None:
         raise ModuleNotFoundError(f"There is no package {package}.", name=package)
-    # A package that is loaded may have had folders added to its path.
+    # Folders may have been added to the path of a loaded package.
     modules = pkgutil.iter_modules(loaded.__path__ if loaded else spec.submodule_search_locations)
-    return sorted(module.name for module in modules if not module.name.startswith("_"))
+    public = [module.name for module in modules]
+    return [name for name in public if name != "base" and not name.startswith("_")]
 
 
-def find(package: str, name: str, base: type[Any]) -> type[Any]:
-    """Return the concrete subclass of ``base`` that the module ``package.name`` defines.
+def _entry_points(package: str) -> dict[str, str]:
+    """Return the plugins of other packages: name to reference (``"module:Class"``)."""
+    return {point.name: point.value for point in importlib.metadata.entry_points(group=package)}
+
+
+def find(package: str, name: str, base: type[Any], *others: type[Any]) -> type[Any]:
+    """Return the plugin that ``name`` names: a concrete subclass of ``base``.
+
+    Parameters
+    ----------
+    package : str
+        ``"hpo.pruners"``.
+    name : str
+        Name of a module of the package, of an entry point, or ``"module:Class"``.
+    base : type
+    others : type
+        Further base classes that an external class may inherit instead.
 
     Raises
     ------
     PluginError
-        If there is no such module; the message lists those that exist.
+        If there is no such plugin; the message lists those that exist.
     """
-    known = names(package)
-    if name not in known:
-        kind = _kind(package)
-        hint = did_you_mean(name, known) or "."
-        raise PluginError(f"There is no {kind} '{name}'{hint} Choose one of: {', '.join(known)}.")
+    if ":" in name:
+        head, _, rest = name.partition(":")
+        if head in names(package):
+            raise PluginError(f"'{name}': expected name:key=value,key=value, but got '{rest}'.")
+        return _import_class(package, name, base, *others)
+    if name in _modules(package):
+        return _find_in_package(package, name, base)
+    entry_points = _entry_points(package)
+    if name in entry_points:
+        return _import_class(package, entry_points[name], base, *others)
+    available = names(package)
+    hint = did_you_mean(name, available) or "."
+    raise PluginError(
+        f"There is no {_kind(package)} '{name}'{hint} Choose one of: {', '.join(available)}; or "
+        "name a class of your own as MODULE:CLASS."
+    )
+
+
+def _find_in_package(package: str, name: str, base: type[Any]) -> type[Any]:
     module = importlib.import_module(f"{package}.{name}")
     classes = [
         item
@@ -60,7 +102,7 @@ def find(package: str, name: str, base: type[Any]) -> type[Any]:
         if inspect.isclass(item)
         and issubclass(item, base)
         and not inspect.isabstract(item)
-        and item.__module__ == module.__name__
+        and f"{item.__module__}.".startswith(f"{module.__name__}.")
     ]
     if len(classes) != 1:
         raise PluginError(
@@ -70,8 +112,46 @@ def find(package: str, name: str, base: type[Any]) -> type[Any]:
     return classes[0]
 
 
+def _import_class(package: str, reference: str, *bases: type[Any]) -> type[Any]:
+    """Return the class that ``"module:Class"`` refers to."""
+    kind = _kind(package)
+    path, _, qualname = reference.partition(":")
+    try:
+        module = importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{path}.".startswith(f"{error.name}."):
+            raise PluginError(
+                f"{kind} '{reference}': {path} cannot be imported: {error}"
+            ) from error
+        raise PluginError(
+            f"{kind} '{reference}': there is no module '{error.name}' beside the study, in the "
+            "current folder or among the installed packages."
+        ) from None
+    except Exception as error:
+        raise PluginError(
+            f"{kind} '{reference}': {path} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+    plugin = getattr(module, qualname, None)
+    if plugin is None:
+        classes = [name for name, item in vars(module).items() if inspect.isclass(item)]
+        hint = did_you_mean(qualname, classes) or "."
+        raise PluginError(f"{kind} '{reference}': {path} has no class '{qualname}'{hint}")
+    check_class(f"{kind} '{reference}'", plugin, *bases)
+    return plugin  # type: ignore[no-any-return]
+
+
+def check_class(label: str, plugin: Any, *bases: type[Any]) -> None:
+    """Raise `PluginError` unless ``plugin`` is a concrete subclass of one of ``bases``."""
+    if not (inspect.isclass(plugin) and issubclass(plugin, bases)):
+        base_names = [f"{cls.__module__.removesuffix('.base')}.{cls.__name__}" for cls in bases]
+        raise PluginError(f"{label} must be a class that inherits {' or '.join(base_names)}.")
+    if inspect.isabstract(plugin):
+        missing = ", ".join(sorted(getattr(plugin, "__abstractmethods__", ())))
+        raise PluginError(f"{label} must implement {missing}.")
+
+
 def _kind(package: str) -> str:
-    """Return what the plugins of a package are, one of them."""
+    """Return the singular name of a package's plugins."""
     name = package.rpartition(".")[2]
     return "analysis" if name == "analyses" else name.removesuffix("s")
 
@@ -79,21 +159,27 @@ def _kind(package: str) -> str:
 def parse_spec(spec: str) -> tuple[str, dict[str, Any]]:
     """Split ``"name:key=value,key=value"`` into the name and its options.
 
-    Values are Python literals where they can be read as such (``8``, ``1e-3``, ``None``,
-    ``[1, 2]``), ``true`` and ``false`` in any case, and text otherwise.
+    The name may be ``"module:Class"``. Values are Python literals where they can be read as such
+    (``8``, ``1e-3``, ``None``, ``[1, 2]``), ``true`` and ``false`` in any case, and text otherwise.
     """
     name, _, rest = spec.partition(":")
+    head, _, tail = rest.partition(":")
+    if "=" not in head and all(part.isidentifier() for part in head.strip().split(".")):
+        name, rest = f"{name.strip()}:{head.strip()}", tail
     options: dict[str, Any] = {}
     for item in _split(rest):
         key, equals, text = item.partition("=")
         if not equals or not key.strip():
-            raise PluginError(f"'{spec}': expected name:key=value,key=value, but got '{item}'.")
+            raise PluginError(
+                f"'{spec}': expected name:key=value,key=value or module:Class:key=value, but got "
+                f"'{item}'."
+            )
         options[key.strip()] = _literal(text.strip())
     return name.strip(), options
 
 
 def _split(text: str) -> list[str]:
-    """Split at commas that stand outside brackets."""
+    """Split at commas outside brackets."""
     parts, depth, start = [], 0, 0
     for i, char in enumerate(text):
         depth += (char in "([{") - (char in ")]}")
@@ -114,15 +200,15 @@ def _literal(text: str) -> Any:
 
 
 def check_options(label: str, target: Any, options: Mapping[str, Any]) -> None:
-    """Raise `PluginError` naming every option that ``target`` does not take."""
+    """Raise `PluginError` naming every option that ``target`` does not accept."""
     parameters = inspect.signature(target).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return
     unknown = [key for key in options if key not in parameters]
     if unknown:
-        told = [f"'{key}'{did_you_mean(key, parameters) or '.'}" for key in unknown]
+        problems = [f"'{key}'{did_you_mean(key, parameters) or '.'}" for key in unknown]
         raise PluginError(
-            f"{label} has no option {' It has no option '.join(told)} "
+            f"{label} has no option {' It has no option '.join(problems)} "
             f"Its options are: {', '.join(parameters) or 'none'}."
         )
 
@@ -130,27 +216,39 @@ def check_options(label: str, target: Any, options: Mapping[str, Any]) -> None:
 def build(package: str, spec: Any, base: type[Any], **defaults: Any) -> Any:
     """Return the plugin that ``spec`` names, with its options; an instance is passed through.
 
-    ``defaults`` are given to the plugin where it takes them and the spec does not set them.
+    Each of ``defaults`` is passed if the plugin accepts it and the spec does not set it.
+
+    Parameters
+    ----------
+    package : str
+        ``"hpo.pruners"``.
+    spec : str, type or instance
+        A name with options, a subclass of ``base``, or an instance of one.
+    base : type
 
     Raises
     ------
     PluginError
-        If the name or an option is unknown, or a value is refused.
+        If the name or an option is unknown, or a value is invalid.
     """
     if isinstance(spec, base):
         return spec
     kind = _kind(package)
-    if not isinstance(spec, str):
+    if isinstance(spec, str):
+        name, options = parse_spec(spec)
+        plugin, label = find(package, name, base), f"{kind} '{name}'"
+    elif inspect.isclass(spec):
+        plugin, options, label = spec, {}, f"{kind} {spec.__name__}"
+        check_class(label, plugin, base)
+    else:
         raise PluginError(
-            f"The {kind} must be a name ({', '.join(names(package))}) or a {base.__name__}. "
-            f"Got {spec!r} instead."
+            f"The {kind} must be a name ({', '.join(names(package))}), MODULE:CLASS or a "
+            f"{base.__name__}. Got {spec!r} instead."
         )
-    name, options = parse_spec(spec)
-    plugin = find(package, name, base)
-    check_options(f"{kind} '{name}'", plugin, options)
+    check_options(label, plugin, options)
     accepted = inspect.signature(plugin).parameters
-    fitting = {key: value for key, value in defaults.items() if key in accepted}
+    accepted_defaults = {key: value for key, value in defaults.items() if key in accepted}
     try:
-        return plugin(**{**fitting, **options})
+        return plugin(**{**accepted_defaults, **options})
     except (TypeError, ValueError) as error:
-        raise PluginError(f"{kind} '{name}': {error}") from error
+        raise PluginError(f"{label}: {error}") from error

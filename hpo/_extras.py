@@ -1,4 +1,4 @@
-"""The optional dependencies: what is missing is said in one sentence, with the command."""
+"""Optional dependencies: a missing one raises an error with the command to install it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +15,9 @@ def needs_extra(extra: str, what: str) -> Iterator[None]:
     Parameters
     ----------
     extra : str
-        As pyproject.toml names it.
+        Name of the extra in pyproject.toml.
     what : str
-        What needs it, in the plural: the start of the message.
+        What needs it, in the plural; the message starts with it.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""What is told and kept of an error that other people's code has raised: cut, and never raising.
+"""Describe exceptions of user code safely: the texts are shortened, and nothing is raised.
 
-An exception is other people's code too: its text may raise, or have millions of characters.
+An exception is user code too: its ``__str__`` may raise or return millions of characters.
 """
 
 import traceback
@@ -10,21 +10,21 @@ from hpo._redaction import redact
 __all__ = ["MAX_LENGTH", "message_of", "notes_of", "shortened", "text_of", "traceback_of"]
 
 MAX_LENGTH = 20_000
-"""Characters of a traceback that are kept."""
+"""Maximal number of characters of a traceback."""
 
 _MAX_MESSAGE, _MAX_NOTES = 400, 200
 
 
 def text_of(error: BaseException) -> str:
-    """Return an error's text; where it cannot be told, why."""
+    """Return an error's text, or why it has none if ``str`` raises."""
     try:
         return str(str(error))
-    except BaseException as other:
-        return f"<its text cannot be told: str() raised {type(other).__name__}>"
+    except BaseException as error_in_str:
+        return f"<its text cannot be told: str() raised {type(error_in_str).__name__}>"
 
 
 def notes_of(error: BaseException) -> str:
-    """Return what was noted about an error on its way (`add_note`), as one line."""
+    """Return an error's notes (`add_note`) as one line."""
     try:
         return " ".join(" ".join(map(str, error.__notes__)).split())
     except BaseException:  # without notes, it is an AttributeError
@@ -36,24 +36,24 @@ def message_of(error: BaseException) -> str:
     name = type(error).__name__
     text = shortened(redact(" ".join(text_of(error).split())), _MAX_MESSAGE)
     notes = shortened(redact(notes_of(error)), _MAX_NOTES)
-    told = " ".join(filter(None, [text, notes]))
-    return f"{name}: {told}" if told else name
+    details = " ".join(filter(None, [text, notes]))
+    return f"{name}: {details}" if details else name
 
 
 def traceback_of(error: BaseException) -> str:
-    """Return an error's traceback; of a long one, the beginning and the end."""
+    """Return an error's traceback; if it is long, its beginning and its end."""
     try:
         text = "".join(traceback.format_exception(error))
-    except BaseException:  # some errors' own parts are needed for it
+    except BaseException:  # formatting may call code of the error's class
         lines = traceback.format_tb(error.__traceback__)
         head = "Traceback (most recent call last):\n"
         text = f"{head}{''.join(lines)}{type(error).__name__}: {text_of(error)}\n"
     return shortened(redact(text), MAX_LENGTH)
 
 
-def shortened(text: str, most: int) -> str:
-    """Return ``text``, of a long one its two ends; together they have about ``most`` characters."""
-    if len(text) <= most:
+def shortened(text: str, max_length: int) -> str:
+    """Return ``text``, or its two ends if it is long, with about ``max_length`` characters."""
+    if len(text) <= max_length:
         return text
-    half = most // 2
+    half = max_length // 2
     return f"{text[:half]} ... ({len(text) - 2 * half:,} characters left out) ... {text[-half:]}"

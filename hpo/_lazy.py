@@ -1,4 +1,4 @@
-"""Public names of a package that are imported when they are first used."""
+"""Import public names of a package on first use."""
 
 import importlib
 import sys
@@ -9,31 +9,31 @@ __all__ = ["lazy"]
 
 
 def lazy(
-    package: str, homes: Mapping[str, str]
+    package: str, modules: Mapping[str, str]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return the functions ``__getattr__`` and ``__dir__`` of a package with heavy modules.
 
-    Type checkers do not follow them: the package also imports the same names under
-    ``typing.TYPE_CHECKING``, and calls this in the other branch alone, so that a mistyped name
-    is told of.
+    Type checkers do not understand these functions, so the package also imports the names under
+    ``typing.TYPE_CHECKING`` and calls this only in the other branch. Then type checkers report
+    mistyped names.
 
     Parameters
     ----------
     package : str
-        Its ``__name__``.
-    homes : mapping of str to str
+        ``__name__`` of the package.
+    modules : mapping of str to str
         The module of each name, relative to the package (``".cnn"``).
     """
-    space = vars(sys.modules[package])
+    namespace = vars(sys.modules[package])
 
     def __getattr__(name: str) -> Any:
-        if name not in homes:
+        if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(homes[name], package), name)
-        space[name] = value
+        value = getattr(importlib.import_module(modules[name], package), name)
+        namespace[name] = value
         return value
 
     def __dir__() -> list[str]:
-        return sorted({*space, *homes})
+        return sorted({*namespace, *modules})
 
     return __getattr__, __dir__

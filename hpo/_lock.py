@@ -1,4 +1,4 @@
-"""A lock between processes that its holder's death releases."""
+"""A lock between processes that is released when its holder dies."""
 
 import os
 import sys
@@ -25,7 +25,7 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def _unlock(descriptor: int) -> None:
-        # Said aloud, not left to close(): a forked child may hold the same open file.
+        # Explicit, not left to close(): a forked child may hold the same open file.
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
@@ -42,7 +42,7 @@ class FileLock:
         self._descriptor: int | None = None
 
     def acquire(self, timeout: float = 0.0) -> bool:
-        """Take the lock, waiting at most ``timeout`` seconds; return whether it was free.
+        """Acquire the lock, waiting at most ``timeout`` seconds; return whether this succeeded.
 
         Raises
         ------
@@ -66,7 +66,7 @@ class FileLock:
                 return True
 
     def release(self) -> None:
-        """Give the lock back; nothing happens if it is not held."""
+        """Release the lock if it is held."""
         if self._descriptor is not None:
             with suppress(OSError):
                 _unlock(self._descriptor)

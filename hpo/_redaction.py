@@ -1,4 +1,4 @@
-"""Passwords in addresses, which nothing shows that hpo prints, writes down or sends."""
+"""Remove passwords in addresses from everything that hpo prints, stores or sends."""
 
 import re
 
@@ -6,9 +6,9 @@ __all__ = ["redact"]
 
 _MASK = "***"
 
-# A password may hold a slash where SQLAlchemy reads the address, and an @ where nobody should
-# have left one: all up to the last @ of the word is taken. Digits before a slash are a port, and
-# an @ behind it is part of a path. Every repetition has an end, or long texts would take minutes.
+# A password may contain a slash, which SQLAlchemy accepts, or an unescaped @, so everything up to
+# the last @ of the word is masked. Digits before a slash are a port, and an @ after it is part of a
+# path. All repetitions are bounded, because long texts would take minutes otherwise.
 _USER_AND_PASSWORD = re.compile(
     r"""(?P<head>[a-z][a-z0-9+.\-]{0,30}://[^\s:/?\#@"'<>]{0,100})
         :(?!\d{0,5}(?:[/?\#\s"'<>]|$))
@@ -27,7 +27,7 @@ _QUERY = re.compile(
 def redact(text: str) -> str:
     """Return ``text`` with ``***`` in the place of every password in an address in it.
 
-    A password is what stands between the user's name and the ``@`` of an address
+    A password is the text between the user's name and the ``@`` of an address
     (``postgresql://ada:secret@host/db``), a name alone before the ``@`` of a web address (an
     access token), and the value of a query's ``password``, ``token``, ``secret`` or ``api_key``.
 

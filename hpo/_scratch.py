@@ -1,8 +1,8 @@
-"""Folders for what is written while something runs; what a dead process left there is swept away.
+"""Temporary folders of a process; the folders of dead processes are removed.
 
 ::
 
-    <temporary folder>/hpo-files-<random>/    one for each process, made at its first need
+    <temporary folder>/hpo-files-<random>/    one for each process, created on demand
         lock        held while the process lives
         <random>/   what `new_folder` returned
 """
@@ -24,21 +24,21 @@ _LOCK = "lock"
 
 
 def new_folder() -> Path:
-    """Return a new empty folder of this process; it goes with the process, if not before.
+    """Return a new empty folder of this process; it is removed with the process, if not before.
 
-    It lies where `tempfile` says, which ``$TMPDIR`` decides.
+    Its location is that of `tempfile`, which ``$TMPDIR`` sets.
     """
     return Path(tempfile.mkdtemp(dir=_root(os.getpid())))
 
 
 @cache
 def _root(pid: int) -> Path:
-    """Return the folder of the process ``pid``, which is this one: a fork has one of its own."""
+    """Return the folder of this process, whose id is ``pid``; a fork has a different one."""
     _sweep(Path(tempfile.gettempdir()))
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
         lock = FileLock(folder / _LOCK)
-        # Another process may have taken it for a dead one's, before the lock was held.
+        # Another process may have removed it as stale before the lock was held.
         if lock.acquire() and lock.path.exists():
             atexit.register(_remove, folder, lock, pid)
             return folder
@@ -46,14 +46,14 @@ def _root(pid: int) -> Path:
 
 
 def _remove(folder: Path, lock: FileLock, pid: int) -> None:
-    if os.getpid() == pid:  # a fork ends with the handlers of its parent
+    if os.getpid() == pid:  # a fork also runs the handlers of its parent
         shutil.rmtree(folder, ignore_errors=True)
         lock.release()
 
 
-def _sweep(place: Path) -> None:
+def _sweep(parent: Path) -> None:
     """Remove the folders of processes that have died."""
-    for path in place.glob(f"{_PREFIX}*/{_LOCK}"):
+    for path in parent.glob(f"{_PREFIX}*/{_LOCK}"):
         lock = FileLock(path)
         with suppress(OSError):  # another user's
             if lock.acquire():

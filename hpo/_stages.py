@@ -1,4 +1,4 @@
-"""The parts of a module in the order in which data passes them, and its head."""
+"""The parts of a module in the order in which data passes through them."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ __all__ = ["stages_of"]
 def stages_of(module: Any) -> list[tuple[str, Any]]:
     """Return the names and the direct children of ``module`` that have parameters, in order.
 
-    The last is the head. The order is that in which the children were registered, which is
-    that of the data in all but unusual modules.
+    The last one is the head. The order is that of registration, which is the order of the data
+    in all but unusual modules.
     """
     return [
         (name, child)

@@ -1,31 +1,31 @@
-"""How the trials of a study were trained, in words."""
+"""Describe how the trials of a study were trained."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from hpo.trial import TrialRecord
 
-__all__ = ["asked_for_batches", "count_ways", "told_of_reasons", "told_of_ways"]
+__all__ = ["asked_for_batches", "count_ways", "format_reasons", "format_trained_by"]
 
 
 def count_ways(records: Iterable[TrialRecord]) -> Counter[str]:
-    """Return how many trials were trained how; what was cut off or is void is not counted."""
+    """Return how many trials were trained in which way, without interrupted and void ones."""
     return Counter(r.trained_by for r in records if r.trained_by and not r.interrupted)
 
 
-def told_of_ways(counts: Mapping[str, int]) -> str:
+def format_trained_by(counts: Mapping[str, int]) -> str:
     """Return ``"24 fused (eager), 6 process"``, the most frequent first."""
     return ", ".join(f"{n} {way}" for way, n in Counter(counts).most_common() if n > 0)
 
 
-def told_of_reasons(records: Iterable[TrialRecord]) -> list[str]:
-    """Return ``"6 process, because ..."`` for each reason why trials were trained in no batch."""
+def format_reasons(records: Iterable[TrialRecord]) -> list[str]:
+    """Return ``"6 process, because ..."`` for each reason why trials were not batched."""
     counts = Counter(
         f"{r.trained_by}, because {r.trained_by_reason}"
         for r in records
         if r.trained_by_reason and not r.interrupted
     )
-    return [f"{n} {told}" for told, n in counts.most_common()]
+    return [f"{n} {reason}" for reason, n in counts.most_common()]
 
 
 def asked_for_batches(record: TrialRecord) -> bool:

@@ -15,8 +15,8 @@
     └── NoCompletedTrialError the search ended without one complete trial (also a ValueError)
 
 Each message says what was wrong and what to do about it, and shows no password of an
-address. Anything else that escapes from hpo is a bug in hpo or an error of the user's own
-code, which keeps its own type and traceback.
+address. Any other exception is a bug in hpo or an error of the user's own code, which keeps its
+type and traceback.
 """
 
 from collections.abc import Sequence
@@ -83,13 +83,13 @@ class MissingExtraError(HpoError, ImportError):
 class RefitError(HpoError):
     """The search is over and its trials are kept, but the winner's refit or its scoring failed.
 
-    What was raised is the ``__cause__``.
+    The original exception is the ``__cause__``.
 
     Parameters
     ----------
     message : str
     result : StudyResult or None
-        What the search came to, and the refitted estimator where only its scoring failed.
+        The result of the search, with the refitted estimator if only its scoring failed.
     """
 
     def __init__(self, message: str, result: Any = None) -> None:

@@ -1,4 +1,4 @@
-"""What came out of a study: its trials, the best of them, and what the driver did with it."""
+"""The result of a study: its trials, the best one, and its refit."""
 
 import math
 from collections import Counter
@@ -13,7 +13,7 @@ import numpy as np
 from hpo._cv_results import cv_results
 from hpo._trained_by import count_ways
 from hpo.exceptions import NoCompletedTrialError
-from hpo.trial import INTERRUPTED, TRAINED_BY, TrialRecord, TrialState
+from hpo.trial import TRAINED_BY, TrialRecord, TrialState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["StudyResult"]
 
 N_GROUPS = 5
-"""How many different failures a summary tells of; the rest is counted."""
+"""Number of different failures that a summary lists; the rest is counted."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,39 +42,39 @@ class StudyResult:
     estimator : object, default=None
         The winner refitted; None without a refit.
     refit_epochs : int or None, default=None
-        Epochs that the refit was given; early stopping may have ended it before.
+        Maximal epochs of the refit; early stopping may have ended it before.
     refit_seconds : float or None, default=None
         Wall time of the refit.
     refit_error : str, default=""
-        Traceback of a refit that failed, or of what followed it; empty otherwise.
+        Traceback if the refit, or a step after it, failed; empty otherwise.
     test_score : float or None, default=None
-        The refitted winner's score on the sealed test part; None without one.
+        The refitted winner's score on the held-out test part; None without one.
     recommendation : str, default=""
-        What the refitted winner says of itself to those who want to use it (a line of code).
+        How to use the refitted winner, as it describes itself (a line of code).
     seconds : float or None, default=None
         Wall time of the search, without the refit, over all its runs.
     stopped : str, default=""
-        Why the search ended before all trials of its budget were made; empty if it did not.
+        Why the search ended before all trials of its budget were run; empty if it did not.
     notes : tuple of str, default=()
-        What the trials, the executor and the trackers have to say at the end.
+        Notes of the trials, the executor and the trackers.
     costs : tuple of str, default=()
-        What was to be small beside the score to be great; see `TrialRecord.cost`.
+        What was minimized while the score was maximized; see `TrialRecord.cost`.
     compare, watch : tuple of str, default=()
-        Parameters whose values are compared, and metrics that are shown beside the score.
+        Parameters whose values are compared, and metrics that are displayed with the score.
     fold_sizes : tuple of (int, int), default=()
         Training and validation samples of each fold.
     analyses : mapping of str to dict, default={}
-        What each analysis of the refitted winner found, by its name; an ``error`` where it failed.
+        Result of each analysis of the refitted winner by name; an ``error`` if it failed.
     enqueued : tuple of mapping, default=()
-        Parameters that were to be tried first; see `given`.
+        Parameters that were tried first; see `enqueued_trials`.
     key : str, default=""
-        What tells the study from others of its name.
+        Distinguishes the study from others of the same name.
     fingerprint : mapping, default={}
-        What the scores depend on, part by part; empty where that is not known.
+        What the scores depend on, part by part; empty if unknown.
     files : mapping of int to Path, default={}
-        Folders with what the callbacks of a trial wrote (``fold_0/params.pt``), by the trial's
-        number: the winner's, or all that the study was to keep. Those of a study without a
-        storage go with the process. Empty where nothing was written, or on another machine.
+        Folders with the files that callbacks wrote (``fold_0/params.pt``), by the trial's number:
+        the winner's, or all that the study keeps. Without a storage they are removed with the
+        process. Empty if nothing was written, or on another machine.
     """
 
     name: str
@@ -102,9 +102,9 @@ class StudyResult:
 
     @property
     def winner(self) -> TrialRecord | None:
-        """The complete trial with the greatest score, the earliest of equals; None without one.
+        """The complete trial with the greatest score, the earliest in a tie; None without one.
 
-        Where no trial is complete, it is the best of those that the budget did not last for.
+        If no trial is complete, it is the best one that ended because the budget was spent.
         """
         cut_off = [r for r in self.records if r.out_of_budget and r.best_report]
         best = sorted(cut_off, key=lambda record: (-record.value, record.number))
@@ -124,16 +124,16 @@ class StudyResult:
             raise NoCompletedTrialError(self._no_completed_message())
         return winner
 
-    def told_of_winner(self) -> str:
-        """Return what is to be known of a `winner` that is not complete; empty if it is."""
+    def winner_note(self) -> str:
+        """Return a note if the `winner` is not complete; empty if it is."""
         winner = self.winner
         if winner is None or winner.state is TrialState.COMPLETE:
             return ""
-        of = f" of its {winner.max_steps}" if winner.max_steps else ""
+        total = f" of its {winner.max_steps}" if winner.max_steps else ""
         return (
-            f"No trial is complete: {winner.reason.removeprefix(INTERRUPTED).lstrip(': ')}. The "
-            f"winner, trial {winner.number}, made {winner.last_step}{of} steps: the best of them "
-            "is taken. Give more time."
+            f"No trial is complete: {winner.reason}. The "
+            f"winner, trial {winner.number}, made {winner.last_step}{total} steps: the best of "
+            "them is taken. Give more time."
         )
 
     @property
@@ -148,7 +148,7 @@ class StudyResult:
 
     @property
     def best_step(self) -> int:
-        """The step (epoch) whose score stands for the winner: its best one, or its last.
+        """The step (epoch) whose score represents the winner: its best one, or its last.
 
         See `select`. How long a refit trains is `TrialRecord.refit_steps`.
         """
@@ -157,7 +157,7 @@ class StudyResult:
 
     @property
     def select(self) -> str:
-        """Which step's score stands for a trial: the ``"best"`` one's, or the ``"last"`` one's."""
+        """Which step's score represents a trial: ``"best"`` or ``"last"``."""
         return self.records[0].select if self.records else "best"
 
     @property
@@ -175,35 +175,35 @@ class StudyResult:
 
     @property
     def n_trials(self) -> int:
-        """All trials, running ones included."""
+        """Number of trials, including running ones."""
         return len(self.records)
 
     @property
     def n_complete(self) -> int:
-        """Trials that made their last step."""
+        """Number of trials that completed all steps."""
         return self._count(TrialState.COMPLETE)
 
     @property
     def n_pruned(self) -> int:
-        """Trials that the pruner stopped."""
+        """Number of trials that the pruner stopped."""
         return self._count(TrialState.PRUNED)
 
     @property
     def n_failed(self) -> int:
-        """Trials that raised or had no finite value; interrupted ones are not among them."""
-        return self._count(TrialState.FAILED) - self.n_interrupted
+        """Number of trials that raised or had no finite score, without interrupted ones."""
+        return self._count(TrialState.FAILED)
 
     @property
     def n_interrupted(self) -> int:
-        """Trials that were cut off, by Ctrl-C or by a worker that died."""
-        return sum(record.interrupted for record in self.records)
+        """Number of trials that were interrupted, by Ctrl-C or by a worker that died."""
+        return self._count(TrialState.INTERRUPTED)
 
     def _count(self, state: TrialState) -> int:
         return sum(record.state is state for record in self.records)
 
     @property
     def trained_by(self) -> dict[str, int]:
-        """How many trials were trained how, the most frequent first; interrupted ones left out.
+        """Number of trials by how they were trained, most frequent first, without interrupted ones.
 
         See `TrialRecord.trained_by`.
         """
@@ -216,10 +216,10 @@ class StudyResult:
 
     @property
     def epochs_saved_fraction(self) -> float:
-        """Share of their epochs that pruning spared the complete and pruned trials.
+        """Fraction of the epochs of complete and pruned trials that pruning saved.
 
-        Epochs that pruned trials did not make, over the epochs that complete and pruned
-        trials would have made unstopped; 0 without such trials.
+        It is the number of epochs that pruned trials did not train, divided by the number that
+        complete and pruned trials would have trained without pruning; 0 without such trials.
         """
         ended = [
             record
@@ -243,14 +243,14 @@ class StudyResult:
         ]
         return sorted(scored, key=lambda record: (-record.value, record.number))[:n]
 
-    def given(self) -> list[tuple[int | None, TrialRecord]]:
+    def enqueued_trials(self) -> list[tuple[int | None, TrialRecord]]:
         """Return the trials of the `enqueued` points, with their rank among the complete ones.
 
         Returns
         -------
         list of (int or None, TrialRecord)
-            In the order of their numbers. The best complete trial has rank 1; None is that of
-            a trial which is not complete.
+            In the order of their numbers. The best complete trial has rank 1; the rank of a trial
+            that is not complete is None.
         """
         ranks = {r.number: rank for rank, r in enumerate(self.top(self.n_trials), start=1)}
         return [
@@ -261,18 +261,18 @@ class StudyResult:
         ]
 
     def pareto_front(self) -> list[TrialRecord]:
-        """Return the complete trials that no other one is at least as good as in all respects.
+        """Return the complete trials that no other one dominates, best score first.
 
-        That is a score as great and all `costs` as small, one of them better; best score
-        first. Without costs it is the winner alone.
+        A trial dominates another one if its score is at least as great and all its `costs` are at
+        most as large, and one of them is better. Without costs the front is the winner.
         """
         front: list[tuple[list[float], TrialRecord]] = []
         costs = {r.number: self._costs_of(r) for r in self.top(self.n_trials)}
         ranked = sorted(self.top(self.n_trials), key=lambda r: (-r.value, costs[r.number]))
-        for record in ranked:  # whoever is better in all respects comes before
-            own = costs[record.number]
-            if not any(all(map(le, other, own)) for other, _ in front):
-                front.append((own, record))
+        for record in ranked:  # a dominating trial comes first
+            own_costs = costs[record.number]
+            if not any(all(map(le, other, own_costs)) for other, _ in front):
+                front.append((own_costs, record))
         return [record for _, record in front]
 
     def _costs_of(self, record: TrialRecord) -> list[float]:
@@ -280,19 +280,17 @@ class StudyResult:
         return [math.inf if math.isnan(cost) else cost for cost in costs]
 
     def failure_summary(self, *, raised: bool = False) -> str:
-        """Return how many trials failed and with what, alike ones together; empty if none did.
+        """Return how many trials failed with which errors; empty if none did.
 
         Parameters
         ----------
         raised : bool, default=False
-            Count only those that raised, not those whose score was not finite.
+            Whether to count only trials that raised, not those with a non-finite score.
         """
         failed = [
             r
             for r in self.records
-            if r.state is TrialState.FAILED
-            and not r.interrupted
-            and not (raised and r.without_score)
+            if r.state is TrialState.FAILED and not (raised and r.without_score)
         ]
         if not failed:
             return ""
@@ -309,12 +307,12 @@ class StudyResult:
             return self.failure_summary()
         if not self.records:
             return f"Study '{self.name}' has no trials yet, so there is no best one."
-        states = Counter("interrupted" if r.interrupted else str(r.state) for r in self.records)
-        told = ", ".join(f"{n} {state}" for state, n in states.most_common())
+        states = Counter(str(r.state) for r in self.records)
+        counts = ", ".join(f"{n} {state}" for state, n in states.most_common())
         pruned = [record for record in self.records if record.state is TrialState.PRUNED]
         parts = [
             f"None of the {self.n_trials} trials of study '{self.name}' is complete with a "
-            f"finite score ({told}), so there is no best one.",
+            f"finite score ({counts}), so there is no best one.",
             self.failure_summary(),
             _grouped(pruned, "pruned at"),
             "The budget did not last for a step: give more time."
@@ -345,10 +343,7 @@ class StudyResult:
 
     @property
     def candidates(self) -> tuple[TrialRecord, ...]:
-        """The rows of `cv_results`: trials that ended by themselves or by the pruner.
-
-        And the `winner`, where it did neither.
-        """
+        """Rows of `cv_results`: all ended trials that were not interrupted, and the `winner`."""
         winner = self.winner
         return tuple(
             record
@@ -382,16 +377,16 @@ class StudyResult:
         error_score : float, default=nan
             Score of a trial that raised.
         return_train_score : bool, default=False
-            Whether to give the training scores too; the reports must hold them.
+            Whether to include training scores; the reports must have them.
 
         Returns
         -------
         dict of str to array or list
-            The keys, dtypes and meaning of ``GridSearchCV.cv_results_``. A trial's row holds
-            the scores and times of the step that stands for it (`select`). Ranks put complete
-            trials before pruned ones, whose scores are partial, and those before failed ones. A
-            failed trial that raised has ``error_score``; one with a score that is not finite,
-            those of its last step.
+            The keys, dtypes and meaning of ``GridSearchCV.cv_results_``. A row has the scores and
+            times of the step that represents the trial (`select`). Complete trials rank before
+            pruned ones, whose scores are partial, and these before failed ones. A failed trial
+            that raised has ``error_score``; one with a non-finite score has the scores of its
+            last step.
         """
         return cv_results(
             self.candidates,
@@ -407,11 +402,11 @@ class StudyResult:
 def _grouped(records: Iterable[TrialRecord], verb: str) -> str:
     """Return ``"48 failed with: …; 2 failed with: …"``, the most frequent first."""
     counts = Counter(record.reason or "no reason given" for record in records)
-    told = [f"{n} {verb}: {reason.rstrip('.')}" for reason, n in counts.most_common(N_GROUPS)]
+    texts = [f"{n} {verb}: {reason.rstrip('.')}" for reason, n in counts.most_common(N_GROUPS)]
     rest = sum(n for _, n in counts.most_common()[N_GROUPS:])
     if rest:
-        told.append(f"{rest} {verb.rpartition(' ')[0]} otherwise")
-    return "; ".join(told) + "." if told else ""
+        texts.append(f"{rest} {verb.rpartition(' ')[0]} otherwise")
+    return "; ".join(texts) + "." if texts else ""
 
 
 def _row(record: TrialRecord) -> dict[str, Any]:

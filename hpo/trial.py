@@ -1,4 +1,4 @@
-"""What a trial is, what it reports and how it ended: plain data, picklable.
+"""Trials, their reports and their outcomes, as plain picklable data.
 
 Steps (epochs) count from 1. Scores follow scikit-learn: greater is better.
 """
@@ -12,12 +12,10 @@ from typing import Any
 
 __all__ = [
     "CHANGED",
-    "INTERRUPTED",
-    "OUT_OF_MEMORY",
     "SECONDS",
     "SELECT",
-    "SPENT",
     "TRAINED_BY",
+    "Cause",
     "Report",
     "Trial",
     "TrialRecord",
@@ -25,36 +23,56 @@ __all__ = [
     "derive_seed",
 ]
 
-INTERRUPTED = "interrupted"
-"""First word of the reason of a trial that was cut off and says nothing about its parameters."""
-
-SPENT = "is spent"
-"""Last words of the reason of a trial that the budget of its study did not last for."""
-
-OUT_OF_MEMORY = "out of memory"
-"""First words of the reason of a trial whose parameters ask for more memory than there is."""
-
 CHANGED = "param_"
-"""First part of the name of a metric that tells what a parameter, changed on the way, is now."""
+"""Prefix of a metric with the current value of a parameter that changed while the trial ran."""
 
 SECONDS = "seconds"
 """Name of the cost that every trial has."""
 
 TRAINED_BY = "trained_by"
-"""What tells, wherever a trial is written down, how it was trained."""
+"""Key of how a trial was trained, wherever a trial is recorded."""
 
 
 SELECT = ("best", "last")
-"""Which of its reports may stand for a trial: the one with the greatest score, or the last one."""
+"""Which report may represent a trial: the one with the greatest score, or the last one."""
 
 
 class TrialState(StrEnum):
-    """Where a trial stands: running, or how it ended."""
+    """State of a trial: running, or how it ended."""
 
     RUNNING = "running"
     COMPLETE = "complete"
     PRUNED = "pruned"
     FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    """Stopped for a reason unrelated to its parameters, which are tried again."""
+
+
+class Cause(StrEnum):
+    """Why a trial ended before its last step."""
+
+    PRUNER = "pruner"
+    """The pruner, or Ray's scheduler instead of it, stopped the trial."""
+    DIVERGED = "diverged"
+    """Its training loss is not finite."""
+    OUT_OF_MEMORY = "out_of_memory"
+    """Its parameters need more memory than available."""
+    NO_SCORE = "no_score"
+    """It made all its steps, and the score of the last one is not finite."""
+    ERROR = "error"
+    """The user's code raised."""
+    WORKER_DIED = "worker_died"
+    """The process that trained it died more often than is retried."""
+    STOPPED = "stopped"
+    """The user ended the run: Ctrl-C, a signal, an error elsewhere."""
+    BUDGET = "budget"
+    """The study's budget of time or epochs was spent."""
+    DRIVER_DIED = "driver_died"
+    """The process that ran the study died."""
+    REVOKED = "revoked"
+    """Its reports are void: its batch did not train it like its own net would."""
+    RETRIED = "retried"
+    """It had failed, and the user has retried it."""
 
 
 def derive_seed(*parts: int | str) -> int:
@@ -139,7 +157,7 @@ class TrialRecord:
     reports : tuple of Report
         In the order of their steps.
     reason : str
-        Why the trial ended before its last step; empty for a complete one.
+        Why the trial ended before its last step, as a text; empty for a complete one.
     error : str or None
         Traceback of a failed trial.
     max_steps : int or None
@@ -147,12 +165,14 @@ class TrialRecord:
     started, ended : float or None
         Seconds since the epoch (`time.time`).
     select : {"best", "last"}
-        Which report stands for the trial; see `best_report`.
+        Which report represents the trial; see `best_report`.
     trained_by : str
         How it was trained: ``serial``, ``process``, ``ray``, ``fused (eager)``, ``fused
-        (compiled)``, the last two with ``, bfloat16`` where it was; empty if nobody has told.
+        (compiled)``, the last two with ``, bfloat16`` if applicable; empty if unknown.
     trained_by_reason : str
-        Why a batch was not what trained it, where one was asked for; empty otherwise.
+        Why it was not batched although batches were requested; empty otherwise.
+    cause : Cause or None
+        Why the trial ended before its last step; None for a complete one.
     """
 
     trial: Trial
@@ -166,6 +186,7 @@ class TrialRecord:
     select: str = "best"
     trained_by: str = field(default="", compare=False)  # how, and not what: scores are the same
     trained_by_reason: str = field(default="", compare=False)
+    cause: Cause | None = None
 
     @property
     def number(self) -> int:
@@ -179,27 +200,27 @@ class TrialRecord:
 
     @property
     def best_report(self) -> Report | None:
-        """The report that stands for the trial; None if its score is not finite.
+        """The report that represents the trial; None if its score is not finite.
 
-        With ``select="best"`` it is the one with the greatest score, the earliest of equals;
-        with ``"last"`` the last one, whatever came before.
+        With ``select="best"`` it is the one with the greatest score, the earliest in a tie;
+        with ``"last"`` it is the last one.
         """
-        among = self.reports if self.select == "best" else self.reports[-1:]
-        finite = [report for report in among if math.isfinite(report.value)]
+        candidates = self.reports if self.select == "best" else self.reports[-1:]
+        finite = [report for report in candidates if math.isfinite(report.value)]
         return max(finite, key=lambda report: (report.value, -report.step), default=None)
 
     @property
     def value(self) -> float:
-        """The trial's score: that of its `best_report`."""
+        """The score of the trial's `best_report`."""
         best = self.best_report
         return math.nan if best is None else best.value
 
     @property
     def refit_steps(self) -> int:
-        """Steps (epochs) that a refit makes, at most: up to the best one, or all of the trial's.
+        """Maximal steps (epochs) of a refit: up to the best one, or all of the trial's.
 
-        With ``select="last"`` a training that stopped early by itself may stop elsewhere on all
-        the data, as in a grid search.
+        With ``select="last"``, a training that stopped early may stop at another step when it is
+        refitted on all data, as in a grid search.
         """
         if self.select == "last":
             return self.max_steps or self.last_step
@@ -207,23 +228,23 @@ class TrialRecord:
 
     @property
     def best_params(self) -> dict[str, Any]:
-        """Parameters at the `best_report`: the trial's, with what was changed by then."""
+        """Parameters at the `best_report`: the trial's, with the changes made until then."""
         metrics = self.best_report.metrics if self.best_report else {}
         params = dict(self.trial.params)
         for name, value in self.trial.params.items():
-            now = metrics.get(f"{CHANGED}{name}")
-            if now:
-                params[name] = type(value)(now[0])  # metrics are floats
+            changed = metrics.get(f"{CHANGED}{name}")
+            if changed:
+                params[name] = type(value)(changed[0])  # metrics are floats
         return params
 
     def cost(self, name: str) -> float:
-        """Return what the trial cost up to its `best_report`; nan where that was not measured.
+        """Return the trial's cost up to its `best_report`; nan if it was not measured.
 
         Parameters
         ----------
         name : str
-            ``seconds`` (wall time of its steps), or a metric, of which it is the mean over
-            the folds at that step.
+            ``seconds`` (wall time of its steps), or the name of a metric, whose mean over the
+            folds at that step is the cost.
         """
         best = self.best_report
         if best is None:
@@ -235,18 +256,18 @@ class TrialRecord:
 
     @property
     def interrupted(self) -> bool:
-        """Whether the trial was cut off, so that its parameters deserve another try."""
-        return self.state is TrialState.FAILED and self.reason.startswith(INTERRUPTED)
+        """Whether the trial was interrupted, so that its parameters are tried again."""
+        return self.state is TrialState.INTERRUPTED
 
     @property
     def out_of_budget(self) -> bool:
-        """Whether the trial was cut off because the budget of its study was spent."""
-        return self.interrupted and self.reason.endswith(SPENT)
+        """Whether the trial was interrupted because the budget of its study was spent."""
+        return self.cause is Cause.BUDGET
 
     @property
     def without_score(self) -> bool:
-        """Whether the trial failed for a score that is not finite, and not because it raised."""
-        failed = self.state is TrialState.FAILED and self.error is None and not self.interrupted
+        """Whether the trial failed because of a non-finite score, and not with an exception."""
+        failed = self.state is TrialState.FAILED and self.error is None
         return failed and bool(self.reports) and not math.isfinite(self.reports[-1].value)
 
     @property
@@ -256,8 +277,8 @@ class TrialRecord:
 
     @property
     def out_of_memory(self) -> bool:
-        """Whether the trial did not fit into memory, which its parameters are the cause of."""
-        return self.state is TrialState.PRUNED and self.reason.startswith(OUT_OF_MEMORY)
+        """Whether the trial did not fit into memory because of its parameters."""
+        return self.cause is Cause.OUT_OF_MEMORY
 
     def value_at(self, step: int) -> float | None:
         """Return the score reported at ``step``, or None if there is none."""

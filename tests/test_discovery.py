@@ -33,7 +33,8 @@ def test_an_unknown_name_is_told_with_the_known_ones():
         _discovery.find(PACKAGE, "medain", BasePruner)
     known = ", ".join(_discovery.names(PACKAGE))
     assert str(caught.value) == (
-        f"There is no pruner 'medain', did you mean 'median'? Choose one of: {known}."
+        f"There is no pruner 'medain', did you mean 'median'? Choose one of: {known}; or name a "
+        "class of your own as MODULE:CLASS."
     )
     with pytest.raises(PluginError, match=r"There is no pruner 'zzz'\. Choose one of: "):
         _discovery.find(PACKAGE, "zzz", BasePruner)
@@ -146,7 +147,10 @@ def test_parse_spec_reads_what_repr_writes(options):
 
 @pytest.mark.parametrize("spec", ["m:8", "m:a=1,b", "m:=8"])
 def test_an_option_without_a_name_or_a_value_is_told(spec):
-    with pytest.raises(PluginError, match=f"'{spec}': expected name:key=value,key=value, but got"):
+    with pytest.raises(
+        PluginError,
+        match=f"'{spec}': expected name:key=value,key=value or module:Class:key=value, but got",
+    ):
         _discovery.parse_spec(spec)
 
 
@@ -160,6 +164,76 @@ def test_build_passes_an_instance_through():
     assert _discovery.build(PACKAGE, pruner, BasePruner) is pruner
 
 
+def test_build_makes_a_class():
+    assert isinstance(_discovery.build(PACKAGE, NopPruner, BasePruner), NopPruner)
+    with pytest.raises(PluginError, match=r"^pruner int must be a class that inherits hpo.pruners"):
+        _discovery.build(PACKAGE, int, BasePruner)
+    with pytest.raises(PluginError, match=r"^pruner BasePruner must implement decide\.$"):
+        _discovery.build(PACKAGE, BasePruner, BasePruner)
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Put a module of the user's where it can be imported."""
+    code = """
+    from hpo.pruners import BasePruner, PruneDecision
+
+    class Never(BasePruner):
+        def __init__(self, patience=1):
+            self.patience = patience
+
+        def decide(self, record, peers):
+            return PruneDecision(False)
+
+    class Unfinished(BasePruner):
+        pass
+
+    number = 3
+    """
+    (tmp_path / "own_rules.py").write_text(textwrap.dedent(code))
+    (tmp_path / "own_broken.py").write_text("import no_such_library")
+    (tmp_path / "own_raising.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    for name in ("own_rules", "own_broken", "own_raising"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.usefixtures("own")
+def test_a_class_of_the_user_s_is_named_by_its_module():
+    assert _discovery.build(PACKAGE, "own_rules:Never", BasePruner).patience == 1
+    assert _discovery.build(PACKAGE, "own_rules:Never:patience=5", BasePruner).patience == 5
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("own_rulez:Never", "there is no module 'own_rulez' beside the study, in the current fold"),
+        ("own_rules.sub:Never", "own_rules.sub"),
+        ("own_rules:Nevr", "own_rules has no class 'Nevr', did you mean 'Never'?"),
+        ("own_rules:Unfinished", "must implement decide."),
+        ("own_rules:number", "must be a class that inherits hpo.pruners.BasePruner."),
+        ("own_broken:Never", "own_broken cannot be imported: No module named 'no_such_library'"),
+        ("own_raising:Never", "own_raising cannot be imported: ZeroDivisionError"),
+        ("own_rules:Never:patienc=5", "has no option 'patienc', did you mean 'patience'?"),
+    ],
+)
+def test_what_is_wrong_with_a_class_of_the_user_s_is_told(name, problem):
+    with pytest.raises(PluginError) as caught:
+        _discovery.build(PACKAGE, name, BasePruner)
+    assert problem in str(caught.value)
+
+
+def test_an_entry_point_adds_a_name(own):
+    folder = own / "own_rules-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: own-rules\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text("[hpo.pruners]\nnever = own_rules:Never\n")
+    assert "never" in _discovery.names(PACKAGE)
+    assert _discovery.build(PACKAGE, "never:patience=2", BasePruner).patience == 2
+
+
 def test_defaults_go_where_they_are_taken_and_yield_to_options():
     def build(spec):
         return _discovery.build(PACKAGE, spec, BasePruner, n_startup_trials=2, device="cpu")
@@ -169,10 +243,11 @@ def test_defaults_go_where_they_are_taken_and_yield_to_options():
     assert isinstance(build("nop"), NopPruner)
 
 
-@pytest.mark.parametrize("spec", [None, 3, MedianPruner])
+@pytest.mark.parametrize("spec", [None, 3, len])
 def test_build_refuses_what_is_neither_a_name_nor_a_plugin(spec):
     with pytest.raises(
-        PluginError, match=r"The pruner must be a name \(halving, median, nop, .*\) or a Bas"
+        PluginError,
+        match=r"The pruner must be a name \(halving, median, nop, .*\), MODULE:CLASS or a BaseP",
     ):
         _discovery.build(PACKAGE, spec, BasePruner)
 

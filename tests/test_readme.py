@@ -16,7 +16,7 @@ BENCHMARKS = (ROOT / "docs" / "benchmarks.md").read_text()
 VENV = "python3 -m venv .venv && .venv/bin/pip install -e "
 COMMANDS = [
     f"{VENV}. && .venv/bin/hpo run studies/digits_mlp.py",
-    f'{VENV}".[test]" && .venv/bin/python -m pytest',
+    f'{VENV}".[test]" && .venv/bin/python -m pytest -n 2 --dist loadfile',
 ]
 PICTURE_BYTES = 150_000
 
@@ -110,7 +110,7 @@ class TestThePrunerInOneFile(PrunerConformance):
     def pruner(self, tmp_path, monkeypatch):
         page = (ROOT / "docs" / "extending.md").read_text()
         (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-        (tmp_path / "plateau.py").write_text(example)
+        (tmp_path / "rules.py").write_text(example)
         monkeypatch.syspath_prepend(tmp_path)
-        monkeypatch.delitem(sys.modules, "plateau", raising=False)
-        return importlib.import_module("plateau").PlateauPruner()
+        monkeypatch.delitem(sys.modules, "rules", raising=False)
+        return importlib.import_module("rules").PlateauPruner()

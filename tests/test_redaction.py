@@ -11,11 +11,11 @@ from sklearn.linear_model import LogisticRegression
 from hpo import HPOSearchCV, Study, StudyData, run_study
 from hpo._failures import message_of, traceback_of
 from hpo._redaction import redact
-from hpo.backends._storage import open_storage
 from hpo.exceptions import HpoError, SpaceError, StorageError
+from hpo.storage.open import open_storage
 from hpo.trackers import BaseTracker
-from hpo.trackers._channel import environment, left_message
-from hpo.trackers._spool import SpoolWriter
+from hpo.trackers.mlflow.channel import environment, left_message
+from hpo.trackers.mlflow.spool import SpoolWriter
 
 SECRET = "s3cr3t"
 
@@ -108,10 +108,10 @@ class Told(BaseTracker):
     def __init__(self):
         self.texts = []
 
-    def study_started(self, info):
+    def on_study_start(self, info):
         self.texts += [str(info.params), str(info.tags), str(info.artifacts)]
 
-    def study_ended(self, metrics, params, artifacts, *, state="complete"):
+    def on_study_end(self, metrics, params, artifacts, *, state="complete"):
         texts = [file for file in artifacts.values() if file.suffix in {".txt", ".html", ".csv"}]
         self.texts += [file.read_text() for file in texts]
 
@@ -163,7 +163,7 @@ def test_what_waits_for_a_server_is_told_without(tmp_path):
 
 def test_the_senders_log_is_written_without(tmp_path):
     code = (
-        "import sys, logging; from hpo.trackers import mlflow; sys.stdin.close();"
+        "import sys, logging; from hpo.trackers.mlflow import tracker as mlflow; sys.stdin.close();"
         f"log = lambda: (logging.warning('at http://a:{SECRET}@h'), print('http://a:{SECRET}@h'),"
         f" exec('raise ValueError(\"http://a:{SECRET}@h\")'));"
         "mlflow.Sender = lambda *args: type('S', (), {'run': staticmethod(log)});"

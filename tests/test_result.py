@@ -13,7 +13,7 @@ from sklearn.svm import SVC
 
 from hpo.exceptions import NoCompletedTrialError
 from hpo.result import StudyResult
-from hpo.trial import INTERRUPTED, Report, Trial, TrialRecord, TrialState
+from hpo.trial import Report, Trial, TrialRecord, TrialState
 
 COMPLETE, PRUNED, FAILED, RUNNING = (
     TrialState.COMPLETE,
@@ -79,7 +79,7 @@ def test_states_are_counted_apart():
         record(0, [1.0]),
         record(1, [1.0], PRUNED),
         record(2, [], FAILED, reason="ValueError: no"),
-        record(3, [1.0], FAILED, reason=f"{INTERRUPTED}: Ctrl-C"),
+        record(3, [1.0], TrialState.INTERRUPTED, reason="Ctrl-C"),
         record(4, [1.0], RUNNING),
     )
     counts = (
@@ -134,7 +134,7 @@ def test_without_a_complete_trial_the_message_says_how_they_ended():
         record(0, [0.1], PRUNED, reason="epoch 1: nan"),
         record(1, [], FAILED, reason="ValueError: no"),
         record(2, [math.nan]),
-        record(3, [], FAILED, reason=INTERRUPTED),
+        record(3, [], TrialState.INTERRUPTED, reason="Ctrl-C"),
     )
     with pytest.raises(NoCompletedTrialError) as caught:
         _ = outcome.best_score
@@ -245,7 +245,7 @@ def test_cv_results_take_the_best_step_and_leave_out_what_says_nothing():
         record(0, [0.5, 0.8, 0.7]),
         record(1, [0.9, 0.2], PRUNED, params={"lr": 0.1, "momentum": 0.5}),
         record(2, [0.4], FAILED, reason="ValueError: no"),
-        record(3, [0.4], FAILED, reason=INTERRUPTED),
+        record(3, [0.4], TrialState.INTERRUPTED, reason="Ctrl-C"),
         record(4, [0.4], RUNNING),
         record(5, [], FAILED, reason="ValueError: no"),
     )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo.trial import INTERRUPTED, Report, Trial, TrialRecord, TrialState, derive_seed
+from hpo.trial import Cause, Report, Trial, TrialRecord, TrialState, derive_seed
 
 parts = st.lists(st.one_of(st.integers(), st.text(max_size=5)), max_size=4)
 scores = st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=12)
@@ -72,10 +72,16 @@ def test_a_new_record_is_running_and_empty():
 
 
 @pytest.mark.parametrize("state", TrialState)
-@pytest.mark.parametrize("reason", ["", "epoch 3: worse", INTERRUPTED, f"{INTERRUPTED} by Ctrl-C"])
-def test_interrupted_is_a_failure_with_that_reason(state, reason):
-    expected = state is TrialState.FAILED and reason.startswith("interrupted")
-    assert record_of([0.5], state=state, reason=reason).interrupted == expected
+def test_only_an_interrupted_trial_deserves_another_try(state):
+    assert record_of([0.5], state=state).interrupted == (state is TrialState.INTERRUPTED)
+
+
+def test_a_cause_is_a_fact_and_its_words_are_not_asked():
+    spent = record_of([0.5], state=TrialState.INTERRUPTED, reason="x", cause=Cause.BUDGET)
+    short = record_of([], state=TrialState.PRUNED, reason="x", cause=Cause.OUT_OF_MEMORY)
+    worded = record_of([], state=TrialState.PRUNED, reason="out of memory, the pruner says")
+    assert (spent.out_of_budget, short.out_of_memory) == (True, True)
+    assert (worded.out_of_budget, worded.out_of_memory) == (False, False)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +99,8 @@ def test_records_are_replaced_and_never_changed():
 
 
 def test_states_are_their_names():
-    assert [str(state) for state in TrialState] == ["running", "complete", "pruned", "failed"]
+    names = ["running", "complete", "pruned", "failed", "interrupted"]
+    assert [str(state) for state in TrialState] == names
 
 
 @given(parts)

@@ -3,6 +3,6 @@
 Each public module holds one analysis and is found by its name; see `BaseAnalysis`.
 """
 
-from hpo.analyses._base import BaseAnalysis, Winner
+from hpo.analyses.base import CLASS, BaseAnalysis, Winner
 
-__all__ = ["BaseAnalysis", "Winner"]
+__all__ = ["CLASS", "BaseAnalysis", "Winner"]

@@ -1,30 +1,30 @@
-"""Which classes a winner takes for which, on the sealed test part."""
+"""The confusion matrix of a winner on the held-out test part."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpo.analyses._base import BaseAnalysis, Winner
+from hpo.analyses.base import BaseAnalysis, Winner
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["Confusion"]
 
-_FEW = 3
-"""So many classes, and so many confusions, are told in words."""
-_COUNTED = 15
-"""Up to so many classes the cells hold their counts."""
+_MAX_LISTED = 3
+"""Maximal number of classes, and of confusions, that the summary lists."""
+_MAX_LABELLED = 15
+"""Maximal number of classes with which the cells show their counts."""
 
 
 class Confusion(BaseAnalysis):
-    """The confusion matrix of the refitted winner on the sealed test part, and recall by class."""
+    """The refitted winner's confusion matrix on the held-out test part, and recall by class."""
 
     title = "Confusion matrix"
 
     def compute(self, winner: Winner) -> dict[str, Any]:
-        """Return the matrix of counts (row: what it is, column: what it is taken for)."""
+        """Return the matrix of counts (rows: true classes, columns: predicted classes)."""
         from sklearn.metrics import confusion_matrix
 
         labels = winner.labels()
@@ -39,25 +39,25 @@ class Confusion(BaseAnalysis):
             "balanced_accuracy": float(np.nanmean(recall)),
         }
 
-    def tell(self, data: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Tell the hardest classes and the most frequent confusions."""
+    def summarize(self, data: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Return the hardest classes and the most frequent confusions."""
         matrix, labels = np.array(data["matrix"]), data["labels"]
         recall = _recall(matrix)
-        hardest = [i for i in np.argsort(recall, kind="stable") if recall[i] < 1][:_FEW]
+        hardest = [i for i in np.argsort(recall, kind="stable") if recall[i] < 1][:_MAX_LISTED]
         wrong = matrix - np.diag(np.diag(matrix))
-        pairs = np.argsort(-wrong, axis=None, kind="stable")[:_FEW]
-        found = [divmod(int(pair), len(labels)) for pair in pairs]
+        pairs = np.argsort(-wrong, axis=None, kind="stable")[:_MAX_LISTED]
+        confusions = [divmod(int(pair), len(labels)) for pair in pairs]
         confused = [
             f"{labels[i]} taken for {labels[j]} ({wrong[i, j]} of {matrix[i].sum()})"
-            for i, j in found
+            for i, j in confusions
             if wrong[i, j]
         ]
         if not hardest:
             return [("hardest classes", "none: no test sample is mistaken")]
-        told = [f"{labels[i]} (recall {recall[i]:.3g})" for i in hardest]
-        return [("hardest classes", ", ".join(told)), ("most confused", ", ".join(confused))]
+        classes = [f"{labels[i]} (recall {recall[i]:.3g})" for i in hardest]
+        return [("hardest classes", ", ".join(classes)), ("most confused", ", ".join(confused))]
 
-    def draw(self, data: Mapping[str, Any]) -> "Figure":
+    def plot(self, data: Mapping[str, Any]) -> "Figure":
         """Draw the matrix, shaded by the share of each row, beside the recall of each class."""
         from matplotlib.figure import Figure
 
@@ -67,9 +67,9 @@ class Confusion(BaseAnalysis):
         figure = Figure(figsize=(size + 2.4, size), dpi=110, layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=[size, 2.0])
         share = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
-        # the square root shows the few that are mistaken beside the many that are not
+        # the square root makes small numbers of mistakes visible
         left.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=1, aspect="auto")
-        if n <= _COUNTED:
+        if n <= _MAX_LABELLED:
             for i, j in np.argwhere(matrix):
                 color = "white" if share[i, j] > 0.4 else "#1c2430"
                 left.text(
@@ -81,7 +81,7 @@ class Confusion(BaseAnalysis):
         left.set_yticks(ticks, names)
         left.set_xlabel("taken for")
         left.set_ylabel("is")
-        left.set_title(f"sealed test part: accuracy {data['accuracy']:.4g}", fontsize="medium")
+        left.set_title(f"held-out test part: accuracy {data['accuracy']:.4g}", fontsize="medium")
         right.barh(range(n), np.nan_to_num(_recall(matrix)), color="#4878a8", height=0.7)
         right.set_ylim(n - 0.5, -0.5)
         right.set_xlim(left=max(0.0, 0.95 * float(data["worst_recall"]) - 0.05), right=1.0)
@@ -92,7 +92,7 @@ class Confusion(BaseAnalysis):
 
 
 def _recall(matrix: np.ndarray) -> np.ndarray:
-    """Return the recall of each class, nan for one that the test part lacks."""
+    """Return the recall of each class, nan for a class that is not in the test part."""
     with np.errstate(invalid="ignore"):
         recall: np.ndarray = np.diag(matrix) / matrix.sum(axis=1)
     return recall

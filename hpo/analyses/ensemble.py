@@ -1,4 +1,4 @@
-"""Whether several models together are better than the winner, on the sealed test part."""
+"""Whether several models together are better than the winner, on the held-out test part."""
 
 import math
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpo.analyses._base import BaseAnalysis, Winner
+from hpo.analyses.base import BaseAnalysis, Winner
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,7 +71,7 @@ class Ensemble(BaseAnalysis):
             }
         return data
 
-    def tell(self, data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def summarize(self, data: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Tell what each average gains on its best member."""
         rows = [("winner alone", f"{data['winner_accuracy']:.4f} of {data['n_test']} test samples")]
         for name, what in (("average", "best trials"), ("bagging", "bootstrap refits of it")):
@@ -85,7 +85,7 @@ class Ensemble(BaseAnalysis):
             rows.append((f"{len(members)} {what}", told))
         return rows
 
-    def draw(self, data: Mapping[str, Any]) -> "Figure":
+    def plot(self, data: Mapping[str, Any]) -> "Figure":
         """Draw members as points and averages as bars of two standard errors of the gain."""
         from matplotlib.figure import Figure
 
@@ -109,7 +109,7 @@ class Ensemble(BaseAnalysis):
             )
         axes.set_yticks([0, 1], [names["bagging"], names["average"]])
         axes.set_ylim(-0.6, 1.6)
-        axes.set_xlabel(f"accuracy on {data['n_test']} sealed test samples")
+        axes.set_xlabel(f"accuracy on {data['n_test']} held-out test samples")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(visible=True, axis="x", color="#e6e6e6")
         figure.legend(loc="outside upper left", ncols=3, frameon=False, fontsize=9)

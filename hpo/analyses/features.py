@@ -1,4 +1,4 @@
-"""What a winner's last hidden layer makes of the sealed test samples, in two dimensions."""
+"""The features of a winner's last hidden layer for the test samples, in two dimensions."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -6,54 +6,56 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpo.analyses._base import BaseAnalysis, Winner
+from hpo.analyses.base import BaseAnalysis, Winner
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["Features", "penultimate"]
 
-_LEAST = 8
-"""Samples below which there is nothing to see."""
+_MIN_SAMPLES = 8
+"""Minimal number of samples."""
 
 
 class Features(BaseAnalysis):
-    """The inputs of the last linear layer that runs, by PCA, t-SNE, and UMAP if it is installed.
+    """The inputs of the last linear layer, embedded by PCA, t-SNE, and UMAP if installed.
 
-    t-SNE and UMAP start from the 50 first principal components. Their distances between
-    clusters mean little; what they show is which classes mix. In numbers: the share of samples
-    whose nearest neighbour among the features is of their own class.
+    t-SNE and UMAP start from the 50 first principal components. Distances between
+    clusters are not meaningful there, but the plots show which classes mix. The summary has the
+    share of samples whose nearest neighbour in feature space has the same class.
 
     Parameters
     ----------
     n_samples : int, default=500
-        Samples of the sealed test part that are shown, drawn at random.
+        Number of samples of the held-out test part to show, drawn at random.
 
     Raises
     ------
     ValueError
-        If ``n_samples`` is too small to show anything.
+        If ``n_samples`` is too small.
     """
 
     title = "Features"
 
     def __init__(self, n_samples: int = 500) -> None:
-        if n_samples < _LEAST:
-            raise ValueError(f"n_samples must be {_LEAST} or more. Got {n_samples!r} instead.")
+        if n_samples < _MIN_SAMPLES:
+            raise ValueError(
+                f"n_samples must be {_MIN_SAMPLES} or more. Got {n_samples!r} instead."
+            )
         self.n_samples = n_samples
 
     def compute(self, winner: Winner) -> dict[str, Any]:
         """Return two coordinates for each sample and method, and the samples' classes."""
         labels = winner.labels()
         X, y = winner.test_part()
-        if len(y) < _LEAST:
-            raise ValueError(f"The sealed test part has {len(y)} samples: too few to show.")
+        if len(y) < _MIN_SAMPLES:
+            raise ValueError(f"The held-out test part has {len(y)} samples: too few to show.")
         rng = np.random.default_rng(winner.seed)
         rows = np.sort(rng.permutation(len(y))[: self.n_samples])
         features = penultimate(winner.estimator, winner.take(X, rows))
         assert winner.classes is not None
         classes = np.searchsorted(winner.classes, y[rows])
-        embeddings, explained = _embedded(features, winner.seed % 2**32)
+        embeddings, explained = _embed(features, winner.seed % 2**32)
         return {
             "labels": labels,
             "classes": classes.tolist(),
@@ -66,8 +68,8 @@ class Features(BaseAnalysis):
             "nearest_neighbour_accuracy": _same_class(features, classes),
         }
 
-    def tell(self, data: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Tell how well the classes are apart."""
+    def summarize(self, data: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Return how well the classes are separated."""
         n = len(data["classes"])
         share = data["nearest_neighbour_accuracy"]
         return [
@@ -79,8 +81,8 @@ class Features(BaseAnalysis):
             ("first two components", f"{data['explained_variance']:.0%} of the variance"),
         ]
 
-    def draw(self, data: Mapping[str, Any]) -> "Figure":
-        """Draw a panel for each method, the classes in colors."""
+    def plot(self, data: Mapping[str, Any]) -> "Figure":
+        """Draw a panel for each method, with a color for each class."""
         from matplotlib import colormaps
         from matplotlib.figure import Figure
         from matplotlib.lines import Line2D
@@ -97,17 +99,17 @@ class Features(BaseAnalysis):
             axes.set_title(name, fontsize="medium", loc="left")
             axes.set_xticks([])
             axes.set_yticks([])
-        shown = [i for i in range(n) if (classes == i).any()][:20]
+        present = [i for i in range(n) if (classes == i).any()][:20]
         handles = [
             Line2D([], [], color=colors[i], marker="o", linestyle="", markersize=5, label=labels[i])
-            for i in shown
+            for i in present
         ]
         figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9)
         return figure
 
 
 def penultimate(estimator: Any, X: Any) -> np.ndarray:
-    """Return what goes into the last linear layer that runs, for each row of ``X``.
+    """Return the inputs of the last linear layer that runs, for each row of ``X``.
 
     Parameters
     ----------
@@ -121,7 +123,7 @@ def penultimate(estimator: Any, X: Any) -> np.ndarray:
     Raises
     ------
     ValueError
-        If it is no net, or no `torch.nn.Linear` runs.
+        If it is not a net, or no `torch.nn.Linear` runs.
     """
     from sklearn.pipeline import Pipeline
     from skorch import NeuralNet
@@ -133,26 +135,26 @@ def penultimate(estimator: Any, X: Any) -> np.ndarray:
         estimator = estimator.steps[-1][1]
     if not isinstance(estimator, NeuralNet):
         raise ValueError(f"{type(estimator).__name__} is no skorch net: it has no layers to see.")
-    seen: dict[str, Any] = {}
+    captured: dict[str, Any] = {}
 
-    def look(module: Any, inputs: tuple[Any, ...]) -> None:
-        seen["last"] = inputs[0].detach()
+    def capture(module: Any, inputs: tuple[Any, ...]) -> None:
+        captured["last"] = inputs[0].detach()
 
     linear = [layer for layer in estimator.module_.modules() if isinstance(layer, nn.Linear)]
-    hooks = [layer.register_forward_pre_hook(look) for layer in linear]
+    hooks = [layer.register_forward_pre_hook(capture) for layer in linear]
     try:
         parts = []
         for _ in estimator.forward_iter(X, training=False):
-            if "last" not in seen:
+            if "last" not in captured:
                 raise ValueError("No torch.nn.Linear of the net runs: there is nothing to look at.")
-            parts.append(seen.pop("last").flatten(1).float().cpu().numpy())
+            parts.append(captured.pop("last").flatten(1).float().cpu().numpy())
     finally:
         for hook in hooks:
             hook.remove()
     return np.concatenate(parts)
 
 
-def _embedded(features: np.ndarray, seed: int) -> tuple[dict[str, np.ndarray], float]:
+def _embed(features: np.ndarray, seed: int) -> tuple[dict[str, np.ndarray], float]:
     """Return two coordinates by each method, and the share of variance of the first two."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
@@ -163,7 +165,7 @@ def _embedded(features: np.ndarray, seed: int) -> tuple[dict[str, np.ndarray], f
     flat = np.zeros((n, 2))
     flat[:, : min(2, d)] = components[:, :2]
     embeddings = {"PCA": flat}
-    # half of the usual 1,000 rounds: enough for so few samples, and half the time
+    # half of the default 1,000 iterations: enough for so few samples
     tsne = TSNE(perplexity=min(30.0, (n - 1) / 3), init="random", max_iter=500, random_state=seed)
     embeddings["t-SNE"] = tsne.fit_transform(components)
     if find_spec("umap"):
@@ -177,6 +179,6 @@ def _same_class(features: np.ndarray, classes: np.ndarray) -> float:
     from sklearn.neighbors import NearestNeighbors
 
     _, nearest = NearestNeighbors(n_neighbors=2).fit(features).kneighbors(features)
-    own = np.arange(len(features))
-    other = np.where(nearest[:, 0] == own, nearest[:, 1], nearest[:, 0])
+    rows = np.arange(len(features))
+    other = np.where(nearest[:, 0] == rows, nearest[:, 1], nearest[:, 0])
     return float((classes[other] == classes).mean())

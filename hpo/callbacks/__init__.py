@@ -1,4 +1,4 @@
-"""Training techniques as skorch callbacks; each is loaded when it is first asked for."""
+"""Training techniques as skorch callbacks; each is imported on first use."""
 
 from typing import TYPE_CHECKING
 

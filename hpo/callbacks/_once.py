@@ -1,4 +1,4 @@
-"""A score that is 0 until a callback of the net says that it counts."""
+"""A score that is 0 until a callback of the net says that it is valid."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
@@ -12,8 +12,9 @@ __all__ = ["Once"]
 class Once(ABC):
     """A scorer that is 0 until all callbacks of one class agree.
 
-    A search takes the best epoch of a trial and refits the winner for as many: by such a scorer
-    that is an epoch at which the score means what is asked. (``select="last"`` takes the last one.)
+    A search selects the best epoch of a trial and refits the winner for that number of epochs.
+    With such a scorer this is an epoch at which the score is valid. (``select="last"`` selects the
+    last epoch.)
 
     Parameters
     ----------
@@ -22,14 +23,14 @@ class Once(ABC):
     """
 
     needs: ClassVar[type[Callback]]
-    """Of the callbacks that are asked."""
+    """Class of the callbacks that decide."""
 
     def __init__(self, scoring: str = "accuracy") -> None:
         self.scoring = scoring
 
     @abstractmethod
     def counts(self, callback: Any) -> bool:
-        """Return whether the score counts by now, as far as ``callback`` knows."""
+        """Return whether the score is valid now, according to ``callback``."""
 
     def __call__(self, estimator: Any, X: Any, y: Any) -> float:
         """Return the score of a fitted net, or of a Pipeline that ends in one.
@@ -40,12 +41,12 @@ class Once(ABC):
             If the net has no such callback.
         """
         net = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
-        found = [callback for _, callback in net.callbacks_ if isinstance(callback, self.needs)]
-        if not found:
+        callbacks = [callback for _, callback in net.callbacks_ if isinstance(callback, self.needs)]
+        if not callbacks:
             raise ValueError(
                 f"{type(self).__name__} needs a net with the callback "
                 f"hpo.callbacks.{self.needs.__name__}."
             )
-        if not all(map(self.counts, found)):
+        if not all(map(self.counts, callbacks)):
             return 0.0
         return float(get_scorer(self.scoring)(estimator, X, y))

@@ -1,4 +1,4 @@
-"""Averages of the weights along a training, as parameters to search over."""
+"""Weight averaging during a training, as parameters to search over."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -19,30 +19,30 @@ KINDS = ("none", "swa", "ema")
 
 
 class WeightAveraging(Callback):  # type: ignore[misc]  # skorch has no types
-    """Trains on as without it, but has the average of the weights judge and predict.
+    """Uses an average of the weights for validation and prediction, without changing the training.
 
-    From the end of an epoch to the begin of the next the module holds the average: validation
-    losses, scores and predictions are the average's, and so is what is left at the end. Callbacks
-    that look at the weights when an epoch ends (Checkpoint, EarlyStopping) stand behind this one
-    in the list to see the average. The module's copy for the average and the raw weights put
-    aside take twice its memory more.
+    From the end of an epoch to the beginning of the next the module has the averaged weights:
+    they give the validation losses, scores and predictions, and remain at the end. Put callbacks
+    that use the weights at the end of an epoch (Checkpoint, EarlyStopping) after this one in the
+    list, so that they see the average. The average and the copy of the raw weights take twice
+    the memory of the module in addition.
 
     * ``swa``: the mean over the ends of the epochs from ``start_epoch`` on (Izmailov et al. 2018,
-      *Averaging weights leads to wider optima*). It wants a learning rate that stays up. The
-      statistics of batch normalization are made anew for the average by a pass over the training
-      part in each of these epochs, as in the paper's section 3.2.
-    * ``ema``: ``decay`` times the average so far, and the rest of the new weights, after each
-      batch from ``start_epoch`` on. After n of them ``decay`` is at most (1 + n) / (10 + n), or the
-      first would weigh on a short training. Batch normalization's statistics are averaged in
-      the same way.
+      *Averaging weights leads to wider optima*). It needs a learning rate that stays high.
+      The statistics of batch normalization are recomputed for the average by a pass over the
+      training part in each of these epochs, as in the paper's section 3.2.
+    * ``ema``: ``decay`` times the average so far plus ``1 - decay`` times the new weights, after
+      each batch from ``start_epoch`` on. After n batches ``decay`` is at most (1 + n) / (10 + n),
+      so that the first weights do not dominate a short training. The statistics of batch
+      normalization are averaged in the same way.
 
     Parameters
     ----------
     kind : {"none", "swa", "ema"}, default="none"
     start_epoch : int, default=1
-        The first epoch that counts, at least 1; before it the raw weights judge.
+        The first epoch of the average, at least 1; before it the raw weights are used.
     decay : float, default=0.99
-        Of ``ema``, from above 0 to below 1: it looks back on about 1 / (1 - decay) batches.
+        Decay of ``ema``, from above 0 to below 1: it averages about 1 / (1 - decay) batches.
     """
 
     def __init__(self, kind: str = "none", *, start_epoch: int = 1, decay: float = 0.99) -> None:
@@ -51,7 +51,7 @@ class WeightAveraging(Callback):  # type: ignore[misc]  # skorch has no types
         self.decay = decay
 
     def initialize(self) -> "WeightAveraging":
-        """Forget an average.
+        """Reset the average.
 
         Raises
         ------
@@ -79,7 +79,7 @@ class WeightAveraging(Callback):  # type: ignore[misc]  # skorch has no types
         return self
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
-        """Put the raw weights back."""
+        """Restore the raw weights."""
         if self.kind == "none":
             return
         self.epoch_ += 1
@@ -95,24 +95,24 @@ class WeightAveraging(Callback):  # type: ignore[misc]  # skorch has no types
             self.average_ = AveragedModel(net.module_, multi_avg_fn=average, use_buffers=ema)
 
     def on_batch_begin(self, net: Any, training: bool = False, **kwargs: Any) -> None:
-        """Let the average judge the net's own validation part, if it has one."""
+        """Use the average for the net's own validation part, if it has one."""
         if not training:
-            self._show(net)
+            self._use_average(net)
 
     def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
-        """Take the weights of a batch in."""
+        """Add the weights after a batch to the average."""
         if training and self.kind == "ema" and self.average_ is not None:
             self.average_.update_parameters(net.module_)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Put the average in the place of the raw weights."""
-        self._show(net)
+        """Replace the raw weights by the average."""
+        self._use_average(net)
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Do so too where another callback broke the last epoch's end off."""
-        self._show(net)
+        """Replace them too if another callback interrupted the end of the last epoch."""
+        self._use_average(net)
 
-    def _show(self, net: Any) -> None:
+    def _use_average(self, net: Any) -> None:
         if self.dataset_ is None or self.average_ is None:
             return
         dataset, self.dataset_ = self.dataset_, None
@@ -121,11 +121,11 @@ class WeightAveraging(Callback):  # type: ignore[misc]  # skorch has no types
         self.raw_ = [tensor.detach().clone() for tensor in _tensors(net.module_)]
         _write(net.module_, list(_tensors(self.average_.module)))
         if self.kind == "swa":
-            update_bn(_batches(net, dataset), _Inferring(net))
+            update_bn(_batches(net, dataset), _InferModule(net))
 
 
-class _Inferring(nn.Module):
-    """The module of a net, called as the net calls it."""
+class _InferModule(nn.Module):
+    """The module of a net, called by the net's ``infer``."""
 
     def __init__(self, net: Any) -> None:
         super().__init__()
@@ -136,10 +136,10 @@ class _Inferring(nn.Module):
 
 
 def _batches(net: Any, dataset: Any) -> Iterator[Any]:
-    """Yield a training part's inputs in random order: classes may come sorted.
+    """Yield the inputs of a training part in random order, as classes may be sorted.
 
-    By the iterator for predictions, as the one for training may be in the middle of an epoch.
-    Batch normalization cannot take a batch of one.
+    It uses the iterator for predictions, as the one for training may be in the middle of an
+    epoch. Batches of one sample are skipped, as batch normalization cannot process them.
     """
     shuffled = Subset(dataset, torch.randperm(len(dataset)).tolist())
     for batch in net.get_iterator(shuffled, training=False):
@@ -160,7 +160,7 @@ def _write(module: nn.Module, values: list[torch.Tensor]) -> None:
 
 
 def _ema(averaged: Any, current: Any, n_averaged: torch.Tensor, *, decay: float) -> None:
-    """Average as torch does: at the top of a module, as torch's own cannot be pickled."""
+    """Average as torch does, in a top-level function, as torch's own cannot be pickled."""
     n = float(n_averaged)
     average = get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))  # type: ignore[no-untyped-call]
     average(averaged, current, n_averaged)

@@ -1,4 +1,4 @@
-"""Gradients cut to a norm or to a value, as parameters to search over."""
+"""Gradient clipping by norm or by value, as parameters to search over."""
 
 import math
 from typing import Any
@@ -15,21 +15,20 @@ KINDS = ("none", "norm", "value")
 
 
 class GradientClipping(Callback):  # type: ignore[misc]  # skorch has no types
-    """Cuts the gradients of each step (Pascanu, Mikolov and Bengio 2013, section 3.2).
+    """Clips the gradients of each step (Pascanu, Mikolov and Bengio 2013, section 3.2).
 
-    Each epoch's ``grad_norm`` is put down in the history, whatever the kind: the mean over its
-    batches of the norm of all gradients as one vector, before it was cut; and ``grad_norm_max``,
-    the greatest of them.
+    With every kind, the history records ``grad_norm`` for each epoch: the mean over its batches of
+    the norm of all gradients as one vector, before clipping. ``grad_norm_max`` is the maximum.
 
     Parameters
     ----------
     kind : {"none", "norm", "value"}, default="none"
-        Not at all; shorten the vector of all gradients to ``max_norm``; cut each number to
-        ``-max_value`` … ``max_value``.
+        ``norm`` scales the vector of all gradients down to ``max_norm``; ``value`` clips each
+        number to ``-max_value`` … ``max_value``; ``none`` does nothing.
     max_norm : float, default=1.0
-        Greater than 0.
+        Maximum norm, greater than 0.
     max_value : float, default=0.1
-        Greater than 0.
+        Maximum absolute value, greater than 0.
     """
 
     def __init__(
@@ -45,7 +44,7 @@ class GradientClipping(Callback):  # type: ignore[misc]  # skorch has no types
         Raises
         ------
         ValueError
-            If one is out of its range.
+            If a parameter is out of its range.
         """
         if self.kind not in KINDS:
             hint = did_you_mean(str(self.kind), KINDS) or "."
@@ -65,7 +64,7 @@ class GradientClipping(Callback):  # type: ignore[misc]  # skorch has no types
     def on_grad_computed(
         self, net: Any, named_parameters: Any, training: bool = False, **kwargs: Any
     ) -> None:
-        """Measure the gradients and cut them."""
+        """Compute the norm of the gradients and clip them."""
         parameters = [parameter for _, parameter in named_parameters]
         limit = self.max_norm if self.kind == "norm" else math.inf
         self.norms_.append(clip_grad_norm_(parameters, limit))
@@ -73,7 +72,7 @@ class GradientClipping(Callback):  # type: ignore[misc]  # skorch has no types
             clip_grad_value_(parameters, self.max_value)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Put the norms of this epoch down."""
+        """Record the norms of this epoch."""
         if self.norms_:
             norms = torch.stack(self.norms_)
             net.history.record("grad_norm", norms.mean().item())

@@ -10,39 +10,38 @@ __all__ = ["Freezing"]
 
 
 def _evaluate(stage: Any, inputs: Any) -> None:
-    """Put a frozen stage back into evaluation just before it runs.
+    """Switch a frozen stage back to evaluation mode just before it runs.
 
-    skorch calls ``module.train()`` before each batch, which reaches every layer.
+    skorch calls ``module.train()`` before each batch, which affects every layer.
     """
     stage.eval()
 
 
 class Freezing(Callback):  # type: ignore[misc]  # skorch has no types
-    """Keeps the first stages of a module as they are, for the whole training or its beginning.
+    """Freezes the first stages of a module, for the whole training or its beginning.
 
     The stages are the direct children of the net's module that have parameters, in the order
-    in which they were registered; the last of them is the head, which is always trained. Of
-    `hpo.modules.ResNetCIFAR`: ``stem``, ``stage1``, ``stage2``, ``stage3`` and the head.
+    in which they were registered; the last of them is the head, which is always trained.
+    `hpo.modules.ResNetCIFAR` has ``stem``, ``stage1``, ``stage2``, ``stage3`` and the head.
 
-    A frozen stage has no gradients, costs no backward pass if all before it are frozen too,
-    and runs as in evaluation: its batch norms use, and keep, their stored statistics, and it
-    drops nothing out. The optimizer knows its weights and leaves them alone, weight decay
-    included, until they are unfrozen.
+    A frozen stage has no gradients, and needs no backward pass if all stages before it are frozen
+    too. It runs in evaluation mode: its batch norms use their stored statistics and do not update
+    them, and it has no dropout. The optimizer has its weights but does not change them, not even
+    by weight decay, until they are unfrozen.
 
     Parameters
     ----------
     depth : int, default=0
-        Stages to freeze, counted from the input; 0 freezes none, the number of stages all
-        but the head.
+        Number of stages to freeze, counted from the input; 0 freezes none.
     unfreeze_every : int, optional
-        Epochs after which the frozen stage that is next to the head is unfrozen, again and
-        again until none is left (Howard and Ruder 2018, *Universal language model
-        fine-tuning*, section 3.3, where it is 1). None leaves them frozen.
+        Number of epochs after which the last frozen stage is unfrozen, repeatedly until none is
+        left (Howard and Ruder 2018, *Universal language model fine-tuning*, section 3.3, where it
+        is 1). If None, they stay frozen.
 
     Attributes
     ----------
     n_frozen_ : int
-        Stages that are frozen now. Recorded as ``frozen_stages`` in the net's history.
+        Number of stages that are frozen now, recorded as ``frozen_stages`` in the net's history.
 
     Notes
     -----
@@ -55,13 +54,13 @@ class Freezing(Callback):  # type: ignore[misc]  # skorch has no types
         self.unfreeze_every = unfreeze_every
 
     def initialize(self) -> "Freezing":
-        """Begin with a new module, of which nothing is frozen."""
+        """Start with a new module without frozen stages."""
         self.n_frozen_ = 0
         self._hooks_: list[Any] = []
         return self
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Freeze the first ``depth`` stages, and no other."""
+        """Freeze exactly the first ``depth`` stages."""
         stages = stages_of(net.module_)[:-1]
         if not 0 <= self.depth <= len(stages):
             named = ", ".join(name for name, _ in stages) or "none"
@@ -81,7 +80,7 @@ class Freezing(Callback):  # type: ignore[misc]  # skorch has no types
         self._n_epochs_ = 0
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
-        """Unfreeze a stage where it is time to."""
+        """Unfreeze a stage when it is due."""
         if self.unfreeze_every and self._n_epochs_:
             self._unfreeze_to(net, self.depth - self._n_epochs_ // self.unfreeze_every)
         self._n_epochs_ += 1
@@ -101,5 +100,5 @@ class Freezing(Callback):  # type: ignore[misc]  # skorch has no types
 def _freeze(stage: Any) -> Any:
     stage.requires_grad_(False)
     for parameter in stage.parameters():
-        parameter.grad = None  # of an earlier training: an optimizer would go on with it
+        parameter.grad = None  # from an earlier training; an optimizer would still use it
     return stage.register_forward_pre_hook(_evaluate)

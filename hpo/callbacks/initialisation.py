@@ -1,4 +1,4 @@
-"""How the weights begin, as parameters to search over."""
+"""Weight initialisation, as parameters to search over."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,7 +13,15 @@ from hpo._discovery import did_you_mean
 
 __all__ = ["WeightInit"]
 
-_LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
+_LAYERS = (
+    nn.Linear,
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+)
 
 _SCHEMES: Mapping[str, Callable[[torch.Tensor, Any], Any]] = {
     "default": lambda weight, activation: weight,
@@ -34,25 +42,26 @@ def _gain(activation: Any) -> float:
 
 
 class WeightInit(Callback):  # type: ignore[misc]  # skorch has no types
-    """Draws the weights of linear and convolutional layers anew before a training begins.
+    """Draws the weights of linear and convolutional layers again before a training begins.
 
-    What they are the layers of: ``net.module_``, its output layer too. Frozen weights stay, and
-    so do all weights where a training goes on (``partial_fit``, ``warm_start``). A weight that is
-    reparametrised (`torch.nn.utils.parametrizations`) gets what makes it the drawn one.
+    It applies to all layers of ``net.module_``, including the output layer. Frozen weights stay
+    unchanged, and so do all weights if a training is continued (``partial_fit``, ``warm_start``).
+    For a reparametrised weight (`torch.nn.utils.parametrizations`), the underlying parameters are
+    set so that it equals the drawn weight.
 
     Parameters
     ----------
     scheme : str, default="default"
         One of torch.nn.init: ``xavier_uniform``, ``xavier_normal`` (Glorot and Bengio 2010),
         ``kaiming_uniform``, ``kaiming_normal`` (He et al. 2015), ``orthogonal`` (Saxe et al.
-        2014); or ``default``: as the layers draw them themselves, which for torch's own is uniform
-        within 1 / sqrt(inputs).
+        2014); or ``default``: the initialisation of the layers, which in torch is uniform within
+        1 / sqrt(inputs).
     bias : {"default", "zero"}, default="default"
-        What these layers' biases become.
+        Initialisation of the biases of these layers.
     activation : str, optional
-        Which gain of `torch.nn.init.calculate_gain` multiplies the weights (``relu``, ``tanh``,
-        ``linear``, …). None is as torch has it: that of ``relu``, sqrt(2), for Kaiming, and 1 for
-        Xavier and orthogonal.
+        Activation whose gain (`torch.nn.init.calculate_gain`) multiplies the weights (``relu``,
+        ``tanh``, ``linear``, …). None means torch's defaults: the gain of ``relu``, sqrt(2), for
+        Kaiming, and 1 for Xavier and orthogonal.
     """
 
     def __init__(
@@ -68,14 +77,14 @@ class WeightInit(Callback):  # type: ignore[misc]  # skorch has no types
         Raises
         ------
         ValueError
-            If one is none of its values.
+            If a parameter has none of its allowed values.
         """
-        for name, known in (("scheme", tuple(_SCHEMES)), ("bias", ("default", "zero"))):
+        for name, choices in (("scheme", tuple(_SCHEMES)), ("bias", ("default", "zero"))):
             value = getattr(self, name)
-            if value not in known:
-                hint = did_you_mean(str(value), known) or "."
+            if value not in choices:
+                hint = did_you_mean(str(value), choices) or "."
                 raise ValueError(
-                    f"The {name} of WeightInit must be one of: {', '.join(known)}. "
+                    f"The {name} of WeightInit must be one of: {', '.join(choices)}. "
                     f"Got {value!r} instead{hint}"
                 )
         _gain(self.activation)
@@ -89,9 +98,9 @@ class WeightInit(Callback):  # type: ignore[misc]  # skorch has no types
         self.done_ = True
         for layer in net.module_.modules():
             if isinstance(layer, _LAYERS):
-                self._begin(layer)
+                self._initialize_layer(layer)
 
-    def _begin(self, layer: Any) -> None:
+    def _initialize_layer(self, layer: Any) -> None:
         trainable = all(parameter.requires_grad for parameter in layer.parameters())
         if self.scheme != "default" and trainable:
             weight = layer.weight.detach().clone()

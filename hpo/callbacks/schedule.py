@@ -17,41 +17,44 @@ def _inverse_sqrt(epoch: int) -> float:
 
 
 _POLICIES: Mapping[str, Callable[[Any, Optimizer, int], Any]] = {
-    "constant": lambda own, opt, n: lr_scheduler.ConstantLR(opt, factor=1.0),
-    "linear": lambda own, opt, n: lr_scheduler.LinearLR(opt, 1.0, end_factor=0.0, total_iters=n),
-    "inverse_sqrt": lambda own, opt, n: lr_scheduler.LambdaLR(opt, _inverse_sqrt),
-    "exponential": lambda own, opt, n: lr_scheduler.ExponentialLR(
-        opt, own.gamma or 0.01 ** (1 / n)
+    "constant": lambda callback, opt, n: lr_scheduler.ConstantLR(opt, factor=1.0),
+    "linear": lambda callback, opt, n: lr_scheduler.LinearLR(
+        opt, 1.0, end_factor=0.0, total_iters=n
     ),
-    "step": lambda own, opt, n: lr_scheduler.StepLR(
-        opt, own.step_epochs or math.ceil(n / 3), own.gamma or 0.1
+    "inverse_sqrt": lambda callback, opt, n: lr_scheduler.LambdaLR(opt, _inverse_sqrt),
+    "exponential": lambda callback, opt, n: lr_scheduler.ExponentialLR(
+        opt, callback.gamma or 0.01 ** (1 / n)
     ),
-    "cosine": lambda own, opt, n: lr_scheduler.CosineAnnealingLR(opt, T_max=n),
-    "cosine_restarts": lambda own, opt, n: lr_scheduler.CosineAnnealingWarmRestarts(
-        opt, own.step_epochs or math.ceil(n / 3), T_mult=2
+    "step": lambda callback, opt, n: lr_scheduler.StepLR(
+        opt, callback.step_epochs or math.ceil(n / 3), callback.gamma or 0.1
     ),
-    "plateau": lambda own, opt, n: lr_scheduler.ReduceLROnPlateau(
-        opt, factor=own.gamma or 0.1, patience=own.patience
+    "cosine": lambda callback, opt, n: lr_scheduler.CosineAnnealingLR(opt, T_max=n),
+    "cosine_restarts": lambda callback, opt, n: lr_scheduler.CosineAnnealingWarmRestarts(
+        opt, callback.step_epochs or math.ceil(n / 3), T_mult=2
     ),
-    "one_cycle": lambda own, opt, n: lr_scheduler.OneCycleLR(
+    "plateau": lambda callback, opt, n: lr_scheduler.ReduceLROnPlateau(
+        opt, factor=callback.gamma or 0.1, patience=callback.patience
+    ),
+    "one_cycle": lambda callback, opt, n: lr_scheduler.OneCycleLR(
         opt,
         [group["lr"] for group in opt.param_groups],
         total_steps=n,
-        pct_start=own.warmup_epochs / own.epochs if own.warmup_epochs else 0.3,
+        pct_start=callback.warmup_epochs / callback.epochs if callback.warmup_epochs else 0.3,
         cycle_momentum=False,
     ),
 }
-"""How each policy's scheduler is made for its number of epochs; of batches for one_cycle."""
+"""Functions that make a policy's scheduler for a number of epochs, or batches for one_cycle."""
 
 _ENDLESS = {"constant", "inverse_sqrt", "plateau"}
-"""Policies that need no length."""
+"""Policies that need no number of epochs."""
 
 
 class LRSchedule(Callback):  # type: ignore[misc]  # skorch has no types
-    """Turns the learning rate by one of torch's schedulers, each after a linear warm-up.
+    """Changes the learning rate by one of torch's schedulers, after a linear warm-up.
 
-    In the *w* epochs of the warm-up the rate is 1, 2, … *w* parts in *w* + 1 of the net's own
-    (of each group of parameters' own). Then, with *n* epochs left and *t* from 0:
+    In the *w* epochs of the warm-up the learning rate of the net (of each group of parameters) is
+    multiplied by 1 / (*w* + 1), 2 / (*w* + 1), … *w* / (*w* + 1). Then, with *n* remaining epochs
+    and *t* from 0:
 
     ==================  =========================================================================
     ``constant``        the rate itself
@@ -60,36 +63,36 @@ class LRSchedule(Callback):  # type: ignore[misc]  # skorch has no types
     ``exponential``     times gamma each epoch; by default 1 % is left after n epochs
     ``step``            times gamma (0.1) every ``step_epochs`` (a third of n)
     ``cosine``          half a cosine towards 0 (Loshchilov and Hutter 2017, *SGDR*)
-    ``cosine_restarts`` that, from the start again after ``step_epochs`` (a third of n), then twice
+    ``cosine_restarts`` the same, restarted after ``step_epochs`` (a third of n), then after twice
                         as many, and so on (the same paper, section 3)
     ``plateau``         times gamma (0.1) when the loss has not fallen for ``patience`` epochs:
-                        ``valid_loss`` of a net with a validation part of its own, else
+                        ``valid_loss`` of a net with its own validation part, else
                         ``train_loss``
     ``one_cycle``       by batches: rises from 1 / 25 for ``warmup_epochs`` (0.3 of the schedule),
                         falls to 4e-6 (Smith and Topin 2018, *Super-convergence*); the momentum
                         stays as it is
     ==================  =========================================================================
 
-    After ``epochs`` the rate stays where it was in the last of them. Each epoch's ``lr`` is put
-    down in the history (of the first group, at the last batch).
+    After ``epochs`` the rate stays the same as in the last of them. Each epoch's ``lr`` is recorded
+    in the history (that of the first group, at the last batch).
 
     Parameters
     ----------
     policy : str, default="constant"
-        One of the above.
+        One of the policies above.
     epochs : int, optional
-        Length of the schedule with its warm-up; of reports, where a study says ``eval_every``.
-        Needed by all but ``constant``, ``inverse_sqrt`` and ``plateau``. It is no search's
-        ``max_epochs``: a winner that did best before the last epoch is refitted for fewer, on the
-        same schedule.
+        Number of epochs of the schedule including the warm-up, or of reports if a study sets
+        ``eval_every``. All policies except ``constant``, ``inverse_sqrt`` and ``plateau`` need it.
+        It is separate from ``max_epochs``: a winner that was best before the last epoch is
+        refitted for fewer epochs on the same schedule.
     warmup_epochs : int, default=0
-        From 0 to below ``epochs``.
+        Number of epochs of the warm-up, from 0 to below ``epochs``.
     gamma : float, optional
-        From above 0 to below 1: what one fall leaves. None is the default of the policy.
+        Factor of one decrease, from above 0 to below 1. None means the default of the policy.
     step_epochs : int, optional
-        At least 1: epochs from fall to fall, or to the first restart.
+        Number of epochs between two decreases, or before the first restart; at least 1.
     patience : int, default=2
-        Epochs without progress that a plateau has, at least 0.
+        Number of epochs without progress before a decrease of ``plateau``, at least 0.
     """
 
     def __init__(
@@ -134,10 +137,10 @@ class LRSchedule(Callback):  # type: ignore[misc]  # skorch has no types
                 f"LRSchedule(policy={self.policy!r}) needs epochs: the number of epochs over which "
                 "the learning rate falls (max_epochs, or the epochs of the study)."
             )
-        for name, least in (("epochs", 1), ("step_epochs", 1), ("warmup_epochs", 0)):
+        for name, minimum in (("epochs", 1), ("step_epochs", 1), ("warmup_epochs", 0)):
             value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"LRSchedule's {name} must be at least {least}. Got {value!r}.")
+            if value is not None and value < minimum:
+                raise ValueError(f"LRSchedule's {name} must be at least {minimum}. Got {value!r}.")
         if self.epochs is not None and self.warmup_epochs >= self.epochs:
             raise ValueError(
                 f"LRSchedule's warmup_epochs must be below its epochs. Got {self.warmup_epochs!r} "
@@ -151,15 +154,15 @@ class LRSchedule(Callback):  # type: ignore[misc]  # skorch has no types
             raise ValueError(f"LRSchedule's patience must be at least 0. Got {self.patience!r}.")
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, **kwargs: Any) -> None:
-        """Make the scheduler, where there is none; take the net's optimizer."""
+        """Make the scheduler if there is none, and set its optimizer."""
         groups = net.optimizer_.param_groups
-        if any("initial_lr" not in group for group in groups):  # an optimizer that is new
+        if any("initial_lr" not in group for group in groups):  # a new optimizer
             self.initialize()
             for group in groups:
                 group["initial_lr"] = group["lr"]
         if self.scheduler_ is None:
-            # Here and not at the end of the warm-up: torch warns of a scheduler that was pickled
-            # before its first step.
+            # Here and not at the end of the warm-up, as torch warns of a scheduler that was
+            # pickled before its first step.
             self.scheduler_ = self._scheduler(net, dataset_train)
         self.scheduler_.optimizer = net.optimizer_  # an unpickled net has a copy of it
 
@@ -177,7 +180,7 @@ class LRSchedule(Callback):  # type: ignore[misc]  # skorch has no types
         return _POLICIES[self.policy](self, optimizer, (self.epochs or 0) - self.warmup_epochs)
 
     def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
-        """Step the one policy that goes by batches."""
+        """Step the scheduler of ``one_cycle``, which counts batches."""
         if not training:
             return
         self.lr_ = net.optimizer_.param_groups[0]["lr"]
@@ -186,11 +189,11 @@ class LRSchedule(Callback):  # type: ignore[misc]  # skorch has no types
             scheduler.step()
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Put the rate of this epoch down and go to that of the next."""
+        """Record the rate of this epoch and step to that of the next."""
         net.history.record("lr", float(self.lr_))
         self.epochs_done_ += 1
-        over = self.epochs is not None and self.epochs_done_ >= self.epochs
-        if over or self.policy == "one_cycle":
+        finished = self.epochs is not None and self.epochs_done_ >= self.epochs
+        if finished or self.policy == "one_cycle":
             return
         if self.epochs_done_ == self.warmup_epochs:
             self.scheduler_ = None

@@ -1,4 +1,4 @@
-"""Scores that count once the training is over."""
+"""Scores that are valid once the training is over."""
 
 from typing import Any
 
@@ -10,32 +10,33 @@ __all__ = ["EndOfTraining", "OnceTrained"]
 
 
 class EndOfTraining(Callback):  # type: ignore[misc]  # skorch has no types
-    """Knows whether the training of a net is over: at its last epoch, or stopped before.
+    """Records whether the training of a net is over, after its last epoch or stopped before.
 
     Attributes
     ----------
     over_ : bool
+        Whether the training is over.
     """
 
     def initialize(self) -> "EndOfTraining":
-        """Forget an earlier training."""
+        """Reset the state."""
         self.over_ = False
         return self
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
-        """Take note."""
+        """Record the beginning of the training."""
         self.over_ = False
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Take note."""
+        """Record the end of the training."""
         self.over_ = True
 
 
 class OnceTrained(Once):
     """A scorer that is 0 until the training of a net is over; see `Once`.
 
-    The score is that of the weights that a training ends with: needed where the question is what a
-    training comes to, or which weights early stopping keeps. The net needs `EndOfTraining`.
+    It scores the final weights of a training. Use it if the final result of a training matters,
+    or if early stopping selects the weights. The net needs the callback `EndOfTraining`.
     """
 
     needs = EndOfTraining

@@ -1,4 +1,4 @@
-"""Weights that are cut out of a net while it trains; lottery tickets."""
+"""Prune weights of a net while it trains; lottery tickets."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,41 +17,42 @@ REINITS = ("keep", "random", "rewind")
 
 
 class WeightPruning(Callback):  # type: ignore[misc]  # skorch has no types
-    """Sets the smallest weights to zero for good after some epochs; training goes on.
+    """Sets the smallest weights permanently to zero after some epochs, and continues training.
 
-    Weights are every parameter of two or more dimensions that is not frozen; the smallest in
-    absolute value go first (`torch.nn.utils.prune.L1Unstructured`). They stay exactly zero: their
-    gradients are cut before each step, and what momentum or weight decay moved is undone after
-    it. So the module keeps the names of its parameters and needs nothing to predict.
+    The weights are all parameters of two or more dimensions that are not frozen. Those with the
+    smallest absolute values are pruned (`torch.nn.utils.prune.L1Unstructured`). They stay exactly
+    zero: their gradients are set to zero before each step, and changes by momentum or weight
+    decay are undone after it. So the names of the module's parameters stay the same, and
+    predictions do not need the callback.
 
     With one round and ``reinit="keep"`` this is pruning and fine-tuning (Han et al. 2015,
     *Learning both weights and connections*). With several rounds and ``reinit="rewind"`` it is
     the iterative magnitude pruning of lottery tickets, with ``"random"`` their control (Frankle
     and Carbin 2019, *The lottery ticket hypothesis*, sections 1 and 2). Round ``k`` of ``n``
-    leaves ``(1 - amount) ** (k / n)`` of the weights, so each takes the same share of those that
-    are left.
+    leaves ``(1 - amount) ** (k / n)`` of the weights, so each round prunes the same share of the
+    remaining ones.
 
-    Records ``sparsity``, the share of the weights that are cut, from 0 to 1. A score before the
-    last round is that of a net that is less sparse than asked for, and a search takes the best
-    epoch of a trial: score by `OncePruned`.
+    It records ``sparsity``, the share of pruned weights, from 0 to 1. Before the last round the
+    net is less sparse than required, but a search may select such an epoch as the best of a
+    trial: use `OncePruned` as the scorer.
 
     Parameters
     ----------
     amount : float, default=0.5
-        Share of the weights that are cut after the last round, from 0 to below 1.
+        Share of the weights that are pruned after the last round, from 0 to below 1.
     at_epoch : int, default=10
-        Epochs before the first round and between two rounds, at least 1. The epochs after
-        the last round are the fine-tuning.
+        Number of epochs before the first round and between two rounds, at least 1. The epochs
+        after the last round are the fine-tuning.
     rounds : int, default=1
-        How often some are cut, at least 1. The last time is after ``at_epoch * rounds`` epochs.
+        Number of rounds, at least 1. The last round is after ``at_epoch * rounds`` epochs.
     scope : {"global", "layer"}, default="global"
-        Compare the weights of all layers with one another, or cut the same share of each layer.
+        Whether to compare the weights of all layers, or to prune the same share of each layer.
     reinit : {"keep", "random", "rewind"}, default="keep"
-        What becomes of the remaining weights at each round: they go on; they get their initial
-        values, shuffled within each tensor (a draw from the same distribution, however the
-        net was initialized); or they get their initial values. The latter two reset biases
-        and buffers to their initial values too, and the optimizer's memory to nothing; a
-        schedule of the learning rate goes on.
+        What to do with the remaining weights at each round: keep them; give them their initial
+        values, shuffled within each tensor (a draw from the same distribution, however the net
+        was initialized); or give them their initial values. The last two also reset biases and
+        buffers to their initial values, and the state of the optimizer. A schedule of the
+        learning rate continues.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class WeightPruning(Callback):  # type: ignore[misc]  # skorch has no types
         self.reinit = reinit
 
     def initialize(self) -> "WeightPruning":
-        """Forget what an earlier training came to."""
+        """Reset the state of an earlier training."""
         self.rounds_done_ = 0
         self.epochs_done_ = 0
         self.masks_: dict[str, torch.Tensor] = {}
@@ -82,7 +83,7 @@ class WeightPruning(Callback):  # type: ignore[misc]  # skorch has no types
         Raises
         ------
         ValueError
-            If one is out of its range.
+            If a parameter is out of its range.
         """
         if not 0 <= self.amount < 1:
             raise ValueError(
@@ -103,36 +104,37 @@ class WeightPruning(Callback):  # type: ignore[misc]  # skorch has no types
                 )
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
-        """Keep the initial values; cut if this epoch follows a round's last one."""
-        if not self.epochs_done_ and self.reinit != "keep":  # all other callbacks have begun
+        """Store the initial values; prune if a round is due before this epoch."""
+        # Here and not in `on_train_begin`, as other callbacks may set weights there.
+        if not self.epochs_done_ and self.reinit != "keep":
             self.initial_ = {
                 name: value.detach().clone() for name, value in net.module_.state_dict().items()
             }
         if self.pruned or self.epochs_done_ < self.at_epoch * (self.rounds_done_ + 1):
             return
         self.rounds_done_ += 1
-        self._cut(net)
+        self._prune(net)
         if self.reinit != "keep":
-            self._start_anew(net)
-        self._apply(net)
+            self._reset_weights(net)
+        self._apply_masks(net)
 
     def on_grad_computed(self, net: Any, **kwargs: Any) -> None:
-        """Cut the gradients of what is cut."""
+        """Set the gradients of pruned weights to zero."""
         for name, parameter in self._weights(net):
             if name in self.masks_ and parameter.grad is not None:
                 parameter.grad.mul_(self.masks_[name])
 
     def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
-        """Set to zero what the step moved."""
+        """Set pruned weights to zero again after a step."""
         if training:
-            self._apply(net)
+            self._apply_masks(net)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Record the sparsity."""
         self.epochs_done_ += 1
-        n_cut = sum(int((mask == 0).sum().item()) for mask in self.masks_.values())
+        n_pruned = sum(int((mask == 0).sum().item()) for mask in self.masks_.values())
         n = sum(parameter.numel() for _, parameter in self._weights(net))
-        net.history.record("sparsity", n_cut / n if n else 0.0)
+        net.history.record("sparsity", n_pruned / n if n else 0.0)
 
     @property
     def pruned(self) -> bool:
@@ -144,22 +146,22 @@ class WeightPruning(Callback):  # type: ignore[misc]  # skorch has no types
             if parameter.ndim > 1 and parameter.requires_grad:
                 yield name, parameter
 
-    def _cut(self, net: Any) -> None:
-        left = (1 - self.amount) ** (self.rounds_done_ / self.rounds)
-        method = prune.L1Unstructured(1 - left)
+    def _prune(self, net: Any) -> None:
+        remaining = (1 - self.amount) ** (self.rounds_done_ / self.rounds)
+        method = prune.L1Unstructured(1 - remaining)
         weights = {name: parameter.detach() for name, parameter in self._weights(net)}
         if self.scope == "layer":
-            # What is cut already is zero, and so the first to be chosen again.
+            # Weights pruned before are zero, and therefore chosen first again.
             self.masks_ = {name: _mask(method, weight) for name, weight in weights.items()}
             return
-        whole = _mask(method, torch.cat([weight.ravel() for weight in weights.values()]))
-        parts = torch.split(whole, [weight.numel() for weight in weights.values()])
+        flat_mask = _mask(method, torch.cat([weight.ravel() for weight in weights.values()]))
+        parts = torch.split(flat_mask, [weight.numel() for weight in weights.values()])
         self.masks_ = {
             name: part.view_as(weight)
             for (name, weight), part in zip(weights.items(), parts, strict=True)
         }
 
-    def _start_anew(self, net: Any) -> None:
+    def _reset_weights(self, net: Any) -> None:
         values: Mapping[str, torch.Tensor] = self.initial_
         if self.reinit == "random":
             values = dict(values)
@@ -170,7 +172,7 @@ class WeightPruning(Callback):  # type: ignore[misc]  # skorch has no types
         net.module_.load_state_dict(values)
         net.optimizer_.state.clear()
 
-    def _apply(self, net: Any) -> None:
+    def _apply_masks(self, net: Any) -> None:
         with torch.no_grad():
             for name, parameter in self._weights(net):
                 if name in self.masks_:
@@ -186,7 +188,7 @@ def _mask(method: prune.L1Unstructured, weight: torch.Tensor) -> torch.Tensor:
 
 
 class OncePruned(Once):
-    """A scorer that is 0 for a net that `WeightPruning` has yet to prune; see `Once`."""
+    """A scorer that is 0 until `WeightPruning` has done its last round; see `Once`."""
 
     needs = WeightPruning
 

@@ -1,4 +1,4 @@
-"""How large the weights of a net are, epoch by epoch."""
+"""Record the size of the weights of a net after each epoch."""
 
 import math
 from typing import Any
@@ -11,8 +11,8 @@ __all__ = ["WeightStats"]
 class WeightStats(Callback):  # type: ignore[misc]  # skorch has no types
     """Records ``weight_norm``, ``sparsity`` and ``max_abs_weight`` of a net after each epoch.
 
-    They are taken over all weights together: every parameter of two or more dimensions that is
-    not frozen, which are those that `hpo.nets.PenaltyMixin` shrinks.
+    They are computed over all weights together: all parameters of two or more dimensions that are
+    not frozen, as in `hpo.nets.PenaltyMixin`.
 
     * ``weight_norm``: the square root of the sum of their squares;
     * ``sparsity``: the share of them, from 0 to 1, whose absolute value is at most ``threshold``;
@@ -21,9 +21,9 @@ class WeightStats(Callback):  # type: ignore[misc]  # skorch has no types
     Parameters
     ----------
     threshold : float, default=1e-3
-        Up to which absolute value a weight counts as zero, 0 or greater. Gradient descent on an
-        L1 penalty makes weights hover around zero and seldom hit it; 0 counts exact zeros, as
-        pruning makes them.
+        Maximum absolute value of a weight that counts as zero, 0 or greater. Gradient descent on
+        an L1 penalty makes weights oscillate around zero but rarely exactly zero; 0 counts only
+        exact zeros, such as those of pruning.
     """
 
     def __init__(self, threshold: float = 1e-3) -> None:
@@ -44,7 +44,7 @@ class WeightStats(Callback):  # type: ignore[misc]  # skorch has no types
             )
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Record the three figures."""
+        """Record the three numbers."""
         squares, n_zero, n, largest = 0.0, 0, 0, 0.0
         for _, parameter in net.get_all_learnable_params():
             if parameter.ndim < 2 or not parameter.requires_grad:

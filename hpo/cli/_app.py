@@ -1,4 +1,4 @@
-"""The commands and their options; what they do is loaded when they are called."""
+"""The commands and their options; their implementation is imported when they are called."""
 
 import sys
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ from hpo.cli._options import (
     either,
     examples,
     execution,
-    kept,
     on_ray,
     option,
     search,
     source,
+    storage_option,
 )
 from hpo.cli._study_command import StudyCommand, study_options
 from hpo.exceptions import HpoError, NoCompletedTrialError, RefitError, SpaceError
@@ -35,10 +35,10 @@ _ARGS = "hpo.args"
 
 
 class _Group(TyperGroup):
-    """Turns the errors that hpo raises on purpose into messages and exit codes."""
+    """Turns `HpoError` into messages and exit codes."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Keep the arguments as they came: the command to go on with is made of them."""
+        """Keep the original arguments, from which the command to resume is built."""
         ctx.meta[_ARGS] = tuple(args)
         return super().parse_args(ctx, args)
 
@@ -47,15 +47,15 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except HpoError as error:
-            _complain(error)
+            _print_error(error)
             ran = isinstance(error, NoCompletedTrialError | RefitError)
             raise typer.Exit(1 if ran else 2) from None
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
 
 
-def _complain(error: HpoError) -> None:
-    """Write what is wrong to standard error, one message for each mistake."""
+def _print_error(error: HpoError) -> None:
+    """Write one message for each mistake to standard error."""
     for problem in error.problems if isinstance(error, SpaceError) else [str(error)]:
         typer.secho("error: ", fg=typer.colors.RED, bold=True, nl=False, err=True)
         typer.echo(problem, err=True)
@@ -71,8 +71,8 @@ app = typer.Typer(
 )
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"hpo {hpo.__version__}")
         raise typer.Exit
 
@@ -191,16 +191,32 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         source("PATH", "Folder of data sets.", "$HPO_DATA", exists=True, file_okay=False),
     ] = None,
     storage: Annotated[
-        str | None, kept("URL", f"Where the study is kept: {STORES}", STUDYS_STORAGE)
+        str | None, storage_option("URL", f"Where the study is kept: {STORES}", STUDYS_STORAGE)
     ] = None,
-    tracking_uri: Annotated[str | None, kept("URI", TRACKING_STORES, STUDYS_TRACKING)] = None,
+    tracking_uri: Annotated[
+        str | None, storage_option("URI", TRACKING_STORES, STUDYS_TRACKING)
+    ] = None,
+    tracker: Annotated[
+        str | None, storage_option("NAME", f"Who is told of the trials: {either('hpo.trackers')}.")
+    ] = None,
+    analyses: Annotated[
+        list[str] | None,
+        storage_option(
+            "NAME",
+            f"What is made of the winner: {either('hpo.analyses')}; may be given several times.",
+            False,
+            "--analysis",
+        ),
+    ] = None,
     keep: Annotated[
         str | None,
-        kept("WHOSE", "Files that callbacks of trials write: those of the winner, or of all."),
+        storage_option(
+            "WHOSE", "Files that callbacks of trials write: those of the winner, or of all."
+        ),
     ] = None,
     resume: Annotated[
         bool,
-        kept(
+        storage_option(
             None,
             "Go on with the study of this name, or start it anew beside the old one.",
             True,
@@ -209,7 +225,7 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
     ] = True,
     extend: Annotated[
         bool,
-        kept(
+        storage_option(
             None,
             "Go on in a changed search space: the old trials that fit the new one count.",
             False,
@@ -218,7 +234,7 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
     ] = False,
     accept_code: Annotated[
         bool,
-        kept(
+        storage_option(
             None,
             "Go on although your own code has changed: it bears on no score.",
             False,
@@ -227,7 +243,7 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
     ] = False,
     retry_failed: Annotated[
         bool,
-        kept(
+        storage_option(
             None,
             "Try the failed trials again: what they failed of is mended.",
             False,
@@ -261,6 +277,8 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         "storage": storage,
         "tracking_uri": tracking_uri,
         "add_trials": add_trials or None,
+        "tracker": tracker,
+        "analyses": analyses or None,
     }
     backend_options = {
         "address": ray_address,
@@ -273,9 +291,9 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
     raise typer.Exit(
         run_file(
             study_file,
-            _given(changes),
+            _without_none(changes),
             study_options=study_options(ctx),
-            backend_options=_given(backend_options),
+            backend_options=_without_none(backend_options),
             fresh=not resume,
             extend=extend,
             accept_code=accept_code,
@@ -287,7 +305,7 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
     )
 
 
-def _given(options: dict[str, Any]) -> dict[str, Any]:
+def _without_none(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
@@ -322,7 +340,7 @@ def init(
 ) -> None:
     """Copy the example studies and search spaces into a folder."""
     from hpo.cli._command import Command
-    from hpo.cli._examples import copy_examples
+    from hpo.cli._init import copy_examples
 
     copy_examples(folder, Command.typed(ctx.meta[_ARGS]))
 
@@ -330,7 +348,7 @@ def init(
 @app.command("list", epilog=examples("hpo list --storage sqlite:///elsewhere/hpo.db"))
 def list_(storage: Storage = None) -> None:
     """List the studies in a storage: how their trials stand and the best score."""
-    from hpo.cli._browse import list_studies
+    from hpo.cli._show import list_studies
 
     list_studies(storage)
 
@@ -356,7 +374,7 @@ def show(
     ] = None,
 ) -> None:
     """Show a study: its winner, the ten best trials, what pruning saved, what failed."""
-    from hpo.cli._browse import show_study
+    from hpo.cli._show import show_study
 
     show_study(name, storage, plots)
 
@@ -393,4 +411,7 @@ def sync(tracking_uri: TrackingUri = None) -> None:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line on ``args``, by default those of the process, and exit."""
+    folder = str(Path.cwd())
+    if folder not in sys.path:  # for the user's plugins MODULE:CLASS, like `python -m`
+        sys.path.append(folder)
     app(args=list(sys.argv[1:] if args is None else args), prog_name="hpo")

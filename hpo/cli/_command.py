@@ -11,7 +11,7 @@ from hpo._redaction import redact
 __all__ = ["Command"]
 
 _ONCE = {"--fresh", "--extend", "--accept-code", "--retry-failed"}
-"""Options that have had their effect when the study has been opened."""
+"""Options that only take effect when the study is opened, and are not repeated."""
 
 
 @dataclass(frozen=True)
@@ -33,21 +33,21 @@ class Command:
         by_module = Path(sys.argv[0]).parts[-2:] == ("cli", "__main__.py")
         return cls(("python", "-m", "hpo.cli") if by_module else ("hpo",), tuple(args))
 
-    def going_on(self) -> str:
-        """Return the command that goes on with the study: the same, with nothing changed."""
+    def resume_command(self) -> str:
+        """Return the command that resumes the study: the same without one-time options."""
         return self._text([arg for arg in self.args if arg not in _ONCE])
 
     def asking_for(self, n_trials: int) -> str:
         """Return the command that makes the study ``n_trials`` long."""
-        kept: list[str] = []
+        args: list[str] = []
         for arg in self.args:
             if arg in _ONCE or arg.startswith("--n-trials="):
                 continue
-            if kept and kept[-1] == "--n-trials":
-                kept.pop()
+            if args and args[-1] == "--n-trials":
+                args.pop()
                 continue
-            kept.append(arg)
-        return self._text([*kept, "--n-trials", str(n_trials)])
+            args.append(arg)
+        return self._text([*args, "--n-trials", str(n_trials)])
 
     def retrying(self) -> str:
         """Return the command that tries the failed trials again."""
@@ -58,6 +58,5 @@ class Command:
         return self._text(args)
 
     def _text(self, args: Sequence[str]) -> str:
-        # A command is copied from the screen into letters and logs: what is secret in it is to be
-        # typed again.
+        # Commands are copied from the screen into messages and logs, so secrets are hidden.
         return shlex.join([*self.program, *map(redact, args)])

@@ -1,26 +1,26 @@
-"""Where the command line prints."""
+"""The console of the command line."""
 
 import io
 import sys
 
 from rich.console import Console, RenderableType
 
-__all__ = ["make_console", "say"]
+__all__ = ["make_console", "print_line"]
 
 _WIDE = 10_000
-"""Columns where the output is no terminal: lines are for programs to read, and never wrapped."""
+"""Width if the output is not a terminal: lines are read by programs and never wrapped."""
 
 
 def make_console() -> Console:
-    """Return a console on standard output that takes every text as it is, without markup."""
+    """Return a console on standard output that prints texts literally, without markup."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a poor alphabet ends no study
+        sys.stdout.reconfigure(errors="backslashreplace")  # a limited encoding must not end a study
     terminal = sys.stdout.isatty()
     return Console(highlight=False, markup=False, emoji=False, width=None if terminal else _WIDE)
 
 
-def say(console: Console, what: RenderableType = "", style: str | None = None) -> None:
-    """Print ``what``; where the output is no terminal, without blanks at the ends of lines."""
+def print_line(console: Console, what: RenderableType = "", style: str | None = None) -> None:
+    """Print ``what``, without trailing blanks if the output is not a terminal."""
     if console.is_terminal:
         console.print(what, style=style)
         return

@@ -1,4 +1,4 @@
-"""Show a study while it runs: a calm picture on a terminal, plain lines anywhere else."""
+"""Display a running study: a live view on a terminal, plain lines otherwise."""
 
 import os
 import sys
@@ -27,16 +27,16 @@ _STOPPING = "stopping after this epoch (Ctrl-C again: at once)"
 _STOPPING_REFIT = "stopping when the winner is trained (Ctrl-C again: at once)"
 
 _FRAME = 0.2
-"""Seconds between two pictures, at least: drawing one takes milliseconds of the interpreter."""
+"""Minimal seconds between two updates; each one takes milliseconds of the interpreter."""
 
 
 class BaseDisplay(BaseTracker):
-    """Told of a study as an observer; a context manager around its whole run.
+    """An observer of a study; a context manager around its whole run.
 
     Parameters
     ----------
     at_once : str
-        What a second Ctrl-C leaves on the screen.
+        The text printed after a second Ctrl-C.
     """
 
     def __init__(self, at_once: str = "stopped at once") -> None:
@@ -44,12 +44,12 @@ class BaseDisplay(BaseTracker):
         self.progress = Progress(Plan())
 
     def plan(self, plan: Plan) -> None:
-        """Say what the study may spend; before it starts."""
+        """Set the budget of the study before it starts."""
         self.progress = Progress(plan)
 
     @abstractmethod
-    def heard(self, first: bool) -> None:
-        """Answer Ctrl-C, inside the signal handler, where only `os.write` is safe."""
+    def on_signal(self, first: bool) -> None:
+        """React to Ctrl-C inside the signal handler, where only `os.write` is safe."""
 
     def __enter__(self) -> Self:
         return self
@@ -64,7 +64,7 @@ class BaseDisplay(BaseTracker):
 
 
 class PlainDisplay(BaseDisplay):
-    """One line for each trial that ends.
+    """Prints one line for each trial that ends.
 
     Parameters
     ----------
@@ -77,48 +77,48 @@ class PlainDisplay(BaseDisplay):
         super().__init__(at_once)
         self._stream = stream
 
-    def study_started(self, info: StudyInfo) -> None:
-        """Say what starts, or goes on."""
+    def on_study_start(self, info: StudyInfo) -> None:
+        """Print that the study starts or resumes."""
         self.progress.begin(info.copied)
         plan = self.progress.plan
         done = self.progress.n_done
         total = plan.n_trials
         if done:
-            begun = (
+            status = (
                 f" goes on, {done} of {total} trials made" if total else f" goes on after {done}"
             )
         else:
-            begun = f", {counted(total, 'trial')}" if total else ""
-        self._write(f"{info.name}{begun}: {heading(info.params)}")
+            status = f", {counted(total, 'trial')}" if total else ""
+        self._write(f"{info.name}{status}: {heading(info.params)}")
 
-    def trial_started(self, record: TrialRecord) -> None:
-        """Note it."""
+    def on_trial_start(self, record: TrialRecord) -> None:
+        """Update the progress."""
         self.progress.started(record)
 
     def trial_trained_by(self, record: TrialRecord) -> None:
-        """Say why the trial is trained in no batch, if it is the first one for that reason."""
+        """Print why the trial is not batched, if it is the first one with that reason."""
         self.progress.trained_by(record)
         if self.progress.reasons.get(record.trained_by_reason) is record:
             self._write(f"trial {record.number} {not_in_a_batch(record)}")
 
-    def trial_reported(self, record: TrialRecord, report: Report) -> None:
-        """Note it."""
+    def on_report(self, record: TrialRecord, report: Report) -> None:
+        """Update the progress."""
         self.progress.reported(record)
 
-    def trial_ended(self, record: TrialRecord) -> None:
-        """Say how the trial ended, and how far the study is."""
+    def on_trial_end(self, record: TrialRecord) -> None:
+        """Print how the trial ended, and the progress of the study."""
         progress = self.progress
         progress.ended(record)
         total = f" of {progress.plan.n_trials}" if progress.plan.n_trials else ""
-        told = [f"{progress.n_done}{total}", clock(progress.elapsed)]
+        details = [f"{progress.n_done}{total}", clock(progress.elapsed)]
         if progress.best is record:
-            told.append("best so far")
+            details.append("best so far")
         elif progress.best is not None:
-            told.append(f"best {score(progress.best.value)}")
-        self._write(f"trial {record.number} {ending(record)}  ({', '.join(told)})")
+            details.append(f"best {score(progress.best.value)}")
+        self._write(f"trial {record.number} {ending(record)}  ({', '.join(details)})")
 
-    def heard(self, first: bool) -> None:
-        """Say what Ctrl-C does."""
+    def on_signal(self, first: bool) -> None:
+        """Print what Ctrl-C does."""
         stopping = _STOPPING if self.progress.searching else _STOPPING_REFIT
         with suppress(OSError):
             os.write(2, f"\n{stopping if first else self._at_once}\n".encode())
@@ -131,7 +131,7 @@ class PlainDisplay(BaseDisplay):
 
 
 class LiveDisplay(BaseDisplay):
-    """A picture on the terminal that a thread of its own draws when something has changed.
+    """A live view on the terminal; a background thread redraws it after changes.
 
     Parameters
     ----------
@@ -144,17 +144,17 @@ class LiveDisplay(BaseDisplay):
         self._console = console
         self._info: StudyInfo | None = None
         self._notice = ""
-        self._places = 1
-        self._guard = threading.Lock()
+        self._n_rows = 1
+        self._lock = threading.Lock()
         self._changed = True
-        self._ended = threading.Event()
+        self._closed = threading.Event()
         self._thread = threading.Thread(target=self._draw, name="hpo-display", daemon=True)
         self._live = Live(
             console=console,
             auto_refresh=False,
             transient=True,
-            redirect_stderr=sys.stderr.isatty(),  # what goes to a file stays there
-            get_renderable=self._picture,
+            redirect_stderr=sys.stderr.isatty(),  # a redirected stderr is left alone
+            get_renderable=self._render,
         )
 
     def __enter__(self) -> Self:
@@ -162,39 +162,39 @@ class LiveDisplay(BaseDisplay):
         self._thread.start()
         return self
 
-    def study_started(self, info: StudyInfo) -> None:
-        """Draw the study from now on."""
-        with self._guard:
+    def on_study_start(self, info: StudyInfo) -> None:
+        """Show the study from now on."""
+        with self._lock:
             self.progress.begin(info.copied)
             self._info = info
         self._changed = True
 
-    def trial_started(self, record: TrialRecord) -> None:
-        """Draw the trial."""
-        with self._guard:
+    def on_trial_start(self, record: TrialRecord) -> None:
+        """Show the trial."""
+        with self._lock:
             self.progress.started(record)
-            self._places = max(self._places, len(self.progress.running))
+            self._n_rows = max(self._n_rows, len(self.progress.running))
         self._changed = True
 
     def trial_trained_by(self, record: TrialRecord) -> None:
-        """Draw how many trials are trained how."""
-        with self._guard:
+        """Update how the trials are trained."""
+        with self._lock:
             self.progress.trained_by(record)
         self._changed = True
 
-    def trial_reported(self, record: TrialRecord, report: Report) -> None:
-        """Draw how far the trial is."""
-        with self._guard:
+    def on_report(self, record: TrialRecord, report: Report) -> None:
+        """Update the progress of the trial."""
+        with self._lock:
             self.progress.reported(record)
         self._changed = True
 
-    def trial_ended(self, record: TrialRecord) -> None:
-        """Draw how the trial ended."""
-        with self._guard:
+    def on_trial_end(self, record: TrialRecord) -> None:
+        """Show how the trial ended."""
+        with self._lock:
             self.progress.ended(record)
         self._changed = True
 
-    def study_ended(
+    def on_study_end(
         self,
         metrics: Mapping[str, float],
         params: Mapping[str, Any],
@@ -202,12 +202,12 @@ class LiveDisplay(BaseDisplay):
         *,
         state: str = "complete",
     ) -> None:
-        """Say that only the tracker has something left to do."""
+        """Show that only the tracker still has work to do."""
         self._notice = "handing the last records to the tracker"
         self._changed = True
 
-    def heard(self, first: bool) -> None:
-        """Say what Ctrl-C does; the second leaves the terminal as it was found."""
+    def on_signal(self, first: bool) -> None:
+        """Show what Ctrl-C does; after the second one, restore the terminal."""
         if first:
             self._notice = _STOPPING if self.progress.searching else _STOPPING_REFIT
             self._changed = True
@@ -216,8 +216,8 @@ class LiveDisplay(BaseDisplay):
             os.write(1, f"\x1b[?25h\n{self._at_once}\n".encode())
 
     def close(self, timeout: float = 60.0) -> str:
-        """Take the picture away."""
-        self._ended.set()
+        """Remove the live view."""
+        self._closed.set()
         if self._thread.is_alive():
             self._thread.join()
         with suppress(OSError):
@@ -225,23 +225,23 @@ class LiveDisplay(BaseDisplay):
         return ""
 
     def _draw(self) -> None:
-        """Draw when something has changed, and once a second for the clock."""
+        """Redraw after changes, and once a second for the clock."""
         drawn = 0.0
-        while not self._ended.wait(_FRAME):
+        while not self._closed.wait(_FRAME):
             now = time.monotonic()
             if self._changed or now - drawn >= 1.0:
                 self._changed, drawn = False, now
                 with suppress(OSError):
                     self._live.refresh()
 
-    def _picture(self) -> RenderableType:
+    def _render(self) -> RenderableType:
         if self._info is None:
             return Text("getting ready ...", style="dim")
-        with self._guard:
+        with self._lock:
             return screen(
                 self._info,
                 self.progress,
                 self._notice,
-                places=self._places,
+                places=self._n_rows,
                 height=self._console.height,
             )

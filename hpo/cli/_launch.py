@@ -1,26 +1,33 @@
-"""The heavy half of ``hpo run``: what needs torch and the study itself."""
+"""The part of ``hpo run`` that needs torch: load the study and run it."""
 
+import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hpo._discovery import parse_spec
-from hpo._interrupt import Interrupt
-from hpo.backends._unrepeated import MOST_POINTS
-from hpo.cli._backend import with_options
-from hpo.cli._closing import Closing
+from hpo._discovery import find, parse_spec
+from hpo._stop_signal import StopSignal
+from hpo.backends.base import BaseBackend
 from hpo.cli._display import BaseDisplay
 from hpo.cli._progress import Plan
 from hpo.cli._storage import exists, storage_of
 from hpo.cli._study_file import StudyFile, load_study_file
-from hpo.exceptions import HpoError, RefitError
+from hpo.cli._summary import RunSummary
+from hpo.exceptions import HpoError, PluginError, RefitError
+from hpo.storage.finite_points import MOST_POINTS
 from hpo.study import Study, load_result, run_study
-from hpo.study._session import load_space
+from hpo.study.prepared import load_space
 from hpo.trial import TrialState
 
-__all__ = ["launch"]
+__all__ = ["launch", "with_options"]
+
+_FLAGS = {
+    "address": "--ray-address",
+    "cpus_per_trial": "--cpus-per-trial",
+    "gpus_per_trial": "--gpus-per-trial",
+}
 
 
 def launch(
@@ -35,9 +42,9 @@ def launch(
     retry_failed: bool = False,
     smoke: bool,
     display: BaseDisplay,
-    interrupt: Interrupt,
-) -> Closing:
-    """Load the study at ``path``, run it, and return what there is to say of it.
+    interrupt: StopSignal,
+) -> RunSummary:
+    """Load the study at ``path``, run it, and return its summary.
 
     Parameters
     ----------
@@ -45,29 +52,29 @@ def launch(
     changes : mapping of str to object
         Fields of `Study` that were given on the command line.
     study_options : mapping of str to object
-        Options of the study file's own that were given there.
+        Options defined by the study file that were given there.
     backend_options : mapping of str to object
         Options of the study's backend that were given there.
     fresh, extend, accept_code, retry_failed : bool
         See `run_study`.
     smoke : bool
-        Run the study's smallest form; what was given on the command line still holds.
+        Run the smoke test of the study; options of the command line still apply.
     display : BaseDisplay
-    interrupt : Interrupt
+    interrupt : StopSignal
 
     Raises
     ------
     HpoError
-        If something about the study is wrong, or no trial is complete at its end.
+        If the study is invalid, or no trial is complete at its end.
     """
     file = load_study_file(path, study_options)
-    given = changes.get("storage")
-    storage = given if smoke else storage_of(file.study, given)
+    storage_option = changes.get("storage")
+    storage = storage_option if smoke else storage_of(file.study, storage_option)
     backend = with_options(changes.get("backend", file.study.backend), backend_options)
     study = file.study.smoke() if smoke else file.study
     if "scoring" in changes:
         study = study.replace(metric=None)  # the name of one of several
-    study = study.replace(**{**_one_at_a_time(changes), "storage": storage, "backend": backend})
+    study = study.replace(**{**_without_n_jobs(changes), "storage": storage, "backend": backend})
     display.plan(_plan(study, file.folder, fresh=fresh, retry_failed=retry_failed))
     try:
         result = run_study(
@@ -83,22 +90,22 @@ def launch(
             retry_failed=retry_failed,
         )
     except RefitError as failure:
-        return Closing(study, failure.result, display.progress, failure)
-    return Closing(study, result, display.progress)
+        return RunSummary(study, failure.result, display.progress, failure)
+    return RunSummary(study, result, display.progress)
 
 
-def _one_at_a_time(changes: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the changes, in which ``--executor serial`` alone overrides the study's ``n_jobs``."""
+def _without_n_jobs(changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the changes; ``--executor serial`` without ``n_jobs`` overrides the study's."""
     serial = parse_spec(changes.get("executor", ""))[0] == "serial"
     return {"n_jobs": None, **changes} if serial else changes
 
 
 def _artifacts(file: StudyFile) -> dict[str, str]:
-    """Return what belongs to the record of the study: its file, and what the file was given."""
-    told = {file.path.name: file.text}
+    """Return the texts to record with the study: its file, and the options passed to it."""
+    texts = {file.path.name: file.text}
     if file.options:
-        told["options.json"] = json.dumps(dict(file.options), default=str, indent=2)
-    return told
+        texts["options.json"] = json.dumps(dict(file.options), default=str, indent=2)
+    return texts
 
 
 def _n_points(study: Study, folder: Path) -> int | None:
@@ -110,7 +117,7 @@ def _n_points(study: Study, folder: Path) -> int | None:
 
 
 def _plan(study: Study, folder: Path, *, fresh: bool, retry_failed: bool) -> Plan:
-    """Return what is to be done and what has been done; trouble is told of by the run itself."""
+    """Return the budget and the trials of earlier runs; errors are left to the run itself."""
     plan = Plan(study.n_trials, study.timeout, study.max_total_epochs, (), study.refit)
     n_points = _n_points(study, folder)
     if n_points is not None:
@@ -121,6 +128,40 @@ def _plan(study: Study, folder: Path, *, fresh: bool, retry_failed: bool) -> Pla
         result, _ = load_result(study.name, study.storage)
     except HpoError:
         return plan
-    again = {TrialState.RUNNING, TrialState.FAILED} if retry_failed else {TrialState.RUNNING}
-    ended = [record for record in result.records if record.state not in again]
+    to_run = {TrialState.RUNNING, TrialState.FAILED} if retry_failed else {TrialState.RUNNING}
+    ended = [record for record in result.records if record.state not in to_run]
     return replace(plan, earlier=tuple(ended))
+
+
+def with_options(backend: str, options: Mapping[str, Any]) -> str:
+    """Return the spec of a backend with further options, which override existing ones.
+
+    Parameters
+    ----------
+    backend : str
+        ``"ray"``, ``"ray:max_concurrent=2"``.
+    options : mapping of str to object
+        Values of the flags, by the name of the backend's option.
+
+    Raises
+    ------
+    PluginError
+        If the backend does not accept one of them, or there is no such backend.
+    """
+    if not options:
+        return backend
+    name, _ = parse_spec(backend)
+    supported = inspect.signature(find("hpo.backends", name, BaseBackend)).parameters
+    unsupported = [_FLAGS[option] for option in options if option not in supported]
+    if unsupported:
+        raise PluginError(_unsupported_flags(unsupported, name))
+    text = ",".join(f"{option}={value}" for option, value in options.items())
+    return f"{backend}{',' if ':' in backend else ':'}{text}"  # the last value of a name counts
+
+
+def _unsupported_flags(flags: list[str], name: str) -> str:
+    need = "needs" if len(flags) == 1 else "need"
+    text = f"{' and '.join(flags)} {need} --backend ray. Got the backend '{name}' instead."
+    if "--cpus-per-trial" in flags:
+        text += " The CPU threads of its trials are set by --n-threads."
+    return text

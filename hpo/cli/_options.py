@@ -1,4 +1,4 @@
-"""The options of the commands: in which panel each stands, and what it may name."""
+"""Helpers for the options of the commands: help panels, texts and defaults."""
 
 from functools import partial
 from typing import Annotated, Any
@@ -18,18 +18,18 @@ __all__ = [
     "either",
     "examples",
     "execution",
-    "kept",
     "on_ray",
     "option",
     "search",
     "source",
+    "storage_option",
 ]
 
 
 def option(
     metavar: str | None, text: str, default: str | bool = False, *flags: str, **more: Any
 ) -> Any:
-    """Return an option; ``default`` says where its value comes from, where that is worth a line."""
+    """Return an option; ``default`` is the displayed origin of its value, if any."""
     return typer.Option(*flags, metavar=metavar, help=text, show_default=default, **more)
 
 
@@ -38,17 +38,17 @@ search = partial(option, rich_help_panel="Search")
 execution = partial(option, rich_help_panel="Execution")
 on_ray = partial(option, rich_help_panel="Execution with --backend ray")
 source = partial(option, rich_help_panel="Data")
-kept = partial(option, rich_help_panel="Storage and tracking")
+storage_option = partial(option, rich_help_panel="Storage and tracking")
 
 
 def either(package: str) -> str:
-    """Return the names of the plugins that ``package`` has, as ``a, b or c``."""
-    *others, last = names(package)
-    return f"{', '.join(others)} or {last}" if others else last
+    """Return the names of the plugins of ``package``, as ``a, b or c``."""
+    *rest, last = names(package)
+    return f"{', '.join(rest)} or {last}" if rest else last
 
 
 def examples(*lines: str) -> str:
-    """Return the end of a help text: commands to type."""
+    """Return example commands for the end of a help text."""
     title = "Example" if len(lines) == 1 else "Examples"
     return "\n".join([f"[bold]{title}[/bold]", *lines])
 

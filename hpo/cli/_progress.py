@@ -1,4 +1,4 @@
-"""How far a study is: counts, the best trial, those in flight, and the time that is left."""
+"""Progress of a study: counts, the best trial, running trials and the remaining time."""
 
 import math
 import statistics
@@ -13,20 +13,20 @@ from hpo.trial import TrialRecord, TrialState
 __all__ = ["Plan", "Progress"]
 
 N_RECENT = 4
-"""How many of the last finished trials are kept to be shown."""
+"""Number of recently finished trials to show."""
 N_FOR_ESTIMATE = 3
-"""Trials that must have ended before a time is estimated from them."""
+"""Number of trials that must have ended before a time is estimated from them."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the study may spend, and what it has done in earlier runs.
+    """The budget of the study, and the trials of earlier runs.
 
     Parameters
     ----------
     n_trials : int or None
     timeout : float or None
-        Seconds of this run.
+        Time limit of this run in seconds.
     max_total_epochs : int or None
     earlier : tuple of TrialRecord
         Finished trials of earlier runs.
@@ -61,12 +61,12 @@ class Progress:
         self.over = False
         self._now = now
         self.reasons: dict[str, TrialRecord] = {}
-        """Why trials are trained in no batch, with the first one of each, in this run."""
+        """Reasons why trials of this run are not batched, with the first trial of each."""
         self._n_ended = self._n_epochs = 0
-        self._take(plan.earlier)
+        self._reset(plan.earlier)
         self.begin()
 
-    def _take(self, earlier: Sequence[TrialRecord]) -> None:
+    def _reset(self, earlier: Sequence[TrialRecord]) -> None:
         """Count trials that ended before this run."""
         self.counts, self.best, self._n_epochs_before = Counter(), None, 0
         self._records: dict[int, TrialRecord] = {}
@@ -83,45 +83,45 @@ class Progress:
         Parameters
         ----------
         copied : sequence of TrialRecord or None
-            The trials that an extended study has taken over, which alone count.
+            The trials copied into an extended study; only these count.
         """
         if copied is not None:
-            self._take(copied)
+            self._reset(copied)
         self._began = self._last_end = self._now()
 
     def started(self, record: TrialRecord) -> None:
-        """Take in that a trial begins."""
+        """Register that a trial has started."""
         self.running[record.number] = record
         self.over = False
 
     def trained_by(self, record: TrialRecord) -> None:
-        """Take in how a trial in flight is trained."""
+        """Register how a running trial is trained."""
         self.running[record.number] = record
         self._in_batches = self._in_batches or asked_for_batches(record)
         if record.trained_by_reason:
             self.reasons.setdefault(record.trained_by_reason, record)
 
     def reported(self, record: TrialRecord) -> None:
-        """Take in that a trial made a step."""
+        """Register a report of a trial."""
         self.running[record.number] = record
         self._n_epochs += 1
 
     def ended(self, record: TrialRecord) -> None:
-        """Take in that a trial ended."""
-        mine = self.running.pop(record.number, None) is not None
-        if record.number in self._records:  # it was over, and what it reported is void
-            self._revoke(self._records[record.number])
+        """Register that a trial has ended."""
+        is_ours = self.running.pop(record.number, None) is not None
+        if record.number in self._records:  # it had ended; that end is void
+            self._undo(self._records[record.number])
         self._count(record)
         self.recent.append(record)
         if record.interrupted:
-            # Its own trials are cut off only when the whole search ends.
-            self.over = self.over or mine
+            # Trials of this process are interrupted only when the whole search ends.
+            self.over = self.over or is_ours
             return
         self._n_ended += 1
         self._last_end = self._now()
 
     def _count(self, record: TrialRecord) -> None:
-        self.counts[_state(record)] += 1
+        self.counts[str(record.state)] += 1
         self._records[record.number] = record
         self._trained.update(count_ways([record]))
         self._in_batches = self._in_batches or asked_for_batches(record)
@@ -135,9 +135,9 @@ class Progress:
                 self.best = record
                 self.best_error = _standard_error(report.fold_values)
 
-    def _revoke(self, old: TrialRecord) -> None:
-        """Take back that a trial of this run has ended."""
-        self.counts[_state(old)] -= 1
+    def _undo(self, old: TrialRecord) -> None:
+        """Undo that a trial of this run has ended."""
+        self.counts[str(old.state)] -= 1
         self._trained.subtract(count_ways([old]))
         self._n_ended -= not old.interrupted
         del self._records[old.number]
@@ -148,35 +148,35 @@ class Progress:
 
     @property
     def trained(self) -> Counter[str]:
-        """How many trials are trained how; empty where no executor makes batches of them."""
+        """Number of trials by how they are trained; empty if no executor batches them."""
         if not self._in_batches:
             return Counter()
         return self._trained + count_ways(self.running.values())
 
     @property
     def n_done(self) -> int:
-        """Trials that count towards the budget: all that ended but interrupted ones."""
+        """Number of trials that count towards the budget: all ended, not interrupted ones."""
         return self.counts.total() - self.counts["interrupted"]
 
     @property
     def n_done_now(self) -> int:
-        """Of those, the ones of this run."""
+        """Number of these trials that ended in this run."""
         return self._n_ended
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the study began or went on."""
+        """Seconds since the study started or was resumed."""
         return self._now() - self._began
 
     @property
     def searching(self) -> bool:
-        """Whether trials still run or are to come."""
+        """Whether trials are running or will be started."""
         n_trials = self.plan.n_trials
-        all_made = n_trials is not None and self.n_done >= n_trials
-        return bool(self.running) or not (self.over or all_made)
+        all_done = n_trials is not None and self.n_done >= n_trials
+        return bool(self.running) or not (self.over or all_done)
 
     def fraction(self) -> float | None:
-        """Return the share of the budget that is spent, of 1; None if there is no limit."""
+        """Return the used fraction of the budget; None if there is no limit."""
         plan = self.plan
         n_epochs = self._n_epochs_before + self._n_epochs
         shares = [
@@ -204,10 +204,6 @@ class Progress:
             left = plan.max_total_epochs - self._n_epochs_before - self._n_epochs
             estimates.append(left * self.elapsed / max(1, self._n_epochs))
         return max(0.0, min(estimates)) if estimates else None
-
-
-def _state(record: TrialRecord) -> str:
-    return "interrupted" if record.interrupted else str(record.state)
 
 
 def _standard_error(values: Sequence[float]) -> float:

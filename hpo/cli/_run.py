@@ -1,4 +1,4 @@
-"""``hpo run``: load the study, run it under a display, say what came out."""
+"""``hpo run``: load the study, run it with a display, and print its summary."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from hpo._interrupt import Interrupt
+from hpo._stop_signal import StopSignal
 from hpo.cli._command import Command
 from hpo.cli._console import make_console
 from hpo.cli._display import BaseDisplay, LiveDisplay, PlainDisplay
@@ -38,17 +38,17 @@ def run_file(
     changes : mapping of str to object
         Fields of `Study` that were given on the command line.
     study_options : mapping of str to object
-        Options of the study file's own that were given there.
+        Options defined by the study file that were given there.
     backend_options : mapping of str to object
         Options of the study's backend that were given there.
     fresh, extend, accept_code, retry_failed : bool
         See `run_study`.
     smoke : bool
-        Run the study's smallest form (`Study.smoke`).
+        Run the smoke test of the study (`Study.smoke`).
     data : Path or None
         Folder of data sets, instead of ``$HPO_DATA``.
     command : Command
-        What was typed.
+        The command that was typed.
 
     Returns
     -------
@@ -58,22 +58,22 @@ def run_file(
     Raises
     ------
     HpoError
-        If something about the study is wrong.
+        If the study is invalid.
     """
     if data is not None:
         os.environ["HPO_DATA"] = str(data.absolute())
     console = make_console()
-    at_once = f"stopped at once. Go on with\n  {command.going_on()}"
+    at_once = f"stopped at once. Go on with\n  {command.resume_command()}"
     display: BaseDisplay = (
         LiveDisplay(console, at_once) if console.is_terminal else PlainDisplay(sys.stdout, at_once)
     )
-    interrupt = Interrupt(exit_on_second=True, heard=display.heard)
+    interrupt = StopSignal(exit_on_second=True, on_signal=display.on_signal)
     try:
         with display:
-            # Loading torch takes seconds, in which something is to be seen already.
+            # Loading torch takes seconds, so the display starts before.
             from hpo.cli._launch import launch
 
-            closing = launch(
+            summary = launch(
                 path,
                 changes,
                 study_options=study_options,
@@ -89,4 +89,4 @@ def run_file(
     except KeyboardInterrupt:  # before the study began to listen, or after it had ended
         typer.echo(f"\n{at_once}", err=True)
         return 130
-    return closing.tell(console, command, interrupt.reason)
+    return summary.print_summary(console, command, interrupt.reason)

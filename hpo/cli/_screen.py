@@ -1,4 +1,4 @@
-"""What the live display shows: a picture of a `Progress`, drawn anew a few times a second."""
+"""Render a `Progress` for the live display, a few times a second."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hpo._trained_by import told_of_ways
+from hpo._trained_by import format_trained_by
 from hpo.cli._progress import N_RECENT, Progress
 from hpo.cli._text import brief, clock, counted, duration, ending, not_in_a_batch, score
 from hpo.trackers import StudyInfo
@@ -23,28 +23,28 @@ COLORS = {
     "interrupted": "magenta",
     "running": "cyan",
 }
-"""One color a state, here and in the tables of `hpo show`."""
+"""The color of each state, here and in the tables of `hpo show`."""
 
 _BAR = 30
 _FIXED_ROWS = 13
-"""Rows that the picture needs beside those of the running trials."""
+"""Rows needed in addition to those of the running trials."""
 
 
 def heading(settings: Mapping[str, Any]) -> str:
     """Return the study's settings on one line: ``accuracy over 5 folds, sampler tpe, ...``.
 
-    It ends with who trains: an executor, or a backend that has its own workers.
+    The last setting is the executor, or the backend if it has its own workers.
     """
-    told = []
+    texts = []
     if "scoring" in settings and "n_folds" in settings:
-        told.append(f"{settings['scoring']} over {counted(settings['n_folds'], 'fold')}")
-    told += [f"{name} {settings[name]}" for name in ("sampler", "pruner") if name in settings]
-    trainer = "backend" if _own_workers(settings) else "executor"
-    return ", ".join([*told, *(str(settings[n]) for n in (trainer,) if n in settings)])
+        texts.append(f"{settings['scoring']} over {counted(settings['n_folds'], 'fold')}")
+    texts += [f"{name} {settings[name]}" for name in ("sampler", "pruner") if name in settings]
+    trainer = "backend" if _backend_with_workers(settings) else "executor"
+    return ", ".join([*texts, *(str(settings[n]) for n in (trainer,) if n in settings)])
 
 
-def _own_workers(settings: Mapping[str, Any]) -> str:
-    """Return the name of a backend that has its own workers; empty where an executor trains."""
+def _backend_with_workers(settings: Mapping[str, Any]) -> str:
+    """Return the name of a backend with its own workers; empty if an executor trains."""
     name = str(settings.get("backend", "")).partition(":")[0].strip()
     return "" if name == "optuna" else name
 
@@ -52,16 +52,16 @@ def _own_workers(settings: Mapping[str, Any]) -> str:
 def screen(
     info: StudyInfo, progress: Progress, notice: str, *, places: int, height: int
 ) -> RenderableType:
-    """Return the picture.
+    """Return the rendered view.
 
     Parameters
     ----------
     info : StudyInfo
     progress : Progress
     notice : str
-        What the user should know just now; empty for nothing.
+        A message for the user; empty for none.
     places : int
-        Rows kept for running trials, so that the picture does not jump between two trials.
+        Rows reserved for running trials, so that the view does not jump between two trials.
     height : int
         Rows of the terminal.
     """
@@ -71,9 +71,9 @@ def screen(
     _rows(grid, "best", _best(progress), 2)
     grid.add_row("", "")
     trained = _trained(progress)
-    shown = max(1, min(places, height - _FIXED_ROWS - (len(trained) + 1 if trained else 0)))
-    idle = "" if notice else _idle(progress, _own_workers(info.params))
-    _rows(grid, "running", _running(progress, shown, idle), shown)
+    n_running = max(1, min(places, height - _FIXED_ROWS - (len(trained) + 1 if trained else 0)))
+    idle = "" if notice else _idle(progress, _backend_with_workers(info.params))
+    _rows(grid, "running", _running(progress, n_running, idle), n_running)
     grid.add_row("", "")
     _rows(grid, "finished", [_finished(record) for record in reversed(progress.recent)], N_RECENT)
     if trained:
@@ -94,18 +94,20 @@ def _rows(grid: Table, label: str, lines: list[Text], n_rows: int) -> None:
 
 def _bar(progress: Progress) -> RenderableType:
     plan, row = progress.plan, Table.grid(padding=(0, 2))
-    of = f"{progress.n_done} of {plan.n_trials} trials" if plan.n_trials else ""
-    told = Text.assemble(of or counted(progress.n_done, "trial"), "   ", clock(progress.elapsed))
+    trials = f"{progress.n_done} of {plan.n_trials} trials" if plan.n_trials else ""
+    text = Text.assemble(
+        trials or counted(progress.n_done, "trial"), "   ", clock(progress.elapsed)
+    )
     left = progress.seconds_left()
     if left is not None and progress.searching:
-        told.append(f", about {duration(round(left))} left" if left >= 1 else ", nearly done")
+        text.append(f", about {duration(round(left))} left" if left >= 1 else ", nearly done")
     fraction = progress.fraction()
     if fraction is None:
-        return told
+        return text
     bar = ProgressBar(
         total=1.0, completed=fraction, width=_BAR, complete_style="cyan", finished_style="green"
     )
-    row.add_row(bar, told)
+    row.add_row(bar, text)
     return row
 
 
@@ -134,8 +136,8 @@ def _best(progress: Progress) -> list[Text]:
 
 
 def _trained(progress: Progress) -> list[Text]:
-    """Return how many trials are trained how, and the last reason why some are in no batch."""
-    lines = [Text(told)] if (told := told_of_ways(progress.trained)) else []
+    """Return how the trials are trained, and the last reason why one is not batched."""
+    lines = [Text(text)] if (text := format_trained_by(progress.trained)) else []
     last = next(reversed(progress.reasons.values()), None)
     if last is not None:
         lines.append(Text(f"trial {last.number} {not_in_a_batch(last)}", style="dim"))
@@ -152,14 +154,14 @@ def _running(progress: Progress, n_shown: int, idle: str) -> list[Text]:
     return lines
 
 
-def _idle(progress: Progress, own_workers: str) -> str:
-    if progress.searching and own_workers and not progress.n_done_now:
-        return f"waiting for {own_workers}"  # which takes seconds to start
+def _idle(progress: Progress, backend: str) -> str:
+    if progress.searching and backend and not progress.n_done_now:
+        return f"waiting for {backend}"  # which takes seconds to start
     if progress.searching:
         return "choosing the next trial"
     if progress.best is None or not progress.plan.refit:
         return "the search is over"
-    return "training the winner on all data; then the sealed test part, once"
+    return "training the winner on all data; then the held-out test part, once"
 
 
 def _in_flight(record: TrialRecord) -> Text:
@@ -173,10 +175,10 @@ def _in_flight(record: TrialRecord) -> Text:
 
 
 def _finished(record: TrialRecord) -> Text:
-    color = COLORS["interrupted" if record.interrupted else str(record.state)]
-    told = ending(record)
-    state, rest = told[: len(record.state)], told[len(record.state) :]
+    color = COLORS[str(record.state)]
+    text = ending(record)
+    state, rest = text[: len(record.state)], text[len(record.state) :]
     if record.interrupted:
-        state, rest = told, ""
+        state, rest = text, ""
     style = "" if record.state is TrialState.COMPLETE else "dim"
     return Text.assemble(f"trial {record.number:<4} ", (state, color), (rest, style))

@@ -1,12 +1,12 @@
-"""Which storage is meant, and whether there is anything in it to read."""
+"""Determine the storage to use, and check that it can be read."""
 
 import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from hpo.backends._storage import file_of, is_there
 from hpo.exceptions import StorageError
+from hpo.storage.open import file_of, is_there
 from hpo.study import Study
 
 __all__ = ["DEFAULT_STORAGE", "exists", "named_storage", "readable_storage", "storage_of"]
@@ -16,24 +16,24 @@ _SQLITE = "sqlite:///"
 
 
 def named_storage(option: str | None) -> str:
-    """Return the storage meant: the option, else ``$HPO_STORAGE``, else ``sqlite:///hpo.db``."""
+    """Return the storage to use: the option, else ``$HPO_STORAGE``, else ``sqlite:///hpo.db``."""
     return option or os.environ.get("HPO_STORAGE") or DEFAULT_STORAGE
 
 
 def storage_of(study: Study, option: str | None) -> str | None:
-    """Return where ``study`` is kept; what its file says comes before ``$HPO_STORAGE``."""
+    """Return the storage of ``study``; its file takes precedence over ``$HPO_STORAGE``."""
     if option is None and "storage" in study.model_fields_set:
         return study.storage
     return named_storage(option)
 
 
 def exists(storage: str | None) -> bool:
-    """Return whether ``storage`` can hold studies already; a server is taken to."""
+    """Return whether ``storage`` may already hold studies; always true for a server."""
     return is_there(storage)
 
 
 def readable_storage(option: str | None) -> str:
-    """Return the storage to read from; nothing is created in looking.
+    """Return the storage to read from, without creating anything.
 
     Raises
     ------
@@ -55,13 +55,13 @@ def readable_storage(option: str | None) -> str:
 
 
 def _check_tables(path: Path, storage: str) -> None:
-    """Refuse a database without studies, to which opening it as a storage would add tables."""
+    """Raise for a database without studies: opening it as a storage would add tables."""
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            found = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-            tables = {name for (name,) in found}
+            rows = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            tables = {name for (name,) in rows}
     except sqlite3.Error:
-        return  # damaged, locked or not a database: opening it says so in full
+        return  # damaged, locked or not a database: opening it raises a full error
     if not {"studies", "study_user_attributes"} <= tables:
         raise StorageError(
             f"{path} is a database without studies of hpo (storage {storage}). "

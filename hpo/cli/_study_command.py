@@ -1,4 +1,4 @@
-"""A command that takes the options of the study file it is given beside its own."""
+"""A command that also accepts the options defined by its study file."""
 
 import difflib
 import inspect
@@ -17,27 +17,27 @@ from hpo.exceptions import StudyError
 __all__ = ["StudyCommand", "study_options"]
 
 _DECLARED, _GIVEN = "hpo.declared_options", "hpo.given_options"
-_PREFIX = "study__"  # keeps the study's parameters apart from the command's
+_PREFIX = "study__"  # separates the study's parameters from the command's
 
 
 def study_options(ctx: Any) -> dict[str, Any]:
-    """Return the options of the study that were given on the command line, by parameter.
+    """Return the study's options that were given on the command line, by parameter.
 
     Paths are absolute: relative ones start at the current folder.
     """
-    given: dict[str, Any] = ctx.meta[_GIVEN]
-    return given
+    options: dict[str, Any] = ctx.meta[_GIVEN]
+    return options
 
 
 class StudyCommand(TyperCommand):
     """A command whose argument is a study file.
 
-    The file is read, not run, before the command line is parsed: so its options are parsed,
-    told of in errors and listed by ``--help`` like the command's own.
+    The file is read, not run, before the command line is parsed, so that its options are parsed,
+    listed by ``--help`` and suggested in errors like those of the command.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Find out which options the study file has, and parse all of them."""
+        """Read the options of the study file, and parse all arguments."""
         if not ctx.resilient_parsing:
             self._declare(ctx, args)
         return super().parse_args(ctx, args)
@@ -47,7 +47,7 @@ class StudyCommand(TyperCommand):
         return [*super().get_params(ctx), *ctx.meta.get(_DECLARED, ())]
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; its function gets the study's options by `study_options`."""
+        """Run the command; its function gets the study's options from `study_options`."""
         names = [name for name in ctx.params if name.startswith(_PREFIX)]
         values = {name.removeprefix(_PREFIX): ctx.params.pop(name) for name in names}
         ctx.meta[_GIVEN] = {
@@ -58,21 +58,21 @@ class StudyCommand(TyperCommand):
         return super().invoke(ctx)
 
     def _declare(self, ctx: Any, args: list[str]) -> None:
-        """Read the options of the study file among ``args``; refuse options of nobody."""
-        words = self._words(ctx, args)
-        file = words[0] if words and not words[0].startswith("-") else None
+        """Declare the options of the study file in ``args``; raise for unknown options."""
+        remaining = self._remaining_args(ctx, args)
+        file = remaining[0] if remaining and not remaining[0].startswith("-") else None
         if file is not None and not is_space_file(Path(file)):
             ctx.meta[_DECLARED] = _params(Path(file), _flags_of_run(ctx))
-            words = self._words(ctx, args)
-        unknown = [word.partition("=")[0] for word in words if word.startswith("-")]
+            remaining = self._remaining_args(ctx, args)
+        unknown = [word.partition("=")[0] for word in remaining if word.startswith("-")]
         if unknown:
-            known = _flags(self.get_params(ctx))
-            told = [_unknown(name, known) for name in unknown]
-            own = _flags(ctx.meta.get(_DECLARED, ()))
-            raise StudyError("\n".join([*told, _own_options(file, own)]))
+            flags = _flags(self.get_params(ctx))
+            messages = [_unknown_option(name, flags) for name in unknown]
+            study_flags = _flags(ctx.meta.get(_DECLARED, ()))
+            raise StudyError("\n".join([*messages, _describe_options(file, study_flags)]))
 
-    def _words(self, ctx: Any, args: list[str]) -> list[str]:
-        """Return what is neither a known option nor the value of one; the file comes first."""
+    def _remaining_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Return the arguments that are neither known options nor their values; the file first."""
         parser: Any = self.make_parser(ctx)
         parser.ignore_unknown_options = True
         values, others, _ = parser.parse_args(list(args))
@@ -82,7 +82,7 @@ class StudyCommand(TyperCommand):
 
 
 def _flags_of_run(ctx: Any) -> list[str]:
-    """Return the flags that no study can have, whichever command is asked: it is to be run."""
+    """Return the flags of ``hpo run``, which no study may define, whatever the command."""
     root = ctx.find_root()
     return _flags(root.command.get_command(root, "run").get_params(root))
 
@@ -92,13 +92,13 @@ def _flags(params: Iterable[Any]) -> list[str]:
     return [flag for option in options for flag in (*option.opts, *option.secondary_opts)]
 
 
-def _unknown(name: str, known: Iterable[str]) -> str:
-    bare = {flag.lstrip("-"): flag for flag in known}  # dashes would make any two look alike
-    near = difflib.get_close_matches(name.lstrip("-"), bare, n=1, cutoff=0.65)
-    return f"There is no option {name}{f', did you mean {bare[near[0]]}?' if near else '.'}"
+def _unknown_option(name: str, flags: Iterable[str]) -> str:
+    by_name = {flag.lstrip("-"): flag for flag in flags}  # dashes would make any two look alike
+    near = difflib.get_close_matches(name.lstrip("-"), by_name, n=1, cutoff=0.65)
+    return f"There is no option {name}{f', did you mean {by_name[near[0]]}?' if near else '.'}"
 
 
-def _own_options(file: str | None, flags: list[str]) -> str:
+def _describe_options(file: str | None, flags: list[str]) -> str:
     if file is None:
         return "Name the study file first: its own options follow it."
     if not flags:
@@ -106,9 +106,9 @@ def _own_options(file: str | None, flags: list[str]) -> str:
     return f"{file} has the options {', '.join(flags)} of its own."
 
 
-def _params(path: Path, taken: list[str]) -> list[Any]:
-    """Return the options that the study file declares, as parameters of a command."""
-    declared = read_options(path, taken)
+def _params(path: Path, reserved: list[str]) -> list[Any]:
+    """Return the options that the study file defines, as parameters of a command."""
+    declared = read_options(path, reserved)
     if declared is None:
         return []
     application = typer.Typer(add_completion=False)
@@ -117,16 +117,16 @@ def _params(path: Path, taken: list[str]) -> list[Any]:
 
 
 def _with_parameters(declared: StudyOptions) -> Any:
-    """Return a function whose signature typer makes the options of."""
+    """Return a function whose signature typer turns into the options."""
 
     def study(**options: Any) -> None:
-        """Stand for the study's function, which is not loaded yet."""
+        """Stand in for the study's function, which is not loaded yet."""
 
-    dressed: Any = study
-    dressed.__signature__ = inspect.Signature(
+    function: Any = study
+    function.__signature__ = inspect.Signature(
         [_parameter(option, declared.heading) for option in declared.options]
     )
-    return dressed
+    return function
 
 
 def _parameter(option: StudyOption, heading: str) -> inspect.Parameter:

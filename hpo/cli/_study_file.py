@@ -1,4 +1,4 @@
-"""Load the study that a Python file defines, and say in one message what is wrong with one."""
+"""Load the study that a Python file defines; errors become one clear message."""
 
 import hashlib
 import importlib.machinery
@@ -37,7 +37,7 @@ class StudyFile:
         The file's contents.
     study : Study
     options : mapping of str to object
-        What the file's function was given and its defaults; empty if it defines a study itself.
+        Arguments of the file's function, including defaults; empty if it defines a `Study`.
     """
 
     path: Path
@@ -47,7 +47,7 @@ class StudyFile:
 
     @property
     def folder(self) -> Path:
-        """Where the study's relative paths start."""
+        """Folder that the study's relative paths start from."""
         return self.path.absolute().parent
 
 
@@ -61,7 +61,7 @@ def load_study_file(path: Path, options: Mapping[str, Any] | None = None) -> Stu
     ----------
     path : Path
     options : mapping of str to object or None
-        What ``study`` is called with, where it is a function that returns the study.
+        Arguments of ``study``, if it is a function that returns the study.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def load_study_file(path: Path, options: Mapping[str, Any] | None = None) -> Stu
     source = read_source(path)
     code = compile_source(source, path)
     with _new_module(path) as module:
-        with _telling(path, "it was read"):
+        with _file_errors(path, "it was read"):
             exec(code, vars(module))
         study, used = _study_of(module, path, options or {})
     cloudpickle.register_pickle_by_value(module)
@@ -83,15 +83,15 @@ def load_study_file(path: Path, options: Mapping[str, Any] | None = None) -> Stu
 @contextmanager
 def _new_module(path: Path) -> Iterator[ModuleType]:
     """Register an empty module for the file; take it out again if the block raises."""
-    place = str(path.absolute())
-    digest = hashlib.sha256(place.encode()).hexdigest()[:8]
+    location = str(path.absolute())
+    digest = hashlib.sha256(location.encode()).hexdigest()[:8]
     name = f"hpo_study_{path.stem.replace('.', '_')}_{digest}"
     module = importlib.util.module_from_spec(
-        importlib.machinery.ModuleSpec(name, None, origin=place)
+        importlib.machinery.ModuleSpec(name, None, origin=location)
     )
-    module.__file__ = place
+    module.__file__ = location
     sys.modules[name] = module
-    before = list(sys.path)
+    previous_path = list(sys.path)
     folder = str(path.absolute().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
@@ -99,25 +99,25 @@ def _new_module(path: Path) -> Iterator[ModuleType]:
         yield module
     except BaseException:
         del sys.modules[name]
-        sys.path[:] = before
+        sys.path[:] = previous_path
         raise
 
 
 @contextmanager
-def _telling(path: Path, when: str) -> Iterator[None]:
-    """Say what goes wrong in the file's own code, and in which of its lines."""
+def _file_errors(path: Path, when: str) -> Iterator[None]:
+    """Turn errors of the file's code into messages with its line numbers."""
     try:
         yield
     except (Exception, SystemExit) as error:
-        raise _told(error, path, when) from error
+        raise _format_error(error, path, when) from error
 
 
-def _told(error: BaseException, path: Path, when: str) -> HpoError:
+def _format_error(error: BaseException, path: Path, when: str) -> HpoError:
     if isinstance(error, SpaceError):
         return SpaceError(error.problems)
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if _is_own(frame.filename, path)]
-    where = f"{path}, line {own[-1].lineno}" if own else str(path)
+    user_frames = [frame for frame in frames if _is_user_code(frame.filename, path)]
+    where = f"{path}, line {user_frames[-1].lineno}" if user_frames else str(path)
     if isinstance(error, HpoError):
         return StudyError(f"{where}: {error}")
     if isinstance(error, SystemExit):
@@ -126,32 +126,32 @@ def _told(error: BaseException, path: Path, when: str) -> HpoError:
             "A study file only defines `study`; keep the rest under "
             'if __name__ == "__main__".'
         )
-    lines = [*traceback.format_list(own), *traceback.format_exception_only(error)]
+    lines = [*traceback.format_list(user_frames), *traceback.format_exception_only(error)]
     return StudyError(f"{path} raised while {when}:\n{''.join(lines).rstrip()}")
 
 
-def _is_own(filename: str, path: Path) -> bool:
+def _is_user_code(filename: str, path: Path) -> bool:
     """Return whether a frame is of the study file or of a helper beside it."""
     if filename.startswith("<") or "site-packages" in filename:
         return False
     file = Path(filename).absolute()
-    ours = file.is_relative_to(_PACKAGE)
-    return file.is_relative_to(path.absolute().parent) and not ours
+    is_hpo = file.is_relative_to(_PACKAGE)
+    return file.is_relative_to(path.absolute().parent) and not is_hpo
 
 
 def _study_of(
     module: ModuleType, path: Path, options: Mapping[str, Any]
 ) -> tuple[Study, dict[str, Any]]:
-    """Return the study that the file defines, and what a function was called with for it."""
-    found: Any = getattr(module, _NAME, None)
-    if callable(found):
-        return _called(found, path, options)
+    """Return the study that the file defines, and the arguments if it is a function."""
+    value: Any = getattr(module, _NAME, None)
+    if callable(value):
+        return _call_function(value, path, options)
     if options:
         raise StudyError(f"`{_NAME}` in {path} must stay the function that it is defined as.")
-    return _defined(found, module, path), {}
+    return _check_study(value, module, path), {}
 
 
-def _called(
+def _call_function(
     function: Callable[..., Any], path: Path, options: Mapping[str, Any]
 ) -> tuple[Study, dict[str, Any]]:
     try:
@@ -159,28 +159,28 @@ def _called(
     except TypeError as error:
         raise StudyError(f"{_NAME}() in {path}: {error}.") from None
     bound.apply_defaults()
-    with _telling(path, "it made its study"):
+    with _file_errors(path, "it made its study"):
         study = function(**options)
     if not isinstance(study, Study):
         raise StudyError(f"{_NAME}() in {path} must return an hpo.Study. Got {study!r} instead.")
     return study, bound.arguments
 
 
-def _defined(found: Any, module: ModuleType, path: Path) -> Study:
-    if isinstance(found, Study):
-        return found
-    others = [name for name, value in vars(module).items() if isinstance(value, Study)]
-    if others:
-        others_told = " and ".join(f"`{name}`" for name in others)
+def _check_study(value: Any, module: ModuleType, path: Path) -> Study:
+    if isinstance(value, Study):
+        return value
+    names = [name for name, value in vars(module).items() if isinstance(value, Study)]
+    if names:
+        quoted_names = " and ".join(f"`{name}`" for name in names)
         raise StudyError(
-            f"{path} calls its study {others_told}, and `{_NAME}` is what is looked for: "
-            f"write `{_NAME} = {others[0]}` at its end."
+            f"{path} calls its study {quoted_names}, and `{_NAME}` is what is looked for: "
+            f"write `{_NAME} = {names[0]}` at its end."
         )
     if hasattr(module, _NAME):
-        kind = f"{type(found).__module__}.{type(found).__qualname__}"
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
         raise StudyError(
             f"`{_NAME}` in {path} must be an hpo.Study, or a function that returns one. "
-            f"Got {found!r} ({kind}) instead."
+            f"Got {value!r} ({kind}) instead."
         )
     raise StudyError(
         f"{path} defines no `{_NAME}`. Let it end with `{_NAME} = Study(name=..., estimator=..., "

@@ -1,7 +1,7 @@
-"""The options that a study file has of its own: the parameters of its function ``study``.
+"""The options that a study file defines: the parameters of its function ``study``.
 
-They are read from the file's text. To run it takes the seconds that importing torch takes, for
-which neither ``--help`` nor the message about a mistyped option should have to wait.
+They are read from the file's source. Running it would import torch, which takes seconds and would
+delay ``--help`` and the message about a mistyped option.
 """
 
 import ast
@@ -27,13 +27,13 @@ class StudyOption:
     Parameters
     ----------
     name : str
-        The parameter's.
+        Name of the parameter.
     kind : type
         str, int, float, bool or Path.
     required : bool
         Whether it has no default.
     default : str
-        As the file writes it, but a text without its quotes; empty if it is None or missing.
+        The default as in the source, texts without quotes; empty if it is None or missing.
     help : str
         Its description in the function's docstring, on one line; it may be empty.
     """
@@ -46,7 +46,7 @@ class StudyOption:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """How it is typed: ``("--eval-text",)``, ``("--pretrain", "--no-pretrain")``."""
+        """Flags on the command line: ``("--eval-text",)``, ``("--pretrain", "--no-pretrain")``."""
         flag = self.name.strip("_").replace("_", "-")
         return (f"--{flag}", f"--no-{flag}") if self.kind is bool else (f"--{flag}",)
 
@@ -58,7 +58,7 @@ class StudyOptions:
     Parameters
     ----------
     heading : str
-        What the study is, on one line.
+        One-line description of the study.
     options : tuple of StudyOption
     """
 
@@ -66,14 +66,14 @@ class StudyOptions:
     options: tuple[StudyOption, ...]
 
 
-def read_options(path: Path, taken: Collection[str]) -> StudyOptions | None:
-    """Return the options that the file at ``path`` declares, without running it.
+def read_options(path: Path, reserved: Collection[str]) -> StudyOptions | None:
+    """Return the options that the file at ``path`` defines, without running it.
 
     Parameters
     ----------
     path : Path
     taken : collection of str
-        Flags that mean something else already.
+        Flags that are already in use.
 
     Returns
     -------
@@ -87,21 +87,27 @@ def read_options(path: Path, taken: Collection[str]) -> StudyOptions | None:
     """
     tree = parse_source(read_source(path), path)
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
-    function = next((found for found in reversed(functions) if found.name == "study"), None)
+    function = next((node for node in reversed(functions) if node.name == "study"), None)
     if function is None:
         return None
     doc = ast.get_docstring(function) or ""
-    told = _descriptions(doc)
+    descriptions = _descriptions(doc)
     parameters = [(*pair, _kind(pair[0].annotation)) for pair in _parameters(function.args)]
     options = tuple(
-        StudyOption(name.arg, kind, default is None, _shown(default), told.get(name.arg, ""))
+        StudyOption(
+            name.arg,
+            kind,
+            default is None,
+            _format_default(default),
+            descriptions.get(name.arg, ""),
+        )
         for name, default, kind in parameters
         if kind is not None
     )
     problems = [
         *_unnamed(function.args),
         *(_untyped(name) for name, _, kind in parameters if kind is None),
-        *_clashes(options, taken),
+        *_clashes(options, reserved),
     ]
     if problems:
         where = f"{path}, line {function.lineno}: the parameters of study() are its options."
@@ -132,13 +138,13 @@ def _kind(annotation: ast.expr | None) -> type | None:
 
 
 def _text(expression: ast.expr) -> str:
-    """Return the source of an expression, that of a text without its quotes."""
+    """Return the source of an expression; of a text without its quotes."""
     if isinstance(expression, ast.Constant) and isinstance(expression.value, str):
         return expression.value
     return ast.unparse(expression)
 
 
-def _shown(default: ast.expr | None) -> str:
+def _format_default(default: ast.expr | None) -> str:
     text = _text(default) if default else "None"
     return "" if text == "None" else text
 
@@ -151,9 +157,9 @@ def _untyped(argument: ast.arg) -> str:
     )
 
 
-def _clashes(options: Iterable[StudyOption], taken: Collection[str]) -> list[str]:
-    """Say which options would be typed like one of hpo's, or like another of the study's."""
-    used = dict.fromkeys(taken, "hpo's own")
+def _clashes(options: Iterable[StudyOption], reserved: Collection[str]) -> list[str]:
+    """Return errors for flags that clash with those of hpo or of other options of the study."""
+    used = dict.fromkeys(reserved, "hpo's own")
     problems = []
     for option in options:
         problems += [
@@ -166,14 +172,14 @@ def _clashes(options: Iterable[StudyOption], taken: Collection[str]) -> list[str
 
 
 def _descriptions(doc: str) -> dict[str, str]:
-    """Return what the section Parameters of a numpy-style docstring says of each name."""
+    """Return the description of each parameter in a numpy-style docstring."""
     section = _SECTION.search(doc)
-    told: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     names: list[str] = []
     for line in section[1].splitlines() if section else ():
         if line.startswith(" "):
-            told |= {name: f"{told[name]} {line.strip()}".strip() for name in names}
+            descriptions |= {name: f"{descriptions[name]} {line.strip()}".strip() for name in names}
         elif line:
             names = [name.strip() for name in line.partition(":")[0].split(",")]
-            told |= dict.fromkeys(names, "")
-    return told
+            descriptions |= dict.fromkeys(names, "")
+    return descriptions

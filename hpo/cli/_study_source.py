@@ -7,24 +7,24 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from hpo.cli._examples import shipped
+from hpo.cli._init import shipped
 from hpo.exceptions import StudyError
 
 __all__ = ["compile_source", "is_space_file", "parse_source", "read_source"]
 
 
 def is_space_file(path: Path) -> bool:
-    """Return whether ``path`` is named like a search space, not like a study."""
+    """Return whether the name of ``path`` is that of a search space, not of a study."""
     return path.suffix.lower() in {".yaml", ".yml"}
 
 
 def read_source(path: Path) -> bytes:
-    """Return what the study file at ``path`` holds.
+    """Return the contents of the study file at ``path``.
 
     Raises
     ------
     StudyError
-        If there is no such file, or it is something else.
+        If there is no such file, or it is not a study file.
     """
     if path.is_dir():
         raise StudyError(f"{path} is a directory. Name a study file in it{_files_in(path)}")
@@ -48,8 +48,8 @@ def _missing(path: Path) -> str:
     if not folder.is_dir():
         return f"There is no study file {path}: its folder {folder} does not exist."
     files = {file.name: file for file in folder.glob("*.py")}
-    wanted = f"{path.name}.py" if not path.suffix else path.name
-    near = difflib.get_close_matches(wanted, files, n=1)
+    file_name = f"{path.name}.py" if not path.suffix else path.name
+    near = difflib.get_close_matches(file_name, files, n=1)
     hint = f", did you mean '{files[near[0]]}'?" if near else _files_in(folder)
     return f"There is no study file {path}{hint}"
 
@@ -89,7 +89,7 @@ def _compiled(source: bytes, path: Path, flags: int) -> Any:
     except SyntaxError as error:
         where = f"{path}, line {error.lineno}" if error.lineno else str(path)
         lines = "".join(traceback.format_exception_only(error)).splitlines()
-        shown = [line for line in lines[1:-1] if error.lineno]
-        raise StudyError("\n".join([f"{where}: {error.msg}", *shown])) from None
+        source_lines = [line for line in lines[1:-1] if error.lineno]
+        raise StudyError("\n".join([f"{where}: {error.msg}", *source_lines])) from None
     except ValueError as error:  # a null byte
         raise StudyError(f"{path} is not Python: {error}.") from None

@@ -1,9 +1,9 @@
-"""Numbers, times and parameters as people read them."""
+"""Format numbers, times and parameters for people."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from hpo._words import brief_value, number, score, short_names, single_line
+from hpo._format import brief_value, number, score, short_names, single_line
 from hpo.trial import TrialRecord, TrialState
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
 
 
 def amount(value: float) -> str:
-    """Return a measured amount: whole ones in full (``98,260``), others as `number` does."""
+    """Format an amount: integers in full (``98,260``), others like `number`."""
     return f"{int(value):,}" if float(value).is_integer() else number(value)
 
 
@@ -67,7 +67,7 @@ def brief(params: Mapping[str, Any]) -> str:
 
 
 def not_in_a_batch(record: TrialRecord) -> str:
-    """Return who trains a trial that is in no batch, and why: ``is trained by ..., because``."""
+    """Return how a trial that is not batched is trained: ``is trained by ..., because ...``."""
     who = {"process": "a worker process"}.get(record.trained_by, record.trained_by)
     return f"is trained by {who}, because {single_line(record.trained_by_reason)}"
 
@@ -79,8 +79,6 @@ def ending(record: TrialRecord) -> str:
         at = f" at epoch {best.step}" if best and record.last_step > 1 else ""
         return f"complete: {score(record.value)}{at}"
     reason = single_line(record.reason)
-    if record.interrupted:
-        return reason
     epoch = f"epoch {record.last_step}: "
     if record.last_step and reason.startswith(epoch):
         return f"{record.state} at {epoch}{reason.removeprefix(epoch)}"

@@ -1,4 +1,4 @@
-"""``hpo ui``: MLflow's web interface over the right store, on this machine alone."""
+"""``hpo ui``: serve MLflow's web interface for the right store, only on this machine."""
 
 import os
 import signal
@@ -14,10 +14,10 @@ from typing import IO
 import typer
 
 from hpo._redaction import redact
-from hpo.backends._ledger import Ledger
-from hpo.backends._studies import generation
 from hpo.cli._storage import readable_storage
 from hpo.exceptions import HpoError, StorageError
+from hpo.storage.studies import versioned_name
+from hpo.storage.trial_store import TrialStore
 from hpo.trackers.mlflow import parent_run, resolve_tracking_uri, study_url, ui_command
 
 __all__ = ["serve"]
@@ -28,7 +28,7 @@ _SECONDS_TO_START = 120.0
 
 
 def serve(tracking_uri: str | None, port: int, name: str | None, storage: str | None) -> int:
-    """Serve the store until Ctrl-C; where it is a server already, print its address.
+    """Serve the store until Ctrl-C; if it is a server already, print its address.
 
     Parameters
     ----------
@@ -39,12 +39,12 @@ def serve(tracking_uri: str | None, port: int, name: str | None, storage: str | 
     name : str or None
         Study whose page is printed.
     storage : str or None
-        Where that study is kept; see `named_storage`.
+        The storage of that study; see `named_storage`.
 
     Returns
     -------
     int
-        Exit code: 0 after Ctrl-C, which is how it ends.
+        Exit code: 0 after Ctrl-C, the normal end.
 
     Raises
     ------
@@ -77,11 +77,11 @@ def serve(tracking_uri: str | None, port: int, name: str | None, storage: str | 
 
 
 def _key(name: str, storage: str | None) -> str:
-    """Return what MLflow knows a study by; names are those of `load_result`."""
+    """Return the key of a study in MLflow; names are those of `load_result`."""
     url = readable_storage(storage)
     first = name.removesuffix("@1")
-    exact = first if first != name else generation(name, url, fresh=False)
-    return Ledger(exact, None, url, create=False).key
+    exact = first if first != name else versioned_name(name, url, fresh=False)
+    return TrialStore(exact, None, url, create=False).key
 
 
 def _address(server: str, uri: str, name: str | None, key: str | None) -> str:
@@ -108,18 +108,18 @@ def _free_port(first: int) -> int:
 
 @contextmanager
 def _server(command: list[str], log: IO[bytes]) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run the server in a group of processes of its own, and end them all."""
+    """Run the server in its own process group, and end all its processes."""
     server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     before = signal.signal(signal.SIGTERM, _as_interrupt)
     try:
         yield server
     finally:
         signal.signal(signal.SIGTERM, before)
-        for number, patience in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+        for number, timeout in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
             with suppress(ProcessLookupError):
                 os.killpg(server.pid, number)
             with suppress(subprocess.TimeoutExpired):
-                server.wait(patience)
+                server.wait(timeout)
 
 
 def _as_interrupt(number: int, frame: object) -> None:

@@ -1,4 +1,4 @@
-"""``hpo validate``: check a study or a search space and print what it is; create nothing."""
+"""``hpo validate``: check and describe a study or a search space; create nothing."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,46 +11,46 @@ from skorch import NeuralNet
 
 from hpo._discovery import build
 from hpo._redaction import redact
-from hpo.backends._base import BaseBackend
-from hpo.backends._samplers import make_sampler
-from hpo.backends._studies import study_names
-from hpo.cli._console import make_console, say
-from hpo.cli._outcome import facts_table
+from hpo.backends.base import BaseBackend
+from hpo.cli._console import make_console, print_line
 from hpo.cli._storage import exists, storage_of
 from hpo.cli._study_file import StudyFile, load_study_file
 from hpo.cli._study_source import is_space_file
+from hpo.cli._tables import facts_table
 from hpo.cli._text import counted, number
 from hpo.exceptions import HpoError, SpaceError
 from hpo.pruners import BasePruner
+from hpo.samplers.base import make_sampler
 from hpo.space import SearchSpace
+from hpo.storage.studies import study_names
 from hpo.study import Study, load_result
-from hpo.study._session import Session, load_space
+from hpo.study.prepared import PreparedStudy, load_space
 from hpo.trackers import BaseTracker
-from hpo.training._adapters import last_step
+from hpo.training.adapters import last_step
 
 __all__ = ["validate_file"]
 
 
 def validate_file(path: Path, study_options: Mapping[str, Any]) -> None:
-    """Check the study or search space at ``path`` and print what it is.
+    """Check the study or search space at ``path`` and print its description.
 
     Parameters
     ----------
     path : Path
     study_options : mapping of str to object
-        Options of the study file's own that were given.
+        Options defined by the study file that were given.
 
     Raises
     ------
     HpoError
-        With every mistake that could be found.
+        With all mistakes that were found.
     """
     console = make_console()
     if is_space_file(path):
         space = SearchSpace.load(path)
-        say(console, f"{path} is in order.", style="green")
+        print_line(console, f"{path} is in order.", style="green")
         _print_space(console, space)
-        say(
+        print_line(
             console,
             "\nIts names are checked against an estimator when a study that uses it is validated.",
             style="dim",
@@ -59,21 +59,21 @@ def validate_file(path: Path, study_options: Mapping[str, Any]) -> None:
     file = load_study_file(path, study_options)
     storage = storage_of(file.study, None)
     study = file.study.replace(storage=storage)
-    session = _session(study, file)
-    stored = _stored(session)
-    session.search.rehearse()
-    say(console, f"{path} is in order; nothing was created.", style="green")
-    say(console, facts_table([("", ""), *_options(file), *_facts(session, stored)]))
-    _print_space(console, session.space)
-    for note in session.search.notes:
-        say(console, f"\nnote: {note}")
+    prepared = _prepared(study, file)
+    stored = _stored(prepared)
+    prepared.search.rehearse()
+    print_line(console, f"{path} is in order; nothing was created.", style="green")
+    print_line(console, facts_table([("", ""), *_options(file), *_facts(prepared, stored)]))
+    _print_space(console, prepared.space)
+    for note in prepared.search.notes:
+        print_line(console, f"\nnote: {note}")
 
 
-def _session(study: Study, file: StudyFile) -> Session:
-    """Return the study made ready; on a mistake, look for others that do not hang on it."""
+def _prepared(study: Study, file: StudyFile) -> PreparedStudy:
+    """Return the prepared study; after a mistake, look for further independent ones."""
     try:
-        session = Session(study, file.folder)
-        session.tracker()
+        prepared = PreparedStudy(study, file.folder)
+        prepared.tracker()
     except HpoError as first:
         problems = dict.fromkeys(_lines(first))
         for check in _checks(study, file.folder):
@@ -84,7 +84,7 @@ def _session(study: Study, file: StudyFile) -> Session:
         if len(problems) == 1:
             raise
         raise SpaceError(tuple(problems)) from None
-    return session
+    return prepared
 
 
 def _checks(study: Study, folder: Path) -> list[Callable[[], Any]]:
@@ -101,43 +101,43 @@ def _lines(error: HpoError) -> tuple[str, ...]:
     return error.problems if isinstance(error, SpaceError) else (str(error),)
 
 
-def _stored(session: Session) -> str:
-    """Return what the storage has of the study; raise if its trials cannot be gone on with."""
-    study = session.study
+def _stored(prepared: PreparedStudy) -> str:
+    """Describe the study's state in the storage; raise if it cannot be resumed."""
+    study = prepared.study
     if study.storage is None:
         return "memory: it ends with the process"
-    shown = redact(study.storage)
+    url = redact(study.storage)
     if not exists(study.storage):
-        return f"{shown}, which the first run makes"
-    session.search.read_additions(study.name, study.storage)
+        return f"{url}, which the first run makes"
+    prepared.search.read_additions(study.name, study.storage)
     if study.name not in study_names(study.storage):
-        return f"{shown}, where it is new"
-    session.ledger()
+        return f"{url}, where it is new"
+    prepared.store()
     result, _ = load_result(study.name, study.storage)
-    return f"{shown}, which has {counted(result.n_trials, 'trial')} of it to go on from"
+    return f"{url}, which has {counted(result.n_trials, 'trial')} of it to go on from"
 
 
 def _options(file: StudyFile) -> list[tuple[str, str]]:
-    told = redact(", ".join(f"{name} {value}" for name, value in file.options.items()))
-    return [("options", told)] if told else []
+    text = redact(", ".join(f"{name} {value}" for name, value in file.options.items()))
+    return [("options", text)] if text else []
 
 
-def _facts(session: Session, stored: str) -> list[tuple[str, str | Text]]:
-    study, objective = session.study, session.search.objective
+def _facts(prepared: PreparedStudy, stored: str) -> list[tuple[str, str | Text]]:
+    study, objective = prepared.study, prepared.search.objective
     train, valid = objective.splits[0]
     folds = counted(objective.n_folds, "fold")
     return [
         ("study", study.name),
         ("estimator", type(study.estimator).__name__),
-        ("data", _shapes(session)),
-        ("score", f"{session.search.score_name} over {folds}"),
+        ("data", _shapes(prepared)),
+        ("score", f"{prepared.search.score_name} over {folds}"),
         ("first fold", f"{len(train):,} samples to train on, {len(valid):,} to score"),
         *_rehearsal(study),
-        ("budget", _budget(session)),
+        ("budget", _budget(prepared)),
         ("sampler", _name(study.sampler)),
-        ("pruner", _pruner(session)),
+        ("pruner", _pruner(prepared)),
         ("backend", redact(study.backend)),
-        ("trials at a time", _at_a_time(session)),
+        ("trials at a time", _at_a_time(prepared)),
         ("storage", stored),
     ]
 
@@ -147,12 +147,12 @@ def _rehearsal(study: Study) -> list[tuple[str, str]]:
     return [("rehearsal", "a batch of each fold was trained on and scored")] if net else []
 
 
-def _shapes(session: Session) -> str:
-    data = session.data
-    told = [f"X {_shape(data.X)}, y {_shape(data.y)}"]
-    told += [f"test part {_shape(data.X_test)}, sealed"] if data.X_test is not None else []
-    told += [f"refit on {_shape(data.X_refit)}"] if data.X_refit is not None else []
-    return "; ".join(told)
+def _shapes(prepared: PreparedStudy) -> str:
+    data = prepared.data
+    texts = [f"X {_shape(data.X)}, y {_shape(data.y)}"]
+    texts += [f"test part {_shape(data.X_test)}, held out"] if data.X_test is not None else []
+    texts += [f"refit on {_shape(data.X_refit)}"] if data.X_refit is not None else []
+    return "; ".join(texts)
 
 
 def _shape(values: Any) -> str:
@@ -162,30 +162,30 @@ def _shape(values: Any) -> str:
     return " x ".join(f"{n:,}" for n in shape)
 
 
-def _budget(session: Session) -> str:
-    study = session.study
+def _budget(prepared: PreparedStudy) -> str:
+    study = prepared.study
     limits = [counted(study.n_trials, "trial")] if study.n_trials else []
-    if session.search.grid is not None:
-        limits.append(f"a grid of {counted(len(session.search.grid), 'point')}")
+    if prepared.search.grid is not None:
+        limits.append(f"a grid of {counted(len(prepared.search.grid), 'point')}")
     limits += [f"{number(study.timeout)} s a run"] if study.timeout else []
     limits += [f"{study.max_total_epochs} epochs in all"] if study.max_total_epochs else []
-    n_steps = session.search.objective.max_steps({})
-    told = " or ".join(limits) or "none: the study runs until Ctrl-C"
-    return f"{told}; {counted(n_steps, 'epoch')} a trial at most"
+    n_steps = prepared.search.objective.max_steps({})
+    text = " or ".join(limits) or "none: the study runs until Ctrl-C"
+    return f"{text}; {counted(n_steps, 'epoch')} a trial at most"
 
 
-def _pruner(session: Session) -> str:
-    if session.search.backend.prunes_itself:
+def _pruner(prepared: PreparedStudy) -> str:
+    if prepared.search.backend.prunes_itself:
         return "none: the backend's own scheduler stops trials"
-    return _name(session.study.pruner)
+    return _name(prepared.study.pruner)
 
 
-def _at_a_time(session: Session) -> str:
-    backend = session.search.backend
+def _at_a_time(prepared: PreparedStudy) -> str:
+    backend = prepared.search.backend
     if not backend.runs_trials_itself:
-        return str(session.search.executor.capacity)
-    most = getattr(backend, "max_concurrent", None)
-    return "as many as the cluster holds" + (f", at most {most}" if most else "")
+        return str(prepared.search.executor.capacity)
+    limit = getattr(backend, "max_concurrent", None)
+    return "as many as the cluster holds" + (f", at most {limit}" if limit else "")
 
 
 def _name(spec: Any) -> str:
@@ -193,5 +193,5 @@ def _name(spec: Any) -> str:
 
 
 def _print_space(console: Console, space: SearchSpace) -> None:
-    say(console, f"\nSearch space: {counted(len(space), 'parameter')}", style="bold")
-    say(console, facts_table((name, space.describe(name)) for name in space))
+    print_line(console, f"\nSearch space: {counted(len(space), 'parameter')}", style="bold")
+    print_line(console, facts_table((name, space.describe(name)) for name in space))

@@ -1,4 +1,4 @@
-"""Real data sets by name, and the form in which a study takes its data.
+"""Loaders of real data sets, and the container for the data of a study.
 
 Importing this package loads neither torch nor scikit-learn nor transformers: each loader
 imports what it needs when it is called.

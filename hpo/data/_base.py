@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hpo.data._datasets import from_dataset
+from hpo.data.datasets import from_dataset
 from hpo.exceptions import DataError
 
 __all__ = ["StudyData"]
@@ -12,37 +12,37 @@ __all__ = ["StudyData"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StudyData:
-    """What a study searches on, what its winner is refitted on, and its sealed test part.
+    """The data of a study: for the search, for the refit of the winner, and a held-out test part.
 
-    ``X`` may be a numpy array, a pandas frame, a torch tensor, a list, or a dict of such
-    (skorch hands a dict's entries to the module by name). It may also be a torch ``Dataset`` of
-    pairs (x, y), without a y of its own: samples are then loaded when they are trained on.
+    ``X`` may be a numpy array, a pandas frame, a torch tensor, a list, or a dict of these
+    (skorch passes a dict's entries to the module by name). It may also be a torch ``Dataset`` of
+    pairs (x, y), without ``y``. Samples are then loaded when they are needed.
 
     Parameters
     ----------
     X, y : array-like, length n_samples
-        The search sees these alone; cross-validation splits them. y may be left out where X is
-        a torch dataset: it is gone through once for it.
+        The data of the search, which cross-validation splits. y may be omitted if X is a torch
+        dataset: then it is read from the dataset once.
     groups : array-like of length n_samples, optional
         Group of each sample, for splitters that keep groups together.
     sample_weight : array-like of length n_samples, optional
         Weight of each sample, for estimators and scorers that take it.
     X_test, y_test : array-like, optional
-        The sealed test part: scored once, after the winner has been chosen and refitted.
+        The held-out test part, scored once after the winner has been selected and refitted.
     X_refit, y_refit : array-like, optional
-        What the winner is refitted on; None means ``X`` and ``y``. Give them where the
-        search runs on a part of the training data. They must not hold test samples.
+        Data of the refit of the winner; None means ``X`` and ``y``. Give them if the search uses
+        only a part of the training data. They must not contain test samples.
     class_names : tuple of str, optional
         Name of each class, in the order of the classes' numbers; for plots.
     source : str, optional
-        What the data are, in a few words, where that must stand beside every figure (a part
-        of a well-known set, a lossy copy, a stand-in).
+        A short description of the data, if every reported result has to mention it (a part of a
+        well-known data set, a lossy copy, a substitute).
 
     Raises
     ------
     DataError
-        If one of a pair is missing, or lengths differ. Test and refit parts are first used
-        when the search has ended, so they are checked here.
+        If one of a pair is missing, or lengths differ. Test and refit parts are checked here, as
+        they are only used after the search.
     """
 
     X: Any
@@ -60,8 +60,8 @@ class StudyData:
         for part in ("", "_test", "_refit"):
             names = f"X{part}", f"y{part}"
             X, y = (getattr(self, name) for name in names)
-            found = from_dataset(X, y, names[0])
-            for name, value in zip(names, found, strict=True):
+            arrays = from_dataset(X, y, names[0])
+            for name, value in zip(names, arrays, strict=True):
                 object.__setattr__(self, name, value)
         _check_pair("X", self.X, "y", self.y, required=True)
         _check_pair("X_test", self.X_test, "y_test", self.y_test)
@@ -76,26 +76,26 @@ def _check_pair(name_a: str, a: Any, name_b: str, b: Any, *, required: bool = Fa
     if a is None and b is None and not required:
         return
     if a is None or b is None:
-        missing, given = (name_a, name_b) if a is None else (name_b, name_a)
-        raise DataError(f"{given} was given without {missing}. Give both or neither.")
+        missing, present = (name_a, name_b) if a is None else (name_b, name_a)
+        raise DataError(f"{present} was given without {missing}. Give both or neither.")
     lengths = {**_lengths(name_a, a), **_lengths(name_b, b)}
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{name}: {length}" for name, length in lengths.items())
+        details = ", ".join(f"{name}: {length}" for name, length in lengths.items())
         raise DataError(
             f"{name_a} and {name_b} must have one entry for each sample, but their lengths "
-            f"differ ({told})."
+            f"differ ({details})."
         )
 
 
 def _lengths(name: str, values: Any) -> dict[str, int]:
-    """Return the number of samples of ``values``, or of each entry where it is a dict."""
+    """Return the number of samples of ``values``, or of each entry of a dict."""
     if isinstance(values, Mapping):
         return {f"{name}[{key!r}]": _length(name, item) for key, item in values.items()}
     return {name: _length(name, values)}
 
 
 def _length(name: str, values: Any) -> int:
-    # a scipy sparse matrix has a shape and refuses len()
+    # a scipy sparse matrix has a shape but no len()
     shape = getattr(values, "shape", None)
     try:
         return int(shape[0]) if shape else len(values)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpo._discovery import did_you_mean
-from hpo.data._folder import find_data
+from hpo.data.folder import find_data
 from hpo.exceptions import DataError
 
 __all__ = ["CORPORA", "Corpus", "read_corpus"]
@@ -14,7 +14,7 @@ __all__ = ["CORPORA", "Corpus", "read_corpus"]
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Files of a text, below a data folder, and those of its own test part where it has one."""
+    """Files of a text below a data folder, and those of its own test part if it has one."""
 
     files: tuple[str, ...]
     test_files: tuple[str, ...] = ()
@@ -27,22 +27,22 @@ CORPORA = {
 }
 
 _GUTENBERG = re.compile(r"\*\*\* START OF [^\n]*\*\*\*\n(.*)\*\*\* END OF ", re.DOTALL)
-"""What stands between the licence notes of Project Gutenberg."""
+"""Matches the text between the licence notes of Project Gutenberg."""
 
 
 def read_corpus(text: str | Path | Sequence[str | Path]) -> tuple[list[str], list[str]]:
-    """Return the texts of a corpus, one a file, and those of its own test part.
+    """Return the texts of a corpus, one per file, and those of its own test part.
 
     Parameters
     ----------
     text : str, path or sequence of them
-        A file, several files, or the name of a corpus, whose files are looked for in
-        ``$HPO_DATA`` and the cache folder.
+        A file, several files, or the name of a corpus, whose files are searched in ``$HPO_DATA``
+        and the cache folder.
 
     Raises
     ------
     DataError
-        If a file does not exist, cannot be read or is no UTF-8.
+        If a file does not exist, cannot be read or is not UTF-8.
     """
     if isinstance(text, str) and text in CORPORA:
         corpus = CORPORA[text]
@@ -53,10 +53,10 @@ def read_corpus(text: str | Path | Sequence[str | Path]) -> tuple[list[str], lis
     files = [text] if isinstance(text, str | Path) else list(text)
     if not files:
         raise DataError("There is no text: give at least one file.")
-    return [_read(_existing(Path(file).expanduser())) for file in files], []
+    return [_read(_check_exists(Path(file).expanduser())) for file in files], []
 
 
-def _existing(file: Path) -> Path:
+def _check_exists(file: Path) -> Path:
     if not file.is_file():
         hint = did_you_mean(str(file), CORPORA) or "."
         raise DataError(

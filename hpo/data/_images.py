@@ -1,4 +1,4 @@
-"""Images by class in folders, resized once, and pixels as floats."""
+"""Read images from a folder for each class, resize them once, and convert them to floats."""
 
 import hashlib
 from pathlib import Path
@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from hpo.data._folder import cache_folder, made_whole
 from hpo.data._npz import read_npz
+from hpo.data.folder import atomic_folder, cache_folder
 from hpo.exceptions import DataError
 
 __all__ = ["as_pixels", "read_images"]
 
 
 def as_pixels(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return images of bytes as torch's convolutions take them.
+    """Convert images of bytes to the format of torch's convolutions.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def as_pixels(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     Returns
     -------
     array of float32, shape (n_samples, 3, height, width)
-        From 0 to 1.
+        Pixels from 0 to 1.
     """
     pixels = np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.float32)
     pixels /= 255.0
@@ -35,8 +35,8 @@ def read_images(
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], tuple[str, ...]]:
     """Return the images of a folder with a subfolder for each class, as squares of one size.
 
-    An image is scaled so that its shorter side fits, and cut at its middle. The squares are
-    kept in the cache folder, under the names, sizes and times of the files.
+    An image is scaled so that its shorter side fits, and cropped at its center. The squares are
+    cached in the cache folder, by the names, sizes and times of the files.
 
     Parameters
     ----------
@@ -54,15 +54,15 @@ def read_images(
     Raises
     ------
     DataError
-        If there are no classes, a class is without images, a file is no image, or the cache
-        folder cannot be written.
+        If there are no classes, a class has no images, a file is not an image, or the cache folder
+        cannot be written.
     """
     from torchvision.datasets import ImageFolder
 
     if size < 1:
         raise DataError(f"The size of images must be at least 1 pixel. Got {size!r} instead.")
     try:
-        # the loader gets the path and the folder's transform gets what it returns
+        # the loader is called with the path, and the transform with its result
         dataset = ImageFolder(str(folder), loader=lambda path: _square(path, size))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(
@@ -71,7 +71,7 @@ def read_images(
         ) from error
     cached = cache_folder() / "images" / _fingerprint(folder, dataset.samples, size)
     if not cached.is_dir():
-        with made_whole(cached) as scratch:
+        with atomic_folder(cached) as scratch:
             squares = np.stack([image for image, _ in dataset])
             np.savez(scratch / "images.npz", images=squares)
     (images,) = read_npz(cached / "images.npz", "images")
@@ -83,7 +83,7 @@ def _square(path: str, size: int) -> np.ndarray[Any, Any]:
 
     try:
         with Image.open(path) as image:
-            image.draft("RGB", (2 * size, 2 * size))  # a JPEG need not be decoded in full
+            image.draft("RGB", (2 * size, 2 * size))  # a JPEG need not be decoded at full size
             square = ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.LANCZOS)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as an image ({error}). Remove it.") from error

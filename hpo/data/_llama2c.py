@@ -1,4 +1,4 @@
-"""Checkpoints of llama2.c, written as transformers' Llama.
+"""Convert checkpoints of llama2.c to transformers' Llama.
 
 The formats are those of https://github.com/karpathy/llama2.c: ``run.c`` (``memory_map_weights``,
 ``build_tokenizer``, ``encode``).
@@ -25,14 +25,14 @@ def convert(weights: Path, tokenizer: Path, folder: Path) -> None:
     weights : path
         A ``.bin`` of llama2.c's first format: seven sizes, then float32.
     tokenizer : path
-        The ``.bin`` beside it: pieces and their scores.
+        The ``.bin`` of its tokenizer: pieces and their scores.
     folder : path
-        Gets config, weights in safetensors and tokenizer.
+        Receives config, weights in safetensors and tokenizer.
 
     Raises
     ------
     ValueError
-        If the lengths of the files do not fit what their heads say.
+        If the lengths of the files do not match their headers.
     """
     from safetensors.numpy import save
     from transformers import LlamaConfig, PreTrainedTokenizerFast
@@ -60,13 +60,13 @@ def convert(weights: Path, tokenizer: Path, folder: Path) -> None:
 
 
 def _read_weights(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
-    """Return the sizes by transformers' names, and the weights by those of its Llama."""
+    """Return the sizes and the weights, by the names of transformers' Llama."""
     dim, hidden, n_layers, n_heads, n_kv_heads, vocab_size, context = struct.unpack_from(
         "<7i", content
     )
     tied, vocab_size = vocab_size > 0, abs(vocab_size)
     head = dim // n_heads
-    shapes = {  # in the order of the file; where there is a {}, one for each layer
+    shapes = {  # in the order of the file; those with {} exist once for each layer
         "model.embed_tokens": (vocab_size, dim),
         "model.layers.{}.input_layernorm": (dim,),
         "model.layers.{}.self_attn.q_proj": (n_heads * head, dim),
@@ -94,7 +94,7 @@ def _read_weights(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray[
     if len(values):
         raise ValueError(f"{len(values)} numbers are left over")
     del state["rotary cosines and sines.weight"]  # transformers computes them
-    known = {
+    sizes = {
         "hidden_size": dim,
         "intermediate_size": hidden,
         "num_hidden_layers": n_layers,
@@ -104,14 +104,14 @@ def _read_weights(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray[
         "max_position_embeddings": context,
         "tie_word_embeddings": tied,
     }
-    return known, state
+    return sizes, state
 
 
 def _half_rotation(weight: np.ndarray[Any, Any], head: int) -> np.ndarray[Any, Any]:
     """Reorder the rows of a query or key projection.
 
-    llama2.c rotates neighbouring pairs of a head's outputs, transformers each one of the
-    first half with its fellow of the second.
+    llama2.c rotates pairs of neighbouring outputs of a head, transformers pairs of an output of
+    the first half with the corresponding one of the second.
     """
     pairs = weight.reshape(-1, head // 2, 2, weight.shape[1])
     return pairs.swapaxes(1, 2).reshape(weight.shape)
@@ -119,7 +119,7 @@ def _half_rotation(weight: np.ndarray[Any, Any], head: int) -> np.ndarray[Any, A
 
 def _read_pieces(content: bytes, n_pieces: int) -> list[tuple[str, float]]:
     """Return text and score of each token, in the order of their ids."""
-    pieces, place = [], struct.calcsize("<i")  # behind the length of the longest
+    pieces, place = [], struct.calcsize("<i")  # after the length of the longest piece
     for _ in range(n_pieces):
         score, length = struct.unpack_from("<fi", content, place)
         place += struct.calcsize("<fi")
@@ -131,9 +131,9 @@ def _read_pieces(content: bytes, n_pieces: int) -> list[tuple[str, float]]:
 
 
 def _tokenizer(pieces: list[tuple[str, float]]) -> Any:
-    """Return the tokenizer that merges as llama2.c does: the pair of the best score first.
+    """Return a tokenizer that merges like llama2.c: the pair with the best score first.
 
-    Characters that are no piece are read as their bytes; a space is put before the text.
+    Characters that are not pieces are encoded as bytes, and a space is prepended to the text.
     """
     from tokenizers import Tokenizer, decoders, models, normalizers
 
@@ -149,6 +149,6 @@ def _tokenizer(pieces: list[tuple[str, float]]) -> Any:
 
 
 def _pairs(piece: str, ids: dict[str, int]) -> list[tuple[str, str]]:
-    """Return the pairs of pieces that make up ``piece``."""
+    """Return the pairs of pieces whose concatenation is ``piece``."""
     cuts = [(piece[:i], piece[i:]) for i in range(1, len(piece))]
     return [pair for pair in cuts if all(ids.get(part, 0) >= _FIRST_PIECE for part in pair)]

@@ -1,4 +1,4 @@
-"""Find, unpack or download the four files of an MNIST in the layout that torchvision reads."""
+"""Find, unpack or download the four files of MNIST or Fashion-MNIST in torchvision's layout."""
 
 import contextlib
 import gzip
@@ -14,7 +14,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from hpo.data._folder import cache_folder, folders_to_search
+from hpo.data.folder import cache_folder, folders_to_search
 from hpo.exceptions import DataError
 
 __all__ = ["FILES", "download_root", "find_root", "read_root"]
@@ -26,13 +26,13 @@ FILES = (
     "t10k-labels-idx1-ubyte",
 )
 FOLDERS = {"MNIST": "mnist", "FashionMNIST": "fashion_mnist"}
-"""Name of the data sets in torchvision, and of their folders among our data."""
+"""Names of the data sets in torchvision, and of their folders below a data folder."""
 
 
 def read_root(
     root: Path, dataset: str, *, train: bool
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return the images and labels in a folder that torchvision takes as ``root``.
+    """Return the images and labels in a folder that is a ``root`` of torchvision.
 
     Returns
     -------
@@ -53,17 +53,17 @@ def read_root(
     except (AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise DataError(
             f"The files in {root / dataset / 'raw'} cannot be read as {dataset} "
-            f"({type(error).__name__}: {error}). Delete them, and they will be made anew, or "
+            f"({type(error).__name__}: {error}). Delete them, and they will be made again, or "
             "replace them by whole copies."
         ) from error
 
 
 def find_root(data_dir: str | Path | None = None, dataset: str = "MNIST") -> Path | None:
-    """Return a folder that ``torchvision.datasets.MNIST`` takes as ``root``, if there is one.
+    """Return a folder that is a ``root`` of ``torchvision.datasets.MNIST``, if there is one.
 
-    Looked at in turn: ``data_dir`` alone if it is given, else ``$HPO_DATA`` and the cache
-    folder. The first complete set of files counts, plain or gzipped. Gzipped ones are
-    unpacked into the cache folder.
+    It searches only ``data_dir`` if that is given, else ``$HPO_DATA`` and the cache folder, and
+    uses the first complete set of files, plain or gzipped. Gzipped files are unpacked into the
+    cache folder.
 
     Raises
     ------
@@ -71,28 +71,29 @@ def find_root(data_dir: str | Path | None = None, dataset: str = "MNIST") -> Pat
         If ``data_dir`` has no complete set of files, a file is damaged, or the cache folder
         cannot be written.
     """
-    raws = _places(data_dir, dataset)
+    raws = _raw_folders(data_dir, dataset)
     for raw in raws:
         if _complete(raw):
             return raw.parents[1]
         if _complete(raw, ".gz"):
-            return _unpacked(raw, dataset)
+            return _unpack(raw, dataset)
     if data_dir:
         raise DataError(
-            f"There is no complete {dataset} in data_dir={str(data_dir)!r}. {_searched(raws)} "
+            f"There is no complete {dataset} in data_dir={str(data_dir)!r}. "
+            f"{_search_message(raws)} "
             "Leave data_dir out to have it looked for in $HPO_DATA, then downloaded."
         )
     return None
 
 
-def _places(data_dir: str | Path | None, dataset: str) -> list[Path]:
-    """Return where torchvision's files may be: below its ``root``, they are in MNIST/raw."""
+def _raw_folders(data_dir: str | Path | None, dataset: str) -> list[Path]:
+    """Return the folders that may have torchvision's files: ``root/MNIST/raw``."""
     folders = folders_to_search(data_dir or None)
     roots = [root for folder in folders for root in (folder / FOLDERS[dataset], folder)]
     return [root / dataset / "raw" for root in roots]
 
 
-def _searched(raws: list[Path]) -> str:
+def _search_message(raws: list[Path]) -> str:
     places = " and ".join(map(str, raws))
     return f"Looked in {places} for {', '.join(FILES)} (each plain or with .gz)."
 
@@ -101,11 +102,11 @@ def _complete(raw: Path, suffix: str = "") -> bool:
     return all((raw / (name + suffix)).is_file() for name in FILES)
 
 
-def _unpacked(raw: Path, dataset: str) -> Path:
+def _unpack(raw: Path, dataset: str) -> Path:
     """Unpack the gzipped files in ``raw`` into the cache folder, unless they are there already.
 
-    The cache knows them by their contents, so that two sources never mix and a new version
-    of a source is unpacked anew.
+    The folder in the cache depends on their contents, so that two sources never mix and a new
+    version of a source is unpacked again.
     """
     root = cache_folder() / FOLDERS[dataset] / f"unpacked-{_fingerprint(raw)}"
     for name in FILES:
@@ -123,9 +124,9 @@ def _unpacked(raw: Path, dataset: str) -> Path:
 
 
 def _fingerprint(raw: Path) -> str:
-    """Return a name for the contents of the gzipped files: a hash of their sizes and trailers.
+    """Return a hash of the sizes and trailers of the gzipped files, to identify their contents.
 
-    The last eight bytes of a gzip file are the checksum and length of what it holds.
+    The last eight bytes of a gzip file are the checksum and length of its contents.
     """
     digest = hashlib.sha256()
     for name in FILES:
@@ -138,7 +139,7 @@ def _fingerprint(raw: Path) -> str:
 
 @contextlib.contextmanager
 def _new_file(target: Path) -> Generator[IO[bytes]]:
-    """Open a file for writing that appears as ``target`` only when it is whole."""
+    """Open a file for writing that becomes ``target`` only when it is complete."""
     with _cache_errors():
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, part = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".part")
@@ -152,7 +153,7 @@ def _new_file(target: Path) -> Generator[IO[bytes]]:
 
 @contextlib.contextmanager
 def _cache_errors() -> Generator[None]:
-    """Say what to do where the cache folder cannot be written."""
+    """Raise a helpful `DataError` if the cache folder cannot be written."""
     try:
         yield
     except OSError as error:
@@ -178,7 +179,7 @@ def download_root(dataset: str = "MNIST") -> Path:
         root.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=root, prefix="download-"))
     try:
-        # torchvision unpacks in place: only whole files may reach the place that is looked at
+        # torchvision unpacks in place, but only complete files may be found in ``root``
         getattr(datasets, dataset)(scratch, download=True)
         (root / raw).mkdir(parents=True, exist_ok=True)
         for name in FILES:
@@ -186,7 +187,7 @@ def download_root(dataset: str = "MNIST") -> Path:
     except (RuntimeError, OSError, HTTPException) as error:
         raise DataError(
             f"{dataset} is not on this machine and could not be downloaded. "
-            f"{_searched(_places(None, dataset))} Set HPO_DATA to a folder that holds "
+            f"{_search_message(_raw_folders(None, dataset))} Set HPO_DATA to a folder that holds "
             f"{FOLDERS[dataset]}/{raw} with these files, or try again with a network.\n{error}"
         ) from error
     finally:

@@ -1,4 +1,4 @@
-"""Arrays of an ``.npz`` file."""
+"""Read arrays of an ``.npz`` file."""
 
 import zipfile
 import zlib
@@ -19,7 +19,7 @@ def npz_names(path: Path) -> list[str]:
     Raises
     ------
     DataError
-        If the file does not exist or is none.
+        If the file does not exist or is not an ``.npz`` file.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -38,11 +38,13 @@ def read_npz(path: Path, *names: str) -> tuple[np.ndarray[Any, Any], ...]:
     DataError
         If the file cannot be read, or one of the arrays is not in it.
     """
-    known = npz_names(path)
+    available = npz_names(path)
     for name in names:
-        if name not in known:
-            hint = did_you_mean(name, known) or "."
-            raise DataError(f"{path} holds no array '{name}'{hint} It holds: {', '.join(known)}.")
+        if name not in available:
+            hint = did_you_mean(name, available) or "."
+            raise DataError(
+                f"{path} holds no array '{name}'{hint} It holds: {', '.join(available)}."
+            )
     try:
         with np.load(path, allow_pickle=False) as archive:
             return tuple(archive[name] for name in names)

@@ -1,4 +1,4 @@
-"""Random parts of a data set that keep the shares of the classes."""
+"""Random, stratified parts of a data set."""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,19 +25,19 @@ def random_split(
     seed : int
         The same seed gives the same part.
     name : str
-        What the caller's user knows ``size`` as; for the message.
+        Name of ``size`` in the message.
     stratify : bool, default=True
-        Whether both have the shares of the classes.
+        Whether to stratify by ``y``.
 
     Returns
     -------
     part, rest : arrays of int
-        Both in ascending order.
+        Indices in ascending order.
 
     Raises
     ------
     DataError
-        If ``size`` leaves one of them without samples, or with fewer than there are classes.
+        If ``size`` leaves one of them without samples, or with fewer samples than classes.
     """
     from sklearn.model_selection import train_test_split
 
@@ -59,18 +59,18 @@ def seal_part(
     stratify: bool = True,
     **fields: Any,
 ) -> StudyData:
-    """Return data of which a random share is the sealed test part.
+    """Return data with a random share of the samples as the held-out test part.
 
     Parameters
     ----------
     X : array or data frame of n_samples rows
     y : array of n_samples rows
     test_size : float
-        Between 0 and 1 exclusive.
+        Share of the test part, between 0 and 1 exclusive.
     seed : int
-        Decides which rows are sealed.
+        Seed of the choice of the held-out rows.
     stratify : bool, default=True
-        Whether both parts have the shares of the classes.
+        Whether to stratify by ``y``.
     **fields
         Further fields of `StudyData`.
 
@@ -96,20 +96,20 @@ def search_on_part(
     refit_on_all: bool,
     **fields: Any,
 ) -> StudyData:
-    """Return data whose search sees a stratified part of the training samples.
+    """Return data with a stratified part of the training samples for the search.
 
     Parameters
     ----------
     read : callable
-        Returns the rows of ``X`` whose numbers it is given; only the needed ones are asked for.
+        Returns the rows of ``X`` with the given numbers; it is only called for needed rows.
     y : array of shape (n_samples,)
         Class of every training sample.
     n_train : int or None
-        Samples of the part; None means all.
+        Number of samples of the part; None means all.
     seed : int
-        Decides which those are.
+        Seed of the choice of the part.
     refit_on_all : bool
-        Whether the winner is refitted on all training samples, or on the same part.
+        Whether to refit the winner on all training samples, or only on the same part.
     **fields
         Further fields of `StudyData`.
 

@@ -15,7 +15,7 @@ __all__ = ["find_alphabet", "load_characters"]
 
 
 def find_alphabet(text: str | Path | Sequence[str | Path]) -> str:
-    """Return the different characters of a text and of its own test part, in Unicode's order.
+    """Return the distinct characters of a text and of its own test part, sorted by code point.
 
     Parameters
     ----------
@@ -39,32 +39,32 @@ def load_characters(
     test_size: float = 0.1,
     refit_on_all: bool = True,
 ) -> StudyData:
-    """Return a text as blocks of characters, each with the characters that follow its own.
+    """Return a text as blocks of characters, each with the next character of each position.
 
-    The blocks follow each other without a gap; what does not fill the last one is left out.
-    Neighbouring blocks are alike: cross-validate by `ContiguousHoldout`.
+    The blocks are contiguous; an incomplete last block is dropped. Neighbouring blocks are
+    similar, so cross-validate with `ContiguousHoldout`.
 
     Parameters
     ----------
     text : str, path or sequence of them
-        A text file in UTF-8, several, or the name of a corpus: ``"tinyshakespeare"``,
-        ``"war_and_peace"`` or ``"wikitext2"``, looked for in ``$HPO_DATA`` and in the cache
-        folder (``$HPO_CACHE``, else ``~/.cache/hpo``).
+        A text file in UTF-8, several files, or the name of a corpus: ``"tinyshakespeare"``,
+        ``"war_and_peace"`` or ``"wikitext2"``, searched in ``$HPO_DATA`` and in the cache folder
+        (``$HPO_CACHE``, else ``~/.cache/hpo``).
     context_length : int, default=64
-        Characters of a block, at least 1.
+        Number of characters of a block, at least 1.
     n_train : int, optional
-        Search on that many blocks, the first ones. None searches on all.
+        Number of blocks to search on, the first ones. If None, all are used.
     test_size : float, default=0.1
-        Share of the blocks that is sealed, the last ones, between 0 and 1 exclusive. A corpus
-        that comes with a test part (``"wikitext2"``) keeps its own.
+        Share of held-out blocks, the last ones, between 0 and 1 exclusive. A corpus with its own
+        test part (``"wikitext2"``) uses that instead.
     refit_on_all : bool, default=True
-        Whether the winner is refitted on all blocks, or on those of the search.
+        Whether to refit the winner on all blocks, or only on those of the search.
 
     Returns
     -------
     StudyData
-        ``X`` and ``y`` int64 of shape (n_blocks, context_length): places in the alphabet,
-        which is ``class_names``, as `find_alphabet` has it.
+        ``X`` and ``y`` are int64 of shape (n_blocks, context_length): indices in the alphabet of
+        `find_alphabet`, which is ``class_names``.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def _alphabet(texts: list[str]) -> str:
 def _blocks(
     text: str, alphabet: str, length: int
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return the characters of a text by their places in ``alphabet``, and each one's next."""
+    """Return blocks of the characters as indices in ``alphabet``, and of the next characters."""
     letters, codes = (
         np.frombuffer(string.encode("utf-32-le"), dtype=np.uint32) for string in (alphabet, text)
     )

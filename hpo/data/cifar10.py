@@ -1,4 +1,4 @@
-"""CIFAR-10, in the form in which it is on this machine."""
+"""CIFAR-10, in one of several formats."""
 
 import io
 from http.client import HTTPException
@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from hpo.data._base import StudyData
-from hpo.data._folder import cache_folder, folders_to_search, made_whole
 from hpo.data._images import as_pixels
 from hpo.data._npz import read_npz
 from hpo.data._partition import random_split, search_on_part
+from hpo.data.folder import atomic_folder, cache_folder, folders_to_search
 from hpo.exceptions import DataError
 
 __all__ = ["load_cifar10"]
@@ -40,28 +40,28 @@ def load_cifar10(
     lossless: bool = False,
     refit_on_all: bool = True,
 ) -> StudyData:
-    """Return CIFAR-10 (Krizhevsky 2009): 50,000 images to train on, the official 10,000 to test.
+    """Return CIFAR-10 (Krizhevsky 2009): 50,000 training and the official 10,000 test images.
 
-    Of the forms in which it may be on this machine, the original files count first, then a
-    copy whose images were compressed again as JPEG. Nets score worse on that copy: no figure
-    of it may be set beside a published one, and ``source`` says so.
+    The original files are used if they are on this machine, else a copy that is compressed as
+    JPEG. Nets score worse on that copy, so its results must not be compared with published ones,
+    and ``source`` says so.
 
     Parameters
     ----------
     n_train : int, optional
-        Search on that many of the training images, drawn at random with the shares of the
-        classes kept. None searches on all.
+        Number of training images to search on, drawn at random, stratified
+        by class. If None, all are used.
     seed : int, default=0
-        Decides which images those are.
+        Seed of the choice of these images.
     data_dir : path, optional
         Folder that holds ``cifar-10-batches-py`` (or ``cifar10/cifar-10-batches-py``), or
-        ``cifar10_jpeg/{train,test,lossless4000}.npz``. None looks in ``$HPO_DATA``, then in the
-        cache folder (``$HPO_CACHE``, else ``~/.cache/hpo``), and downloads what is in neither.
+        ``cifar10_jpeg/{train,test,lossless4000}.npz``. If None, it searches ``$HPO_DATA``, then
+        the cache folder (``$HPO_CACHE``, else ``~/.cache/hpo``), else downloads the files.
     lossless : bool, default=False
-        Never take the JPEG copy. Where the original files are missing, take the first 4,000
-        training images, of which a fifth is sealed.
+        Whether to never use the JPEG copy. If the original files are missing, use the first 4,000
+        training images, of which a fifth is held out.
     refit_on_all : bool, default=True
-        Whether the winner is refitted on all training images, or on those of the search.
+        Whether to refit the winner on all training images, or only on those of the search.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def load_cifar10(
     Raises
     ------
     DataError
-        If the files are nowhere and cannot be downloaded, one is damaged, or ``n_train`` is
+        If the files are not found and cannot be downloaded, one is damaged, or ``n_train`` is
         out of range.
     """
     options = {"n_train": n_train, "seed": seed, "refit_on_all": refit_on_all}
@@ -85,8 +85,8 @@ def load_cifar10(
         return _lossless(copy / "lossless4000.npz", options)
     if not lossless and (copy := _first(copies, "train.npz")):
         return _jpeg(copy, options)
-    looked = [root / ORIGINAL for root in roots] + copies
-    return _original(_downloaded(looked, download=data_dir is None), options)
+    searched_paths = [root / ORIGINAL for root in roots] + copies
+    return _original(_download(searched_paths, download=data_dir is None), options)
 
 
 def _first(folders: list[Path], name: str | Path) -> Path | None:
@@ -137,13 +137,13 @@ def _lossless(file: Path, options: dict[str, Any]) -> StudyData:
         X_test=as_pixels(images[test]),
         y_test=y[test],
         class_names=CLASSES,
-        source="the first 4,000 training images of CIFAR-10, a fifth of them sealed",
+        source="the first 4,000 training images of CIFAR-10, a fifth of them held out",
         **options,
     )
 
 
 class _Compressed:
-    """Images one after the other in a stream of JPEG files; only those asked for are decoded."""
+    """A stream of concatenated JPEG images; only requested images are decoded."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -170,16 +170,16 @@ class _Compressed:
         return images
 
 
-def _downloaded(looked: list[Path], *, download: bool) -> Path:
+def _download(searched_paths: list[Path], *, download: bool) -> Path:
     """Download CIFAR-10 to the cache folder; return its root there."""
     from torchvision.datasets import CIFAR10
 
-    where = f"Looked for {' and '.join(map(str, looked))}."
+    where = f"Looked for {' and '.join(map(str, searched_paths))}."
     root = cache_folder() / "cifar10"
     if not download:
         raise DataError(f"There is no CIFAR-10 in the given data_dir. {where}")
     try:
-        with made_whole(root) as scratch:
+        with atomic_folder(root) as scratch:
             CIFAR10(scratch, download=True)
             (scratch / CIFAR10.filename).unlink()
     except (RuntimeError, OSError, HTTPException) as error:

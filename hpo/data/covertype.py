@@ -1,4 +1,4 @@
-"""Covertype: what kind of forest grows on a patch of land."""
+"""Covertype: predict the kind of forest on a patch of land."""
 
 import warnings
 from http.client import HTTPException
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from hpo.data._base import StudyData
-from hpo.data._folder import folders_to_search
 from hpo.data._partition import random_split, seal_part
+from hpo.data.folder import folders_to_search
 from hpo.exceptions import DataError
 
 __all__ = ["load_covertype"]
@@ -52,28 +52,28 @@ def load_covertype(
     Parameters
     ----------
     full : bool, default=False
-        Take all 581,012 rows, which scikit-learn's ``fetch_covtype`` downloads.
+        Whether to use all 581,012 rows, which scikit-learn's ``fetch_covtype`` downloads.
     seed : int, default=0
-        Decides which rows are sealed.
+        Seed of the choice of the held-out rows.
     data_dir : path, optional
-        Folder that holds ``covertype/covtype_random15000.csv.gz``. None looks in ``$HPO_DATA``
-        and in the cache folder (``$HPO_CACHE``, else ``~/.cache/hpo``); where the sample is in
-        neither, it is drawn from all rows.
+        Folder that holds ``covertype/covtype_random15000.csv.gz``. If None, it searches
+        ``$HPO_DATA`` and the cache folder (``$HPO_CACHE``, else ``~/.cache/hpo``). If the sample
+        is in neither, it is drawn from all rows.
     test_size : float, default=0.2
-        Share of the rows that is sealed, between 0 and 1 exclusive, drawn at random with the
-        shares of the classes kept.
+        Share of the rows that is held out, between 0 and 1 exclusive, drawn at random, stratified
+        by class.
 
     Returns
     -------
     StudyData
         ``X`` is a data frame of ten numeric columns (float32: elevation, slope, distances, ...)
-        and two categorical ones (wilderness area, of 4; soil type, of 40), which are indicators
-        in the files; ``y`` int64 of shape (n_samples,), classes 0 to 6.
+        and two categorical ones (4 wilderness areas, 40 soil types), which are indicators in the
+        files; ``y`` int64 of shape (n_samples,), classes 0 to 6.
 
     Raises
     ------
     DataError
-        If the rows are nowhere and cannot be downloaded, or ``test_size`` is out of range.
+        If the rows are not found and cannot be downloaded, or ``test_size`` is out of range.
     """
     import pandas as pd
 
@@ -95,24 +95,24 @@ def _sample(
     import pandas as pd
 
     files = [folder / SAMPLE for folder in folders_to_search(data_dir)]
-    found = next((file for file in files if file.is_file()), None)
-    if found is None:
+    path = next((file for file in files if file.is_file()), None)
+    if path is None:
         if data_dir is not None:
             raise DataError(f"There is no Covertype in the given data_dir. Looked for {files[0]}.")
         table, classes = _all_rows(f" Looked for {' and '.join(map(str, files))}.")
         rows, _ = random_split(classes, N_SAMPLE, seed, "the sample")
         return table[rows], classes[rows]
     try:
-        values = pd.read_csv(found).to_numpy(dtype=np.float64)
+        values = pd.read_csv(path).to_numpy(dtype=np.float64)
     except (OSError, EOFError, ValueError) as error:
-        raise DataError(f"{found} cannot be read as a table ({error}). Replace it.") from error
+        raise DataError(f"{path} cannot be read as a table ({error}). Replace it.") from error
     n_columns = len(NUMERIC) + N_WILDERNESS + N_SOIL + 1
     if values.shape[1] != n_columns:
-        raise DataError(f"{found} must have {n_columns} columns. Got {values.shape[1]} instead.")
+        raise DataError(f"{path} must have {n_columns} columns. Got {values.shape[1]} instead.")
     return values[:, :-1], values[:, -1]
 
 
-def _all_rows(looked: str = "") -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _all_rows(searched: str = "") -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     from sklearn.datasets import fetch_covtype
 
     try:
@@ -121,8 +121,8 @@ def _all_rows(looked: str = "") -> tuple[np.ndarray[Any, Any], np.ndarray[Any, A
             table, classes = fetch_covtype(return_X_y=True, n_retries=1)
     except (OSError, HTTPException) as error:
         raise DataError(
-            f"Covertype is not on this machine and could not be downloaded.{looked} Set HPO_DATA "
-            f"to a folder that holds {SAMPLE}, which is a sample of it. All rows come by "
-            f"scikit-learn's fetch_covtype alone, with a network.\n{error}"
+            f"Covertype is not on this machine and could not be downloaded.{searched} Set HPO_DATA "
+            f"to a folder that holds {SAMPLE}, which is a sample of it. All rows are only "
+            f"available by scikit-learn's fetch_covtype, with a network.\n{error}"
         ) from error
     return table, classes

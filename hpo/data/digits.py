@@ -1,4 +1,4 @@
-"""The handwritten digits that come with scikit-learn."""
+"""The handwritten digits of scikit-learn."""
 
 import numpy as np
 
@@ -14,10 +14,10 @@ def load_digits(test_size: float = 0.2, seed: int = 0) -> StudyData:
     Parameters
     ----------
     test_size : float, default=0.2
-        Share of the samples that is sealed as the test part, between 0 and 1 exclusive,
-        drawn at random with the shares of the classes kept.
+        Share of the samples to hold out as the test part, between 0 and 1 exclusive,
+        drawn at random, stratified by class.
     seed : int, default=0
-        Decides which samples those are.
+        Seed of the choice of these samples.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Faces of animals: AFHQ, and a small set that stands in for it."""
+"""Faces of animals: AFHQ, and a small data set as a substitute."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ import numpy as np
 
 from hpo._discovery import did_you_mean
 from hpo.data._base import StudyData
-from hpo.data._folder import find_data, folders_to_search
 from hpo.data._images import as_pixels
 from hpo.data._npz import read_npz
 from hpo.data._partition import search_on_part
+from hpo.data.folder import find_data, folders_to_search
 from hpo.data.image_folder import load_image_folder
 from hpo.exceptions import DataError
 
@@ -31,12 +31,12 @@ def load_faces(
     n_train, seed, refit_on_all
         As in `load_animal_faces`.
     size : int, default=32
-        Height and width of the images of AFHQ; the animal faces have 32 pixels alone.
+        Height and width of the images of AFHQ; the animal faces only have 32 pixels.
 
     Returns
     -------
     StudyData
-        ``source`` tells which of the two they are.
+        Its ``source`` says which of the two it is.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def load_faces(
         return load_afhq(n_train, seed, size=size, refit_on_all=refit_on_all)
     if size != 32:
         raise DataError(
-            f"There is no AFHQ on this machine, and the animal faces have a size of 32 alone. "
+            f"There is no AFHQ on this machine, and the animal faces only have a size of 32. "
             f"Got size={size!r}. Set HPO_DATA to a folder that holds {AFHQ}/train."
         )
     return load_animal_faces(n_train, seed, refit_on_all=refit_on_all)
@@ -69,19 +69,19 @@ def load_afhq(
         As in `load_animal_faces`.
     data_dir : path, optional
         Folder that holds ``afhq/train/{cat,dog,wild}`` and ``afhq/val`` or ``afhq/test`` with
-        the same. None looks in ``$HPO_DATA`` and in the cache folder.
+        the same. If None, it searches ``$HPO_DATA`` and the cache folder.
     size : int, default=32
         Height and width to which the images are scaled, in pixels.
 
     Returns
     -------
     StudyData
-        As of `load_image_folder`; ``val`` or ``test`` is the sealed part.
+        As from `load_image_folder`; ``val`` or ``test`` is the held-out part.
 
     Raises
     ------
     DataError
-        If the folders are nowhere or hold other classes, a file is no image, or a number is
+        If the folders are not found or have other classes, a file is not an image, or a number is
         out of range.
     """
     folder = find_data("AFHQ", f"{AFHQ}/train", data_dir=data_dir).parent
@@ -114,18 +114,18 @@ def load_animal_faces(
     Parameters
     ----------
     n_train : int, optional
-        Search on that many of the training images, drawn at random with the shares of the
-        classes kept. None searches on all.
+        Number of training images to search on, drawn at random, stratified
+        by class. If None, all are used.
     seed : int, default=0
-        Decides which images those are.
+        Seed of the choice of these images.
     data_dir : path, optional
-        Folder that holds ``lhi_animal_faces/lhi_animal_faces_32.npz``. None looks in
-        ``$HPO_DATA`` and in the cache folder.
+        Folder that holds ``lhi_animal_faces/lhi_animal_faces_32.npz``. If None, it
+        searches ``$HPO_DATA`` and the cache folder.
     label : {"cat_dog_wild", "species"}, default="cat_dog_wild"
-        The classes: those of AFHQ (773 training images, 193 sealed; the wild ones are bears,
+        The classes: those of AFHQ (773 training images, 193 held out; the wild ones are bears,
         lions, tigers and wolves, other animals are left out), or 19 species (1,849 and 462).
     refit_on_all : bool, default=True
-        Whether the winner is refitted on all training images, or on those of the search.
+        Whether to refit the winner on all training images, or only on those of the search.
 
     Returns
     -------
@@ -136,7 +136,7 @@ def load_animal_faces(
     Raises
     ------
     DataError
-        If the file is nowhere or damaged, or an argument is out of range.
+        If the file is not found or damaged, or an argument is out of range.
     """
     if label not in LABELS:
         hint = did_you_mean(label, LABELS) or "."
@@ -147,15 +147,15 @@ def load_animal_faces(
     )
     names = tuple(map(str, classes)) if label == "species" else AFHQ_CLASSES
     labels = (species if label == "species" else three).astype(np.int64)
-    search, sealed = (np.flatnonzero((labels >= 0) & part) for part in (~test, test))
+    search, held_out = (np.flatnonzero((labels >= 0) & part) for part in (~test, test))
     return search_on_part(
         lambda rows: as_pixels(images[search[rows]]),
         labels[search],
         n_train=n_train,
         seed=seed,
         refit_on_all=refit_on_all,
-        X_test=as_pixels(images[sealed]),
-        y_test=labels[sealed],
+        X_test=as_pixels(images[held_out]),
+        y_test=labels[held_out],
         class_names=names,
         source=f"LHI animal faces ({label}), 32 x 32 pixels",
     )

@@ -1,4 +1,4 @@
-"""A user's own images, in a folder for each class."""
+"""Load images of the user from a folder for each class."""
 
 from pathlib import Path
 from typing import Any
@@ -25,25 +25,25 @@ def load_image_folder(
     refit_on_all: bool = True,
     source: str | None = None,
 ) -> StudyData:
-    """Return images that lie in one folder for each class.
+    """Return images from one folder for each class.
 
     Parameters
     ----------
     path : path
-        Holds a folder for each class (``path/cat/1.jpg``), or the folders ``train`` and
-        ``test`` (else ``val``) which do; then the latter is the sealed part. Where there are
-        all three, ``val`` is searched on with ``train``.
+        A folder that contains a folder for each class (``path/cat/1.jpg``), or the folders
+        ``train`` and ``test`` (or ``val``) that do. In that case ``test`` (or ``val``) is the
+        held-out part. If there are all three, the search uses ``val`` together with ``train``.
     size : int, default=32
-        Height and width to which images are scaled and cut, in pixels.
+        Height and width to which images are scaled and cropped, in pixels.
     test_size : float, default=0.2
-        Share of the images that is sealed where they have no test folder, between 0 and 1
-        exclusive, drawn at random with the shares of the classes kept.
+        Share of the images to hold out if there is no test folder, between 0 and 1 exclusive,
+        drawn at random, stratified by class.
     n_train : int, optional
-        Search on that many of the training images, drawn likewise. None searches on all.
+        Number of training images to search on, drawn in the same way. If None, all are used.
     seed : int, default=0
-        Decides which images those are.
+        Seed of the choice of these images.
     refit_on_all : bool, default=True
-        Whether the winner is refitted on all training images, or on those of the search.
+        Whether to refit the winner on all training images, or only on those of the search.
     source : str, optional
         See `StudyData`.
 
@@ -56,16 +56,16 @@ def load_image_folder(
     Raises
     ------
     DataError
-        If there are no such folders, one is empty, a file is no image, the classes of the two
+        If there are no such folders, one is empty, a file is not an image, the classes of the two
         parts differ, or a number is out of range.
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise DataError(f"There is no folder {str(folder)!r}. Give one that holds images by class.")
-    sealed = [folder / name for name in TEST_FOLDERS if (folder / name).is_dir()]
-    if (folder / "train").is_dir() and sealed:
-        images, labels, names = _joined([folder / "train", *sealed[1:]], size)
-        images_test, labels_test, _ = _joined([sealed[0]], size, names)
+    held_out = [folder / name for name in TEST_FOLDERS if (folder / name).is_dir()]
+    if (folder / "train").is_dir() and held_out:
+        images, labels, names = _read_folders([folder / "train", *held_out[1:]], size)
+        images_test, labels_test, _ = _read_folders([held_out[0]], size, names)
     else:
         everything, classes, names = read_images(folder, size)
         test, search = random_split(classes, test_size, seed, "test_size")
@@ -84,16 +84,16 @@ def load_image_folder(
     )
 
 
-def _joined(
+def _read_folders(
     folders: list[Path], size: int, names: tuple[str, ...] | None = None
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], tuple[str, ...]]:
     """Return the images of several folders, all with the same classes."""
     parts = [read_images(folder, size) for folder in folders]
     names = names or parts[0][2]
-    for folder, (_, _, found) in zip(folders, parts, strict=True):
-        if found != names:
+    for folder, (_, _, classes) in zip(folders, parts, strict=True):
+        if classes != names:
             raise DataError(
-                f"{folder} has the classes {', '.join(found)}, but the training part has "
+                f"{folder} has the classes {', '.join(classes)}, but the training part has "
                 f"{', '.join(names)}. Both must have the same folders."
             )
     images, labels, _ = zip(*parts, strict=True)

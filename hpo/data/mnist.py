@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from hpo.data._base import StudyData
-from hpo.data._folder import folders_to_search
 from hpo.data._mnist_files import download_root, find_root, read_root
 from hpo.data._npz import read_npz
 from hpo.data._partition import search_on_part
+from hpo.data.folder import folders_to_search
 
 __all__ = ["load_fashion_mnist", "load_mnist"]
 
@@ -36,23 +36,23 @@ def load_mnist(
     refit_on_all: bool = True,
     flat: bool = True,
 ) -> StudyData:
-    """Return MNIST: 60,000 digits of 28 x 28 pixels to train on, and the official 10,000 to test.
+    """Return MNIST: 60,000 training digits of 28 x 28 pixels, and the official 10,000 test digits.
 
     Parameters
     ----------
     n_train : int, optional
-        Search on that many of the 60,000, drawn at random with the shares of the classes
-        kept. None searches on all.
+        Number of samples to search on, drawn at random, stratified by
+        class. If None, all are used.
     seed : int, default=0
-        Decides which samples those are.
+        Seed of the choice of these samples.
     data_dir : path, optional
         Folder that holds ``mnist/MNIST/raw`` or ``MNIST/raw`` with the four files, plain or
-        gzipped. None looks in ``$HPO_DATA``, then in the cache folder (``$HPO_CACHE``, else
-        ``~/.cache/hpo``), and downloads to it what is in neither.
+        gzipped. If None, it searches ``$HPO_DATA``, then the cache folder (``$HPO_CACHE``, else
+        ``~/.cache/hpo``), else downloads the files to the latter.
     refit_on_all : bool, default=True
-        Whether the winner is refitted on all of them, or on the samples of the search.
+        Whether to refit the winner on all samples, or only on those of the search.
     flat : bool, default=True
-        Whether a sample is a row of 784 pixels, or an image of one channel.
+        Whether a sample is a row of 784 pixels, or else an image of one channel.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def load_mnist(
     Raises
     ------
     DataError
-        If the files are nowhere and cannot be downloaded, one is damaged, or ``n_train`` is
+        If the files are not found and cannot be downloaded, one is damaged, or ``n_train`` is
         out of range.
     """
     root = find_root(data_dir) or download_root()
@@ -87,19 +87,20 @@ def load_fashion_mnist(
     n_train, seed, refit_on_all, flat
         As in `load_mnist`.
     data_dir : path, optional
-        Folder that holds ``fashion_mnist/FashionMNIST/raw`` or ``FashionMNIST/raw``. None looks
-        in ``$HPO_DATA`` and the cache folder, then for the first 8,517 training and 4,443 test
-        images in ``$HPO_DATA/fashion_mnist_part`` (``source`` then says so), then downloads.
+        Folder that holds ``fashion_mnist/FashionMNIST/raw`` or ``FashionMNIST/raw``. If None,
+        it searches ``$HPO_DATA`` and the cache folder, then for the first 8,517 training and
+        4,443 test images in ``$HPO_DATA/fashion_mnist_part`` (``source`` then says so), else
+        downloads the files.
 
     Returns
     -------
     StudyData
-        As of `load_mnist`.
+        As from `load_mnist`.
 
     Raises
     ------
     DataError
-        As `load_mnist`.
+        As in `load_mnist`.
     """
     source = None
     root = find_root(data_dir, "FashionMNIST")

@@ -1,4 +1,4 @@
-"""A small causal language model that is pretrained here, where there is no hub to take one from."""
+"""Pretrain a small causal language model, for machines without access to a hub."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ import numpy as np
 
 from hpo._extras import needs_extra
 from hpo.data._corpora import read_corpus
-from hpo.data._folder import cache_folder, made_whole
+from hpo.data.folder import atomic_folder, cache_folder
 
 __all__ = ["pretrained_base"]
 
@@ -25,7 +25,7 @@ SIZE: Mapping[str, int] = {
     "num_key_value_heads": 6,
     "max_position_embeddings": 256,
 }
-"""3.0 million parameters, Llama style: minutes of training on two cores."""
+"""A Llama of 3.0 million parameters, which trains for minutes on two cores."""
 
 LR, WARMUP, SECONDS_BETWEEN_LINES = 2e-3, 0.05, 15.0
 
@@ -43,23 +43,23 @@ def pretrained_base(
 ) -> Path:
     """Return the folder of a model trained on ``corpus``; it is trained on first use.
 
-    A Llama of transformers with random weights and a byte-level BPE tokenizer of its own, both
-    made from the corpus, trained on its blocks in random order by AdamW, whose learning rate
-    rises over a twentieth of the steps and falls on half a cosine.
+    It is a Llama of transformers with random initial weights and its own byte-level BPE
+    tokenizer, both trained on the corpus. The model is trained on blocks in random order by
+    AdamW, with a warm-up over a twentieth of the steps and a cosine schedule.
 
     Parameters
     ----------
     corpus : str or path
         See `load_text`.
     n_steps, batch_size, context_length : int
-        Optimizer steps, blocks in each, and tokens in a block.
+        Number of optimizer steps, of blocks per step, and of tokens per block.
     size : mapping of str to int
         Arguments of `transformers.LlamaConfig`.
     seed : int
     device : str or None
-        Torch device; None is the first GPU, where it computes in bfloat16, else the CPU.
+        Torch device. None means the first GPU, with bfloat16, or the CPU if there is none.
     tell : callable
-        Given a line on the progress every 15 s.
+        Called with a line about the progress every 15 s.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def pretrained_base(
         return folder
     from safetensors.torch import save_file
 
-    with made_whole(folder) as scratch:
+    with atomic_folder(folder) as scratch:
         tokenizer = _tokenizer(texts, size)
         model = _model(size, seed)
         blocks = _blocks(texts, tokenizer, context_length)
@@ -92,16 +92,16 @@ def pretrained_base(
             tell=tell,
         )
         tokenizer.save_pretrained(scratch)
-        # Not by save_pretrained, which draws a progress bar for one file.
+        # Not by save_pretrained, which shows a progress bar for a single file.
         model.config.save_pretrained(scratch)
         weights = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
-        weights.pop("lm_head.weight", None)  # the embedding's
+        weights.pop("lm_head.weight", None)  # same as the embedding
         save_file(weights, scratch / "model.safetensors", metadata={"format": "pt"})
     return folder
 
 
 def _tokenizer(texts: list[str], size: Mapping[str, int]) -> Any:
-    from tokenizers import ByteLevelBPETokenizer
+    from tokenizers import ByteLevelBPETokenizer, Tokenizer
     from transformers import PreTrainedTokenizerFast
 
     bpe = ByteLevelBPETokenizer()
@@ -110,7 +110,7 @@ def _tokenizer(texts: list[str], size: Mapping[str, int]) -> Any:
         texts, vocab_size=size["vocab_size"], special_tokens=special, show_progress=False
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=bpe._tokenizer,
+        tokenizer_object=Tokenizer.from_str(bpe.to_str()),
         unk_token=special[0],
         bos_token=special[1],
         eos_token=special[2],
@@ -131,7 +131,7 @@ def _model(size: Mapping[str, int], seed: int) -> Any:
 
 def _blocks(texts: list[str], tokenizer: Any, length: int) -> np.ndarray[Any, Any]:
     ids = [
-        # As `load_text` reads it: "<unk>" in a text is five characters.
+        # As in `load_text`: "<unk>" in a text is read as five characters.
         np.asarray(
             tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)[
                 "input_ids"
@@ -161,7 +161,7 @@ def _train(
     optimizer = torch.optim.AdamW(model.parameters(), lr=LR, betas=(0.9, 0.95), weight_decay=0.1)
     factor = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _factor(step, n_steps))
     rows = np.random.default_rng(seed)
-    told, began = time.monotonic(), time.monotonic()
+    last_message, start = time.monotonic(), time.monotonic()
     for step in range(1, n_steps + 1):
         batch = torch.as_tensor(blocks[rows.integers(len(blocks), size=batch_size)], device=place)
         with torch.autocast(place.type, torch.bfloat16, enabled=place.type == "cuda"):
@@ -171,11 +171,11 @@ def _train(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         factor.step()
-        if time.monotonic() - told > SECONDS_BETWEEN_LINES or step == n_steps:
-            told = time.monotonic()
+        if time.monotonic() - last_message > SECONDS_BETWEEN_LINES or step == n_steps:
+            last_message = time.monotonic()
             tell(
                 f"pretraining: step {step} of {n_steps}, loss {loss.item():.2f} nats a token, "
-                f"{told - began:.0f} s"
+                f"{last_message - start:.0f} s"
             )
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hpo.data._folder import cache_folder, data_folder
+from hpo.data.folder import cache_folder, data_folder
 from hpo.exceptions import DataError
 
 __all__ = ["find_resnet_cifar10"]
@@ -13,13 +13,12 @@ NAMES = ("resnet20", "resnet32", "resnet44", "resnet56")
 def find_resnet_cifar10(name: str = "resnet20") -> Path:
     """Return the file of a residual network's weights, for `hpo.modules.ResNetCIFAR`.
 
-    Trained on the 50,000 original training images of CIFAR-10 by Yerlan Idelbayev
+    It was trained on the 50,000 original training images of CIFAR-10 by Yerlan Idelbayev
     (https://github.com/akamaster/pytorch_resnet_cifar10, folder ``pretrained_models``; stated
-    test accuracies 91.78, 92.78, 93.14 and 93.62 %). What is trained further on CIFAR-10's
-    training images therefore starts from a net that knows them, and cross-validation on
-    them flatters it.
+    test accuracies 91.78, 92.78, 93.14 and 93.62 %). Fine-tuning on these images therefore starts
+    from a net that has seen them, and cross-validation on them is too optimistic.
 
-    Looked for as ``models/resnet_cifar10/NAME-*.th`` in ``$HPO_DATA`` and the cache folder
+    It searches for ``models/resnet_cifar10/NAME-*.th`` in ``$HPO_DATA`` and the cache folder
     (``$HPO_CACHE``, else ``~/.cache/hpo``).
 
     Parameters
@@ -29,7 +28,7 @@ def find_resnet_cifar10(name: str = "resnet20") -> Path:
     Raises
     ------
     DataError
-        If the name is none of these, or the file is nowhere.
+        If the name is none of these, or the file is not found.
     """
     if name not in NAMES:
         raise DataError(f"The name must be one of: {', '.join(NAMES)}. Got {name!r} instead.")
@@ -37,8 +36,8 @@ def find_resnet_cifar10(name: str = "resnet20") -> Path:
     for folder in folders:
         for file in sorted(folder.glob(f"{name}-*.th")):
             return file
-    looked = " and ".join(str(folder / f"{name}-*.th") for folder in folders)
+    patterns = " and ".join(str(folder / f"{name}-*.th") for folder in folders)
     raise DataError(
-        f"The weights of {name} are not on this machine. Looked for {looked}. Set HPO_DATA to a "
+        f"The weights of {name} are not on this machine. Looked for {patterns}. Set HPO_DATA to a "
         "folder that holds them."
     )

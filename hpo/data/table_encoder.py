@@ -1,4 +1,4 @@
-"""What a net is given of a table: scaled numbers, and codes for its categories."""
+"""Encode a table for a net: scaled numbers, and codes of categories."""
 
 from typing import Any
 
@@ -18,21 +18,22 @@ SCALES = ("standard", "quantile")
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
-    """Scales the numeric columns of a table, and numbers the values of its categorical ones.
+    """Scales the numeric columns of a table, and encodes the categorical ones as integers.
 
-    The first step of a Pipeline that ends in a net (`hpo.modules.TabularNet`): it is then fitted
-    anew on the training part of each fold, and never sees what the fold is scored on.
+    Use it as the first step of a Pipeline that ends in a net (`hpo.modules.TabularNet`). It is
+    then fitted on the training part of each fold, and never sees the validation part.
 
     Parameters
     ----------
     scale : {"standard", "quantile"}, default="standard"
-        Numbers get mean 0 and variance 1, or the quantiles of a normal distribution, which
-        brings in columns with long tails. Missing ones are the mean, or the median.
+        Numbers are scaled to mean 0 and variance 1, or transformed to the quantiles of a normal
+        distribution, which suits columns with long tails. Missing numbers are replaced by the
+        mean, or the median with ``"quantile"``.
 
     Attributes
     ----------
     numeric_, categorical_ : list
-        Names of the columns. Those of numbers are numeric; all others, booleans included, are
+        Names of the columns. Columns of numbers are numeric; all others, including booleans, are
         categorical.
     """
 
@@ -79,8 +80,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sc
         -------
         dict
             ``numbers``: float32 of shape (n_samples, n_numeric). ``codes``: int64 of shape
-            (n_samples, n_categorical), from 1; 0 where the category is missing or was not
-            among those that were fitted.
+            (n_samples, n_categorical), from 1; 0 if the category is missing or was not seen in
+            ``fit``.
         """
         check_is_fitted(self, "numeric_")
         frame = pd.DataFrame(X)
@@ -105,7 +106,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sc
         return frame[self.numeric_].to_numpy(dtype=np.float64, na_value=np.nan)
 
     def _categories(self, frame: pd.DataFrame) -> np.ndarray[Any, Any]:
-        # scikit-learn sorts the values of a column, so that they must be of one kind
+        # scikit-learn sorts the values of a column, so they must be of one type
         values = frame[self.categorical_].astype(object).to_numpy()
         texts = values.astype(str).astype(object)
         texts[pd.isna(values)] = np.nan

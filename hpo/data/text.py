@@ -21,31 +21,31 @@ def load_text(
     context_length: int = 256,
     test_size: float = 0.1,
 ) -> StudyData:
-    """Return a text as blocks of the tokens of a model, the last of them sealed as the test part.
+    """Return a text as blocks of tokens of a model, with the last blocks as the test part.
 
-    The blocks follow each other without a gap and without overlap; what does not fill the
-    last one is left out. No token is added at their borders, and special tokens that stand
-    in the text (``<s>``) are read as the characters that they are.
+    The blocks are contiguous and do not overlap; an incomplete last block is dropped. No token is
+    added at their borders, and special tokens in the text (``<s>``) are read as ordinary
+    characters.
 
     Parameters
     ----------
     text : str, path or sequence of them
-        A text file in UTF-8, several, or the name of a corpus: ``"tinyshakespeare"``,
-        ``"war_and_peace"`` or ``"wikitext2"``, looked for in ``$HPO_DATA`` and in the cache
-        folder (``$HPO_CACHE``, else ``~/.cache/hpo``).
+        A text file in UTF-8, several files, or the name of a corpus: ``"tinyshakespeare"``,
+        ``"war_and_peace"`` or ``"wikitext2"``, searched in ``$HPO_DATA`` and in the cache folder
+        (``$HPO_CACHE``, else ``~/.cache/hpo``).
     model : str or path
-        Whose tokenizer reads the text: a folder, or an id on the hub.
+        The model whose tokenizer is used: a folder, or an id on the hub.
     context_length : int, default=256
-        Tokens of a block, at least 2.
+        Number of tokens of a block, at least 2.
     test_size : float, default=0.1
-        Share of the blocks that is sealed, from 0 (none) to below 1. A corpus that comes
-        with a test part (``"wikitext2"``) keeps its own.
+        Share of held-out blocks, from 0 (none) to below 1. A corpus with its own test part
+        (``"wikitext2"``) uses that instead.
 
     Returns
     -------
     StudyData
-        ``X`` int64 of shape (n_blocks, context_length); ``y`` is the same array, since the
-        label of a token is the token after it.
+        ``X`` is int64 of shape (n_blocks, context_length). ``y`` is the same array, since the
+        label of a token is the next token.
 
     Raises
     ------
@@ -82,14 +82,15 @@ def load_text(
 
 
 class ContiguousHoldout:
-    """A splitter with one fold: the last rows are validated on, all before them trained on.
+    """A splitter with one fold: the last rows for validation, all rows before them for training.
 
-    For texts and other sequences, whose neighbouring rows are too alike to be parted by chance.
+    Use it for texts and other sequences, whose neighbouring rows are too similar for a random
+    split.
 
     Parameters
     ----------
     size : float, default=0.1
-        Share of the rows to validate on, between 0 and 1 exclusive.
+        Share of validation rows, between 0 and 1 exclusive.
     """
 
     def __init__(self, size: float = 0.1) -> None:
@@ -107,13 +108,13 @@ class ContiguousHoldout:
     def split(
         self, X: Any, y: Any = None, groups: Any = None
     ) -> Iterator[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
-        """Yield the numbers of the rows to train on, and of those to validate on."""
+        """Yield the row numbers of the training part and of the validation part."""
         train, valid = np.split(np.arange(len(X)), [last_share_from(len(X), self.size)])
         yield train, valid
 
 
 def last_share_from(n: int, share: float) -> int:
-    """Return where the last ``share`` of ``n`` rows begins; at least one row, unless it is 0."""
+    """Return the index where the last ``share`` of ``n`` rows begins; at least one row unless 0."""
     return n - max(round(n * share), 1) if share else n
 
 
@@ -132,7 +133,7 @@ def _load_tokenizer(model: str | Path) -> Any:
 def _blocks(texts: list[str], tokenizer: Any, length: int) -> np.ndarray[Any, Any]:
     tokens = [
         # The text is data: "<s>" in it must not end the document. `verbose` would warn of a
-        # text longer than the context, which is cut into blocks here.
+        # text longer than the context, although it is split into blocks here.
         tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)
         for text in texts
     ]

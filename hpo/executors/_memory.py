@@ -1,4 +1,4 @@
-"""Out of memory: told with its bytes, and cleared away so that the next trial has room."""
+"""Out-of-memory errors: recognized, described with their bytes, and cleaned up after."""
 
 import gc
 import re
@@ -7,39 +7,38 @@ import sys
 import psutil
 
 from hpo._failures import notes_of, text_of
-from hpo.trial import OUT_OF_MEMORY
 
-__all__ = ["clear_memory", "free_memory", "shortage"]
+__all__ = ["clear_memory", "clear_memory_after", "free_memory", "oom_reason"]
 
-_WANTED = re.compile(
+_REQUESTED = re.compile(
     r"(?:tried to allocate|unable to allocate) (\d+(?:\.\d+)?) ?(bytes|[KMGTPE]i?B)?", re.IGNORECASE
 )
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
 
-def shortage(error: BaseException) -> str:
+def oom_reason(error: BaseException) -> str:
     """Return the reason to end a trial that ran out of memory; empty for any other error.
 
     Torch raises its ``OutOfMemoryError`` on a GPU and a plain RuntimeError on the CPU, NumPy and
     Python a MemoryError.
     """
     text = text_of(error)
-    low = text.lower()
+    lowercase = text.lower()
     is_shortage = (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
-        or (isinstance(error, RuntimeError) and "can't allocate memory" in low)
-        or (isinstance(error, RuntimeError) and "out of memory" in low)
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in lowercase)
+        or (isinstance(error, RuntimeError) and "out of memory" in lowercase)
     )
     if not is_shortage:
         return ""
-    wanted = _WANTED.search(text)
-    told = f": tried to allocate {_shown(wanted)}" if wanted else ""
-    return " ".join(filter(None, [f"{OUT_OF_MEMORY}{told}", notes_of(error)]))
+    match = _REQUESTED.search(text)
+    amount = f": tried to allocate {_format_size(match)}" if match else ""
+    return " ".join(filter(None, [f"out of memory{amount}", notes_of(error)]))
 
 
-def _shown(wanted: re.Match[str]) -> str:
-    amount, unit = float(wanted[1]), wanted[2] or "bytes"
+def _format_size(match: re.Match[str]) -> str:
+    amount, unit = float(match[1]), match[2] or "bytes"
     if unit.lower() != "bytes":
         return f"{amount:g} {unit}"
     power = 0
@@ -49,15 +48,21 @@ def _shown(wanted: re.Match[str]) -> str:
 
 
 def clear_memory() -> None:
-    """Give back what a trial has left behind."""
+    """Free the memory that a trial has left behind."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
+def clear_memory_after(error: BaseException) -> None:
+    """Free what a failed computation has left behind, if memory was short."""
+    if oom_reason(error):
+        clear_memory()
+
+
 def free_memory(device: str) -> float:
-    """Return the bytes that are free on a torch device; for the CPU those of the machine."""
+    """Return the free bytes of a torch device; for the CPU, those of the machine."""
     if device.startswith("cuda"):
         import torch
 

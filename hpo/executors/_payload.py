@@ -1,4 +1,4 @@
-"""An objective on its way to worker processes: pickled once, its arrays shared by all."""
+"""The objective for worker processes: pickled once, with its arrays shared by all of them."""
 
 import mmap
 import pickle
@@ -38,7 +38,7 @@ class Payload:
         with path.open("wb") as file:
             file.write(head)
             for buffer in buffers:
-                file.write(b"\0" * (-file.tell() % 64))  # aligned, as NumPy likes its arrays
+                file.write(b"\0" * (-file.tell() % 64))  # aligned, as NumPy prefers its arrays
                 start = file.tell()
                 sizes.append((start, file.write(buffer.raw())))
         self.address: tuple[str, int, list[tuple[int, int]]] = (str(path), len(head), sizes)
@@ -49,7 +49,7 @@ class Payload:
 
 
 def pickled(content: Any) -> tuple[bytes, list[pickle.PickleBuffer]]:
-    """Return ``content`` pickled by value, and its arrays apart.
+    """Return ``content`` pickled by value, and its arrays as separate buffers.
 
     Raises
     ------
@@ -70,9 +70,9 @@ def pickled(content: Any) -> tuple[bytes, list[pickle.PickleBuffer]]:
 
 @contextmanager
 def _main_by_value() -> Iterator[None]:
-    """Carry what the user's script defines by value in a spawned process too.
+    """Pickle what the user's script defines by value in a spawned process too.
 
-    multiprocessing has run the script there under another name than ``__main__``.
+    There, multiprocessing has run the script under another name than ``__main__``.
     """
     main = sys.modules.get("__mp_main__")
     if main is None or main.__name__ != "__mp_main__":
@@ -98,7 +98,7 @@ def hidden_main() -> Iterator[None]:
     """Keep multiprocessing from running the user's script again in each worker.
 
     It would import the file of ``__main__`` there, which fails in scripts without an
-    ``if __name__ == "__main__"`` guard; what the worker needs of it travels by value.
+    ``if __name__ == "__main__"`` guard; what the worker needs from it is pickled by value.
     """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")

@@ -1,4 +1,4 @@
-"""A trial in training, of which the user's code may raise anything at any step."""
+"""A trial in training; the user's code may raise anything at any step."""
 
 import pickle
 from collections.abc import Callable, Generator
@@ -7,42 +7,42 @@ from dataclasses import replace
 import cloudpickle
 
 from hpo._failures import traceback_of
-from hpo._interrupt import is_ctrl_c
-from hpo.executors._base import Ended, Event, Failed, Reported, reason_of
-from hpo.executors._memory import clear_memory, shortage
+from hpo._stop_signal import is_ctrl_c
+from hpo.executors._memory import clear_memory, oom_reason
+from hpo.executors.base import Ended, Event, Failed, Reported, reason_of
 from hpo.training import StepError
-from hpo.trial import Report
+from hpo.trial import Cause, Report
 
 __all__ = ["RunningTrial", "failed", "own_error"]
 
-_MAX_CARRIED = 100_000
-"""Bytes of an error that are carried to the driver."""
+_MAX_PICKLED_BYTES = 100_000
+"""Largest size in bytes of a pickled error that is sent to the driver."""
 
 
 class RunningTrial:
-    """Makes a trial's steps, and an event of each.
+    """Runs a trial step by step and returns an event for each step.
 
-    Whatever the trial's code raises is `Failed`: `StopIteration`, `SystemExit`, `EOFError` and
-    the like are no signals here. Only Ctrl-C goes through.
+    Whatever the trial's code raises becomes `Failed`: `StopIteration`, `SystemExit`, `EOFError`
+    and the like are not treated as signals. Only Ctrl-C is raised.
 
     Parameters
     ----------
     number : int
-        Of the trial.
+        Number of the trial.
     begin : callable
-        Returns the generator of its reports; called at the first step.
+        Returns the generator of the trial's reports; called at the first step.
     """
 
     def __init__(self, number: int, begin: Callable[[], Generator[Report]]) -> None:
         self.number = number
         self.error: BaseException | None = None
-        """What it raised; None where memory is short, as an error holds on to all that was used."""
+        """What the trial raised; None when out of memory, as an error keeps the memory in use."""
         self.steps: Generator[Report] | None = None
         self._begin = begin
 
     def step(self) -> Event:
-        """Make one step; after `Ended` and `Failed` nothing is held any more."""
-        short = False
+        """Make one step; after `Ended` and `Failed` all references are released."""
+        out_of_memory = False
         try:
             if self.steps is None:
                 self.steps = self._begin()
@@ -53,26 +53,26 @@ class RunningTrial:
         except BaseException as error:
             if is_ctrl_c(error):
                 raise
-            event, short = self._fail(own_error(error))
+            event, out_of_memory = self._fail(own_error(error))
         self.close()
-        if short:
+        if out_of_memory:
             clear_memory()
         return event
 
     def step_for_the_driver(self) -> Event:
-        """Make one step in another process than the driver's, and give the event what it raised."""
+        """Make one step in a process other than the driver's; attach the error to the event."""
         event = self.step()
         if isinstance(event, Failed) and self.error is not None:
-            return replace(event, raised=_carried(self.error))
+            return replace(event, raised=_pickled(self.error))
         return event
 
     def _fail(self, error: BaseException) -> tuple[Event, bool]:
-        short = bool(shortage(error))
-        self.error = None if short else error
-        return failed(self.number, error), short
+        out_of_memory = bool(oom_reason(error))
+        self.error = None if out_of_memory else error
+        return failed(self.number, error), out_of_memory
 
     def close(self) -> None:
-        """End the training; what its code raises meanwhile harms nobody."""
+        """End the training; what its code raises meanwhile is ignored."""
         steps, self.steps = self.steps, None
         try:
             if steps is not None:
@@ -83,21 +83,22 @@ class RunningTrial:
 
 
 def own_error(error: BaseException) -> BaseException:
-    """Return what the trial's code raised."""
+    """Return the error that the trial's code raised, unwrapped from `StepError`."""
     return error.__cause__ or error if isinstance(error, StepError) else error
 
 
 def failed(number: int, error: BaseException) -> Failed:
     """Return the event of a trial that raised ``error``."""
-    return Failed(number, reason_of(error), traceback_of(error))
+    cause = Cause.OUT_OF_MEMORY if oom_reason(error) else Cause.ERROR
+    return Failed(number, reason_of(error), traceback_of(error), cause=cause)
 
 
-def _carried(error: BaseException) -> bytes:
-    """Return an error pickled; empty if it cannot be, is long, or is not itself afterwards."""
+def _pickled(error: BaseException) -> bytes:
+    """Return a pickled error; empty if it cannot be pickled and restored, or is too large."""
     try:
         data: bytes = cloudpickle.dumps(error)
-        if len(data) <= _MAX_CARRIED and type(pickle.loads(data)) is type(error):
+        if len(data) <= _MAX_PICKLED_BYTES and type(pickle.loads(data)) is type(error):
             return data
-    except BaseException:  # an error is code of the user's
+    except BaseException:  # unpickling an error may run the user's code
         pass
     return b""

@@ -1,18 +1,18 @@
-"""What a process is set to, so that a worker computes as its driver would.
+"""Settings of a process, so that a worker computes as its driver would.
 
 ============  ====================================================================================
-of            what is carried to a worker
+library       settings that are copied to a worker
 ============  ====================================================================================
 Python        ``sys.path``, the filters of warnings, the recursion limit; to a worker process also
               the environment's variables, the current folder, multiprocessing's start method
-scikit-learn  all of ``sklearn.get_config()``
-NumPy         what becomes of floating-point errors (``numpy.geterr()``)
-torch         what ``hpo.training._torch_settings`` lists: default dtype and device, deterministic
+scikit-learn  everything in ``sklearn.get_config()``
+NumPy         handling of floating-point errors (``numpy.geterr()``)
+torch         what ``hpo.training.torch_settings`` lists: default dtype and device, deterministic
               algorithms, precision of matrix products, cuDNN's switches, attention kernels,
               anomaly detection, how workers of a loader share tensors
 ============  ====================================================================================
 
-Threads and devices are the executor's to give, and random numbers are a trial's own.
+Threads and devices are set by the executor, and random states by each trial.
 """
 
 import multiprocessing
@@ -31,28 +31,28 @@ import cloudpickle
 __all__ = ["THREADS", "Settings", "settings_of_this_process"]
 
 THREADS = ("OMP_NUMTHREADS", "MKL_NUMTHREADS", "OPENBLAS_NUMTHREADS")
-"""Variables that a worker is started with, whatever the driver's are."""
+"""Environment variables that a worker keeps from its own start, whatever the driver's are."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings on their way to a worker; see `settings_of_this_process`.
+    """Settings to be sent to a worker; see `settings_of_this_process`.
 
     Parameters
     ----------
     path : list of str
-        ``sys.path``. What is pickled may be importable by it alone.
+        ``sys.path``; unpickling may need it.
     recursion_limit : int
     variables : mapping of str to str
-        The environment's.
+        Environment variables.
     folder : str
-        The current one.
+        Current working folder.
     start_method : str or None
         How multiprocessing starts processes, such as those of a loader; None if none was chosen.
     libraries : bytes
-        By the name of a library, what it is set to; pickled.
+        Settings by the name of the library; pickled.
     filters : bytes
-        Those of warnings, which may name classes of the user's; pickled.
+        Filters of warnings, which may name classes of the user's; pickled.
     """
 
     path: list[str]
@@ -64,35 +64,35 @@ class Settings:
     filters: bytes = field(repr=False)
 
     def enter(self, *, here: bool) -> None:
-        """Set Python, before anything of the user's is loaded.
+        """Apply the settings of Python, before anything of the user's is loaded.
 
         Parameters
         ----------
         here : bool
-            Whether this is a process of the driver's own, which has its environment and folder,
-            or one of a cluster, which has others for good reason.
+            Whether this process runs on the driver's machine and takes over its environment and
+            folder, or on a cluster, whose processes keep their own.
         """
         if here:
-            self._move_in()
+            self._apply_environment()
             sys.path[:] = self.path
-            # A worker is born with the method that it was started with itself.
+            # In a worker, the start method is initially the one that it was started with itself.
             multiprocessing.set_start_method(self.start_method, force=True)
         else:
             sys.path.extend(entry for entry in self.path if entry not in sys.path)
-        with suppress(RecursionError):  # an actor may stand deeper already
+        with suppress(RecursionError):  # the stack of an actor may already be deeper
             sys.setrecursionlimit(self.recursion_limit)
 
-    def _move_in(self) -> None:
-        kept = {name: os.environ[name] for name in THREADS if name in os.environ}
-        given = {name: value for name, value in self.variables.items() if name not in THREADS}
-        for name in set(os.environ) - set(given) - set(kept):
+    def _apply_environment(self) -> None:
+        own_threads = {name: os.environ[name] for name in THREADS if name in os.environ}
+        variables = {name: value for name, value in self.variables.items() if name not in THREADS}
+        for name in set(os.environ) - set(variables) - set(own_threads):
             del os.environ[name]
-        os.environ.update(given)
-        with suppress(OSError):  # it may be gone
+        os.environ.update(variables)
+        with suppress(OSError):  # the folder may be gone
             os.chdir(self.folder)
 
     def configure(self) -> None:
-        """Set the libraries that are loaded."""
+        """Apply the settings of the libraries that are loaded."""
         for name, values in pickle.loads(self.libraries).items():
             if name in sys.modules:
                 _LIBRARIES[name][1](values)
@@ -107,9 +107,9 @@ class Settings:
 
 
 def settings_of_this_process(*, here: bool) -> Settings:
-    """Return what this process, and this thread of it, is set to; ``here`` as in `Settings.enter`.
+    """Return the settings of this process and thread; ``here`` as in `Settings.enter`.
 
-    Where it is false, neither environment nor folder are carried.
+    If it is false, neither the environment nor the folder is included.
     """
     libraries = {name: get() for name, (get, _) in _LIBRARIES.items() if name in sys.modules}
     return Settings(
@@ -131,11 +131,11 @@ def _folder() -> str:
 
 
 def _pickled_filters() -> bytes:
-    # Since Python 3.14 they may be a context's own.
+    # Since Python 3.14 a context may have its own filters.
     filters = getattr(warnings, "_get_filters", lambda: warnings.filters)()
     try:
         pickled: bytes = cloudpickle.dumps(list(filters))
-    except Exception:  # of a category that no process but this one knows
+    except Exception:  # a category that no other process can import
         pickled = pickle.dumps(list(filters[:0]))
     return pickled
 
@@ -149,8 +149,8 @@ def _sklearn_config() -> dict[str, Any]:
 def _set_sklearn_config(config: Mapping[str, Any]) -> None:
     import sklearn
 
-    known = sklearn.get_config()  # a node of a cluster may have another version
-    sklearn.set_config(**{name: value for name, value in config.items() if name in known})
+    supported = sklearn.get_config()  # a node of a cluster may have another version
+    sklearn.set_config(**{name: value for name, value in config.items() if name in supported})
 
 
 def _numpy_errors() -> dict[str, Any]:
@@ -166,13 +166,13 @@ def _set_numpy_errors(errors: Mapping[str, Any]) -> None:
 
 
 def _torch_settings() -> dict[str, Any]:
-    from hpo.training._torch_settings import torch_settings
+    from hpo.training.torch_settings import torch_settings
 
     return torch_settings()
 
 
 def _set_torch_settings(settings: Mapping[str, Any]) -> None:
-    from hpo.training._torch_settings import set_torch_settings
+    from hpo.training.torch_settings import set_torch_settings
 
     set_torch_settings(settings)
 

@@ -1,4 +1,4 @@
-"""What runs in a worker process."""
+"""The main function of a worker process."""
 
 import multiprocessing
 import os
@@ -11,10 +11,10 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from hpo._failures import traceback_of
-from hpo.executors._base import Reported, Unloadable, reason_of
 from hpo.executors._payload import load
 from hpo.executors._running import RunningTrial
 from hpo.executors._settings import Settings
+from hpo.executors.base import LoadError, Reported, reason_of
 from hpo.training import BaseObjective
 from hpo.trial import Trial
 
@@ -32,15 +32,15 @@ def main(
         Receives ``("start", trial)``, then after each report ``("step", None)`` or
         ``("stop", None)``; sends events.
     address : tuple
-        Of the objective's `Payload`.
+        Address of the objective's `Payload`.
     device : str
     n_threads : int
     settings : Settings
-        The driver's.
+        The driver's settings.
     """
-    # Ctrl-C reaches every process of the terminal; the driver decides what becomes of it.
+    # Ctrl-C reaches every process of the terminal; only the driver handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _live_and_die_with_the_driver()
+    _end_with_the_driver()
     settings.enter(here=True)
     with ExitStack() as limits:
         loaded = _load(address, n_threads, settings, limits)
@@ -48,20 +48,20 @@ def main(
             _serve(connection, loaded, device)
 
 
-def _live_and_die_with_the_driver() -> None:
+def _end_with_the_driver() -> None:
     """Let this process have children, and end it and them when the driver is gone.
 
-    A daemon may have none: no loader with workers, no pool. What is daemonic of a worker is
-    that the driver ends it when it exits; of a driver that is killed the system tells.
+    A daemonic process may not have children: no data loader with workers, no pool. multiprocessing
+    ends daemons when the driver exits, so only a driver that is killed has to be watched for.
     """
     multiprocessing.current_process().daemon = False
     if hasattr(os, "setpgid"):
         with suppress(OSError):
-            os.setpgid(0, 0)  # its children are of its group, and are killed with it
-    threading.Thread(target=_watch, name="hpo-watch", daemon=True).start()
+            os.setpgid(0, 0)  # its children join its group and are killed with it
+    threading.Thread(target=_kill_after_driver, name="hpo-watch", daemon=True).start()
 
 
-def _watch() -> None:
+def _kill_after_driver() -> None:
     driver = multiprocessing.parent_process()
     if driver is None:
         return
@@ -73,25 +73,25 @@ def _watch() -> None:
 
 def _load(
     address: Any, n_threads: int, settings: Settings, limits: ExitStack
-) -> BaseObjective | Unloadable:
+) -> BaseObjective | LoadError:
     try:
-        from hpo.training._threads import limit_threads
+        from hpo.training.threads import limit_threads
 
         limits.enter_context(limit_threads(n_threads))
         objective: BaseObjective = load(address)
         settings.configure()
         limits.enter_context(settings.warning_alike())
-    except BaseException as error:  # code of the user's is run while it is loaded
-        return Unloadable(-1, reason_of(error), traceback_of(error))
+    except BaseException as error:  # loading runs the user's code
+        return LoadError(-1, reason_of(error), traceback_of(error))
     return objective
 
 
-def _serve(connection: Connection, loaded: BaseObjective | Unloadable, device: str) -> None:
+def _serve(connection: Connection, loaded: BaseObjective | LoadError, device: str) -> None:
     while True:
-        order, trial = connection.recv()
-        if order != "start":  # a late "stop" or "step" of a trial that ended by itself is void
+        command, trial = connection.recv()
+        if command != "start":  # ignore a late "stop" or "step" for a trial that has ended
             continue
-        if isinstance(loaded, Unloadable):
+        if isinstance(loaded, LoadError):
             connection.send(replace(loaded, number=trial.number))
         else:
             _train(connection, loaded, trial, device)
@@ -103,8 +103,8 @@ def _train(connection: Connection, objective: BaseObjective, trial: Trial, devic
     try:
         while isinstance(event := running.step_for_the_driver(), Reported):
             connection.send(event)
-            order, _ = connection.recv()
-            if order == "stop":
+            command, _ = connection.recv()
+            if command == "stop":
                 return
         connection.send(event)
     finally:

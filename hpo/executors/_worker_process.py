@@ -12,9 +12,9 @@ from multiprocessing.util import Finalize
 from typing import Any
 
 from hpo.executors import _worker
-from hpo.executors._base import Ended, Event, Failed, Unloadable
 from hpo.executors._payload import Payload, hidden_main
 from hpo.executors._settings import THREADS, Settings
+from hpo.executors.base import Ended, Event, Failed, LoadError
 from hpo.trial import Trial
 
 __all__ = ["WorkerProcess", "next_ready", "start_server"]
@@ -32,52 +32,52 @@ class WorkerProcess:
     device : str
     n_threads : int
     settings : Settings
-        The driver's.
+        The driver's settings.
     """
 
     def __init__(self, payload: Payload, device: str, n_threads: int, settings: Settings) -> None:
         context = multiprocessing.get_context("forkserver" if start_server() else "spawn")
-        self.connection, theirs = context.Pipe()
+        self.connection, worker_connection = context.Pipe()
         self.device = device
         self.process: BaseProcess = context.Process(  # type: ignore[attr-defined]
             target=_worker.main,
-            args=(theirs, payload.address, device, n_threads, settings),
+            args=(worker_connection, payload.address, device, n_threads, settings),
             name="hpo-worker",
             daemon=True,
         )
-        with hidden_main(), _allowed_to_have_children():
+        with hidden_main(), _children_allowed():
             self.process.start()
-        theirs.close()
-        # Run before multiprocessing ends its daemons, of which it would leave the children alive.
+        worker_connection.close()
+        # Runs before multiprocessing ends its daemons, which would leave their children alive.
         self._at_exit = Finalize(self, _kill_group, args=(self.process.pid,), exitpriority=0)
         self.number: int | None = None
-        self.has_spoken = False
-        self._waits = False
+        self.has_reported = False
+        self._awaits_answer = False
 
     def start(self, trial: Trial) -> None:
-        """Begin ``trial``; a worker that has just died says so at the next `receive`."""
+        """Begin ``trial``; if the worker has just died, the next `receive` raises."""
         self.number = trial.number
-        self._waits = False
+        self._awaits_answer = False
         self._send(("start", trial))
 
     def go_on(self) -> None:
-        """Answer the last report: make the next step."""
-        if self._waits:
-            self._waits = False
+        """Answer the last report: let the trial make its next step."""
+        if self._awaits_answer:
+            self._awaits_answer = False
             self._send(("step", None))
 
     def stop(self) -> None:
-        """Answer the last report, or cut in between two: end this trial."""
+        """End this trial, in answer to its last report or between two reports."""
         self.number = None
-        self._waits = False
+        self._awaits_answer = False
         self._send(("stop", None))
 
     def _send(self, message: tuple[str, Any]) -> None:
         with contextlib.suppress(OSError):
             self.connection.send(message)
 
-    def receive(self) -> Event | Unloadable | None:
-        """Return the next event, or None if it is of a trial that was stopped meanwhile.
+    def receive(self) -> Event | LoadError | None:
+        """Return the next event, or None if it belongs to a trial that was stopped meanwhile.
 
         Raises
         ------
@@ -85,19 +85,19 @@ class WorkerProcess:
             If the worker has died.
         """
         if not self.connection.poll():
-            raise EOFError  # only the end of the process was heard of
-        event: Event | Unloadable = self.connection.recv()
-        self.has_spoken = True
+            raise EOFError  # the process has ended and sent nothing
+        event: Event | LoadError = self.connection.recv()
+        self.has_reported = True
         if event.number != self.number:
             return None
         if isinstance(event, Ended | Failed):
             self.number = None
         else:
-            self._waits = True
+            self._awaits_answer = True
         return event
 
     def cause_of_death(self) -> str:
-        """Wait for the process that closed its pipe and say how it ended."""
+        """Wait for the process that closed its pipe, and return how it ended."""
         self.process.join(timeout=_SECONDS_TO_DIE)
         code = self.process.exitcode
         self._at_exit()
@@ -110,7 +110,7 @@ class WorkerProcess:
         return f"exit code {code}"
 
     def close(self) -> None:
-        """End the process, gently for a moment."""
+        """End the process: give an idle one a second to exit, then kill it."""
         with contextlib.suppress(OSError):
             self.connection.close()
         self.process.join(timeout=0 if self.number is not None else 1)
@@ -122,49 +122,49 @@ class WorkerProcess:
 
 
 def _kill_group(pid: int) -> None:
-    """Kill a worker with what it has started, of which nothing may be left over."""
+    """Kill a worker and all processes that it has started."""
     if hasattr(os, "killpg"):
-        with contextlib.suppress(OSError):  # it has no group yet, or no process in it
+        with contextlib.suppress(OSError):  # the group does not exist yet, or is empty
             os.killpg(pid, signal.SIGKILL)
 
 
 def next_ready(workers: list[WorkerProcess], timeout: float) -> list[WorkerProcess]:
-    """Return the workers that have said something, or died, within ``timeout`` seconds.
+    """Return the workers that have sent something, or died, within ``timeout`` seconds.
 
-    The end of the process is listened for too: a child that it leaves behind holds its end of
-    the pipe open.
+    The sentinel of the process is waited for too: a child that it leaves behind would keep its
+    end of the pipe open.
     """
     ready = set(wait([w.connection for w in workers], 0))
     if not ready:
-        everything = [place for w in workers for place in (w.connection, w.process.sentinel)]
-        ready = set(wait(everything, timeout))
+        sources = [source for w in workers for source in (w.connection, w.process.sentinel)]
+        ready = set(wait(sources, timeout))
     return [w for w in workers if ready & {w.connection, w.process.sentinel}]
 
 
 def start_server() -> bool:
-    """Start the server that workers are forked from; it loads torch while the driver goes on.
+    """Start the server that workers are forked from; it loads torch in the background.
 
-    It is started with one thread a library, which is what the libraries read when they are
-    loaded; a worker that is given more says so to them itself.
+    It is started with one thread per library, as libraries read these variables when they are
+    loaded; a worker that may use more threads sets that itself.
 
     Returns
     -------
     bool
-        Whether there is one: not on every platform, and not where this process was forked from
-        one that had a server, which answers to that one alone.
+        Whether there is a server. There is none on some platforms, and none where this process was
+        forked from one that had a server, which serves only the original process.
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return False
     from multiprocessing import forkserver
 
-    # The first step of any torch optimizer imports torch._dynamo, two seconds a process.
+    # The first step of a torch optimizer imports torch._dynamo: two seconds per process.
     forkserver.set_forkserver_preload(
         ["hpo.executors._worker", "hpo.training.objective", "torch._dynamo"]
     )
     before = {name: os.environ[name] for name in THREADS if name in os.environ}
     os.environ.update(dict.fromkeys(THREADS, "1"))
     try:
-        with hidden_main(), _deaf_to_ctrl_c():
+        with hidden_main(), _ignore_sigint():
             forkserver.ensure_running()
     except ChildProcessError:
         return False
@@ -176,8 +176,8 @@ def start_server() -> bool:
 
 
 @contextlib.contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Let processes started inside the block ignore Ctrl-C, also while they still load torch."""
+def _ignore_sigint() -> Iterator[None]:
+    """Make processes started inside the block ignore Ctrl-C, even while they still load torch."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -189,10 +189,10 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _allowed_to_have_children() -> Iterator[None]:
+def _children_allowed() -> Iterator[None]:
     """Let a daemon (a worker of a `multiprocessing.Pool`) start processes inside the block.
 
-    multiprocessing forbids it, as nobody would end them: ours end when their driver does.
+    multiprocessing forbids it, as nothing would end them; hpo's workers end with their driver.
     """
     this = multiprocessing.current_process()
     daemon = this.daemon

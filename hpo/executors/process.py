@@ -5,43 +5,43 @@ from collections.abc import Iterable, Sequence
 import joblib
 
 from hpo.exceptions import ExecutorError
-from hpo.executors._base import BaseExecutor, Event, Failed, Unloadable
 from hpo.executors._payload import Payload
 from hpo.executors._settings import Settings, settings_of_this_process
 from hpo.executors._worker_process import WorkerProcess, next_ready, start_server
+from hpo.executors.base import BaseExecutor, Event, Failed, LoadError
 from hpo.training import BaseObjective
-from hpo.trial import Trial
+from hpo.trial import Cause, Trial
 
 __all__ = ["ProcessExecutor"]
 
-_MAX_STILLBORN = 3
-"""Workers in a row that may die before they have taken a trial."""
+_MAX_DEAD_AT_START = 3
+"""Number of workers in a row that may die before their first event."""
 
 
 class ProcessExecutor(BaseExecutor):
     """Worker processes that each train one trial at a time.
 
-    Workers are forked from a server process that has imported torch and nothing else has
-    happened in (``forkserver``; spawned where the platform has none), so they start in
-    milliseconds after the first. They get the objective once, and are set to what the driver is
-    set to (`hpo.executors._settings`). A worker that dies fails its trial and is replaced. Trials
-    may have processes of their own; none outlives its worker, and no worker the driver.
+    Workers are forked from a server process that has only imported torch (``forkserver``;
+    spawned where the platform has none), so all but the first start in milliseconds. Each
+    receives the objective once and takes over the settings of the driver
+    (`hpo.executors._settings`). If a worker dies, its trial fails and the worker is replaced.
+    Trials may start processes of their own; none outlives its worker, and no worker the driver.
 
     Parameters
     ----------
     objective : BaseObjective
-        Carried to the workers by value, with the classes of the file or notebook it is from.
+        Sent to the workers by value, with the classes of the file or notebook that defines it.
     n_jobs : int or None
-        Number of workers: None or -1 is one a CPU core, or one a GPU where there are any.
+        Number of workers: None or -1 means one per GPU if there are any, else one per CPU core.
     n_threads : int, default=1
         Threads of torch and BLAS in each worker.
     device : str or None
-        Torch device of all workers; by default all GPUs round robin, else the CPU.
+        Torch device of all workers; by default all GPUs in turn, else the CPU.
 
     Raises
     ------
     ExecutorError
-        If the objective cannot be carried over, or workers die as soon as they start.
+        If the objective cannot be sent to workers, or workers die as soon as they start.
     """
 
     way = "process"
@@ -57,7 +57,7 @@ class ProcessExecutor(BaseExecutor):
         super().__init__(objective)
         if n_jobs is not None and n_jobs < 1 and n_jobs != -1:
             raise ValueError(f"n_jobs must be a positive number or -1. Got {n_jobs} instead.")
-        from hpo.training._threads import devices
+        from hpo.training.threads import devices
 
         self._devices = devices(device)
         gpus = sum(name.startswith("cuda") for name in self._devices)
@@ -66,7 +66,7 @@ class ProcessExecutor(BaseExecutor):
         self._payload: Payload | None = None
         self._settings: Settings | None = None
         self._workers: list[WorkerProcess] = []
-        self._stillborn = 0
+        self._n_dead = 0
         start_server()
 
     @property
@@ -92,7 +92,7 @@ class ProcessExecutor(BaseExecutor):
         return self._workers[-1]
 
     def poll(self, timeout: float = 0.1) -> list[Event]:
-        """Let the trials that reported go on; return what the workers send within ``timeout`` s."""
+        """Let trials that reported continue; return what the workers send within ``timeout`` s."""
         self.errors = {}
         busy = [worker for worker in self._workers if worker.number is not None]
         for worker in busy:
@@ -104,9 +104,9 @@ class ProcessExecutor(BaseExecutor):
         try:
             event = worker.receive()
         except (EOFError, OSError):
-            return self._bury(worker)
-        self._stillborn = 0
-        if isinstance(event, Unloadable):
+            return self._handle_dead_worker(worker)
+        self._n_dead = 0
+        if isinstance(event, LoadError):
             raise ExecutorError(
                 f"The study cannot be loaded in a worker process: {event.reason}. What it imports "
                 f"must be importable there too, or use executor='serial'.\n{event.error}"
@@ -115,28 +115,28 @@ class ProcessExecutor(BaseExecutor):
             self.errors = {**self.errors, **event.loaded()}
         return event
 
-    def _bury(self, worker: WorkerProcess) -> Event:
+    def _handle_dead_worker(self, worker: WorkerProcess) -> Event:
         """Report the trial of a dead worker as failed; a new worker takes its place when needed."""
         number, cause = worker.number, worker.cause_of_death()
         assert number is not None
-        self._stillborn += not worker.has_spoken
+        self._n_dead += not worker.has_reported
         self._workers.remove(worker)
-        if self._stillborn >= _MAX_STILLBORN:
+        if self._n_dead >= _MAX_DEAD_AT_START:
             raise ExecutorError(
-                f"{self._stillborn} worker processes in a row died before their first report: "
+                f"{self._n_dead} worker processes in a row died before their first report: "
                 f"{cause}. Run with --executor serial to see the error itself."
             )
-        return Failed(number, f"the worker process died: {cause}", cause)
+        return Failed(number, f"the worker process died: {cause}", cause, cause=Cause.WORKER_DIED)
 
     def stop(self, numbers: Iterable[int]) -> None:
-        """End these trials; their workers are free at once and finish closing by themselves."""
+        """End these trials; their workers are free at once and finish cleaning up by themselves."""
         ended = set(numbers)
         for worker in self._workers:
             if worker.number in ended:
                 worker.stop()
 
     def close(self) -> None:
-        """End all workers and remove what they shared."""
+        """End all workers and remove the files that they shared."""
         for worker in self._workers:
             worker.close()
         self._workers = []

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
-from hpo.executors._base import BaseExecutor, Event, Reported
 from hpo.executors._running import RunningTrial
+from hpo.executors.base import BaseExecutor, Event, Reported
 from hpo.training import BaseObjective
 from hpo.trial import Trial
 
@@ -13,14 +13,14 @@ __all__ = ["SerialExecutor"]
 
 
 class SerialExecutor(BaseExecutor):
-    """Advances one trial, one step a poll.
+    """Runs one trial at a time, one step per `poll`.
 
     Parameters
     ----------
     objective : BaseObjective
     n_threads : int, default=1
-        Threads of torch and BLAS while a step is made. One gives the same bits as one-thread
-        worker processes, and is fastest for small models.
+        Threads of torch and BLAS while a step is made. One thread gives exactly the results of
+        worker processes with one thread, and is fastest for small models.
     device : str or None
         Torch device; by default the first GPU, else the CPU.
     """
@@ -38,23 +38,23 @@ class SerialExecutor(BaseExecutor):
 
     @property
     def capacity(self) -> int:
-        """One."""
+        """Number of trials that can run at a time: one."""
         return 1
 
     def __enter__(self) -> "SerialExecutor":
-        from hpo.training._threads import devices, limit_threads
+        from hpo.training.threads import devices, limit_threads
 
         self._device = devices(self._device)[0]
         self._limits.enter_context(limit_threads(self._n_threads))
         return self
 
     def start(self, trials: Sequence[Trial]) -> None:
-        """Begin the one trial."""
+        """Begin the trial."""
         (trial,) = trials
         self._running = RunningTrial(trial.number, partial(self.objective.run, trial, self._device))
 
     def poll(self, timeout: float = 0.1) -> list[Event]:
-        """Make one step of the trial in flight; ``timeout`` is not used."""
+        """Make one step of the running trial; ``timeout`` is not used."""
         running, self.errors = self._running, {}
         if running is None:
             return []
@@ -66,13 +66,13 @@ class SerialExecutor(BaseExecutor):
         return [event]
 
     def stop(self, numbers: Iterable[int]) -> None:
-        """End the trial in flight if it is named."""
+        """End the running trial if it is among ``numbers``."""
         if self._running is not None and self._running.number in set(numbers):
             running, self._running = self._running, None
             running.close()
 
     def close(self) -> None:
-        """End the trial in flight and give the threads back."""
+        """End the running trial and restore the number of threads."""
         if self._running is not None:
             self.stop([self._running.number])
         self._limits.close()

@@ -1,24 +1,24 @@
-"""Many models of one structure trained in one loop, over leading axes of folds and models.
+"""Training of many models of one structure in one loop, over leading axes of folds and models.
 
-It knows torch only. `FusedModels` trains; `certify` proves on the user's own module and
-`torch.optim` that it trains the same weights.
+It depends on torch only. `FusedModels` trains the models; `certify` proves, with the user's own
+module and `torch.optim`, that it trains the same weights.
 """
 
 from hpo.fused._criteria import OF_CLASSES, OF_NUMBERS, Criterion, widen
 from hpo.fused._leaves import (
     REPLAYED,
-    Fusible,
+    BatchableModule,
     dropout_rates,
     rate_attribute,
     replay_dropout,
     write_state,
 )
 from hpo.fused._parametrized import WEIGHT_NORM
-from hpo.fused._plan import Member, Plan, Schedule
+from hpo.fused._plan import ModelState, Plan, Schedule
 from hpo.fused._replay import Replay
-from hpo.fused._rounding import explained, shaken
+from hpo.fused._rounding import perturbed, rounding_explains
 from hpo.fused._updates import UPDATES
-from hpo.fused.certify import TOLERANCE_FLOAT32, Alone, Reference, certify
+from hpo.fused.certify import TOLERANCE_FLOAT32, Reference, ReferenceTrainer, certify
 from hpo.fused.engine import FusedModels
 from hpo.fused.errors import DivergedError, NotFusibleError
 
@@ -29,23 +29,23 @@ __all__ = [
     "TOLERANCE_FLOAT32",
     "UPDATES",
     "WEIGHT_NORM",
-    "Alone",
+    "BatchableModule",
     "Criterion",
     "DivergedError",
     "FusedModels",
-    "Fusible",
-    "Member",
+    "ModelState",
     "NotFusibleError",
     "Plan",
     "Reference",
+    "ReferenceTrainer",
     "Replay",
     "Schedule",
     "certify",
     "dropout_rates",
-    "explained",
+    "perturbed",
     "rate_attribute",
     "replay_dropout",
-    "shaken",
+    "rounding_explains",
     "widen",
     "write_state",
 ]

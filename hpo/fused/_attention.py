@@ -1,6 +1,6 @@
 """Multi-head attention in plain tensor operations, whose dropout is replayed.
 
-The one of torch calls kernels that `torch.func.vmap` has no rule for, and draws by itself.
+That of torch calls kernels for which `torch.func.vmap` has no rule, and draws its own noise.
 """
 
 import math
@@ -16,25 +16,28 @@ __all__ = ["ReplayedAttention"]
 
 
 class ReplayedAttention(nn.Module):
-    """`torch.nn.MultiheadAttention` (Vaswani et al. 2017), the noise of its dropout from outside.
+    """`torch.nn.MultiheadAttention` (Vaswani et al. 2017), with the noise of its dropout as input.
 
     Parameters
     ----------
     layer : torch.nn.MultiheadAttention
-        Its weights are taken over under their names.
+        The layer whose weights are used, under the same names.
+    p : float
+        The dropout rate.
 
     Raises
     ------
     NotFusibleError
-        If keys or values have sizes of their own, or a bias or a zero is added to them.
+        If keys or values have sizes other than the queries', or a bias or zero is added to them.
     """
 
     _qkv_same_embed_dim = False
-    """Tells `torch.nn.TransformerEncoderLayer` to keep from its fast path, which skips this."""
+    """Keeps `torch.nn.TransformerEncoderLayer` from its fast path, which would skip this layer."""
 
     def __init__(self, layer: nn.MultiheadAttention, p: float) -> None:
         super().__init__()
-        if not layer._qkv_same_embed_dim or layer.bias_k is not None or layer.add_zero_attn:
+        same_sizes = layer.kdim == layer.vdim == layer.embed_dim
+        if not same_sizes or layer.bias_k is not None or layer.add_zero_attn:
             raise NotFusibleError("an attention has keys or values of their own size, or adds some")
         self.embed_dim, self.num_heads = layer.embed_dim, layer.num_heads
         self.batch_first = layer.batch_first
@@ -42,7 +45,7 @@ class ReplayedAttention(nn.Module):
         self.out_proj = layer.out_proj
         self.drop = ReplayedDropout(p)
 
-    def forward(  # noqa: PLR0917 - as of torch
+    def forward(  # noqa: PLR0917 - the signature of torch
         self,
         query: torch.Tensor,
         key: torch.Tensor,
@@ -53,7 +56,7 @@ class ReplayedAttention(nn.Module):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return outputs and weights, as the layer of torch does for a batch of sequences."""
+        """Return outputs and attention weights, as torch's layer does for a batch of sequences."""
         if query.ndim != 3:
             raise NotFusibleError("an attention is given one sequence and no batch of them")
         weight, bias = self.in_proj_weight.chunk(3), self._biases()
@@ -65,8 +68,8 @@ class ReplayedAttention(nn.Module):
         for mask in self._masks(attn_mask, key_padding_mask, scores):
             scores = scores + mask
         weights = self.drop(torch.softmax(scores, -1))
-        mixed = (weights @ v).transpose(1, 2).flatten(2)
-        out = self.out_proj(mixed)
+        heads = (weights @ v).transpose(1, 2).flatten(2)
+        out = self.out_proj(heads)
         out = out if self.batch_first else out.transpose(0, 1)
         if not need_weights:
             return out, None
@@ -76,7 +79,7 @@ class ReplayedAttention(nn.Module):
         return (None,) * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
 
     def _heads(self, X: torch.Tensor) -> torch.Tensor:
-        """Return X as n_samples x n_heads x length x size of a head."""
+        """Return X in the shape (n_samples, n_heads, length, head size)."""
         X = X if self.batch_first else X.transpose(0, 1)
         return X.reshape(*X.shape[:2], self.num_heads, -1).transpose(1, 2)
 

@@ -1,4 +1,4 @@
-"""The loss of a minibatch by samples, so that those that it is filled up with are left out."""
+"""The loss of a minibatch by samples, so that padding can be left out."""
 
 import copy
 from collections.abc import Mapping
@@ -28,17 +28,17 @@ SETTINGS: Mapping[type[nn.Module], frozenset[str]] = {
     nn.SoftMarginLoss: frozenset(),
     nn.PoissonNLLLoss: frozenset({"log_input", "full", "eps"}),
 }
-"""What each of torch's criteria keeps beside ``reduction`` and weights: a test tells of more."""
+"""Settings of torch's criteria beside ``reduction`` and weights; a test fails if there are more."""
 
 OF_CLASSES = frozenset({nn.CrossEntropyLoss, nn.NLLLoss, nn.MultiMarginLoss})
-"""Criteria whose targets are places of outputs."""
+"""Criteria whose targets are class indices."""
 
 OF_NUMBERS = frozenset(LOSSES) - OF_CLASSES
 """Criteria that compare each output with a number."""
 
 
 def widen(criterion: nn.Module) -> None:
-    """Make all of a criterion's numbers float64, in place, with tensors that are no buffers."""
+    """Convert a criterion to float64 in place, including tensors that are not buffers."""
     criterion.double()
     for layer in criterion.modules():
         for name, value in list(vars(layer).items()):
@@ -47,47 +47,49 @@ def widen(criterion: nn.Module) -> None:
 
 
 class Criterion:
-    """The loss of a minibatch under a mask: torch's criteria written out, others row by row.
+    """The loss of a minibatch with a mask: formulas for torch's criteria, others row by row.
 
-    Any other class is called for each row by itself, which is right for a mean over the rows
-    alone; `hpo.training._fused_loss.check_loss` tells whether it is one.
+    Any other class is called for each row separately, which is only right for a mean over the
+    rows; `hpo.executors.fused.loss.check_loss` checks whether it is one.
 
     Parameters
     ----------
     criterion : torch.nn.Module
     of_probabilities : bool, default=True
-        Whether an `torch.nn.NLLLoss` is given the logarithm of the module's outputs, as by
+        Whether a `torch.nn.NLLLoss` is given the logarithm of the module's outputs, as by
         skorch's classifier.
 
     Attributes
     ----------
     label_smoothing : float
-        That of the criterion; it may differ between models of a batch.
-    is_own : bool
-        Whether the class is none of those that are written out.
+        Label smoothing of the criterion; it may differ between models of a batch.
+    is_custom : bool
+        Whether there is no formula for the class.
     classifies : bool
-        Whether targets are places of outputs.
+        Whether targets are class indices.
     ignored : int or None
-        A label that torch's criterion leaves out.
+        A label that torch's criterion ignores.
 
     Raises
     ------
     NotFusibleError
-        If a setting of a class that is written out is not known here.
+        If a setting of a class with a formula is not supported.
     """
 
     def __init__(self, criterion: nn.Module, *, of_probabilities: bool = True) -> None:
         cls = type(criterion)
         self._module: Any = criterion
         self._takes_logs = of_probabilities and isinstance(criterion, nn.NLLLoss)
-        self.is_own = cls not in LOSSES
+        self.is_custom = cls not in LOSSES
         self.classifies = cls in OF_CLASSES
-        if self.is_own:
+        if self.is_custom:
             self.label_smoothing, self.ignored, self._sums = 0.0, None, False
             return
-        strange = set(vars(criterion)) - set(vars(nn.Module())) - SETTINGS[cls] - {"reduction"}
-        if strange:
-            raise NotFusibleError(f"the criterion {cls.__name__} has the setting {min(strange)}")
+        unsupported = set(vars(criterion)) - set(vars(nn.Module())) - SETTINGS[cls] - {"reduction"}
+        if unsupported:
+            raise NotFusibleError(
+                f"the criterion {cls.__name__} has the setting {min(unsupported)}"
+            )
         if self._module.reduction not in _REDUCTIONS:
             raise NotFusibleError(
                 f"the criterion {cls.__name__} has reduction={self._module.reduction!r}"
@@ -99,13 +101,13 @@ class Criterion:
         self.ignored = getattr(criterion, "ignore_index", None)
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Criterion":
-        """Return the same with weights of its own, there and of that type."""
-        made = copy.copy(self)
-        made._module = copy.deepcopy(self._module).to(device).train()
+        """Return a copy on the device, with weights of the given type."""
+        copied = copy.copy(self)
+        copied._module = copy.deepcopy(self._module).to(device).train()
         if dtype is torch.float64:
-            widen(made._module)
-        made._tensors = dict(made._module.named_buffers())
-        return made
+            widen(copied._module)
+        copied._tensors = dict(copied._module.named_buffers())
+        return copied
 
     def __call__(
         self, out: torch.Tensor, y: torch.Tensor, label_smoothing: torch.Tensor, mask: torch.Tensor
@@ -118,7 +120,7 @@ class Criterion:
         y : tensor of shape (n_samples,) of classes, or of the shape of ``out``
         label_smoothing : tensor of shape ()
         mask : tensor of shape (n_samples,)
-            1 for a sample that counts, and 0.
+            1 for a sample that counts, 0 for padding.
 
         Returns
         -------
@@ -135,17 +137,17 @@ class Criterion:
         return (losses.mean(1) * mask).sum() / counted.sum()
 
     def _values(self, out: torch.Tensor, y: torch.Tensor, smoothing: torch.Tensor) -> Values:
-        if not self.is_own:
+        if not self.is_custom:
             return self._loss(out, y, smoothing, self._tensors)
 
-        def of_a_row(out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-            # The target is given each axis of vmap that the output has: where one is missing,
+        def row_loss(out: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            # Give the target each axis of vmap that the output has: if one is missing,
             # torch's rules for some losses (squared, Huber's) fail.
             y = torch.where(torch.ones_like(out, dtype=torch.bool).any(), y, y)
             loss: torch.Tensor = self._module(out.unsqueeze(0), y.unsqueeze(0))
             return loss
 
-        return vmap(of_a_row)(out, y), None
+        return vmap(row_loss)(out, y), None
 
 
 def mean_losses(  # noqa: PLR0917
@@ -156,22 +158,22 @@ def mean_losses(  # noqa: PLR0917
     label_smoothing: torch.Tensor,
     batch_size: int,
 ) -> torch.Tensor:
-    """Return the losses of many models over the samples of each fold, as skorch has them.
+    """Return the losses of many models over the samples of each fold, as skorch computes them.
 
-    That is the mean over the minibatches, each with the weight of its size; of a criterion with
-    class weights, or that sums, it is another one than that over all samples.
+    That is the mean over the minibatches, weighted by their sizes; for a criterion with class
+    weights, or one that sums, it differs from the loss over all samples.
 
     Parameters
     ----------
     criterion : Criterion
     outputs : tensor of shape (n_folds, n_models, n_longest, ...)
     y : tensor of shape (n_folds, n_longest, ...)
-        What the outputs are compared with, the shorter parts filled up.
+        Targets, the shorter parts padded.
     n : tensor of shape (n_folds,)
-        Samples of each fold, which stand before the filling.
+        Number of samples of each fold, which come before the padding.
     label_smoothing : tensor of shape (n_models,)
     batch_size : int
-        Samples of a minibatch in evaluation.
+        Number of samples of a minibatch in evaluation.
 
     Returns
     -------
@@ -180,10 +182,10 @@ def mean_losses(  # noqa: PLR0917
     models = vmap(criterion, in_dims=(0, None, 0, None))
     folds = vmap(models, in_dims=(0, 0, None, 0))
     total = torch.zeros(outputs.shape[:2], dtype=outputs.dtype, device=outputs.device)
-    places = torch.arange(outputs.shape[2], device=n.device)
+    positions = torch.arange(outputs.shape[2], device=n.device)
     for start in range(0, outputs.shape[2], batch_size):
         rows = slice(start, start + batch_size)
-        mask = (places[rows] < n.unsqueeze(1)).to(total)
+        mask = (positions[rows] < n.unsqueeze(1)).to(total)
         sizes = mask.sum(1, keepdim=True)
         losses = folds(outputs[:, :, rows], y[:, rows], label_smoothing, mask)
         total += torch.where(sizes > 0, losses * sizes, 0.0)

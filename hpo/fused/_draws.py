@@ -1,4 +1,4 @@
-"""The random numbers of an epoch: orders of minibatches and noise of dropout, fold by fold."""
+"""The random numbers of an epoch: order of minibatches and noise of dropout, for each fold."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ __all__ = ["Batch", "Epoch", "draw_epoch", "draw_noise", "epoch_draws", "order"]
 
 
 def epoch_draws(seed: int, *parts: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """Return the random numbers of one part of an epoch: the same parts, the same numbers.
+    """Return the random generator of one part of an epoch; the same parts give the same numbers.
 
-    They are other ones on a GPU, which draws them itself.
+    A GPU draws its own numbers, which differ from those of the CPU.
     """
     mixed = seed
     for part in parts:
@@ -22,7 +22,7 @@ def epoch_draws(seed: int, *parts: int, device: torch.device | str = "cpu") -> t
 
 
 def order(plan: Plan, rows: torch.Tensor, *, seed: int, number: int, fold: int) -> torch.Tensor:
-    """Return the rows of a fold in the order in which epoch ``number`` takes them."""
+    """Return the rows of a fold in the order in which epoch ``number`` uses them."""
     if plan.shuffle:
         draws = epoch_draws(seed, number, 0, fold)
         rows = rows[torch.randperm(len(rows), generator=draws)]
@@ -37,9 +37,9 @@ def draw_noise(
     shape: Sequence[int],
     generator: torch.Generator,
 ) -> torch.Tensor:
-    """Return uniform noise for a whole batch of each fold, however few samples the batch has.
+    """Return uniform noise for a full minibatch of each fold, even if it has fewer samples.
 
-    It is of float32 whatever the models are, so that each precision has the same draws.
+    It is always float32, so that the draws do not depend on the precision of the models.
     """
     return torch.rand(n_folds, batch_size, *shape, generator=generator, device=generator.device)
 
@@ -51,15 +51,15 @@ class Batch:
     Parameters
     ----------
     rows : int64 tensor of shape (n_folds, batch_size)
-        Filled up with row 0 where a fold has fewer samples left.
+        Padded with row 0 where a fold has fewer samples left.
     mask : tensor of shape (n_folds, batch_size)
-        1 for a sample, 0 for what was filled up; of no zeros alone, which would divide by 0.
+        1 for a sample; 0 for padding, or rather a tiny number, as the loss divides by the sum.
     n : tensor of shape (n_folds, 1)
-        Samples.
+        Number of samples.
     noise : mapping of str to tensor of shape (n_folds, batch_size, ...)
-        Of each dropout layer; of shape (n_folds,) where no model drops anything.
+        Noise of each dropout layer; of shape (n_folds,) if no model drops anything.
     complete : bool
-        Whether every fold has samples.
+        Whether every fold has samples in this minibatch.
     """
 
     rows: torch.Tensor
@@ -76,7 +76,7 @@ class Epoch:
     Parameters
     ----------
     n : tensor of shape (n_batches, n_folds, 1)
-        Samples, on the CPU.
+        Number of samples, on the CPU.
     batches : iterator of Batch
     """
 
@@ -99,26 +99,26 @@ def draw_epoch(
     Parameters
     ----------
     plan : Plan
-    rows : sequence of int64 tensor, one a fold
+    rows : sequence of int64 tensor, one per fold
         Training samples, on the CPU.
     shapes : mapping of str to sequence of int
-        Of each dropout layer's noise for one sample.
+        Shape of each dropout layer's noise for one sample.
     seed, number : int
-        Of the batch of models, and the epoch's.
+        Seed of the batch of models, and number of the epoch.
     dropping : sequence of str
         Layers whose rate is not 0 in every model.
     like : tensor
-        Of the device and type that is wanted.
+        A tensor of the device and type of the result.
     """
     orders = [
         order(plan, part, seed=seed, number=number, fold=fold) for fold, part in enumerate(rows)
     ]
     n_folds, size = len(rows), min(plan.batch_size, max(map(len, orders), default=1))
     n_batches = -(-max(map(len, orders)) // size)
-    taken = torch.zeros(n_folds, n_batches * size, dtype=torch.int64)
+    padded_rows = torch.zeros(n_folds, n_batches * size, dtype=torch.int64)
     mask = torch.zeros(n_folds, n_batches * size)
     for fold, part in enumerate(orders):
-        taken[fold, : len(part)] = part
+        padded_rows[fold, : len(part)] = part
         mask[fold, : len(part)] = 1.0
     shape = (n_folds, n_batches, size)
     n = mask.view(shape).sum(2).T.contiguous().unsqueeze(2)
@@ -128,17 +128,17 @@ def draw_epoch(
         if name in set(dropping)
     }
 
-    def drawn() -> Iterator[Batch]:
+    def draw() -> Iterator[Batch]:
         complete = (n > 0).all(1).flatten().tolist()
-        rows_of = taken.view(shape).transpose(0, 1).contiguous().to(like.device)
-        mask_of = mask.view(shape).transpose(0, 1).clamp_min(1e-30).contiguous().to(like)
-        n_of = n.to(like)
+        batch_rows = padded_rows.view(shape).transpose(0, 1).contiguous().to(like.device)
+        batch_masks = mask.view(shape).transpose(0, 1).clamp_min(1e-30).contiguous().to(like)
+        batch_sizes = n.to(like)
         idle = {name: like.new_zeros(n_folds) for name in shapes}
         for i in range(n_batches):
             noise = {
                 name: draw_noise(n_folds, plan.batch_size, shapes[name], g)[:, :size].to(like)
                 for name, g in generators.items()
             }
-            yield Batch(rows_of[i], mask_of[i], n_of[i], idle | noise, complete[i])
+            yield Batch(batch_rows[i], batch_masks[i], batch_sizes[i], idle | noise, complete[i])
 
-    return Epoch(n, drawn())
+    return Epoch(n, draw())

@@ -1,7 +1,7 @@
-"""The user's module made fit for `torch.func.vmap`: leaves that draw or keep something, swapped.
+"""The user's module prepared for `torch.func.vmap`: layers with randomness or state are replaced.
 
-A copy of the module is made once. Dropout layers get their noise and their rate from outside, batch
-normalization returns its statistics in the place of writing them, and nothing else changes.
+The module is copied once. Dropout layers get their noise and rate as input, batch normalization
+returns its statistics instead of writing them, and nothing else changes.
 """
 
 import copy
@@ -23,7 +23,7 @@ from hpo.fused.errors import NotFusibleError
 
 __all__ = [
     "REPLAYED",
-    "Fusible",
+    "BatchableModule",
     "dropout_rates",
     "rate_attribute",
     "replay_dropout",
@@ -31,24 +31,24 @@ __all__ = [
 ]
 
 REPLAYED = (ReplayedDropout, ReplayedAttention)
-"""Layers that stand in the place of torch's."""
+"""Layers that replace those of torch."""
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 _IN_FLOAT32 = (nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
-"""What autocast computes in float32 on a GPU, and on a CPU in mixed types that vmap cannot take."""
+"""Autocast computes these in float32 on a GPU; on a CPU in mixed types, which vmap refuses."""
 
 _REFUSED = (nn.RNNBase, nn.RNNCellBase, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.RReLU)
-"""No rule of vmap, or random numbers of their own."""
+"""Layers that vmap has no rule for, or that draw their own random numbers."""
 
 
-class Fusible:
+class BatchableModule:
     """A copy of a module that a batch of models can be trained with.
 
     Parameters
     ----------
     module : torch.nn.Module
-        Never changed.
+        The user's module, which is not changed.
 
     Attributes
     ----------
@@ -56,16 +56,16 @@ class Fusible:
         The copy.
     dropouts : dict of str to ReplayedDropout
     momenta : dict of str to float
-        Of each batch normalization: how much its running statistics take of a batch.
+        Momentum of the running statistics of each batch normalization.
     encoders : PaddedEncoders
     unrolls : bool
-        Whether it has recurrent layers, each step of which is a part of the program.
+        Whether it has recurrent layers, whose steps are unrolled in the program.
 
     Raises
     ------
     NotFusibleError
-        If a layer draws random numbers or keeps a state in a way that has no swap, or if weights
-        are shared between layers.
+        If a layer draws random numbers or keeps a state and has no replacement, or if weights are
+        shared between layers.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -78,11 +78,11 @@ class Fusible:
         self._functions: Any = self.dropouts[FUNCTIONS]
         self.encoders = PaddedEncoders(self.module)
         for name, layer in list(self.module.named_modules()):
-            self._swap(name, layer)
+            self._replace_layer(name, layer)
 
-    def _swap(self, name: str, layer: nn.Module) -> None:
+    def _replace_layer(self, name: str, layer: nn.Module) -> None:
         if type(layer) in RECURRENT:
-            self.module, self.unrolls = _put(self.module, name, PlainRecurrent(layer)), True
+            self.module, self.unrolls = _replace(self.module, name, PlainRecurrent(layer)), True
             return
         if isinstance(layer, _REFUSED):
             raise NotFusibleError(f"layer '{name}' is a {type(layer).__name__}")
@@ -94,57 +94,60 @@ class Fusible:
             self.momenta[name] = float(layer.momentum)
             self.norms[name] = ReturnedBatchNorm(layer)
             self.norms[name].name = name
-            self.module = _put(self.module, name, self.norms[name])
+            self.module = _replace(self.module, name, self.norms[name])
         elif type(layer) is WEIGHT_NORM:
-            self.module = _put(self.module, name, PlainWeightNorm(int(layer.dim)))  # type: ignore[arg-type]
+            self.module = _replace(self.module, name, PlainWeightNorm(int(layer.dim)))  # type: ignore[arg-type]
         elif isinstance(layer, _IN_FLOAT32):
             layer.register_forward_pre_hook(_widen)
 
     def collect(
         self, forward: Callable[[], torch.Tensor], noise: Mapping[str, torch.Tensor] | None = None
     ) -> tuple[torch.Tensor, dict[str, Any]]:
-        """Return what ``forward`` returns, and the statistics of the batch by buffer name.
+        """Return the result of ``forward``, and the statistics of the batch by buffer name.
 
         ``noise`` is that of the dropout functions by `call_name`; that of layers is in buffers.
         """
         sink: dict[str, torch.Tensor] = {}
         for layer in self.norms.values():
             layer.sink = sink
-        self._functions.take(noise or {})
+        self._functions.set_noise(noise or {})
         try:
             return forward(), dict(sink)
         finally:
-            self._functions.take(dict.fromkeys(noise or {}, torch.zeros(())))
+            self._functions.release()
+            self._functions.set_noise(dict.fromkeys(noise or {}, torch.zeros(())))
             for layer in self.norms.values():
                 layer.sink = None
 
     def noise_shapes(self, X: torch.Tensor) -> dict[str, tuple[int, ...]]:
         """Return the shape of each dropout's noise for one sample, call by call.
 
-        The calls are seen in one forward of ``X`` in training, and their names are those of
-        `call_name`. A place is made in the layers for the noise of each.
+        The calls are recorded in one forward of ``X`` in training, and named by `call_name`.
+        Buffers for the noise of each call are registered in the layers.
 
         Raises
         ------
         NotFusibleError
             If a batch normalization is called more than once: its running statistics would be
-            those of its last call.
+            those of the last call only.
         """
         calls: dict[str, list[tuple[int, ...]]] = {n: [] for n in [*self.dropouts, *self.norms]}
 
-        def look(name: str) -> Callable[..., None]:
+        def record(name: str) -> Callable[..., None]:
             def hook(module: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
                 shape: tuple[int, ...] = ()
                 if isinstance(module, ReplayedDropout):
                     shape = module.noise_shape(*args)
-                    module.make_room(len(calls[name]) + 1)
+                    module.add_buffers(len(calls[name]) + 1)
                 calls[name].append(shape)
 
             return hook
 
         layers = {**self.dropouts, **self.norms}
-        self._look(
-            X, [layer.register_forward_pre_hook(look(name)) for name, layer in layers.items()], True
+        self._run_hooked(
+            X,
+            [layer.register_forward_pre_hook(record(name)) for name, layer in layers.items()],
+            True,
         )
         for name in self.norms:
             if len(calls[name]) > 1:
@@ -158,33 +161,35 @@ class Fusible:
             for i, shape in enumerate(calls[name])
         }
 
-    def _look(self, X: torch.Tensor, hooks: list[RemovableHandle], training: bool = False) -> None:
-        """Have some samples pass for the hooks, and take these away."""
-        was = self.module.training
+    def _run_hooked(
+        self, X: torch.Tensor, hooks: list[RemovableHandle], training: bool = False
+    ) -> None:
+        """Run a forward of some samples for the hooks, and remove these."""
+        was_training = self.module.training
         try:
             with torch.no_grad():
                 self.module.train(training)
                 self.collect(lambda: self.module(X))
         finally:
-            self.module.train(was)
+            self.module.train(was_training)
             for hook in hooks:
                 hook.remove()
 
     def output_sizes(self, X: torch.Tensor) -> list[int]:
-        """Return how many numbers each layer puts out for one sample, that of the whole last."""
+        """Return the output size of each layer for one sample; that of the whole module is last."""
         sizes: list[int] = []
 
-        def look(module: nn.Module, args: Any, out: Any) -> None:
+        def record(module: nn.Module, args: Any, out: Any) -> None:
             out = out[0] if isinstance(out, tuple) and out else out
             if isinstance(out, torch.Tensor):
                 sizes.append(out.numel() // len(X))
 
         hooks = [
-            layer.register_forward_hook(look)
+            layer.register_forward_hook(record)
             for layer in self.module.modules()
             if layer is self.module or not any(layer.children())
         ]
-        self._look(X, hooks)
+        self._run_hooked(X, hooks)
         return sizes
 
 
@@ -193,7 +198,7 @@ def _widen(layer: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tens
 
 
 def rate_attribute(layer: nn.Module) -> str | None:
-    """Return where a layer keeps its rate of dropout; None where it drops nothing."""
+    """Return the attribute with a layer's dropout rate; None if it has no dropout."""
     if type(layer) in DROPOUTS:
         return "p"
     return "dropout" if isinstance(layer, nn.MultiheadAttention) else None
@@ -213,34 +218,34 @@ def dropout_rates(module: nn.Module) -> dict[str, float]:
 def replay_dropout(
     module: nn.Module, rates: Mapping[str, float], *, attention: bool = True
 ) -> tuple[nn.Module, dict[str, ReplayedDropout]]:
-    """Swap the layers of `dropout_rates` in place.
+    """Replace the layers of `dropout_rates` in place.
 
     Parameters
     ----------
     module : torch.nn.Module
-        Changed.
+        The module, which is changed.
     rates : mapping of str to float
-        By the names of `dropout_rates`.
+        Rates by the names of `dropout_rates`.
     attention : bool
-        Whether attentions that drop nothing are swapped too.
+        Whether attentions without dropout are replaced too.
 
     Returns
     -------
     module : torch.nn.Module
-        Another one if it was itself such a layer.
+        The same module, or its replacement if it was itself such a layer.
     dropouts : dict of str to ReplayedDropout
     """
     dropouts: dict[str, ReplayedDropout] = {}
     for name, layer in list(module.named_modules()):
         if type(layer) in DROPOUTS:
             dropouts[name] = ReplayedDropout.of(layer, rates[name])
-            module = _put(module, name, dropouts[name])
+            module = _replace(module, name, dropouts[name])
         elif isinstance(layer, nn.MultiheadAttention):
             inside = f"{name}.drop".lstrip(".")
             if attention or rates[inside]:
-                swapped = ReplayedAttention(layer, rates[inside])
-                dropouts[inside] = swapped.drop
-                module = _put(module, name, swapped)
+                replacement = ReplayedAttention(layer, rates[inside])
+                dropouts[inside] = replacement.drop
+                module = _replace(module, name, replacement)
             else:
                 layer.dropout = 0.0
     _refuse_names(dropouts)
@@ -256,26 +261,26 @@ def replay_dropout(
 
 
 def _refuse_names(names: Iterable[str]) -> None:
-    strange = [name for name in names if "#" in name]
-    if strange:
-        raise NotFusibleError(f"the layer '{strange[0]}' has a # in its name (give it another)")
+    invalid = [name for name in names if "#" in name]
+    if invalid:
+        raise NotFusibleError(f"the layer '{invalid[0]}' has a # in its name (give it another)")
 
 
-def _put(module: nn.Module, name: str, layer: nn.Module) -> nn.Module:
-    """Set the layer of this name, and of all others that it has.
+def _replace(module: nn.Module, name: str, layer: nn.Module) -> nn.Module:
+    """Replace the layer of this name, under all names that it has.
 
     Returns
     -------
     torch.nn.Module
-        The module, which is ``layer`` if it has no name.
+        The module, which is ``layer`` if the name is empty.
     """
     if not name:
         return layer
     old = module.get_submodule(name)
-    for other, same in list(module.named_modules(remove_duplicate=False)):
+    for alias, same in list(module.named_modules(remove_duplicate=False)):
         if same is old:
-            parent, _, own = other.rpartition(".")
-            setattr(module.get_submodule(parent), own, layer)
+            parent, _, child = alias.rpartition(".")
+            setattr(module.get_submodule(parent), child, layer)
     return module
 
 
@@ -289,7 +294,7 @@ def _refuse_tied(module: nn.Module) -> None:
 
 @torch.no_grad()
 def write_state(module: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
-    """Write weights and buffers by name, and call nothing of the module's own."""
-    kept = module.state_dict()
+    """Write weights and buffers by name, without calling the module's own methods."""
+    current = module.state_dict()
     for name, value in state.items():
-        kept[name].copy_(value)
+        current[name].copy_(value)

@@ -1,6 +1,6 @@
-"""torch's losses written out value by value: those of `torch.nn.functional` mix samples up.
+"""Formulas for torch's losses, value by value: those of `torch.nn.functional` mix samples up.
 
-They do so under two vmaps, where outputs differ from model to model and targets do not.
+They do so under two vmaps, if outputs differ between models and targets do not.
 """
 
 import math
@@ -18,17 +18,17 @@ __all__ = ["LOSSES", "Loss", "Values"]
 Tensors = Mapping[str, torch.Tensor]
 
 Values = tuple[torch.Tensor, torch.Tensor | None]
-"""Losses of shape (n_samples, ...), and what each sample counts in a mean; None where all do 1."""
+"""Losses of shape (n_samples, ...), and weights of samples in the mean; None if all are 1."""
 
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Tensors], Values]
-"""Of outputs, targets, a label smoothing, and the weights that a criterion keeps, by name."""
+"""A function of outputs, targets, label smoothing, and a criterion's weights by name."""
 
 
 # -- of classes ---------------------------------------------------------------------------------
 
 
 def _one_hot(y: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """Return classes as columns: by a comparison, as `torch.nn.functional.one_hot` looks at y."""
+    """Return one-hot classes by a comparison, as torch's `one_hot` depends on values of y."""
     if like.ndim != 2 or y.ndim != 1:
         raise NotFusibleError(
             f"the classes in y have the shape {_shape(y)} and the module returns {_shape(like)}: "
@@ -37,14 +37,14 @@ def _one_hot(y: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return (y.unsqueeze(-1) == torch.arange(like.shape[-1], device=y.device)).to(like.dtype)
 
 
-def _of_classes(logs: torch.Tensor, y: torch.Tensor, smoothing: Any, tensors: Tensors) -> Values:
+def _class_loss(logs: torch.Tensor, y: torch.Tensor, smoothing: Any, tensors: Tensors) -> Values:
     """Return the cross-entropy; its mean is weighted by the classes (Szegedy et al. 2016)."""
-    own = _one_hot(y, logs)
-    target = own * (1.0 - smoothing) + smoothing / logs.shape[-1]
+    one_hot = _one_hot(y, logs)
+    target = one_hot * (1.0 - smoothing) + smoothing / logs.shape[-1]
     if "weight" not in tensors:
         return -(target * logs).sum(-1), None
     weight = _weight_of_classes(tensors, logs)
-    return -(target * weight * logs).sum(-1), (own * weight).sum(-1)
+    return -(target * weight * logs).sum(-1), (one_hot * weight).sum(-1)
 
 
 def _weight_of_classes(tensors: Tensors, out: torch.Tensor) -> torch.Tensor:
@@ -58,26 +58,26 @@ def _weight_of_classes(tensors: Tensors, out: torch.Tensor) -> torch.Tensor:
 
 
 def _cross_entropy(criterion: Any) -> Loss:
-    return lambda out, y, smoothing, tensors: _of_classes(
+    return lambda out, y, smoothing, tensors: _class_loss(
         torch.log_softmax(out, -1), y, smoothing, tensors
     )
 
 
 def _nll(criterion: Any) -> Loss:
-    return lambda out, y, smoothing, tensors: _of_classes(out, y, 0.0, tensors)
+    return lambda out, y, smoothing, tensors: _class_loss(out, y, 0.0, tensors)
 
 
 def _multi_margin(criterion: Any) -> Loss:
     margin, p = float(criterion.margin), int(criterion.p)
 
     def loss(out: torch.Tensor, y: torch.Tensor, smoothing: Any, tensors: Tensors) -> Values:
-        own = _one_hot(y, out)
-        short = torch.relu(margin - (out * own).sum(-1, keepdim=True) + out) * (1 - own)
+        one_hot = _one_hot(y, out)
+        hinge = torch.relu(margin - (out * one_hot).sum(-1, keepdim=True) + out) * (1 - one_hot)
         if p == 2:
-            short = short.square()
+            hinge = hinge.square()
         if "weight" in tensors:
-            short = short * (own * _weight_of_classes(tensors, out)).sum(-1, keepdim=True)
-        return short.mean(-1), None
+            hinge = hinge * (one_hot * _weight_of_classes(tensors, out)).sum(-1, keepdim=True)
+        return hinge.mean(-1), None
 
     return loss
 
@@ -85,30 +85,30 @@ def _multi_margin(criterion: Any) -> Loss:
 # -- of numbers ---------------------------------------------------------------------------------
 
 
-def _by_value(
+def _elementwise(
     loss: Callable[[torch.Tensor, torch.Tensor, Tensors], torch.Tensor],
 ) -> Loss:
-    """Return a loss that compares each output with a target of its own."""
+    """Return a loss that compares each output with its own target value."""
 
     def values(out: torch.Tensor, y: torch.Tensor, smoothing: Any, tensors: Tensors) -> Values:
-        if out.shape != y.shape:  # torch repeats the smaller one: each row is compared with all
+        if out.shape != y.shape:  # torch would broadcast: each row is compared with all others
             raise NotFusibleError(
                 f"y has the shape {_shape(y)} and the module returns {_shape(out)}: give y in "
                 "that shape"
             )
         for name, weight in tensors.items():
-            _check_of_a_sample(name, weight, out)
+            _check_row_weight(name, weight, out)
         return loss(out, y.to(out.dtype), tensors), None
 
     return values
 
 
-def _check_of_a_sample(name: str, weight: torch.Tensor, out: torch.Tensor) -> None:
+def _check_row_weight(name: str, weight: torch.Tensor, out: torch.Tensor) -> None:
     """Raise `NotFusibleError` unless a weight is the same for every row of a minibatch."""
-    own = tuple(out.shape[1:])
-    leading = weight.shape[: max(weight.ndim - len(own), 0)]
-    trailing = weight.shape[weight.ndim - min(weight.ndim, len(own)) :]
-    fits = all(a in {1, b} for a, b in zip(reversed(trailing), reversed(own), strict=False))
+    out_shape = tuple(out.shape[1:])
+    leading = weight.shape[: max(weight.ndim - len(out_shape), 0)]
+    trailing = weight.shape[weight.ndim - min(weight.ndim, len(out_shape)) :]
+    fits = all(a in {1, b} for a, b in zip(reversed(trailing), reversed(out_shape), strict=False))
     if weight.ndim > out.ndim or any(size != 1 for size in leading) or not fits:
         raise NotFusibleError(
             f"the criterion's {name} has the shape {tuple(weight.shape)}: not one value for each "
@@ -117,11 +117,11 @@ def _check_of_a_sample(name: str, weight: torch.Tensor, out: torch.Tensor) -> No
 
 
 def _squared(criterion: Any) -> Loss:
-    return _by_value(lambda out, y, tensors: (out - y).square())
+    return _elementwise(lambda out, y, tensors: (out - y).square())
 
 
 def _absolute(criterion: Any) -> Loss:
-    return _by_value(lambda out, y, tensors: (out - y).abs())
+    return _elementwise(lambda out, y, tensors: (out - y).abs())
 
 
 def _smooth(criterion: Any) -> Loss:
@@ -133,7 +133,7 @@ def _smooth(criterion: Any) -> Loss:
         size = (out - y).abs()
         return torch.where(size < beta, 0.5 * size.square() / beta, size - 0.5 * beta)
 
-    return _by_value(loss)
+    return _elementwise(loss)
 
 
 def _huber(criterion: Any) -> Loss:
@@ -143,11 +143,11 @@ def _huber(criterion: Any) -> Loss:
         size = (out - y).abs()
         return torch.where(size <= delta, 0.5 * size.square(), delta * (size - 0.5 * delta))
 
-    return _by_value(loss)
+    return _elementwise(loss)
 
 
 _NO_THRESHOLD = 40.0
-"""Beyond it a softplus is the value itself, to the last bit of float64."""
+"""Above it, softplus equals its input to the last bit of float64."""
 
 
 def _logistic(criterion: Any) -> Loss:
@@ -157,15 +157,15 @@ def _logistic(criterion: Any) -> Loss:
             minus_log = (1 + (tensors["pos_weight"] - 1) * y) * minus_log
         return ((1 - y) * out + minus_log) * tensors.get("weight", 1.0)
 
-    return _by_value(loss)
+    return _elementwise(loss)
 
 
 def _soft_margin(criterion: Any) -> Loss:
-    return _by_value(lambda out, y, tensors: F.softplus(-y * out, threshold=_NO_THRESHOLD))
+    return _elementwise(lambda out, y, tensors: F.softplus(-y * out, threshold=_NO_THRESHOLD))
 
 
-class _OfProbabilities(torch.autograd.Function):
-    """Binary cross-entropy, with torch's own limits: of the logarithms, and of the derivative."""
+class _BinaryCrossEntropy(torch.autograd.Function):
+    """Binary cross-entropy with torch's limits for the logarithms and for the gradient."""
 
     generate_vmap_rule = True
 
@@ -185,10 +185,10 @@ class _OfProbabilities(torch.autograd.Function):
 
 def _binary(criterion: Any) -> Loss:
     def loss(out: torch.Tensor, y: torch.Tensor, tensors: Tensors) -> torch.Tensor:
-        values: torch.Tensor = _OfProbabilities.apply(out, y)
+        values: torch.Tensor = _BinaryCrossEntropy.apply(out, y)
         return values * tensors.get("weight", 1.0)
 
-    return _by_value(loss)
+    return _elementwise(loss)
 
 
 def _poisson(criterion: Any) -> Loss:
@@ -202,7 +202,7 @@ def _poisson(criterion: Any) -> Loss:
             value = value + torch.where(y > 1, rest, 0.0)
         return value
 
-    return _by_value(loss)
+    return _elementwise(loss)
 
 
 LOSSES: Mapping[type[nn.Module], Callable[[Any], Loss]] = {
@@ -218,7 +218,7 @@ LOSSES: Mapping[type[nn.Module], Callable[[Any], Loss]] = {
     nn.SoftMarginLoss: _soft_margin,
     nn.PoissonNLLLoss: _poisson,
 }
-"""Makes the loss of a criterion from its settings, by the criterion's class."""
+"""Functions that make the loss of a criterion from its settings, by the criterion's class."""
 
 
 def _shape(data: torch.Tensor) -> str:

@@ -1,4 +1,4 @@
-"""Batch normalization for a batch of models, whose minibatches may be filled up."""
+"""Batch normalization for a batch of models, whose minibatches may be padded."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ __all__ = ["ReturnedBatchNorm"]
 
 
 class ReturnedBatchNorm(nn.Module):
-    """Batch normalization that hands its statistics to a sink and leaves out padded samples."""
+    """Batch normalization that writes its statistics to a sink and ignores padded samples."""
 
     running_mean: torch.Tensor
     running_var: torch.Tensor
@@ -27,19 +27,19 @@ class ReturnedBatchNorm(nn.Module):
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """Return ``X`` normalized: by the batch in training, else by the running statistics."""
-        given, X = X.dtype, X.to(self.running_mean.dtype)  # statistics are not of bfloat16
+        input_dtype, X = X.dtype, X.to(self.running_mean.dtype)  # statistics are never bfloat16
         shape = (1, -1) + (1,) * (X.ndim - 2)
         if self.training:
-            scaled = self._by_the_batch(X)
+            scaled = self._normalize_by_batch(X)
         else:
             rstd = torch.rsqrt(self.running_var + self.eps)
             scaled = (X - self.running_mean.reshape(shape)) * rstd.reshape(shape)
         if self.weight is None:
-            return scaled.to(given)
+            return scaled.to(input_dtype)
         shifted: torch.Tensor = scaled * self.weight.reshape(shape) + self.bias.reshape(shape)
-        return shifted.to(given)
+        return shifted.to(input_dtype)
 
-    def _by_the_batch(self, X: torch.Tensor) -> torch.Tensor:
+    def _normalize_by_batch(self, X: torch.Tensor) -> torch.Tensor:
         mask = self.mask.reshape((-1,) + (1,) * (X.ndim - 1))
         n = self.mask.sum() * X[0, 0].numel()
         scaled, mean, var = _Normalized.apply(X, mask, n, self.eps)
@@ -50,10 +50,10 @@ class ReturnedBatchNorm(nn.Module):
 
 
 class _Normalized(torch.autograd.Function):
-    """Channels normalized by the samples that the mask leaves, of which there are ``n``.
+    """Normalizes channels over the ``n`` samples that the mask selects.
 
-    With the derivative in its closed form (Ioffe and Szegedy 2015, "Batch Normalization", section
-    3): that of the single operations goes over the data three times as often.
+    The gradient is in closed form (Ioffe and Szegedy 2015, "Batch Normalization", section 3): that
+    of the single operations passes over the data three times as often.
     """
 
     generate_vmap_rule = True
@@ -78,9 +78,9 @@ class _Normalized(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
         scaled, mask, n, var = ctx.saved_tensors
-        g = gradients[0]  # of the statistics nothing is asked; of padded samples it is 0
+        g = gradients[0]  # the statistics need no gradient; for padded samples it is 0
         axes, shape = (0, *range(2, g.ndim)), (1, -1) + (1,) * (g.ndim - 2)
-        of_mean = (g.sum(axes) / n).reshape(shape)
-        of_scale = ((g * scaled).sum(axes) / n).reshape(shape)
+        mean_grad = (g.sum(axes) / n).reshape(shape)
+        scale_grad = ((g * scaled).sum(axes) / n).reshape(shape)
         rstd = torch.rsqrt(var + ctx.eps).reshape(shape)
-        return rstd * (g - mask * (of_mean + scaled * of_scale)), None, None, None
+        return rstd * (g - mask * (mean_grad + scaled * scale_grad)), None, None, None

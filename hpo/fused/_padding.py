@@ -1,7 +1,7 @@
-"""Encoders of torch that make nested tensors of padded sequences in evaluation, without these.
+"""Encoders of torch without the nested tensors that they make of padded sequences in evaluation.
 
-`torch.nn.TransformerEncoder` does so if the padding of all rows of a minibatch is at their ends,
-and then returns 0 where they are padded. Nothing that follows may look at these places.
+`torch.nn.TransformerEncoder` makes them if the padding of all rows of a minibatch is at the end,
+and then returns 0 at padded positions. Later layers must not depend on these positions.
 """
 
 import math
@@ -16,16 +16,16 @@ __all__ = ["PaddedEncoders"]
 
 
 class PaddedEncoders:
-    """The encoders of a module that would make nested tensors, which `torch.func.vmap` cannot.
+    """The encoders of a module that would make nested tensors, which `torch.func.vmap` refuses.
 
     Parameters
     ----------
     module : torch.nn.Module
-        Changed: its encoders make none.
+        Changed so that its encoders make no nested tensors.
     """
 
     def __init__(self, module: nn.Module) -> None:
-        self._filled = False
+        self._zeros_at_padding = False
         self.names: list[str] = []
         for name, layer in module.named_modules():
             if isinstance(layer, nn.TransformerEncoder) and layer.use_nested_tensor:
@@ -35,15 +35,15 @@ class PaddedEncoders:
 
     def _fill(self, layer: nn.Module, args: Any, kwargs: Any, out: torch.Tensor) -> Any:
         mask = kwargs.get("src_key_padding_mask")
-        if mask is None or layer.training or not self._filled:
+        if mask is None or layer.training or not self._zeros_at_padding:
             return None
         return out.masked_fill((mask == -math.inf)[..., None], 0.0)
 
     @contextmanager
-    def filled(self) -> Iterator[None]:
-        """Have 0 where sequences are padded, as a nested tensor would."""
-        self._filled = True
+    def zeros_at_padding(self) -> Iterator[None]:
+        """Return 0 at padded positions inside the block, as a nested tensor would."""
+        self._zeros_at_padding = True
         try:
             yield
         finally:
-            self._filled = False
+            self._zeros_at_padding = False

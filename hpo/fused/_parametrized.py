@@ -11,16 +11,16 @@ __all__ = ["WEIGHT_NORM", "PlainWeightNorm"]
 _EXAMPLE: Any = weight_norm(nn.Linear(1, 1))
 
 WEIGHT_NORM: type[nn.Module] = type(_EXAMPLE.parametrizations.weight[0])
-"""What `torch.nn.utils.parametrizations.weight_norm` computes a weight with."""
+"""The class with which `torch.nn.utils.parametrizations.weight_norm` computes a weight."""
 
 
 class PlainWeightNorm(nn.Module):
-    """A weight of a direction and of norms, by slices (Salimans and Kingma 2016, section 2).
+    """A weight from a direction and norms of slices (Salimans and Kingma 2016, section 2).
 
     Parameters
     ----------
     dim : int
-        Of the slices; -1 is one norm for the whole.
+        Dimension of the slices; -1 means one norm for the whole weight.
     """
 
     def __init__(self, dim: int) -> None:
@@ -29,11 +29,11 @@ class PlainWeightNorm(nn.Module):
 
     def forward(self, norms: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
         """Return the weight."""
-        others = [axis for axis in range(direction.ndim) if axis != self.dim]
+        other_axes = [axis for axis in range(direction.ndim) if axis != self.dim]
         if self.dim == -1:
             size = torch.linalg.vector_norm(direction)
-        elif others:
-            size = torch.linalg.vector_norm(direction, dim=others, keepdim=True)
+        elif other_axes:
+            size = torch.linalg.vector_norm(direction, dim=other_axes, keepdim=True)
         else:
             size = direction.abs()
         weight: torch.Tensor = direction * (norms / size)

@@ -1,4 +1,4 @@
-"""What a batch of models has in common, and what each of them has of its own."""
+"""The plan that a batch of models shares, and the state of each model."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -8,21 +8,21 @@ from typing import Protocol
 import torch
 
 from hpo.fused._criteria import Criterion
-from hpo.fused._leaves import Fusible
+from hpo.fused._leaves import BatchableModule
 
-__all__ = ["EXTRAS", "Member", "Plan", "Schedule"]
+__all__ = ["EXTRAS", "ModelState", "Plan", "Schedule"]
 
 EXTRAS = ("l1_lambda", "l2_lambda", "label_smoothing")
-"""Numbers of a model that its loss depends on."""
+"""Numbers of a model on which its loss depends."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What the models of a batch have in common.
+    """Everything that the models of a batch share.
 
     Parameters
     ----------
-    fusible : Fusible
+    batchable : BatchableModule
     criterion : Criterion
     optimizer : class of torch.optim
         A key of `UPDATES`.
@@ -31,21 +31,21 @@ class Plan:
     batch_size : int
     shuffle, drop_last : bool
     clips : bool
-        Whether gradients are cut.
+        Whether gradients are clipped.
     penalises : bool
         Whether some model has a penalty on its weights in its loss.
     autocast : bool
-        Matrix products in bfloat16 over float32 weights.
+        Whether matrix products are computed in bfloat16, with float32 weights.
     flattens : bool
-        Whether outputs of shape (n_samples, 1) are taken as (n_samples,).
+        Whether outputs of shape (n_samples, 1) are flattened to (n_samples,).
     shapes_target : bool
-        Whether targets are given the shape of the outputs, from which they differ by axes of
+        Whether targets are reshaped like the outputs, from which they may differ by axes of
         length 1.
     valid_batch_size : int
-        Samples of a minibatch in evaluation, which losses are means over.
+        Number of samples of a minibatch in evaluation, over which losses are averaged.
     """
 
-    fusible: Fusible
+    batchable: BatchableModule
     criterion: Criterion
     optimizer: type[torch.optim.Optimizer]
     flags: Mapping[str, object]
@@ -64,25 +64,25 @@ class Schedule(Protocol):
     """The learning rate of one model on one fold."""
 
     def begin_epoch(self, n_batches: int) -> Sequence[float]:
-        """Return the rates of the next epoch: of each minibatch one, or a single one of all."""
+        """Return the rates of the next epoch: one per minibatch, or a single one for all."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Member:
+class ModelState:
     """One model, ready to be trained on every fold.
 
     Parameters
     ----------
-    states : sequence of mapping of str to tensor, one a fold
-        Its weights and buffers by name.
+    states : sequence of mapping of str to tensor, one per fold
+        Weights and buffers by name.
     numbers : mapping of str to float
-        Of the optimizer (`Update.numbers`), of the loss (``l1_lambda``, ``l2_lambda``,
-        ``label_smoothing``) and of the clipping (``max_norm``, ``max_value``; infinite is none).
+        Numbers of the optimizer (`Update.numbers`), of the loss (``l1_lambda``, ``l2_lambda``,
+        ``label_smoothing``) and of clipping (``max_norm``, ``max_value``; infinite means none).
     rates : mapping of str to float
-        Of the dropout layers by name.
+        Rates of the dropout layers by name.
     schedules : callable or None
         ``schedules(lr, n_folds)`` makes the schedules of the folds, which start from ``lr``; None
-        keeps the learning rate where it is.
+        means a constant learning rate.
     """
 
     states: Sequence[Mapping[str, torch.Tensor]]

@@ -1,4 +1,4 @@
-"""A function of tensors compiled to one program, and on a GPU started as one graph."""
+"""A function of tensors compiled to one program, and on a GPU launched as one graph."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -6,22 +6,24 @@ from typing import Any
 
 import torch
 
+from hpo.fused._compiling import compiled
+
 __all__ = ["Graph", "Program"]
 
 Shapes = tuple[torch.Size, ...]
 
 
 class Program:
-    """A function of tensors as one compiled program of static shapes, made when it is called.
+    """A function of tensors, compiled at its first call to one program of static shapes.
 
-    The function is traced through its derivatives and its axes to plain operations, and these are
-    what TorchInductor compiles: `torch.compile` takes twice as long to make and, for its guards, as
-    long again to call.
+    The function is traced, with its gradients and vmaps, to plain operations, which TorchInductor
+    compiles. With `torch.compile` compilation would take twice as long, and so would each call,
+    because of its guards.
 
     Parameters
     ----------
     function : callable
-        Of tensors, and of mappings of them; it may change them in place.
+        A function of tensors, and mappings of them; it may change them in place.
     """
 
     def __init__(self, function: Callable[..., torch.Tensor]) -> None:
@@ -29,79 +31,71 @@ class Program:
         self._programs: dict[Shapes, Callable[..., torch.Tensor]] = {}
 
     def __call__(self, *args: Any) -> torch.Tensor:
-        """Call the function; for arguments of other shapes than before another program is made."""
+        """Call the function; arguments of new shapes are compiled to another program."""
         leaves = list(_leaves(args))
         key = _shapes(leaves)
         if key not in self._programs:
-            self._programs[key] = self._make([leaf.clone() for leaf in leaves], args)
+            self._programs[key] = self._compile([leaf.clone() for leaf in leaves], args)
         return self._programs[key](*leaves)
 
-    def _make(self, leaves: list[torch.Tensor], args: Any) -> Callable[..., torch.Tensor]:
-        # Imported where it is needed: it takes seconds.
-        from torch._guards import TracingContext, tracing
-        from torch._inductor import compile as compile_graph
-        from torch._subclasses import FakeTensorMode
-        from torch.fx.experimental.proxy_tensor import make_fx
-        from torch.fx.experimental.symbolic_shapes import ShapeEnv
+    def _compile(self, leaves: list[torch.Tensor], args: Any) -> Callable[..., torch.Tensor]:
+        from torch.fx.experimental.proxy_tensor import make_fx  # takes seconds
 
-        def flat(*given: torch.Tensor) -> torch.Tensor:
-            return self._function(*_filled(args, iter(given)))
+        def flat_function(*inputs: torch.Tensor) -> torch.Tensor:
+            return self._function(*_with_leaves(args, iter(inputs)))
 
-        graph = make_fx(flat)(*leaves)
-        # Convolutions of many models are grouped ones: with channels that come last a step of a
-        # small CNN takes a quarter longer on a CPU.
+        graph = make_fx(flat_function)(*leaves)
+        # Convolutions of many models are grouped ones: with channels last, a step of a small CNN
+        # takes a quarter longer on a CPU.
         options = {} if leaves[0].is_cuda else {"layout_optimization": False}
-        # Without an environment for shapes, TorchInductor does not look into its cache.
-        with tracing(TracingContext(FakeTensorMode(shape_env=ShapeEnv()))):
-            made: Callable[..., torch.Tensor] = compile_graph(graph, [*leaves], options)
-        return made
+        return compiled(graph, leaves, options)
 
 
 class Graph:
-    """A function of tensors recorded as one CUDA graph, which is started in place of its kernels.
+    """A function of tensors recorded as one CUDA graph, which is launched instead of its kernels.
 
-    On a CPU it does the same without a recording.
+    On a CPU the function is called without a recording.
 
     Parameters
     ----------
     function : callable
         It may change its arguments in place, and must not wait for the device.
-    n_kept : int
-        Its first arguments lie where they are from call to call. The others are copied to where
-        the graph looks for them, unless they are the very tensors of the last call, which are
-        taken to be unchanged.
+    n_fixed : int
+        Number of leading arguments that are the same tensors in all calls. The others are copied
+        to the tensors that the graph reads, unless they are the same objects as in the last call,
+        which are assumed to be unchanged.
     """
 
-    def __init__(self, function: Callable[..., torch.Tensor], n_kept: int) -> None:
-        self._function, self._n_kept = function, n_kept
+    def __init__(self, function: Callable[..., torch.Tensor], n_fixed: int) -> None:
+        self._function, self._n_fixed = function, n_fixed
         self._recordings: dict[Shapes, _Recording] = {}
 
     def __call__(self, *args: Any) -> torch.Tensor:
         """Call the function; the result is overwritten by the next call."""
-        given = list(_leaves(args[self._n_kept :]))
-        key = _shapes(given)
+        inputs = list(_leaves(args[self._n_fixed :]))
+        key = _shapes(inputs)
         if key not in self._recordings:
-            self._recordings[key] = self._record(args, given)
+            self._recordings[key] = self._record(args, inputs)
         recording = self._recordings[key]
-        for place, last, value in zip(recording.places, recording.last, given, strict=True):
+        for buffer, last, value in zip(recording.buffers, recording.last, inputs, strict=True):
             if value is not last:
-                place.copy_(value)
-        recording.last = given
+                buffer.copy_(value)
+        recording.last = inputs
         return recording.start()
 
-    def _record(self, args: Any, given: list[torch.Tensor]) -> "_Recording":
-        places = [value.clone() for value in given]
-        others = _filled(args[self._n_kept :], iter(places))
-        arguments = (*args[: self._n_kept], *others)
+    def _record(self, args: Any, inputs: list[torch.Tensor]) -> "_Recording":
+        buffers = [value.clone() for value in inputs]
+        copied = _with_leaves(args[self._n_fixed :], iter(buffers))
+        arguments = (*args[: self._n_fixed], *copied)
 
         def call() -> torch.Tensor:
             return self._function(*arguments)
 
-        if not places[0].is_cuda:
-            return _Recording(places, given, call)
-        # Whatever is set up at a first call is no part of the recording; it is made on copies.
+        if not buffers[0].is_cuda:
+            return _Recording(buffers, inputs, call)
+        # Setup at the first calls must not be recorded; these are made on copies.
         for _ in range(2):
-            self._function(*_filled(arguments, (leaf.clone() for leaf in _leaves(arguments))))
+            self._function(*_with_leaves(arguments, (leaf.clone() for leaf in _leaves(arguments))))
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
@@ -111,14 +105,14 @@ class Graph:
             graph.replay()
             return result
 
-        return _Recording(places, given, start)
+        return _Recording(buffers, inputs, start)
 
 
 @dataclass
 class _Recording:
-    """Where a graph looks for its arguments, what lies there, and how it is started."""
+    """The tensors that a graph reads, the last inputs copied there, and the start function."""
 
-    places: list[torch.Tensor]
+    buffers: list[torch.Tensor]
     last: list[torch.Tensor]
     start: Callable[[], torch.Tensor]
 
@@ -136,10 +130,10 @@ def _leaves(tree: Any) -> Iterator[torch.Tensor]:
         yield from _leaves(branch)
 
 
-def _filled(tree: Any, leaves: Iterator[torch.Tensor]) -> Any:
-    """Return the same tree of other tensors."""
+def _with_leaves(tree: Any, leaves: Iterator[torch.Tensor]) -> Any:
+    """Return the same tree with other tensors."""
     if isinstance(tree, torch.Tensor):
         return next(leaves)
     if isinstance(tree, dict):
-        return {name: _filled(branch, leaves) for name, branch in tree.items()}
-    return tuple(_filled(branch, leaves) for branch in tree)
+        return {name: _with_leaves(branch, leaves) for name, branch in tree.items()}
+    return tuple(_with_leaves(branch, leaves) for branch in tree)

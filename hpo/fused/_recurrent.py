@@ -1,4 +1,4 @@
-"""Recurrent layers in plain operations: those of torch are kernels that no rule of vmap is for."""
+"""Recurrent layers in plain operations: vmap has no rules for the kernels of torch."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,10 +12,10 @@ from hpo.fused.errors import NotFusibleError
 __all__ = ["RECURRENT", "PlainRecurrent"]
 
 RECURRENT = frozenset([nn.LSTM, nn.GRU, nn.RNN])
-"""The layers that `PlainRecurrent` can stand for."""
+"""The layers that `PlainRecurrent` can replace."""
 
 MAX_STEPS = 100
-"""Of a sequence: a program has each of its steps written out."""
+"""Longest sequence, as a program has all of its steps unrolled."""
 
 State = tuple[torch.Tensor, ...]
 
@@ -26,12 +26,12 @@ class PlainRecurrent(nn.Module):
     Parameters
     ----------
     layer : torch.nn.RNNBase
-        Its weights are taken over under their names.
+        The layer whose weights are used, under the same names.
 
     Raises
     ------
     NotFusibleError
-        If it drops between its layers, or projects its states.
+        If it has dropout between its layers, or projects its states.
     """
 
     def __init__(self, layer: Any) -> None:
@@ -49,7 +49,7 @@ class PlainRecurrent(nn.Module):
         self.batch_first, self.dropout = layer.batch_first, layer.dropout
 
     def flatten_parameters(self) -> None:
-        """Do nothing: it is for the kernels of a GPU."""
+        """Do nothing: this method only matters for the kernels of a GPU."""
 
     def forward(self, X: torch.Tensor, state: Any = None) -> tuple[torch.Tensor, Any]:
         """Return the outputs of the last layer, and the last states of all."""
@@ -58,14 +58,14 @@ class PlainRecurrent(nn.Module):
         X = X.transpose(0, 1) if self.batch_first else X
         if len(X) > MAX_STEPS:
             raise NotFusibleError(f"a recurrent layer has {len(X)} steps, more than {MAX_STEPS}")
-        ways = ["", "_reverse"] if self.bidirectional else [""]
+        directions = ["", "_reverse"] if self.bidirectional else [""]
         ends: list[State] = []
         for layer in range(self.num_layers):
             outs = []
-            for way in ways:
+            for direction in directions:
                 begin = self._begin(X, state, len(ends))
-                out, end = self._run(X.flip(0) if way else X, begin, f"l{layer}{way}")
-                outs.append(out.flip(0) if way else out)
+                out, end = self._run(X.flip(0) if direction else X, begin, f"l{layer}{direction}")
+                outs.append(out.flip(0) if direction else out)
                 ends.append(end)
             X = torch.cat(outs, -1)
         last = tuple(torch.stack(parts) for parts in zip(*ends, strict=True))
@@ -81,35 +81,35 @@ class PlainRecurrent(nn.Module):
     def _run(self, X: torch.Tensor, state: State, name: str) -> tuple[torch.Tensor, State]:
         """Return the outputs of one layer in one direction, and its last state."""
 
-        def own(kind: str) -> Any:
+        def weight(kind: str) -> Any:
             return getattr(self, f"{kind}_{name}", None)
 
-        given = F.linear(X, own("weight_ih"), own("bias_ih"))
+        projected = F.linear(X, weight("weight_ih"), weight("bias_ih"))
         outs = []
-        for step in given.unbind(0):
+        for step in projected.unbind(0):
             state = _CELLS[self.mode](
-                step, F.linear(state[0], own("weight_hh"), own("bias_hh")), state
+                step, F.linear(state[0], weight("weight_hh"), weight("bias_hh")), state
             )
             outs.append(state[0])
         return torch.stack(outs), state
 
 
-def _lstm(given: torch.Tensor, kept: torch.Tensor, state: State) -> State:
-    i, f, g, o = (given + kept).chunk(4, -1)
+def _lstm(from_input: torch.Tensor, from_state: torch.Tensor, state: State) -> State:
+    i, f, g, o = (from_input + from_state).chunk(4, -1)
     c = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
     return o.sigmoid() * c.tanh(), c
 
 
-def _gru(given: torch.Tensor, kept: torch.Tensor, state: State) -> State:
-    (r, z, n), (r_kept, z_kept, n_kept) = given.chunk(3, -1), kept.chunk(3, -1)
-    z = (z + z_kept).sigmoid()
-    n = (n + (r + r_kept).sigmoid() * n_kept).tanh()
+def _gru(from_input: torch.Tensor, from_state: torch.Tensor, state: State) -> State:
+    (r, z, n), (r_state, z_state, n_state) = from_input.chunk(3, -1), from_state.chunk(3, -1)
+    z = (z + z_state).sigmoid()
+    n = (n + (r + r_state).sigmoid() * n_state).tanh()
     return ((1 - z) * n + z * state[0],)
 
 
 _CELLS: Mapping[str, Callable[[torch.Tensor, torch.Tensor, State], State]] = {
     "LSTM": _lstm,
     "GRU": _gru,
-    "RNN_TANH": lambda given, kept, state: ((given + kept).tanh(),),
-    "RNN_RELU": lambda given, kept, state: ((given + kept).relu(),),
+    "RNN_TANH": lambda from_input, from_state, state: ((from_input + from_state).tanh(),),
+    "RNN_RELU": lambda from_input, from_state, state: ((from_input + from_state).relu(),),
 }

@@ -1,28 +1,28 @@
-"""The draws of a batch of models, handed to one of them that is trained by itself."""
+"""The random draws of a batch of models, for one of them that is trained alone."""
 
 from collections.abc import Iterator, Mapping
 
 import torch
 
 from hpo.fused._draws import draw_noise, epoch_draws, order
-from hpo.fused._dropout import ReplayedDropout, layer_of, place_of
+from hpo.fused._dropout import ReplayedDropout, buffer_of, layer_of
 from hpo.fused._plan import Plan
 
 __all__ = ["Replay"]
 
 
 class Replay:
-    """Orders of minibatches and noise of dropout, as a batch of models has them.
+    """Orders of minibatches and noise of dropout, the same as in a batch of models.
 
     Parameters
     ----------
     plan : Plan
     fold : int
-        Whose draws they are.
+        Fold whose draws are used.
     X : tensor of shape (n_samples, ...)
-        Some samples, as the plan's module takes them.
+        Some samples, as the plan's module is given them.
     seed, n_folds : int
-        Of the batch.
+        Seed and number of folds of the batch.
     """
 
     def __init__(
@@ -30,14 +30,14 @@ class Replay:
     ) -> None:
         self._plan, self._fold, self._seed, self._n_folds = plan, fold, seed, n_folds
         self._device = X.device
-        self._shapes = plan.fusible.noise_shapes(X[:2])
+        self._shapes = plan.batchable.noise_shapes(X[:2])
 
     def order(self, number: int, rows: torch.Tensor) -> torch.Tensor:
-        """Return the rows of the fold in the order in which epoch ``number`` takes them."""
+        """Return the rows of the fold in the order in which epoch ``number`` uses them."""
         return order(self._plan, rows, seed=self._seed, number=number, fold=self._fold)
 
     def noises(self, number: int) -> Iterator[dict[str, torch.Tensor]]:
-        """Yield the noise of each minibatch of an epoch, for as many samples as a full one has."""
+        """Yield the noise of each minibatch of an epoch, for the samples of a full one."""
         generators = {
             name: epoch_draws(self._seed, number, 1 + k, device=self._device)
             for k, name in enumerate(self._shapes)
@@ -50,14 +50,14 @@ class Replay:
             }
 
     @staticmethod
-    def hand_out(
+    def write_noise(
         noise: Mapping[str, torch.Tensor],
         layers: Mapping[str, ReplayedDropout],
         n_samples: int,
         dtype: torch.dtype,
     ) -> None:
-        """Write the noise of a minibatch of ``n_samples`` to the layers that it is for."""
+        """Write the noise of a minibatch of ``n_samples`` to the layers."""
         for name, drawn in noise.items():
             layer = layers.get(layer_of(name))
-            if layer is not None:  # an attention that drops nothing is not swapped
-                setattr(layer, place_of(name).rpartition(".")[2], drawn[:n_samples].to(dtype))
+            if layer is not None:  # an attention without dropout is not replaced
+                setattr(layer, buffer_of(name).rpartition(".")[2], drawn[:n_samples].to(dtype))

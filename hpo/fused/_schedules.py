@@ -1,17 +1,17 @@
-"""Learning rates of a batch of models: of each model, fold and minibatch one."""
+"""Learning rates of a batch of models, for each model, fold and minibatch."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from hpo.fused._plan import Member, Schedule
+from hpo.fused._plan import ModelState, Schedule
 
 __all__ = ["Schedules"]
 
 
 class Schedules:
-    """The schedules of all models, which are made anew where a model begins.
+    """The schedules of all models, which are created when a model begins.
 
     Parameters
     ----------
@@ -21,26 +21,26 @@ class Schedules:
     def __init__(self, n_folds: int, n_slots: int) -> None:
         self._n_folds = n_folds
         self._lr = [0.0] * n_slots
-        self._made: list[list[Schedule]] = [[] for _ in range(n_slots)]
+        self._schedules: list[list[Schedule]] = [[] for _ in range(n_slots)]
 
     def of(self, slot: int) -> list[Schedule]:
-        """Return the schedules of a model, one a fold; none if its rate is constant."""
-        return self._made[slot]
+        """Return the schedules of a model, one per fold; empty if its rate is constant."""
+        return self._schedules[slot]
 
-    def put(self, slot: int, member: Member) -> None:
+    def put(self, slot: int, member: ModelState) -> None:
         """Begin the schedules of ``member``."""
         lr, make = float(member.numbers["lr"]), member.schedules
         self._lr[slot] = lr
-        self._made[slot] = list(make(lr, self._n_folds)) if make else []
+        self._schedules[slot] = list(make(lr, self._n_folds)) if make else []
 
     def remove(self, slot: int) -> None:
-        """Forget those of a slot."""
-        self._lr[slot], self._made[slot] = 0.0, []
+        """Remove the schedules of a slot."""
+        self._lr[slot], self._schedules[slot] = 0.0, []
 
-    def resize(self, kept: Sequence[int], extra: int) -> None:
-        """Keep these slots, in this order, and have ``extra`` free ones behind them."""
-        self._lr = [self._lr[slot] for slot in kept] + [0.0] * extra
-        self._made = [self._made[slot] for slot in kept] + [[] for _ in range(extra)]
+    def resize(self, slots: Sequence[int], extra: int) -> None:
+        """Keep these slots, in this order, and append ``extra`` free ones."""
+        self._lr = [self._lr[slot] for slot in slots] + [0.0] * extra
+        self._schedules = [self._schedules[slot] for slot in slots] + [[] for _ in range(extra)]
 
     def begin_epoch(self, n_batches: Sequence[int]) -> torch.Tensor:
         """Return the learning rates of the next epoch.
@@ -48,7 +48,7 @@ class Schedules:
         Parameters
         ----------
         n_batches : sequence of int
-            Minibatches of each fold.
+            Number of minibatches of each fold.
 
         Returns
         -------
@@ -56,7 +56,7 @@ class Schedules:
         """
         shape = max(n_batches), self._n_folds, len(self._lr)
         rates = np.broadcast_to(np.array(self._lr), shape).copy()
-        for slot, schedules in enumerate(self._made):
+        for slot, schedules in enumerate(self._schedules):
             for fold, schedule in enumerate(schedules):
                 n = n_batches[fold]
                 rates[:n, fold, slot] = schedule.begin_epoch(n)

@@ -1,7 +1,7 @@
-"""One update of a batch of models as one function of tensors: what `torch.compile` is given.
+"""One update of a batch of models as one function of tensors, which can be compiled.
 
 Weights, buffers and the state of the optimizer are changed in place. Every number of a model is an
-entry of a vector over the models, so that a step of other numbers is the same program.
+entry of a vector over the models, so that a step with other numbers uses the same program.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,30 +11,30 @@ from typing import Any
 import torch
 from torch.func import functional_call, grad, vmap
 
-from hpo.fused._dropout import layer_of, place_of
+from hpo.fused._dropout import buffer_of, layer_of
 from hpo.fused._functional import FUNCTIONS
 from hpo.fused._plan import Plan
 from hpo.fused._updates import UPDATES
 from hpo.fused.errors import NotFusibleError
 
-__all__ = ["N_KEPT", "Stacked", "make_forward", "make_step", "wide"]
+__all__ = ["N_FIXED", "Stacked", "broadcast_like", "make_forward", "make_step"]
 
-N_KEPT = 5
-"""Arguments of a step that lie where they are: what it changes in place, and the data."""
+N_FIXED = 5
+"""Leading arguments of a step that are always the same tensors: those it changes, and the data."""
 
 Tensors = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Stacked:
-    """All that models keep: tensors of shape (n_folds, n_slots, ...) by name.
+    """All state of the models: tensors of shape (n_folds, n_slots, ...) by name.
 
     Parameters
     ----------
     weights, buffers : dict of str to tensor
         Frozen weights are among the buffers.
     slots : dict of str to dict of str to tensor
-        State of the optimizer, by weight.
+        State of the optimizer by weight.
     """
 
     weights: dict[str, torch.Tensor]
@@ -46,11 +46,11 @@ class Stacked:
         return [self.weights, self.buffers, *self.slots.values()]
 
     def tensors(self) -> list[torch.Tensor]:
-        """Return every tensor, in one order."""
+        """Return every tensor, always in the same order."""
         return [tensor for mapping in self.mappings() for tensor in mapping.values()]
 
 
-def wide(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+def broadcast_like(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """Return values of shape (n_folds or 1, n_slots or 1) shaped to broadcast over ``like``."""
     return values.reshape(*values.shape, *[1] * (like.ndim - 2))
 
@@ -58,28 +58,28 @@ def wide(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 def make_step(
     plan: Plan, device: torch.device, dtype: torch.dtype = torch.float32
 ) -> Callable[..., torch.Tensor]:
-    """Return the function that makes an update of all models.
+    """Return the function that updates all models.
 
     Parameters
     ----------
     plan : Plan
     device : torch.device
     dtype : torch.dtype, default=torch.float32
-        Of the models.
+        Type of the models' weights.
 
     Returns
     -------
     callable
         ``step(weights, buffers, slots, X, y, numbers, mask, noise, rows)`` returns the losses
-        before the update, ``n_folds x n_slots``. The first three are changed in place.
-        ``numbers`` holds those of the optimizer, of the loss and of the clipping, and
-        ``keep:LAYER`` for each dropout layer, ``n_folds or 1 x n_slots``.
+        before the update, of shape (n_folds, n_slots). The first three are changed in place.
+        ``numbers`` holds those of the optimizer, of the loss and of clipping, and ``keep:LAYER``
+        for each dropout layer, of shape (n_folds or 1, n_slots).
     """
     gradients_of = _gradients(plan, device, dtype)
     update = UPDATES[plan.optimizer]
-    momenta = plan.fusible.momenta
+    momenta = plan.batchable.momenta
 
-    def step(  # noqa: PLR0917 - called at one place, in the order of the data flow
+    def step(  # noqa: PLR0917 - called once, in the order of the data flow
         weights: dict[str, torch.Tensor],
         buffers: dict[str, torch.Tensor],
         slots: dict[str, dict[str, torch.Tensor]],
@@ -96,7 +96,11 @@ def make_step(
         if plan.clips:
             gradients = _clipped(gradients, numbers)
         for name, weight in weights.items():
-            shaped = {key: wide(value, weight) for key, value in numbers.items() if ":" not in key}
+            shaped = {
+                key: broadcast_like(value, weight)
+                for key, value in numbers.items()
+                if ":" not in key
+            }
             update.step(weight, gradients[name], slots[name], shaped, plan.flags)
         for name, value in stats.items():
             buffers[name].lerp_(value.to(buffers[name].dtype), momenta[name.rpartition(".")[0]])
@@ -106,37 +110,41 @@ def make_step(
 
 
 def _gradients(plan: Plan, device: torch.device, dtype: torch.dtype) -> Callable[..., Any]:
-    fusible, criterion = plan.fusible, plan.criterion.to(device, dtype)
-    weights_of = fusible.module.named_parameters()
-    penalised = [name for name, w in weights_of if w.ndim > 1 and w.requires_grad]
+    batchable, criterion = plan.batchable, plan.criterion.to(device, dtype)
+    named_weights = batchable.module.named_parameters()
+    penalised = [name for name, w in named_weights if w.ndim > 1 and w.requires_grad]
 
-    def loss(  # noqa: PLR0917 - vmap maps arguments by their place
-        weights: Any, buffers: Any, own: Any, mask: Any, noise: Any, X: Any, y: Any
+    def loss(  # noqa: PLR0917 - vmap maps arguments by their position
+        weights: Any, buffers: Any, numbers: Any, mask: Any, noise: Any, X: Any, y: Any
     ) -> Any:
-        called = {name: value for name, value in noise.items() if layer_of(name) == FUNCTIONS}
-        inputs = {place_of(name): value for name, value in noise.items() if name not in called}
-        layers = {layer_of(name) for name in noise if name not in called}
-        inputs |= {f"{name}.keep": own[f"keep:{name}"] for name in layers}
-        inputs |= {f"{name}.mask": mask for name in fusible.norms}
+        function_noise = {
+            name: value for name, value in noise.items() if layer_of(name) == FUNCTIONS
+        }
+        inputs = {
+            buffer_of(name): value for name, value in noise.items() if name not in function_noise
+        }
+        layers = {layer_of(name) for name in noise if name not in function_noise}
+        inputs |= {f"{name}.keep": numbers[f"keep:{name}"] for name in layers}
+        inputs |= {f"{name}.mask": mask for name in batchable.norms}
 
         def forward() -> torch.Tensor:
             with torch.autocast(
                 device.type, torch.bfloat16, enabled=plan.autocast, cache_enabled=False
             ):
                 out: torch.Tensor = functional_call(
-                    fusible.module, {**weights, **buffers, **inputs}, (X,), tie_weights=False
+                    batchable.module, {**weights, **buffers, **inputs}, (X,), tie_weights=False
                 )
             return out
 
-        out, stats = fusible.collect(forward, called)
-        out = _read(plan, out)
+        out, stats = batchable.collect(forward, function_noise)
+        out = _flatten(plan, out)
         if plan.shapes_target:
             y = y.reshape(out.shape)
-        total = criterion(out, y, own["label_smoothing"], mask)
+        total = criterion(out, y, numbers["label_smoothing"], mask)
         if plan.penalises:
             l1 = sum(weights[name].abs().sum() for name in penalised)
             l2 = sum(weights[name].square().sum() for name in penalised)
-            total = total + own["l1_lambda"] * l1 + own["l2_lambda"] * l2
+            total = total + numbers["l1_lambda"] * l1 + numbers["l2_lambda"] * l2
         return total, (total, stats)
 
     models = vmap(grad(loss, has_aux=True), in_dims=(0, 0, 0, None, None, None, None))
@@ -151,18 +159,18 @@ def _gradients(plan: Plan, device: torch.device, dtype: torch.dtype) -> Callable
         X: torch.Tensor,
         y: torch.Tensor,
     ) -> Any:
-        of_loss = {
+        loss_numbers = {
             name: value[0]
             for name, value in numbers.items()
-            if name.startswith("keep:") or name in _OF_THE_LOSS
+            if name.startswith("keep:") or name in _LOSS_NUMBERS
         }
-        return folds(weights, buffers, of_loss, mask, noise, X, y)
+        return folds(weights, buffers, loss_numbers, mask, noise, X, y)
 
     return gradients
 
 
-def _read(plan: Plan, out: torch.Tensor) -> torch.Tensor:
-    """Return what a module's outputs are taken as."""
+def _flatten(plan: Plan, out: torch.Tensor) -> torch.Tensor:
+    """Return a module's outputs, flattened if the plan says so."""
     if not plan.flattens:
         return out
     if out.ndim > 2 or (out.ndim == 2 and out.shape[1] != 1):
@@ -173,7 +181,7 @@ def _read(plan: Plan, out: torch.Tensor) -> torch.Tensor:
     return out.reshape(-1)
 
 
-_OF_THE_LOSS = {"l1_lambda", "l2_lambda", "label_smoothing"}
+_LOSS_NUMBERS = {"l1_lambda", "l2_lambda", "label_smoothing"}
 
 
 def _clipped(gradients: Tensors, numbers: Tensors) -> dict[str, torch.Tensor]:
@@ -181,30 +189,33 @@ def _clipped(gradients: Tensors, numbers: Tensors) -> dict[str, torch.Tensor]:
     factor = (numbers["max_norm"] / (norm + 1e-6)).clamp(max=1.0)
     limit = numbers["max_value"]
     return {
-        name: torch.minimum(torch.maximum(g * wide(factor, g), -wide(limit, g)), wide(limit, g))
+        name: torch.minimum(
+            torch.maximum(g * broadcast_like(factor, g), -broadcast_like(limit, g)),
+            broadcast_like(limit, g),
+        )
         for name, g in gradients.items()
     }
 
 
 def make_forward(plan: Plan) -> Callable[..., torch.Tensor]:
-    """Return the function that makes the outputs of all models in evaluation.
+    """Return the function that computes the outputs of all models in evaluation.
 
     Returns
     -------
     callable
         ``forward(weights, buffers, X)``, where X is of shape (n_folds, n_samples, ...).
     """
-    module = plan.fusible.module
+    module = plan.batchable.module
 
     def outputs(weights: Any, buffers: Any, X: Any) -> torch.Tensor:
         state = {**weights, **buffers}
-        found: torch.Tensor = functional_call(module, state, (X,), tie_weights=False)
-        return _read(plan, found)
+        result: torch.Tensor = functional_call(module, state, (X,), tie_weights=False)
+        return _flatten(plan, result)
 
     models = vmap(vmap(outputs, in_dims=(0, 0, None)), in_dims=(0, 0, 0))
 
     def forward(weights: Tensors, buffers: Tensors, X: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = models(weights, buffers, X)
-        return found
+        result: torch.Tensor = models(weights, buffers, X)
+        return result
 
     return forward

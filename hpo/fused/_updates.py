@@ -1,8 +1,8 @@
 """Optimizers as plain functions over a leading axis of models.
 
-Each is the rule of the class of the same name in `torch.optim`, with a vector in the place of every
-number: one value a model. Where a number of torch's decides on a branch (a momentum of 0), the
-arithmetic gives the same.
+Each is the rule of the class of the same name in `torch.optim`, with a vector instead of every
+number: one value per model. Where torch branches on a number (such as a momentum of 0), the
+arithmetic gives the same result.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,22 +18,22 @@ Hyper = Mapping[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Update:
-    """One optimizer.
+    """The update rule of one optimizer.
 
     Parameters
     ----------
     slots : tuple of str
-        Names of the state that each weight has.
+        Names of the state tensors of each weight.
     numbers : tuple of str
         Names of `torch.optim`'s arguments that may differ between the models of a batch.
     flags : mapping of str to tuple
-        Arguments that change the rule, and the values that this function takes.
+        Arguments that change the rule, and their supported values.
     step : callable
-        ``step(weight, grad, state, hyper)``: changes ``weight`` and ``state`` in place. ``hyper``
-        holds ``lr``, the numbers and ``t`` (updates made, from 1), shaped to broadcast over
-        ``weight``.
-    initial : callable or None
-        ``initial(defaults) -> float``: what the state starts from; None is 0.
+        ``step(weight, grad, state, hyper, flags)`` changes ``weight`` and ``state`` in place.
+        ``hyper`` holds ``lr``, the numbers and ``t`` (the number of the update, from 1), shaped to
+        broadcast over ``weight``.
+    starts_at : str or None
+        Name of the argument that is the initial value of the state; None means 0.
     """
 
     slots: tuple[str, ...]
@@ -45,10 +45,10 @@ class Update:
 
 def _sgd(w: torch.Tensor, g: torch.Tensor, s: State, h: Hyper, flags: Mapping[str, object]) -> None:
     g = g + h["weight_decay"] * w
-    # The first update takes the gradient whole, whatever the dampening.
+    # The first update uses the whole gradient, whatever the dampening.
     share = torch.where(h["t"] == 1, 1.0, 1.0 - h["dampening"])
     s["momentum_buffer"].mul_(h["momentum"]).add_(share * g)
-    # A momentum of 0 is plain descent, where dampening has no say.
+    # A momentum of 0 is plain gradient descent, without dampening.
     moving = torch.where(h["momentum"] == 0, g, s["momentum_buffer"])
     w.sub_(h["lr"] * (g + h["momentum"] * moving if flags["nesterov"] else moving))
 
@@ -114,4 +114,4 @@ UPDATES: Mapping[type[torch.optim.Optimizer], Update] = {
         starts_at="initial_accumulator_value",
     ),
 }
-"""The optimizers that can train a batch of models, by their class in `torch.optim`."""
+"""The optimizers that can train a batch of models, by class in `torch.optim`."""

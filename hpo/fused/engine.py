@@ -1,8 +1,8 @@
 """The loop that trains a batch of models of one structure on all folds at once.
 
-Every tensor of the models has two leading axes, ``n_folds x n_slots``. The models of a fold share
-the order of its minibatches and the noise of their dropout layers: less work, and less chance in
-the difference between two of them.
+Every tensor of the models has two leading axes, ``n_folds`` and ``n_slots``. The models of a fold
+share the order of its minibatches and the noise of their dropout layers, which is less work and
+makes the difference between two models less random.
 """
 
 import math
@@ -15,41 +15,41 @@ from hpo.fused._criteria import mean_losses
 from hpo.fused._draws import Batch, draw_epoch
 from hpo.fused._dropout import layer_of
 from hpo.fused._functional import FUNCTIONS
-from hpo.fused._plan import EXTRAS, Member, Plan, Schedule
+from hpo.fused._plan import EXTRAS, ModelState, Plan, Schedule
 from hpo.fused._program import Graph, Program
 from hpo.fused._schedules import Schedules
-from hpo.fused._step import N_KEPT, Stacked, make_forward, make_step, wide
+from hpo.fused._step import N_FIXED, Stacked, broadcast_like, make_forward, make_step
 from hpo.fused._updates import UPDATES
 from hpo.fused.errors import NotFusibleError
 
 __all__ = ["FusedModels"]
 
 CHUNK_BYTES, CHUNK_BYTES_GPU = 2**25, 2**30
-"""Of the widest layer's outputs in evaluation."""
+"""Largest size of the widest layer's outputs in evaluation."""
 
 MIN_CHUNK = 32
 
 
 class FusedModels:
-    """Models in training.
+    """A batch of models in training.
 
     Parameters
     ----------
     plan : Plan
     X, y : tensors of shape (n_samples, ...)
-    rows : sequence of int64 tensor, one a fold
+    rows : sequence of int64 tensor, one per fold
         Training samples of each fold.
     n_slots : int
-        Models at a time.
+        Number of models that are trained at a time.
     seed : int
-        Of orders and noise.
+        Seed of the orders of minibatches and of the noise of dropout.
     device : str
     dtype : torch.dtype, default=torch.float32
 
     Raises
     ------
     NotFusibleError
-        If batch normalization would meet a minibatch of one sample, or a fold has none at all.
+        If batch normalization would get a minibatch of one sample, or a fold has no minibatch.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class FusedModels:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         lone = any(len(part) % plan.batch_size == 1 for part in rows)
-        if lone and plan.fusible.norms and not plan.drop_last:
+        if lone and plan.batchable.norms and not plan.drop_last:
             raise NotFusibleError("a minibatch has one sample, and batch normalization needs two")
         if plan.drop_last and any(len(part) < plan.batch_size for part in rows):
             raise NotFusibleError(
@@ -78,10 +78,10 @@ class FusedModels:
         self._X, self._y = self._on_device(X), self._on_device(y)
         self._rows = [part.cpu() for part in rows]
         self._update = UPDATES[plan.optimizer]
-        module = plan.fusible.module.to(self._device, dtype)
-        self._shapes = plan.fusible.noise_shapes(self._X[:2])
+        module = plan.batchable.module.to(self._device, dtype)
+        self._shapes = plan.batchable.noise_shapes(self._X[:2])
         self._stacked = self._empty(module)
-        self._members: list[Member | None] = [None] * n_slots
+        self._members: list[ModelState | None] = [None] * n_slots
         self._schedules = Schedules(self.n_folds, n_slots)
         self._updates = torch.zeros(self.n_folds, n_slots, dtype=torch.float64)
         self._step = make_step(plan, self._device, dtype)
@@ -90,27 +90,27 @@ class FusedModels:
         self.is_compiled = False
 
     def _empty(self, module: torch.nn.Module) -> Stacked:
-        lead = (self.n_folds, self.n_slots)
-        fusible = self.plan.fusible
-        swapped = {
-            f"{name}.{own}"
-            for name, layer in fusible.dropouts.items()
-            for own, _ in layer.named_buffers()
+        leading = (self.n_folds, self.n_slots)
+        batchable = self.plan.batchable
+        replaced = {
+            f"{name}.{buffer}"
+            for name, layer in batchable.dropouts.items()
+            for buffer, _ in layer.named_buffers()
         }
-        swapped |= {f"{name}.mask" for name in fusible.norms}
+        replaced |= {f"{name}.mask" for name in batchable.norms}
 
         def stacked(tensor: torch.Tensor) -> torch.Tensor:
-            return tensor.new_zeros(*lead, *tensor.shape).detach()
+            return tensor.new_zeros(*leading, *tensor.shape).detach()
 
         parameters = dict(module.named_parameters())
         weights = {name: stacked(w) for name, w in parameters.items() if w.requires_grad}
         if not weights:
             raise NotFusibleError("all weights of the module are frozen")
         frozen = {name: stacked(w) for name, w in parameters.items() if name not in weights}
-        own = {name: stacked(b) for name, b in module.named_buffers() if name not in swapped}
+        buffers = {name: stacked(b) for name, b in module.named_buffers() if name not in replaced}
         return Stacked(
             weights,
-            frozen | own,
+            frozen | buffers,
             {
                 name: {slot: torch.zeros_like(w) for slot in self._update.slots}
                 for name, w in weights.items()
@@ -118,122 +118,125 @@ class FusedModels:
         )
 
     def compile(self) -> None:
-        """Make the step one program, at its next use; the number of slots is fixed from here on.
+        """Compile the step at its next use; from then on the number of slots is fixed.
 
-        Compiling takes seconds. Evaluation, a call an epoch, would not repay them. On a GPU the
-        program becomes one graph, or starting its kernels would take longer than they do.
+        Compiling takes seconds, which would not pay off for evaluation, called once per epoch. On
+        a GPU the program becomes one graph, as launching its kernels would take longer than
+        running them.
         """
         if not self.is_compiled:
             program = Program(self._step)
             on_gpu = self._device.type == "cuda"
-            self._step = Graph(program, N_KEPT) if on_gpu else program
+            self._step = Graph(program, N_FIXED) if on_gpu else program
             self.is_compiled = True
 
     @property
     def n_batches(self) -> int:
-        """Minibatches of an epoch."""
+        """Number of minibatches of an epoch."""
         sizes = [len(part) for part in self._rows]
         rounded = math.floor if self.plan.drop_last else math.ceil
         return max(rounded(size / self.plan.batch_size) for size in sizes)
 
     def bytes_per_slot(self, X_valid: torch.Tensor) -> int:
-        """Return about how much memory one more model takes, in training and evaluation.
+        """Return about how much memory another model takes, in training and evaluation.
 
-        Weights with their gradients, their optimizer state and a copy; what the layers put out
-        for a minibatch, three times over; and the outputs for the validation parts.
+        Counted are weights with their gradients, their optimizer state and a copy; three times the
+        outputs of the layers for a minibatch; and the outputs for the validation parts.
         """
-        tensors = self.plan.fusible.module.state_dict().values()
-        kept = sum(t.numel() for t in tensors) * (3 + len(self._update.slots))
-        sizes = self.plan.fusible.output_sizes(self._X[:2])
+        tensors = self.plan.batchable.module.state_dict().values()
+        state_size = sum(t.numel() for t in tensors) * (3 + len(self._update.slots))
+        sizes = self.plan.batchable.output_sizes(self._X[:2])
         samples = self.plan.batch_size * 3 * sum(sizes)
         samples += min(X_valid.shape[1], MIN_CHUNK) * 3 * max(sizes)
         samples += X_valid.shape[1] * sizes[-1]
-        return int(self.n_folds * (kept + samples) * self._dtype.itemsize)
+        return int(self.n_folds * (state_size + samples) * self._dtype.itemsize)
 
     def synchronize(self) -> None:
-        """Wait until the device has done all it was given."""
+        """Wait until the device has finished all queued work."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
 
-    # -- who is trained -----------------------------------------------------------------------
+    # -- models in slots -----------------------------------------------------------------------
 
-    def put(self, slot: int, member: Member) -> None:
+    def put(self, slot: int, member: ModelState) -> None:
         """Begin the training of ``member``; the slot must be free."""
         self.put_all({slot: member})
 
-    def put_all(self, members: Mapping[int, Member]) -> None:
-        """Begin the training of members, by slot; their weights travel to the device together."""
+    def put_all(self, members: Mapping[int, ModelState]) -> None:
+        """Begin the training of members, by slot; all weights are moved to the device together."""
         slots = list(members)
         states = [member.states for member in members.values()]
         for tensors in (self._stacked.weights, self._stacked.buffers):
             for name, stacked in tensors.items():
-                own = [torch.stack([state[name] for state in folds]) for folds in states]
-                stacked[:, slots] = torch.stack(own, 1).to(stacked)
+                by_member = [torch.stack([state[name] for state in folds]) for folds in states]
+                stacked[:, slots] = torch.stack(by_member, 1).to(stacked)
         for state_of in self._stacked.slots.values():
             for stacked in state_of.values():
-                stacked[:, slots] = wide(self._starts(members.values()), stacked).to(stacked)
+                stacked[:, slots] = broadcast_like(
+                    self._initial_values(members.values()), stacked
+                ).to(stacked)
         for slot, member in members.items():
             self._members[slot] = member
             self._schedules.put(slot, member)
         self._updates[:, slots] = 0
 
-    def _starts(self, members: Iterable[Member]) -> torch.Tensor:
-        """Return what the state of each member's optimizer starts from, 1 x n_members."""
+    def _initial_values(self, members: Iterable[ModelState]) -> torch.Tensor:
+        """Return the initial value of each member's optimizer state, of shape (1, n_members)."""
         name = self._update.starts_at or ""
         return torch.tensor([[float(member.numbers.get(name, 0.0)) for member in members]])
 
     def remove(self, slots: Sequence[int]) -> None:
-        """Free slots; what stood there goes on as zeros, which harm nobody."""
+        """Free slots; their tensors become zeros, which do not affect the others."""
         for stacked in self._stacked.tensors():
             stacked[:, slots] = 0
         for slot in slots:
             self._members[slot] = None
             self._schedules.remove(slot)
 
-    def resize(self, kept: Sequence[int], extra: int = 0) -> None:
-        """Keep these slots, in this order, and have ``extra`` free ones behind them."""
-        index = torch.tensor(kept, dtype=torch.int64, device=self._device)
+    def resize(self, slots: Sequence[int], extra: int = 0) -> None:
+        """Keep these slots, in this order, and append ``extra`` free ones."""
+        index = torch.tensor(slots, dtype=torch.int64, device=self._device)
         for tensors in self._stacked.mappings():
             for name, stacked in tensors.items():
                 free = stacked.new_zeros(self.n_folds, extra, *stacked.shape[2:])
                 tensors[name] = torch.cat([stacked.index_select(1, index), free], 1)
-        self._members = [self._members[slot] for slot in kept] + [None] * extra
-        self._schedules.resize(kept, extra)
+        self._members = [self._members[slot] for slot in slots] + [None] * extra
+        self._schedules.resize(slots, extra)
         free = self._updates.new_zeros(self.n_folds, extra)
-        self._updates = torch.cat([self._updates[:, list(kept)], free], 1)
+        self._updates = torch.cat([self._updates[:, list(slots)], free], 1)
         self.n_slots = len(self._members)
 
     def states(self, slot: int) -> list[dict[str, torch.Tensor]]:
-        """Return copies of the weights and buffers in a slot, one mapping a fold."""
-        everything = {**self._stacked.weights, **self._stacked.buffers}
+        """Return copies of the weights and buffers in a slot, one mapping per fold."""
+        tensors = {**self._stacked.weights, **self._stacked.buffers}
         return [
-            {name: stacked[i, slot].clone() for name, stacked in everything.items()}
+            {name: stacked[i, slot].clone() for name, stacked in tensors.items()}
             for i in range(self.n_folds)
         ]
 
     def schedules(self, slot: int) -> list[Schedule]:
-        """Return the schedules of the model in a slot, one a fold; none if its rate is constant."""
+        """Return the schedules of a slot's model, one per fold; empty if its rate is constant."""
         return self._schedules.of(slot)
 
     # -- training -----------------------------------------------------------------------------
 
     @torch.no_grad()
     def train_epoch(self, number: int, max_batches: int | None = None) -> torch.Tensor:
-        """Train all models one epoch.
+        """Train all models for one epoch.
 
         Parameters
         ----------
         number : int
-            Of the engine's epoch: it decides the orders and the noise.
+            Number of the engine's epoch, which determines the orders and the noise.
         max_batches : int or None
-            Minibatches after which to stop, to time a few; None is all of them.
+            Number of minibatches after which to stop, to time a few; None means all.
 
         Returns
         -------
         tensor of shape (n_folds, n_slots)
             Mean training loss over the samples of the epoch, penalties included.
         """
-        self.plan.fusible.module.train()
+        self.plan.batchable.module.train()
         numbers = self._numbers()
         epoch = draw_epoch(
             self.plan,
@@ -250,11 +253,11 @@ class FusedModels:
         )
         n = epoch.n[:max_batches]
         rates = self._schedules.begin_epoch((epoch.n > 0).sum(0).flatten().tolist())
-        counted = {"lr": self._on_device(rates), **self._count(n)}
+        per_batch = {"lr": self._on_device(rates), **self._count(n)}
         total = torch.zeros(self.n_folds, self.n_slots, dtype=self._dtype, device=self._device)
         for i, batch in enumerate(islice(epoch.batches, len(n))):
-            counts = {name: value[i] for name, value in counted.items()}
-            total += self._train_batch(batch, numbers | counts) * batch.n
+            of_batch = {name: value[i] for name, value in per_batch.items()}
+            total += self._train_batch(batch, numbers | of_batch) * batch.n
         return total / self._on_device(n.sum(0))
 
     def _train_batch(self, batch: Batch, numbers: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -271,40 +274,40 @@ class FusedModels:
             batch.noise,
             batch.rows,
         )
-        if before is not None:  # a step back in the folds that had no samples left
+        if before is not None:  # undo the step in folds that had no samples left
             stepped = batch.n > 0
             for tensor, old in zip(stacked.tensors(), before, strict=True):
-                tensor.copy_(torch.where(wide(stepped, tensor), tensor, old))
+                tensor.copy_(torch.where(broadcast_like(stepped, tensor), tensor, old))
             losses = torch.where(stepped, losses, 0.0)
         return losses
 
     def _count(self, n: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Count the updates of some minibatches, and return what depends on how many there were.
+        """Count the updates of some minibatches, and return the numbers that depend on the counts.
 
-        Computed on the host for all of them at once, ``n_batches x n_folds x n_slots``.
+        Computed on the host for all of them at once, of shape (n_batches, n_folds, n_slots).
         """
         t = self._updates + (n > 0).cumsum(0)
         self._updates = t[-1]
         t = t.clamp(min=1)
-        found = {"t": t}
+        numbers = {"t": t}
         if "beta1" in self._update.numbers:
             beta1, beta2 = self._column("beta1"), self._column("beta2")
-            found |= {"correction1": 1 - beta1**t, "correction2": (1 - beta2**t).sqrt()}
-        return {name: self._on_device(value) for name, value in found.items()}
+            numbers |= {"correction1": 1 - beta1**t, "correction2": (1 - beta2**t).sqrt()}
+        return {name: self._on_device(value) for name, value in numbers.items()}
 
     def _numbers(self) -> dict[str, torch.Tensor]:
-        """Return the numbers of the models that stay as they are, of shape (1, n_slots)."""
+        """Return the numbers of the models that are constant in an epoch, of shape (1, n_slots)."""
         names = {*self._update.numbers, *EXTRAS, "max_norm", "max_value"} - {"lr"}
-        found = {name: self._column(name) for name in sorted(names)}
+        numbers = {name: self._column(name) for name in sorted(names)}
         for name in sorted({layer_of(call) for call in self._shapes} - {FUNCTIONS}):
             rates = [m.rates[name] if m else 0.0 for m in self._members]
-            found[f"keep:{name}"] = 1.0 - torch.tensor([rates], dtype=torch.float64)
-        return {name: self._on_device(value) for name, value in found.items()}
+            numbers[f"keep:{name}"] = 1.0 - torch.tensor([rates], dtype=torch.float64)
+        return {name: self._on_device(value) for name, value in numbers.items()}
 
     def _column(self, name: str) -> torch.Tensor:
-        absent = math.inf if name.startswith("max_") else 0.0
+        default = math.inf if name.startswith("max_") else 0.0
         return torch.tensor(
-            [[float(m.numbers.get(name, absent)) if m else absent for m in self._members]],
+            [[float(m.numbers.get(name, default)) if m else default for m in self._members]],
             dtype=torch.float64,
         )
 
@@ -322,13 +325,13 @@ class FusedModels:
         Parameters
         ----------
         X : tensor of shape (n_folds, n_samples, ...)
-            Other samples for each fold.
+            Samples for each fold.
 
         Returns
         -------
         tensor of shape (n_folds, n_slots, n_samples, ...)
         """
-        self.plan.fusible.module.eval()
+        self.plan.batchable.module.eval()
         X = self._on_device(X)
         chunk = self._chunk()
         parts = [
@@ -349,9 +352,9 @@ class FusedModels:
         return mean_losses(criterion, outputs, y, n, smoothing, size)
 
     def _chunk(self) -> int:
-        """Return how many samples are evaluated at a time: what fits into a cache, about."""
+        """Return how many samples are evaluated at a time: about what fits into a cache."""
         if self._widest is None:
-            self._widest = max(self.plan.fusible.output_sizes(self._X[:2]))
-        of_a_sample = self.n_folds * max(self.n_slots, 1) * self._widest * self._dtype.itemsize
+            self._widest = max(self.plan.batchable.output_sizes(self._X[:2]))
+        sample_bytes = self.n_folds * max(self.n_slots, 1) * self._widest * self._dtype.itemsize
         room = CHUNK_BYTES_GPU if self._device.type == "cuda" else CHUNK_BYTES
-        return max(MIN_CHUNK, room // of_a_sample)
+        return max(MIN_CHUNK, room // sample_bytes)

@@ -1,11 +1,11 @@
-"""Why some model cannot be trained in a batch of models."""
+"""Errors of models that cannot be trained in a batch."""
 
 __all__ = ["DivergedError", "NotFusibleError"]
 
 
 class NotFusibleError(Exception):
-    """A module, an optimizer or a loss that the fused engine cannot train; names the cause."""
+    """Raised if the fused engine cannot train a module, an optimizer or a loss; names the cause."""
 
 
 class DivergedError(NotFusibleError):
-    """A model whose values are not finite, so that nothing can be compared."""
+    """Raised if values of a model are not finite, so that nothing can be compared."""

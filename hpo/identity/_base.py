@@ -1,4 +1,4 @@
-"""What the parts of a describer know of it."""
+"""The base class of the describer: the interface that the describing functions use."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator
@@ -13,13 +13,13 @@ _CHANGES = mark_of("changes")
 
 
 class BaseDescriber(ABC):
-    """Describes values, and keeps the marks of the user's own code that they reach.
+    """Describes values, and collects the marks of the user's own code that they refer to.
 
     Attributes
     ----------
     stateful : bool
-        Whether estimators are described with what they have learned: those among an estimator's
-        parameters are cloned before each fit, which keeps their parameters alone.
+        Whether estimators are described with their fitted state. Estimators that are parameters
+        of another one are not: they are cloned before each fit, which keeps only parameters.
     singletons : dict
         See `singleton_name`.
     """
@@ -31,8 +31,8 @@ class BaseDescriber(ABC):
         self._written: set[Hashable] = set()
         self.singletons: dict[str, dict[int, str]] = {}
         self._keys: dict[Hashable, str] = {}
-        self._taken: set[str] = set()
-        self._kept: list[Any] = []
+        self._used_keys: set[str] = set()
+        self._references: list[Any] = []
 
     @abstractmethod
     def describe(self, value: Any) -> Description:
@@ -40,10 +40,10 @@ class BaseDescriber(ABC):
 
     @property
     def code(self) -> dict[str, str]:
-        """Name of each class, function and global of the user's own to its mark.
+        """Maps each class, function and global of the user's own code to its mark.
 
-        What the code reads, such as a global, is described when all functions are known that
-        have been reached so far: one that they change themselves tells nothing of the study.
+        What the code reads, such as a global, is described only after all functions that refer
+        to it are known: a global that they modify themselves says nothing about the study.
         """
         while self._waiting:
             key, place, value = self._waiting.pop(0)
@@ -51,54 +51,54 @@ class BaseDescriber(ABC):
         return self._code
 
     def keep_code(self, key: str, mark: str, written: Iterable[Hashable] = ()) -> None:
-        """Keep the mark of a piece of code, and the places that it writes to."""
+        """Store the mark of a piece of code, and the places that it writes to."""
         self._code[key] = mark
         self._written.update(written)
 
     def change_attribute(self, cls: type[Any], name: str) -> None:
-        """Note that code changes an attribute of a class, wherever that has it from."""
+        """Note that code changes an attribute of a class, also if a base class defines it."""
         self._written.update((id(base), name) for base in cls.__mro__ if name in vars(base))
 
     def keep_value(self, key: str, place: Hashable, value: Any) -> None:
-        """Keep the mark of what code reads from a place, unless code writes there."""
+        """Store the mark of what code reads from a place, unless some code writes there."""
         self._code[key] = _CHANGES
         self._waiting.append((key, place, value))
 
     def value_in_code(self, value: Any) -> str:
-        """Return the mark of what code reads; that of its class, if it cannot be described."""
+        """Return the mark of a value that code reads, or of its class if it is unknown."""
         with self.with_state():
-            found = self.describe(value)
-        return self.describe(type(value)).mark if found.is_unknown else found.mark
+            description = self.describe(value)
+        return self.describe(type(value)).mark if description.is_unknown else description.mark
 
     @contextmanager
     def with_state(self) -> Iterator[None]:
-        """Describe estimators inside the block with what they have learned."""
+        """Describe estimators inside the block with their fitted state."""
         before, self.stateful = self.stateful, True
         try:
             yield
         finally:
             self.stateful = before
 
-    def key(self, thing: Hashable, name: str, *kept: Any) -> tuple[str, bool]:
-        """Return the name that a piece of code goes by, and whether it is a new one.
+    def key(self, thing: Hashable, name: str, *references: Any) -> tuple[str, bool]:
+        """Return the unique name of a piece of code, and whether it is new.
 
         Parameters
         ----------
         thing : hashable
-            What makes it one and the same.
+            Identifies the piece of code.
         name : str
-            Numbered where something else has it.
-        *kept : object
-            Must not be freed, for ``thing`` holds their addresses.
+            A number is added if something else has this name.
+        *references : object
+            Objects to keep alive, since ``thing`` contains their addresses.
         """
-        known = self._keys.get(thing)
-        if known is not None:
-            return known, False
+        known_key = self._keys.get(thing)
+        if known_key is not None:
+            return known_key, False
         key, number = name, 1
-        while key in self._taken:
+        while key in self._used_keys:
             number += 1
             key = f"{name} #{number}"
-        self._taken.add(key)
+        self._used_keys.add(key)
         self._keys[thing] = key
-        self._kept.append(kept)
+        self._references.append(references)
         return key, True

@@ -1,4 +1,4 @@
-"""Functions, methods and partials: by name in a library, by code and closure in the user's own."""
+"""Describe functions, methods and partials: a library's by name, the user's by code and closure."""
 
 import ast
 import functools
@@ -28,10 +28,11 @@ __all__ = [
 
 
 def describe_function(of: BaseDescriber, function: FunctionType) -> Description:
-    """Return the description of a function of Python.
+    """Return the description of a Python function.
 
-    What a library offers by name is told by its name. Anything else is told by its code, its
-    defaults and the values of its closure; the code of the user's own is kept apart.
+    A function that can be imported from a library is described by its path. Any other one is
+    described by its code, its defaults and the values of its closure; the marks of the user's own
+    code are stored separately.
     """
     if not is_own(function.__module__) and resolves(function):
         return leaf("function", function.__name__, path_of(function))
@@ -47,14 +48,14 @@ def describe_function(of: BaseDescriber, function: FunctionType) -> Description:
 
 
 def describe_again(of: BaseDescriber, function: FunctionType) -> Description:
-    """Return the description of a function within that of itself."""
+    """Return the description of a function that occurs inside its own description."""
     code, scope = function.__code__, function.__globals__
     key, _ = of.key((code, id(scope)), function.__qualname__, scope)
     return leaf("function again", function.__qualname__, key)
 
 
 def _values(function: FunctionType) -> dict[str, Any]:
-    """Return what a function holds beside its code: defaults, closure and attributes."""
+    """Return what a function has besides its code: defaults, closure and attributes."""
     code, defaults = function.__code__, function.__defaults__ or ()
     names = code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount]
     values = dict(zip(names, defaults, strict=True)) | (function.__kwdefaults__ or {})
@@ -72,7 +73,7 @@ def _content(cell: CellType) -> Any:
 
 
 def _code_key(of: BaseDescriber, function: FunctionType) -> str:
-    """Return the name that the code of one of the user's functions is kept under."""
+    """Return the key under which the code of one of the user's functions is stored."""
     code, scope = function.__code__, function.__globals__
     key, new = of.key((code, id(scope)), function.__qualname__, scope)
     if new:
@@ -87,7 +88,7 @@ def _code_key(of: BaseDescriber, function: FunctionType) -> str:
 
 
 def _references(of: BaseDescriber, function: FunctionType) -> dict[str, str]:
-    """Return the marks of what a function reads from around it, by name."""
+    """Return the marks of the globals, modules and imports that a function uses, by name."""
     code, scope = function.__code__, function.__globals__
     marks = {}
     for name, value in sorted(names_read(code, scope).items()):
@@ -107,7 +108,7 @@ def _references(of: BaseDescriber, function: FunctionType) -> dict[str, str]:
 
 
 def _module_key(of: BaseDescriber, module: str) -> str:
-    """Return the name that a module is kept under which a function imports when it is called."""
+    """Return the key of a module that a function imports when it is called."""
     file = own_file(module)
     if file is None:
         return module
@@ -127,15 +128,15 @@ def describe_method(of: BaseDescriber, method: MethodType) -> Description:
 
 
 def describe_builtin(of: BaseDescriber, function: Any) -> Description:
-    """Return the description of a function that is not written in Python."""
+    """Return the description of a function that is not implemented in Python."""
     owner = getattr(function, "__self__", None)
     if owner is None or isinstance(owner, ModuleType | type):
         path = path_of(function) if owner is None or isinstance(owner, ModuleType) else None
         return leaf("builtin", function.__name__, path or f"{path_of(owner)}.{function.__name__}")
     with of.with_state():
-        whose = of.describe(owner)
-    mark = mark_of("builtin method", function.__name__, of=[whose.mark])
-    return Description(cut(f"{whose.text}.{function.__name__}"), mark, {"self": whose})
+        instance = of.describe(owner)
+    mark = mark_of("builtin method", function.__name__, of=[instance.mark])
+    return Description(cut(f"{instance.text}.{function.__name__}"), mark, {"self": instance})
 
 
 def describe_partial(of: BaseDescriber, partial: "functools.partial[Any]") -> Description:
@@ -144,8 +145,8 @@ def describe_partial(of: BaseDescriber, partial: "functools.partial[Any]") -> De
     with of.with_state():
         args = {str(i): of.describe(value) for i, value in enumerate(partial.args)}
         named = {name: of.describe(partial.keywords[name]) for name in sorted(partial.keywords)}
-    told = [part.text for part in args.values()]
-    told += [f"{name}={part.text}" for name, part in named.items()]
+    texts = [part.text for part in args.values()]
+    texts += [f"{name}={part.text}" for name, part in named.items()]
     parts = {"func": function, **args, **named}
     mark = mark_of("partial", *parts, of=[part.mark for part in parts.values()])
-    return Description(cut(f"functools.partial({', '.join([function.text, *told])})"), mark, parts)
+    return Description(cut(f"functools.partial({', '.join([function.text, *texts])})"), mark, parts)

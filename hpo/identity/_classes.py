@@ -1,4 +1,4 @@
-"""Classes: by name in a library, by their code in the user's own."""
+"""Describe classes: a library's by name, the user's own by their code."""
 
 import functools
 from types import (
@@ -22,10 +22,10 @@ _OF_THE_INTERPRETER = GetSetDescriptorType | MemberDescriptorType | WrapperDescr
 def describe_class(of: BaseDescriber, cls: type[Any]) -> Description:
     """Return the description of a class.
 
-    That of a library is told by its path, so that an upgrade makes no other study. One of the
-    user's own is told by its name, for its module is another one in a script and under
-    ``hpo run``; its methods, attributes and bases are kept apart, as code. So are those of a
-    class that a library has made in a function: its name is not all of it.
+    A library's class is described by its path, so that an upgrade does not change the study. A
+    class of the user's own is described by its name, since its module is not the same in a script
+    and under ``hpo run``; its methods, attributes and bases are stored separately, as code. The
+    same holds for a class that a library creates in a function: its name does not identify it.
     """
     if not is_own(cls.__module__) and "<locals>" not in cls.__qualname__:
         return leaf("class", cls.__name__, path_of(cls))
@@ -40,7 +40,7 @@ def describe_class(of: BaseDescriber, cls: type[Any]) -> Description:
 
 
 def _attributes(cls: type[Any]) -> list[tuple[str, Any]]:
-    """Return what the body of a class has defined, without what Python makes of it."""
+    """Return what the body of a class defines, without what Python adds."""
     return [
         (name, value)
         for name, value in sorted(vars(cls).items())
@@ -50,7 +50,7 @@ def _attributes(cls: type[Any]) -> list[tuple[str, Any]]:
 
 
 def _changing(cls: type[Any]) -> set[str]:
-    """Return the attributes that a class changes itself: counters, caches, logs."""
+    """Return the attributes that a class modifies itself: counters, caches, logs."""
     names = set()
     for base in cls.__mro__:
         for value in vars(base).values() if is_own(base.__module__) else ():
@@ -66,7 +66,7 @@ def _is_method(value: Any) -> bool:
 
 
 def _attribute(of: BaseDescriber, cls: type[Any], name: str, value: Any) -> str:
-    """Return the mark of an attribute; a value that is none of a method is kept by itself."""
+    """Return the mark of an attribute; a value that is not a method is stored separately."""
     if isinstance(value, staticmethod | classmethod):
         return mark_of(type(value).__name__, of=[of.value_in_code(value.__func__)])
     if isinstance(value, property):

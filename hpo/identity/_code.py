@@ -1,4 +1,4 @@
-"""What the code of a function does, and what it reads, from its byte code."""
+"""Find out from byte code what a function does, and what it reads and writes."""
 
 import dis
 import importlib.util
@@ -21,14 +21,14 @@ __all__ = [
 ]
 
 NOTHING = object()
-"""Stands for what a name means nothing to."""
+"""The value of a name that is not defined."""
 
 _LOADS = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_GLOBALS"}
 _FREE = {"LOAD_DEREF", "LOAD_CLASSDEREF"}
 _STORES = {"STORE_GLOBAL", "DELETE_GLOBAL"}
 _FREE_STORES = {"STORE_DEREF", "DELETE_DEREF"}
-_TOLD = {*dis.hasname, *dis.hasfree, *dis.hasjrel, *dis.hasjabs, *dis.hascompare}
-"""Operations whose argument is told by what it means; of others it is a number."""
+_BY_MEANING = {*dis.hasname, *dis.hasfree, *dis.hasjrel, *dis.hasjabs, *dis.hascompare}
+"""Operations whose argument is described by its meaning; for others it is a number."""
 _ATTRIBUTES = {"LOAD_ATTR", "LOAD_METHOD"}
 _ADDING = {
     "add",
@@ -42,24 +42,23 @@ _ADDING = {
     "write",
 }
 _CHANGES = _ADDING | {"clear", "discard", "pop", "popitem", "popleft", "remove", "reverse", "sort"}
-"""Methods by which a container is changed."""
+"""Methods that modify a container."""
 
 
 def instructions(code: CodeType) -> list[list[Any]]:
-    """Return what a code object does, as plain data.
+    """Return the instructions of a code object as plain data.
 
-    Neither comments nor the docstring nor the names of local variables are part of it, nor
-    where it stands; constants stand in the place of their numbers, and code objects among them
-    as `nested_code` finds them.
+    Comments, the docstring, the names of local variables and the position in the file are not
+    part of it. Constants appear by value instead of by index, nested code objects among them.
     """
-    found: list[list[Any]] = [[_arguments(code), _flags(code)]]
+    result: list[list[Any]] = [[_arguments(code), _flags(code)]]
     for step in _steps(code):
         if step.opcode in dis.hasconst:
-            found.append([step.opname, constant(step.argval)])
+            result.append([step.opname, constant(step.argval)])
         else:
-            found.append([step.opname, step.argval if step.opcode in _TOLD else step.arg])
-    found.append([code.co_exceptiontable.hex()])
-    return found
+            result.append([step.opname, step.argval if step.opcode in _BY_MEANING else step.arg])
+    result.append([code.co_exceptiontable.hex()])
+    return result
 
 
 def _arguments(code: CodeType) -> list[Any]:
@@ -68,12 +67,12 @@ def _arguments(code: CodeType) -> list[Any]:
 
 
 def _flags(code: CodeType) -> int:
-    # *args, **kwargs, generators and coroutines; others tell of nesting or of docstrings
+    # *args, **kwargs, generators and coroutines; the other flags are about nesting or docstrings
     return code.co_flags & 0x2AC
 
 
 def constant(value: Any) -> Any:
-    """Return a constant of byte code as plain data, in the same order in every process."""
+    """Return a constant of byte code as plain data, ordered the same in every process."""
     if isinstance(value, CodeType):
         return ["code", value.co_name, instructions(value)]
     if isinstance(value, tuple):
@@ -89,7 +88,7 @@ def _steps(code: CodeType) -> list[dis.Instruction]:
 
 
 def nested_code(code: CodeType) -> Iterator[CodeType]:
-    """Yield a code object and those of the functions, classes and comprehensions in it."""
+    """Yield a code object and those of all functions, classes and comprehensions inside it."""
     yield code
     for item in code.co_consts:
         if isinstance(item, CodeType):
@@ -97,7 +96,7 @@ def nested_code(code: CodeType) -> Iterator[CodeType]:
 
 
 def names_written(code: CodeType) -> set[str]:
-    """Return the globals and outer variables that a function changes: counters, caches, logs."""
+    """Return the globals and outer variables that a function modifies: counters, caches, logs."""
     written = set()
     for inner in nested_code(code):
         steps = _steps(inner)
@@ -111,11 +110,11 @@ def names_written(code: CodeType) -> set[str]:
 
 
 def attributes_written(code: CodeType) -> set[tuple[str, str]]:
-    """Return the attributes of classes that a function changes, as ``(owner, name)``.
+    """Return the class attributes that a function modifies, as ``(owner, name)`` pairs.
 
-    The owner is the name of a class (``Net.count += 1``), or empty for that of the object at hand
-    (``type(self).count``, ``cls.cache[k] = v``, ``self.calls.append(x)``). What is assigned to
-    ``self`` is of the instance, and leaves the class as it is.
+    The owner is the name of a class (``Net.count += 1``), or empty for the object's own class
+    (``type(self).count``, ``cls.cache[k] = v``, ``self.calls.append(x)``). An assignment to
+    an attribute of ``self`` affects only the instance.
     """
     written = set()
     for inner in nested_code(code):
@@ -134,26 +133,26 @@ def attributes_written(code: CodeType) -> set[tuple[str, str]]:
 
 
 def _class_loaded(steps: list[dis.Instruction], i: int) -> str | None:
-    """Return which class the instruction at ``i`` may load; empty is the object's own."""
+    """Return the name of the class that instruction ``i`` may load; "" is the object's own."""
     if i < 0:
         return None
     last = steps[i]
     if last.opname in _LOADS:
         return str(last.argval)
-    own = (
+    of_instance = (
         (last.opname in _ATTRIBUTES and last.argval == "__class__")
         or (last.opname.startswith("LOAD_FAST") and last.argval == "cls")
         or (last.opname == "CALL" and any(s.argval == "type" for s in steps[max(0, i - 4) : i]))
     )
-    return "" if own else None
+    return "" if of_instance else None
 
 
 def _is_changed(
     after: dis.Instruction | None, later: dis.Instruction | None, *, by_attribute: bool = True
 ) -> bool:
-    """Return whether the two instructions after a value is loaded change it.
+    """Return whether the two instructions that follow the load of a value modify it.
 
-    With ``by_attribute``, also where an attribute of it is assigned to.
+    With ``by_attribute``, an assignment to one of its attributes counts too.
     """
     if after is None:
         return False
@@ -166,13 +165,13 @@ def _is_changed(
     if after.opname == "COPY":  # value.attribute += 1
         return by_attribute and later.opname in _ATTRIBUTES
     # value[key] = 1, del value[key], value[key] += 1
-    changed = later.opname in {"STORE_SUBSCR", "DELETE_SUBSCR"}
-    changed = changed or (later.opname == "COPY" and later.arg == 2)
-    return after.opname.count("LOAD") == 1 and changed
+    item_changed = later.opname in {"STORE_SUBSCR", "DELETE_SUBSCR"}
+    item_changed = item_changed or (later.opname == "COPY" and later.arg == 2)
+    return after.opname.count("LOAD") == 1 and item_changed
 
 
 def names_read(code: CodeType, scope: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a function reads by name from around it.
+    """Return the globals that a function reads.
 
     Parameters
     ----------
@@ -183,23 +182,23 @@ def names_read(code: CodeType, scope: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict of str to object
-        ``name`` to its value; ``name.attribute`` for what is taken from a module. Builtins, names
-        such as ``__name__`` and those that mean nothing yet are left out.
+        Maps ``name`` to its value, or ``name.attribute`` for an attribute of a module. Builtins,
+        names such as ``__name__`` and names that are not defined yet are left out.
     """
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for inner in nested_code(code):
         steps = _steps(inner)
         for i, step in enumerate(steps):
             if step.opname in _LOADS and not _is_dunder(step.argval):
                 value = scope.get(step.argval, NOTHING)
                 if value is not NOTHING:
-                    name, value = _followed(step.argval, value, steps[i + 1 :])
-                    found[name] = value
-    return found
+                    name, value = _resolve_attributes(step.argval, value, steps[i + 1 :])
+                    values[name] = value
+    return values
 
 
-def _followed(name: str, value: Any, steps: list[dis.Instruction]) -> tuple[str, Any]:
-    """Return what ``module.attribute.attribute`` comes to; a library's is told by its names."""
+def _resolve_attributes(name: str, value: Any, steps: list[dis.Instruction]) -> tuple[str, Any]:
+    """Follow ``module.attribute.attribute`` as long as it leads through the user's own modules."""
     for step in steps:
         in_own = isinstance(value, ModuleType) and is_own(value.__name__)
         if not (in_own and step.opname in _ATTRIBUTES):
@@ -210,15 +209,15 @@ def _followed(name: str, value: Any, steps: list[dis.Instruction]) -> tuple[str,
 
 def modules_imported(code: CodeType, scope: Mapping[str, Any]) -> set[str]:
     """Return the names of the modules that a function imports when it is called."""
-    found = set()
+    modules = set()
     for inner in nested_code(code):
         steps = _steps(inner)
         for i, step in enumerate(steps):
             if step.opname == "IMPORT_NAME":
                 level = steps[i - 2].argval
                 name = "." * level + step.argval
-                found.add(importlib.util.resolve_name(name, scope.get("__package__") or "_"))
-    return found
+                modules.add(importlib.util.resolve_name(name, scope.get("__package__") or "_"))
+    return modules
 
 
 def _is_dunder(name: str) -> bool:

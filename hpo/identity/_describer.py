@@ -1,4 +1,4 @@
-"""Describes any value, so that two of them can be compared in two processes."""
+"""Describe any value so that it can be compared with one from another process."""
 
 import functools
 from collections import OrderedDict
@@ -29,10 +29,10 @@ from hpo.identity._plain import PLAIN, as_json, unboxed
 __all__ = ["Describer"]
 
 _MOST = 300_000
-"""Objects that one describer looks at: a value that leads further is not described."""
+"""Maximum number of objects that one describer visits; beyond it, values are unknown."""
 _SHOWN = 20
 _MOST_PARTS = 64
-"""Parts of a list or mapping that are kept to tell a difference by."""
+"""Maximum number of parts of a list or mapping that are stored to explain a difference."""
 
 
 def _describe_bytes(of: BaseDescriber, value: Any) -> Description:
@@ -55,26 +55,26 @@ _KINDS: tuple[tuple[Any, Callable[[BaseDescriber, Any], Description]], ...] = (
 
 
 class Describer(BaseDescriber):
-    """Describes values by what they are, never by where they are.
+    """Describes values by their content, never by their address.
 
-    * Numbers, texts and containers by value: 1 is not 1.0, a list is no tuple, a mapping and a set
-      have no order. NumPy's numbers are Python's.
-    * Arrays, tensors and frames by value, whatever their layout (`describe_array`).
-    * Estimators by their parameters, but ``verbose`` and ``n_jobs``, since they are cloned before
-      they are fitted; torch's modules by their settings, weights and submodules; any other object
-      by its class and its state, as pickle would take it.
-    * Classes and functions of libraries by name, so that an upgrade makes no other study. The
-      user's own by their name, defaults and closure; what their code is, and what it reads from
-      around it, is kept apart in ``code``.
+    * Numbers, text and containers are described by value: 1 is not 1.0, a list is not a tuple,
+      the order of a mapping or a set does not count. NumPy scalars equal Python's.
+    * Arrays, tensors and frames are described by value, whatever their layout (`describe_array`).
+    * Estimators are described by their parameters except ``verbose`` and ``n_jobs``, since they
+      are cloned before they are fitted; torch modules by their settings, weights and submodules;
+      any other object by its class and its state, as pickle would store it.
+    * Classes and functions of libraries are described by name, so that an upgrade does not change
+      the study; the user's own by their name, defaults and closure. Their code, and the globals
+      that it reads, are stored separately in ``code``.
 
     What cannot be described (a generator, a connection) is unknown and equals nothing.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._open: dict[int, int] = {}
-        self._known: dict[tuple[int, bool], tuple[Any, Description]] = {}
-        self._seen = 0
+        self._in_progress: dict[int, int] = {}
+        self._cache: dict[tuple[int, bool], tuple[Any, Description]] = {}
+        self._n_described = 0
         self._containers: dict[type[Any], Callable[[Any], Description]] = {
             list: self._sequence,
             tuple: self._sequence,
@@ -91,41 +91,42 @@ class Describer(BaseDescriber):
             return leaf(type(value).__name__, repr(value), repr(value))
         if isinstance(value, type):
             return describe_class(self, value)
-        known = self._known.get((id(value), self.stateful))
-        if known is not None:
-            return known[1]
-        if id(value) in self._open:
-            return self._again(value)
-        self._seen += 1
-        if self._seen > _MOST:
+        cached = self._cache.get((id(value), self.stateful))
+        if cached is not None:
+            return cached[1]
+        if id(value) in self._in_progress:
+            return self._describe_recursion(value)
+        self._n_described += 1
+        if self._n_described > _MOST:
             return unknown(f"a {type(value).__name__}", "it leads to too many others")
-        return self._new(value)
+        return self._describe_new(value)
 
-    def _again(self, value: Any) -> Description:
-        """Return the description of a value inside that of itself."""
+    def _describe_recursion(self, value: Any) -> Description:
+        """Return the description of a value that occurs inside itself."""
         if isinstance(value, FunctionType):
             return describe_again(self, value)
-        return leaf("again", "itself", str(len(self._open) - self._open[id(value)]))
+        return leaf("again", "itself", str(len(self._in_progress) - self._in_progress[id(value)]))
 
-    def _new(self, value: Any) -> Description:
+    def _describe_new(self, value: Any) -> Description:
         key = (id(value), self.stateful)
-        self._open[id(value)] = len(self._open)
+        self._in_progress[id(value)] = len(self._in_progress)
         try:
-            found = self._described(value)
+            description = self._dispatch(value)
         except RecursionError:
-            found = unknown(f"a {type(value).__name__}", "it is nested too deeply")
+            description = unknown(f"a {type(value).__name__}", "it is nested too deeply")
         finally:
-            del self._open[id(value)]
-        self._known[key] = value, found  # the value too, or its address might be another's
-        return found
+            del self._in_progress[id(value)]
+        # The value is kept alive, or its address might be reused by another object.
+        self._cache[key] = value, description
+        return description
 
-    def _described(self, value: Any) -> Description:
-        found = describe_array(value, self.describe)
-        if found is not None:
-            return found
-        contained = self._containers.get(type(value))
-        if contained is not None:
-            return contained(value)
+    def _dispatch(self, value: Any) -> Description:
+        array = describe_array(value, self.describe)
+        if array is not None:
+            return array
+        describe_container = self._containers.get(type(value))
+        if describe_container is not None:
+            return describe_container(value)
         for kinds, describe in _KINDS:
             if isinstance(value, kinds):
                 return describe(self, value)
@@ -137,15 +138,15 @@ class Describer(BaseDescriber):
         kind = type(items).__name__
         text = as_json(items)
         if text is not None:
-            shown = repr(items) if len(items) <= _SHOWN else f"{kind} of {len(items)}"
-            return leaf(kind, shown, "plain", text)
-        found = [self.describe(item) for item in items]
+            summary = repr(items) if len(items) <= _SHOWN else f"{kind} of {len(items)}"
+            return leaf(kind, summary, "plain", text)
+        descriptions = [self.describe(item) for item in items]
         names = [_name_of(i, item) for i, item in enumerate(items)]
-        parts = {name: _inner(item) for name, item in zip(names, found, strict=True)}
-        inner = ", ".join(item.text for item in found[:_SHOWN])
-        told = f"[{inner}]" if kind == "list" else f"({inner})"
-        mark = mark_of(kind, of=[item.mark for item in found])
-        return Description(cut(told), mark, parts if len(items) <= _MOST_PARTS else {})
+        parts = {name: _inner(item) for name, item in zip(names, descriptions, strict=True)}
+        inner = ", ".join(item.text for item in descriptions[:_SHOWN])
+        listing = f"[{inner}]" if kind == "list" else f"({inner})"
+        mark = mark_of(kind, of=[item.mark for item in descriptions])
+        return Description(cut(listing), mark, parts if len(items) <= _MOST_PARTS else {})
 
     def _mapping(self, items: Mapping[Any, Any]) -> Description:
         pairs = [(self.describe(key), self.describe(value)) for key, value in items.items()]
@@ -158,18 +159,18 @@ class Describer(BaseDescriber):
         return Description(cut(f"{{{inner}}}"), mark, parts if len(pairs) <= _MOST_PARTS else {})
 
     def _unordered(self, items: Set[Any]) -> Description:
-        found = sorted((self.describe(item) for item in items), key=lambda item: item.mark)
-        inner = ", ".join(sorted(item.text for item in found)[:_SHOWN])
-        mark = mark_of(type(items).__name__, of=[item.mark for item in found])
+        descriptions = sorted((self.describe(item) for item in items), key=lambda item: item.mark)
+        inner = ", ".join(sorted(item.text for item in descriptions)[:_SHOWN])
+        mark = mark_of(type(items).__name__, of=[item.mark for item in descriptions])
         return Description(cut(f"{{{inner}}}"), mark)
 
 
 def _name_of(place: int, item: Any) -> str:
-    """Return what an item is called: a step of a Pipeline by its name, any other by its place."""
+    """Return the name of an item: the step's name in a Pipeline, else the index."""
     named = isinstance(item, tuple) and item and isinstance(item[0], str)
     return item[0] if named else str(place)
 
 
 def _inner(item: Description) -> Description:
-    """Return what stands beside a name in a pair of both."""
+    """Return the description of the second item if it is a pair, such as (name, step)."""
     return item.parts["1"] if set(item.parts) == {"0", "1"} else item

@@ -1,4 +1,4 @@
-"""What a value is described by: a mark for the computer and a few words for people."""
+"""The description of a value: a mark (a hash) to compare, and a short text for people."""
 
 import hashlib
 import json
@@ -18,16 +18,16 @@ _CUT = "..."
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """A value described.
+    """The description of a value.
 
     Parameters
     ----------
     text : str
-        What people are told of it; need not tell all.
+        Shown to people; may be abbreviated.
     mark : str
-        Equal for equal values, in every process; an `unknown` one is never equal.
+        Equal for equal values, in every process; the mark of an `unknown` one is never equal.
     parts : mapping of str to Description
-        What it is made of, as far as a difference can be told by it.
+        Descriptions of its components, as far as they help to explain a difference.
     """
 
     text: str
@@ -36,31 +36,31 @@ class Description:
 
     @property
     def is_unknown(self) -> bool:
-        """Whether something in it cannot be described, so that it equals nothing."""
+        """Whether a part of it cannot be described, so that it equals nothing."""
         return self.mark.startswith(_UNKNOWN)
 
     @property
     def is_cut(self) -> bool:
-        """Whether the text does not tell all."""
+        """Whether the text is abbreviated."""
         return _CUT in self.text
 
     def to_json(self, depth: int = 6) -> list[Any]:
-        """Return it as plain data, ``depth`` levels deep."""
-        told = [self.text, self.mark]
+        """Return the description as plain data, ``depth`` levels deep."""
+        data = [self.text, self.mark]
         if not self.parts or not depth:
-            return told
-        return [*told, {name: part.to_json(depth - 1) for name, part in self.parts.items()}]
+            return data
+        return [*data, {name: part.to_json(depth - 1) for name, part in self.parts.items()}]
 
     @classmethod
     def from_json(cls, data: Iterable[Any]) -> "Description":
-        """Return what `to_json` has told."""
+        """Return the description from the result of `to_json`."""
         text, mark, *rest = data
         parts = {name: cls.from_json(part) for name, part in (rest[0] if rest else {}).items()}
         return cls(text, mark, parts)
 
 
 def mark_of(kind: str, *content: str | bytes, of: Iterable[str] = ()) -> str:
-    """Return the mark of a value of some ``kind`` from its content and the marks of its parts."""
+    """Return the mark of a value: a hash of its ``kind``, content and the marks of its parts."""
     marks = list(of)
     texts = [item if isinstance(item, str) else item.hex() for item in content]
     text = json.dumps([kind, texts, marks])
@@ -69,14 +69,14 @@ def mark_of(kind: str, *content: str | bytes, of: Iterable[str] = ()) -> str:
 
 
 def leaf(kind: str, text: str, *content: str | bytes) -> Description:
-    """Return the description of a value without parts; by default its text is all of it."""
+    """Return the description of a value without parts; ``content`` defaults to its text."""
     return Description(cut(text), mark_of(kind, *(content or (text,))))
 
 
 def unknown(text: str, reason: str) -> Description:
-    """Return the description of what cannot be described: it equals nothing, itself included."""
-    told = f"{cut(text)}, which cannot be compared ({reason})"
-    return Description(told, f"{_UNKNOWN}{uuid.uuid4().hex[:20]}")
+    """Return the description of a value that cannot be described: it does not even equal itself."""
+    message = f"{cut(text)}, which cannot be compared ({reason})"
+    return Description(message, f"{_UNKNOWN}{uuid.uuid4().hex[:20]}")
 
 
 def cut(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Whose code something is: the user's own, or that of a library."""
+"""Decide whether code is the user's own or belongs to a library."""
 
 import importlib.util
 import site
@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hpo.space._choices import dotted_path
+from hpo.space.choices import dotted_path
 
 __all__ = ["is_own", "own_file", "path_of", "resolves", "singleton_name"]
 
@@ -17,27 +17,27 @@ _INSTALLED = {"site-packages", "dist-packages"}
 
 
 def is_own(module: Any) -> bool:
-    """Return whether a module of this name is the user's: no library, and no part of Python.
+    """Return whether the module of this name is the user's: no library, no part of Python.
 
-    What is installed counts as a library, but for a package that is installed in place
-    (``pip install -e``).
+    Everything that is installed counts as a library, except packages that are installed in
+    place (``pip install -e``).
     """
-    if not isinstance(module, str):  # compiled code has what it likes there
+    if not isinstance(module, str):  # compiled code can have anything as its __module__
         return module is None
     top = module.partition(".")[0]
     if top.startswith("_cython_"):  # where Cython keeps its own types
         return False
     if top == "hpo" or top in sys.stdlib_module_names or top in sys.builtin_module_names:
         return False
-    found = sys.modules.get(top)
-    place = None if found is None else _place(found)
-    return place is None or not _is_installed(place)
+    package = sys.modules.get(top)
+    file = None if package is None else _file_of(package)
+    return file is None or not _is_installed(file)
 
 
 def own_file(module: str) -> Path | None:
-    """Return the file of a module of the user's own, which need not have been imported."""
+    """Return the file of one of the user's modules, which need not have been imported."""
     parent = module.rpartition(".")[0]
-    if parent and parent not in sys.modules:  # to find it would import that
+    if parent and parent not in sys.modules:  # finding it would import the parent
         return None
     try:
         spec = importlib.util.find_spec(module)
@@ -48,9 +48,9 @@ def own_file(module: str) -> Path | None:
     return None if _is_installed(str(spec.origin)) else Path(str(spec.origin))
 
 
-def _place(module: ModuleType) -> str | None:
+def _file_of(module: ModuleType) -> str | None:
     file = getattr(module, "__file__", None)
-    if file is None:  # a namespace, perhaps
+    if file is None:  # it may be a namespace package
         file = next(iter(getattr(module, "__path__", ())), None)
     return file
 
@@ -80,30 +80,30 @@ def path_of(thing: Any) -> str:
 
 
 def resolves(thing: Any) -> bool:
-    """Return whether the module and the name of ``thing`` lead to it and to nothing else."""
-    found: Any = sys.modules.get(getattr(thing, "__module__", None) or "")
+    """Return whether looking up ``thing`` by its module and name gives exactly this object."""
+    target: Any = sys.modules.get(getattr(thing, "__module__", None) or "")
     for part in getattr(thing, "__qualname__", "<none>").split("."):
-        found = getattr(found, part, None)
-    return found is thing
+        target = getattr(target, part, None)
+    return target is thing
 
 
-def singleton_name(thing: Any, known: dict[str, dict[int, str]]) -> str | None:
-    """Return the path of an object that stands in the library module that defines its class.
+def singleton_name(thing: Any, cache: dict[str, dict[int, str]]) -> str | None:
+    """Return the path of an object that is a global of the library module defining its class.
 
-    Such are ``os.environ``, ``torch.float32``, ``dataclasses.MISSING``. What is in them is of the
-    process, and no choice of a study.
+    Examples are ``os.environ``, ``torch.float32`` and ``dataclasses.MISSING``. Their content
+    belongs to the process and is not a choice of the study.
 
     Parameters
     ----------
     thing : object
-    known : dict
-        Filled with the addresses of what is in the modules that were looked at.
+    cache : dict
+        Filled with the addresses of the globals of the modules visited.
     """
     home = type(thing).__module__
     if is_own(home) or not isinstance(home, str):
         return None
-    if home not in known:
+    if home not in cache:
         members = vars(sys.modules[home]) if home in sys.modules else {}
-        known[home] = {id(value): name for name, value in members.items()}
-    name = known[home].get(id(thing))
+        cache[home] = {id(value): name for name, value in members.items()}
+    name = cache[home].get(id(thing))
     return None if name is None else f"{home}.{name}"

@@ -1,4 +1,4 @@
-"""Numbers, texts and lists of them: what JSON can tell apart."""
+"""Numbers, text and lists of them: values that JSON represents without loss."""
 
 import json
 from collections.abc import Sequence
@@ -12,24 +12,24 @@ PLAIN = frozenset({type(None), bool, int, float, str})
 
 
 def unboxed(value: Any) -> Any:
-    """Return NumPy's number or text as Python's; anything else as it is.
+    """Return a NumPy scalar as a Python object; anything else unchanged.
 
-    NumPy's scalars are what the loops and ranges of a script give, and estimators take them for
-    numbers. A whole number stays one: ``max_features=1`` is not ``max_features=1.0``.
+    Loops and ranges in a script often yield NumPy scalars, and estimators accept them as
+    numbers. An integer stays an integer: ``max_features=1`` is not ``max_features=1.0``.
     """
     return value.item() if isinstance(value, np.generic) else value
 
 
 def as_json(items: Sequence[Any]) -> str | None:
-    """Return numbers, texts, None and lists of them as JSON; None where there is anything else.
+    """Return numbers, text, None and lists of them as JSON; None if there is anything else.
 
-    1, 1.0, True and "1" stay apart. Ten times as fast as to describe them one by one.
+    1, 1.0, True and "1" remain distinct. Ten times faster than describing the items one by one.
     """
     try:
-        found = _plain(list(items))
-    except RecursionError:  # a list in itself
+        plain = _plain(list(items))
+    except RecursionError:  # a list that contains itself
         return None
-    return None if found is None else json.dumps(found)
+    return None if plain is None else json.dumps(plain)
 
 
 def _plain(items: list[Any]) -> list[Any] | None:
@@ -42,5 +42,5 @@ def _plain(items: list[Any]) -> list[Any] | None:
     if not kinds <= PLAIN | {list}:
         return None
     plain = [_plain(item) if type(item) is list else item for item in items]
-    nested = [item for item, given in zip(plain, items, strict=True) if type(given) is list]
+    nested = [item for item, original in zip(plain, items, strict=True) if type(original) is list]
     return None if any(item is None for item in nested) else plain

@@ -1,4 +1,4 @@
-"""The networks that the studies use; each is loaded, with torch, when it is first asked for."""
+"""The networks that the studies use; each is imported, with torch, on first use."""
 
 from typing import TYPE_CHECKING
 

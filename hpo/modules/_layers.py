@@ -1,4 +1,4 @@
-"""What the modules are put together from: activations, normalizations, checks of arguments."""
+"""Building blocks of the modules: activations, normalizations, checks of arguments."""
 
 import math
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ __all__ = [
     "check_rate",
     "conv_norm",
     "flat_norm",
-    "weighted",
+    "with_weight_norm",
 ]
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -32,14 +32,15 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 NORMS = ("none", "batch", "layer", "group", "instance", "rms", "weight")
 """Normalizations of a hidden layer.
 
-batch (Ioffe and Szegedy 2015), layer (Ba, Kiros and Hinton 2016), group (Wu and He 2018; of eight
-groups, or as many as divide the width), instance (Ulyanov, Vedaldi and Lempitsky 2016), rms (Zhang
-and Sennrich 2019) normalize its outputs; weight (Salimans and Kingma 2016) its weights.
+batch (Ioffe and Szegedy 2015), layer (Ba, Kiros and Hinton 2016), group (Wu and He 2018; with eight
+groups, or as many as divide the width), instance (Ulyanov, Vedaldi and Lempitsky 2016) and rms
+(Zhang and Sennrich 2019) normalize its outputs; weight (Salimans and Kingma 2016) normalizes its
+weights.
 """
 
 
 class _FlatInstanceNorm(nn.InstanceNorm1d):
-    """`torch.nn.InstanceNorm1d` of a flat layer: its units are the places of one channel."""
+    """`torch.nn.InstanceNorm1d` of a flat layer, whose units are the positions of one channel."""
 
     def __init__(self) -> None:
         super().__init__(1, affine=True)
@@ -49,14 +50,14 @@ class _FlatInstanceNorm(nn.InstanceNorm1d):
 
 
 class _ChannelRMSNorm(nn.RMSNorm):
-    """`torch.nn.RMSNorm` over the channels at each place of a map."""
+    """`torch.nn.RMSNorm` over the channels at each position of a map."""
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         return super().forward(X.movedim(1, -1)).movedim(-1, 1)
 
 
 def flat_norm(kind: str, width: int) -> list[nn.Module]:
-    """Return what normalizes a layer's outputs ``(n_samples, width)``: one module, or none."""
+    """Return the normalization of outputs ``(n_samples, width)``: a list of one module or none."""
     if kind == "batch":
         return [nn.BatchNorm1d(width)]
     if kind == "layer":
@@ -71,10 +72,10 @@ def flat_norm(kind: str, width: int) -> list[nn.Module]:
 
 
 def conv_norm(kind: str, channels: int) -> list[nn.Module]:
-    """Return what normalizes maps ``(n_samples, channels, height, width)``.
+    """Return the normalization of maps ``(n_samples, channels, height, width)``.
 
-    ``layer`` is over all channels and places of a sample, a group norm of one group; ``rms`` is
-    over the channels of each place.
+    ``layer`` normalizes over all channels and positions of a sample (a group norm of one group),
+    ``rms`` over the channels at each position.
     """
     if kind == "batch":
         return [nn.BatchNorm2d(channels)]
@@ -89,17 +90,17 @@ def conv_norm(kind: str, channels: int) -> list[nn.Module]:
     return []
 
 
-def weighted(kind: str, layer: nn.Module) -> nn.Module:
-    """Return ``layer``, its weights normalized where ``kind`` is "weight"."""
+def with_weight_norm(kind: str, layer: nn.Module) -> nn.Module:
+    """Return ``layer``, with normalized weights if ``kind`` is "weight"."""
     return weight_norm(layer) if kind == "weight" else layer
 
 
-def check_at_least(module: nn.Module, least: int, **values: int) -> None:
+def check_at_least(module: nn.Module, minimum: int, **values: int) -> None:
     """Raise ValueError if an argument of ``module`` is too small."""
     for name, value in values.items():
-        if value < least:
+        if value < minimum:
             raise ValueError(
-                f"The {name} of {type(module).__name__} must be at least {least}. "
+                f"The {name} of {type(module).__name__} must be at least {minimum}. "
                 f"Got {value!r} instead."
             )
 
@@ -113,11 +114,11 @@ def check_rate(module: nn.Module, name: str, value: float) -> None:
         )
 
 
-def check_choice(module: nn.Module, name: str, value: str, known: Iterable[str]) -> None:
-    """Raise ValueError unless ``value`` is among ``known``."""
-    if value not in tuple(known):
-        hint = did_you_mean(str(value), known) or "."
+def check_choice(module: nn.Module, name: str, value: str, choices: Iterable[str]) -> None:
+    """Raise ValueError unless ``value`` is one of ``choices``."""
+    if value not in tuple(choices):
+        hint = did_you_mean(str(value), choices) or "."
         raise ValueError(
-            f"The {name} of {type(module).__name__} must be one of: {', '.join(known)}. "
+            f"The {name} of {type(module).__name__} must be one of: {', '.join(choices)}. "
             f"Got '{value}' instead{hint}"
         )

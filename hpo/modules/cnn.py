@@ -12,7 +12,7 @@ from hpo.modules._layers import (
     check_choice,
     check_rate,
     conv_norm,
-    weighted,
+    with_weight_norm,
 )
 
 __all__ = ["CNN"]
@@ -30,38 +30,38 @@ class CNN(nn.Module):
     Parameters
     ----------
     n_classes : int
-        Outputs of each sample, at least 1.
+        Number of outputs for each sample, at least 1.
     in_channels : int, default=1
-        Channels of an image, at least 1.
+        Number of channels of an image, at least 1.
     image_size : int, default=28
         Height and width of an image in pixels.
     n_blocks : int, default=2
-        At least 1. ``image_size`` must be 2 ** n_blocks or more.
+        Number of blocks, at least 1. ``image_size`` must be 2 ** n_blocks or more.
     convs_per_block : int, default=1
-        At least 1.
+        Number of convolutions in a block, at least 1.
     filters : int, default=16
-        Of the first block's convolutions, at least 1.
+        Number of filters in the first block, at least 1.
     kernel_size : int, default=3
-        Odd.
+        Size of the kernels; it must be odd.
     pooling : {"max", "avg", "stride"}, default="max"
-        What halves the image at the end of a block: the greatest or the mean of 2 x 2 places, or a
-        last convolution with a stride of two.
+        How the image is halved at the end of a block: the maximum or the mean of 2 x 2 positions,
+        or a last convolution with a stride of two.
     norm : {"none", "batch", "layer", "group", "instance", "rms", "weight"}, default="none"
-        ``layer`` is over all of a sample's map, ``rms`` over the channels of each place, ``group``
-        has eight groups of channels, or as many as divide them.
+        ``layer`` normalizes over the whole map of a sample, ``rms`` over the channels at each
+        position. ``group`` has eight groups of channels, or as many as divide them.
     dropout : float, default=0.0
-        From 0 to below 1.
+        Probability of dropout, from 0 to below 1.
     dropout_place : {"conv", "head", "both"}, default="head"
-        Whether it drops whole channels after each block (Tompson et al. 2015, section 3.2), units
-        before each linear layer, or both.
+        Whether dropout applies to whole channels after each block (Tompson et al. 2015, section
+        3.2), to units before each linear layer, or to both.
     hidden_units : int, default=64
-        Of the head's hidden layer; 0 is none.
+        Width of the head's hidden layer; 0 means no hidden layer.
     activation : {"elu", "gelu", "leaky_relu", "relu", "silu", "tanh"}, default="relu"
 
     Raises
     ------
     ValueError
-        If an argument is out of its range, or nothing would be left of the image.
+        If an argument is out of its range, or the image is too small for ``n_blocks``.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class CNN(nn.Module):
         check_rate(self, "dropout", dropout)
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f"The kernel_size of CNN must be odd. Got {kernel_size!r} instead.")
-        # Instance norm has nothing to do on a map of one place.
+        # Instance norm is meaningless on a map of one position.
         _check_size(image_size, n_blocks, 2 if (pooling, norm) == ("stride", "instance") else 1)
         self.image = (in_channels, image_size, image_size)
         layers: list[nn.Module] = []
@@ -102,14 +102,14 @@ class CNN(nn.Module):
                 halves = pooling == "stride" and i == convs_per_block - 1
                 stride = 2 if halves else 1
                 convolution = nn.Conv2d(channels, out, kernel_size, stride, kernel_size // 2)
-                layers += [weighted(norm, convolution), *conv_norm(norm, out)]
+                layers += [with_weight_norm(norm, convolution), *conv_norm(norm, out)]
                 layers += [ACTIVATIONS[activation]()]
                 channels = out
             if pooling != "stride":
                 layers += [nn.MaxPool2d(2) if pooling == "max" else nn.AvgPool2d(2)]
             layers += [nn.Dropout2d(dropout if dropout_place != "head" else 0.0)]
             size, out = (size + 1) // 2 if pooling == "stride" else size // 2, 2 * out
-        # A convolution of this layout takes two thirds of the time on a CPU.
+        # With this memory layout a convolution takes two thirds of the time on a CPU.
         self.conv = nn.Sequential(*layers).to(memory_format=torch.channels_last)
         rate = dropout if dropout_place != "conv" else 0.0
         width = channels * size * size
@@ -125,7 +125,7 @@ class CNN(nn.Module):
         Parameters
         ----------
         X : tensor of shape (n_samples, in_channels, image_size, image_size)
-            Or with each image as one row, channels first.
+            Each image may also be a flat row, channels first.
 
         Returns
         -------
@@ -135,16 +135,16 @@ class CNN(nn.Module):
         return logits
 
 
-def _check_size(image_size: int, n_blocks: int, least: int) -> None:
-    """Raise ValueError unless ``least`` pixels, rounded up, are left of a side."""
+def _check_size(image_size: int, n_blocks: int, minimum: int) -> None:
+    """Raise ValueError unless ``minimum`` pixels, rounded up, remain on each side."""
 
     def fits(n: int) -> bool:
-        left = image_size / (1 << n)
-        return left >= 1 and math.ceil(left) >= least
+        remaining = image_size / (1 << n)
+        return remaining >= 1 and math.ceil(remaining) >= minimum
 
     if not fits(n_blocks):
-        most = max(filter(fits, range(n_blocks)), default=0)
+        max_blocks = max(filter(fits, range(n_blocks)), default=0)
         raise ValueError(
             f"CNN halves images of {image_size} pixels {n_blocks} times, and too little is left of "
-            f"them: make n_blocks at most {most}, or give larger images."
+            f"them: make n_blocks at most {max_blocks}, or give larger images."
         )

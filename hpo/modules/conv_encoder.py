@@ -14,16 +14,16 @@ class ConvEncoder(nn.Module):
     Parameters
     ----------
     n_channels : int, default=3
-        Channels of the images, at least 1.
+        Number of channels of the images, at least 1.
     width : int, default=32
-        Filters of the first stage, at least 1.
+        Number of filters in the first stage, at least 1.
     n_stages : int, default=3
-        At least 1.
+        Number of stages, at least 1.
 
     Attributes
     ----------
     n_features : int
-        Features of an image: ``width * 2 ** (n_stages - 1)``.
+        Number of features of an image: ``width * 2 ** (n_stages - 1)``.
 
     Raises
     ------

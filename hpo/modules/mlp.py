@@ -12,7 +12,7 @@ from hpo.modules._layers import (
     check_choice,
     check_rate,
     flat_norm,
-    weighted,
+    with_weight_norm,
 )
 
 __all__ = ["MLP"]
@@ -23,17 +23,17 @@ DROPOUT_LAYERS = ("all", "first", "last")
 class MLP(nn.Module):
     """Hidden layers of one width, each a linear map, a normalization, an activation and dropout.
 
-    The structure depends on the widths, the depth, the activation and the normalization alone:
-    there is a dropout layer even where its probability is 0 (it then costs nothing and draws
-    nothing), so that models that differ only in dropout can be trained in one batch.
+    The structure only depends on the widths, the depth, the activation and the normalization:
+    there is a dropout layer even if its probability is 0 (it then takes no time and draws no
+    random numbers), so that models that differ only in dropout can be trained in one batch.
 
     Parameters
     ----------
     n_features : int
-        Inputs of each sample, at least 1.
+        Number of inputs for each sample, at least 1.
     n_classes : int
-        Outputs of each sample, at least 1: a logit for each class (no softmax is applied),
-        or the targets of a regression.
+        Number of outputs for each sample, at least 1: a logit for each class (no softmax is
+        applied), or the targets of a regression.
     hidden_units : int, default=64
         Width of each hidden layer, at least 1.
     n_layers : int, default=2
@@ -44,13 +44,13 @@ class MLP(nn.Module):
     activation : {"elu", "gelu", "leaky_relu", "relu", "silu", "tanh"}, default="relu"
         Activation after each hidden layer.
     norm : {"none", "batch", "layer", "group", "instance", "rms", "weight"}, default="none"
-        What stands between a hidden layer and its activation. ``group`` has eight groups of units,
-        or as many as divide the width; ``instance`` is `torch.nn.InstanceNorm1d` over all
-        units of one sample as one channel, which is ``layer`` with one scale and one shift in the
-        place of one a unit; ``weight`` divides the length and the direction of each unit's
-        weights. The output layer has none.
+        Normalization between a hidden layer and its activation. ``group`` has eight groups of
+        units, or as many as divide the width. ``instance`` is `torch.nn.InstanceNorm1d` with all
+        units of a sample as one channel, which is ``layer`` with a single scale and shift instead
+        of one per unit. ``weight`` separates the length and the direction of each unit's weights.
+        The output layer has none.
     dropout_layers : {"all", "first", "last"}, default="all"
-        Which hidden layers a single ``dropout`` stands after.
+        After which hidden layers a single ``dropout`` is applied.
     dropout_input : float, default=0.0
         Probability of zeroing an input in training, from 0 to below 1.
 
@@ -85,7 +85,7 @@ class MLP(nn.Module):
         width = n_features
         for rate in self._rates(dropout, dropout_layers, n_layers):
             layers += [
-                weighted(norm, nn.Linear(width, hidden_units)),
+                with_weight_norm(norm, nn.Linear(width, hidden_units)),
                 *flat_norm(norm, hidden_units),
                 ACTIVATIONS[activation](),
                 nn.Dropout(rate),
@@ -116,7 +116,7 @@ class MLP(nn.Module):
 
         Parameters
         ----------
-        X : tensor of shape (n_samples, n_features), or one that is so when flattened
+        X : tensor of shape (n_samples, n_features), or of that shape when flattened
 
         Returns
         -------

@@ -18,12 +18,12 @@ CELLS: dict[str, tuple[Any, dict[str, str]]] = {
 
 
 class RecurrentLM(nn.Module):
-    """An embedding, recurrent layers, and a logit for each symbol that may come next.
+    """An embedding, recurrent layers, and a logit for each possible next symbol.
 
     Each block starts from a state of zeros. Gradients of plain RNNs grow or shrink by a
-    factor each step back in time (Pascanu, Mikolov and Bengio 2013, *On the difficulty of
+    factor with each step back in time (Pascanu, Mikolov and Bengio 2013, *On the difficulty of
     training recurrent neural networks*, section 2): those of ``rnn_relu``, whose units have
-    no upper bound, overflow where the learning rate is too high and nothing clips them.
+    no upper bound, overflow if the learning rate is too high and they are not clipped.
 
     Parameters
     ----------
@@ -36,10 +36,10 @@ class RecurrentLM(nn.Module):
     n_layers : int, default=1
         Number of recurrent layers, at least 1.
     embedding_size : int, default=32
-        Numbers by which a symbol enters, at least 1.
+        Dimension of the embedding of a symbol, at least 1.
     dropout : float, default=0.0
-        Probability of zeroing an entry of what enters and leaves the recurrent layers, and
-        of what goes between them, in training; from 0 to below 1.
+        Probability of zeroing an entry of the inputs and outputs of the recurrent layers, and
+        between them, in training; from 0 to below 1.
 
     Raises
     ------
@@ -86,7 +86,7 @@ class RecurrentLM(nn.Module):
             hidden_units,
             n_layers,
             batch_first=True,
-            # torch warns of a probability where there is nothing between layers
+            # torch warns of a dropout between layers if there is only one
             dropout=dropout if n_layers > 1 else 0.0,
             **options,
         )

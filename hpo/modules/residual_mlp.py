@@ -10,30 +10,31 @@ from hpo.modules._layers import (
     check_choice,
     check_rate,
     flat_norm,
-    weighted,
+    with_weight_norm,
 )
 
 __all__ = ["ResidualMLP"]
 
 
 class ResidualMLP(nn.Module):
-    """A linear map to the width, blocks that each add to it what two layers make of it, an output.
+    """A linear layer, residual blocks of two layers, and an output layer.
 
-    The blocks are He et al.'s of "pre-activation" (2016, *Identity mappings in deep residual
-    networks*, figure 4e), linear for convolutional: normalization, activation and linear map,
-    twice, with dropout before the second map. Before the output there are a normalization and an
-    activation more.
+    The blocks are the "pre-activation" blocks of He et al. (2016, *Identity mappings in deep
+    residual networks*, figure 4e), with linear instead of convolutional layers: normalization,
+    activation and linear map, twice, with dropout before the second map. Before the output there
+    are another normalization and activation.
 
     Parameters
     ----------
     n_features : int
-        Inputs of each sample, at least 1.
+        Number of inputs for each sample, at least 1.
     n_classes : int
-        Outputs of each sample, at least 1: a logit for each class, or the targets of a regression.
+        Number of outputs for each sample, at least 1: a logit for each class, or the targets of a
+        regression.
     hidden_units : int, default=128
         Width of all layers, at least 1.
     n_blocks : int, default=2
-        At least 0; each has two layers.
+        Number of blocks of two layers, at least 0.
     dropout : float, default=0.0
         Probability of zeroing a unit inside a block in training, from 0 to below 1.
     activation : {"elu", "gelu", "leaky_relu", "relu", "silu", "tanh"}, default="relu"
@@ -69,7 +70,7 @@ class ResidualMLP(nn.Module):
             return [*flat_norm(norm, hidden_units), ACTIVATIONS[activation]()]
 
         def linear() -> nn.Module:
-            return weighted(norm, nn.Linear(hidden_units, hidden_units))
+            return with_weight_norm(norm, nn.Linear(hidden_units, hidden_units))
 
         self.first = nn.Linear(n_features, hidden_units)
         self.blocks = nn.ModuleList(
@@ -83,7 +84,7 @@ class ResidualMLP(nn.Module):
 
         Parameters
         ----------
-        X : tensor of shape (n_samples, n_features), or one that is so when flattened
+        X : tensor of shape (n_samples, n_features), or of that shape when flattened
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Residual networks for small images, and the published weights that they can start from."""
+"""Residual networks for small images, optionally with published weights."""
 
 from pathlib import Path
 
@@ -9,18 +9,18 @@ __all__ = ["ResNetCIFAR"]
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-"""What the published weights were trained with: the colours of ImageNet, not of CIFAR-10."""
+"""Standardization of the published weights: that of ImageNet, not of CIFAR-10."""
 
 WIDTHS = (16, 32, 64)
 _RENAMED = {"conv1": "stem.0", "bn1": "stem.1", "linear": "head"}
-"""Names in the published files, and where the same layers stand here."""
+"""Names of layers in the published files and in this module."""
 
 
 class _Block(nn.Module):
     """Two convolutions, and a shortcut without parameters.
 
-    The shortcut is option A of He et al. 2016, section 3.3: where the map is halved and the
-    width doubled, every second pixel, and zeros for the new channels, half on each side.
+    The shortcut is option A of He et al. 2016, section 3.3: if the map is halved and the width
+    doubled, it takes every second pixel, and zeros for the new channels, half on each side.
     """
 
     def __init__(self, n_in: int, n_out: int, stride: int) -> None:
@@ -44,27 +44,28 @@ class _Block(nn.Module):
 class ResNetCIFAR(nn.Module):
     """The residual networks of He et al. 2016, *Deep residual learning*, section 4.2.
 
-    A convolution of 16 filters, then three stages of 16, 32 and 64 filters on maps of the
-    whole, the half and the quarter size, a global mean and a linear head. Its children in
-    order, ``stem``, ``stage1``, ``stage2``, ``stage3`` and ``head``, are what
-    `hpo.callbacks.Freezing` counts. Images are standardized inside.
+    A convolution of 16 filters, then three stages of 16, 32 and 64 filters on maps of full, half
+    and quarter size, a global mean and a linear head. Its children in order, ``stem``,
+    ``stage1``, ``stage2``, ``stage3`` and ``head``, are the stages of `hpo.callbacks.Freezing`.
+    Images are standardized inside.
 
     Parameters
     ----------
     n_classes : int, default=10
-        Logits, at least 1.
+        Number of logits, at least 1.
     depth : {20, 32, 44, 56, 110}, default=20
-        Layers with weights: 6 n + 2 for n blocks a stage. Any such number will do.
+        Number of layers with weights: 6 n + 2 for n blocks per stage. Other such numbers are
+        allowed too.
     weights : str or Path, optional
-        File of published weights of this depth, see `hpo.data.find_resnet_cifar10`. The head
-        is taken too if ``n_classes`` is that of the file, else it is new.
+        File of published weights of this depth, see `hpo.data.find_resnet_cifar10`. The head is
+        loaded too if ``n_classes`` matches the file, else it is initialized randomly.
     pretrained : bool, default=True
-        Whether to start from ``weights``; False starts from random ones, for comparison.
+        Whether to start from ``weights``, or from random ones for comparison.
 
     Raises
     ------
     ValueError
-        If a number is out of its range, or the file is none for this depth.
+        If a number is out of its range, or the file does not match this depth.
     """
 
     mean: torch.Tensor
@@ -110,7 +111,7 @@ class ResNetCIFAR(nn.Module):
         Parameters
         ----------
         X : float tensor of shape (n_samples, 3, height, width)
-            Pixels from 0 to 1. The published weights were trained on 32 x 32 of them.
+            Pixels from 0 to 1. The published weights were trained on images of 32 x 32.
 
         Returns
         -------
@@ -122,7 +123,7 @@ class ResNetCIFAR(nn.Module):
 
     def _load(self, file: Path) -> None:
         published = torch.load(file, map_location="cpu", weights_only=True)["state_dict"]
-        state = {_own_name(name): value for name, value in published.items()}
+        state = {_rename_layer(name): value for name, value in published.items()}
         if state["head.weight"].shape != self.head.weight.shape:
             del state["head.weight"], state["head.bias"]
         missing, unexpected = self.load_state_dict(state, strict=False)
@@ -139,6 +140,6 @@ def _stage(n_in: int, n_out: int, n_blocks: int, stride: int) -> nn.Sequential:
     return nn.Sequential(first, *(_Block(n_out, n_out, 1) for _ in range(n_blocks - 1)))
 
 
-def _own_name(name: str) -> str:
+def _rename_layer(name: str) -> str:
     top, rest = name.removeprefix("module.").split(".", 1)
     return f"{_RENAMED.get(top, top.replace('layer', 'stage'))}.{rest}"

@@ -1,4 +1,4 @@
-"""Networks for tables: numbers, and categories that are embedded."""
+"""Networks for tables of numbers and embedded categories."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -14,14 +14,14 @@ __all__ = ["TabularNet", "table_sizes"]
 
 ARCHITECTURES = ("embedding_mlp", "wide_deep", "deep_cross", "deep_cross_v2")
 N_BUCKETS = 10_000
-"""Weights for the crossed values of two columns; rare pairs of large columns share them."""
+"""Number of weights for the pairs of values of two columns; pairs of large columns share them."""
 
 
 def table_sizes(X: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return what `TabularNet` must know of a table: its ``sizes``.
+    """Return the ``sizes`` of a table for `TabularNet`.
 
-    For skorch's ``InputShapeSetter(param_name="sizes", input_dim_fn=table_sizes)``, a callback
-    that gives the module the sizes of the part that it is trained on.
+    It is meant for skorch's ``InputShapeSetter(param_name="sizes", input_dim_fn=table_sizes)``, a
+    callback that sets the sizes of the training part on the module.
 
     Parameters
     ----------
@@ -32,47 +32,47 @@ def table_sizes(X: Mapping[str, Any]) -> tuple[int, ...]:
     Returns
     -------
     tuple of int
-        The number of numeric columns; of each categorical column, one more than its greatest code.
+        The number of numeric columns; for each categorical column, its greatest code plus one.
     """
     codes = X["codes"]
     return int(X["numbers"].shape[1]), *(int(column.max()) + 1 for column in codes.T)
 
 
 class TabularNet(nn.Module):
-    """A multilayer perceptron on numbers and embedded categories, alone or beside a second part.
+    """A multilayer perceptron on numbers and embedded categories, alone or with a second part.
 
-    Code 0 stands for a category that was not seen in training. Its embedding is zero and is not
-    trained: nothing is added for it. So is any code that is greater than ``sizes`` allows.
+    Code 0 stands for a category that was not in the training part. Its embedding is zero and is
+    not trained. Any code that is greater than ``sizes`` allows is treated the same.
 
     Parameters
     ----------
     sizes : sequence of int, default=(1,)
-        The number of numeric columns, then the number of codes of each categorical column with
-        code 0 counted; see `table_sizes`.
+        The number of numeric columns, then the number of codes of each categorical column,
+        including code 0; see `table_sizes`.
     n_classes : int, default=2
-        Outputs of each sample, at least 1: a logit for each class (no softmax is applied), or
-        the targets of a regression.
+        Number of outputs for each sample, at least 1: a logit for each class (no softmax is
+        applied), or the targets of a regression.
     architecture : str, default="embedding_mlp"
-        What is added to the outputs of the perceptron:
+        The second part, which is added to the outputs of the perceptron:
 
         * ``embedding_mlp``: nothing.
         * ``wide_deep``: a linear model of the numbers, the categories and the pairs of
           categories (Cheng et al. 2016, *Wide & Deep Learning*, section 3).
-        * ``deep_cross``: a linear model of what ``n_cross_layers`` layers make of the inputs, each
+        * ``deep_cross``: a linear model on the inputs after ``n_cross_layers`` layers, each
           ``x0 * (x @ w) + b + x`` (Wang et al. 2017, *Deep & Cross Network*, section 2.2).
         * ``deep_cross_v2``: the same with ``x0 * (W @ x + b) + x`` (Wang et al. 2021, *DCN V2*,
           section 3.2; in parallel with the perceptron).
     hidden_units, n_layers, dropout, activation, norm
-        Of the perceptron; see `MLP`.
+        Arguments of the perceptron; see `MLP`.
     embedding_size : int, default=8
-        Numbers by which a category enters, at least 1.
+        Dimension of the embedding of a category, at least 1.
     n_frequencies : int, default=0
-        Each number enters as itself and as its sines and cosines at that many frequencies, which
-        are learned, so that a step at some height can be seen (Gorishniy, Rubachev and Babenko
+        Number of learned frequencies. Each number is an input together with its sines and cosines
+        at these, so that the net can learn steps (Gorishniy, Rubachev and Babenko
         2022, *On Embeddings for Numerical Features*, section 3.3).
     frequency_scale : float, default=0.3
-        Standard deviation of the frequencies at the start, above 0: in periods a unit, which is
-        a standard deviation of a scaled column.
+        Standard deviation of the initial frequencies, above 0, in periods per unit (a standard
+        deviation of a scaled column).
     n_cross_layers : int, default=2
         Number of cross layers, at least 1.
 
@@ -152,18 +152,18 @@ class TabularNet(nn.Module):
         waves = 2 * torch.pi * numbers.unsqueeze(2) * self.frequencies
         periodic = [wave.flatten(1) for wave in (waves.sin(), waves.cos())]
         inputs = torch.cat([numbers, *periodic, *embedded], dim=1)
-        beside = None
+        second_part = None
         if self.wide is not None:
-            beside = self.wide(numbers, codes)
+            second_part = self.wide(numbers, codes)
         elif self.cross is not None:
-            beside = self.cross(inputs)
-        # last, because what goes into the last linear layer is shown as the features of a net
+            second_part = self.cross(inputs)
+        # last, because the inputs of the last linear layer are plotted as the features of a net
         outputs: torch.Tensor = self.deep(inputs)
-        return outputs if beside is None else outputs + beside
+        return outputs if second_part is None else outputs + second_part
 
 
 class _Wide(nn.Module):
-    """A linear model of numbers, categories and pairs of categories; all its weights start at 0."""
+    """A linear model of numbers, categories and pairs of categories; its weights start at 0."""
 
     def __init__(self, n_numbers: int, n_codes: Sequence[int], n_classes: int) -> None:
         super().__init__()
@@ -188,7 +188,7 @@ class _Wide(nn.Module):
 
 
 class _CrossLayer(nn.Module):
-    """Multiplies the inputs by a linear map of the layer below, and adds that layer."""
+    """Multiplies the inputs by a linear map of the previous layer, and adds that layer."""
 
     def __init__(self, width: int, *, full: bool) -> None:
         super().__init__()

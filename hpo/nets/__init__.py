@@ -1,4 +1,4 @@
-"""skorch nets with more to tune; each is loaded, with skorch, when it is first asked for."""
+"""skorch nets with more to tune; each is imported, with skorch, on first use."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""A causal language model that is fine-tuned whole, or by an adapter on a frozen base."""
+"""A causal language model with full fine-tuning, or with an adapter on a frozen base."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,41 +19,41 @@ DTYPES = ("float32", "bfloat16")
 
 
 class AdaptedCausalLM(nn.Module):
-    """A pretrained causal language model of transformers, and what is trained of it.
+    """A pretrained causal language model of transformers, with its trained parameters.
 
-    The frozen base of an adapter is loaded once a process and shared by all who adapt it
-    (see `shared_base`): this module has its own tree of layers over the same weights, into which
-    peft puts the adapter. So the base never changes, any number of modules can be trained in
-    turn, and what one of them leaves behind is nothing.
+    The frozen base of an adapter is loaded once per process and shared by all modules that adapt
+    it (see `shared_base`). This module has its own tree of layers over the same weights, into
+    which peft inserts the adapter. So the base never changes, any number of modules can be
+    trained one after the other, and none of them leaves anything behind.
 
-    ``parameters()`` and ``state_dict()`` hold what is trained and nothing else, always in
-    float32; a pickle holds that and where the base comes from. Unpickled, it takes the base
-    of its new process.
+    ``parameters()`` and ``state_dict()`` contain only the trained parameters, always in float32.
+    A pickle contains these and the source of the base. An unpickled module uses the base of its
+    new process.
 
     Parameters
     ----------
     model : str or path
-        A folder, or an id on the hub: whatever `transformers.AutoModelForCausalLM` takes.
+        A folder, or an id on the hub, as for `transformers.AutoModelForCausalLM`.
     method : {"lora", "qlora", "full"}, default="lora"
-        An adapter on the frozen model (Hu et al. 2021, *LoRA*), on the model quantized to 4
-        bits (Dettmers et al. 2023, *QLoRA*), or all weights, of which each module then has its
-        own. The five parameters below mean nothing to ``"full"``.
+        What to train: an adapter on the frozen model (Hu et al. 2021, *LoRA*), an adapter on the
+        model quantized to 4 bits (Dettmers et al. 2023, *QLoRA*), or all weights, of which each
+        module then has its own copy. The next five parameters are ignored with ``"full"``.
     r : int, default=8
         Rank of the adapter, at least 1.
     scale : float, default=2.0
-        ``lora_alpha / r``, greater than 0: what the adapter's output is multiplied by.
+        ``lora_alpha / r``, the factor of the adapter's output; greater than 0.
     lora_dropout : float, default=0.0
-        Probability of zeroing an input of the adapter in training, from 0 to below 1.
+        Probability of zeroing an input of the adapter during training, from 0 to below 1.
     use_rslora : bool, default=False
-        Multiply by ``lora_alpha / sqrt(r)`` instead (Kalajdzievski 2023, *rsLoRA*).
+        Whether to multiply by ``lora_alpha / sqrt(r)`` instead (Kalajdzievski 2023, *rsLoRA*).
     target_modules : str or sequence of str, default="all-linear"
         Which layers get an adapter: ``"all-linear"`` (all but the head), ``"attention"``, or
-        names, as in peft: a list of ends of names, or a regular expression for whole ones.
+        names, as in peft: a list of suffixes of names, or a regular expression for full names.
     dtype : {"float32", "bfloat16"}, default="float32"
-        Of a frozen base and of the computation. What is trained stays in float32, and where
-        this is bfloat16 runs under ``torch.autocast``.
+        Type of a frozen base and of the computation. Trained parameters stay in float32; with
+        ``"bfloat16"`` they are used under ``torch.autocast``.
     device : str, default="cpu"
-        `CausalLMNet` gives its own.
+        Torch device; `CausalLMNet` passes its own device.
 
     Attributes
     ----------
@@ -104,9 +104,9 @@ class AdaptedCausalLM(nn.Module):
             "target_modules": target_modules,
         }
         self._base: BaseModel | None = None
-        # Past nn.Module's own attribute: `to`, `requires_grad_` or `load_state_dict` of this
-        # module must not reach the weights that others share.
-        vars(self)["lm"] = self._full() if method == "full" else self._adapted()
+        # Not registered as a submodule: `to`, `requires_grad_` or `load_state_dict` of this
+        # module must not reach the shared weights.
+        vars(self)["lm"] = self._load_full_model() if method == "full" else self._attach_adapter()
         self.trained = nn.ParameterDict(
             {
                 name.replace(".", "/"): parameter
@@ -115,11 +115,11 @@ class AdaptedCausalLM(nn.Module):
             }
         )
 
-    def _full(self) -> Any:
+    def _load_full_model(self) -> Any:
         forget_base_model()
         return load(Source(self.source.model, device=self.source.device))
 
-    def _adapted(self) -> Any:
+    def _attach_adapter(self) -> Any:
         self._base = shared_base(self.source)
         return _lora.attach_adapter(self._base.view(), self.lora_config())
 
@@ -134,8 +134,8 @@ class AdaptedCausalLM(nn.Module):
         -------
         tensor of shape (n_blocks, context_length, n_tokens)
         """
-        half = self.source.dtype != "float32"
-        with torch.autocast(X.device.type, torch.bfloat16, enabled=half):
+        autocast = self.source.dtype != "float32"
+        with torch.autocast(X.device.type, torch.bfloat16, enabled=autocast):
             logits: torch.Tensor = self.lm(input_ids=X, use_cache=False).logits
         return logits
 
@@ -150,8 +150,8 @@ class AdaptedCausalLM(nn.Module):
         return super().train(mode)
 
     @contextmanager
-    def as_it_came(self) -> Iterator["AdaptedCausalLM"]:
-        """Give a module that computes what the pretrained model does, inside the block."""
+    def pretrained(self) -> Iterator["AdaptedCausalLM"]:
+        """Provide a module that computes the same as the pretrained model, inside the block."""
         if self.method == "full":
             yield AdaptedCausalLM(
                 self.source.model,
@@ -169,7 +169,7 @@ class AdaptedCausalLM(nn.Module):
         Raises
         ------
         ValueError
-            If the method is ``"full"``, which has none.
+            If the method is ``"full"``, which has no adapter.
         """
         if self._base is None:
             raise ValueError("Full fine-tuning has no adapter. Use method='lora' or 'qlora'.")
@@ -190,29 +190,30 @@ class AdaptedCausalLM(nn.Module):
         self.lm.save_pretrained(str(folder), save_embedding_layers=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        made_of = {
+        params = {
             "model": self.source.model,
             "method": self.method,
             "dtype": self.source.dtype,
             **self._adapter,
         }
-        # Parameters, not copies of their values: an optimizer in the same pickle has the same.
-        return _restored, (made_of, dict(self.trained.items()), self.training)
+        # Parameters, not copies of their values, as an optimizer in the same pickle refers to them.
+        return _restored, (params, dict(self.trained.items()), self.training)
 
     def _adopt(self, trained: Mapping[str, nn.Parameter]) -> None:
-        """Put ``trained`` in the place of this module's own parameters."""
+        """Replace this module's trained parameters by ``trained``."""
         new = {id(self.trained[name]): parameter for name, parameter in trained.items()}
         for module in [*self.lm.modules(), self.trained]:
-            for name, parameter in module._parameters.items():
-                module._parameters[name] = new.get(id(parameter), parameter)
+            parameters_of_module = module.named_parameters(recurse=False, remove_duplicate=False)
+            for name, parameter in list(parameters_of_module):
+                module.register_parameter(name, new.get(id(parameter), parameter))
 
 
 def _restored(
-    made_of: dict[str, Any], trained: Mapping[str, nn.Parameter], training: bool
+    params: dict[str, Any], trained: Mapping[str, nn.Parameter], training: bool
 ) -> AdaptedCausalLM:
-    device = next(iter(trained.values())).device  # where unpickling has put them
-    with torch.random.fork_rng(devices=[]):  # first weights of the adapter: drawn for nothing
-        module = AdaptedCausalLM(**made_of, device=device)
+    device = next(iter(trained.values())).device  # the device that unpickling has chosen
+    with torch.random.fork_rng(devices=[]):  # the initial weights of the adapter are replaced
+        module = AdaptedCausalLM(**params, device=device)
     module._adopt(trained)
     return module.train(training)
 

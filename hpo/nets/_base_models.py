@@ -1,4 +1,4 @@
-"""Pretrained models: each is loaded once a process, frozen, and shared by all who adapt it."""
+"""Pretrained models, each loaded once per process, frozen and shared by all its adapters."""
 
 import copy
 import gc
@@ -20,18 +20,18 @@ __all__ = ["BaseModel", "Source", "forget_base_model", "import_libraries", "load
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a model is loaded from, and how.
+    """Where a model is loaded from, and how.
 
     Parameters
     ----------
     model : str
         A folder, or an id on the hub.
     dtype : {"float32", "bfloat16"}
-        Of the weights; of a quantized model: what it computes with.
+        Type of the weights; of a quantized model, the type it computes with.
     quantized : bool
-        Whether the linear layers are kept in 4 bits: NF4, its constants quantized too
-        (Dettmers et al. 2023, *QLoRA*, section 3). Embedding, head and normalizations are
-        kept in float32.
+        Whether the linear layers are stored in 4 bits: NF4, with quantized constants
+        (Dettmers et al. 2023, *QLoRA*, section 3). Embedding, head and normalizations stay in
+        float32.
     device : str
     """
 
@@ -42,7 +42,7 @@ class Source:
 
     @classmethod
     def of(cls, model: str | Path, dtype: str, quantized: bool, device: Any) -> "Source":
-        """Return the source of ``model``, written in one way: folder whole, GPU with its number."""
+        """Return the source of ``model`` in normal form: absolute folder, GPU with its number."""
         folder = Path(model).expanduser()
         place = torch.device(device)
         if place.type == "cuda" and place.index is None:
@@ -55,8 +55,7 @@ class Source:
 class BaseModel:
     """A frozen pretrained model, whose weights are never changed.
 
-    It is not adapted itself: whoever adapts it works on a `view`, so that nothing of an
-    adapter is ever attached to it.
+    It is never adapted itself. An adapter is attached to a `view` instead.
     """
 
     def __init__(self, source: Source) -> None:
@@ -64,40 +63,42 @@ class BaseModel:
         self.model: Any = load(source).requires_grad_(False).eval()
 
     def view(self) -> Any:
-        """Return a model with modules of its own over the same weights.
+        """Return a model with separate modules over the same weights.
 
-        Its modules may be wrapped, replaced and given hooks; its tensors are shared.
+        Its modules may be wrapped, replaced and hooked. Its tensors are shared.
         """
         modules = list(self.model.modules())
         shared = [
             *self.model.parameters(),
             *self.model.buffers(),
-            # of quantized layers: scales of the blocks, not held as buffers
+            # scales of the blocks of quantized layers, which are not buffers
             *(m.quant_state for m in modules if getattr(m, "quant_state", None) is not None),
         ]
-        return copy.deepcopy(self.model, {id(thing): thing for thing in shared})
+        return copy.deepcopy(self.model, {id(item): item for item in shared})
 
 
 _alive: WeakValueDictionary[Source, BaseModel] = WeakValueDictionary()
-_kept: list[BaseModel] = []
-"""The base model that was last asked for: it stays between two trials. One alone, so that the
-memory of a trial is that of its own model."""
+_last_used: list[BaseModel] = []
+"""The base model used last, which stays alive between two trials.
+
+It is only one, so that the memory of a trial is that of its own model.
+"""
 
 
 def shared_base(source: Source) -> BaseModel:
-    """Return the one base model of this process that comes from ``source``."""
+    """Return the base model of this process for ``source``, loaded if necessary."""
     base = _alive.get(source)
     if base is None:
         forget_base_model()
         base = _alive[source] = BaseModel(source)
-    _kept[:] = [base]
+    _last_used[:] = [base]
     return base
 
 
 def forget_base_model() -> None:
-    """Free the base model that is kept, unless somebody uses it."""
-    if _kept:
-        _kept.clear()
+    """Free the base model used last, unless it is still in use."""
+    if _last_used:
+        _last_used.clear()
         gc.collect()  # the weights and modules of bitsandbytes refer to each other
 
 
@@ -107,9 +108,9 @@ def import_libraries() -> tuple[Any, Any]:
     Raises
     ------
     MissingExtraError
-        If they are not installed; the message says how to get them.
+        If they are not installed; the message says how to install them.
     """
-    # It advises another package for a way of computing that is switched off in `load`.
+    # It recommends another package for a feature that is switched off in `load`.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     with needs_extra("lora", "Language models"):
         import peft
@@ -123,7 +124,7 @@ def load(source: Source) -> Any:
     Raises
     ------
     DataError
-        If there is none at ``source.model``.
+        If it cannot be loaded from ``source.model``.
     MissingExtraError
         If the ``lora`` extra is not installed.
     """
@@ -139,7 +140,7 @@ def load(source: Source) -> Any:
         kwargs["device_map"] = {"": source.device}
     try:
         with _without_progress_bars(transformers), torch.random.fork_rng(devices=[]):
-            # Weights that a checkpoint lacks are drawn: the same ones wherever it is loaded.
+            # Weights missing in a checkpoint are drawn, with the same values wherever it is loaded.
             torch.default_generator.manual_seed(0)
             model = transformers.AutoModelForCausalLM.from_pretrained(source.model, **kwargs)
     except (OSError, ValueError) as error:
@@ -147,29 +148,29 @@ def load(source: Source) -> Any:
             f"The model {source.model!r} cannot be loaded. Give a folder that holds a causal "
             f"language model, or an id on the hub (which takes a network).\n{error}"
         ) from error
-    return _quantized_for_training(model) if source.quantized else model.to(source.device)
+    return _prepare_quantized(model) if source.quantized else model.to(source.device)
 
 
-def _quantized_for_training(model: Any) -> Any:
+def _prepare_quantized(model: Any) -> Any:
     with needs_extra("lora", "Quantized models"):
         import bitsandbytes
         import peft
 
     for module in model.modules():
         if isinstance(module, bitsandbytes.nn.Linear4bit):
-            # On a CPU with AVX-512 BF16 an evaluation would pack the weights anew, in place and
-            # with loss, and through packed weights flows no gradient, in later training either.
+            # On a CPU with AVX-512 BF16 an evaluation would repack the weights in place, with a
+            # loss of precision, and packed weights pass no gradient, even in later training.
             module.support_avx512bf16_for_cpu = False
     return peft.prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
 
 
 @contextmanager
 def _without_progress_bars(transformers: Any) -> Iterator[None]:
-    bars = transformers.utils.logging
-    shown = bars.is_progress_bar_enabled()
-    bars.disable_progress_bar()
+    logging_utils = transformers.utils.logging
+    was_enabled = logging_utils.is_progress_bar_enabled()
+    logging_utils.disable_progress_bar()
     try:
         yield
     finally:
-        if shown:
-            bars.enable_progress_bar()
+        if was_enabled:
+            logging_utils.enable_progress_bar()

@@ -1,7 +1,7 @@
-"""Random changes of a batch of images, each image's own; all draw from torch's generator.
+"""Random changes of a batch of images, drawn separately for each image from torch's generator.
 
-torchvision's transforms draw once for all images of a batch; image by image they cost more than
-a small net's training step.
+torchvision's transforms draw once for all images of a batch. Applied to each image separately,
+they take longer than a training step of a small net.
 """
 
 import math
@@ -14,27 +14,30 @@ from torchvision.transforms import v2
 __all__ = [
     "CHANGES",
     "POLICIES",
+    "apply_policy",
     "colour",
     "crop",
     "flip",
-    "policy_of",
+    "make_policy",
     "rotation",
-    "through_policy",
 ]
 
 CHUNK = 4
-"""Images that share one draw of a policy: a quarter of the time, and a batch of 32 has 8 draws."""
+"""Images that share one draw of a policy.
+
+This takes a quarter of the time, and a batch of 32 still has 8 draws.
+"""
 
 
 def flip(X: torch.Tensor, strength: float) -> torch.Tensor:
-    """Mirror each image, left for right, with probability 0.5, whatever the strength."""
+    """Mirror each image horizontally with probability 0.5, whatever the strength."""
     return torch.where(_uniform(X, 0.0, 1.0) < 0.5, X.flip(-1), X)
 
 
 def crop(X: torch.Tensor, strength: float) -> torch.Tensor:
-    """Shift by up to an eighth of the side (times strength), zeros coming in from outside.
+    """Shift by up to an eighth of the side (times strength), padding with zeros.
 
-    Four pixels of 32: the crop that is usual on CIFAR-10 (He et al. 2016, *Deep residual
+    That is four pixels of 32, the usual crop on CIFAR-10 (He et al. 2016, *Deep residual
     learning*, section 4.2).
     """
     n, _, height, width = X.shape
@@ -47,7 +50,7 @@ def crop(X: torch.Tensor, strength: float) -> torch.Tensor:
 
 
 def rotation(X: torch.Tensor, strength: float) -> torch.Tensor:
-    """Turn by up to 15 degrees (times strength) either way, zeros coming in from outside."""
+    """Rotate by up to 15 degrees (times strength) either way, padding with zeros."""
     angle = _uniform(X, -1.0, 1.0).ravel() * math.radians(15) * strength
     ratio = X.shape[-2] / X.shape[-1]
     zero = torch.zeros_like(angle)
@@ -63,8 +66,8 @@ def rotation(X: torch.Tensor, strength: float) -> torch.Tensor:
 def colour(X: torch.Tensor, strength: float) -> torch.Tensor:
     """Change brightness, contrast and saturation by a factor of 0.6 to 1.4 (at strength 1) each.
 
-    As torchvision's ``ColorJitter(0.4, 0.4, 0.4)``, always in this order; values are kept
-    within those of the batch.
+    This equals torchvision's ``ColorJitter(0.4, 0.4, 0.4)``, but always in this order. Values
+    are clipped to the range of the batch.
     """
     low, high = X.amin(), X.amax()
     spread = 0.4 * strength
@@ -81,13 +84,13 @@ CHANGES: Mapping[str, Callable[[torch.Tensor, float], torch.Tensor]] = {
     "rotation": rotation,
     "colour": colour,
 }
-"""A function of a float batch of shape (n_samples, n_channels, height, width) and a strength."""
+"""Functions of a float batch (n_samples, n_channels, height, width) and a strength."""
 
 POLICIES = ("autoaugment", "randaugment", "trivialaugment")
 
 
-def policy_of(name: str, strength: float) -> v2.Transform:
-    """Return torchvision's policy of that name; the strength is RandAugment's, in ninths of 1."""
+def make_policy(name: str, strength: float) -> v2.Transform:
+    """Return torchvision's policy; only RandAugment uses ``strength``, where 1 means 9 of 30."""
     if name == "randaugment":
         return v2.RandAugment(num_ops=2, magnitude=min(30, round(9 * strength)))
     if name == "trivialaugment":
@@ -95,14 +98,13 @@ def policy_of(name: str, strength: float) -> v2.Transform:
     return v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10)
 
 
-def through_policy(X: torch.Tensor, policy: v2.Transform) -> torch.Tensor:
+def apply_policy(X: torch.Tensor, policy: v2.Transform) -> torch.Tensor:
     """Change a float batch of pixels from 0 to 1, `CHUNK` images at a time.
 
     Raises
     ------
     ValueError
-        If there are other numbers among the pixels, or the images have neither 1 nor 3
-        channels.
+        If there are pixels outside 0 to 1, or the images have neither 1 nor 3 channels.
     """
     if X.shape[1] not in (1, 3):
         raise ValueError(
@@ -121,6 +123,8 @@ def through_policy(X: torch.Tensor, policy: v2.Transform) -> torch.Tensor:
 
 
 def _uniform(X: torch.Tensor, low: float, high: float) -> torch.Tensor:
-    """Return a number for each image, of a shape that broadcasts over it."""
-    draws = low + (high - low) * torch.rand(len(X), 1, 1, 1)  # drawn where the fold's stream is
+    """Return a random number for each image, in a shape that broadcasts over it."""
+    draws = low + (high - low) * torch.rand(
+        len(X), 1, 1, 1
+    )  # drawn on the CPU, from the stream of the fold
     return draws.to(X.device, X.dtype)

@@ -1,4 +1,4 @@
-"""LoRA by peft's names: which layers, and how strong."""
+"""Make and attach LoRA adapters of peft."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 
 from hpo.nets._base_models import import_libraries
 
-__all__ = ["attach_adapter", "attention_layers", "lora_config", "told"]
+__all__ = ["attach_adapter", "attention_layers", "config_code", "lora_config"]
 
 
 def lora_config(
@@ -46,12 +46,12 @@ def lora_config(
 
 
 def attention_layers(model: Any) -> list[str]:
-    """Return names that tell the linear layers of the attention from all others, as peft does.
+    """Return names that select exactly the linear layers of the attention, as in peft.
 
     Raises
     ------
     ValueError
-        If no layer stands in a module that is named for attention.
+        If no layer is in a module whose name contains "attn" or "attention".
     """
     from torch import nn
     from transformers.pytorch_utils import Conv1D
@@ -59,17 +59,17 @@ def attention_layers(model: Any) -> list[str]:
     linear = [
         name for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)
     ]
-    inside = [name for name in linear if _in_attention(name)]
-    others = {name.rpartition(".")[2] for name in linear if not _in_attention(name)}
-    if not inside:
+    in_attention = [name for name in linear if _in_attention(name)]
+    other_names = {name.rpartition(".")[2] for name in linear if not _in_attention(name)}
+    if not in_attention:
         raise ValueError(
             f"{type(model).__name__} has no modules with 'attn' or 'attention' in their names. "
-            f"Give target_modules some of: {', '.join(sorted(others))}."
+            f"Give target_modules some of: {', '.join(sorted(other_names))}."
         )
     names = []
-    for name in inside:
-        *_, parent, own = name.split(".")
-        names.append(f"{parent}.{own}" if own in others else own)
+    for name in in_attention:
+        *_, parent, last = name.split(".")
+        names.append(f"{parent}.{last}" if last in other_names else last)
     return list(dict.fromkeys(names))
 
 
@@ -80,7 +80,7 @@ def _in_attention(name: str) -> bool:
 def attach_adapter(model: Any, config: Any) -> Any:
     """Return ``model`` as a `peft.PeftModel` with a new adapter; its modules are replaced.
 
-    peft writes the names of the layers that it has found into the config.
+    peft writes the names of the adapted layers into the config.
     """
     _, peft = import_libraries()
     with _expected_warnings():
@@ -90,17 +90,17 @@ def attach_adapter(model: Any, config: Any) -> Any:
 @contextmanager
 def _expected_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
-        # between peft and transformers
+        # caused by peft calling transformers
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated")
-        # GPT-2 keeps its weights transposed; peft sees it and sets the flag itself
+        # GPT-2 stores its weights transposed; peft detects that and sets the flag
         warnings.filterwarnings("ignore", "fan_in_fan_out is set to False")
         yield
 
 
-def told(config: Any) -> str:
-    """Return the part of a `peft.LoraConfig` that `lora_config` sets, as Python code."""
+def config_code(config: Any) -> str:
+    """Return Python code for a `peft.LoraConfig`, with the arguments that `lora_config` sets."""
     targets = config.target_modules
-    shown = {
+    arguments = {
         "task_type": config.task_type,
         "r": config.r,
         "lora_alpha": config.lora_alpha,
@@ -108,4 +108,4 @@ def told(config: Any) -> str:
         "use_rslora": config.use_rslora,
         "target_modules": sorted(targets) if isinstance(targets, set) else targets,
     }
-    return f"LoraConfig({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+    return f"LoraConfig({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"

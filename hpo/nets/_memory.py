@@ -1,4 +1,4 @@
-"""The memory that training takes."""
+"""Measure the memory used by training."""
 
 import torch
 
@@ -6,11 +6,11 @@ __all__ = ["PeakMemory"]
 
 
 class PeakMemory:
-    """The largest memory seen while something ran, in bytes.
+    """The peak memory of a computation, in bytes.
 
-    On a GPU: what torch has allocated there at most (`torch.cuda.max_memory_allocated`). On a
-    CPU: the resident memory of the process at the moments when `look` is called; the
-    system's own high-water mark would be that of all trials before.
+    On a GPU it is the maximum that torch has allocated (`torch.cuda.max_memory_allocated`). On a
+    CPU it is the maximum resident memory of the process at the moments when `update` is called,
+    since the high-water mark of the system would include all earlier trials.
 
     Parameters
     ----------
@@ -22,12 +22,12 @@ class PeakMemory:
         self.bytes = 0
 
     def begin(self) -> None:
-        """Begin to watch; what others have taken until now is not counted but as it stands."""
+        """Start measuring, on a GPU from the memory that is allocated now."""
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
 
-    def look(self) -> None:
-        """Take note of the memory at this moment, or on a GPU of the peak since `begin`."""
+    def update(self) -> None:
+        """Record the memory at this moment, or on a GPU the peak since `begin`."""
         if self._device.type == "cuda":
             now = torch.cuda.max_memory_allocated(self._device)
         else:

@@ -1,10 +1,12 @@
-"""What happens at an optimizer step: accumulated gradients, a scheduled learning rate."""
+"""Gradient accumulation and learning rate schedules for skorch nets."""
 
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from skorch.dataset import get_len, unpack_data
+
+from hpo._skorch_parts import set_training, step, zero_grad
 
 __all__ = ["OptimizerStepsMixin", "schedule_factor"]
 
@@ -16,18 +18,17 @@ _DECAYS: Mapping[str, Callable[[float], float]] = {
 
 
 def schedule_factor(schedule: str, step: int, n_steps: int, warmup_ratio: float) -> float:
-    """Return what the learning rate is multiplied by at an optimizer step.
+    """Return the factor of the learning rate at an optimizer step.
 
-    It rises by equal amounts to 1 at the last of ``ceil(warmup_ratio * n_steps)`` steps, then
-    falls as `transformers.get_scheduler` has it (which begins the rise one step earlier, at 0,
-    where nothing is learned).
+    It rises linearly to 1 over ``ceil(warmup_ratio * n_steps)`` steps, then falls as in
+    `transformers.get_scheduler` (which starts one step earlier, with a useless step at rate 0).
 
     Parameters
     ----------
     schedule : {"constant", "linear", "cosine"}
-        How it falls: not at all, on a line or on half a cosine, towards 0 at ``n_steps``.
+        How it falls towards 0 at ``n_steps``: not at all, linearly, or along half a cosine.
     step : int
-        From 0. Beyond ``n_steps`` it stays where it is then.
+        Number of the step, from 0. Beyond ``n_steps`` the factor stays the same.
     n_steps : int
     warmup_ratio : float
         From 0 to below 1.
@@ -41,25 +42,26 @@ def schedule_factor(schedule: str, step: int, n_steps: int, warmup_ratio: float)
 class OptimizerStepsMixin:
     """Accumulates gradients over batches, and schedules the learning rate by optimizer steps.
 
-    Stands before a skorch net among the bases of a class. ``on_grad_computed`` is called
-    once a step, with the gradients that the step takes: what clips them clips the whole.
+    Put it before a skorch net in the bases of a class. ``on_grad_computed`` is called
+    once per optimizer step with the accumulated gradients, so that clipping applies to the whole.
 
     Parameters
     ----------
     gradient_accumulation_steps : int, default=1
-        Batches whose gradients make one optimizer step, at least 1. The step is that of one
-        batch with all their samples, in the memory of one; at the end of an epoch, of those
-        that are left.
+        Number of batches per optimizer step, at least 1. The step equals that of a single batch
+        with all their samples, but needs the memory of one batch. The last step of an epoch may
+        have fewer batches.
     lr_schedule : {"constant", "linear", "cosine"}, default="constant"
         How the learning rate falls over ``schedule_epochs``; see `schedule_factor`.
     warmup_ratio : float, default=0.0
         Share of the schedule over which the learning rate rises, from 0 to below 1.
     schedule_epochs : int, optional
-        Epochs of the schedule; reports, where a study says ``eval_every``. Needed unless the
-        schedule is constant without a warm-up. It is no search's ``max_epochs``: a winner that
-        did best before the last epoch is refitted for fewer, on the same schedule.
+        Number of epochs of the schedule, or of reports if a study sets ``eval_every``. It is
+        needed unless the schedule is constant without a warm-up. It is separate from
+        ``max_epochs``: a winner that was best before the last epoch is refitted for fewer epochs
+        on the same schedule.
     *args, **kwargs
-        Those of the skorch net.
+        Arguments of the skorch net.
     """
 
     def __init__(
@@ -96,7 +98,7 @@ class OptimizerStepsMixin:
             )
         if not 0 <= self.warmup_ratio < 1:
             raise ValueError(f"warmup_ratio must be from 0 to below 1. Got {self.warmup_ratio!r}.")
-        if self._scheduled() and self.schedule_epochs is None:
+        if self._has_schedule() and self.schedule_epochs is None:
             raise ValueError(
                 f"lr_schedule={self.lr_schedule!r} with warmup_ratio={self.warmup_ratio} needs "
                 "schedule_epochs: the number of epochs over which the learning rate rises and "
@@ -115,7 +117,7 @@ class OptimizerStepsMixin:
         return self
 
     def set_params(self, **kwargs: Any) -> Any:
-        """Set parameters; skorch keeps ``optimizer__lr`` of a built net in the optimizer alone."""
+        """Set parameters; of a built net, skorch sets ``optimizer__lr`` only in the optimizer."""
         super().set_params(**kwargs)  # type: ignore[misc]
         if "optimizer__lr" in kwargs:
             self.optimizer__lr = kwargs["optimizer__lr"]
@@ -127,7 +129,7 @@ class OptimizerStepsMixin:
         self._epochs_done = 0
 
     def run_single_epoch(self, iterator: Any, training: bool, *args: Any, **kwargs: Any) -> None:
-        """Run an epoch; in training, with a step for the batches that are left at its end."""
+        """Run an epoch; in training, make a step for the remaining batches at its end."""
         if training:
             self._begin_epoch(iterator)
         super().run_single_epoch(iterator, training, *args, **kwargs)  # type: ignore[misc]
@@ -137,7 +139,7 @@ class OptimizerStepsMixin:
             self._epochs_done += 1
 
     def train_step(self, batch: Any, **fit_params: Any) -> Any:
-        """Make the optimizer step of a batch, or add its gradients to those of a later one."""
+        """Make the optimizer step of a batch, or accumulate its gradients for a later step."""
         if self.gradient_accumulation_steps == 1:
             self._set_lr()
             self._steps_done += 1
@@ -151,19 +153,19 @@ class OptimizerStepsMixin:
         self._steps_done = 0
         self._batches: list[Any] = []
         self._n_samples = 0
-        if self._scheduled():
+        if self._has_schedule():
             self._steps_an_epoch = math.ceil(len(iterator) / self.gradient_accumulation_steps)
 
     def _accumulate(self, batch: Any, fit_params: Mapping[str, Any]) -> dict[str, Any]:
         net: Any = self
         if not self._batches:
-            net._zero_grad_optimizer()
-        net._set_training(True)
+            zero_grad(net)
+        set_training(net, True)
         Xi, yi = unpack_data(batch)
         y_pred = net.infer(Xi, **fit_params)
         loss = net.get_loss(y_pred, yi, X=Xi, training=True)
-        # The mean over all samples of the step is divided when their number is known: the
-        # last batch of an epoch may have fewer.
+        # The sum is divided by the number of samples at the step, when it is known: the last
+        # batch of an epoch may have fewer.
         n = get_len(Xi)
         (loss * n).backward()
         self._batches.append(batch)
@@ -182,13 +184,13 @@ class OptimizerStepsMixin:
             training=True,
         )
         self._set_lr()
-        net._step_optimizer(None)
+        step(net)
         self._steps_done += 1
         self._batches, self._n_samples = [], 0
 
     def _set_lr(self) -> None:
         factor = 1.0
-        if self._scheduled():
+        if self._has_schedule():
             factor = schedule_factor(
                 self.lr_schedule,
                 self._epochs_done * self._steps_an_epoch + self._steps_done,
@@ -198,11 +200,11 @@ class OptimizerStepsMixin:
         for group in self.optimizer_.param_groups:  # type: ignore[attr-defined]
             group["lr"] = self._lr() * group["lr_ratio"] * factor
 
-    def _scheduled(self) -> bool:
+    def _has_schedule(self) -> bool:
         return self.lr_schedule != "constant" or self.warmup_ratio > 0
 
     def _lr(self) -> float:
-        """Return the learning rate as set, also in the course of a training."""
+        """Return the learning rate that is set, also during a training."""
         net: Any = self
         lr: float = net.get_params_for("optimizer").get("lr", net.lr)
         return lr

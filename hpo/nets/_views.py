@@ -1,4 +1,4 @@
-"""Random views of images, drawn for each image of a batch by itself."""
+"""Random views of images, drawn separately for each image of a batch."""
 
 import math
 
@@ -9,16 +9,16 @@ __all__ = ["random_views"]
 GRAY = torch.tensor([0.299, 0.587, 0.114])
 """Shares of red, green and blue in brightness (ITU-R BT.601)."""
 YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
-"""Brightness and two axes of colour, around which a hue is turned."""
+"""Matrix from RGB to YIQ: brightness and two axes of colour, in which a hue is rotated."""
 
 
 def random_views(images: torch.Tensor, least_area: float, color_strength: float) -> torch.Tensor:
-    """Return a random view of each image: a crop that is scaled up, mirrored, in other colours.
+    """Return a random view of each image: cropped, resized, maybe mirrored, with changed colours.
 
-    What SimCLR applies (Chen et al. 2020, *A simple framework for contrastive learning of
-    visual representations*, appendix A), without blur, as there for CIFAR-10 (appendix B.9).
-    torchvision's transforms draw once for a whole batch; here each image draws for itself,
-    in a few operations on the batch. All numbers come from torch's global generator.
+    These are the augmentations of SimCLR (Chen et al. 2020, *A simple framework for contrastive
+    learning of visual representations*, appendix A), without blur, as used there for CIFAR-10
+    (appendix B.9). torchvision's transforms draw once for a whole batch. Here each image has its
+    own draw, in a few operations on the batch. All numbers come from torch's global generator.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def random_views(images: torch.Tensor, least_area: float, color_strength: float)
 
 
 def _uniform(n: int, low: float, high: float, like: torch.Tensor) -> torch.Tensor:
-    # drawn on the CPU, from the generator that a fold's random stream owns
+    # drawn on the CPU, from the generator of the fold's random stream
     return (low + (high - low) * torch.rand(n)).to(like)
 
 
@@ -61,26 +61,26 @@ def _crop(images: torch.Tensor, least_area: float) -> torch.Tensor:
 
 
 def _recolor(images: torch.Tensor, strength: float) -> torch.Tensor:
-    """Turn hues, then change saturation, brightness and contrast.
+    """Rotate hues, then change saturation, brightness and contrast.
 
-    All of it is linear in a pixel's colours, so it is one 3 x 3 matrix and one offset an
-    image; values are clipped once, at the end.
+    All changes are linear in a pixel's colours, so they are one 3 x 3 matrix and one offset per
+    image. Values are clipped once, at the end.
     """
     n = len(images)
-    gray_of, yiq = GRAY.to(images), YIQ.to(images)
+    gray_weights, yiq = GRAY.to(images), YIQ.to(images)
     jittered = (_uniform(n, 0.0, 1.0, images) < 0.8).to(images) * strength
     brightness, contrast, saturation = (
         (1 + jittered * _uniform(n, -0.8, 0.8, images)).clamp(min=0.0).view(n, 1, 1)
         for _ in range(3)
     )
-    gray = gray_of.expand(n, 3, 3)
-    grayed = (_uniform(n, 0.0, 1.0, images) < 0.2).view(n, 1, 1)
+    gray = gray_weights.expand(n, 3, 3)
+    is_gray = (_uniform(n, 0.0, 1.0, images) < 0.2).view(n, 1, 1)
     turn = _rotation(2 * math.pi * jittered * _uniform(n, -0.2, 0.2, images))
     saturate = saturation * torch.eye(3).to(images) + (1 - saturation) * gray
-    colors = torch.where(grayed, gray, saturate @ torch.linalg.inv(yiq) @ turn @ yiq)
+    colors = torch.where(is_gray, gray, saturate @ torch.linalg.inv(yiq) @ turn @ yiq)
     pixels = images.flatten(2)
     # neither hue nor saturation change an image's mean brightness
-    mean = brightness * (gray_of @ pixels.mean(2, keepdim=True)).view(n, 1, 1)
+    mean = brightness * (gray_weights @ pixels.mean(2, keepdim=True)).view(n, 1, 1)
     recolored = torch.baddbmm((1 - contrast) * mean, contrast * brightness * colors, pixels)
     return recolored.clamp_(0.0, 1.0).view_as(images)
 

@@ -1,4 +1,4 @@
-"""Training images that are changed at random each time they are shown."""
+"""Random augmentation of training images."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -10,29 +10,29 @@ from skorch.dataset import unpack_data
 from skorch.utils import to_tensor
 
 from hpo._discovery import did_you_mean
-from hpo.nets._image_batches import CHANGES, POLICIES, policy_of, through_policy
+from hpo.nets._image_batches import CHANGES, POLICIES, apply_policy, make_policy
 
 __all__ = ["AugmentationMixin"]
 
 
 class AugmentationMixin:
-    """Changes the images of training batches, and shows the training set several times an epoch.
+    """Augments the images of training batches, and repeats the training set within an epoch.
 
-    Stands before a skorch net among the bases of a class. Validation and prediction see the
-    images as they are. Each image has its own draw; those of a policy are shared by four
-    images of a batch, which takes a quarter of the time.
+    Put it before a skorch net in the bases of a class. Validation and prediction
+    use the unchanged images. Each image has its own draw, but four images of a batch share the
+    draw of a policy, which takes a quarter of the time.
 
     ``augmentation`` is ``"none"``, names from this list joined by ``_`` (such as
-    ``"flip_crop"``), which are done in that order, or one policy:
+    ``"flip_crop"``), which are applied in that order, or one policy:
 
-    * ``flip``: left for right, every second time;
-    * ``crop``: shifted by up to an eighth of the side, zeros coming in;
-    * ``rotation``: turned by up to 15 degrees;
+    * ``flip``: mirrored horizontally, half of the time;
+    * ``crop``: shifted by up to an eighth of the side, padded with zeros;
+    * ``rotation``: rotated by up to 15 degrees;
     * ``colour``: brightness, contrast and saturation times 0.6 to 1.4 each;
     * ``randaugment``: two changes of a list of 14 (Cubuk et al. 2020, *RandAugment*), magnitude 9
       of 30;
     * ``trivialaugment``: one change of any magnitude (Müller and Hutter 2021, *TrivialAugment*);
-    * ``autoaugment``: pairs of changes that were searched for on CIFAR-10 (Cubuk et al. 2019,
+    * ``autoaugment``: pairs of changes that were optimized on CIFAR-10 (Cubuk et al. 2019,
       *AutoAugment*).
 
     The policies are torchvision's; they need pixels from 0 to 1 and round them to 256 steps.
@@ -41,15 +41,15 @@ class AugmentationMixin:
     ----------
     augmentation : str, default="none"
     augmentation_strength : float, default=1.0
-        What the ranges of crop, rotation and colour and RandAugment's magnitude are multiplied
-        by, 0 or greater; colour takes 2.5 at most. The other policies have no strength.
+        Factor of the ranges of crop, rotation and colour and of RandAugment's magnitude, 0 or
+        greater; at most 2.5 with colour. The other policies have no strength.
     repeats : int, default=1
-        How many times an epoch shows each training sample, at least 1; each time in an
-        order of its own.
+        Number of times that an epoch goes over the training samples, at least 1; each time in a
+        different order.
     image_shape : tuple of int (n_channels, height, width), optional
-        Of images that come as flat rows; None if they come as images.
+        Shape of the images if X has flat rows; None if X has images.
     *args, **kwargs
-        Those of the skorch net.
+        Arguments of the skorch net.
     """
 
     def __init__(
@@ -101,13 +101,13 @@ class AugmentationMixin:
         return _Repeated(loader, self.repeats) if training and self.repeats > 1 else loader
 
     def train_step(self, batch: Any, **fit_params: Any) -> Any:
-        """Make the optimizer step of a batch, its images changed."""
+        """Make the optimizer step of a batch with augmented images."""
         if self.augmentation != "none":
             Xi, yi = unpack_data(batch)
-            batch = self._augmented(Xi), yi
+            batch = self._augment(Xi), yi
         return super().train_step(batch, **fit_params)  # type: ignore[misc]
 
-    def _augmented(self, Xi: Any) -> torch.Tensor:
+    def _augment(self, Xi: Any) -> torch.Tensor:
         if not isinstance(Xi, torch.Tensor) or not Xi.is_floating_point():
             raise ValueError(
                 "augmentation needs images of floating-point numbers in one tensor. "
@@ -122,7 +122,7 @@ class AugmentationMixin:
             )
         strength = self.augmentation_strength
         if self.augmentation in POLICIES:
-            images = through_policy(images, policy_of(self.augmentation, strength))
+            images = apply_policy(images, make_policy(self.augmentation, strength))
         else:
             for name in _names(self.augmentation):
                 images = CHANGES[name](images, strength)
@@ -130,14 +130,14 @@ class AugmentationMixin:
 
 
 def _names(augmentation: str) -> list[str]:
-    """Return the changes that an augmentation is made of; none for a policy."""
+    """Return the names of the changes in an augmentation; empty for a policy."""
     if augmentation == "none" or augmentation in POLICIES:
         return []
     names = str(augmentation).split("_")
     unknown = [name for name in names if name not in CHANGES]
     if unknown:
-        known = ("none", *CHANGES, *POLICIES)
-        hint = did_you_mean(unknown[0], known) or "."
+        choices = ("none", *CHANGES, *POLICIES)
+        hint = did_you_mean(unknown[0], choices) or "."
         raise ValueError(
             f"augmentation must be none, one of: {', '.join(POLICIES)}; or some of: "
             f"{', '.join(CHANGES)}; joined by '_'. Got '{augmentation}' instead{hint}"
@@ -146,7 +146,7 @@ def _names(augmentation: str) -> list[str]:
 
 
 class _Repeated:
-    """A loader that goes over another one several times."""
+    """A loader that iterates over another one several times."""
 
     def __init__(self, loader: Any, n: int) -> None:
         self._loader, self._n = loader, n

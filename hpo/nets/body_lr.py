@@ -1,4 +1,4 @@
-"""skorch nets that train the body of a module at another learning rate than its head."""
+"""skorch nets with different learning rates for the body and the head of a module."""
 
 import math
 from collections.abc import Iterable
@@ -13,20 +13,20 @@ __all__ = ["BodyLRMixin", "FineTuningClassifier"]
 
 
 class BodyLRMixin:
-    """Gives what stands before a module's head a learning rate of its own.
+    """Gives the layers before a module's head their own learning rate.
 
-    Stands before a skorch net among the bases of a class. The head is the last of the
+    Put it before a skorch net in the bases of a class. The head is the last of the
     module's direct children that have parameters; the body is everything else. Schedules of
-    torch multiply both rates alike (Howard and Ruder 2018, *Universal language model
-    fine-tuning*, section 3.2, with two groups in the place of one a layer).
+    torch multiply both rates by the same factor (Howard and Ruder 2018, *Universal language
+    model fine-tuning*, section 3.2, with two groups instead of one per layer).
 
     Parameters
     ----------
     body_lr_ratio : float, default=1.0
-        Learning rate of the body in units of the head's, which is ``lr``; greater than 0. To
-        train the head alone, freeze the body (`hpo.callbacks.Freezing`).
+        Learning rate of the body divided by that of the head, which is ``lr``; greater than 0. To
+        train only the head, freeze the body (`hpo.callbacks.Freezing`).
     *args, **kwargs
-        Those of the skorch net. With ``optimizer__param_groups`` those alone count.
+        Arguments of the skorch net. With ``optimizer__param_groups`` only those are used.
     """
 
     def __init__(self, *args: Any, body_lr_ratio: float = 1.0, **kwargs: Any) -> None:
@@ -44,14 +44,14 @@ class BodyLRMixin:
         if not (self.body_lr_ratio > 0 and math.isfinite(self.body_lr_ratio)):
             raise ValueError(
                 f"body_lr_ratio must be a number greater than 0. Got {self.body_lr_ratio!r} "
-                "instead. Freeze the body to train the head alone."
+                "instead. Freeze the body to train only the head."
             )
         return super().initialize()  # type: ignore[misc]
 
     def get_params_for_optimizer(
         self, prefix: str, named_parameters: Iterable[tuple[str, nn.Parameter]]
     ) -> tuple[Any, dict[str, Any]]:
-        """Return two groups of parameters, and what else the optimizer is made with."""
+        """Return two groups of parameters, and the other arguments of the optimizer."""
         net: Any = self
         named = list(named_parameters)
         args, kwargs = super().get_params_for_optimizer(prefix, named)  # type: ignore[misc]
@@ -73,5 +73,6 @@ class FineTuningClassifier(BodyLRMixin, RegularizedClassifier):
     module : torch module (class or instance)
         Must return a logit for each class, without a softmax.
     *args, **kwargs
-        Those of `RegularizedClassifier` and ``body_lr_ratio``; its ``train_split`` is None too.
+        Arguments of `RegularizedClassifier` and ``body_lr_ratio``. The default of
+        ``train_split`` is None too.
     """

@@ -1,4 +1,4 @@
-"""Data as people have them: float64 rows, labels of any kind, targets of either shape."""
+"""Accept data as they usually come: float64 rows, labels of any kind, targets of any shape."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,10 +12,10 @@ __all__ = ["CastingMixin", "LabelEncodingMixin", "TargetShapeMixin"]
 
 
 class CastingMixin:
-    """Gives a module float32 where the data are float64, unless it has weights in float64.
+    """Casts float64 data to float32, unless the module has weights in float64.
 
-    Stands before a skorch net among the bases of a class. All other types reach the module as
-    they are.
+    Put it before a skorch net in the bases of a class. All other types are
+    passed unchanged.
     """
 
     def infer(self, x: Any, **fit_params: Any) -> Any:
@@ -23,7 +23,7 @@ class CastingMixin:
         return super().infer(self.cast(x), **fit_params)  # type: ignore[misc]
 
     def cast(self, x: Any) -> Any:
-        """Return a batch, or a dict or tuple of such, with float32 in the place of float64."""
+        """Return a batch, or a dict or tuple of batches, with float64 cast to float32."""
         if isinstance(x, Mapping):
             return {key: self.cast(value) for key, value in x.items()}
         if isinstance(x, list | tuple):
@@ -38,17 +38,20 @@ class CastingMixin:
 
 
 class LabelEncodingMixin(CastingMixin):
-    """Lets a classifier learn labels of any kind and predict them: text, truth values, 1 to k.
+    """Lets a classifier learn and predict labels of any kind: strings, booleans, 1 to k.
 
-    Stands before `skorch.NeuralNetClassifier` among the bases of a class. Whole numbers that are
-    places of the module's outputs (0 to k - 1 for k outputs) stay what they are. For all others
-    output j stands for ``classes_[j]``, the labels in their order, and ``predict`` returns labels.
-    A column of labels is taken for the labels. The criterion's ``ignore_index`` is no label.
+    Put it before `skorch.NeuralNetClassifier` in the bases of a class. Integers that are
+    indices of the module's outputs (0 to k - 1 for k outputs) stay unchanged. For all other labels
+    output j stands for ``classes_[j]``, the sorted labels, and ``predict`` returns labels. A
+    column of labels is treated as flat labels. The criterion's ``ignore_index`` is not a label.
 
-    The labels are those of the first training; later ones (``partial_fit``) may not bring
-    others, unless they are places of outputs. With the parameter ``classes`` those are the
-    labels, whatever ``y`` has of them.
+    The labels are those of the first training. Later ones (``partial_fit``) may not add new
+    labels, unless these are indices of outputs. With the parameter ``classes`` those are the
+    labels, even if ``y`` lacks some of them.
     """
+
+    encodes_labels = True
+    """Says to a search that outputs stand for the sorted labels, which all folds must agree on."""
 
     def initialize(self) -> Any:
         """Build the net; the labels of an earlier training are forgotten."""
@@ -56,102 +59,107 @@ class LabelEncodingMixin(CastingMixin):
         return super().initialize()  # type: ignore[misc]
 
     def check_data(self, X: Any, y: Any) -> None:
-        """Learn the labels.
+        """Check the data and learn the labels.
 
         Raises
         ------
         ValueError
-            If they are others than those of an earlier call, and no places of outputs.
+            If there are new labels compared to an earlier call that are not indices of outputs.
         """
         super().check_data(X, np.asarray(y) if isinstance(y, list) else y)  # type: ignore[misc]
         net: Any = self
-        found = getattr(net, "classes_inferred_", None)
-        if net.classes is not None or found is None or y is None:
+        inferred = getattr(net, "classes_inferred_", None)
+        if net.classes is not None or inferred is None or y is None:
             return
-        known = self.labels_seen_
-        if known is not None and not np.isin(found, known).all():
-            if not (_countable(found) and _countable(known)):
-                new = ", ".join(map(repr, np.setdiff1d(found, known).tolist()))
+        seen = self.labels_seen_
+        if seen is not None and not np.isin(inferred, seen).all():
+            if not (_are_non_negative_numbers(inferred) and _are_non_negative_numbers(seen)):
+                new = ", ".join(map(repr, np.setdiff1d(inferred, seen).tolist()))
                 raise ValueError(
                     f"y has labels that the first training did not see: {new}. Give all of them "
-                    "by classes=[...], or call fit, which begins anew."
+                    "by classes=[...], or call fit, which starts over."
                 )
-            known = np.union1d(found, known)
-        self.labels_seen_ = net.classes_inferred_ = found if known is None else known
+            seen = np.union1d(inferred, seen)
+        self.labels_seen_ = net.classes_inferred_ = inferred if seen is None else seen
         self._decode_in_callbacks()
 
     def get_dataset(self, X: Any, y: Any = None) -> Any:
-        """Return the data as a dataset; labels that are no numbers as places in ``classes_``."""
+        """Return the data as a dataset; non-numeric labels become indices in ``classes_``."""
         if y is not None:
             labels = _as_array(y)
             if labels.dtype.kind not in "iuf":
-                y = _places(labels, self.classes_)  # type: ignore[attr-defined]
+                y = _label_indices(labels, self.classes_)  # type: ignore[attr-defined]
         return super().get_dataset(X, y)  # type: ignore[misc]
 
     def get_loss(self, y_pred: Any, y_true: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Return the loss of a batch, whose labels are numbers or places in ``classes_``."""
+        """Return the loss of a batch, whose labels are numbers or indices in ``classes_``."""
         output = y_pred[0] if isinstance(y_pred, tuple) else y_pred
         loss: torch.Tensor = super().get_loss(  # type: ignore[misc]
-            y_pred, self._encoded(output, y_true), *args, **kwargs
+            y_pred, self._encode(output, y_true), *args, **kwargs
         )
         return loss
 
     def predict(self, X: Any) -> Any:
         """Return the label of each sample."""
         probabilities = self.predict_proba(X)  # type: ignore[attr-defined]
-        labels = self._table(probabilities.shape[1])
+        labels = self._output_labels(probabilities.shape[1])
         if labels is None:
             return probabilities.argmax(axis=1)
         return labels[probabilities[:, : len(labels)].argmax(axis=1)]
 
-    def _table(self, n_outputs: int) -> Any:
-        """Return the labels that outputs stand for; None where labels are places of outputs.
+    def _output_labels(self, n_outputs: int) -> Any:
+        """Return the labels of the outputs; None if labels are indices of outputs.
 
         Raises
         ------
         ValueError
-            If y has labels that are neither places nor among the parameter ``classes``.
+            If y has labels that are neither indices nor in the parameter ``classes``.
         """
         net: Any = self
-        classes, found = net.classes, getattr(net, "classes_inferred_", None)
-        if classes is None and found is None:
+        classes, inferred = net.classes, getattr(net, "classes_inferred_", None)
+        if classes is None and inferred is None:
             return None
-        known: Any = getattr(self, "label_table_", (None, None, 0))  # asked for at each batch
-        if known[0] is not classes or known[1] is not found or known[2] != n_outputs:
-            table = _table(self._counted(net.classes_), self._counted(found), n_outputs)
-            known = self.label_table_ = classes, found, n_outputs, table
-        return known[3]
+        cached: Any = getattr(self, "label_table_", (None, None, 0))  # needed for every batch
+        if cached[0] is not classes or cached[1] is not inferred or cached[2] != n_outputs:
+            table = _labels_of_outputs(
+                self._without_ignored(net.classes_), self._without_ignored(inferred), n_outputs
+            )
+            cached = self.label_table_ = classes, inferred, n_outputs, table
+        return cached[3]
 
-    def _counted(self, labels: Any) -> Any:
+    def _without_ignored(self, labels: Any) -> Any:
         """Return labels without the one that the criterion ignores."""
         ignored = getattr(getattr(self, "criterion_", None), "ignore_index", None)
         if labels is None or ignored is None or labels.dtype.kind not in "iuf":
             return labels
         return labels[labels != ignored]
 
-    def _encoded(self, output: Any, y_true: Any) -> Any:
-        """Return the labels of a batch as the criterion takes them."""
+    def _encode(self, output: Any, y_true: Any) -> Any:
+        """Return the labels of a batch in the form that the criterion expects."""
         if not (isinstance(output, torch.Tensor) and isinstance(y_true, torch.Tensor)):
             return y_true
         if output.ndim == 2 and y_true.shape == (len(output), 1) and output.shape[1] > 1:
             y_true = y_true.squeeze(1)
         if output.ndim < 2 or y_true.ndim != output.ndim - 1:
-            return y_true  # probabilities of the classes, or a net that is no usual classifier
-        labels = self._table(output.shape[1])
-        if labels is None or labels.dtype.kind not in "iuf":  # it is text no longer
+            return y_true  # probabilities of the classes, or an unusual classifier
+        labels = self._output_labels(output.shape[1])
+        # `get_dataset` has encoded strings already.
+        if labels is None or labels.dtype.kind not in "iuf":
             return y_true if y_true.dtype == torch.int64 else y_true.long()
-        return self._searched(y_true, labels)
+        return self._look_up(y_true, labels)
 
-    def _searched(self, y_true: torch.Tensor, labels: np.ndarray) -> torch.Tensor:
+    def _look_up(self, y_true: torch.Tensor, labels: np.ndarray) -> torch.Tensor:
         order = np.argsort(labels)
-        known = torch.as_tensor(labels[order], device=y_true.device)
-        found = torch.searchsorted(known, y_true.to(known.dtype)).clamp_max(len(known) - 1)
-        places = torch.as_tensor(order, device=y_true.device)[found]
+        sorted_labels = torch.as_tensor(labels[order], device=y_true.device)
+        indices = torch.searchsorted(sorted_labels, y_true.to(sorted_labels.dtype)).clamp_max(
+            len(sorted_labels) - 1
+        )
+        places = torch.as_tensor(order, device=y_true.device)[indices]
         ignored = getattr(self.criterion_, "ignore_index", None)  # type: ignore[attr-defined]
         return places if ignored is None else places.where(y_true != ignored, ignored)
 
     def _decode_in_callbacks(self) -> None:
-        """Let skorch's scores in the course of a training compare labels with labels."""
+        """Let skorch's scoring callbacks compare predicted labels with labels."""
         net: Any = self
         text = net.classes_.dtype.kind not in "iuf"
         extractor = _Decoder(net.classes_) if text else to_numpy
@@ -164,15 +172,15 @@ class LabelEncodingMixin(CastingMixin):
 
 
 class TargetShapeMixin(CastingMixin):
-    """Gives a regressor's target the type and the shape of the module's output.
+    """Converts a regressor's target to the type and the shape of the module's output.
 
-    Stands before `skorch.NeuralNetRegressor` among the bases of a class. A flat target, of shape
-    (n_samples,), is learned by a module that returns a column, of shape (n_samples, 1), and the
-    other way round; ``predict`` returns what has the shape of the target.
+    Put it before `skorch.NeuralNetRegressor` in the bases of a class. A flat target, of
+    shape (n_samples,), works with a module that returns a column, of shape (n_samples, 1), and
+    vice versa. Predictions have the shape of the target.
     """
 
     def check_data(self, X: Any, y: Any) -> None:
-        """Learn the target's shape."""
+        """Check the data and learn the target's shape."""
         super().check_data(X, y)  # type: ignore[misc]
         if y is not None:
             self.target_ndim_ = _as_array(y).ndim
@@ -181,7 +189,7 @@ class TargetShapeMixin(CastingMixin):
         """Return the loss of a batch."""
         output = y_pred[0] if isinstance(y_pred, tuple) else y_pred
         if isinstance(output, torch.Tensor) and isinstance(y_true, torch.Tensor):
-            y_true = _shaped(y_true, output)
+            y_true = _match_output(y_true, output)
         loss: torch.Tensor = super().get_loss(  # type: ignore[misc]
             y_pred, y_true, *args, **kwargs
         )
@@ -197,7 +205,7 @@ class TargetShapeMixin(CastingMixin):
 
 
 class _Decoder:
-    """Makes labels of places; of a callback's, so that it holds nothing of the net."""
+    """Maps indices to labels, for a callback, without a reference to the net."""
 
     def __init__(self, labels: np.ndarray) -> None:
         self._labels = labels
@@ -210,12 +218,12 @@ def _as_array(y: Any) -> np.ndarray:
     return np.asarray(y.detach().cpu() if isinstance(y, torch.Tensor) else y)
 
 
-def _countable(labels: np.ndarray) -> bool:
+def _are_non_negative_numbers(labels: np.ndarray) -> bool:
     return bool(labels.dtype.kind in "iuf" and labels.min(initial=0) >= 0)
 
 
-def _hold(labels: np.ndarray, n_outputs: int) -> bool:
-    """Return whether labels are places of outputs."""
+def _are_output_indices(labels: np.ndarray, n_outputs: int) -> bool:
+    """Return whether labels are indices of outputs."""
     return (
         labels.dtype.kind in "iuf"
         and len(labels) > 0
@@ -224,31 +232,33 @@ def _hold(labels: np.ndarray, n_outputs: int) -> bool:
     )
 
 
-def _table(classes: np.ndarray, found: np.ndarray | None, n_outputs: int) -> np.ndarray | None:
-    if found is not None and not np.isin(found, classes).all():
-        if _hold(found, n_outputs):
-            return None  # the classes are names of the places
-        new = ", ".join(map(repr, np.setdiff1d(found, classes).tolist()))
+def _labels_of_outputs(
+    classes: np.ndarray, inferred: np.ndarray | None, n_outputs: int
+) -> np.ndarray | None:
+    if inferred is not None and not np.isin(inferred, classes).all():
+        if _are_output_indices(inferred, n_outputs):
+            return None  # the classes are names of the indices
+        new = ", ".join(map(repr, np.setdiff1d(inferred, classes).tolist()))
         raise ValueError(f"y has labels that are none of the classes {classes.tolist()}: {new}.")
-    return None if _hold(classes, n_outputs) else classes
+    return None if _are_output_indices(classes, n_outputs) else classes
 
 
-def _places(y: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the place of each label of ``y``."""
+def _label_indices(y: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the index of each label of ``y`` in ``labels``."""
     order = np.argsort(labels)
     places = order[np.searchsorted(labels[order], y).clip(max=len(labels) - 1)]
     if not (labels[places] == y).all():
         unknown = y[labels[places] != y].tolist()[0]
         raise ValueError(f"The label {unknown!r} is none of the classes: {labels.tolist()}.")
-    found: np.ndarray = places.astype(np.int64)
-    return found
+    result: np.ndarray = places.astype(np.int64)
+    return result
 
 
-def _shaped(y_true: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
-    """Return the target of a batch in the type and the shape of the output."""
+def _match_output(y_true: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+    """Return the target of a batch with the type and the shape of the output."""
     if not y_true.is_floating_point() or y_true.dtype == torch.float64:
         y_true = y_true.to(torch.float64 if output.dtype == torch.float64 else torch.float32)
-    longer = [[n for n in data.shape if n != 1] for data in (y_true, output)]
-    # They may differ by axes of length 1 alone, so that the values of a sample stay with it.
-    same = y_true.shape == output.shape or longer[0] != longer[1]
-    return y_true if same else y_true.reshape(output.shape)
+    sizes = [[n for n in data.shape if n != 1] for data in (y_true, output)]
+    # Only axes of length 1 may differ, so that the values of a sample stay with it.
+    keep = y_true.shape == output.shape or sizes[0] != sizes[1]
+    return y_true if keep else y_true.reshape(output.shape)

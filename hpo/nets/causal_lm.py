@@ -1,4 +1,4 @@
-"""Fine-tuning of causal language models, whole or by LoRA adapters, as a skorch net."""
+"""Fine-tuning of causal language models, fully or by LoRA adapters, as a skorch net."""
 
 import hashlib
 import math
@@ -39,9 +39,9 @@ class NextTokenLoss(nn.Module):
         Parameters
         ----------
         logits : tensor of shape (n_blocks, context_length, n_tokens)
-            Of the token after each token.
+            Logits of the token after each token.
         tokens : integer tensor of shape (n_blocks, context_length)
-            The blocks themselves: the first token of each is given, the others are predicted.
+            The blocks themselves; all tokens but the first of each block are predicted.
         """
         predicted = logits[:, :-1].flatten(0, 1).float()
         return nn.functional.cross_entropy(predicted, tokens[:, 1:].flatten().long())
@@ -51,26 +51,26 @@ class CausalLMNet(OptimizerStepsMixin, PenaltyMixin, NeuralNet):  # type: ignore
     """A pretrained causal language model, fine-tuned on blocks of tokens.
 
     ``X`` and ``y`` are the same blocks, integers of shape (n_blocks, context_length); see
-    `hpo.data.load_text`. The score is `neg_log_perplexity`. What a search turns are
+    `hpo.data.load_text`. The score is `neg_log_perplexity`. Parameters to search are
     ``module__r``, ``module__scale`` and the other parameters of `AdaptedCausalLM`, ``lr``,
     ``lr_schedule``, ``warmup_ratio``, ``batch_size``, ``gradient_accumulation_steps``,
     ``optimizer__weight_decay``, ``loraplus_lr_ratio``, ``l1_lambda`` and ``l2_lambda``.
 
-    Weight decay and penalties act on matrices alone: on those of the adapter, or in full
-    fine-tuning on all but normalizations and biases. Under ``"full"`` the penalties pull
-    towards 0 and not towards the pretrained weights.
+    Weight decay and penalties only apply to matrices: those of the adapter, or in full
+    fine-tuning all parameters except normalizations and biases. With ``"full"`` the penalties
+    pull towards 0 and not towards the pretrained weights.
 
     Parameters
     ----------
     module : class, default=AdaptedCausalLM
         Its ``module__model`` must be given: a folder, or an id on the hub.
     *args, **kwargs
-        Those of `skorch.NeuralNet`; ``l1_lambda`` and ``l2_lambda`` (see `PenaltyMixin`);
+        Arguments of `skorch.NeuralNet`; ``l1_lambda`` and ``l2_lambda`` (see `PenaltyMixin`);
         ``gradient_accumulation_steps``, ``lr_schedule``, ``warmup_ratio`` and
         ``schedule_epochs`` (see `OptimizerStepsMixin`). ``batch_size`` counts blocks.
     loraplus_lr_ratio : float, default=1.0
-        Learning rate of the matrices B of an adapter in units of ``lr``, which that of the
-        matrices A is (Hayou et al. 2024, *LoRA+*). Greater than 0.
+        Learning rate of the matrices B of an adapter divided by that of the matrices A, which is
+        ``lr`` (Hayou et al. 2024, *LoRA+*); greater than 0.
 
     Attributes
     ----------
@@ -103,7 +103,7 @@ class CausalLMNet(OptimizerStepsMixin, PenaltyMixin, NeuralNet):  # type: ignore
         self.loraplus_lr_ratio = loraplus_lr_ratio
 
     def initialize(self) -> "CausalLMNet":
-        """Build the net; the frozen base is loaded if this process has not done so.
+        """Build the net; the frozen base is loaded unless this process has it already.
 
         Raises
         ------
@@ -133,21 +133,21 @@ class CausalLMNet(OptimizerStepsMixin, PenaltyMixin, NeuralNet):  # type: ignore
     def get_params_for_optimizer(
         self, prefix: str, named_parameters: Iterable[tuple[str, nn.Parameter]]
     ) -> tuple[Any, dict[str, Any]]:
-        """Return the groups of parameters and what else the optimizer is made with.
+        """Return the groups of parameters and the other arguments of the optimizer.
 
-        The matrices B have their own learning rate, vectors no weight decay. With
-        ``optimizer__param_groups`` of the user's, those alone count.
+        The matrices B have their own learning rate, and vectors have no weight decay. With
+        ``optimizer__param_groups`` only those are used.
         """
         named = list(named_parameters)
         args, kwargs = super().get_params_for_optimizer(prefix, named)
         if self.get_params_for(prefix).get("param_groups"):
             return args, kwargs
         matrices = [p for name, p in named if p.ndim > 1 and "lora_B" not in name]
-        fast = [p for name, p in named if p.ndim > 1 and "lora_B" in name]
+        matrices_b = [p for name, p in named if p.ndim > 1 and "lora_B" in name]
         vectors = [p for _, p in named if p.ndim <= 1]
         groups = [
             {"params": matrices},
-            {"params": fast, "lr": kwargs["lr"] * self.loraplus_lr_ratio},
+            {"params": matrices_b, "lr": kwargs["lr"] * self.loraplus_lr_ratio},
             {"params": vectors, "weight_decay": 0.0},
         ]
         return ([group for group in groups if group["params"]],), kwargs
@@ -157,20 +157,20 @@ class CausalLMNet(OptimizerStepsMixin, PenaltyMixin, NeuralNet):  # type: ignore
     ) -> torch.Tensor:
         """Return the loss of a batch."""
         if training:
-            self._peak.look()  # all activations are there
+            self._peak.update()  # all activations are in memory now
         loss: torch.Tensor = super().get_loss(y_pred, y_true, X=X, training=training)
         return loss
 
     def run_single_epoch(self, iterator: Any, training: bool, *args: Any, **kwargs: Any) -> None:
-        """Run an epoch; in training, its time and memory are measured."""
+        """Run an epoch; in training, measure its time and memory."""
         if not training:
             super().run_single_epoch(iterator, training, *args, **kwargs)
             return
         self._peak.begin()
-        began = time.perf_counter()
+        start = time.perf_counter()
         super().run_single_epoch(iterator, training, *args, **kwargs)
-        self._seconds += time.perf_counter() - began
-        self._peak.look()
+        self._seconds += time.perf_counter() - start
+        self._peak.update()
 
     def train_step(self, batch: Any, **fit_params: Any) -> Any:
         """Train on one batch."""
@@ -182,8 +182,8 @@ class CausalLMNet(OptimizerStepsMixin, PenaltyMixin, NeuralNet):  # type: ignore
         """Return the negative logarithm of the perplexity of ``X``."""
         return neg_log_perplexity(self, X, y)
 
-    def figures(self) -> dict[str, float]:
-        """Return what the training took.
+    def metrics(self) -> dict[str, float]:
+        """Return the number of trained parameters, the speed and the memory of the training.
 
         Returns
         -------
@@ -202,15 +202,15 @@ class CausalLMNet(OptimizerStepsMixin, PenaltyMixin, NeuralNet):  # type: ignore
         return self.module_.lora_config()
 
     def recommendation(self) -> str:
-        """Return the `lora_config` as a line of Python; nothing after full fine-tuning."""
-        return "" if self.module_.method == "full" else _lora.told(self.lora_config())
+        """Return the `lora_config` as a line of Python; empty after full fine-tuning."""
+        return "" if self.module_.method == "full" else _lora.config_code(self.lora_config())
 
     def save_adapter(self, folder: str | Path) -> None:
         """Write the adapter in peft's format; see `AdaptedCausalLM.save_adapter`."""
         self.module_.save_adapter(folder)
 
     def save_artifacts(self, folder: Path) -> None:
-        """Write what a study keeps of its winner: the adapter, to ``folder / "adapter"``."""
+        """Write the files that a study keeps of its winner: the adapter, below ``folder``."""
         if self.module_.method != "full":
             self.save_adapter(folder / "adapter")
 
@@ -218,12 +218,12 @@ class CausalLMNet(OptimizerStepsMixin, PenaltyMixin, NeuralNet):  # type: ignore
 def neg_log_perplexity(net: CausalLMNet, X: Any, y: Any = None) -> float:
     """Return the negative logarithm of the perplexity of ``X``: greater is better.
 
-    It is minus the mean loss of a token in nats. A scorer: ``scoring=neg_log_perplexity``.
+    It is minus the mean loss per token in nats. Use it as ``scoring=neg_log_perplexity``.
 
     Parameters
     ----------
     net : CausalLMNet
-        Initialized; evaluated without dropout.
+        An initialized net; it is evaluated without dropout.
     X : integer array of shape (n_blocks, context_length)
     y : ignored
     """
@@ -231,21 +231,22 @@ def neg_log_perplexity(net: CausalLMNet, X: Any, y: Any = None) -> float:
 
 
 def causal_lm_scores(net: CausalLMNet, X: Any, y: Any = None) -> dict[str, float]:
-    """Return the score of a net and what is told beside it; a scorer of several values.
+    """Return the score of a net and its other metrics, for ``scoring=causal_lm_scores``.
 
     Returns
     -------
     dict
-        ``neg_log_perplexity``, which is the first and so the score of a trial; ``perplexity``;
-        ``perplexity_before``, of the model as it came (with ``"qlora"``: as quantized), computed
-        once a process for the same model and blocks; and `CausalLMNet.figures`.
+        ``neg_log_perplexity``, which is the first and therefore the score of a trial;
+        ``perplexity``; ``perplexity_before``, that of the pretrained model (with ``"qlora"`` the
+        quantized one), computed once per process for the same model and blocks; and
+        `CausalLMNet.metrics`.
     """
     score = neg_log_perplexity(net, X)
     return {
         "neg_log_perplexity": score,
         "perplexity": _perplexity(-score),
         "perplexity_before": _perplexity(_loss_before(net, X)),
-        **net.figures(),
+        **net.metrics(),
     }
 
 
@@ -253,12 +254,12 @@ _losses_before: dict[tuple[Source, bytes], float] = {}
 
 
 def _loss_before(net: CausalLMNet, X: Any) -> float:
-    """Return the mean loss of the model that is adapted by ``net``."""
+    """Return the mean loss of the pretrained model that ``net`` adapts."""
     module = net.module_
     blocks = np.ascontiguousarray(X)
     key = module.source, hashlib.blake2b(blocks.tobytes() + repr(blocks.shape).encode()).digest()
     if key not in _losses_before:
-        with module.as_it_came() as before:
+        with module.pretrained() as before:
             _losses_before[key] = _mean_loss(net, before, X)
     return _losses_before[key]
 

@@ -1,4 +1,4 @@
-"""Contrastive pre-training without labels, judged by a linear probe with a few."""
+"""Contrastive pre-training without labels, evaluated by a linear probe with a few labels."""
 
 import math
 from typing import Any
@@ -15,6 +15,7 @@ from skorch.utils import to_numpy, to_tensor
 from torch import nn
 from torch.utils.data import Subset
 
+from hpo._skorch_parts import set_training
 from hpo.nets._views import random_views
 from hpo.nets.casting import LabelEncodingMixin
 
@@ -26,7 +27,7 @@ METHODS = ("simclr", "supervised")
 def nt_xent(projections: torch.Tensor, temperature: float) -> torch.Tensor:
     """Return the normalized temperature-scaled cross-entropy of pairs of views.
 
-    Each view has to be told apart from all others of the batch by the cosine to its partner
+    For each view, its partner has to be identified among all others of the batch by their cosine
     (Chen et al. 2020, *A simple framework for contrastive learning of visual representations*,
     equation 1).
 
@@ -40,29 +41,29 @@ def nt_xent(projections: torch.Tensor, temperature: float) -> torch.Tensor:
     Returns
     -------
     tensor of shape ()
-        Mean over all views, in nats; ``log(2 * n_images - 1)`` where all look alike.
+        Mean over all views, in nats; ``log(2 * n_images - 1)`` if all are identical.
     """
     directions = nn.functional.normalize(projections, dim=1)
     similarities = directions @ directions.T / temperature
-    itself = torch.eye(len(projections), dtype=torch.bool, device=projections.device)
+    is_self = torch.eye(len(projections), dtype=torch.bool, device=projections.device)
     partners = torch.arange(len(projections), device=projections.device)
     partners = partners.roll(len(projections) // 2)
-    return nn.functional.cross_entropy(similarities.masked_fill(itself, -math.inf), partners)
+    return nn.functional.cross_entropy(similarities.masked_fill(is_self, -math.inf), partners)
 
 
 class ContrastiveClassifier(LabelEncodingMixin, NeuralNetClassifier):  # type: ignore[misc]
-    """An encoder trained on all images without their labels, and a linear probe on a few.
+    """An encoder trained on all images without labels, and a linear probe trained on a few labels.
 
-    ``fit`` shows the labels of ``n_labels`` images to the classifier and no others, whichever
-    the method. Both methods see random views (see ``least_area`` and ``color_strength``) and
-    make the same number of optimizer steps an epoch.
+    ``fit`` uses only the labels of ``n_labels`` images, with both methods. Both train on random
+    views (see ``least_area`` and ``color_strength``) and make the same number of optimizer steps
+    per epoch.
 
     * ``simclr``: two views of each of *all* images are pulled together and pushed away from
-      those of the others (`nt_xent`), behind a projection of two layers that is then put
-      aside. After each epoch a logistic regression is fitted to the features of the labelled
-      images as they are, and predicts.
-    * ``supervised``, the baseline: the same encoder and a linear head learn the labelled
-      images, repeated until an epoch has as many as there are images.
+      those of the others (`nt_xent`), after a projection of two layers that is only used in
+      training. After each epoch a logistic regression is fitted to the features of the
+      unchanged labelled images, and makes the predictions.
+    * ``supervised``, the baseline: the same encoder and a linear head are trained on the
+      labelled images, repeated until an epoch has as many samples as there are images.
 
     Parameters
     ----------
@@ -70,34 +71,35 @@ class ContrastiveClassifier(LabelEncodingMixin, NeuralNetClassifier):  # type: i
         The encoder: returns features of shape (n_samples, n_features) and has an attribute
         ``n_features``; see `hpo.modules.ConvEncoder`.
     *args, **kwargs
-        Those of `skorch.NeuralNetClassifier`.
+        Arguments of `skorch.NeuralNetClassifier`.
     n_classes : int, default=10
-        Different labels, of any kind; see `LabelEncodingMixin`.
+        Number of different labels, of any kind; see `LabelEncodingMixin`.
     method : {"simclr", "supervised"}, default="simclr"
     n_labels : int, default=1000
-        Images whose labels may be seen, from ``n_classes`` up; of each class its share.
+        Number of images whose labels are used, at least ``n_classes``; a stratified sample.
     label_seed : int, default=0
-        Which images these are: the same for every trial, so that trials can be compared.
+        Seed of the choice of these images: the same for every trial, so that trials can be
+        compared.
     temperature : float, default=0.5
-        Of `nt_xent`, greater than 0.
+        Temperature of `nt_xent`, greater than 0.
     projection_width : int, default=64
-        Numbers in which views are compared, at least 1.
+        Dimension of the projections of the views, at least 1.
     least_area : float, default=0.2
         Smallest share of an image that a view shows, above 0 to 1.
     color_strength : float, default=0.5
-        How much a view's colours differ, 0 or greater; the paper's s.
+        Strength of the changes of colour, 0 or greater; the paper's s.
     probe_C : float, default=0.1
         Inverse of the probe's L2 penalty, greater than 0, on standardized features.
     criterion, optimizer, lr, batch_size, train_split
-        As in skorch, with other defaults. ``train_split`` must be None: a held-out loss
-        would be none of a classifier.
+        As in skorch, with other defaults. ``train_split`` must be None, as a held-out loss would
+        not be that of a classifier.
 
     Attributes
     ----------
     projection_ : torch module
-        What follows the encoder in training: the projection, or the supervised head.
+        The layers after the encoder in training: the projection, or the supervised head.
     probe_ : scikit-learn pipeline
-        After an epoch of ``simclr``.
+        The probe, after an epoch of ``simclr``.
     """
 
     def __init__(
@@ -163,7 +165,7 @@ class ContrastiveClassifier(LabelEncodingMixin, NeuralNetClassifier):  # type: i
         return self
 
     def initialize_module(self) -> "ContrastiveClassifier":
-        """Build the encoder, and what follows it in training."""
+        """Build the encoder, and the layers after it in training."""
         super().initialize_module()
         n_features = self.module_.n_features
         self.projection_ = (
@@ -178,7 +180,7 @@ class ContrastiveClassifier(LabelEncodingMixin, NeuralNetClassifier):  # type: i
         return self
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Choose the images whose labels are seen.
+        """Choose the images whose labels are used.
 
         Raises
         ------
@@ -201,15 +203,15 @@ class ContrastiveClassifier(LabelEncodingMixin, NeuralNetClassifier):  # type: i
         self._labelled_ = X[rows], labels[rows]
 
     def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> tuple[Any, Any]:
-        """Return what an epoch goes over, and None."""
-        whole, _ = super().get_split_datasets(X, y, **fit_params)
+        """Return the dataset of an epoch, and None."""
+        dataset, _ = super().get_split_datasets(X, y, **fit_params)
         if self.method == "supervised":
-            return Subset(whole, np.resize(self._rows_, len(whole)).tolist()), None
-        return whole, None
+            return Subset(dataset, np.resize(self._rows_, len(dataset)).tolist()), None
+        return dataset, None
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         """Compute the loss of a batch's views and its gradients."""
-        self._set_training(True)
+        set_training(self, True)
         Xi, yi = unpack_data(batch)
         images = self.cast(to_tensor(Xi, device=self.device))
         if self.method == "simclr":
@@ -222,7 +224,7 @@ class ContrastiveClassifier(LabelEncodingMixin, NeuralNetClassifier):  # type: i
         return {"loss": loss, "y_pred": outputs}
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Fit the probe to the features as they are now."""
+        """Fit the probe to the current features."""
         super().on_epoch_end(net, **kwargs)
         if self.method == "simclr":
             images, labels = self._labelled_
@@ -230,13 +232,13 @@ class ContrastiveClassifier(LabelEncodingMixin, NeuralNetClassifier):  # type: i
             self.probe_ = make_pipeline(StandardScaler(), probe).fit(self.transform(images), labels)
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
-        """Let go of the labelled images."""
+        """Free the labelled images."""
         super().on_train_end(net, **kwargs)
         del self._labelled_
 
     def transform(self, X: Any) -> np.ndarray[Any, Any]:
         """Return the encoder's features, of shape (n_samples, n_features)."""
-        # those of an encoder that diverged mean nothing; its loss says so, not an error here
+        # Features of a diverged encoder are meaningless; its loss shows that, not an error here.
         features: np.ndarray[Any, Any] = np.nan_to_num(to_numpy(self.forward(X, training=False)))
         return features
 

@@ -1,4 +1,4 @@
-"""A net that learns from another estimator's probabilities as well as from the labels."""
+"""Train a net on the probabilities of another estimator as well as on the labels."""
 
 import pickle
 import random
@@ -16,36 +16,41 @@ from sklearn.base import clone
 from skorch import NeuralNet
 from skorch.utils import data_from_dataset, to_numpy, to_tensor
 
+from hpo._skorch_parts import predict_nonlinearity
+
 __all__ = ["DistillationMixin"]
 
-_KEPT = 32
+_MAX_TEACHERS = 32
 _TEACHERS: OrderedDict[str, Any] = OrderedDict()
-"""The fitted teachers that this process used last: what they are hashed by, and they."""
+"""The fitted teachers that this process used last, by their hashes."""
 
 
 class DistillationMixin:
-    """Adds what a teacher says of a sample to the loss of a net on logits.
+    """Adds a distillation loss from a teacher to the loss of a net on logits.
 
-    Stands before a skorch net among the bases of a class, after `PenaltyMixin`, whose penalty
-    it would scale. With ``p_T`` the softmax of logits divided by ``T = temperature``, the loss is
+    Put it before a skorch net in the bases of a class, but after `PenaltyMixin`, as it would
+    scale the penalty otherwise. With ``p_T`` the softmax of logits divided by
+    ``T = temperature``, the loss is
     ``alpha * T**2 * KL(teacher's p_T, student's p_T) + (1 - alpha) * criterion`` (Hinton, Vinyals
     and Dean 2015, *Distilling the knowledge in a neural network*, section 2).
 
-    The teacher is fitted on exactly the samples that the net is trained on: inside a
-    cross-validation, one that has seen a fold's validation part would tell it. It is fitted
-    once a process for the same data and parameters, with random numbers of its own, and trials
-    share it; 32 are kept. It sees the batches that the net sees, augmented ones included.
+    The teacher is fitted on exactly the samples that the net is trained on, since in a
+    cross-validation a teacher that has seen a fold's validation part would leak it. It is fitted
+    once per process for the same data and parameters, with its own random numbers, and shared by
+    trials; the last 32 are cached. It predicts for the same batches as the net, including
+    augmented ones.
 
     Parameters
     ----------
     teacher : estimator, optional
-        Unfitted, with ``predict_proba``; a skorch net is asked on this net's device.
+        Unfitted estimator with ``predict_proba``; a skorch net predicts on this net's device.
     temperature : float, default=2.0
-        Greater than 0. At high ones the teacher also tells how wrong the wrong classes are.
+        Temperature of the softmax, greater than 0. The higher it is, the more the probabilities
+        of the wrong classes matter.
     alpha : float, default=0.5
-        Weight of the teacher, from 0 (the teacher is not even fitted) to 1.
+        Weight of the distillation loss, from 0 (the teacher is not even fitted) to 1.
     *args, **kwargs
-        Those of the skorch net.
+        Arguments of the skorch net.
     """
 
     def __init__(
@@ -68,7 +73,7 @@ class DistillationMixin:
         ------
         ValueError
             If a parameter is out of its range, the teacher has no ``predict_proba``, or the
-            criterion is not `torch.nn.CrossEntropyLoss`, which means logits.
+            criterion is not `torch.nn.CrossEntropyLoss`, which takes logits.
         """
         if not self.temperature > 0:
             raise ValueError(f"temperature must be greater than 0. Got {self.temperature!r}.")
@@ -97,7 +102,7 @@ class DistillationMixin:
         self.teacher_key_ = ""
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
-        """Return the loader of a dataset; in training, fit a teacher on it if none is known."""
+        """Return the loader of a dataset; in training, fit a teacher on it unless it is cached."""
         if training and self.teacher is not None and self.alpha > 0:
             self._find_teacher(dataset)
         return super().get_iterator(dataset, training=training)  # type: ignore[misc]
@@ -105,7 +110,7 @@ class DistillationMixin:
     def get_loss(
         self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False
     ) -> torch.Tensor:
-        """Return the loss of a batch; in training, with the teacher's part."""
+        """Return the loss of a batch; in training, with the distillation loss."""
         hard: torch.Tensor = super().get_loss(  # type: ignore[misc]
             y_pred, y_true, X=X, training=training
         )
@@ -133,22 +138,27 @@ class DistillationMixin:
             teacher.set_params(device=self.device)  # type: ignore[attr-defined]
         data_key = str(joblib.hash((X, y)))
         key = f"{data_key} {_hash(teacher)}"
-        self.teacher_key_ = key  # the net's pickles hold its name, not the teacher
+        self.teacher_key_ = key  # pickles of the net contain this key, not the teacher
         if key not in _TEACHERS:
-            with _own_random_numbers(int(data_key[:8], 16), str(self.device)):  # type: ignore[attr-defined]
+            with _seeded(int(data_key[:8], 16), str(self.device)):  # type: ignore[attr-defined]
                 _TEACHERS[key] = teacher.fit(X, y)
         _TEACHERS.move_to_end(key)
-        while len(_TEACHERS) > _KEPT:
+        while len(_TEACHERS) > _MAX_TEACHERS:
             _TEACHERS.popitem(last=False)
 
     def _log_proba(self, X: Any) -> torch.Tensor:
-        """Return the teacher's log-probabilities: logits, but for a constant that softmax drops."""
+        """Return the teacher's log-probabilities, which equal logits up to a constant."""
         teacher = _TEACHERS[self.teacher_key_]
         device = self.device  # type: ignore[attr-defined]
+        nonlinearity = None
         if isinstance(teacher, NeuralNet):
+            nonlinearity = predict_nonlinearity(
+                teacher, "a teacher is asked by its `predict_proba`"
+            )
+        if nonlinearity is not None:
             output = teacher.evaluation_step((X, None), training=False)
             output = output[0] if isinstance(output, tuple) else output
-            proba = teacher._get_predict_nonlinearity()(output)
+            proba = nonlinearity(output)
         else:
             proba = to_tensor(teacher.predict_proba(to_numpy(X)), device=device)
         logs: torch.Tensor = proba.clamp_min(1e-30).log().to(torch.float32)
@@ -158,13 +168,13 @@ class DistillationMixin:
 def _hash(teacher: Any) -> str:
     try:
         return str(joblib.hash(teacher))
-    except (pickle.PicklingError, AttributeError, TypeError):  # it is made of a script's classes
+    except (pickle.PicklingError, AttributeError, TypeError):  # its classes are defined in a script
         return str(joblib.hash(cloudpickle.dumps(teacher)))
 
 
 @contextmanager
-def _own_random_numbers(seed: int, device: str) -> Iterator[None]:
-    """Seed all generators inside the block; outside, nothing has changed."""
+def _seeded(seed: int, device: str) -> Iterator[None]:
+    """Seed all generators inside the block, and restore them afterwards."""
     python, numpy = random.getstate(), np.random.get_state()
     devices = [torch.device(device)] if device.startswith("cuda") else []
     with torch.random.fork_rng(devices=devices):

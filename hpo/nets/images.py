@@ -1,4 +1,4 @@
-"""A classifier of images with all that can be turned of its training."""
+"""A classifier of images with augmentation, label noise, penalties and distillation."""
 
 from typing import Any
 
@@ -22,20 +22,20 @@ class ImageClassifier(
     LabelEncodingMixin,
     NeuralNetClassifier,  # type: ignore[misc]  # skorch has no types
 ):
-    """A skorch classifier on logits that augments its images, and more.
+    """A skorch classifier on logits with augmentation, label noise, penalties and distillation.
 
-    Labels of any kind are taken as they are; see `LabelEncodingMixin`.
+    Labels may be of any kind; see `LabelEncodingMixin`.
 
     Parameters
     ----------
     module : torch module (class or instance)
         Must return a logit for each class, without a softmax.
     *args, **kwargs
-        Those of `skorch.NeuralNetClassifier` and of the mixins: `AugmentationMixin`,
+        Arguments of `skorch.NeuralNetClassifier` and of the mixins: `AugmentationMixin`,
         `LabelNoiseMixin`, `PenaltyMixin`, `DistillationMixin`.
     criterion : torch criterion (class), default=torch.nn.CrossEntropyLoss
     train_split : callable or None, default=None
-        skorch's own default sets a fifth of the training part aside, of every fold.
+        skorch's own default sets aside a fifth of the training part of every fold.
     """
 
     def __init__(

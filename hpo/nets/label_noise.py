@@ -1,4 +1,4 @@
-"""Wrong labels, to see what a net makes of them."""
+"""Train on wrong labels, to see how a net copes with them."""
 
 from typing import Any
 
@@ -10,24 +10,24 @@ __all__ = ["LabelNoiseMixin"]
 
 
 class LabelNoiseMixin:
-    """Shuffles a share of the training labels, once a training.
+    """Shuffles a share of the training labels, once per training.
 
-    Stands before a skorch net among the bases of a class. That many samples are drawn and their
-    labels are exchanged among one another, so that the shares of the classes stay what they are;
-    by chance some get their own back. The labels are the same in all epochs. Validation,
-    whether the search's or the net's own ``train_split``, sees the true ones. At 1 nothing is
-    left to learn but each sample by heart (Zhang et al. 2017, *Understanding deep learning
+    Put it before a skorch net in the bases of a class. A share of the samples is drawn and
+    their labels are permuted among them, so that the frequencies of the classes do not change;
+    by chance some samples keep their label. The labels are the same in all epochs. Validation,
+    whether by the search or by the net's own ``train_split``, uses the true labels. At 1 the net
+    can only memorize the samples (Zhang et al. 2017, *Understanding deep learning
     requires rethinking generalization*, section 2).
 
-    The training accuracy of skorch's ``EpochScoring("accuracy", on_train=True)`` is on the
-    labels trained on.
+    The training accuracy of skorch's ``EpochScoring("accuracy", on_train=True)`` refers to
+    the shuffled labels.
 
     Parameters
     ----------
     label_noise : float, default=0.0
         Share of the training samples whose labels are shuffled, from 0 to 1.
     *args, **kwargs
-        Those of the skorch net.
+        Arguments of the skorch net.
     """
 
     def __init__(self, *args: Any, label_noise: float = 0.0, **kwargs: Any) -> None:
@@ -72,11 +72,11 @@ class LabelNoiseMixin:
                 f"label_noise needs a dataset made of X and y. Got {type(dataset).__name__}."
             ) from error
         if self.noisy_labels_ is None:
-            self.noisy_labels_ = _shuffled(to_numpy(y), self.label_noise)
+            self.noisy_labels_ = _shuffle(to_numpy(y), self.label_noise)
         return self.get_dataset(X, self.noisy_labels_)  # type: ignore[attr-defined]
 
 
-def _shuffled(y: np.ndarray, share: float) -> np.ndarray:
+def _shuffle(y: np.ndarray, share: float) -> np.ndarray:
     rows = torch.randperm(len(y))[: round(share * len(y))].numpy()
     noisy = y.copy()
     noisy[rows] = y[rows[torch.randperm(len(rows)).numpy()]]

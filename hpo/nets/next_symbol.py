@@ -1,4 +1,4 @@
-"""A skorch net that learns to say the next symbol of a sequence."""
+"""A skorch net that learns to predict the next symbol of a sequence."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ __all__ = ["NextSymbolLoss", "NextSymbolNet"]
 
 
 class NextSymbolLoss(nn.Module):
-    """Mean cross-entropy over all places of all blocks, in nats a symbol."""
+    """Mean cross-entropy over all positions of all blocks, in nats per symbol."""
 
     def forward(self, logits: torch.Tensor, symbols: torch.Tensor) -> torch.Tensor:
         """Return the loss.
@@ -20,13 +20,13 @@ class NextSymbolLoss(nn.Module):
         ----------
         logits : tensor of shape (n_blocks, length, n_symbols)
         symbols : integer tensor of shape (n_blocks, length)
-            What comes at each place.
+            The symbol to predict at each position.
         """
         return nn.functional.cross_entropy(logits.flatten(0, 1), symbols.flatten().long())
 
 
 class NextSymbolNet(NeuralNet):  # type: ignore[misc]  # skorch has no types
-    """A skorch net over blocks of symbols, scored by minus its loss.
+    """A skorch net on blocks of symbols, scored by minus its loss.
 
     ``X`` and ``y`` are integers of shape (n_blocks, length), where ``y`` holds the symbol that
     follows each of ``X``; see `hpo.data.load_characters`.
@@ -37,10 +37,10 @@ class NextSymbolNet(NeuralNet):  # type: ignore[misc]  # skorch has no types
         Must return logits of shape (n_blocks, length, n_symbols), as `hpo.modules.RecurrentLM`
         does.
     *args, **kwargs
-        Those of `skorch.NeuralNet`. ``batch_size`` counts blocks.
+        Arguments of `skorch.NeuralNet`. ``batch_size`` counts blocks.
     criterion : torch criterion (class), default=NextSymbolLoss
     train_split : callable or None, default=None
-        skorch's own default sets a fifth of the training part aside, of every fold.
+        skorch's own default sets aside a fifth of the training part of every fold.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class NextSymbolNet(NeuralNet):  # type: ignore[misc]  # skorch has no types
     def score(self, X: Any, y: Any) -> float:
         """Return minus the mean loss on ``X`` and ``y``: greater is better.
 
-        Of the default criterion: minus nats a symbol, where 0 is perfect and minus the
+        With the default criterion it is minus the nats per symbol: 0 is perfect, and minus the
         logarithm of ``n_symbols`` is guessing.
         """
         total, n = 0.0, 0

@@ -14,14 +14,14 @@ __all__ = ["PenaltyMixin", "RegularizedClassifier", "RegularizedRegressor"]
 class PenaltyMixin:
     """Adds ``l1_lambda * sum(abs(w)) + l2_lambda * sum(w ** 2)`` to the training loss of a net.
 
-    Stands before a skorch net among the bases of a class. The sums run over the weights:
+    Put it before a skorch net in the bases of a class. The sums run over the weights:
     every parameter of two or more dimensions that is not frozen. Biases and the scales of
-    normalization layers, which have one, are left out, as is usual: they are few, and
-    shrinking them underfits more than it helps (Goodfellow, Bengio and Courville 2016,
+    normalization layers, which have one dimension, are not penalized, as usual: they are few,
+    and shrinking them underfits more than it helps (Goodfellow, Bengio and Courville 2016,
     *Deep Learning*, section 7.1).
 
-    The penalty is part of ``train_loss`` and of no validation score. Where a coefficient is
-    0, nothing is computed for it. Under plain SGD ``l2_lambda=c`` equals
+    The penalty is part of ``train_loss`` but of no validation score. If a coefficient is 0,
+    nothing is computed for it. Under plain SGD ``l2_lambda=c`` equals
     ``optimizer__weight_decay=2 * c`` on these weights; under adaptive optimizers it does
     not (Loshchilov and Hutter 2019, *Decoupled weight decay regularization*).
 
@@ -32,7 +32,7 @@ class PenaltyMixin:
     l2_lambda : float, default=0.0
         Coefficient of the sum of squared weights, 0 or greater.
     *args, **kwargs
-        Those of the skorch net.
+        Arguments of the skorch net.
     """
 
     def __init__(
@@ -88,20 +88,20 @@ class RegularizedClassifier(
 ):
     """A skorch classifier on logits, with `PenaltyMixin`'s two parameters.
 
-    Float64 rows and labels of any kind are taken as they are; see `LabelEncodingMixin`.
+    It accepts float64 rows and labels of any kind; see `LabelEncodingMixin`.
 
     Parameters
     ----------
     module : torch module (class or instance)
         Must return a logit for each class, without a softmax.
     *args, **kwargs
-        Those of `skorch.NeuralNetClassifier`, ``l1_lambda`` and ``l2_lambda``.
+        Arguments of `skorch.NeuralNetClassifier`, ``l1_lambda`` and ``l2_lambda``.
     criterion : torch criterion (class), default=torch.nn.CrossEntropyLoss
         skorch's own default expects probabilities. With this one ``predict_proba`` applies
         the softmax (skorch's ``predict_nonlinearity="auto"``).
     train_split : callable or None, default=None
-        skorch's own default sets a fifth of the training part aside, of every fold. Give
-        ``ValidSplit(5, stratified=True)`` for callbacks that look at ``valid_loss``.
+        skorch's own default sets aside a fifth of the training part of every fold. Give
+        ``ValidSplit(5, stratified=True)`` for callbacks that use ``valid_loss``.
     """
 
     def __init__(
@@ -122,18 +122,18 @@ class RegularizedRegressor(
 ):
     """A skorch regressor with `PenaltyMixin`'s two parameters.
 
-    Float64 rows and flat targets are taken as they are; see `TargetShapeMixin`.
+    It accepts float64 rows and flat targets; see `TargetShapeMixin`.
 
     Parameters
     ----------
     module : torch module (class or instance)
         Must return a tensor of shape (n_samples, n_targets), or (n_samples,) for one target.
     *args, **kwargs
-        Those of `skorch.NeuralNetRegressor` (criterion: `torch.nn.MSELoss`), ``l1_lambda``
+        Arguments of `skorch.NeuralNetRegressor` (criterion: `torch.nn.MSELoss`), ``l1_lambda``
         and ``l2_lambda``.
     train_split : callable or None, default=None
-        skorch's own default sets a fifth of the training part aside, of every fold. Give
-        ``ValidSplit(5)`` for callbacks that look at ``valid_loss``.
+        skorch's own default sets aside a fifth of the training part of every fold. Give
+        ``ValidSplit(5)`` for callbacks that use ``valid_loss``.
     """
 
     def __init__(self, module: Any, *args: Any, train_split: Any = None, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""Regression on a target of any unit: the net learns it in standard deviations."""
+"""Regression on a standardized target."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ __all__ = ["ScaledTargetMixin"]
 class ScaledTargetMixin:
     """Lets a net learn ``(y - mean) / std`` and predict ``y``.
 
-    Stands before a skorch regressor among the bases of a class. Mean and standard deviation are
-    those of the part that the net is trained on, one a column of ``y``; losses are in units of
-    the latter, scores and predictions in those of ``y``.
+    Put it before a skorch regressor in the bases of a class. Mean and standard deviation are
+    those of the training part, for each column of ``y``. Losses are in units of the standard
+    deviation, scores and predictions in units of ``y``.
 
     Attributes
     ----------
@@ -22,12 +22,12 @@ class ScaledTargetMixin:
     """
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Measure the target.
+        """Compute the mean and standard deviation of the target.
 
         Raises
         ------
         ValueError
-            If ``y`` is not given as an array or a tensor.
+            If ``y`` is None: it must be an array or a tensor.
         """
         super().on_train_begin(net, X=X, y=y, **kwargs)  # type: ignore[misc]
         if y is None:

@@ -1,8 +1,8 @@
-"""Rules that stop a trial early: histories in, a decision with its reason out.
+"""Pruners, which stop trials early: from the reports of all trials to a decision with a reason.
 
-Each public module holds one pruner and is found by its name; see `BasePruner`.
+Each public module contains one pruner, which is found by the module's name; see `BasePruner`.
 """
 
-from hpo.pruners._base import BasePruner, PruneDecision
+from hpo.pruners.base import BasePruner, PruneDecision
 
 __all__ = ["BasePruner", "PruneDecision"]

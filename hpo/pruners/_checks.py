@@ -8,7 +8,7 @@ __all__ = ["check_choice", "check_int"]
 
 
 def check_int(owner: str, name: str, value: Any, *, low: int) -> int:
-    """Return ``value`` as an int, or raise a ValueError unless it is one of at least ``low``."""
+    """Return ``value`` as an int; raise a ValueError unless it is an int of at least ``low``."""
     if isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= low:
         return int(value)
     raise ValueError(
@@ -18,11 +18,10 @@ def check_int(owner: str, name: str, value: Any, *, low: int) -> int:
 
 
 def check_choice(owner: str, name: str, value: Any, choices: Sequence[str]) -> str:
-    """Return ``value``, or raise a ValueError unless it is one of ``choices``."""
+    """Return ``value``; raise a ValueError unless it is one of ``choices``."""
     if isinstance(value, str) and value in choices:
         return value
-    listed = ", ".join(map(repr, sorted(choices)))
+    names = ", ".join(map(repr, sorted(choices)))
     raise ValueError(
-        f"The '{name}' parameter of {owner} must be a str among {{{listed}}}. "
-        f"Got {value!r} instead."
+        f"The '{name}' parameter of {owner} must be a str among {{{names}}}. Got {value!r} instead."
     )

@@ -1,33 +1,33 @@
-"""The stopping rule of successive halving, judged when a trial reaches a rung."""
+"""The stopping rule of successive halving, applied when a trial reaches a rung."""
 
 import math
 from collections.abc import Sequence
 
-from hpo.pruners._base import BasePruner, PruneDecision
 from hpo.pruners._checks import check_int
+from hpo.pruners.base import BasePruner, PruneDecision
 from hpo.trial import TrialRecord
 
 __all__ = ["HalvingPruner"]
 
-_GO_ON = PruneDecision(False)
+_CONTINUE = PruneDecision(False)
 _RUNGS_FROM = 17
-"""The first rung is at this part of a trial's steps, or near it: at 3 of 52."""
+"""The first rung is at about one 17th of a trial's steps: for 52 steps, at step 3."""
 
 
 class HalvingPruner(BasePruner):
-    """Stops a trial at a rung where enough of the trials that came there were better.
+    """Stops a trial at a rung if enough of the trials that reached it were better.
 
-    The rungs are the steps ``r0 * eta ** k`` below T, the steps that the trial would make,
-    with ``r0 = max(1, round(T / 17))``. Of the ``n`` values reported at a rung (the trial's
-    own and those of trials that were stopped there included) at least ``max(1, n // eta)``
-    must be strictly better for the trial to stop: the first trial goes on, the second one if
-    it is as good, and trials that arrive together are halved.
+    The rungs are the steps ``r0 * eta ** k`` below T, the number of steps of a full trial, with
+    ``r0 = max(1, round(T / 17))``. A trial stops if, of the ``n`` values reported at a rung (its
+    own value and those of trials stopped there included), at least ``max(1, n // eta)`` are
+    strictly better. So the first trial continues, the second one does if it is as good, and
+    trials that arrive together are halved.
 
     Parameters
     ----------
     eta : int, default=2
-        Of how many trials about one goes on from a rung (2 or more), and how many times
-        further the next rung is.
+        Reduction factor (2 or more): about one of ``eta`` trials continues from a rung, and the
+        next rung is at ``eta`` times the step.
     first_rung : int or None, default=None
         Step (1 or more) of the first rung; None is ``max(1, round(T / 17))``.
 
@@ -39,12 +39,12 @@ class HalvingPruner(BasePruner):
     Notes
     -----
     The rule is that of asynchronous successive halving (Li et al. 2020, "A System for Massively
-    Parallel Hyperparameter Tuning", algorithm 2) without its promotions: a trial that is
-    stopped does not come back.
+    Parallel Hyperparameter Tuning", algorithm 2) without promotions: a trial that is stopped is
+    never continued.
 
     A value of nan is worse than any number and not better than another nan. Interrupted trials
-    do not count: they are tried again. A trial that does not say how many steps it would make
-    has its first rung at step 1. The last step is none: nothing is left to save there.
+    do not count, since they are run again. If the number of steps of a trial is not known, its
+    first rung is at step 1. The last step is not a rung, since nothing is left to save there.
     """
 
     def __init__(self, eta: int = 2, *, first_rung: int | None = None) -> None:
@@ -55,7 +55,7 @@ class HalvingPruner(BasePruner):
         )
 
     def is_rung(self, step: int, n_steps: int | None) -> bool:
-        """Return whether a trial that would make ``n_steps`` steps is judged after ``step``."""
+        """Return whether ``step`` is a rung of a trial with ``n_steps`` steps in total."""
         if n_steps is not None and step >= n_steps:
             return False
         rung = self.first_rung or max(1, round((n_steps or 1) / _RUNGS_FROM))
@@ -67,23 +67,23 @@ class HalvingPruner(BasePruner):
         """Decide on the last report of ``record``; see `BasePruner.decide`."""
         step = record.last_step
         if not record.reports or not self.is_rung(step, record.max_steps):
-            return _GO_ON
-        own = _rank(record.reports[-1].value)
-        others = [
+            return _CONTINUE
+        current = _rank(record.reports[-1].value)
+        peer_values = [
             _rank(value)
             for peer in peers
             if (value := peer.value_at(step)) is not None and not peer.interrupted
         ]
-        n = len(others) + 1
-        better = sum(value > own for value in others)
+        n = len(peer_values) + 1
+        better = sum(value > current for value in peer_values)
         if better < max(1, n // self.eta):
-            return _GO_ON
-        return PruneDecision(True, self._reason(step, own, better, n))
+            return _CONTINUE
+        return PruneDecision(True, self._reason(step, current, better, n))
 
-    def _reason(self, step: int, own: float, better: int, n: int) -> str:
-        if own == -math.inf:
+    def _reason(self, step: int, value: float, better: int, n: int) -> str:
+        if value == -math.inf:
             return f"epoch {step}: no finite score, as {better} of {n} trials have (diverged)"
-        return f"epoch {step}: {own:.4g} < the scores of {better} of {n} trials"
+        return f"epoch {step}: {value:.4g} < the scores of {better} of {n} trials"
 
     def __repr__(self) -> str:
         return f"HalvingPruner(eta={self.eta!r}, first_rung={self.first_rung!r})"

@@ -7,14 +7,14 @@ from operator import attrgetter
 
 import numpy as np
 
-from hpo.pruners._base import BasePruner, PruneDecision
 from hpo.pruners._cache import RecordCache
 from hpo.pruners._checks import check_choice, check_int
+from hpo.pruners.base import BasePruner, PruneDecision
 from hpo.trial import TrialRecord, TrialState
 
 __all__ = ["MedianPruner"]
 
-_GO_ON = PruneDecision(False)
+_CONTINUE = PruneDecision(False)
 
 
 class MedianPruner(BasePruner):
@@ -26,27 +26,27 @@ class MedianPruner(BasePruner):
     Parameters
     ----------
     n_startup_trials : int, default=5
-        No trial is stopped before this many trials (0 or more) stand as peers: complete
+        No trial is stopped before this many peers (0 or more) are available: complete
         trials with ``peers="complete"``; with ``peers="reported"`` other trials that have a
-        value at the step being judged. Without any peer no trial is stopped.
+        value at the current step. Without any peer no trial is stopped.
     n_warmup_steps : int, default=0
-        Steps (0 or more) after which no trial is stopped: the first possible stop is after
-        step ``n_warmup_steps + 1``.
+        Number of first steps (0 or more) at which no trial is stopped: the first possible stop
+        is after step ``n_warmup_steps + 1``.
     interval_steps : int, default=1
         Steps (1 or more) from one check to the next, counted from the first possible stop.
-        A check at which a trial has no report is made at its next report.
+        If a trial has no report at a check, the check is made at its next report.
     n_min_trials : int, default=1
-        No trial is stopped at a step at which fewer peers than this (1 or more) have a
-        value, nan included.
+        No trial is stopped at a step where fewer peers than this (1 or more) have a value, nan
+        included.
     reference : {"step_value", "running_mean"}, default="step_value"
-        What of each peer enters the median: its value at that step, or the mean of its
+        The value of each peer in the median: its value at that step, or the mean of its
         values up to that step. The latter is the rule of Golovin et al. 2017, "Google
-        Vizier: A Service for Black-Box Optimization", section 3.2.2; there a complete peer
-        that made fewer steps enters with the mean of all its values.
+        Vizier: A Service for Black-Box Optimization", section 3.2.2; a complete peer with
+        fewer steps then enters with the mean of all its values.
     peers : {"complete", "reported"}, default="complete"
-        Which other trials count: the complete ones, or every one that has a value at that
-        step, whatever its state. Trials that advance together, none of them complete yet,
-        can only be compared by ``"reported"``.
+        Which other trials count: the complete ones, or all that have a value at that step,
+        whatever their state. Trials that advance together, none of them complete yet, can only
+        be compared with ``"reported"``.
 
     Raises
     ------
@@ -55,8 +55,8 @@ class MedianPruner(BasePruner):
 
     Notes
     -----
-    A value of nan is ignored: in the peers' means and median, and in the trial's best. A
-    trial that is checked and has nan values only is stopped as diverged.
+    Values of nan are ignored in the peers' means, in the median and in the trial's best value. A
+    trial whose values are all nan at a check is stopped as diverged.
     """
 
     def __init__(
@@ -81,54 +81,54 @@ class MedianPruner(BasePruner):
     def decide(self, record: TrialRecord, peers: Sequence[TrialRecord]) -> PruneDecision:
         """Decide on the last report of ``record``; see `BasePruner.decide`."""
         if not record.reports or not self._is_check(record):
-            return _GO_ON
+            return _CONTINUE
         step = record.last_step
-        counted = self._counted(peers, step)
-        if not counted or len(counted) < self.n_startup_trials:
-            return _GO_ON
+        counted_peers = self._select_peers(peers, step)
+        if not counted_peers or len(counted_peers) < self.n_startup_trials:
+            return _CONTINUE
         best = max((r.value for r in record.reports if not math.isnan(r.value)), default=None)
         if best is None:
             return PruneDecision(True, f"epoch {step}: no finite score so far (diverged)")
-        values = self._references(counted, step)
-        known = values[~np.isnan(values)]
-        if len(values) < self.n_min_trials or not len(known):
-            return _GO_ON
-        median = _median(known)
+        values = self._reference_values(counted_peers, step)
+        finite = values[~np.isnan(values)]
+        if len(values) < self.n_min_trials or not len(finite):
+            return _CONTINUE
+        median = _median(finite)
         if best < median:
-            return PruneDecision(True, self._reason(step, best, median, len(known)))
-        return _GO_ON
+            return PruneDecision(True, self._reason(step, best, median, len(finite)))
+        return _CONTINUE
 
     def _is_check(self, record: TrialRecord) -> bool:
-        """Whether the last report is the first one since the latest check was due."""
-        since = record.last_step - self.n_warmup_steps - 1
-        if since < 0:
+        """Return whether the last report is the first one since a check was due."""
+        n_steps_since = record.last_step - self.n_warmup_steps - 1
+        if n_steps_since < 0:
             return False
-        due = record.last_step - since % self.interval_steps
+        due = record.last_step - n_steps_since % self.interval_steps
         return len(record.reports) == 1 or record.reports[-2].step < due
 
-    def _counted(self, peers: Sequence[TrialRecord], step: int) -> list[TrialRecord]:
+    def _select_peers(self, peers: Sequence[TrialRecord], step: int) -> list[TrialRecord]:
         if self.peers == "complete":
             complete = TrialState.COMPLETE
             return [peer for peer in peers if peer.state is complete]
         return [peer for peer in peers if peer.value_at(step) is not None]
 
-    def _references(self, counted: list[TrialRecord], step: int) -> np.ndarray:
-        """Return what enters the median, one value for each peer that has one."""
+    def _reference_values(self, counted_peers: list[TrialRecord], step: int) -> np.ndarray:
+        """Return the values whose median is taken, one for each peer that has one."""
         if self.reference == "step_value":
-            values = [peer.value_at(step) for peer in counted]
+            values = [peer.value_at(step) for peer in counted_peers]
         else:
-            values = [_mean_up_to(peer, self._running_means(peer), step) for peer in counted]
+            values = [_mean_up_to(peer, self._running_means(peer), step) for peer in counted_peers]
         return np.array([value for value in values if value is not None], dtype=float)
 
     def _reason(self, step: int, best: float, median: float, n_peers: int) -> str:
-        shown, bound = _distinct(best, median)
-        what = "the running means of " if self.reference == "running_mean" else ""
+        best_text, median_text = _distinct(best, median)
+        prefix = "the running means of " if self.reference == "running_mean" else ""
         trials = "1 trial" if n_peers == 1 else f"{n_peers} trials"
-        return f"epoch {step}: {shown} < median {bound} of {what}{trials}"
+        return f"epoch {step}: {best_text} < median {median_text} of {prefix}{trials}"
 
     def __repr__(self) -> str:
-        shown = {key: value for key, value in vars(self).items() if not key.startswith("_")}
-        return f"MedianPruner({', '.join(f'{key}={value!r}' for key, value in shown.items())})"
+        params = {key: value for key, value in vars(self).items() if not key.startswith("_")}
+        return f"MedianPruner({', '.join(f'{key}={value!r}' for key, value in params.items())})"
 
 
 _REFERENCES = ("step_value", "running_mean")
@@ -136,13 +136,13 @@ _PEERS = ("complete", "reported")
 
 
 def _median(values: np.ndarray) -> float:
-    """Return the median as Optuna takes it: numpy's percentile, which rounds in its own way."""
-    with np.errstate(invalid="ignore"):  # infinity minus infinity, between two infinite values
+    """Return the median as Optuna computes it: with `numpy.percentile`, whose rounding differs."""
+    with np.errstate(invalid="ignore"):  # infinity - infinity, between two infinite values
         return float(np.percentile(values, 50.0))
 
 
 def _running_means(record: TrialRecord) -> list[float]:
-    """Return after each report the mean of all values so far; nan ignored, and before the first."""
+    """Return the mean of all values up to each report, ignoring nan; nan if there are none."""
     total, n, means = 0.0, 0, []
     for report in record.reports:
         if not math.isnan(report.value):
@@ -152,7 +152,7 @@ def _running_means(record: TrialRecord) -> list[float]:
 
 
 def _mean_up_to(record: TrialRecord, means: list[float], step: int) -> float | None:
-    """Return the running mean after the last report that is not later than ``step``."""
+    """Return the running mean at the last report up to ``step``; None if there is none."""
     index = min(step, len(means)) - 1
     if index < 0:
         return None
@@ -162,6 +162,6 @@ def _mean_up_to(record: TrialRecord, means: list[float], step: int) -> float | N
 
 
 def _distinct(low: float, high: float) -> tuple[str, str]:
-    """Write two different numbers with as few digits as tell them apart, from four up."""
+    """Format two different numbers with the fewest digits (at least 4) that distinguish them."""
     pairs = ((f"{low:.{digits}g}", f"{high:.{digits}g}") for digits in range(4, 18))
     return next((pair for pair in pairs if pair[0] != pair[1]), (repr(low), repr(high)))

@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 
-from hpo.pruners._base import BasePruner, PruneDecision
+from hpo.pruners.base import BasePruner, PruneDecision
 from hpo.trial import TrialRecord
 
 __all__ = ["NopPruner"]
 
 
 class NopPruner(BasePruner):
-    """Lets every trial run to its last step: a search without pruning."""
+    """Never stops a trial: a search without pruning."""
 
     def decide(self, record: TrialRecord, peers: Sequence[TrialRecord]) -> PruneDecision:
-        """Go on, always."""
+        """Return a decision to continue, always."""
         return PruneDecision(False)
 
     def __repr__(self) -> str:

@@ -1,26 +1,35 @@
-"""What analyses of the winner found, told and drawn from what is kept of it."""
+"""Read and describe the stored results of analyses of the winner."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hpo._discovery import find, names
-from hpo.analyses import BaseAnalysis
+from hpo._discovery import find
+from hpo.analyses import CLASS, BaseAnalysis
+from hpo.exceptions import PluginError
 from hpo.result import StudyResult
 
 __all__ = ["found_analyses", "told"]
 
 
 def found_analyses(result: StudyResult) -> Iterator[tuple[str, BaseAnalysis | None, Any]]:
-    """Yield name, analysis and data of each; the analysis is None where it is not known here."""
-    known = names("hpo.analyses")
+    """Yield name, analysis and data of each analysis; the analysis is None if it is unknown."""
     for name, data in result.analyses.items():
-        yield name, find("hpo.analyses", name, BaseAnalysis)() if name in known else None, data
+        yield name, _load_analysis(data.get(CLASS, name)), data
+
+
+def _load_analysis(reference: str) -> BaseAnalysis | None:
+    try:
+        analysis: BaseAnalysis = find("hpo.analyses", reference, BaseAnalysis)()
+    except (PluginError, TypeError):  # it no longer exists, has moved, or needs arguments
+        return None
+    return analysis
 
 
 def told(analysis: BaseAnalysis | None, data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the lines to print of an analysis: what it found, or why it found nothing."""
+    """Return rows on an analysis: its results, or why there are none."""
     if "error" in data:
         return [("not made", data["error"])]
     if analysis is None:
-        return [("not told", "the analysis is not part of this hpo")]
-    return analysis.tell(data)
+        cause = f"{data[CLASS]} cannot be imported here" if CLASS in data else "hpo has none"
+        return [("not shown", f"there is no such analysis: {cause}")]
+    return analysis.summarize(data)

@@ -1,7 +1,7 @@
-"""What a study that compares values of parameters says: which differences are more than noise.
+"""Compare values of parameters in a study: which differences are larger than noise.
 
-Pure functions of a `StudyResult`: a group is a combination of the compared values, and the best
-complete trial among those that have it stands for it.
+Pure functions of a `StudyResult`. A group is a combination of the compared values, and is
+represented by the best complete trial with these values.
 """
 
 import math
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hpo._discovery import did_you_mean
-from hpo._words import brief_value, score, short_names
+from hpo._format import brief_value, score, short_names
 from hpo.result import StudyResult
 from hpo.trial import SECONDS, TrialRecord, TrialState
 
@@ -34,13 +34,13 @@ __all__ = [
 ]
 
 LEVEL = 0.05
-"""Probability with which, at most, any difference is called one where there is none."""
+"""Maximal probability that any difference is reported although there is none."""
 MISSING = "–"
-"""Stands for the value of a parameter that does not exist under the others."""
+"""Placeholder for a parameter that does not exist with the values of the others."""
 BEST, WORSE, SAME = "best", "worse", "within noise"
 
 Estimate = tuple[float, float]
-"""A mean over the folds and its standard error, nan where there is none."""
+"""A mean over the folds and its standard error, nan if there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +50,9 @@ class Group:
     Parameters
     ----------
     values : tuple
-        One for each compared parameter; `MISSING` where it does not exist.
+        One for each compared parameter; `MISSING` if it does not exist.
     record : TrialRecord or None
-        The best complete trial of them; None if none is complete.
+        The best complete trial; None if none is complete.
     n_trials : int
         Trials that ended with these values.
     score : (float, float)
@@ -66,8 +66,8 @@ class Group:
         This score minus the best group's, paired over the folds, and its standard error
         corrected for the training data that folds share.
     verdict : str
-        `BEST`, `WORSE`, `SAME`, how its trials ended if none is complete, or nothing where
-        one fold tells nothing.
+        `BEST`, `WORSE` or `SAME`; how its trials ended if none is complete; empty if there is only
+        one fold.
     """
 
     values: tuple[Any, ...]
@@ -81,7 +81,7 @@ class Group:
 
     @property
     def label(self) -> str:
-        """The values in short, such as ``Adam, 0.01``."""
+        """The values in a short form, such as ``Adam, 0.01``."""
         return ", ".join(map(brief_value, self.values))
 
 
@@ -94,12 +94,12 @@ class Comparison:
     names : tuple of str
         The compared parameters.
     groups : tuple of Group
-        In the order of a single numeric parameter's values, or else the best first.
+        Ordered by the values of a single numeric parameter, otherwise best first.
     watch : tuple of str
-        Metrics that are shown.
+        Metrics to display.
     scoring : str
     note : str
-        How to read the differences, in a line.
+        One line on how to read the differences.
     """
 
     names: tuple[str, ...]
@@ -121,7 +121,7 @@ class Comparison:
         return [*names, *self.watch, "difference", "verdict"]
 
     def rows(self, *, errors: bool = True) -> list[list[str]]:
-        """Return a row of text for each group; ``errors=False`` spares watched metrics theirs."""
+        """Return a row of texts per group; ``errors=False`` omits errors of watched metrics."""
         return [self._row(group, errors) for group in self.groups]
 
     def _row(self, group: Group, errors: bool) -> list[str]:
@@ -130,19 +130,19 @@ class Comparison:
         seconds = group.seconds[0]
         return [
             *map(brief_value, group.values),
-            _told(*group.score),
+            _format(*group.score),
             str(report.step) if report else MISSING,
             f"{seconds:.3g}" if math.isfinite(seconds) else MISSING,
-            *(_told(value, error if errors else math.nan) for value, error in watched),
-            MISSING if group.verdict == BEST else _told(*group.difference, sign=True),
+            *(_format(value, error if errors else math.nan) for value, error in watched),
+            MISSING if group.verdict == BEST else _format(*group.difference, sign=True),
             group.verdict or MISSING,
         ]
 
 
 def compare(result: StudyResult) -> Comparison | None:
-    """Return the comparison that ``result`` asks for.
+    """Return the comparison that ``result`` defines.
 
-    None where it asks for none, has one group alone, or no score.
+    None if it defines none, has only one group, or no score.
     """
     ended = [
         record
@@ -159,14 +159,14 @@ def compare(result: StudyResult) -> Comparison | None:
     if not result.compare or len(groups) < 2 or not scored:
         return None
     best = max(scored, key=lambda group: group.score[0])
-    judged = _judged(groups, best, result.fold_sizes)
+    groups_with_verdicts = _add_verdicts(groups, best, result.fold_sizes)
     n_folds = len(best.record.best_report.fold_values)  # type: ignore[union-attr]
     return Comparison(
         names=result.compare,
-        groups=tuple(_ordered(judged)),
+        groups=tuple(_sort_groups(groups_with_verdicts)),
         watch=watch,
         scoring=result.scoring,
-        note=_note(n_folds, len(scored)) + _unheard(watch, scored),
+        note=_note(n_folds, len(scored)) + _note_on_unreported(watch, scored),
     )
 
 
@@ -175,8 +175,8 @@ def _group(records: Sequence[TrialRecord], names: Iterable[str], watch: Iterable
     complete = [r for r in records if r.state is TrialState.COMPLETE and r.best_report]
     if not complete:
         states = Counter(str(record.state) for record in records).most_common()
-        told = ", ".join(f"{n} {state}" for state, n in states)
-        return Group(values=values, n_trials=len(records), watched={}, verdict=told)
+        text = ", ".join(f"{n} {state}" for state, n in states)
+        return Group(values=values, n_trials=len(records), watched={}, verdict=text)
     record = max(complete, key=lambda record: (record.value, -record.number))
     report = record.best_report
     assert report is not None
@@ -191,9 +191,9 @@ def _group(records: Sequence[TrialRecord], names: Iterable[str], watch: Iterable
 
 
 def seconds_per_epoch(record: TrialRecord) -> Estimate:
-    """Return the mean seconds that a fold trains for an epoch, scoring left out, with its error.
+    """Return the mean training seconds per fold and epoch, without scoring, with its error.
 
-    Of a trial without times of its folds, the seconds of an epoch over all folds together.
+    For a trial without times of its folds, the seconds per epoch of all folds together.
     """
     if not record.reports:
         return math.nan, math.nan
@@ -207,30 +207,30 @@ def _estimate(values: Sequence[float]) -> Estimate:
         return math.nan, math.nan
     mean = float(np.mean(values))
     error = np.std(values, ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    # What is left of equal values in floating point is not an error to be shown.
+    # Rounding errors of equal values are not displayed as an error.
     return mean, 0.0 if error < 1e-6 * abs(mean) else float(error)
 
 
-def _judged(
+def _add_verdicts(
     groups: Sequence[Group], best: Group, fold_sizes: Sequence[tuple[int, int]]
 ) -> list[Group]:
-    """Give every group its difference to the best one, and a verdict on it."""
+    """Return the groups with their differences to the best one, and verdicts."""
     tests = {}
     for i, group in enumerate(groups):
         if group is not best and group.record is not None:
             tests[i] = paired_difference(_folds(group), _folds(best), fold_sizes)
     tested = [i for i, (*_, p) in tests.items() if math.isfinite(p)]
     adjusted = dict(zip(tested, adjusted_by_holm([tests[i][2] for i in tested]), strict=True))
-    judged = []
+    groups_with_verdicts = []
     for i, group in enumerate(groups):
         if group is best:
-            judged.append(replace(group, verdict=BEST, difference=(0.0, math.nan)))
+            groups_with_verdicts.append(replace(group, verdict=BEST, difference=(0.0, math.nan)))
         elif i in tests:
             verdict = (WORSE if adjusted[i] < LEVEL else SAME) if i in adjusted else ""
-            judged.append(replace(group, verdict=verdict, difference=tests[i][:2]))
+            groups_with_verdicts.append(replace(group, verdict=verdict, difference=tests[i][:2]))
         else:
-            judged.append(group)
-    return judged
+            groups_with_verdicts.append(group)
+    return groups_with_verdicts
 
 
 def _folds(group: Group) -> Sequence[float]:
@@ -252,13 +252,13 @@ def paired_difference(
     ----------
     scores, others : sequence of float, length n_folds
     fold_sizes : sequence of (int, int)
-        Training and validation samples of each fold; without them, those of ``J`` folds that
-        share all samples out among them.
+        Training and validation samples of each fold; by default those of ``J`` folds that
+        partition all samples.
 
     Returns
     -------
     difference, error, p : float
-        Error and p (two-sided) are nan with one fold, or where a score is not finite.
+        Error and p (two-sided) are nan with one fold, or if a score is not finite.
     """
     differences = np.asarray(scores, dtype=float) - np.asarray(others, dtype=float)
     n = len(differences)
@@ -285,8 +285,8 @@ def adjusted_by_holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _ordered(groups: Sequence[Group]) -> list[Group]:
-    """Return a single numeric parameter's groups by its values, any others the best first."""
+def _sort_groups(groups: Sequence[Group]) -> list[Group]:
+    """Sort groups by the values of a single numeric parameter, otherwise best first."""
     values = [group.values[0] for group in groups]
     if len(groups[0].values) == 1 and sum(map(is_number, values)) > 1:
         return sorted(groups, key=lambda g: place_of(g.values[0]))
@@ -294,12 +294,12 @@ def _ordered(groups: Sequence[Group]) -> list[Group]:
 
 
 def place_of(value: Any) -> tuple[bool, float, str]:
-    """Return what values sort by: names before numbers, each kind in its own order."""
+    """Return a sort key: names before numbers, each kind in its own order."""
     return (True, float(value), "") if is_number(value) else (False, 0.0, str(value))
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a value is a number and no truth value."""
+    """Return whether a value is a number and not a bool."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -314,17 +314,19 @@ def _note(n_folds: int, n_groups: int) -> str:
     )
 
 
-def _unheard(watch: Iterable[str], groups: Iterable[Group]) -> str:
-    """Say which watched metrics no trial reports."""
+def _note_on_unreported(watch: Iterable[str], groups: Iterable[Group]) -> str:
+    """Return a note on watched metrics that no trial reports."""
     reports = [group.record.best_report for group in groups if group.record]
-    known = {name for report in reports if report for name in report.metrics}
-    told = [
-        f" No trial reports '{n}'{did_you_mean(n, known) or '.'}" for n in watch if n not in known
+    reported = {name for report in reports if report for name in report.metrics}
+    texts = [
+        f" No trial reports '{n}'{did_you_mean(n, reported) or '.'}"
+        for n in watch
+        if n not in reported
     ]
-    return "".join(told)
+    return "".join(texts)
 
 
-def _told(value: float, error: float = math.nan, *, sign: bool = False) -> str:
+def _format(value: float, error: float = math.nan, *, sign: bool = False) -> str:
     if not math.isfinite(value):
         return MISSING
     return f"{'+' if sign and value >= 0 else ''}{score(value, error)}"

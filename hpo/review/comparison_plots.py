@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from hpo._words import brief_value, short_names
+from hpo._format import brief_value, short_names
 from hpo.result import StudyResult
 from hpo.review import plots
 from hpo.review.comparison import BEST, SAME, WORSE, Comparison, Group, compare, is_number, place_of
@@ -20,7 +20,7 @@ from hpo.trial import Report, TrialRecord
 __all__ = ["comparison", "comparison_curves"]
 
 N_CURVES = 12
-"""So many groups, the best, are told apart by their colors."""
+"""Maximal number of groups with different colors; the best ones are drawn."""
 _COLORS = (
     "#4878a8",
     "#e0995e",
@@ -42,22 +42,25 @@ _VERDICTS = {BEST: plots.WINNER, SAME: "#4878a8", WORSE: "#d39a6a", "": "#888888
 def comparison(result: StudyResult) -> Figure | None:
     """Plot the score of each compared value, with seconds per epoch and the watched metrics.
 
-    Names stand one below the other, the best on top; numbers are an axis, logarithmic from
-    a factor of 30 on. Of several parameters the one with most values is the axis, and each
-    combination of the others a line. Bars are one standard error over the folds. None without
-    a comparison.
+    Names are listed vertically, the best on top; numbers form an axis, which is logarithmic from
+    a factor of 30 on. With several parameters, the one with most values is the axis, and each
+    combination of the others is a line. Bars are one standard error over the folds. Return None
+    without a comparison.
     """
-    compared = compare(result)
-    if compared is None:
+    comparison_data = compare(result)
+    if comparison_data is None:
         return None
-    names, groups = compared.names, [g for g in compared.groups if g.record is not None]
+    names, groups = (
+        comparison_data.names,
+        [g for g in comparison_data.groups if g.record is not None],
+    )
     if len(names) == 1 and not _is_axis([group.values[0] for group in groups]):
-        return _strips(result, compared)
-    return _lines(result, compared)
+        return _strips(result, comparison_data)
+    return _lines(result, comparison_data)
 
 
 def _panels(compared: Comparison) -> list[tuple[str, str | None]]:
-    """Return the title of each panel and the watched metric that it shows."""
+    """Return the title of each panel and its watched metric."""
     watched: list[tuple[str, str | None]] = [(name, name) for name in compared.watch]
     return [(compared.scoring, None), (_SECONDS, None), *watched]
 
@@ -65,10 +68,10 @@ def _panels(compared: Comparison) -> list[tuple[str, str | None]]:
 def _estimates(groups: Sequence[Group], i: int, metric: str | None) -> np.ndarray:
     """Return means and errors of panel ``i``, an array of shape (n_groups, 2)."""
     if metric is not None:
-        found = [group.watched.get(metric, (math.nan, math.nan)) for group in groups]
+        estimates = [group.watched.get(metric, (math.nan, math.nan)) for group in groups]
     else:
-        found = [group.seconds if i else group.score for group in groups]
-    values = np.array(found, dtype=float).reshape(-1, 2)
+        estimates = [group.seconds if i else group.score for group in groups]
+    values = np.array(estimates, dtype=float).reshape(-1, 2)
     values[~np.isfinite(values[:, 1]), 1] = 0.0
     return values
 
@@ -104,21 +107,21 @@ def _strips(result: StudyResult, compared: Comparison) -> Figure:
         axes.set_ylim(-0.6, len(groups) - 0.4)
         if title == _SECONDS:
             axes.set_xlim(0, 1.12 * np.nanmax(values.sum(axis=1), initial=1e-9))
-    figure.suptitle(f"{result.name}: {_shown_names(compared)}", x=0.01, ha="left")
+    figure.suptitle(f"{result.name}: {_display_names(compared)}", x=0.01, ha="left")
     _verdict_legend(figure, groups)
     return figure
 
 
-def _shown_names(compared: Comparison) -> str:
+def _display_names(compared: Comparison) -> str:
     return " × ".join(short_names(compared.names).values())
 
 
 def _verdict_legend(figure: Figure, groups: Sequence[Group]) -> None:
     verdicts = {group.verdict for group in groups}
-    told = {BEST: "best", SAME: "within noise of the best", WORSE: "worse"}
+    labels = {BEST: "best", SAME: "within noise of the best", WORSE: "worse"}
     handles = [
         Line2D([], [], color=_VERDICTS[key], marker="o", linestyle="", label=label)
-        for key, label in told.items()
+        for key, label in labels.items()
         if key in verdicts
     ]
     figure.legend(handles=handles, loc="outside lower left", ncols=3, frameon=False, fontsize=9)
@@ -155,16 +158,16 @@ def _lines(result: StudyResult, compared: Comparison) -> Figure:
             for place, group in zip(places, groups, strict=True):
                 if i == 0 and group.verdict == BEST:
                     axes.plot(place, group.score[0], "*", color=color, markersize=14, zorder=5)
-        axis.dress(axes, small=i > 0)
+        axis.set_ticks(axes, small=i > 0)
         axes.set_title(title, fontsize="medium", loc="left")
     grid["score"].set_xlabel(list(short_names(compared.names).values())[main])
-    figure.suptitle(f"{result.name}: {_shown_names(compared)}", x=0.01, ha="left")
+    figure.suptitle(f"{result.name}: {_display_names(compared)}", x=0.01, ha="left")
     _series_legend(figure, compared, series, main)
     return figure
 
 
 def _main_parameter(groups: Sequence[Group]) -> int:
-    """Return the place of the parameter with most values, numbers first among equals."""
+    """Return the index of the parameter with most values, preferring numbers in a tie."""
 
     def rank(i: int) -> tuple[int, bool]:
         values = [group.values[i] for group in groups]
@@ -174,7 +177,7 @@ def _main_parameter(groups: Sequence[Group]) -> int:
 
 
 def _series(groups: Sequence[Group], main: int) -> dict[str, list[Group]]:
-    """Return the groups by what they have beside the main parameter: the best 12, in order."""
+    """Return the groups by the values of the other parameters: the best 12, in order."""
     order: dict[str, list[Any]] = {}
     series: dict[str, list[Group]] = {}
     for group in groups:
@@ -183,10 +186,10 @@ def _series(groups: Sequence[Group], main: int) -> dict[str, list[Group]]:
         series.setdefault(key, []).append(group)
         order[key] = [place_of(v) for i, v in enumerate(group.values) if i != main]
     ranked = sorted(series, key=lambda key: -max(group.score[0] for group in series[key]))
-    kept = ranked[:N_CURVES]
-    if all(number for key in kept for number, *_ in order[key]):
-        kept.sort(key=order.__getitem__)
-    return {key: series[key] for key in kept}
+    selected = ranked[:N_CURVES]
+    if all(number for key in selected for number, *_ in order[key]):
+        selected.sort(key=order.__getitem__)
+    return {key: series[key] for key in selected}
 
 
 def _colors(series: Mapping[str, object]) -> Sequence[str]:
@@ -196,7 +199,7 @@ def _colors(series: Mapping[str, object]) -> Sequence[str]:
 def _draw_line(
     axes: Axes, places: np.ndarray, apart: np.ndarray, values: np.ndarray, **style: Any
 ) -> None:
-    """Draw means with their errors, joined by a line but for those that stand apart."""
+    """Draw means with their errors, joined by a line except for separate ones."""
     for part, line in ((~apart, "-"), (apart, "")):
         chosen = np.flatnonzero(part)
         chosen = chosen[np.argsort(places[chosen])]
@@ -228,16 +231,16 @@ def _series_legend(
 
 
 def _is_axis(values: Sequence[object]) -> bool:
-    """Return whether values are numbers, at least two of them, and at most one name beside."""
+    """Return whether values are at least two numbers and at most one name."""
     different = {repr(value): value for value in values}
     n_numbers = sum(map(is_number, different.values()))
     return n_numbers > 1 and len(different) - n_numbers <= 1
 
 
 class _Axis:
-    """An axis for the values of a parameter: numbers by size, anything else by place.
+    """An axis for the values of a parameter: numbers by value, anything else by index.
 
-    Zero on a logarithmic axis, and a name among numbers, get a place of their own at the left.
+    Zero on a logarithmic axis, and a name among numbers, get a separate position at the left.
     """
 
     def __init__(self, values: Sequence[object]) -> None:
@@ -265,11 +268,11 @@ class _Axis:
         ]
 
     def is_apart(self, value: object) -> bool:
-        """Return whether a value stands for itself, off the line."""
+        """Return whether a value is drawn separately from the line."""
         return brief_value(value) in self._apart
 
     def place(self, value: object) -> float:
-        """Return where on the axis a value is."""
+        """Return the position of a value on the axis."""
         label = brief_value(value)
         if self.places is not None:
             return float(self.places.index(label))
@@ -277,7 +280,7 @@ class _Axis:
             return self._left[list(self._apart).index(label)]
         return float(value)  # type: ignore[arg-type]
 
-    def dress(self, axes: Axes, *, small: bool) -> None:
+    def set_ticks(self, axes: Axes, *, small: bool) -> None:
         """Set the ticks of the x axis."""
         if self.places is not None:
             axes.set_xticks(range(len(self.places)), self.places)
@@ -290,13 +293,15 @@ class _Axis:
         if not self._apart and not self.log:
             axes.xaxis.set_major_locator(MaxNLocator(4 if small else 8))
             return
-        shown = self._thinned(4 if small else 9)
-        axes.set_xticks([*self._left, *shown], [*self._apart, *(f"{n:g}" for n in shown)])
+        tick_values = self._subset(4 if small else 9)
+        axes.set_xticks(
+            [*self._left, *tick_values], [*self._apart, *(f"{n:g}" for n in tick_values)]
+        )
         axes.xaxis.set_minor_locator(NullLocator())
         for place in self._left:
             axes.axvline(place, color="#d8dde3", linewidth=6, alpha=0.5, zorder=0)
 
-    def _thinned(self, n: int) -> list[float]:
+    def _subset(self, n: int) -> list[float]:
         step = -(-len(self._numbers) // n)
         return self._numbers[::step]
 
@@ -307,9 +312,9 @@ class _Axis:
 def comparison_curves(result: StudyResult) -> Figure | None:
     """Plot the groups' scores by epoch, and each watched metric that changes by epoch.
 
-    Means over the folds of the trial that stands for the group; a dot marks the epoch of its
-    score. At most 12 groups, the best, are drawn. None without a comparison, or where nothing
-    has epochs.
+    The curves are means over the folds of the trial that represents the group; a dot marks the
+    epoch of its score. At most the best 12 groups are drawn. Return None without a comparison,
+    or if no trial has more than one epoch.
     """
     compared = compare(result)
     if compared is None:
@@ -325,23 +330,23 @@ def comparison_curves(result: StudyResult) -> Figure | None:
         figsize=(5.6 * n_columns + 1.6, 3.7 * n_rows + 0.5), dpi=plots.DPI, layout="constrained"
     )
     grid = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
-    shown = [group for group in compared.groups if group in groups]
-    colors = _group_colors(shown)
+    drawn = [group for group in compared.groups if group in groups]
+    colors = _group_colors(drawn)
     for axes, (title, metric) in zip(grid, titles, strict=False):
         plots._tidy(axes)
-        for group, color in zip(shown, colors, strict=True):
+        for group, color in zip(drawn, colors, strict=True):
             if group.record is not None:
                 _draw_curve(axes, group.record, metric, color)
         axes.set_title(title, fontsize="medium", loc="left")
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if len(shown) > 2:
-        curves = [group.record.reports for group in shown if group.record]
+    if len(drawn) > 2:
+        curves = [group.record.reports for group in drawn if group.record]
         plots._limit_scores(grid[0], [report.value for curve in curves for report in curve])
     for axes in grid[len(titles) :]:
         axes.set_axis_off()
-    _curves_legend(figure, compared, shown, colors)
-    figure.suptitle(f"{result.name}: {_shown_names(compared)}", x=0.01, ha="left")
+    _curves_legend(figure, compared, drawn, colors)
+    figure.suptitle(f"{result.name}: {_display_names(compared)}", x=0.01, ha="left")
     return figure
 
 

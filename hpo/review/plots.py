@@ -1,8 +1,7 @@
-"""Figures of a study: its learning curves, its progress, and what its parameters did.
+"""Figures of a study: learning curves, progress, and scores by parameter.
 
-Every function takes a `StudyResult` and returns a matplotlib figure that belongs to the
-caller alone: pyplot and its global state are not touched, so they run in any thread and
-without a display.
+Every function takes a `StudyResult` and returns a new matplotlib figure. pyplot and its global
+state are not used, so the functions work in any thread and without a display.
 """
 
 import math
@@ -30,21 +29,21 @@ COLORS = {
 WINNER = "#12284b"
 DPI = 110
 LOG_RANGE = 30.0
-"""Positive values whose greatest is at least this many times their least get a log axis."""
+"""Positive values get a log axis if their maximum is at least this factor times the minimum."""
 FEW = 5
-"""At most this many different integers are shown as categories."""
+"""Maximal number of different integers that are plotted as categories."""
 
 
 def learning_curves(result: StudyResult) -> Figure:
-    """Plot the score against the step (epoch), one line a trial, colored by state.
+    """Plot the score against the step (epoch), one line per trial, colored by state.
 
-    The winner's line is bold and the step of its score marked; the band around it is the range of
-    its folds. A cross is where a trial was pruned or failed.
+    The winner's line is bold, with the step of its score marked and a band for the range of its
+    folds. A cross marks where a trial was pruned or failed.
     """
     figure, axes = _figure(10.0, 4.6)
     winner = _winner(result)
-    shown = [record for record in result.records if record.best_report]
-    for record in shown:
+    scored = [record for record in result.records if record.best_report]
+    for record in scored:
         if record is not winner:
             _draw_curve(axes, record)
     if winner is not None:
@@ -53,8 +52,8 @@ def learning_curves(result: StudyResult) -> Figure:
     axes.set_xlabel("epoch")
     axes.set_ylabel(result.scoring)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _limit_scores(axes, [r.value for record in shown for r in record.reports])
-    _legend(figure, shown, winner)
+    _limit_scores(axes, [r.value for record in scored for r in record.reports])
+    _legend(figure, scored, winner)
     return figure
 
 
@@ -136,7 +135,7 @@ def parameters(result: StudyResult, log_names: Collection[str] | None = None) ->
     """Plot the score against each parameter.
 
     Numbers are scattered, categories are strips. Trials without a parameter are left out of
-    its panel; a pruned trial stands where its best step was.
+    its panel; a pruned trial is plotted with its best score.
 
     Parameters
     ----------
@@ -170,7 +169,7 @@ def parameters(result: StudyResult, log_names: Collection[str] | None = None) ->
 def pareto_front(result: StudyResult) -> Figure:
     """Plot the score of the complete trials against each cost, with the front as a line.
 
-    With several costs a trial of the front may stand below the line of one panel.
+    With several costs a trial of the front may be below the line of one panel.
     """
     names = result.costs
     figure = Figure(figsize=(1.5 + 4.5 * len(names), 4.2), dpi=DPI, layout="constrained")
@@ -203,7 +202,7 @@ def pareto_front(result: StudyResult) -> Figure:
 def _places(
     axes: Axes, name: str, values: Sequence[Any], log_names: Collection[str] | None
 ) -> list[float]:
-    """Set the x axis up for ``values``; return a place on it for each of them."""
+    """Set up the x axis for ``values``; return the position of each of them."""
     if not all(_is_number(value) for value in values):
         return _strip(axes, [_label(value) for value in values])
     if _is_log(name, values, log_names):
@@ -214,7 +213,7 @@ def _places(
 
 
 def _strip(axes: Axes, values: Sequence[Any]) -> list[float]:
-    """Give each different value a place of its own on the x axis, spread around it."""
+    """Use the x axis for categories; return the jittered position of each value."""
     categories = sorted(set(values))
     labels = [str(category) for category in categories]
     axes.set_xticks(range(len(labels)), labels)
@@ -277,16 +276,16 @@ def _tidy(axes: Axes) -> None:
 
 
 def _comparable(scored: Sequence[TrialRecord]) -> list[float]:
-    """Return the scores that set the axis: of complete trials, if there are a few.
+    """Return the scores that determine the axis: of complete trials, if there are a few.
 
-    A pruned trial's score is that of an early epoch and often far below.
+    A pruned trial's score is that of an early epoch and often much lower.
     """
     complete = [record.value for record in scored if record.state is TrialState.COMPLETE]
     return complete if len(complete) > 2 else [record.value for record in scored]
 
 
 def _limit_scores(axes: Axes, values: Iterable[float]) -> float:
-    """Show all scores but the lowest tenth, which are often far below; return the lower end."""
+    """Limit the axis to all but the lowest tenth of scores; return its lower end."""
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         axes.text(0.5, 0.5, "no scores yet", transform=axes.transAxes, ha="center", color="#888888")

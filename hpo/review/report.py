@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from hpo._trained_by import told_of_ways
+from hpo._trained_by import format_trained_by
 from hpo.result import StudyResult
 from hpo.review import _html, plots
 from hpo.review.analyses import found_analyses, told
@@ -31,7 +31,7 @@ def write_report(
     ----------
     result : StudyResult
     folder : path
-        Made if it does not exist; files of an earlier report in it are replaced.
+        Created if it does not exist; files of an earlier report in it are replaced.
     settings : mapping of str to object, optional
         The study's settings (backend, sampler, pruner, seed, ...), shown at the end.
     log_names : collection of str, optional
@@ -59,7 +59,7 @@ def write_report(
     figures["comparison_curves.png"] = comparison_curves(result)
     for name, analysis, data in found_analyses(result):
         if analysis is not None and "error" not in data:
-            figures[f"{name}.png"] = analysis.draw(data)
+            figures[f"{name}.png"] = analysis.plot(data)
     for name, figure in figures.items():
         if figure is None:
             continue
@@ -91,7 +91,7 @@ def _document(result: StudyResult, images: Mapping[str, bytes], settings: Mappin
                 "Parameters", _html.image(images["parameters.png"], "score by parameter")
             ),
             _html.section("Pareto front", _front(result, images.get("pareto_front.png"))),
-            _html.section("Given points", _given(result)),
+            _html.section("Enqueued points", _enqueued(result)),
             _html.section("Comparison", _comparison(result, images)),
             *_analyses(result, images),
             _html.section("Top ten", _top(result)),
@@ -111,7 +111,7 @@ def _winner(result: StudyResult) -> str:
         f"{result.select} epoch": str(result.best_step),
     }
     if result.test_score is not None:
-        facts[f"sealed test {result.scoring}"] = _text(result.test_score) + _gap(result)
+        facts[f"held-out test {result.scoring}"] = _text(result.test_score) + _gap(result)
     if result.refit_seconds is not None:
         epochs = f", {result.refit_epochs} epochs" if result.refit_epochs else ""
         facts["refit"] = f"{_seconds(result.refit_seconds)}{epochs}"
@@ -122,7 +122,7 @@ def _winner(result: StudyResult) -> str:
 
 
 def _gap(result: StudyResult) -> str:
-    """Say how far the test score is from the cross-validated one, in standard errors."""
+    """Return the distance of the test score from the cross-validated one, in standard errors."""
     if result.test_score is None or not result.best_score_se > 0:
         return ""
     gap = (result.test_score - result.best_score) / result.best_score_se
@@ -141,7 +141,7 @@ def _search(result: StudyResult) -> dict[str, str]:
     if result.seconds is not None:
         facts["search time"] = _seconds(result.seconds)
     if result.trained_by:
-        facts["trained by"] = told_of_ways(result.trained_by)
+        facts["trained by"] = format_trained_by(result.trained_by)
     if result.stopped:
         facts["stopped"] = result.stopped
     return facts
@@ -158,12 +158,12 @@ def _front(result: StudyResult, image: bytes | None) -> str:
     return f"{_html.image(image, 'score against cost')}\n{table}"
 
 
-def _given(result: StudyResult) -> str:
-    given = result.given()
-    names = list(dict.fromkeys(name for _, record in given for name in record.trial.params))
+def _enqueued(result: StudyResult) -> str:
+    trials = result.enqueued_trials()
+    names = list(dict.fromkeys(name for _, record in trials for name in record.trial.params))
     rows = [
         [f"{rank} of {result.n_complete}" if rank else str(r.state), *_top_row(r, names)]
-        for rank, r in given
+        for rank, r in trials
     ]
     return _html.table(["rank", "trial", result.scoring, "epoch", *names], rows)
 
@@ -180,12 +180,12 @@ def _analyses(result: StudyResult, images: Mapping[str, bytes]) -> list[str]:
 
 
 def _comparison(result: StudyResult, images: Mapping[str, bytes]) -> str:
-    compared = compare(result)
-    if compared is None:
+    comparison_result = compare(result)
+    if comparison_result is None:
         return ""
     parts = [
-        _html.table(compared.header, compared.rows()),
-        _html.paragraph(compared.note),
+        _html.table(comparison_result.header, comparison_result.rows()),
+        _html.paragraph(comparison_result.note),
         _html.image(images["comparison.png"], "score by compared value"),
     ]
     if "comparison_curves.png" in images:

@@ -1,11 +1,11 @@
-"""CMA-ES: a normal distribution that moves and takes the shape of what did well."""
+"""CMA-ES, which adapts a normal distribution to the best points."""
 
-from hpo.backends._samplers import BaseOptunaFactory, CmaEsSampler
+from hpo.samplers.base import BaseOptunaFactory, CmaEsSampler
 
 __all__ = ["CMAES"]
 
 
 class CMAES(BaseOptunaFactory):
-    """Makes Optuna's `CmaEsSampler`."""
+    """Creates Optuna's `CmaEsSampler`."""
 
     sampler = CmaEsSampler

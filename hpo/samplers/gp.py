@@ -1,14 +1,14 @@
-"""A Gaussian process that learns from stopped trials too."""
+"""A Gaussian process that also learns from pruned trials."""
 
-from hpo.backends._gp import StoppedGPSampler
-from hpo.backends._samplers import BaseOptunaFactory
+from hpo.samplers._gp import StoppedGPSampler
+from hpo.samplers.base import BaseOptunaFactory
 
 __all__ = ["GP"]
 
 
 class GP(BaseOptunaFactory):
-    """Makes a `StoppedGPSampler`."""
+    """Creates a `StoppedGPSampler`."""
 
     sampler = StoppedGPSampler
     memoryless = True
-    n_tries = 0  # it would say the same
+    n_tries = 0  # it would propose the same point again

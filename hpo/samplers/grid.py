@@ -1,12 +1,12 @@
 """Every combination of the space, each once."""
 
-from hpo.backends._samplers import BaseOptunaFactory, RandomSampler
+from hpo.samplers.base import BaseOptunaFactory, RandomSampler
 
 __all__ = ["Grid"]
 
 
 class Grid(BaseOptunaFactory):
-    """Makes a sampler that has nothing to propose: the points of the grid are enqueued."""
+    """Creates a sampler that is never used, because the points of the grid are enqueued."""
 
     sampler = RandomSampler
     memoryless = True

@@ -1,12 +1,12 @@
 """Optuna's Gaussian process."""
 
-from hpo.backends._samplers import BaseOptunaFactory, GPSampler
+from hpo.samplers.base import BaseOptunaFactory, GPSampler
 
 __all__ = ["OptunaGP"]
 
 
 class OptunaGP(BaseOptunaFactory):
-    """Makes Optuna's `GPSampler`."""
+    """Creates Optuna's `GPSampler`."""
 
     sampler = GPSampler
-    n_tries = 0  # it would say the same
+    n_tries = 0  # it would propose the same point again

@@ -1,12 +1,12 @@
 """Optuna's tree-structured Parzen estimator."""
 
-from hpo.backends._samplers import BaseOptunaFactory, TPESampler
+from hpo.samplers.base import BaseOptunaFactory, TPESampler
 
 __all__ = ["OptunaTPE"]
 
 
 class OptunaTPE(BaseOptunaFactory):
-    """Makes Optuna's `TPESampler`."""
+    """Creates Optuna's `TPESampler`."""
 
     sampler = TPESampler
     memoryless = True

@@ -1,11 +1,11 @@
 """Quasi-random points, which cover the space more evenly than random ones."""
 
-from hpo.backends._samplers import BaseOptunaFactory, QMCSampler
+from hpo.samplers.base import BaseOptunaFactory, QMCSampler
 
 __all__ = ["QMC"]
 
 
 class QMC(BaseOptunaFactory):
-    """Makes Optuna's `QMCSampler`."""
+    """Creates Optuna's `QMCSampler`."""
 
     sampler = QMCSampler

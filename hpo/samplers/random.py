@@ -1,13 +1,13 @@
 """Random points."""
 
-from hpo.backends._samplers import BaseOptunaFactory, RandomSampler
+from hpo.samplers.base import BaseOptunaFactory, RandomSampler
 
 __all__ = ["Random"]
 
 
 class Random(BaseOptunaFactory):
-    """Makes Optuna's `RandomSampler`."""
+    """Creates Optuna's `RandomSampler`."""
 
     sampler = RandomSampler
     memoryless = True
-    n_tries = None  # points of a finite space are drawn from those that are left
+    n_tries = None  # in a finite space, points are drawn from the untried ones

@@ -2,22 +2,22 @@
 
 from typing import Any
 
-from hpo.backends._samplers import BaseSampler, BaseSamplerFactory
 from hpo.exceptions import PluginError
+from hpo.samplers.base import BaseSampler, BaseSamplerFactory
 from hpo.space import SearchSpace
 
 __all__ = ["Ray"]
 
 
 class Ray(BaseSamplerFactory):
-    """Makes a `RaySampler`; its options are those of the algorithm."""
+    """Creates a `RaySampler`; its options are those of the algorithm."""
 
     def make(
         self, options: dict[str, Any], seed: int, *, parallel: bool, space: SearchSpace | None
     ) -> BaseSampler:
         """Return the sampler of the algorithm that the option ``algorithm`` names."""
         try:
-            from hpo.backends._ray_sampler import RaySampler
+            from hpo.samplers._ray import RaySampler
         except ImportError as error:
             raise PluginError(
                 f"sampler 'ray' needs Ray Tune, which cannot be imported: {error}. "

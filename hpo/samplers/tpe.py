@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hpo.backends._samplers import BaseOptunaFactory, BaseSampler, PerTrialSampler, seeded
-from hpo.backends._tpe import CompletesTPESampler
+from hpo.samplers._tpe import CompletesTPESampler
+from hpo.samplers.base import BaseOptunaFactory, BaseSampler, PerTrialSampler, seeded
 from hpo.space import SearchSpace
 from hpo.trial import derive_seed
 
@@ -12,7 +12,7 @@ __all__ = ["TPE"]
 
 
 class TPE(BaseOptunaFactory):
-    """Makes a `CompletesTPESampler`; those of all trials share what they know of the study."""
+    """Creates a `CompletesTPESampler` per trial; all of them share the data on the study."""
 
     sampler = CompletesTPESampler
     memoryless = True

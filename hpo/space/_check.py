@@ -1,7 +1,7 @@
-"""Compare the names of a search space with the parameters of an estimator.
+"""Check that an estimator has the parameters that a search space names.
 
-Estimators are known by what they can do (``get_params``, skorch's ``prefixes_``), so that
-neither scikit-learn nor skorch is imported here.
+Estimators are recognized by their interface (``get_params``, skorch's ``prefixes_``), so that
+neither scikit-learn nor skorch has to be imported here.
 """
 
 import copy
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpo._discovery import did_you_mean
-from hpo.space._choices import Choice, Stored, dotted_path, same
-from hpo.space._parameter import Parameter
+from hpo.space.choices import Choice, Stored, dotted_path, same
+from hpo.space.parameter import Parameter
 
 __all__ = ["check_names"]
 
@@ -43,7 +43,7 @@ def check_names(parameters: Mapping[str, Parameter], estimator: Any, source: str
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A value that a parameter may have: of the estimator itself, or a choice of the space."""
+    """A value that a parameter may have: the estimator's current one, or a choice of the space."""
 
     value: Any
     choice: Choice | None = None
@@ -58,48 +58,48 @@ class _Candidate:
 
 @dataclass(frozen=True, slots=True)
 class _Checker:
-    """Follows one name after the other into the estimator."""
+    """Follows each name of the space into the estimator, through nested estimators."""
 
     parameters: Mapping[str, Parameter]
     estimator: Any
 
     def check(self, name: str) -> Iterator[str]:
-        """Yield what is wrong with ``name``."""
+        """Yield one message for each problem with ``name``."""
         yield from self._follow(self.estimator, "", name, name)
 
     def _follow(self, owner: Any, prefix: str, rest: str, name: str) -> Iterator[str]:
-        """Yield what is wrong with ``rest`` as a parameter of ``owner``, which ``prefix`` names."""
+        """Yield the problems with ``rest``, a parameter of ``owner``, whose path is ``prefix``."""
         head, dunder, tail = rest.partition("__")
-        params = _own_params(owner)
+        params = _direct_params(owner)
         if hasattr(owner, "prefixes_") and head == "callbacks" and dunder:
-            yield from self._callback(owner, prefix, tail)
+            yield from self._check_callback(owner, prefix, tail)
         elif hasattr(owner, "prefixes_") and head == "compile" and dunder:
-            return  # handed to torch.compile as it is
+            return  # passed to torch.compile unchecked
         elif head not in params and rest not in params:
-            of_net = hasattr(owner, "prefixes_")
-            known = of_net and head in owner.prefixes_ and dunder
-            if not known and (of_net or not self._accepts(owner, rest, name)):
-                yield self._unknown(owner, prefix, rest)
+            is_net = hasattr(owner, "prefixes_")
+            is_prefix = is_net and head in owner.prefixes_ and dunder
+            if not is_prefix and (is_net or not self._accepts(owner, rest, name)):
+                yield self._unknown_message(owner, prefix, rest)
         elif dunder and head in params:
-            yield from self._nested(prefix + head, params[head], tail, name)
-            yield from self._taken(owner, prefix + head, params[head], tail, name)
+            yield from self._check_nested(prefix + head, params[head], tail, name)
+            yield from self._check_argument(owner, prefix + head, params[head], tail, name)
         elif not dunder and hasattr(owner, "prefixes_") and head in _COMPONENTS:
-            yield from self._no_text(name)
+            yield from self._check_not_text(name)
 
-    def _nested(self, key: str, current: Any, rest: str, name: str) -> Iterator[str]:
-        """Yield what is wrong with ``key__rest`` where ``key`` is an estimator."""
-        everything = [c for c in self._candidates(key, current, key) if _is_estimator(c.value)]
-        wrong = {
-            id(c.value): list(self._follow(c.value, key + "__", rest, name)) for c in everything
+    def _check_nested(self, key: str, current: Any, rest: str, name: str) -> Iterator[str]:
+        """Yield the problems with ``key__rest`` where ``key`` is an estimator."""
+        estimators = [c for c in self._candidates(key, current, key) if _is_estimator(c.value)]
+        messages = {
+            id(c.value): list(self._follow(c.value, key + "__", rest, name)) for c in estimators
         }
-        takers = [c for c in everything if not wrong[id(c.value)]]
+        accepting = [c for c in estimators if not messages[id(c.value)]]
         for candidate in self._candidates(key, current, name):
-            if not wrong.get(id(candidate.value)):
+            if not messages.get(id(candidate.value)):
                 continue
-            if takers:
-                yield f"{candidate} takes no '{rest}'{_add_when(key, takers)}"
+            if accepting:
+                yield f"{candidate} takes no '{rest}'{_suggest_condition(key, accepting)}"
             else:
-                yield from wrong[id(candidate.value)]
+                yield from messages[id(candidate.value)]
 
     def _candidates(self, key: str, current: Any, name: str) -> list[_Candidate]:
         """Return the values that ``key`` may have while ``name`` exists."""
@@ -114,37 +114,41 @@ class _Checker:
         ]
 
     def _compatible(self, name: str, key: str) -> tuple[Stored, ...] | None:
-        """Return the stored values of ``key`` that the conditions of ``name`` allow; None: all."""
+        """Return the stored values of ``key`` that ``name`` allows; None if it allows all."""
         allowed: tuple[Stored, ...] | None = None
         for parent, values in self.parameters[name].when.items():
-            further = values if parent == key else self._compatible(parent, key)
-            if further is not None:
-                kept = further if allowed is None else allowed
-                allowed = tuple(v for v in kept if any(same(v, other) for other in further))
+            parent_values = values if parent == key else self._compatible(parent, key)
+            if parent_values is not None:
+                previous = parent_values if allowed is None else allowed
+                allowed = tuple(
+                    v for v in previous if any(same(v, other) for other in parent_values)
+                )
         return allowed
 
-    def _taken(self, owner: Any, key: str, current: Any, argument: str, name: str) -> Iterator[str]:
-        """Yield what is wrong with ``key__argument`` where ``key`` is no estimator."""
+    def _check_argument(
+        self, owner: Any, key: str, current: Any, argument: str, name: str
+    ) -> Iterator[str]:
+        """Yield the problems with ``key__argument`` where ``key`` is not an estimator."""
         candidates = [c for c in self._candidates(key, current, name) if not _is_estimator(c.value)]
         if not candidates or (argument == "param_groups" and key.endswith("optimizer")):
             return
-        skorch_like = hasattr(owner, "prefixes_")
-        refusing = [c for c in candidates if not (skorch_like and _takes(c.value, argument))]
-        # Text is told once, where it is chosen.
-        refusing = [c for c in refusing if not (skorch_like and isinstance(c.value, str))]
+        is_net = hasattr(owner, "prefixes_")
+        refusing = [c for c in candidates if not (is_net and _takes(c.value, argument))]
+        # A choice that is text is reported once, for the parameter that chooses it.
+        refusing = [c for c in refusing if not (is_net and isinstance(c.value, str))]
         if not refusing:
             return
-        told = f"{' and '.join(map(str, refusing))} {_take(refusing)} no '{argument}'"
-        yield told + self._way_out(key, current, argument, refusing)
+        message = f"{' and '.join(map(str, refusing))} {_take_verb(refusing)} no '{argument}'"
+        yield message + self._remedy(key, current, argument, refusing)
 
-    def _way_out(self, key: str, current: Any, argument: str, refusing: list[_Candidate]) -> str:
-        takers = [c for c in self._candidates(key, current, key) if _takes(c.value, argument)]
-        if takers:
-            return _add_when(key, takers)
-        known = [n for c in refusing for n in _arguments(c.value)]
-        return _meant(argument, known, key + "__") or "."
+    def _remedy(self, key: str, current: Any, argument: str, refusing: list[_Candidate]) -> str:
+        accepting = [c for c in self._candidates(key, current, key) if _takes(c.value, argument)]
+        if accepting:
+            return _suggest_condition(key, accepting)
+        names = [n for c in refusing for n in _arguments(c.value)]
+        return _suggestion(argument, names, key + "__") or "."
 
-    def _no_text(self, name: str) -> Iterator[str]:
+    def _check_not_text(self, name: str) -> Iterator[str]:
         for choice in self.parameters[name].choices:
             if isinstance(choice.value, str):
                 yield (
@@ -152,24 +156,25 @@ class _Checker:
                     "write its dotted path, such as torch.optim.Adam."
                 )
 
-    def _callback(self, net: Any, prefix: str, rest: str) -> Iterator[str]:
-        """Yield what is wrong with ``callbacks__rest`` of ``net``."""
+    def _check_callback(self, net: Any, prefix: str, rest: str) -> Iterator[str]:
+        """Yield the problems with ``callbacks__rest`` of ``net``."""
         if prefix + "callbacks" in self.parameters:
             return
         callbacks = dict(_callbacks(net))
         head, dunder, tail = rest.partition("__")
         if head not in callbacks:
-            hint = _meant(head, callbacks, f"{prefix}callbacks__")
+            hint = _suggestion(head, callbacks, f"{prefix}callbacks__")
             hint = hint or f"; its callbacks are {', '.join(callbacks)}."
             yield f"{type(net).__name__} has no callback '{head}'{hint}"
         elif dunder and not _callback_takes(callbacks[head], tail):
             kind = _Candidate(callbacks[head])
             yield f"callback '{head}' ({kind}) takes no '{tail}'" + (
-                _meant(tail, _arguments(callbacks[head]), f"{prefix}callbacks__{head}__") or "."
+                _suggestion(tail, _arguments(callbacks[head]), f"{prefix}callbacks__{head}__")
+                or "."
             )
 
     def _accepts(self, owner: Any, rest: str, name: str) -> bool:
-        """Return whether ``owner`` takes a parameter that it does not list, as LightGBM's do."""
+        """Return whether ``owner`` accepts a parameter it does not list, as LightGBM's do."""
         if "__" in rest:
             return False
         parameter = self.parameters[name]
@@ -180,37 +185,37 @@ class _Checker:
             return False
         return True
 
-    def _unknown(self, owner: Any, prefix: str, rest: str) -> str:
-        known = list(_known(self.estimator))
+    def _unknown_message(self, owner: Any, prefix: str, rest: str) -> str:
+        names = list(_all_names(self.estimator))
         name = prefix + rest
-        told = f"'{rest}' is not a parameter of {type(owner).__name__}"
+        message = f"'{rest}' is not a parameter of {type(owner).__name__}"
         # 'lr' may be meant for 'net__lr', and 'dropout' for 'module__dropout'.
-        deeper = [n for n in known if n.endswith("__" + rest) and n.startswith(prefix)]
-        if deeper:
-            return f"{told}, did you mean '{min(deeper, key=len)}'?"
-        hint = did_you_mean(name, [full for full in known if full.startswith(prefix)])
-        own = sorted(key for key in _own_params(owner) if "__" not in key)
-        return told + (hint or f"; it has {', '.join(own)}.")
+        nested = [n for n in names if n.endswith("__" + rest) and n.startswith(prefix)]
+        if nested:
+            return f"{message}, did you mean '{min(nested, key=len)}'?"
+        hint = did_you_mean(name, [full for full in names if full.startswith(prefix)])
+        direct = sorted(key for key in _direct_params(owner) if "__" not in key)
+        return message + (hint or f"; it has {', '.join(direct)}.")
 
 
-def _meant(word: str, known: Iterable[str], prefix: str) -> str:
-    return did_you_mean(word, known).replace("'", f"'{prefix}", 1)
+def _suggestion(word: str, names: Iterable[str], prefix: str) -> str:
+    return did_you_mean(word, names).replace("'", f"'{prefix}", 1)
 
 
 def _is_estimator(value: Any) -> bool:
     return hasattr(value, "get_params") and not inspect.isclass(value)
 
 
-def _add_when(key: str, takers: list[_Candidate]) -> str:
-    return f"; add when: {{{key}: [{', '.join(map(str, takers))}]}}."
+def _suggest_condition(key: str, accepting: list[_Candidate]) -> str:
+    return f"; add when: {{{key}: [{', '.join(map(str, accepting))}]}}."
 
 
-def _take(candidates: list[_Candidate]) -> str:
+def _take_verb(candidates: list[_Candidate]) -> str:
     return "takes" if len(candidates) == 1 else "take"
 
 
-def _own_params(owner: Any) -> dict[str, Any]:
-    """Return the parameters of ``owner`` and, of a Pipeline, its steps, by name."""
+def _direct_params(owner: Any) -> dict[str, Any]:
+    """Return the direct parameters of ``owner`` by name; for a Pipeline also its steps."""
     params: Mapping[str, Any] = owner.get_params(deep=True)
     is_net = hasattr(owner, "prefixes_")
     return {
@@ -221,10 +226,10 @@ def _own_params(owner: Any) -> dict[str, Any]:
 
 
 def _signature(target: Any) -> Mapping[str, inspect.Parameter] | None:
-    """Return the arguments that build ``target``; None if they cannot be told."""
+    """Return the arguments that build ``target``; None if they cannot be determined."""
     if isinstance(target, str | int | float | None):
         return {}
-    # skorch calls what it is given, but builds a module that is an instance from its class.
+    # skorch calls a class or function, but re-creates a module instance from its class.
     called = inspect.isclass(target) or (callable(target) and not hasattr(target, "forward"))
     try:
         return inspect.signature(target if called else type(target)).parameters
@@ -246,13 +251,13 @@ def _arguments(target: Any) -> list[str]:
     return [name for name, p in parameters.items() if p.kind in by_name]
 
 
-def _known(owner: Any, prefix: str = "") -> Iterator[str]:
-    """Yield the names that ``owner`` and everything in it has, to find what was meant."""
+def _all_names(owner: Any, prefix: str = "") -> Iterator[str]:
+    """Yield all parameter names of ``owner``, nested ones included, for suggestions."""
     is_net = hasattr(owner, "prefixes_")
-    for key, value in _own_params(owner).items():
+    for key, value in _direct_params(owner).items():
         yield prefix + key
         if _is_estimator(value):
-            yield from _known(value, f"{prefix}{key}__")
+            yield from _all_names(value, f"{prefix}{key}__")
         elif is_net and "__" not in key and (inspect.isclass(value) or key in _COMPONENTS):
             yield from (f"{prefix}{key}__{argument}" for argument in _arguments(value))
 
@@ -260,8 +265,8 @@ def _known(owner: Any, prefix: str = "") -> Iterator[str]:
 def _callbacks(net: Any) -> Iterator[tuple[str, Any]]:
     """Yield the callbacks of a skorch net under the names that skorch gives them."""
     named = [*net.get_default_callbacks()]
-    given = net.callbacks if isinstance(net.callbacks, list | tuple) else []
-    for item in given:
+    own_callbacks = net.callbacks if isinstance(net.callbacks, list | tuple) else []
+    for item in own_callbacks:
         if isinstance(item, list | tuple):
             named.append((item[0], item[1]))
         else:
@@ -269,8 +274,8 @@ def _callbacks(net: Any) -> Iterator[tuple[str, Any]]:
             named.append((kind.__name__, item))
     names = [name for name, _ in named]
     for i, (name, callback) in enumerate(named):
-        twins = names.count(name) > 1
-        yield (f"{name}_{names[: i + 1].count(name)}" if twins else name), callback
+        repeated = names.count(name) > 1
+        yield (f"{name}_{names[: i + 1].count(name)}" if repeated else name), callback
 
 
 def _callback_takes(callback: Any, argument: str) -> bool:

@@ -1,4 +1,4 @@
-"""The ways to write a parameter, each turned into the short form."""
+"""Convert every accepted way to write a parameter into the short form."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,10 +9,10 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from hpo.space._parameter import shorten
 from hpo.space._quantiles import distribution_form, is_distribution
+from hpo.space.parameter import shorten
 
-__all__ = ["listed", "short_form"]
+__all__ = ["as_list", "short_form"]
 
 _FORM = (
     "{type: float|int|categorical, ...}, a list of choices, a distribution of scipy.stats "
@@ -21,38 +21,38 @@ _FORM = (
 
 
 def short_form(spec: Any) -> Mapping[Any, Any]:
-    """Return any way to write a parameter as the short form's mapping.
+    """Return the short form, a mapping, of a parameter written in any accepted way.
 
     Raises
     ------
     ValueError
-        If it is none; the message says what is.
+        If ``spec`` is not a valid definition; the message lists the accepted ones.
     """
     if isinstance(spec, Mapping):
         return _with_distribution(spec) if "distribution" in spec else spec
     if isinstance(spec, CategoricalDistribution):
         return {"type": "categorical", "choices": spec.choices}
     if isinstance(spec, FloatDistribution | IntDistribution):
-        return _of_numbers(spec)
+        return _numeric_form(spec)
     if is_distribution(spec):
         return distribution_form(spec)
     if isinstance(spec, range) and len(spec) and spec.step > 0:
         return {"type": "int", "low": spec[0], "high": spec[-1], "step": spec.step}
-    choices = listed(spec)
+    choices = as_list(spec)
     if choices is None:
-        raise ValueError(f"must be {_FORM}, got {shorten(spec)}{_cure(spec)}")
+        raise ValueError(f"must be {_FORM}, got {shorten(spec)}{_hint(spec)}")
     return {"type": "categorical", "choices": choices}
 
 
-def _of_numbers(spec: FloatDistribution | IntDistribution) -> dict[str, Any]:
+def _numeric_form(spec: FloatDistribution | IntDistribution) -> dict[str, Any]:
     kind = "float" if isinstance(spec, FloatDistribution) else "int"
     form = {"type": kind, "low": spec.low, "high": spec.high, "log": spec.log}
     has_step = spec.step not in (None, 1) if kind == "int" else spec.step is not None
     return {**form, "step": spec.step} if has_step else form
 
 
-def listed(values: Any) -> list[Any] | None:
-    """Return the values of a list, range, series or array in one dimension; None for all else."""
+def as_list(values: Any) -> list[Any] | None:
+    """Return the values of a one-dimensional list, range, series or array; else None."""
     if isinstance(values, str | bytes | Mapping):
         return None
     if isinstance(values, list | tuple):
@@ -64,7 +64,7 @@ def listed(values: Any) -> list[Any] | None:
     return None
 
 
-def _cure(spec: Any) -> str:
+def _hint(spec: Any) -> str:
     if getattr(spec, "ndim", 0) > 1:
         return "; of an array of several dimensions, give the list of its rows: list(array)"
     if hasattr(spec, "__iter__") and not isinstance(spec, str | bytes):
@@ -73,25 +73,25 @@ def _cure(spec: Any) -> str:
 
 
 def _with_distribution(spec: Mapping[Any, Any]) -> Mapping[Any, Any]:
-    """Return the short form with its ``distribution`` read.
+    """Return the short form with its ``distribution`` parsed.
 
     Raises
     ------
     ValueError
-        If it is none, or anything else that says what the values are stands beside it.
+        If it is not a distribution, or if other keys define the values too.
     """
-    given = spec["distribution"]
-    if not (isinstance(given, str) or is_distribution(given)):
+    distribution = spec["distribution"]
+    if not (isinstance(distribution, str) or is_distribution(distribution)):
         raise ValueError(
             "`distribution` must be one of scipy.stats with its parameters, such as "
-            f"expon(scale=10), got {shorten(given)}"
+            f"expon(scale=10), got {shorten(distribution)}"
         )
-    form = distribution_form(given)
-    others = [key for key in ("low", "high", "log", "step", "choices") if key in spec]
-    if others:
-        raise ValueError(f"`distribution` and `{others[0]}` exclude each other")
+    form = distribution_form(distribution)
+    conflicting = [key for key in ("low", "high", "log", "step", "choices") if key in spec]
+    if conflicting:
+        raise ValueError(f"`distribution` and `{conflicting[0]}` exclude each other")
     kind = spec.get("type", form["type"])
     if kind != form["type"]:
-        raise ValueError(f"`type` must be {form['type']} for {given}, got {kind!r}")
+        raise ValueError(f"`type` must be {form['type']} for {distribution}, got {kind!r}")
     rest = {key: value for key, value in spec.items() if key not in {"type", "distribution"}}
     return {**form, **rest}

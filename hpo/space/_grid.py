@@ -13,7 +13,7 @@ from optuna.distributions import (
 )
 
 from hpo.exceptions import SpaceError
-from hpo.space._parameter import Parameter
+from hpo.space.parameter import Parameter
 
 __all__ = ["grid_of", "grid_values", "number_of_points"]
 
@@ -56,7 +56,7 @@ def grid_of(
     parameters : mapping of str to Parameter
         Parents before children.
     is_active : callable
-        ``is_active(name, params)``: whether a parameter exists under a combination.
+        ``is_active(name, params)`` returns whether a parameter exists in a combination.
     source : str
         Names the space in messages.
 
@@ -66,7 +66,7 @@ def grid_of(
         If parameters are continuous, or there are more than a million combinations.
     """
     values = {name: grid_values(p.distribution) for name, p in parameters.items()}
-    finite = {name: listed for name, listed in values.items() if listed is not None}
+    finite = {name: choices for name, choices in values.items() if choices is not None}
     if len(finite) < len(values):
         raise SpaceError(
             [
@@ -80,17 +80,17 @@ def grid_of(
     if math.prod(always) > _MOST:
         raise SpaceError([too_many])
     names = list(parameters)
-    found: list[tuple[tuple[int, ...], dict[str, Any]]] = []
+    combinations: list[tuple[tuple[int, ...], dict[str, Any]]] = []
     for places in _places(names, finite, is_active, {}):
-        if len(found) == _MOST:
+        if len(combinations) == _MOST:
             raise SpaceError([too_many])
-        # A parameter that does not exist stands at its first value: that is where the
-        # product of all values first shows the combination.
+        # A parameter that does not exist is sorted as if it had its first value: that is where
+        # the product of all values contains the combination first.
         order = tuple(places.get(name, 0) for name in sorted(names))
         params = {name: finite[name][places[name]] for name in sorted(places)}
-        found.append((order, params))
-    found.sort(key=lambda pair: pair[0])
-    return [params for _, params in found]
+        combinations.append((order, params))
+    combinations.sort(key=lambda pair: pair[0])
+    return [params for _, params in combinations]
 
 
 def _places(
@@ -104,7 +104,7 @@ def _places(
         yield dict(places)
         return
     name, rest = names[0], names[1:]
-    params = {known: values[known][place] for known, place in places.items()}
+    params = {parent: values[parent][place] for parent, place in places.items()}
     if not is_active(name, params):
         yield from _places(rest, values, is_active, places)
         return
@@ -113,10 +113,10 @@ def _places(
 
 
 def number_of_points(parameters: Mapping[str, Parameter]) -> int | None:
-    """Return the product of the numbers of values, conditions left aside; None if infinite."""
+    """Return the number of combinations, ignoring conditions; None if it is infinite."""
     counts = [_number_of_values(parameter.distribution) for parameter in parameters.values()]
-    known = [count for count in counts if count is not None]
-    return math.prod(known) if len(known) == len(counts) else None
+    finite = [count for count in counts if count is not None]
+    return math.prod(finite) if len(finite) == len(counts) else None
 
 
 def _number_of_values(distribution: BaseDistribution) -> int | None:

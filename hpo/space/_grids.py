@@ -1,7 +1,7 @@
-"""A list of spaces as one space: which of them a trial belongs to is one more parameter.
+"""Join a list of spaces into one: an extra parameter says which of them a trial belongs to.
 
-The storage keeps it beside the others. A parameter that several of the spaces define in different
-ways is kept under a name for each of them, for a storage knows one distribution a name.
+The storage keeps it like any other parameter. A parameter that several spaces define differently
+is stored under a separate name for each of them, since a storage has one distribution per name.
 """
 
 from collections.abc import Sequence
@@ -10,24 +10,24 @@ from dataclasses import replace
 from optuna.distributions import CategoricalDistribution
 
 from hpo.exceptions import SpaceError
-from hpo.space._choices import Choice, Stored
-from hpo.space._parameter import Parameter
 from hpo.space._parse import parse
 from hpo.space._yaml import Document
+from hpo.space.choices import Choice, Stored
+from hpo.space.parameter import Parameter
 
-__all__ = ["GRID", "joined", "read_list"]
+__all__ = ["GRID", "join_spaces", "read_list"]
 
 GRID = "@grid"
-"""What the storage calls the number of the space; no estimator has a parameter of that name."""
+"""Stored name of the extra parameter; no estimator has a parameter of that name."""
 
 Branch = tuple[Parameter, ...]
 
 
 def read_list(documents: Sequence[Document], source: str) -> list[Branch]:
-    """Return the parameters of each space of a list.
+    """Return the parameters of each space in a list.
 
-    A label of a choice that is another object in another space is numbered: a trial has the label
-    alone, which must tell what the choice was.
+    If two spaces use the same label for different objects, the labels are numbered: a trial
+    stores only the label, which must identify the choice.
 
     Raises
     ------
@@ -35,11 +35,11 @@ def read_list(documents: Sequence[Document], source: str) -> list[Branch]:
         With one message for each mistake.
     """
     problems: list[str] = []
-    taken: dict[tuple[str, Stored], object] = {}
+    used_labels: dict[tuple[str, Stored], object] = {}
     branches = []
     for i, document in enumerate(documents):
         try:
-            branches.append(_relabelled(parse(document, f"{source}[{i}]"), taken))
+            branches.append(_relabelled(parse(document, f"{source}[{i}]"), used_labels))
         except SpaceError as error:
             problems += error.problems
     if not documents:
@@ -49,8 +49,8 @@ def read_list(documents: Sequence[Document], source: str) -> list[Branch]:
     return branches
 
 
-def joined(branches: Sequence[Branch]) -> Branch:
-    """Return the parameters of a storage that holds trials of all ``branches``.
+def join_spaces(branches: Sequence[Branch]) -> Branch:
+    """Return the parameters under which a storage holds the trials of all ``branches``.
 
     Parameters
     ----------
@@ -61,19 +61,19 @@ def joined(branches: Sequence[Branch]) -> Branch:
     choice = Parameter(
         GRID, CategoricalDistribution(numbers), tuple(Choice(number) for number in numbers)
     )
-    found = {GRID: choice}
+    parameters = {GRID: choice}
     for number, branch in enumerate(branches):
         keys = {p.name: _key(p, number, branches) for p in branch}
         for parameter in branch:
             key = keys[parameter.name]
-            if key in found:
+            if key in parameters:
                 continue
             owners = _owners(parameter.name, branches) if key == parameter.name else (number,)
             when = {keys[parent]: allowed for parent, allowed in parameter.when.items()}
             if len(owners) < len(branches):
                 when = {GRID: owners, **when}
-            found[key] = replace(parameter, name=key, target=parameter.name, when=when)
-    return tuple(found.values())
+            parameters[key] = replace(parameter, name=key, target=parameter.name, when=when)
+    return tuple(parameters.values())
 
 
 def _owners(name: str, branches: Sequence[Branch]) -> tuple[int, ...]:
@@ -81,23 +81,25 @@ def _owners(name: str, branches: Sequence[Branch]) -> tuple[int, ...]:
 
 
 def _key(parameter: Parameter, number: int, branches: Sequence[Branch]) -> str:
-    """Return the parameter's name in the storage: its own where all spaces agree on it."""
+    """Return the parameter's stored name: unchanged if all spaces define it the same way."""
     same_name = [p for branch in branches for p in branch if p.name == parameter.name]
-    alike = all(
+    is_same = all(
         not p.when
         and p.distribution == parameter.distribution
         and repr(p.distribution) == repr(parameter.distribution)  # 1 is not 1.0
         and p.quantiles == parameter.quantiles
         for p in same_name
     )
-    return parameter.name if alike else f"{parameter.name}@{number}"
+    return parameter.name if is_same else f"{parameter.name}@{number}"
 
 
-def _relabelled(branch: Branch, taken: dict[tuple[str, Stored], object]) -> Branch:
+def _relabelled(branch: Branch, used_labels: dict[tuple[str, Stored], object]) -> Branch:
     changed: dict[str, dict[Stored, Stored]] = {}
     parameters = []
     for parameter in branch:
-        choices = tuple(_own_label(parameter.name, choice, taken) for choice in parameter.choices)
+        choices = tuple(
+            _unique_label(parameter.name, choice, used_labels) for choice in parameter.choices
+        )
         new = {old.stored: c.stored for old, c in zip(parameter.choices, choices, strict=True)}
         changed[parameter.name] = new
         when = {
@@ -111,11 +113,13 @@ def _relabelled(branch: Branch, taken: dict[tuple[str, Stored], object]) -> Bran
     return tuple(parameters)
 
 
-def _own_label(name: str, choice: Choice, taken: dict[tuple[str, Stored], object]) -> Choice:
+def _unique_label(
+    name: str, choice: Choice, used_labels: dict[tuple[str, Stored], object]
+) -> Choice:
     if choice.kind != "object":
         return choice
     label, number = choice.stored, 1
-    while taken.setdefault((name, label), choice.given) is not choice.given:
+    while used_labels.setdefault((name, label), choice.original) is not choice.original:
         number += 1
         label = f"{choice.stored} #{number}"
     return replace(choice, stored=label)

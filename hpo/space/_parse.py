@@ -1,4 +1,4 @@
-"""From the short form to checked parameters; every mistake is told, not only the first."""
+"""Turn the short form into checked parameters; all mistakes are reported, not only the first."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,12 @@ from optuna.distributions import (
 
 from hpo._discovery import did_you_mean
 from hpo.exceptions import SpaceError
-from hpo.space._choices import Choice, read_choices
-from hpo.space._forms import listed, short_form
-from hpo.space._parameter import Parameter, Problems, shorten
+from hpo.space._forms import as_list, short_form
 from hpo.space._quantiles import HIGH, LOW, Quantiles
 from hpo.space._when import check_cycles, parents_first, read_conditions
 from hpo.space._yaml import Document
+from hpo.space.choices import Choice, read_choices
+from hpo.space.parameter import Parameter, Problems, shorten
 
 __all__ = ["parse"]
 
@@ -41,8 +41,8 @@ def parse(document: Document, source: str) -> tuple[Parameter, ...]:
     Parameters
     ----------
     document : Document
-        Its data is a mapping of names to definitions if all is well; the problems that
-        its reader found are raised with those found here.
+        If valid, its data is a mapping of names to definitions. Problems found while it was
+        read are raised together with those found here.
     source : str
         Names the space in messages.
 
@@ -73,7 +73,7 @@ def parse(document: Document, source: str) -> tuple[Parameter, ...]:
             parameters[name] = parameter
     conditions = read_conditions(forms, parameters, problems)
     check_cycles(conditions, problems)
-    if document.problems or problems.found:
+    if document.problems or problems.entries:
         raise SpaceError([*document.problems, *problems.sorted()])
     return tuple(
         replace(parameters[name], when=conditions[name]) for name in parents_first(conditions)
@@ -92,7 +92,7 @@ def _not_a_space(data: Any) -> str:
 
 
 def _parameter(name: str, form: Mapping[Any, Any], problems: Problems) -> Parameter | None:
-    before = len(problems.found)
+    n_problems = len(problems.entries)
     kind = form.get("type")
     if not isinstance(kind, str) or kind not in _KEYS:
         _check_keys(name, form, _ALL_KEYS, problems)
@@ -102,13 +102,13 @@ def _parameter(name: str, form: Mapping[Any, Any], problems: Problems) -> Parame
     _check_keys(name, form, _DISTRIBUTION_KEYS if of_scipy else _KEYS[kind], problems)
     if kind == "categorical":
         choices = _choices(name, form, problems)
-        if len(problems.found) > before:
+        if len(problems.entries) > n_problems:
             return None
         return Parameter(name, CategoricalDistribution([c.stored for c in choices]), choices)
     if isinstance(form.get("distribution"), Quantiles):
         return Parameter(name, FloatDistribution(LOW, HIGH), quantiles=form["distribution"])
     distribution = _numeric(name, kind, form, problems)
-    ok = distribution is not None and len(problems.found) == before
+    ok = distribution is not None and len(problems.entries) == n_problems
     return Parameter(name, distribution) if ok and distribution is not None else None
 
 
@@ -122,16 +122,16 @@ def _wrong_type(form: Mapping[Any, Any]) -> str:
 
 
 def _check_keys(
-    name: str, form: Mapping[Any, Any], known: Sequence[str], problems: Problems
+    name: str, form: Mapping[Any, Any], allowed: Sequence[str], problems: Problems
 ) -> None:
     for key in form:
-        if key in known:
+        if key in allowed:
             continue
         if key in _ALL_KEYS:
             message = f"`{key}` has no meaning for type {form['type']}, which takes"
-            problems.add(name, f"{message} {', '.join(known)}", key)
+            problems.add(name, f"{message} {', '.join(allowed)}", key)
         else:
-            hint = did_you_mean(str(key), known) or f"; the keys are {', '.join(known)}"
+            hint = did_you_mean(str(key), allowed) or f"; the keys are {', '.join(allowed)}"
             problems.add(name, f"unknown key '{key}'{hint}", key)
 
 
@@ -140,7 +140,7 @@ def _choices(name: str, form: Mapping[Any, Any], problems: Problems) -> tuple[Ch
         problems.add(name, "`choices` is missing: give a list of at least one value")
         return ()
     values = form["choices"]
-    choices = listed(values)
+    choices = as_list(values)
     if choices is None:
         problems.add(name, f"`choices` must be a list, got {shorten(values)}", "choices")
         return ()
@@ -166,31 +166,31 @@ def _numeric(
     if not isinstance(log, bool):
         problems.add(name, f"`log` must be true or false, got {log!r}", "log")
         log = False
-    wrong = list(_range_problems(kind, numbers, log))
-    for key, message in wrong:
+    mistakes = list(_range_problems(kind, numbers, log))
+    for key, message in mistakes:
         problems.add(name, message, key)
-    if wrong or not {"low", "high"} <= numbers.keys():
+    if mistakes or not {"low", "high"} <= numbers.keys():
         return None
     return _distribution(kind, log=log, **numbers)
 
 
 def _number(kind: str, key: str, value: Any) -> int | float:
     """Return ``value`` as a finite number of ``kind``; text such as "1e-4" counts as one."""
-    given = value
+    original = value
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
         value = value.item()
     if isinstance(value, str):
         value = _number_in(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"`{key}` must be a number, got {shorten(given)}")
+        raise ValueError(f"`{key}` must be a number, got {shorten(original)}")
     if isinstance(value, int) and abs(value) > _LARGEST_INT:
-        raise ValueError(f"`{key}` must lie within ±2**53, got {shorten(given)}")
+        raise ValueError(f"`{key}` must lie within ±2**53, got {shorten(original)}")
     if not math.isfinite(value):
-        raise ValueError(f"`{key}` must be finite, got {given!r}")
+        raise ValueError(f"`{key}` must be finite, got {original!r}")
     if kind == "float":
         return float(value)
     if value != int(value) or abs(value) > _LARGEST_INT:
-        raise ValueError(f"`{key}` must be an integer for type int, got {given!r}")
+        raise ValueError(f"`{key}` must be an integer for type int, got {original!r}")
     return int(value)
 
 
@@ -204,36 +204,35 @@ def _number_in(text: str) -> int | float | None:
 
 
 def _range_problems(kind: str, numbers: Mapping[str, Any], log: bool) -> list[tuple[str, str]]:
-    """Return what is wrong with the bounds and step together, as (key, message)."""
+    """Return the problems with the combination of bounds and step, as (key, message) pairs."""
     low, high, step = (numbers.get(key) for key in ("low", "high", "step"))
-    found = []
+    problems = []
     if low is not None and high is not None and low > high:
-        found.append(("low", f"`low <= high` must hold, but got ({low=}, {high=})"))
+        problems.append(("low", f"`low <= high` must hold, but got ({low=}, {high=})"))
     if log and low is not None and kind == "float" and low <= 0:
-        found.append(("low", f"`low > 0` must hold for `log=True`, but got ({low=}, {high=})"))
+        problems.append(("low", f"`low > 0` must hold for `log=True`, but got ({low=}, {high=})"))
     if log and low is not None and kind == "int" and low < 1:
-        found.append(("low", f"`low >= 1` must hold for `log=True`, but got ({low=}, {high=})"))
+        problems.append(("low", f"`low >= 1` must hold for `log=True`, but got ({low=}, {high=})"))
     if step is None:
-        return found
+        return problems
     if step <= 0:
-        found.append(("step", f"`step > 0` must hold, but got {step=}"))
+        problems.append(("step", f"`step > 0` must hold, but got {step=}"))
     elif log and not (kind == "int" and step == 1):
-        found.append(("step", f"`step` and `log=True` exclude each other, but got {step=}"))
+        problems.append(("step", f"`step` and `log=True` exclude each other, but got {step=}"))
     elif low is not None and high is not None and low <= high:
         if step > high - low and not (kind == "int" and step == 1):
             message = f"`step` is larger than the range, but got ({low=}, {high=}, {step=})"
-            found.append(("step", message))
+            problems.append(("step", message))
         elif kind == "float" and _last_on_grid(low, high, step) is None:
             message = f"`step` is too fine for the range, but got ({low=}, {high=}, {step=})"
-            found.append(("step", message))
-    return found
+            problems.append(("step", message))
+    return problems
 
 
 def _distribution(kind: str, low: Any, high: Any, log: bool, step: Any = None) -> BaseDistribution:
-    """Return the distribution, ``high`` lowered to the last value that ``step`` reaches.
+    """Return the distribution, with ``high`` lowered to the last value that ``step`` reaches.
 
-    Optuna lowers it too, with a warning; `SearchSpace.describe` shows the range that is
-    searched.
+    Optuna does the same, but with a warning; `SearchSpace.describe` shows the actual range.
     """
     if kind == "int":
         by = 1 if step is None else step
@@ -244,7 +243,7 @@ def _distribution(kind: str, low: Any, high: Any, log: bool, step: Any = None) -
 
 
 def _last_on_grid(low: float, high: float, step: float) -> float | None:
-    """Return the last of low, low + step, ... up to high; None if floats cannot tell them."""
+    """Return the last of low, low + step, ... up to high; None beyond the precision of floats."""
     start, by = Decimal(str(low)), Decimal(str(step))
     try:
         last = float((Decimal(str(high)) - start) // by * by + start)

@@ -1,4 +1,4 @@
-"""Points of a space that somebody gives, read as trials have them; every mistake is told."""
+"""Validate points that users pass in and convert them to trial params; reports all mistakes."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -8,47 +8,47 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 
 from hpo._discovery import did_you_mean
 from hpo.exceptions import SpaceError
-from hpo.space._choices import find_choice, same
-from hpo.space._parameter import Parameter, shorten
+from hpo.space.choices import find_choice, same
+from hpo.space.parameter import Parameter, shorten
 
-__all__ = ["fitted", "read_points"]
+__all__ = ["is_valid_value", "read_points"]
 
 Part = tuple[Mapping[str, Parameter], Callable[[str, Mapping[str, Any]], bool]]
-"""The parameters of one space, and whether one of them exists under others."""
+"""The parameters of one space, and its ``is_active(name, params)``."""
 
 _CLOSE = 1e-9
-"""How far a number may be off its grid, in steps: what decimal fractions are off as floats."""
+"""Tolerance for a number on a grid, in steps: the rounding error of decimals as floats."""
 
 
-def read_points(given: Any, parts: Sequence[Part], source: str) -> tuple[dict[str, Any], ...]:
-    """Return points as trials have them; see `SearchSpace.points`.
+def read_points(points: Any, parts: Sequence[Part], source: str) -> tuple[dict[str, Any], ...]:
+    """Return points in the form of trial params; see `SearchSpace.points`.
 
     Parameters
     ----------
-    given : sequence of mapping
+    points : sequence of mapping
     parts : sequence of Part
-        A point belongs to the first of them that it fits.
+        A point belongs to the first part that it fits.
     source : str
         Names the points in messages.
     """
-    if isinstance(given, Mapping | str) or not isinstance(given, Sequence):
-        raise SpaceError([f"{source}: must be a list of mappings. Got {shorten(given)} instead."])
-    points, problems = [], []
-    for i, point in enumerate(given):
-        found, wrong = _in_any(point, parts)
-        points.append(found)
-        problems += [f"{source}[{i}]: {problem}" for problem in wrong]
+    if isinstance(points, Mapping | str) or not isinstance(points, Sequence):
+        raise SpaceError([f"{source}: must be a list of mappings. Got {shorten(points)} instead."])
+    parsed, problems = [], []
+    for i, point in enumerate(points):
+        values, mistakes = _in_any(point, parts)
+        parsed.append(values)
+        problems += [f"{source}[{i}]: {problem}" for problem in mistakes]
     if problems:
         raise SpaceError(problems)
-    return tuple(points)
+    return tuple(parsed)
 
 
 def _in_any(point: Any, parts: Sequence[Part]) -> tuple[dict[str, Any], list[str]]:
-    """Return the point in the first part that it fits, else what is wrong in the nearest one."""
+    """Return the point for the first part that it fits, or the problems with the closest one."""
     if not isinstance(point, Mapping):
         return {}, [f"must be a mapping of names to values. Got {shorten(point)} instead."]
-    tried = [_in_part(point, *part) for part in parts]
-    return min(tried, key=lambda found: len(found[1]))
+    attempts = [_in_part(point, *part) for part in parts]
+    return min(attempts, key=lambda attempt: len(attempt[1]))
 
 
 def _in_part(
@@ -56,7 +56,7 @@ def _in_part(
     parameters: Mapping[str, Parameter],
     is_active: Callable[[str, Mapping[str, Any]], bool],
 ) -> tuple[dict[str, Any], list[str]]:
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     problems = []
     for name, value in point.items():
         if name not in parameters:
@@ -64,49 +64,49 @@ def _in_part(
             problems.append(f"{name}: is not in the search space{hint}")
             continue
         try:
-            found[name] = _value(parameters[name], value)
+            values[name] = _value(parameters[name], value)
         except ValueError as error:
             problems.append(f"{name}: {error}" if str(error)[-1] in "?." else f"{name}: {error}.")
     if not problems:
-        absent = [name for name in found if not is_active(name, found)]
-        problems = [f"{name}: {_why_absent(parameters[name], found)}" for name in absent]
-    return found, problems
+        absent = [name for name in values if not is_active(name, values)]
+        problems = [f"{name}: {_why_absent(parameters[name], values)}" for name in absent]
+    return values, problems
 
 
 def _why_absent(parameter: Parameter, point: Mapping[str, Any]) -> str:
-    told = ", ".join(
+    conditions = ", ".join(
         f"{parent} is {' or '.join(map(str, allowed))}"
         for parent, allowed in parameter.when.items()
     )
     missing = [parent for parent in parameter.when if parent not in point]
     if missing:
-        return f"exists only when {told}: give {' and '.join(missing)} too."
-    return f"exists only when {told}, which the point does not say."
+        return f"exists only when {conditions}: give {' and '.join(missing)} too."
+    return f"exists only when {conditions}, which the point does not say."
 
 
 def _value(parameter: Parameter, value: Any) -> Any:
-    """Return ``value`` as a trial has it.
+    """Return ``value`` in the form of trial params.
 
     Raises
     ------
     ValueError
-        If the parameter never has it.
+        If the parameter cannot have this value.
     """
     if parameter.choices:
         choice = find_choice(value, parameter.choices)
         if choice is None:
             stored = [str(choice.stored) for choice in parameter.choices]
-            hint = did_you_mean(str(value), stored) or f"; they are {_few(stored)}"
+            hint = did_you_mean(str(value), stored) or f"; they are {_abbreviate(stored)}"
             raise ValueError(f"{shorten(value)} is none of its choices{hint}")
         return choice.stored
     number = _number(value)
     if parameter.quantiles is not None:
-        found = parameter.quantiles
-        return _between(number, found.low, found.high, whole=found.discrete)
+        quantiles = parameter.quantiles
+        return _between(number, quantiles.low, quantiles.high, whole=quantiles.discrete)
     return _on_grid(number, parameter.distribution)
 
 
-def _few(texts: Sequence[str]) -> str:
+def _abbreviate(texts: Sequence[str]) -> str:
     return ", ".join(texts[:10]) + (", ..." if len(texts) > 10 else "")
 
 
@@ -138,8 +138,8 @@ def _on_grid(number: float | int, d: BaseDistribution) -> float | int:
     return number
 
 
-def fitted(parameter: Parameter, value: Any) -> bool:
-    """Return whether a trial's value is one that the parameter may have."""
+def is_valid_value(parameter: Parameter, value: Any) -> bool:
+    """Return whether the parameter can have this value."""
     if parameter.choices:
         return any(same(choice.stored, value) for choice in parameter.choices)
     try:

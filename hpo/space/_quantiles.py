@@ -1,8 +1,8 @@
 """Distributions of scipy.stats as parameters.
 
-Optuna draws from even, logarithmic and integer ranges. Any other distribution is searched by its
-quantile, which is evenly spread whatever the distribution: the storage keeps the quantile, and a
-trial has the value there.
+Optuna draws from uniform, logarithmic and integer ranges. Any other distribution is searched by
+its quantile, which is uniform whatever the distribution: the storage keeps the quantile, and
+the trial gets the value at that quantile.
 """
 
 import ast
@@ -18,9 +18,9 @@ LOW, HIGH = 0.001, 0.999
 """The quantiles that are searched: most distributions have no finite ends."""
 
 _DIGITS = 12
-"""Significant digits of a value, so that one which is given comes back as it was."""
+"""Significant digits of a value, so that a value survives the round trip unchanged."""
 
-_CURE = (
+_HINT = (
     "give it low and high, a list of values, or a distribution of scipy.stats with its "
     "parameters, such as scipy.stats.expon(scale=10)"
 )
@@ -28,7 +28,7 @@ _CURE = (
 
 @dataclass(frozen=True, slots=True)
 class Quantiles:
-    """Between which values a distribution is searched, and which value is at a quantile.
+    """Converts between the values of a distribution and their quantiles.
 
     Parameters
     ----------
@@ -43,34 +43,34 @@ class Quantiles:
 
     def value(self, quantile: float) -> float | int:
         """Return the value at ``quantile``, from 0 to 1; any other number is returned as it is."""
-        if not 0 <= quantile <= 1:  # of an earlier form of the space
+        if not 0 <= quantile <= 1:  # stored by an earlier version of the space
             return quantile
         value = float(_frozen(self.text).ppf(quantile))
         return round(value) if self.discrete else float(f"{value:.{_DIGITS}g}")
 
     def quantile(self, value: float) -> float:
-        """Return a quantile at which ``value`` is."""
+        """Return a quantile whose value is ``value``."""
         frozen = _frozen(self.text)
-        at = frozen.cdf(value)
-        if self.discrete:  # its upper end might round to the next value
-            at = (at + frozen.cdf(value - 1)) / 2
-        return min(max(float(at), LOW), HIGH)
+        probability = frozen.cdf(value)
+        if self.discrete:  # the cdf itself might round to the next value
+            probability = (probability + frozen.cdf(value - 1)) / 2
+        return min(max(float(probability), LOW), HIGH)
 
     step = None
 
     @property
     def low(self) -> float | int:
-        """The least value that is searched."""
+        """The smallest value that is searched."""
         return self.value(LOW)
 
     @property
     def high(self) -> float | int:
-        """The greatest value that is searched."""
+        """The largest value that is searched."""
         return self.value(HIGH)
 
 
 def is_distribution(spec: Any) -> bool:
-    """Return whether ``spec`` is an object that draws random values."""
+    """Return whether ``spec`` is a distribution object, which can draw random values."""
     return any(hasattr(spec, name) for name in ("rvs", "icdf")) and not isinstance(spec, type)
 
 
@@ -80,7 +80,7 @@ def distribution_form(spec: Any) -> dict[str, Any]:
     Parameters
     ----------
     spec : object or str
-        Of scipy.stats, with its parameters, or as text.
+        A distribution of scipy.stats with its parameters, as an object or as text.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def distribution_form(spec: Any) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If it is none that can be searched; the message says why.
+        If it cannot be searched; the message says why.
     """
     text = spec if isinstance(spec, str) else _text(spec)
     frozen = _frozen(text)
@@ -111,7 +111,7 @@ def distribution_form(spec: Any) -> dict[str, Any]:
 
 
 def _is_logarithmic(frozen: Any, low: float, high: float) -> bool:
-    """Whether it is not shifted: then it is no longer even on a logarithmic scale."""
+    """Return whether it is not shifted: a shifted one is not uniform on a logarithmic scale."""
     return low > 0 and math.isclose(float(frozen.median()), math.sqrt(low * high), rel_tol=1e-9)
 
 
@@ -121,9 +121,9 @@ def _text(spec: Any) -> str:
 
     dist = getattr(spec, "dist", spec)
     name = getattr(dist, "name", None)
-    known = getattr(scipy.stats, name, None) if isinstance(name, str) else None
-    if known is None or type(known) is not type(dist):
-        raise ValueError(f"the distribution {spec!r} is none of scipy.stats' own: {_CURE}")
+    standard = getattr(scipy.stats, name, None) if isinstance(name, str) else None
+    if standard is None or type(standard) is not type(dist):
+        raise ValueError(f"the distribution {spec!r} is none of scipy.stats' own: {_HINT}")
     args = [_number(value, spec) for value in getattr(spec, "args", ())]
     kwds = [f"{key}={_number(v, spec)}" for key, v in getattr(spec, "kwds", {}).items()]
     return f"{name}({', '.join([*args, *kwds])})"
@@ -132,7 +132,7 @@ def _text(spec: Any) -> str:
 def _number(value: Any, spec: Any) -> str:
     plain = value.item() if hasattr(value, "item") and getattr(value, "size", 1) == 1 else value
     if isinstance(plain, bool) or not isinstance(plain, int | float):
-        raise ValueError(f"the distribution {spec!r} has a parameter that is no number: {_CURE}")
+        raise ValueError(f"the distribution {spec!r} has a parameter that is no number: {_HINT}")
     return repr(plain)
 
 
@@ -149,20 +149,20 @@ def _frozen(text: str) -> Any:
 
     dist: Any = getattr(scipy.stats, name, None)
     if not hasattr(dist, "ppf"):
-        raise ValueError(f"scipy.stats has no distribution '{name}'{_meant(name)}")
+        raise ValueError(f"scipy.stats has no distribution '{name}'{_suggestion(name)}")
     try:
         return dist(*args, **kwds)
     except (TypeError, ValueError) as error:
         raise ValueError(f"scipy.stats refuses {text}: {error}") from error
 
 
-def _meant(name: str) -> str:
+def _suggestion(name: str) -> str:
     import scipy.stats
 
     from hpo._discovery import did_you_mean
 
-    known = [key for key, value in vars(scipy.stats).items() if hasattr(value, "ppf")]
-    return did_you_mean(name, known)
+    names = [key for key, value in vars(scipy.stats).items() if hasattr(value, "ppf")]
+    return did_you_mean(name, names)
 
 
 def _call(text: str) -> tuple[str, list[Any], Mapping[str, Any]]:

@@ -11,15 +11,15 @@ from optuna.distributions import BaseDistribution
 
 from hpo.exceptions import SpaceError
 from hpo.space._check import check_names
-from hpo.space._choices import Stored, same
 from hpo.space._grid import grid_of, grid_values, number_of_points
-from hpo.space._grids import GRID, joined, read_list
-from hpo.space._parameter import Parameter
+from hpo.space._grids import GRID, join_spaces, read_list
 from hpo.space._parse import parse
 from hpo.space._points import read_points
-from hpo.space._stored import kept_of, params_of, resolved_params
-from hpo.space._written import as_yaml, content, described
+from hpo.space._stored import params_of, resolved_params, stored_params
+from hpo.space._written import as_yaml, content, describe_parameter
 from hpo.space._yaml import Document, parse_text, read_text
+from hpo.space.choices import Stored, same
+from hpo.space.parameter import Parameter
 
 __all__ = ["SearchSpace"]
 
@@ -27,9 +27,9 @@ __all__ = ["SearchSpace"]
 class SearchSpace:
     """Which parameters are searched, over which values, and under which conditions.
 
-    Built by `load` or `loads`; immutable and picklable. Names are the estimator's own
+    Created by `load` or `loads`; immutable and picklable. Names are the estimator's own
     parameter names (``lr``, ``optimizer__weight_decay``, a Pipeline's ``net__lr``), and a
-    parameter is written in Optuna's short form::
+    parameter is written in a short form that follows Optuna::
 
         lr: {type: float, low: 1e-4, high: 0.1, log: true}
         batch_size: {type: categorical, choices: [32, 64, 128]}
@@ -77,7 +77,7 @@ class SearchSpace:
         by_name: dict[str, list[Parameter]] = {}
         for parameter in parameters:
             if not (branches and parameter.name == GRID):
-                by_name.setdefault(parameter.of, []).append(parameter)
+                by_name.setdefault(parameter.estimator_name, []).append(parameter)
         object.__setattr__(self, "_by_name", by_name)
 
     @classmethod
@@ -134,7 +134,7 @@ class SearchSpace:
         if len(parsed) == 1:
             return cls(parsed[0], source)
         branches = tuple(cls(part, f"{source}[{i}]") for i, part in enumerate(parsed))
-        return cls(joined(parsed), source, branches)
+        return cls(join_spaces(parsed), source, branches)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -148,7 +148,7 @@ class SearchSpace:
 
     @property
     def distributions(self) -> Mapping[str, BaseDistribution]:
-        """Distribution of each parameter, over what a storage keeps and under its names."""
+        """Distribution of each parameter, under its stored name and over its stored values."""
         return MappingProxyType({name: p.distribution for name, p in self._parameters.items()})
 
     @property
@@ -157,9 +157,9 @@ class SearchSpace:
         return self._branches or (self,)
 
     def keeps_values_of(self, name: str) -> bool:
-        """Return whether a storage keeps the values of parameter ``name`` themselves, by its name.
+        """Return whether the storage holds the values of parameter ``name`` under that name.
 
-        It does not where it keeps their quantiles, or where a list of spaces defines the
+        It does not if it stores quantiles instead, or if a list of spaces defines the
         parameter in several ways.
         """
         parameter = self._parameters.get(name)
@@ -167,24 +167,24 @@ class SearchSpace:
 
     @property
     def translates(self) -> bool:
-        """Whether a storage keeps anything else than the params of trials themselves."""
+        """Whether what the storage keeps differs from the params of the trials."""
         return bool(self._branches) or not all(map(self.keeps_values_of, self._parameters))
 
     def values(self, name: str) -> Sequence[Any] | None:
         """Return every value of parameter ``name`` in order; None if it is continuous."""
-        found: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
         for parameter in self._by_name[name]:
             values = grid_values(parameter.distribution) if parameter.quantiles is None else None
             if values is None:
                 return None
             if len(self._by_name[name]) == 1:
                 return values
-            found |= {repr(value): value for value in values}
-        return tuple(found.values())
+            merged |= {repr(value): value for value in values}
+        return tuple(merged.values())
 
     @property
     def conditions(self) -> Mapping[str, Mapping[str, tuple[Stored, ...]]]:
-        """Parents of each conditional parameter, with the stored values that allow it."""
+        """Parents of each conditional parameter, with the stored values under which it exists."""
         return MappingProxyType(
             {n: MappingProxyType(dict(p.when)) for n, p in self._parameters.items() if p.when}
         )
@@ -196,15 +196,15 @@ class SearchSpace:
 
     @property
     def fingerprint(self) -> str:
-        """A hash that equal spaces share, in every process and on every machine."""
-        told: Any = {name: content(p) for name, p in self._parameters.items()}
+        """A hash that is equal for equal spaces, in every process and on every machine."""
+        data: Any = {name: content(p) for name, p in self._parameters.items()}
         if self._branches:
-            told = [part.fingerprint for part in self._branches]
-        text = json.dumps(told, sort_keys=True)
+            data = [part.fingerprint for part in self._branches]
+        text = json.dumps(data, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def is_active(self, name: str, params: Mapping[str, Any]) -> bool:
-        """Return whether parameter ``name`` exists under the values ``params`` of a storage."""
+        """Return whether parameter ``name`` exists, given the stored values ``params``."""
         return all(
             parent in params
             and self.is_active(parent, params)
@@ -213,10 +213,10 @@ class SearchSpace:
         )
 
     def sample(self, suggest: Callable[[str, BaseDistribution], Any]) -> dict[str, Any]:
-        """Return what a storage keeps of a trial, each value asked of ``suggest``.
+        """Return the stored values of a new trial, each obtained from ``suggest``.
 
         ``suggest(name, distribution)`` is called in the order of `distributions`, and only for
-        parameters whose conditions the values so far fulfil. `read` tells the trial's params.
+        parameters whose conditions hold. `read` converts the result to the trial's params.
         """
         params: dict[str, Any] = {}
         for name, parameter in self._parameters.items():
@@ -225,28 +225,28 @@ class SearchSpace:
         return params
 
     def read(self, stored: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a trial's params from what a storage keeps of it."""
+        """Return a trial's params from its stored values."""
         return params_of(stored, self._parameters)
 
     def keep(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what a storage keeps of a trial's ``params``, all of them or some.
+        """Return the stored values for a trial's ``params``, all of them or a part.
 
         Raises
         ------
         SpaceError
-            If no trial of the space has them.
+            If no trial of the space can have them.
         """
-        stored = kept_of(params, self._parameters, self.is_active)
+        stored = stored_params(params, self._parameters, self.is_active)
         if stored is None:
             raise SpaceError([f"{self._source}: {dict(params)!r} is no point of the space."])
         return stored
 
-    def points(self, given: Sequence[Any], source: str) -> tuple[dict[str, Any], ...]:
-        """Return given points, whole or in part, as trials have them.
+    def points(self, points: Sequence[Any], source: str) -> tuple[dict[str, Any], ...]:
+        """Return complete or partial points in the form of trial params.
 
         Parameters
         ----------
-        given : sequence of mapping
+        points : sequence of mapping
             Names to values as the estimator takes them or as they are stored: a class or its
             dotted path, numbers of Python or NumPy.
         source : str
@@ -255,26 +255,26 @@ class SearchSpace:
         Raises
         ------
         SpaceError
-            With one message for each mistake: an unknown name, a value that the parameter never
-            has, a parameter that does not exist under the others.
+            With one message for each mistake: an unknown name, a value that the parameter cannot
+            have, a parameter that does not exist given the others.
         """
-        return read_points(given, [(p._parameters, p.is_active) for p in self.parts], source)
+        return read_points(points, [(p._parameters, p.is_active) for p in self.parts], source)
 
     def resolve(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the estimator's ``set_params`` takes for the ``params`` of a trial.
 
-        A dotted path becomes the object that it names, a label the very object given; set
-        it on an estimator as scikit-learn's searches do, as a clone.
+        A dotted path becomes the object that it names, a label the original object; set a
+        clone of it on an estimator, as scikit-learn's searches do.
 
         Raises
         ------
         SpaceError
-            If a name is not in the space, or a value is none of a parameter's choices.
+            If a name is not in the space, or a value is not one of a parameter's choices.
         """
-        problems, found = resolved_params(params, self._by_name)
+        problems, resolved = resolved_params(params, self._by_name)
         if problems:
             raise SpaceError([f"{self._source}: {problem}" for problem in problems])
-        return found
+        return resolved
 
     def grid(self) -> list[dict[str, Any]]:
         """Return the params of every combination, in the order of scikit-learn's grids.
@@ -295,14 +295,14 @@ class SearchSpace:
 
     @property
     def is_finite(self) -> bool:
-        """Whether the points of the space can be counted."""
+        """Whether the space has a finite number of points."""
         return all(number_of_points(part._parameters) is not None for part in self.parts)
 
     def size(self, most: int) -> int | None:
-        """Return how many points the space has; None if it is continuous, or if more than ``most``.
+        """Return the number of points; None if the space is continuous or has more than ``most``.
 
-        Conditions may make it smaller than the product of its values; then None too, where that
-        is more than ``most``.
+        With conditions the number can be smaller than the product of the numbers of values; the
+        result is None whenever that product exceeds ``most``.
         """
         n_points = [number_of_points(part._parameters) for part in self.parts]
         bounds = [n for n in n_points if n is not None]
@@ -343,10 +343,10 @@ class SearchSpace:
         return "".join(f"- {part}\n" for part in parts)
 
     def describe(self, name: str) -> str:
-        """Return one line on parameter ``name``, such as "float 1e-05 .. 0.1, log"."""
+        """Return a one-line description of a parameter, such as "float 1e-05 .. 0.1, log"."""
         parts = [part for part in self.parts if name in part]
-        told = dict.fromkeys(described(part._parameters[name]) for part in parts)
-        return "; or ".join(told)
+        lines = dict.fromkeys(describe_parameter(part._parameters[name]) for part in parts)
+        return "; or ".join(lines)
 
     def __contains__(self, name: object) -> bool:
         return name in self._by_name

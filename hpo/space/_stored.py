@@ -1,42 +1,42 @@
-"""Between a trial's params and what a storage keeps of them."""
+"""Convert between a trial's params and the values that a storage keeps."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from hpo.space._choices import same
 from hpo.space._grids import GRID
-from hpo.space._parameter import Parameter
-from hpo.space._points import fitted
+from hpo.space._points import is_valid_value
+from hpo.space.choices import same
+from hpo.space.parameter import Parameter
 
-__all__ = ["kept_of", "params_of", "resolved_params"]
+__all__ = ["params_of", "resolved_params", "stored_params"]
 
 
 def params_of(stored: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> dict[str, Any]:
-    """Return a trial's params from what the storage of these parameters keeps of it."""
+    """Return a trial's params from its stored values."""
     params = {}
     for key, value in stored.items():
-        if key not in parameters:  # of an earlier form of the space
+        if key not in parameters:  # stored by an earlier version of the space
             params[key] = value
         elif key != GRID:
-            params[parameters[key].of] = parameters[key].read(value)
+            params[parameters[key].estimator_name] = parameters[key].read(value)
     return params
 
 
-def kept_of(
+def stored_params(
     params: Mapping[str, Any],
     parameters: Mapping[str, Parameter],
     is_active: Callable[[str, Mapping[str, Any]], bool],
 ) -> dict[str, Any] | None:
-    """Return what the storage keeps of params, all of them or some; None if it has no place.
+    """Return the stored values for params, all of them or a part; None if they do not fit.
 
-    Of a list of spaces, the first one in which the params are all that a trial has, else the first
-    that they fit.
+    For a list of spaces, the first space in which the params are complete is preferred, then the
+    first one that they fit.
     """
-    found = list(_ways_to_keep(params, parameters))
-    for stored in found:
+    candidates = list(_ways_to_keep(params, parameters))
+    for stored in candidates:
         if stored.keys() == {key for key in parameters if is_active(key, stored)}:
             return stored
-    return next(iter(found), None)
+    return next(iter(candidates), None)
 
 
 def _ways_to_keep(
@@ -44,52 +44,57 @@ def _ways_to_keep(
 ) -> Iterator[dict[str, Any]]:
     branches = [choice.stored for choice in parameters[GRID].choices] if GRID in parameters else []
     for branch in branches or [None]:
-        own = {
-            p.of: p
+        by_target = {
+            p.estimator_name: p
             for key, p in parameters.items()
             if key != GRID and branch in p.when.get(GRID, (branch,))
         }
-        if all(name in own and fitted(own[name], value) for name, value in params.items()):
-            here = {} if branch is None else {GRID: branch}
-            yield here | {own[name].name: own[name].keep(v) for name, v in params.items()}
+        if all(
+            name in by_target and is_valid_value(by_target[name], value)
+            for name, value in params.items()
+        ):
+            grid_value = {} if branch is None else {GRID: branch}
+            yield grid_value | {
+                by_target[name].name: by_target[name].keep(v) for name, v in params.items()
+            }
 
 
 def resolved_params(
     params: Mapping[str, Any], parameters: Mapping[str, list[Parameter]]
 ) -> tuple[list[str], dict[str, Any]]:
-    """Return what is wrong with a trial's params, and what the estimator takes for them.
+    """Return the problems with a trial's params, and the values to set on the estimator.
 
     Parameters
     ----------
     params : mapping of str to object
     parameters : mapping of str to list of Parameter
-        By name all that it may be.
+        All definitions of each name.
     """
-    problems, found = [], {}
+    problems, resolved = [], {}
     for name, value in params.items():
         if name not in parameters:
             problems.append(f"{name}: is not in the space.")
             continue
         try:
-            found[name] = _resolved(value, parameters[name])
+            resolved[name] = _resolved(value, parameters[name])
         except ValueError as error:
             problems.append(f"{name}: {error}")
-    return problems, found
+    return problems, resolved
 
 
 def _resolved(value: Any, parameters: list[Parameter]) -> Any:
-    """Return what the estimator takes for a value of a parameter, in any of its forms.
+    """Return the estimator's value for a trial's value, looked up in all definitions.
 
     Raises
     ------
     ValueError
-        If it is none of its choices.
+        If it is not one of the choices.
     """
     choices = [choice for parameter in parameters for choice in parameter.choices]
-    found = [choice for choice in choices if same(choice.stored, value)]
-    exact = [choice for choice in found if type(choice.stored) is type(value)]  # 1 is not True
-    if found:
-        return (exact or found)[0].value
+    matches = [choice for choice in choices if same(choice.stored, value)]
+    exact = [choice for choice in matches if type(choice.stored) is type(value)]  # 1 is not True
+    if matches:
+        return (exact or matches)[0].value
     if all(parameter.choices for parameter in parameters):
         raise ValueError(f"{value!r} is none of its choices.")
     return value

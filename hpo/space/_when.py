@@ -7,8 +7,8 @@ from typing import Any
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
 from hpo._discovery import did_you_mean
-from hpo.space._choices import Stored, find_choice
-from hpo.space._parameter import Parameter, Problems, shorten
+from hpo.space.choices import Stored, find_choice
+from hpo.space.parameter import Parameter, Problems, shorten
 
 __all__ = ["check_cycles", "parents_first", "read_conditions"]
 
@@ -18,7 +18,7 @@ def read_conditions(
     parameters: Mapping[str, Parameter],
     problems: Problems,
 ) -> dict[str, dict[str, tuple[Stored, ...]]]:
-    """Return what each parameter depends on; a parent that is wrong itself adds no problem."""
+    """Return the conditions of each parameter; parents that are invalid are not reported again."""
     conditions: dict[str, dict[str, tuple[Stored, ...]]] = {}
     for name, form in forms.items():
         conditions[name] = {}
@@ -31,9 +31,9 @@ def read_conditions(
             continue
         for parent, wanted in when.items():
             if parent not in problems.order:
-                told = f"`when` names '{parent}', which is not in the space"
+                text = f"`when` names '{parent}', which is not in the space"
                 hint = did_you_mean(str(parent), [key for key in forms if key != name])
-                problems.add(name, told + hint, "when")
+                problems.add(name, text + hint, "when")
                 continue
             if parent in forms:
                 conditions[name][parent] = ()
@@ -47,34 +47,34 @@ def read_conditions(
 
 
 def _allowed(parent: Parameter, wanted: Any) -> tuple[Stored, ...]:
-    """Return the stored values of ``parent`` that ``wanted`` means.
+    """Return the stored values of ``parent`` that ``wanted`` stands for.
 
     Raises
     ------
     ValueError
-        With one message for each value that the parent never takes.
+        With one message for each value that the parent cannot have.
     """
-    whole = _stored(parent, wanted)
-    if whole:
-        return whole
-    many = isinstance(wanted, list | tuple | AbstractSet)
-    values = list(wanted) if many else [wanted]
+    exact = _stored(parent, wanted)
+    if exact:
+        return exact
+    is_collection = isinstance(wanted, list | tuple | AbstractSet)
+    values = list(wanted) if is_collection else [wanted]
     if not values:
         raise ValueError(f"`when` gives no value of '{parent.name}', so it would never exist")
     allowed: dict[str, Stored] = {}
     unknown = []
     for value in values:
-        found = _stored(parent, value)
-        allowed.update((repr(stored), stored) for stored in found)
-        if not found:
-            unknown.append(_never(parent, value))
+        matches = _stored(parent, value)
+        allowed.update((repr(stored), stored) for stored in matches)
+        if not matches:
+            unknown.append(_never_taken(parent, value))
     if unknown:
         raise ValueError(*unknown)
     return tuple(allowed.values())
 
 
 def _stored(parent: Parameter, value: Any) -> tuple[Stored, ...]:
-    """Return the one stored value that ``value`` means, or nothing."""
+    """Return a tuple with the stored value that ``value`` stands for, or an empty one."""
     distribution = parent.distribution
     if isinstance(distribution, CategoricalDistribution):
         choice = find_choice(value, parent.choices)
@@ -92,25 +92,25 @@ def _stored(parent: Parameter, value: Any) -> tuple[Stored, ...]:
     )
 
 
-def _never(parent: Parameter, value: Any) -> str:
-    shown = repr(value) if isinstance(value, str) else shorten(value)
-    told = f"`when` names {shown}, which '{parent.name}' never takes"
+def _never_taken(parent: Parameter, value: Any) -> str:
+    value_text = repr(value) if isinstance(value, str) else shorten(value)
+    text = f"`when` names {value_text}, which '{parent.name}' never takes"
     if isinstance(parent.distribution, IntDistribution):
         d = parent.distribution
-        return f"{told}; it is an int {d.low} .. {d.high}, step {d.step}"
+        return f"{text}; it is an int {d.low} .. {d.high}, step {d.step}"
     stored = [str(choice.stored) for choice in parent.choices]
-    return told + (did_you_mean(str(value), stored) or f"; its choices are {', '.join(stored)}")
+    return text + (did_you_mean(str(value), stored) or f"; its choices are {', '.join(stored)}")
 
 
 def check_cycles(conditions: Mapping[str, Mapping[str, Any]], problems: Problems) -> None:
-    """Tell each circle of dependencies as 'a -> b -> a'."""
+    """Report each cycle of dependencies as 'a -> b -> a'."""
     finished: set[str] = set()
 
     def visit(name: str, path: list[str]) -> None:
         if name in path:
             cycle = path[path.index(name) :]
-            told = " -> ".join([*cycle, name])
-            problems.add(cycle[0], f"`when` goes round in a circle: {told}", "when")
+            text = " -> ".join([*cycle, name])
+            problems.add(cycle[0], f"`when` goes round in a circle: {text}", "when")
         elif name not in finished:
             for parent in conditions[name]:
                 visit(parent, [*path, name])

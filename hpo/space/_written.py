@@ -1,4 +1,4 @@
-"""A parameter in words, as its short form, and as what makes two of them equal."""
+"""A parameter as YAML, as a one-line description, and as plain data to compare."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from hpo.space._parameter import Parameter
 from hpo.space._yaml import write_value
+from hpo.space.parameter import Parameter
 
-__all__ = ["as_yaml", "content", "described"]
+__all__ = ["as_yaml", "content", "describe_parameter"]
 
 
 def as_yaml(parameters: tuple[Parameter, ...]) -> str:
-    """Return a space as YAML, a parameter a line."""
+    """Return a space as YAML, one line per parameter."""
     if not parameters:
         return "{}\n"
     lines = (f"{write_value(p.name)}: {write_value(_short_form(p))}\n" for p in parameters)
@@ -43,16 +43,16 @@ def _short_form(parameter: Parameter) -> dict[str, Any]:
 
 
 def content(parameter: Parameter) -> list[Any]:
-    """Return what makes two parameters equal, each value with its type (1 is not 1.0)."""
+    """Return plain data that is equal for equal parameters; values keep their type, 1 != 1.0."""
     d = parameter.distribution
     if isinstance(d, CategoricalDistribution):
-        what = [repr(choice) for choice in d.choices]
+        values = [repr(choice) for choice in d.choices]
     else:
-        what = [repr(getattr(d, key)) for key in ("low", "high", "log", "step")]
+        values = [repr(getattr(d, key)) for key in ("low", "high", "log", "step")]
     if parameter.quantiles is not None:
-        what.append(parameter.quantiles.text)
+        values.append(parameter.quantiles.text)
     when = {parent: sorted(map(repr, allowed)) for parent, allowed in parameter.when.items()}
-    return [_kind_of(d), what, when]
+    return [_kind_of(d), values, when]
 
 
 def _kind(parameter: Parameter) -> str:
@@ -65,8 +65,8 @@ def _kind_of(distribution: BaseDistribution) -> str:
     return type(distribution).__name__.removesuffix("Distribution").lower()
 
 
-def described(parameter: Parameter) -> str:
-    """Return one line on a parameter, such as "float 1e-05 .. 0.1, log"."""
+def describe_parameter(parameter: Parameter) -> str:
+    """Return a one-line description of a parameter, such as "float 1e-05 .. 0.1, log"."""
     text = _values(parameter)
     for parent, allowed in parameter.when.items():
         text += f", when {parent} is {' or '.join(map(str, allowed))}"
@@ -76,8 +76,8 @@ def described(parameter: Parameter) -> str:
 def _values(parameter: Parameter) -> str:
     distribution = parameter.distribution
     if parameter.quantiles is not None:
-        found = parameter.quantiles
-        return f"{_kind(parameter)} {found.low:g} .. {found.high:g}, {found.text}"
+        quantiles = parameter.quantiles
+        return f"{_kind(parameter)} {quantiles.low:g} .. {quantiles.high:g}, {quantiles.text}"
     if isinstance(distribution, CategoricalDistribution):
         return f"categorical: {', '.join(map(str, distribution.choices))}"
     if not isinstance(distribution, FloatDistribution | IntDistribution):

@@ -1,8 +1,8 @@
 """Read and write the YAML of a search space.
 
-A YAML 1.2 reader: ``1e-4`` is a number, ``yes`` and ``off`` are text. The node tree is
-turned into plain data here, because that keeps every line number and finds every key that
-is given twice, where a loader stops at the first.
+The reader follows YAML 1.2: ``1e-4`` is a number, ``yes`` and ``off`` are text. The node tree
+is converted to plain data here, because that keeps all line numbers and reports all duplicate
+keys, where a loader stops at the first.
 """
 
 import difflib
@@ -23,7 +23,7 @@ _SUFFIXES = (".yaml", ".yml")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a YAML text holds.
+    """The content of a YAML text.
 
     Parameters
     ----------
@@ -32,9 +32,9 @@ class Document:
     lines : mapping of tuple to int
         Path of keys to the line, from 1, on which the key stands.
     problems : tuple of str
-        Keys given twice and values that are no plain data.
+        Messages about duplicate keys and values that are not plain data.
     unread : frozenset
-        Top-level keys whose values hold something that is no plain data, None in its place.
+        Top-level keys whose values contain something that is not plain data; it is read as None.
     """
 
     data: Any
@@ -72,8 +72,8 @@ def read_text(source: str | Path) -> str:
             ]
         ) from None
     except (OSError, ValueError) as error:
-        told = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise SpaceError([f"{source}: cannot be read: {told}."]) from None
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise SpaceError([f"{source}: cannot be read: {reason}."]) from None
 
 
 def _yaml_files(folder: Path) -> list[str]:
@@ -89,7 +89,7 @@ def _listing(folder: Path) -> str:
 
 
 def _nearest(path: Path) -> str:
-    """Say which file may have been meant, or what the folder holds."""
+    """Return a hint: the file with the most similar name, or the files in the folder."""
     if not path.parent.is_dir():
         return f", nor a folder '{path.parent}'."
     files = _yaml_files(path.parent)
@@ -101,9 +101,9 @@ def _nearest(path: Path) -> str:
 
 
 def parse_text(text: str, source: str) -> Document | list[Document]:
-    """Return what the YAML ``text`` holds, of a list what each of its parts does.
+    """Return the content of the YAML ``text``; for a list, one document per item.
 
-    ``source`` names it in messages.
+    ``source`` names the text in messages.
 
     Raises
     ------
@@ -122,47 +122,49 @@ def parse_text(text: str, source: str) -> Document | list[Document]:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        told = ", ".join(str(part).strip() for part in (error.context, error.problem) if part)
-        raise SpaceError([f"{source}: is not valid YAML{where}: {told}."]) from None
+        description = ", ".join(
+            str(part).strip() for part in (error.context, error.problem) if part
+        )
+        raise SpaceError([f"{source}: is not valid YAML{where}: {description}."]) from None
     except YAMLError as error:
-        told = " ".join(str(error).split())
-        raise SpaceError([f"{source}: is not valid YAML: {told}."]) from None
+        description = " ".join(str(error).split())
+        raise SpaceError([f"{source}: is not valid YAML: {description}."]) from None
     except RecursionError:
         raise SpaceError([f"{source}: is nested too deeply to be a search space."]) from None
 
 
 @dataclass(slots=True)
 class _Reader:
-    """Turns YAML nodes into plain data, noting lines and problems on the way."""
+    """Converts YAML nodes to plain data, and collects line numbers and problems."""
 
     source: str
     lines: dict[tuple[Any, ...], int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     unread: set[Any] = field(default_factory=set)
-    _done: dict[int, Any] = field(default_factory=dict)
-    _open: set[int] = field(default_factory=set)
+    _cache: dict[int, Any] = field(default_factory=dict)
+    _in_progress: set[int] = field(default_factory=set)
 
     def document(self, node: Any) -> Document:
-        """Return what ``node`` holds; None is an empty text."""
+        """Return the content of ``node``, which is None for an empty text."""
         data = None if node is None else self.value(node, ())
         return Document(data, self.lines, tuple(self.problems), frozenset(self.unread))
 
     def value(self, node: Any, path: tuple[Any, ...]) -> Any:
-        """Return the plain data of ``node``, which stands under the keys ``path``."""
+        """Return the plain data of ``node``; ``path`` holds the keys that lead to it."""
         if node.id == "scalar":
             return self._scalar(node, path)
         if node.tag != _TAG + node.id[:3]:  # "map" of a mapping, "seq" of a sequence
             self._unknown_tag(node, path)
             return None
-        if id(node) in self._done:  # an alias: read once, however often it is used
-            return self._done[id(node)]
-        if id(node) in self._open:
+        if id(node) in self._cache:  # an alias: read once, however often it is used
+            return self._cache[id(node)]
+        if id(node) in self._in_progress:
             self._problem(path, "an alias refers to what it stands in", node)
             return None
-        self._open.add(id(node))
+        self._in_progress.add(id(node))
         build = self._mapping if node.id == "mapping" else self._sequence
-        self._done[id(node)] = data = build(node, path)
-        self._open.discard(id(node))
+        self._cache[id(node)] = data = build(node, path)
+        self._in_progress.discard(id(node))
         return data
 
     def _mapping(self, node: Any, path: tuple[Any, ...]) -> dict[Any, Any]:
@@ -245,7 +247,7 @@ def write_value(value: Any) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Return ``text`` bare where that reads as text for sure, else in double quotes."""
+    """Return ``text`` without quotes if it is certainly read as text, else in double quotes."""
     parts = text.split(".")
     is_name = all(part.isidentifier() and part.isascii() for part in parts)
     if is_name and text.lower() not in {"true", "false", "null"}:

@@ -1,18 +1,17 @@
-"""A study: the declarative object, the function that runs it, and reading one back.
+"""A study: the declarative object, the function that runs it, and the one that loads it.
 
-To say what a study is takes neither torch nor Optuna: what runs one is imported when it is
-first used.
+Defining a study needs neither torch nor Optuna: what runs a study is imported on first use.
 """
 
 from typing import TYPE_CHECKING
 
 from hpo._lazy import lazy
-from hpo.study._study import Study
+from hpo.study.definition import Study
 
 if TYPE_CHECKING:
-    from hpo.study._load import load_result
-    from hpo.study._run import run_study
+    from hpo.study.load import load_result
+    from hpo.study.run import run_study
 else:
-    __getattr__, __dir__ = lazy(__name__, {"load_result": "._load", "run_study": "._run"})
+    __getattr__, __dir__ = lazy(__name__, {"load_result": ".load", "run_study": ".run"})
 
 __all__ = ["Study", "load_result", "run_study"]

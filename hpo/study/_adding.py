@@ -1,4 +1,4 @@
-"""Finished trials of other studies, which a study takes in where they fit."""
+"""Add the finished trials of other studies that fit the search space of a study."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,12 @@ from hpo.space import SearchSpace
 from hpo.study._differences import differences
 from hpo.study._fingerprint import FORMAT
 from hpo.study._fitting import Fitting
-from hpo.study._load import load_result
+from hpo.study.load import load_result
 from hpo.trial import TrialRecord, TrialState
 
-__all__ = ["Addition", "read_additions", "told_of"]
+__all__ = ["Addition", "describe_additions", "read_additions"]
 
-_CURE = (
+_REMEDY = (
     "Have their parameters tried again: enqueue=[record.best_params for record in result.top(5)]."
 )
 
@@ -28,11 +28,11 @@ class Addition:
     Parameters
     ----------
     name, key : str
-        Of the other study.
+        Name and key of the other study.
     records : tuple of TrialRecord
-        With the params that they have here, under the numbers that they have there.
+        The trials, with their params in this study's space and their numbers in the other study.
     left : Counter of str
-        Why other finished trials do not fit, with how many there are of each reason.
+        The reasons why other finished trials do not fit, with the number of trials for each.
     """
 
     name: str
@@ -50,35 +50,35 @@ def read_additions(
     name: str,
     storage: str | None,
 ) -> list[Addition]:
-    """Return what there is to take in; nothing is changed.
+    """Return the trials to add; nothing is changed.
 
     Parameters
     ----------
     sources : str, StudyResult, or sequence of them
         Studies of the same storage by their names, or results.
     space, estimator, fingerprint
-        Of the study that takes them in.
+        Those of the study that the trials are added to.
     name : str
-        Of that study, in its storage.
+        Name of that study in its storage.
     storage : str or None
 
     Raises
     ------
     StudyError
-        If a source is none, or its trials were scored in another way.
+        If a source is invalid, or its trials were scored in another way.
     StorageError
-        If there is no study of a name.
+        If there is no study with one of the names.
     """
-    listed = [sources] if isinstance(sources, str | StudyResult) else list(sources)
-    found = []
-    for source in listed:
-        result = _result(source, name, storage)
+    sources = [sources] if isinstance(sources, str | StudyResult) else list(sources)
+    additions = []
+    for source in sources:
+        result = _load_source(source, name, storage)
         _check_scored_alike(result, fingerprint)
-        found.append(_addition(result, Fitting(result.fingerprint["space"], space, estimator)))
-    return found
+        additions.append(_addition(result, Fitting(result.fingerprint["space"], space, estimator)))
+    return additions
 
 
-def _result(source: Any, name: str, storage: str | None) -> StudyResult:
+def _load_source(source: Any, name: str, storage: str | None) -> StudyResult:
     if isinstance(source, StudyResult):
         return source
     if not isinstance(source, str):
@@ -102,25 +102,27 @@ def _check_scored_alike(result: StudyResult, fingerprint: Mapping[str, Any]) -> 
     if old.get("format") != FORMAT:
         raise StudyError(
             f"The study '{result.name}' does not tell how its trials were scored, so they cannot "
-            f"be counted. {_CURE}"
+            f"be counted. {_REMEDY}"
         )
-    found = differences(_that_matters(old, fingerprint), _that_matters(fingerprint, old))
-    if found:
-        lines = [f"  {difference.text}" for difference in found]
-        told = (
+    found_differences = differences(
+        _relevant_parts(old, fingerprint), _relevant_parts(fingerprint, old)
+    )
+    if found_differences:
+        lines = [f"  {difference.text}" for difference in found_differences]
+        heading = (
             f"The trials of the study '{result.name}' were scored in another way, so they cannot "
             "be counted here:"
         )
-        raise StudyError("\n".join([told, *lines, _CURE]))
+        raise StudyError("\n".join([heading, *lines, _REMEDY]))
 
 
-def _that_matters(fingerprint: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a fingerprint bears on scores.
+def _relevant_parts(fingerprint: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts of a fingerprint that affect scores.
 
-    The seed and the costs do not, nor what is searched, nor code that only one of the two uses.
+    The seed, the costs and the search space do not, nor does code that only one study uses.
     """
-    no_matter = {"costs", "seed"}
-    parts = {name: part for name, part in fingerprint["parts"].items() if name not in no_matter}
+    irrelevant = {"costs", "seed"}
+    parts = {name: part for name, part in fingerprint["parts"].items() if name not in irrelevant}
     code = {name: mark for name, mark in fingerprint["code"].items() if name in other["code"]}
     return {**fingerprint, "parts": parts, "space": {}, "code": code}
 
@@ -128,7 +130,7 @@ def _that_matters(fingerprint: Mapping[str, Any], other: Mapping[str, Any]) -> d
 def _addition(result: StudyResult, fitting: Fitting) -> Addition:
     records, left = [], Counter[str]()
     for record in result.records:
-        if not _says_something(record):
+        if not _is_usable(record):
             continue
         params = fitting(record.trial.params)
         if isinstance(params, str):
@@ -138,27 +140,27 @@ def _addition(result: StudyResult, fitting: Fitting) -> Addition:
     return Addition(result.name, result.key, tuple(records), left)
 
 
-def _says_something(record: TrialRecord) -> bool:
-    """Whether a trial has ended with scores of its params, which did not change on the way."""
+def _is_usable(record: TrialRecord) -> bool:
+    """Return whether a trial ended with scores and its params did not change while it ran."""
     ended = record.state in {TrialState.COMPLETE, TrialState.PRUNED}
     return ended and bool(record.reports) and record.best_params == dict(record.trial.params)
 
 
-def told_of(additions: Sequence[Addition], n_new: int) -> str:
-    """Return a note on what was taken in; empty if there was nothing to take in.
+def describe_additions(additions: Sequence[Addition], n_new: int) -> str:
+    """Return a note on the trials that were added; empty if there were no sources.
 
     Parameters
     ----------
     additions : sequence of Addition
     n_new : int
-        Trials that were not there already.
+        Number of trials that the study did not already have.
     """
     if not additions:
         return ""
     names = " and ".join(f"'{addition.name}'" for addition in additions)
-    told = f"{n_new} trials of {names} were taken in, and count as trials of this study."
+    note = f"{n_new} trials of {names} were taken in, and count as trials of this study."
     left = sum((addition.left for addition in additions), Counter[str]())
     if not left:
-        return told
+        return note
     reasons = "; ".join(f"{reason} ({n})" for reason, n in left.most_common())
-    return f"{told} {left.total()} do not fit: {reasons}."
+    return f"{note} {left.total()} do not fit: {reasons}."

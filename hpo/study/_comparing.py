@@ -1,4 +1,4 @@
-"""Which parameters a study compares: checked against its space, and guessed for a grid."""
+"""Determine which parameters a study compares, and check them against its search space."""
 
 from collections.abc import Sequence
 
@@ -15,8 +15,8 @@ def compared(names: Sequence[str] | None, space: SearchSpace, *, grid: bool) -> 
     Parameters
     ----------
     names : sequence of str or None
-        What the study says; None is every parameter of a grid that has several values, and
-        nothing in any other search.
+        The names that the study lists; None is every parameter of a grid that has several
+        values, and none in any other search.
     space : SearchSpace
     grid : bool
         Whether the search tries every combination.
@@ -24,8 +24,8 @@ def compared(names: Sequence[str] | None, space: SearchSpace, *, grid: bool) -> 
     Raises
     ------
     StudyError
-        If one of them is not in the space, or is continuous: each trial would have a value of
-        its own.
+        If one of them is not in the space, or is continuous: each trial would have a different
+        value.
     """
     values = {name: space.values(name) for name in space}
     if names is None:

@@ -1,4 +1,4 @@
-"""Where a study ran: versions of the main packages, git commit, host."""
+"""Describe where a study ran: versions of the main packages, git commit, host."""
 
 import platform
 import socket
@@ -24,12 +24,12 @@ _PACKAGES = (
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return tags that say what ran: ``version.<package>``, ``python``, ``host``, ``git_commit``.
+    """Return tags of the environment: ``version.<package>``, ``python``, ``host``, ``git_commit``.
 
     Parameters
     ----------
     folder : Path
-        Whose git commit is meant; a ``+`` behind it marks uncommitted changes.
+        Folder whose git commit is recorded; a ``+`` after it marks uncommitted changes.
     """
     tags = {"python": platform.python_version(), "host": socket.gethostname()}
     for package in _PACKAGES:
@@ -46,7 +46,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 def _git(folder: Path, *args: str) -> str:
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             ["git", "-C", str(folder), *args],
             check=False,
             capture_output=True,
@@ -55,4 +55,4 @@ def _git(folder: Path, *args: str) -> str:
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return result.stdout.strip() if result.returncode == 0 else ""

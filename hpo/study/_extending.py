@@ -1,39 +1,41 @@
-"""A study gone on with in another search space: the trials that fit it count."""
+"""Continue a study in another search space with the trials that fit it."""
 
 import time
 from typing import Any
 
-from hpo.backends._copying import Copied, copy_trials
-from hpo.backends._ledger import Ledger
-from hpo.backends._studies import delete_study, generation
+from hpo.storage.copying import Copied, copy_trials
+from hpo.storage.studies import delete_study, versioned_name
+from hpo.storage.trial_store import TrialStore
 from hpo.study._fitting import Fitting
-from hpo.study._opening import EXTENDS, remember
+from hpo.study.opening import EXTENDS, remember
 
 __all__ = ["extended"]
 
 
-def extended(search: Any, old: Ledger, name: str, storage: str) -> tuple[Ledger, str] | None:
-    """Return a new study of the name with the trials of ``old`` that fit, and what became of them.
+def extended(
+    search: Any, old: TrialStore, name: str, storage: str
+) -> tuple[TrialStore, str] | None:
+    """Return a new study with the trials of ``old`` that fit, and a note on how many do.
 
-    The old one stays as it is: `Fitting` tells which of its trials fit the search's space.
+    The old study is not changed. `Fitting` decides which of its trials fit the new space.
 
     Parameters
     ----------
-    search : Search
-    old : Ledger
-        Of the newest study of the name.
+    search : SearchConfig
+    old : TrialStore
+        The newest study of the name.
     name, storage : str
 
     Returns
     -------
-    tuple of Ledger and str, or None
-        None if another process extends it at the same time.
+    tuple of TrialStore and str, or None
+        None if another process is extending the study at the same time.
     """
-    new: Ledger = search.open(generation(name, storage, fresh=True), storage)
+    new: TrialStore = search.open(versioned_name(name, storage, fresh=True), storage)
     if not new.is_new:
         return None
-    new.note(EXTENDS, {"study": old.name, "driver": new.driver, "time": time.time()})
-    forms = old.noted("fingerprint")["space"]
+    new.set_attr(EXTENDS, {"study": old.name, "driver": new.driver, "time": time.time()})
+    forms = old.get_attr("fingerprint")["space"]
     fitting = Fitting(forms, search.space, search.objective.estimator)
     try:
         copied = copy_trials(old, new, fitting)
@@ -41,16 +43,16 @@ def extended(search: Any, old: Ledger, name: str, storage: str) -> tuple[Ledger,
     except BaseException:
         delete_study(storage, new.name)
         raise
-    return new, _told(copied, old.name, new.name)
+    return new, _describe_copied(copied, old.name, new.name)
 
 
-def _told(copied: Copied, old: str, new: str) -> str:
+def _describe_copied(copied: Copied, old: str, new: str) -> str:
     n_left = copied.left.total()
-    told = (
+    text = (
         f"{copied.kept} of the {copied.kept + n_left} trials of '{old}' fit the new search space "
         f"and count in '{new}'"
     )
     if not n_left:
-        return f"{told}."
+        return f"{text}."
     reasons = "; ".join(f"{reason} ({n})" for reason, n in copied.left.most_common())
-    return f"{told}. The others stay in '{old}': {reasons}."
+    return f"{text}. The others stay in '{old}': {reasons}."

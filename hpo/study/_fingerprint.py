@@ -1,4 +1,4 @@
-"""What makes two runs the same study: what its scores depend on, described part by part."""
+"""Fingerprint of a study: everything its scores depend on, described part by part."""
 
 import json
 import sys
@@ -9,16 +9,16 @@ import numpy as np
 
 from hpo.identity import Describer, Description, mark_of
 from hpo.space import SearchSpace
-from hpo.space._parameter import Parameter
+from hpo.space.parameter import Parameter
 from hpo.training.objective import Objective
 
 __all__ = ["FORMAT", "fingerprint", "mark_of_data", "summary"]
 
 FORMAT = 2
-"""Of what is kept; 0.1.0 kept a hash a part and no format."""
+"""Version of the stored format; hpo 0.1.0 stored a hash for each part and no version."""
 
-_LONGEST, _LONGEST_CODE = 30_000, 15_000
-"""Characters that are kept; a database may have no place for more than 65,535."""
+_MAX_LENGTH, _MAX_CODE_LENGTH = 30_000, 15_000
+"""Maximal numbers of characters to store; some databases allow no more than 65,535."""
 
 
 def fingerprint(
@@ -32,8 +32,8 @@ def fingerprint(
 ) -> dict[str, Any]:
     """Return what a study's scores depend on, as plain data.
 
-    Sampler, pruner, executor, budget and the sealed test part are no part of it: they change no
-    score of a trial.
+    Sampler, pruner, executor, budget and the held-out test part are not included: they do not
+    change the score of a trial.
 
     Parameters
     ----------
@@ -42,92 +42,92 @@ def fingerprint(
     space : SearchSpace
     seed : int
     scoring : object
-        As the study was given it.
+        The scoring as it was passed to the study.
     costs : sequence of str
-        What else the sampler looks at.
+        Further objectives of the sampler.
     select : {"best", "last"}
-        Which step's score stands for a trial.
+        Which step's score represents a trial.
 
     Returns
     -------
     dict
-        ``format``, ``python``, ``parts`` (name to text, mark and parts of its own), ``space``
-        (name to its form) and ``code`` (what of the user's own code is reached, to its mark).
+        ``format``, ``python``, ``parts`` (name to text, hash and inner parts), ``space`` (name to
+        definition) and ``code`` (name of each object of the user's code in use, to its hash).
     """
-    of = Describer()
+    describer = Describer()
     parts = {
-        "estimator": of.describe(objective.estimator),
-        "data": _data(of, {"X": objective.X, "y": objective.y}),
-        "fit parameters": _data(of, objective.fit_params),
-        "score parameters": _data(of, objective.score_params),
-        "folds": _folds(of, objective.splits),
-        "scoring": of.describe(scoring),
-        "metric": of.describe(objective.scoring.metric),
-        "training scores": of.describe(objective.return_train_score),
-        "epochs": of.describe(objective.epochs),
-        "eval_every": of.describe(objective.eval_every),
-        "costs": of.describe(list(costs)),
-        "select": of.describe(select),
-        "seed": of.describe(seed),
+        "estimator": describer.describe(objective.estimator),
+        "data": _data(describer, {"X": objective.X, "y": objective.y}),
+        "fit parameters": _data(describer, objective.fit_params),
+        "score parameters": _data(describer, objective.score_params),
+        "folds": _folds(describer, objective.splits),
+        "scoring": describer.describe(scoring),
+        "metric": describer.describe(objective.scoring.metric),
+        "training scores": describer.describe(objective.return_train_score),
+        "epochs": describer.describe(objective.epochs),
+        "eval_every": describer.describe(objective.eval_every),
+        "costs": describer.describe(list(costs)),
+        "select": describer.describe(select),
+        "seed": describer.describe(seed),
     }
     return {
         "format": FORMAT,
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
-        "parts": _kept(parts),
-        "space": {name: _form(of, space, name) for name in space},
-        "code": _kept_code(of.code),
+        "parts": _to_json(parts),
+        "space": {name: _parameter_form(describer, space, name) for name in space},
+        "code": _merge_code(describer.code),
     }
 
 
-def _kept(parts: Mapping[str, Description]) -> dict[str, Any]:
-    """Return descriptions as plain data, as deep as there is place for."""
+def _to_json(parts: Mapping[str, Description]) -> dict[str, Any]:
+    """Return descriptions as plain data, as deep as the maximal length allows."""
     for depth in range(6, 0, -1):
-        kept = {name: part.to_json(depth) for name, part in parts.items()}
-        if len(json.dumps(kept)) < _LONGEST:
-            return kept
+        data = {name: part.to_json(depth) for name, part in parts.items()}
+        if len(json.dumps(data)) < _MAX_LENGTH:
+            return data
     return {name: part.to_json(0) for name, part in parts.items()}
 
 
-def _kept_code(code: Mapping[str, str]) -> dict[str, str]:
-    """Return the marks of code by name; those of one class together, where there are too many."""
-    kept = dict(code)
+def _merge_code(code: Mapping[str, str]) -> dict[str, str]:
+    """Return the hashes of code by name; one for each class if there would be too many."""
+    hashes = dict(code)
     for part in (lambda name: name.partition(".")[0], lambda name: "the code"):
-        if len(json.dumps(kept)) < _LONGEST_CODE:
+        if len(json.dumps(hashes)) < _MAX_CODE_LENGTH:
             break
         marks: dict[str, list[str]] = {}
-        for name, mark in kept.items():
+        for name, mark in hashes.items():
             marks.setdefault(part(name), []).append(f"{name} {mark}")
-        kept = {name: mark_of("code", *found) for name, found in marks.items()}
-    return kept
+        hashes = {name: mark_of("code", *marks_of_part) for name, marks_of_part in marks.items()}
+    return hashes
 
 
-def _data(of: Describer, values: Mapping[str, Any]) -> Description:
-    with of.with_state():
-        parts = {name: of.describe(values[name]) for name in sorted(values)}
+def _data(describer: Describer, values: Mapping[str, Any]) -> Description:
+    with describer.with_state():
+        parts = {name: describer.describe(values[name]) for name in sorted(values)}
     mark = mark_of("data", *parts, of=[part.mark for part in parts.values()])
     return Description(f"{', '.join(parts) or 'none'}", mark, parts)
 
 
-def _folds(of: Describer, splits: Sequence[Any]) -> Description:
+def _folds(describer: Describer, splits: Sequence[Any]) -> Description:
     rows = [np.asarray(rows) for pair in splits for rows in pair]
-    return Description(f"division into {len(splits)} folds", of.describe(rows).mark)
+    return Description(f"division into {len(splits)} folds", describer.describe(rows).mark)
 
 
-def _form(of: Describer, space: SearchSpace, name: str) -> dict[str, Any]:
-    """Return what a parameter may be, in a list of spaces with what it may be in each."""
-    forms = [_form_of(of, p.parameters[name]) if name in p else None for p in space.parts]
+def _parameter_form(describer: Describer, space: SearchSpace, name: str) -> dict[str, Any]:
+    """Return the definition of a parameter; in a list of spaces, its definition in each."""
+    forms = [_form(describer, p.parameters[name]) if name in p else None for p in space.parts]
     if len(forms) == 1 and forms[0] is not None:
         return forms[0]
     choices = {repr(pair): pair for form in forms if form for pair in form.get("choices", ())}
     return {"type": "list", "forms": forms, "choices": list(choices.values()), "when": {}}
 
 
-def _form_of(of: Describer, parameter: Parameter) -> dict[str, Any]:
-    """Return what a parameter may be; of a choice its label and, of an object, its mark."""
+def _form(describer: Describer, parameter: Parameter) -> dict[str, Any]:
+    """Return the definition of a parameter; choices as their labels and the hashes of objects."""
     d: Any = parameter.distribution
     form: dict[str, Any] = {"type": type(d).__name__.removesuffix("Distribution").lower()}
     if parameter.choices:
-        form["choices"] = [_choice(of, choice) for choice in parameter.choices]
+        form["choices"] = [_choice(describer, choice) for choice in parameter.choices]
     elif parameter.quantiles is not None:
         form["distribution"] = parameter.quantiles.text
     else:
@@ -136,20 +136,20 @@ def _form_of(of: Describer, parameter: Parameter) -> dict[str, Any]:
     return form
 
 
-def _choice(of: Describer, choice: Any) -> list[Any]:
+def _choice(describer: Describer, choice: Any) -> list[Any]:
     if choice.kind == "plain":
         return [choice.stored, None]
-    return [choice.stored, of.describe(choice.value).mark]
+    return [choice.stored, describer.describe(choice.value).mark]
 
 
-def summary(kept: Mapping[str, Any]) -> str:
-    """Return one mark of everything in a fingerprint."""
-    marks = {name: part[1] for name, part in kept["parts"].items()}
-    content = json.dumps([marks, kept["space"], kept["code"]], sort_keys=True)
+def summary(stored: Mapping[str, Any]) -> str:
+    """Return one hash of a whole fingerprint."""
+    marks = {name: part[1] for name, part in stored["parts"].items()}
+    content = json.dumps([marks, stored["space"], stored["code"]], sort_keys=True)
     return mark_of("study", content)
 
 
 def mark_of_data(*values: Any) -> str:
-    """Return one mark of what a winner is refitted on and scored by."""
-    found = [Describer().describe(value) for value in values]
-    return mark_of("refit", of=[part.mark for part in found])
+    """Return one hash of the data that a winner is refitted on and scored with."""
+    descriptions = [Describer().describe(value) for value in values]
+    return mark_of("refit", of=[part.mark for part in descriptions])

@@ -1,4 +1,4 @@
-"""What a user should know of a study, though nothing of it is wrong."""
+"""Notes for the user about a valid study that may not do what was intended."""
 
 import inspect
 from collections.abc import Iterable
@@ -12,28 +12,29 @@ from skorch.dataset import ValidSplit
 
 from hpo.result import StudyResult
 from hpo.space import SearchSpace
-from hpo.training._adapters import last_step, net_prefix
-from hpo.training._indexing import as_numpy
+from hpo.training.adapters import last_step, net_prefix
+from hpo.training.indexing import as_numpy
 from hpo.training.objective import Objective
+from hpo.training.scorer_parts import scores_by
 from hpo.trial import TrialState
 
 __all__ = ["note_on_majority", "note_on_train_split"]
 
 _NEARLY_ALL = 0.9
-"""Share of the complete trials that may score as a constant prediction does."""
+"""Share of the trials that must score like a constant prediction for a note."""
 _ABOVE, _BELOW = 0.05, 0.5
-"""Of the rest up to 1: how far from that score is no better, and of the same kind."""
-_FREQUENT = 0.6
-_FEWEST = 2
+"""Tolerances around that score, as shares of its distance from 1."""
+_MIN_SHARE = 0.6
+_MIN_TRIALS = 2
 _SCORED = {TrialState.COMPLETE, TrialState.PRUNED}
 
 
 def note_on_train_split(estimator: Any, space: SearchSpace) -> str:
-    """Return that a net sets a part of each fold aside, where nobody has said that it should."""
+    """Return a note if a net holds out part of each fold only because that is skorch's default."""
     net = last_step(estimator)
     if not isinstance(net, NeuralNet) or f"{net_prefix(estimator)}train_split" in space:
         return ""
-    if not _is_default(net.train_split) or _looks_at_valid(net):
+    if not _is_default(net.train_split) or _uses_validation(net):
         return ""
     default = f"ValidSplit({net.train_split.cv})"
     return (
@@ -50,11 +51,11 @@ def _is_default(split: Any) -> bool:
     )
 
 
-def _looks_at_valid(net: NeuralNet) -> bool:
-    """Return whether a callback of the user's looks at the part that is set aside."""
+def _uses_validation(net: NeuralNet) -> bool:
+    """Return whether one of the user's callbacks uses the part that the net holds out."""
     callbacks = net.callbacks if isinstance(net.callbacks, list | tuple) else ()
-    given = [item[1] if isinstance(item, tuple) else item for item in callbacks]
-    values = [value for callback in given for value in _settings(callback)]
+    instances = [item[1] if isinstance(item, tuple) else item for item in callbacks]
+    values = [value for callback in instances for value in _settings(callback)]
     return any("valid" in value for value in values if isinstance(value, str))
 
 
@@ -65,20 +66,21 @@ def _settings(callback: Any) -> Iterable[Any]:
 
 
 def note_on_majority(result: StudyResult, objective: Objective) -> str:
-    """Return that trials do no better than naming the most frequent class; empty if they do.
+    """Return a note if trials do no better than predicting the most frequent class.
 
-    Asked of accuracy alone, and where one class is frequent: other scores tell the two apart.
+    Checked for accuracy only, and only if one class is frequent: other scores reveal the
+    difference themselves.
     """
     if objective.classes is None or not _is_accuracy(objective):
         return ""
     share = _majority(objective)
     values = [record.value for record in result.records if record.state in _SCORED]
     above, below = (amount * (1 - share) for amount in (_ABOVE, _BELOW))
-    alike = [value for value in values if share - below <= value <= share + above]
-    if share < _FREQUENT or len(alike) < _FEWEST or len(alike) < _NEARLY_ALL * len(values):
+    similar = [value for value in values if share - below <= value <= share + above]
+    if share < _MIN_SHARE or len(similar) < _MIN_TRIALS or len(similar) < _NEARLY_ALL * len(values):
         return ""
     return (
-        f"{len(alike)} of {len(values)} trials have no better accuracy than naming the most "
+        f"{len(similar)} of {len(values)} trials have no better accuracy than naming the most "
         f"frequent class for every row ({share:.4g}): they learned nothing that accuracy can tell. "
         "Search another score (scoring=, or --scoring): balanced_accuracy, roc_auc, f1, "
         "average_precision"
@@ -91,13 +93,13 @@ def _is_accuracy(objective: Objective) -> bool:
         return False
     scorer = scorers[metric]
     if scorer is not None:
-        return bool(scorer._score_func is accuracy_score)
-    own = getattr(type(last_step(objective.estimator)), "score", None)
-    return is_classifier(objective.estimator) and own is ClassifierMixin.score
+        return scores_by(scorer, accuracy_score)
+    score_method = getattr(type(last_step(objective.estimator)), "score", None)
+    return is_classifier(objective.estimator) and score_method is ClassifierMixin.score
 
 
 def _majority(objective: Objective) -> float:
-    """Return the mean score over the folds of naming the training part's most frequent class."""
+    """Return the mean accuracy over the folds of predicting the most frequent training class."""
     labels = np.asarray(as_numpy(objective.y))
     shares = []
     for train, valid in objective.splits:

@@ -1,4 +1,4 @@
-"""What a parameter is where no search sets it."""
+"""The default value of an estimator's parameter that a search does not set."""
 
 import functools
 import inspect
@@ -8,60 +8,60 @@ from typing import Any
 
 from sklearn.base import clone
 
-__all__ = ["MISSING", "own_value"]
+__all__ = ["MISSING", "default_value"]
 
 MISSING = object()
-"""Where nothing tells what a parameter is."""
+"""Stands for a default value that cannot be determined."""
 
 
-def own_value(estimator: Any, name: str, params: Mapping[str, Any]) -> Any:
-    """Return what the parameter ``name`` of an estimator is under others.
+def default_value(estimator: Any, name: str, params: Mapping[str, Any]) -> Any:
+    """Return the value that an estimator has for ``name`` if a search does not set it.
 
     Parameters
     ----------
     estimator : estimator
     name : str
     params : mapping of str to object
-        What is set before, as the estimator takes it: an optimizer, for its momentum.
+        Parameters to set first, as the estimator takes them: an optimizer, for its momentum.
 
     Returns
     -------
     object
-        The estimator's parameter, or what the class of its module, optimizer or criterion has for
-        a default; `MISSING` if neither is known.
+        The estimator's parameter, or the default argument of the class of its module, optimizer or
+        criterion; `MISSING` if neither is known.
     """
     if params:
         estimator = clone(estimator).set_params(**params)
-    known = estimator.get_params(deep=True)
-    if name in known:
-        return known[name]
-    words = name.split("__")
-    for n in range(len(words) - 1, -1, -1):
-        owner = known.get("__".join(words[:n])) if n else estimator
-        if hasattr(owner, "prefixes_") and len(words) > n + 1:
-            return _of_net(owner, words[n], "__".join(words[n + 1 :]))
+    params_of_estimator = estimator.get_params(deep=True)
+    if name in params_of_estimator:
+        return params_of_estimator[name]
+    parts = name.split("__")
+    for n in range(len(parts) - 1, -1, -1):
+        owner = params_of_estimator.get("__".join(parts[:n])) if n else estimator
+        if hasattr(owner, "prefixes_") and len(parts) > n + 1:
+            return _net_argument(owner, parts[n], "__".join(parts[n + 1 :]))
     return MISSING
 
 
-def _of_net(net: Any, component: str, argument: str) -> Any:
-    """Return an argument that a skorch net makes a component with."""
+def _net_argument(net: Any, component: str, argument: str) -> Any:
+    """Return an argument with which a skorch net creates a component."""
     if (component, argument) == ("optimizer", "lr"):
         return net.lr
     if component.startswith("iterator_") and argument == "batch_size":
         return net.batch_size
     if component == "callbacks":
-        return _of_callback(net, *argument.partition("__")[::2])
-    made = getattr(net, component, None)
-    if not isinstance(made, type | FunctionType | functools.partial):
-        return MISSING  # an instance: made anew from its class, it would not be the same
+        return _callback_argument(net, *argument.partition("__")[::2])
+    factory = getattr(net, component, None)
+    if not isinstance(factory, type | FunctionType | functools.partial):
+        return MISSING  # an instance: created again from its class, it would differ
     try:
-        found = inspect.signature(made).parameters[argument]
+        parameter = inspect.signature(factory).parameters[argument]
     except (KeyError, TypeError, ValueError):
         return MISSING
-    return MISSING if found.default is found.empty else found.default
+    return MISSING if parameter.default is parameter.empty else parameter.default
 
 
-def _of_callback(net: Any, name: str, argument: str) -> Any:
+def _callback_argument(net: Any, name: str, argument: str) -> Any:
     for item in net.callbacks if isinstance(net.callbacks, list | tuple) else ():
         if isinstance(item, tuple) and item[0] == name and not isinstance(item[1], type):
             return item[1].get_params().get(argument, MISSING) if argument else item[1]

@@ -1,4 +1,4 @@
-"""The smallest form of a study: every part of it once, in seconds."""
+"""Reduce a study to a smoke test that runs every part of it once, in seconds."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -15,19 +15,19 @@ from sklearn.model_selection import (
 )
 
 from hpo.data import StudyData
-from hpo.training._adapters import steps_of
-from hpo.training._indexing import as_numpy, n_samples, take
+from hpo.training.adapters import steps_of
+from hpo.training.indexing import as_numpy, n_samples, take
 
 __all__ = ["N_SAMPLES", "cut_data", "smoke_changes"]
 
 N_SAMPLES = 200
-"""Samples that each part of the data keeps."""
+"""Number of samples that are kept of each part of the data."""
 
 _N_FOLDS = 2
 _N_STEPS = 5
 """Optimizer steps of an epoch, where the study counts these."""
-_FEWEST = 4
-"""Samples that each class keeps at least, so that two folds have some of each."""
+_MIN_SAMPLES = 4
+"""Minimal number of samples of each class, so that two folds have some of each."""
 
 _NUMBERED = (KFold, StratifiedKFold, RepeatedKFold, RepeatedStratifiedKFold, PredefinedSplit)
 
@@ -44,11 +44,11 @@ def smoke_changes(
     Parameters
     ----------
     estimator, data, cv, epochs, eval_every
-        Those of the study.
+        Fields of the study.
     """
     cv = _few_folds(cv)
-    need = max(_FEWEST, getattr(cv, "n_splits", _N_FOLDS))
-    load = partial(_load_cut, data, stratify=is_classifier(estimator), fewest=need)
+    min_samples = max(_MIN_SAMPLES, getattr(cv, "n_splits", _N_FOLDS))
+    load = partial(_load_cut, data, stratify=is_classifier(estimator), fewest=min_samples)
     return {
         "data": load,
         "cv": cv,
@@ -71,12 +71,12 @@ def _has_epochs(estimator: Any) -> bool:
 
 
 def _few_folds(cv: Any) -> Any:
-    """Return two folds for a number of folds, or for rows that are named one by one.
+    """Return two folds for a number of folds, or for explicit rows.
 
-    A splitter that cuts in its own way (by groups, by time) is kept.
+    A splitter with its own rule (by groups, by time) is kept.
     """
-    by_itself = hasattr(cv, "split") and not isinstance(cv, _NUMBERED)
-    return cv if by_itself else _N_FOLDS
+    has_own_rule = hasattr(cv, "split") and not isinstance(cv, _NUMBERED)
+    return cv if has_own_rule else _N_FOLDS
 
 
 def _load_cut(
@@ -84,20 +84,20 @@ def _load_cut(
 ) -> StudyData:
     loaded = data() if callable(data) else data
     if not isinstance(loaded, StudyData):
-        return loaded  # whoever uses it says what is wrong
+        return loaded  # its user raises the error
     return cut_data(loaded, stratify=stratify, fewest=fewest)
 
 
-def cut_data(data: StudyData, *, stratify: bool, fewest: int = _FEWEST) -> StudyData:
-    """Return ``data`` with about `N_SAMPLES` samples in each of its parts, their order kept.
+def cut_data(data: StudyData, *, stratify: bool, fewest: int = _MIN_SAMPLES) -> StudyData:
+    """Return ``data`` with about `N_SAMPLES` samples in each of its parts, in their order.
 
     Parameters
     ----------
     data : StudyData
     stratify : bool
-        Whether ``y`` are classes, whose shares are to be kept.
+        Whether ``y`` holds classes whose shares are to be preserved.
     fewest : int
-        Samples of each class that are kept at least, where there are as many.
+        Minimal number of samples of each class, if there are as many.
     """
     rows = _some_rows(data.y, stratify, fewest)
     changes: dict[str, Any] = {
@@ -108,8 +108,8 @@ def cut_data(data: StudyData, *, stratify: bool, fewest: int = _FEWEST) -> Study
         if y is not None:
             rows = _some_rows(y, stratify, fewest)
             changes |= {f"{n}_{part}": take(getattr(data, f"{n}_{part}"), rows) for n in "Xy"}
-    others = {name: value for name, value in vars(data).items() if name not in changes}
-    return StudyData(**{**others, **changes})
+    unchanged = {name: value for name, value in vars(data).items() if name not in changes}
+    return StudyData(**{**unchanged, **changes})
 
 
 def _some_rows(y: Any, stratify: bool, fewest: int) -> np.ndarray:
@@ -123,7 +123,7 @@ def _some_rows(y: Any, stratify: bool, fewest: int) -> np.ndarray:
     order = rng.permutation(n)
     _, classes, counts = np.unique(labels[order], return_inverse=True, return_counts=True)
     shares = np.maximum(np.floor(counts * N_SAMPLES / n), fewest)
-    place = np.empty(n, dtype=int)  # of a sample among those of its class
+    rank = np.empty(n, dtype=int)  # of a sample within its class
     for i, count in enumerate(counts):
-        place[classes == i] = np.arange(count)
-    return np.sort(order[place < shares[classes]])
+        rank[classes == i] = np.arange(count)
+    return np.sort(order[rank < shares[classes]])

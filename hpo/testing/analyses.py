@@ -118,7 +118,7 @@ class AnalysisConformance:
 
     def test_it_tells_a_few_lines(self, analysis: BaseAnalysis, data: dict[str, Any]) -> None:
         """Of what was kept, by an analysis that has computed nothing."""
-        lines = type(analysis)().tell(data)
+        lines = type(analysis)().summarize(data)
         assert 0 < len(lines) < 10
         for name, text in lines:
             assert isinstance(name, str)
@@ -129,7 +129,7 @@ class AnalysisConformance:
         self, analysis: BaseAnalysis, data: dict[str, Any], tmp_path: Path
     ) -> None:
         """It needs no display, and two figures share nothing."""
-        first, second = (type(analysis)().draw(data) for _ in range(2))
+        first, second = (type(analysis)().plot(data) for _ in range(2))
         assert isinstance(first, Figure)
         assert first is not second
         first.savefig(tmp_path / "figure.png")
@@ -149,13 +149,19 @@ class AnalysisConformance:
         assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
         assert np.array_equal(X, winner.X_test)
         assert np.array_equal(y, winner.y_test)
-        assert not any(layer._forward_pre_hooks or layer._forward_hooks for layer in module)
+        left = [
+            name
+            for layer in module.modules()
+            for name, hooks in vars(layer).items()
+            if name.endswith("_hooks") and hooks
+        ]
+        assert left == []
 
     def test_without_a_test_part_or_classes_it_says_so(
         self, analysis: BaseAnalysis, winner: Winner
     ) -> None:
         """A `ValueError` that tells what is missing."""
-        with pytest.raises(ValueError, match="sealed test part"):
+        with pytest.raises(ValueError, match="held-out test part"):
             analysis.compute(replace(winner, X_test=None, y_test=None))
         with pytest.raises(ValueError, match="classes"):
             analysis.compute(replace(winner, classes=None))

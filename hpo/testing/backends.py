@@ -1,4 +1,4 @@
-"""What every backend must do; inherit `BackendConformance` and supply ``backend``."""
+"""Tests for every backend: inherit `BackendConformance` and define ``backend``."""
 
 import math
 from collections.abc import Sequence
@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 
 from hpo._discovery import build
-from hpo._interrupt import Interrupt
-from hpo.backends._base import BaseBackend, Budget
-from hpo.backends._ledger import Ledger
-from hpo.backends._samplers import make_sampler
+from hpo._stop_signal import StopSignal
+from hpo.backends.base import BaseBackend, Budget
 from hpo.executors.serial import SerialExecutor
 from hpo.pruners import BasePruner
-from hpo.scheduler import TrialScheduler
+from hpo.samplers.base import make_sampler
 from hpo.space import SearchSpace
+from hpo.storage.trial_store import TrialStore
 from hpo.testing.scripted import ScriptedObjective
 from hpo.trackers import BaseTracker
 from hpo.training import BaseObjective
 from hpo.trial import Report, Trial, TrialRecord, TrialState
+from hpo.trial_manager import TrialManager
 
 __all__ = ["BackendConformance", "Recorder", "scripted_curve", "search", "steady_curve", "timeless"]
 
@@ -31,7 +31,7 @@ SPACE = {
 
 
 def scripted_curve(trial: Trial) -> list[float | BaseException]:
-    """Return five scores that the parameters decide, some of them nan, or an error."""
+    """Return five scores that depend on the parameters, some of them nan, or an error."""
     x = float(trial.params["x"])
     match trial.params["kind"]:
         case "nan":
@@ -44,21 +44,21 @@ def scripted_curve(trial: Trial) -> list[float | BaseException]:
 
 
 class Recorder(BaseTracker):
-    """A tracker that keeps what it hears."""
+    """A tracker that records the events."""
 
     def __init__(self) -> None:
         self.heard: list[tuple[str, int]] = []
 
-    def trial_started(self, record: TrialRecord) -> None:
-        """Note the start."""
+    def on_trial_start(self, record: TrialRecord) -> None:
+        """Record the start."""
         self.heard.append(("started", record.number))
 
-    def trial_reported(self, record: TrialRecord, report: Report) -> None:
-        """Note the report."""
+    def on_report(self, record: TrialRecord, report: Report) -> None:
+        """Record the report."""
         self.heard.append(("reported", record.number))
 
-    def trial_ended(self, record: TrialRecord) -> None:
-        """Note the end."""
+    def on_trial_end(self, record: TrialRecord) -> None:
+        """Record the end."""
         self.heard.append((str(record.state), record.number))
 
 
@@ -74,32 +74,30 @@ def search(
     sampler: str = "random",
     pruner: str = "median:n_startup_trials=2",
     seed: int = 0,
-    interrupt: Interrupt | None = None,
+    interrupt: StopSignal | None = None,
     trackers: Sequence[BaseTracker] = (),
 ) -> tuple[TrialRecord, ...]:
     """Run a whole search, one trial at a time, and return its records."""
     checked = SearchSpace.load(space)
-    ledger = Ledger(
+    store = TrialStore(
         name,
         checked,
         storage,
         sampler=make_sampler(sampler, seed, parallel=False, space=checked),
         seed=seed,
     )
-    ledger.settle()
+    store.fail_stale_trials()
     rule = build("hpo.pruners", pruner, BasePruner)
-    scheduler = TrialScheduler(rule, trackers, ledger.records())
+    manager = TrialManager(rule, trackers, store.records())
     with SerialExecutor(objective) as executor:
-        backend.run(
-            ledger, scheduler, executor, budget or Budget(n_trials), interrupt or Interrupt()
-        )
-    return scheduler.records
+        backend.run(store, manager, executor, budget or Budget(n_trials), interrupt or StopSignal())
+    return manager.records
 
 
 def timeless(record: TrialRecord) -> str:
     """Return ``record`` as text, without what differs between two runs.
 
-    That is times, who trained it, and paths in tracebacks. As text, nan equals nan.
+    These are times, how it was trained, and paths in tracebacks. As text, nan equals nan.
     """
     reports = tuple(
         replace(r, seconds=0.0, fit_seconds=(), score_seconds=()) for r in record.reports
@@ -110,7 +108,7 @@ def timeless(record: TrialRecord) -> str:
 
 
 class BackendConformance:
-    """Laws of a backend; a subclass gives the fixture ``backend``."""
+    """Tests of a backend; a subclass defines the fixture ``backend``."""
 
     @pytest.fixture
     def backend(self) -> BaseBackend:
@@ -119,7 +117,7 @@ class BackendConformance:
 
     @pytest.fixture
     def objective(self) -> BaseObjective:
-        """Return an objective with trials of every fate."""
+        """Return an objective whose trials end in every state."""
         return ScriptedObjective(scripted_curve, n_folds=2, n_steps=5)
 
     def test_the_budget_of_trials_is_kept_and_every_fate_occurs(
@@ -142,22 +140,22 @@ class BackendConformance:
         """Trials, reports, prunes and reasons agree with the reference backend's."""
         from hpo.backends.optuna import OptunaBackend
 
-        ours = search(backend, objective)
+        records = search(backend, objective)
         reference = search(OptunaBackend(), objective)
-        assert [timeless(r) for r in ours] == [timeless(r) for r in reference]
-        assert len({r.trial.params["x"] for r in ours}) == len(ours)
+        assert [timeless(r) for r in records] == [timeless(r) for r in reference]
+        assert len({r.trial.params["x"] for r in records}) == len(records)
 
     def test_a_model_and_halving_give_the_same_study(self, backend: BaseBackend) -> None:
-        """What is proposed and who is stopped at a rung agree with the reference backend's."""
+        """Proposals and pruned trials agree with those of the reference backend."""
         from hpo.backends.optuna import OptunaBackend
 
         objective = ScriptedObjective(steady_curve, n_steps=5)
         options: dict[str, Any] = {"sampler": "tpe:n_startup_trials=4", "pruner": "halving"}
-        ours = search(backend, objective, n_trials=16, **options)
+        records = search(backend, objective, n_trials=16, **options)
         reference = search(OptunaBackend(), objective, n_trials=16, **options)
-        assert [timeless(r) for r in ours] == [timeless(r) for r in reference]
-        assert {r.last_step for r in ours if r.state is TrialState.PRUNED} <= {1, 2, 4}
-        assert any(r.state is TrialState.PRUNED for r in ours)
+        assert [timeless(r) for r in records] == [timeless(r) for r in reference]
+        assert {r.last_step for r in records if r.state is TrialState.PRUNED} <= {1, 2, 4}
+        assert any(r.state is TrialState.PRUNED for r in records)
 
     def test_trackers_hear_each_trial_from_start_to_end(
         self, backend: BaseBackend, objective: BaseObjective
@@ -165,28 +163,28 @@ class BackendConformance:
         """One start, one end, as many reports between as the record has."""
         tracker = Recorder()
         for record in search(backend, objective, trackers=[tracker]):
-            heard = [what for what, number in tracker.heard if number == record.number]
-            assert heard == ["started", *["reported"] * len(record.reports), str(record.state)]
+            events = [what for what, number in tracker.heard if number == record.number]
+            assert events == ["started", *["reported"] * len(record.reports), str(record.state)]
 
     def test_a_study_goes_on_where_it_ended(
         self, backend: BaseBackend, objective: BaseObjective, tmp_path: Any
     ) -> None:
-        """Two runs over one storage make the study that one run makes."""
+        """Two runs with one storage give the same study as a single run."""
         storage = f"sqlite:///{tmp_path}/study.db"
         search(backend, objective, storage=storage, n_trials=5, sampler="tpe")
         resumed = search(backend, objective, storage=storage, n_trials=14, sampler="tpe")
-        whole = search(backend, objective, n_trials=14, sampler="tpe")
-        assert [timeless(r) for r in resumed] == [timeless(r) for r in whole]
+        single_run = search(backend, objective, n_trials=14, sampler="tpe")
+        assert [timeless(r) for r in resumed] == [timeless(r) for r in single_run]
 
     def test_an_interrupt_closes_what_runs_and_its_parameters_are_tried_again(
         self, backend: BaseBackend, tmp_path: Any
     ) -> None:
-        """Nothing is lost: the cut trial is closed as such, and comes back under a new number."""
+        """An interrupted trial is closed as such, and its parameters are tried again."""
         storage = f"sqlite:///{tmp_path}/study.db"
-        interrupt = Interrupt()
+        interrupt = StopSignal()
 
         class Cut(Recorder):
-            def trial_reported(self, record: TrialRecord, report: Report) -> None:
+            def on_report(self, record: TrialRecord, report: Report) -> None:
                 if (record.number, report.step) == (3, 2):
                     interrupt.request("test")
 

@@ -1,10 +1,9 @@
-"""An executor that advances many trials together, one step a poll, as ``fused`` does."""
+"""An executor that advances many trials together, one step per poll, like ``fused``."""
 
 from collections.abc import Iterable, Sequence
 from functools import partial
 
-from hpo.executors import BaseExecutor, Event, Reported
-from hpo.executors._running import RunningTrial
+from hpo.executors import BaseExecutor, Event, Reported, RunningTrial
 from hpo.training import BaseObjective
 from hpo.trial import Trial
 
@@ -12,10 +11,10 @@ __all__ = ["LockstepExecutor"]
 
 
 class LockstepExecutor(BaseExecutor):
-    """Makes one step of every trial in flight, in this process.
+    """Trains every running trial for one step per poll, in this process.
 
-    It tests what becomes of trials that report together, without torch. With real trainings
-    all of them would be held in memory at once, and none would gain by it.
+    It tests the handling of trials that report together, without torch. For real trainings it
+    has no advantage, as it would hold all of them in memory at once.
 
     Parameters
     ----------
@@ -35,16 +34,16 @@ class LockstepExecutor(BaseExecutor):
         return self._n_slots
 
     def start(self, trials: Sequence[Trial]) -> None:
-        """Begin ``trials``."""
+        """Start ``trials``."""
         for trial in trials:
             begin = partial(self.objective.run, trial)
             self._running[trial.number] = RunningTrial(trial.number, begin)
 
     def poll(self, timeout: float = 0.1) -> list[Event]:
-        """Make one step of each trial; ``timeout`` is not used."""
+        """Train each trial for one step; ``timeout`` is not used."""
         running = list(self._running.values())
-        events = [one.step() for one in running]
-        self.errors = {one.number: one.error for one in running if one.error is not None}
+        events = [trial.step() for trial in running]
+        self.errors = {trial.number: trial.error for trial in running if trial.error is not None}
         for event in events:
             if not isinstance(event, Reported):
                 del self._running[event.number]

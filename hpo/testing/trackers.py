@@ -46,26 +46,26 @@ def tell_trial(
     trial = Trial(number, {"lr": 0.1 / (number + 1), "optimizer": "torch.optim.SGD"}, seed=number)
     how, why = trained_by
     record = TrialRecord(trial, started=time.time())
-    tracker.trial_started(record)
+    tracker.on_trial_start(record)
     record = replace(record, trained_by=how, trained_by_reason=why)
     tracker.trial_trained_by(record)
     for step, value in enumerate(values, start=1):
         metrics = {"f1_macro": (value, value), "train_loss": (1.0, 3.0)}
         report = Report(number, step, value, (value, value), metrics, seconds=0.25)
         record = replace(record, reports=(*record.reports, report))
-        tracker.trial_reported(record, report)
+        tracker.on_report(record, report)
     if state is not TrialState.RUNNING:
         record = replace(record, state=state, reason=reason, error=error, ended=time.time())
-        tracker.trial_ended(record)
+        tracker.on_trial_end(record)
     return record
 
 
 def tell_study(tracker: BaseTracker, info: StudyInfo = INFO, n_trials: int = 3) -> None:
     """Tell a study of complete trials from its start to its end."""
-    tracker.study_started(info)
+    tracker.on_study_start(info)
     for number in range(n_trials):
         tell_trial(tracker, number)
-    tracker.study_ended({"best_score": 0.75, "n_trials": n_trials}, {"best_lr": 0.1}, {})
+    tracker.on_study_end({"best_score": 0.75, "n_trials": n_trials}, {"best_lr": 0.1}, {})
 
 
 class TrackerConformance:
@@ -80,27 +80,27 @@ class TrackerConformance:
         """A study's life in order; nothing is left to say at its end."""
         report = tmp_path / "report.html"
         report.write_text("<html>")
-        tracker.study_started(INFO)
+        tracker.on_study_start(INFO)
         tell_trial(tracker, 0)
         tell_trial(tracker, 1, (0.25,), TrialState.PRUNED, reason="epoch 1: 0.25 < median 0.5")
         tell_trial(tracker, 2, (), TrialState.FAILED, reason="ValueError: no", error="Traceback")
-        tracker.study_ended({"best_score": 0.75}, {"best_lr": 0.1}, {"report.html": report})
+        tracker.on_study_end({"best_score": 0.75}, {"best_lr": 0.1}, {"report.html": report})
         assert tracker.close() == ""
 
     def test_values_that_are_no_numbers(self, tracker: BaseTracker) -> None:
         """NaN and infinite scores are taken."""
-        tracker.study_started(INFO)
+        tracker.on_study_start(INFO)
         tell_trial(tracker, 0, (math.nan, math.inf, -math.inf))
-        tracker.study_ended({"best_score": math.nan}, {}, {}, state="failed")
+        tracker.on_study_end({"best_score": math.nan}, {}, {}, state="failed")
         assert isinstance(tracker.close(0.5), str)
 
     def test_study_goes_on(self, tracker: BaseTracker) -> None:
         """A trial may end that an earlier process began, and the study may start again."""
-        tracker.study_started(INFO)
+        tracker.on_study_start(INFO)
         trial = Trial(7, {"lr": 0.1}, seed=7)
         reason = "interrupted: the process died"
-        tracker.trial_ended(TrialRecord(trial, TrialState.FAILED, reason=reason))
-        tracker.study_ended({}, {}, {}, state="interrupted")
+        tracker.on_trial_end(TrialRecord(trial, TrialState.FAILED, reason=reason))
+        tracker.on_study_end({}, {}, {}, state="interrupted")
         tell_study(tracker)
         assert isinstance(tracker.close(0.5), str)
 
@@ -112,9 +112,9 @@ class TrackerConformance:
     def test_hooks_out_of_order(self, tracker: BaseTracker, tmp_path: Path) -> None:
         """Trials before the study, a missing artifact and hooks after the end do not raise."""
         tell_trial(tracker, 0)
-        tracker.study_ended({}, {}, {})
-        tracker.study_started(INFO)
-        tracker.study_ended({}, {}, {"report.html": tmp_path / "missing.html"})
+        tracker.on_study_end({}, {}, {})
+        tracker.on_study_start(INFO)
+        tracker.on_study_end({}, {}, {"report.html": tmp_path / "missing.html"})
         tell_trial(tracker, 1)
         assert isinstance(tracker.close(0.5), str)
         tell_trial(tracker, 2)
@@ -123,17 +123,17 @@ class TrackerConformance:
     def test_odd_values(self, tracker: BaseTracker) -> None:
         """Parameters, texts and names of any kind are taken."""
         params = {"a" * 300: "x" * 10_000, "kind[0]": (1, 2), "../up": object(), "": None}
-        tracker.study_started(StudyInfo("Küche/\N{SNOWMAN}", "key's", params, {"x": "\ud800\0"}))
+        tracker.on_study_start(StudyInfo("Küche/\N{SNOWMAN}", "key's", params, {"x": "\ud800\0"}))
         trial = Trial(0, params, seed=0)
-        tracker.trial_started(TrialRecord(trial))
-        tracker.trial_ended(
+        tracker.on_trial_start(TrialRecord(trial))
+        tracker.on_trial_end(
             TrialRecord(trial, TrialState.FAILED, reason="r" * 10_000, error="\ud800" * 10_000)
         )
         assert isinstance(tracker.close(0.5), str)
 
     def test_returns_at_once(self, tracker: BaseTracker) -> None:
         """A trial of 20 steps costs the driver less than 10 ms."""
-        tracker.study_started(INFO)
+        tracker.on_study_start(INFO)
         tell_trial(tracker, 0)
         seconds = []
         for number in range(1, 21):

@@ -1,8 +1,8 @@
-"""Who is told what happens in a study.
+"""Trackers, which are notified of the events of a study.
 
 Each public module holds one tracker and is found by its name; see `BaseTracker`.
 """
 
-from hpo.trackers._base import BaseTracker, StudyInfo
+from hpo.trackers.base import BaseTracker, StudyInfo
 
 __all__ = ["BaseTracker", "StudyInfo"]

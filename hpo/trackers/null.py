@@ -1,6 +1,6 @@
-"""A tracker that listens to nothing."""
+"""A tracker that ignores all events."""
 
-from hpo.trackers._base import BaseTracker
+from hpo.trackers.base import BaseTracker
 
 __all__ = ["NullTracker"]
 

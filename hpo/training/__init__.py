@@ -3,6 +3,6 @@
 Importing this package loads no torch; `Objective` is in `hpo.training.objective`.
 """
 
-from hpo.training._base import BaseObjective, StepError
+from hpo.training.base import BaseObjective, StepError
 
 __all__ = ["BaseObjective", "StepError"]

@@ -1,12 +1,12 @@
 """Whole minibatches at once for skorch's data loaders.
 
-skorch's `Dataset` hands the loader one row at a time and the loader stacks the rows again:
-half of a small net's epoch. Torch's loader asks a dataset that has ``__getitems__`` for a
-whole batch; answering with the rows already stacked gives the same batches, in the same
-order, from the same random numbers.
+skorch's `Dataset` hands the loader one row at a time and the loader stacks the rows again,
+which takes half of a small net's epoch. Torch's loader asks a dataset that has
+``__getitems__`` for a whole batch. Returning the rows already stacked gives the same batches,
+in the same order, from the same random numbers.
 
-Only skorch's own loader is given such a dataset, and only in the place of one that is known
-row by row: whatever else a net, a callback or a scorer loads, it loads as it always does.
+Only skorch's own loader gets such a dataset, and only if the original one is known to return
+plain rows. Everything else that a net, a callback or a scorer loads is loaded as usual.
 """
 
 from collections.abc import Mapping
@@ -22,23 +22,23 @@ __all__ = ["BatchDataset", "BatchSubset", "load_whole_batches"]
 
 
 class BatchDataset(Dataset):  # type: ignore[misc]  # skorch has no types
-    """The same dataset, which answers with a whole minibatch, as tensors.
+    """The same dataset, which returns a whole minibatch at once, as tensors.
 
-    Both share their attributes: a callback may give the dataset other data on the way.
+    Both share their attributes, since a callback may replace the data during the training.
     """
 
     __slots__ = ("_source", "_tensors")
 
     def __init__(self, dataset: Dataset) -> None:
-        self.__dict__ = dataset.__dict__  # type: ignore[misc]  # there are slots beside it
+        self.__dict__ = dataset.__dict__  # type: ignore[misc]  # there are slots as well
         self._source: Any = ()
         self._tensors: Any = None
 
     def __getitems__(self, rows: list[int]) -> Any:
         """Return ``[X[rows], y[rows]]``; without y, skorch's placeholder column of zeros."""
         if not self._source or self._source[0] is not self.X or self._source[1] is not self.y:
-            known = _is_known(self.X, self.y)
-            self._tensors = (_as_tensor(self.X), _as_tensor(self.y)) if known else None
+            stackable = _is_stackable(self.X, self.y)
+            self._tensors = (_as_tensor(self.X), _as_tensor(self.y)) if stackable else None
             self._source = self.X, self.y
         if self._tensors is None:
             return [self[i] for i in rows]
@@ -49,7 +49,7 @@ class BatchDataset(Dataset):  # type: ignore[misc]  # skorch has no types
 
 
 class BatchSubset(Subset[Any]):
-    """The same part of a dataset, which answers with a whole minibatch, as tensors."""
+    """The same subset of a dataset, which returns a whole minibatch at once, as tensors."""
 
     __slots__ = ("_whole",)
 
@@ -58,7 +58,7 @@ class BatchSubset(Subset[Any]):
         self._whole = BatchDataset(part.dataset)
 
     def __getitems__(self, indices: list[int]) -> Any:
-        """Return the minibatch of these rows of the part."""
+        """Return the minibatch of these rows of the subset."""
         return self._whole.__getitems__([int(self.indices[i]) for i in indices])
 
 
@@ -85,42 +85,42 @@ def _rows(data: Any, index: torch.Tensor) -> Any:
 
 
 def load_whole_batches(method: Any, dataset: Any, training: bool = False) -> Any:
-    """Stand for skorch's ``get_iterator``: load whole minibatches where nothing else changes.
+    """Replace skorch's ``get_iterator``: load whole minibatches where nothing else changes.
 
-    The dataset must be skorch's own, or a part of one, its data arrays or tensors on the CPU (or
-    a dict of them) whose rows collate to the same batch; the loader must be torch's own, with
-    its own way of collating.
+    The dataset must be a `skorch.dataset.Dataset` or a subset of one. Its data must be arrays or
+    tensors on the CPU (or a dict of them) whose rows collate to the same batch. The loader must
+    be a `torch.utils.data.DataLoader` with the default ``collate_fn``.
     """
-    whole = _whole(dataset)
-    if whole is not None:
-        loader = method(whole, training=training)
+    batched = _batched(dataset)
+    if batched is not None:
+        loader = method(batched, training=training)
         if type(loader) is DataLoader and loader.collate_fn is default_collate:
             loader.collate_fn = _collate
             return loader
     return method(dataset, training=training)
 
 
-def _whole(dataset: Any) -> Any:
+def _batched(dataset: Any) -> Any:
     if type(dataset) is Subset and _is_plain(dataset.dataset):
         return BatchSubset(dataset)
     return BatchDataset(dataset) if _is_plain(dataset) else None
 
 
 def _is_plain(dataset: Any) -> bool:
-    own = {"transform", "__getitem__"}
-    if type(dataset) is not Dataset or own & vars(dataset).keys():
+    overrides = {"transform", "__getitem__"}
+    if type(dataset) is not Dataset or overrides & vars(dataset).keys():
         return False
-    return _is_known(dataset.X, dataset.y)
+    return _is_stackable(dataset.X, dataset.y)
 
 
-def _is_known(X: Any, y: Any) -> bool:
-    """Return whether rows of X and y are the same stacked and collated."""
+def _is_stackable(X: Any, y: Any) -> bool:
+    """Return whether stacking rows of X and y gives the same batch as collating them."""
     kinds = _kind(X), None if y is None else _kind(y)
     return False not in kinds and _collate_alike(*kinds)
 
 
 def _kind(data: Any) -> Any:
-    """Return the type, the dtype and the shape of a row of data; False where they are not plain."""
+    """Return the type, the dtype and the shape of a row of data; False if they are not plain."""
     if isinstance(data, Mapping):
         kinds = {key: _kind(value) for key, value in data.items()}
         return False if False in kinds.values() else tuple(kinds.items())
@@ -134,7 +134,7 @@ def _kind(data: Any) -> Any:
 
 @lru_cache(maxsize=64)
 def _collate_alike(X: Any, y: Any) -> bool:
-    """Return whether two rows of these kinds are the same stacked and collated."""
+    """Return whether stacking two rows of these kinds gives the same as collating them."""
     dataset = Dataset(_example(X), None if y is None else _example(y))
     index = torch.as_tensor([0, 1])
     try:

@@ -1,4 +1,4 @@
-"""What a fit holds open, such as ``no_grad`` or a silenced output, while another one runs."""
+"""Global settings that a fit has changed, such as ``no_grad``, while another fit runs."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from typing import Any
 import sklearn
 import torch
 
-__all__ = ["Held"]
+__all__ = ["SuspendedSettings"]
 
 Setting = tuple[Callable[[], Any], Callable[[Any], None]]
 
@@ -37,7 +37,7 @@ def _set_autocast(state: tuple[Any, ...]) -> None:
 
 
 def _filters() -> tuple[Any, ...]:
-    # Which list it is counts too: `catch_warnings` puts the one back that it found.
+    # The identity of the list matters too: `catch_warnings` restores the list object itself.
     return id(warnings.filters), warnings.filters, warnings.showwarning
 
 
@@ -80,36 +80,41 @@ _SETTINGS: dict[str, Setting] = {
     "stderr": (lambda: sys.stderr, lambda stream: setattr(sys, "stderr", stream)),
     "folder": (_folder, _set_folder),
 }
-"""Of the thread or the process; context variables (NumPy's ``errstate``) are a greenlet's own."""
+"""Settings of the thread or the process, each with its getter and its setter.
+
+Context variables (NumPy's ``errstate``) are not among them: each greenlet has its own.
+"""
 
 
-class Held:
-    """Settings that a fit has changed; a context manager around every piece of it.
+class SuspendedSettings:
+    """Settings that a fit has changed; a context manager around every piece of the fit.
 
-    What a piece leaves changed is put back when it ends, and changed again for the next piece.
-    What the last piece leaves changed stays: it would, had the fit run in one go.
+    Settings that a piece leaves changed are restored when it ends, and changed again for the
+    next piece. What the last piece leaves changed stays so, as if the fit had run in one go.
     """
 
     def __init__(self) -> None:
         self._before: dict[str, Any] | None = None
         self._outside: dict[str, Any] = {}
-        self._own: dict[str, Any] = {}
-        self.over = False
+        self._changed: dict[str, Any] = {}
+        self.finished = False
         """Whether this piece is the last one."""
 
-    def __enter__(self) -> "Held":
+    def __enter__(self) -> "SuspendedSettings":
         self._outside = _now()
         if self._before is None:
             self._before = self._outside
-        _change(self._outside, self._own)
+        _change(self._outside, self._changed)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         inside, outside, before = _now(), self._outside, self._before or {}
         self._outside = {}
-        self._own = {name: value for name, value in inside.items() if value != outside[name]}
-        kept = {name for name in self._own if self.over and inside[name] != before[name]}
-        _change(inside, {name: outside[name] for name in self._own if name not in kept})
+        self._changed = {name: value for name, value in inside.items() if value != outside[name]}
+        permanent = {
+            name for name in self._changed if self.finished and inside[name] != before[name]
+        }
+        _change(inside, {name: outside[name] for name in self._changed if name not in permanent})
 
 
 def _now() -> dict[str, Any]:

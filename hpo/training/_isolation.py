@@ -1,6 +1,6 @@
-"""The callbacks of a fold write to a folder of its own: their paths are moved there.
+"""Give each fold its own folder, and move the paths of its callbacks there.
 
-A fold that writes where another one writes reads the other one's weights: skorch's ``Checkpoint``
+If two folds write to the same file, one may read the weights of the other: skorch's ``Checkpoint``
 with ``load_best`` would end a fold with weights that have seen its validation rows.
 """
 
@@ -16,48 +16,48 @@ from skorch import NeuralNet
 from skorch.callbacks import LoadInitState
 
 from hpo.exceptions import StudyError
-from hpo.training._callbacks import copy_of, entries, held, is_callback, nets_of, params_of
-from hpo.training._paths import SHARED, cannot_move, is_checkpoint, own_params, path_kind
+from hpo.training._paths import SHARED, cannot_move, is_checkpoint, path_candidates, path_kind
 from hpo.training._summaries import LateWriter
+from hpo.training.callbacks import callbacks_in, copy_of, entries, is_callback, nets_of, params_of
 
-__all__ = ["Place", "close_writers", "isolate", "move_again", "refuse_what_cannot_be_copied"]
+__all__ = ["Place", "check_copyable", "close_writers", "isolate", "replace_folder"]
 
 
 class Place(Protocol):
     """Where the files of a fold go."""
 
     base: Path
-    """Where relative paths of the user's start."""
+    """The folder that relative paths of the user start from."""
 
     def moved(self, path: str | Path) -> Path:
-        """Return what stands for a path of the user's; one that is moved already stays."""
+        """Return the path that replaces one of the user; a moved path is returned unchanged."""
 
-    def bring(self, source: Path, *, of_any_size: bool = False) -> None:
-        """Copy a file or folder of the user's, if there is one, to the path that stands for it."""
+    def copy_in(self, source: Path, *, of_any_size: bool = False) -> None:
+        """Copy a file or folder of the user, if it exists, to the path that replaces it."""
 
     def make(self, folder: Path) -> None:
-        """Make a folder among those that are moved."""
+        """Make a folder below the moved paths."""
 
     def note(self, source: Path) -> None:
-        """Take note that a file of the user's is read."""
+        """Record that a file of the user is read."""
 
     def check(self) -> None:
-        """Refuse a machine that lacks files of the user's which are read."""
+        """Raise `StudyError` if this machine lacks files of the user that are read."""
 
 
 def isolate(estimator: Any, place: Place) -> None:
-    """Move the paths of all callbacks, and of nets of the user's, to ``place``.
+    """Move the paths of all callbacks, and of net classes of the user, to ``place``.
 
     Parameters
     ----------
     estimator : estimator
-        An unfitted copy that is the caller's own: it is changed.
+        An unfitted copy; it is changed in place.
     place : Place
 
     Raises
     ------
     StudyError
-        If something writes in a way that cannot be moved; the message says what to do.
+        If something is written in a way that cannot be moved; the message says what to do.
     """
     for net in nets_of(estimator):
         _Isolation(net, place).run()
@@ -65,112 +65,117 @@ def isolate(estimator: Any, place: Place) -> None:
 
 
 class _Isolation:
-    """Of the callbacks of one net."""
+    """Moves the paths of one net and its callbacks."""
 
     def __init__(self, net: NeuralNet, place: Place) -> None:
         self._net = net
         self._place = place
         self._entries = list(entries(net))
-        # By the id of the old one, so that what is shared stays shared.
+        # Keyed by the id of the old callback, so that shared callbacks stay shared.
         self._new: dict[int, tuple[Any, dict[str, Any]]] = {}
         self._written, self._read = self._places()
 
     def _places(self) -> tuple[set[str], set[str]]:
-        """Return where the checkpoints write, and where those write that another callback holds."""
+        """Return where checkpoints write, and where those write that other callbacks refer to."""
         written, read = set[str](), set[str]()
         for entry in self._entries:
             written |= self._targets(entry.params)
-            for callback in (c for value in entry.params.values() for c in held(value)):
+            for callback in (c for value in entry.params.values() for c in callbacks_in(value)):
                 targets = self._targets(params_of(callback))
                 read |= targets
                 written |= set() if isinstance(entry.callback, LoadInitState) else targets
         return written, read
 
     def run(self) -> None:
-        """Replace the callbacks that have paths, and set the net's own ones."""
+        """Replace the callbacks that have paths, and set the paths of the net itself."""
         for entry in self._entries:
-            new, changes = self._renewed(entry.callback, entry.params, entry.told)
+            new, changes = self._renewed(entry.callback, entry.params, entry.description)
             if changes:
                 entry.replace(new, changes)
         net = self._net
         params = {key: v for key, v in net.get_params(deep=False).items() if key != "callbacks"}
-        vars(net).update(self._own(net, params, f"the net ({type(net).__name__})"))
+        vars(net).update(self._moved_params(net, params, f"the net ({type(net).__name__})"))
 
     def _renewed(
         self, old: Any, params: Mapping[str, Any], what: str, *, reads: bool = False
     ) -> tuple[Any, dict[str, Any]]:
-        """Return what takes the place of a callback, and the parameters that are others."""
+        """Return the replacement of a callback, and its changed parameters."""
         if id(old) not in self._new:
-            changes = self._absolute(params) if reads else self._changes(old, params, what)
-            self._new[id(old)] = _made_anew(old, params, changes) if changes else old, changes
+            changes = self._absolute_params(params) if reads else self._changes(old, params, what)
+            self._new[id(old)] = _rebuild(old, params, changes) if changes else old, changes
         return self._new[id(old)]
 
     def _changes(self, callback: Any, params: Mapping[str, Any], what: str) -> dict[str, Any]:
-        changes = self._own(callback, params, what)
+        changes = self._moved_params(callback, params, what)
         for name, value in params.items():
-            new = self._part(callback, name, value, what)
+            new = self._changed_value(callback, name, value, what)
             changes |= {} if new is value else {name: new}
         if is_checkpoint(callback):
             changes |= self._checkpoint(callback, params, what)
-        return {name: v for name, v in changes.items() if name not in _shared(callback)}
+        return {name: v for name, v in changes.items() if name not in _shared_names(callback)}
 
-    def _part(self, callback: Any, name: str, value: Any, what: str) -> Any:
-        """Return a parameter that is a writer, a callback, or one of a callback that is held."""
+    def _changed_value(self, callback: Any, name: str, value: Any, what: str) -> Any:
+        """Return the new value of a parameter: a writer, callbacks, or a nested parameter."""
         if isinstance(value, LateWriter):
             return value.moved(str(self._place.moved(value.log_dir)))
         if "__" in name:
-            return self._moved(name.rpartition("__")[2], value, what)
-        return self._held(callback, value, what) if any(True for _ in held(value)) else value
+            return self._moved_value(name.rpartition("__")[2], value, what)
+        if not any(True for _ in callbacks_in(value)):
+            return value
+        return self._renewed_value(callback, value, what)
 
-    def _held(self, holder: Any, value: Any, what: str) -> Any:
-        """Return a callback, or a list of some, as another callback shall hold it."""
+    def _renewed_value(self, holder: Any, value: Any, what: str) -> Any:
+        """Return the replacement of a callback, or a list of callbacks, in a parameter."""
         if not is_callback(value):
-            items = [self._held(holder, item, what) for item in value]
+            items = [self._renewed_value(holder, item, what) for item in value]
             same = all(a is b for a, b in zip(items, value, strict=True))
             return value if same else type(value)(items)
         params = self._params_in_net(value)
-        # A checkpoint that is written nowhere in the net only reads the user's files.
+        # A checkpoint that no callback of the net writes only reads files of the user.
         reads = isinstance(holder, LoadInitState) and not self._targets(params) & self._written
         what = f"{what}, {type(value).__name__}"
         return self._renewed(value, params, what, reads=reads)[0]
 
     def _params_in_net(self, callback: Any) -> dict[str, Any]:
-        found = (entry.params for entry in self._entries if entry.callback is callback)
-        return next(found, None) or params_of(callback)
+        matches = (entry.params for entry in self._entries if entry.callback is callback)
+        return next(matches, None) or params_of(callback)
 
     # -- paths by their names ------------------------------------------------------------------
 
-    def _own(self, thing: Any, params: Mapping[str, Any], what: str) -> dict[str, Any]:
-        """Return the paths among the parameters that a class of the user's adds, moved."""
-        own = own_params(thing, params)
-        own = {name: v for name, v in own.items() if not self._is_part(name, v, own)}
-        moved = {name: self._moved(name, value, what) for name, value in own.items()}
-        return {name: value for name, value in moved.items() if value is not own[name]}
+    def _moved_params(self, owner: Any, params: Mapping[str, Any], what: str) -> dict[str, Any]:
+        """Return the moved paths among the parameters that a class of the user adds."""
+        candidates = path_candidates(owner, params)
+        candidates = {
+            name: v for name, v in candidates.items() if not self._is_part(name, v, candidates)
+        }
+        moved = {name: self._moved_value(name, value, what) for name, value in candidates.items()}
+        return {name: value for name, value in moved.items() if value is not candidates[name]}
 
     def _is_part(self, name: str, value: Any, params: Mapping[str, Any]) -> bool:
-        """Return whether a file's name is one below the folder that another parameter names."""
+        """Return whether the file is relative to a folder that another parameter names."""
         base = self._place.base
         if path_kind(name, value, base) != "file":
             return False
         if Path(value).is_absolute() or ".." in Path(value).parts:
             return False
         folders = [v for key, v in params.items() if path_kind(key, v, base) == "folder"]
-        there = any((base / folder / value).exists() for folder in folders)
-        return there or (bool(folders) and not (base / value).exists())
+        exists = any((base / folder / value).exists() for folder in folders)
+        return exists or (bool(folders) and not (base / value).exists())
 
-    def _moved(self, name: str, value: Any, what: str) -> Any:
+    def _moved_value(self, name: str, value: Any, what: str) -> Any:
         if isinstance(value, list | tuple) and type(value) in {list, tuple}:
-            items = [self._moved(name, item, what) for item in value]
+            items = [self._moved_value(name, item, what) for item in value]
             same = all(a is b for a, b in zip(items, value, strict=True))
             return value if same else type(value)(items)
         if type(value) is dict:
             parts = {
-                key: self._moved(self._name(key, name, v), v, what) for key, v in value.items()
+                key: self._moved_value(self._name(key, name, v), v, what)
+                for key, v in value.items()
             }
             return value if all(parts[key] is value[key] for key in value) else parts
         why = cannot_move(name, value, self._place.base)
         if why:
-            raise _refusal(what, name, why)
+            raise _error(what, name, why)
         kind = path_kind(name, value, self._place.base)
         if not kind:
             return value
@@ -178,75 +183,75 @@ class _Isolation:
         if str(moved) == str(value):
             return value
         try:
-            self._place.bring(self._place.base / value)
+            self._place.copy_in(self._place.base / value)
         except ValueError as error:
-            raise _refusal(what, name, str(error)) from None
+            raise _error(what, name, str(error)) from None
         self._place.make(moved if kind == "folder" else moved.parent)
         return type(value)(moved) if isinstance(value, Path) else str(moved)
 
     def _name(self, key: Any, name: str, value: Any) -> str:
-        """Return what tells more of a value in a mapping: its key, or the parameter's name."""
+        """Return the more telling name of a value in a mapping: its key or the parameter's name."""
         return key if isinstance(key, str) and path_kind(key, value, self._place.base) else name
 
     # -- checkpoints ---------------------------------------------------------------------------
 
     def _targets(self, params: Mapping[str, Any]) -> set[str]:
-        """Return where a checkpoint with these parameters writes; braces stand for numbers."""
+        """Return the files that a checkpoint with these parameters writes, with format fields."""
         if not {"dirname", "fn_prefix", "f_params"} <= params.keys():
             return set()
         return {str(self._place.moved(path)) for path in _paths(params).values()}
 
     def _checkpoint(self, callback: Any, params: Mapping[str, Any], what: str) -> dict[str, Any]:
-        own = {key: v for key, v in params.items() if key not in _shared(callback)}
-        for name, value in own.items():
+        unshared = {key: v for key, v in params.items() if key not in _shared_names(callback)}
+        for name, value in unshared.items():
             why = cannot_move(name, value, self._place.base) if name.startswith("f_") else ""
             if why:
-                raise _refusal(what, name, why)
+                raise _error(what, name, why)
         paths = _paths(params)
-        wanted = {name: self._place.moved(path) for name, path in paths.items()}
-        if all(str(path) == str(wanted[name]) for name, path in paths.items()):
+        targets = {name: self._place.moved(path) for name, path in paths.items()}
+        if all(str(path) == str(targets[name]) for name, path in paths.items()):
             return {}
-        own_class = type(callback).__module__.partition(".")[0] not in {"skorch", "hpo"}
+        is_user_class = type(callback).__module__.partition(".")[0] not in {"skorch", "hpo"}
         for name, path in paths.items():
             source = self._place.base / path
             self._make_parents(source)
-            if own_class or str(wanted[name]) in self._read:
-                for found in _matches(source):
-                    self._place.bring(found, of_any_size=True)
-        return self._as_params(params, paths, wanted)
+            if is_user_class or str(targets[name]) in self._read:
+                for match in _matches(source):
+                    self._place.copy_in(match, of_any_size=True)
+        return self._path_params(params, paths, targets)
 
     def _make_parents(self, template: Path) -> None:
-        """Make the folders that a checkpoint is written to, those too that have a number."""
+        """Make the folders that a checkpoint is written to, including numbered ones."""
         parent = template.parent
         for folder in _matches(parent) if "{" in str(parent) else [parent]:
             self._place.make(self._place.moved(folder))
 
-    def _as_params(
-        self, params: Mapping[str, Any], paths: Mapping[str, str], wanted: Mapping[str, Path]
+    def _path_params(
+        self, params: Mapping[str, Any], paths: Mapping[str, str], targets: Mapping[str, Path]
     ) -> dict[str, Any]:
-        """Return the parameters that say where to write: one folder, or each file by itself."""
+        """Return the parameters that say where to write: one folder, or a path for each file."""
         folder = str(self._place.moved(params["dirname"]))
-        others = [params[n] for n in params if n.startswith("f_") and n not in paths]
-        as_texts = all(isinstance(params[name], str) for name in paths)
-        if as_texts and not any(others):
-            there = {name: Path(folder, params["fn_prefix"] + params[name]) for name in paths}
-            if all(os.path.normpath(there[name]) == str(wanted[name]) for name in paths):
+        unmoved = [params[n] for n in params if n.startswith("f_") and n not in paths]
+        all_strings = all(isinstance(params[name], str) for name in paths)
+        if all_strings and not any(unmoved):
+            composed = {name: Path(folder, params["fn_prefix"] + params[name]) for name in paths}
+            if all(os.path.normpath(composed[name]) == str(targets[name]) for name in paths):
                 return {"dirname": folder}
-        files = {name: type(params[name])(str(path)) for name, path in wanted.items()}
+        files = {name: type(params[name])(str(path)) for name, path in targets.items()}
         return {"dirname": "", "fn_prefix": "", **files}
 
-    def _absolute(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what lets files be read by a process that has been started elsewhere."""
+    def _absolute_params(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return parameters with which a process started in another folder can read the files."""
         for path in _paths(params).values():
-            for found in _matches(self._place.base / path):
-                self._place.note(found)
+            for match in _matches(self._place.base / path):
+                self._place.note(match)
         files = (value for name, value in params.items() if name.startswith("f_") and value)
         if Path.cwd() == self._place.base or not all(isinstance(file, str) for file in files):
             return {}
         return {"dirname": str(self._place.base / params["dirname"])}
 
 
-def _shared(callback: Any) -> Collection[str]:
+def _shared_names(callback: Any) -> Collection[str]:
     return getattr(type(callback), SHARED, ())
 
 
@@ -265,8 +270,8 @@ def _matches(template: Path) -> Iterator[Path]:
     yield from map(Path, glob.glob(pattern))  # noqa: PTH207 - a Path cannot start at its root
 
 
-def _made_anew(old: Any, params: Mapping[str, Any], changes: Mapping[str, Any]) -> Any:
-    """Return a callback with other parameters, made by its class: it may derive from them."""
+def _rebuild(old: Any, params: Mapping[str, Any], changes: Mapping[str, Any]) -> Any:
+    """Return a callback with changed parameters, by calling its class."""
     if not hasattr(old, "get_params"):
         new = copy.copy(old)
         vars(new).update(changes)
@@ -274,19 +279,20 @@ def _made_anew(old: Any, params: Mapping[str, Any], changes: Mapping[str, Any]) 
     return type(old)(**{name: v for name, v in {**params, **changes}.items() if "__" not in name})
 
 
-def refuse_what_cannot_be_copied(estimator: Any, base: Path) -> None:
-    """Name a parameter of a callback of which folds cannot have copies, such as an open file.
+def check_copyable(estimator: Any, base: Path) -> None:
+    """Check that each fold can have copies of all parameters of callbacks.
 
     Raises
     ------
     StudyError
+        If a parameter cannot be copied, such as an open file; the message names it.
     """
     for net in nets_of(estimator):
         for entry in entries(net):
             for name, value in entry.params.items():
                 why = cannot_move(name, value, base) or _why_not_copied(value)
                 if why:
-                    raise _refusal(entry.told, name, why)
+                    raise _error(entry.description, name, why)
 
 
 def _why_not_copied(value: Any) -> str:
@@ -297,7 +303,7 @@ def _why_not_copied(value: Any) -> str:
     return ""
 
 
-def _refusal(what: str, name: str, why: str) -> StudyError:
+def _error(what: str, name: str, why: str) -> StudyError:
     return StudyError(
         f"{what[0].upper()}{what[1:]}: its parameter '{name}' {why}, so each fold of each trial "
         "cannot have files of its own. Give a path (to a small folder, or to none that exists) "
@@ -307,7 +313,7 @@ def _refusal(what: str, name: str, why: str) -> StudyError:
 
 
 def close_writers(estimator: Any) -> None:
-    """Close what TensorBoard's writers of an estimator hold open."""
+    """Close the TensorBoard writers of an estimator."""
     for net in nets_of(estimator):
         for _, callback in getattr(net, "callbacks_", ()):
             for value in vars(callback).values():
@@ -315,31 +321,31 @@ def close_writers(estimator: Any) -> None:
                     value.close()
 
 
-def move_again(thing: Any, old: str, new: str, seen: set[int] | None = None) -> None:
-    """Replace a folder at the beginning of paths, in a net or callback and all that it holds.
+def replace_folder(owner: Any, old: str, new: str, seen: set[int] | None = None) -> None:
+    """Replace a folder at the beginning of paths, in a net or callback and everything in it.
 
     Parameters
     ----------
-    thing : estimator, callback or writer
+    owner : estimator, callback or writer
     old, new : str
-        The folder, before and after.
+        The folder before and after the move.
     """
     seen = set() if seen is None else seen
-    whole = is_callback(thing) or isinstance(thing, LateWriter)
-    for part in [thing] if whole else nets_of(thing):
+    is_single = is_callback(owner) or isinstance(owner, LateWriter)
+    for part in [owner] if is_single else nets_of(owner):
         if id(part) not in seen:
             seen.add(id(part))
             for name, value in vars(part).items():
-                vars(part)[name] = _moved_again(value, old, new, seen)
+                vars(part)[name] = _with_folder_replaced(value, old, new, seen)
 
 
-def _moved_again(value: Any, old: str, new: str, seen: set[int]) -> Any:
+def _with_folder_replaced(value: Any, old: str, new: str, seen: set[int]) -> Any:
     if isinstance(value, str | Path) and f"{value}{os.sep}".startswith(f"{old}{os.sep}"):
         return type(value)(new + str(value)[len(old) :])
     if type(value) in {list, tuple}:
-        return type(value)(_moved_again(item, old, new, seen) for item in value)
+        return type(value)(_with_folder_replaced(item, old, new, seen) for item in value)
     if type(value) is dict:
-        return {key: _moved_again(item, old, new, seen) for key, item in value.items()}
+        return {key: _with_folder_replaced(item, old, new, seen) for key, item in value.items()}
     if is_callback(value) or isinstance(value, LateWriter):
-        move_again(value, old, new, seen)
+        replace_folder(value, old, new, seen)
     return value

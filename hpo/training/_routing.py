@@ -1,4 +1,4 @@
-"""Which of the parameters given to ``fit`` belong to a Pipeline's last step, and which before."""
+"""Which parameters of ``fit`` belong to a Pipeline's last step, and which to earlier steps."""
 
 from collections.abc import Mapping
 from typing import Any

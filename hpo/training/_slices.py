@@ -1,4 +1,4 @@
-"""Epochs cut into slices of some optimizer steps, each of which ends with a report."""
+"""Epochs cut into slices of a few optimizer steps, each of which ends with a report."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -9,20 +9,20 @@ import torch
 __all__ = ["Slices", "Slicing"]
 
 Place = tuple[torch.Tensor | None, int]
-"""Torch's random state at the start of an epoch, and how many batches the epoch has given."""
+"""Torch's random state at the start of an epoch, and the number of batches read since."""
 
 
 class Slices:
-    """A data loader whose every iteration yields the next batches of an endless run of epochs.
+    """A data loader that yields the next batches of an endless run of epochs on each iteration.
 
     Parameters
     ----------
     loader : iterable
-        Iterated anew at the end of each of its epochs.
+        Iterated again whenever an epoch of it has ended.
     n_batches : int
-        Batches of a slice.
+        Number of batches in a slice.
     on_iter : callable
-        Called with this object where a slice begins.
+        Called with this object when a slice begins.
 
     Raises
     ------
@@ -35,8 +35,8 @@ class Slices:
         self._n_batches = n_batches
         self._on_iter = on_iter
         self._batches: Iterator[Any] = iter(())
-        self._began: torch.Tensor | None = None
-        self._taken = 0
+        self._epoch_state: torch.Tensor | None = None
+        self._n_read = 0
 
     def __len__(self) -> int:
         return self._n_batches
@@ -48,40 +48,40 @@ class Slices:
 
     def _next(self) -> Any:
         for batch in self._batches:
-            self._taken += 1
+            self._n_read += 1
             return batch
         self._start()
         for batch in self._batches:
-            self._taken = 1
+            self._n_read = 1
             return batch
         raise ValueError("The training part has no whole minibatch: make batch_size smaller.")
 
     def _start(self) -> None:
-        self._began, self._taken = torch.get_rng_state(), 0
+        self._epoch_state, self._n_read = torch.get_rng_state(), 0
         self._batches = iter(self._loader)
 
     @property
     def place(self) -> Place:
-        """Where in an epoch the last slice ended."""
-        return self._began, self._taken
+        """The position in an epoch where the last slice ended."""
+        return self._epoch_state, self._n_read
 
     def go_to(self, place: Place) -> None:
-        """Go to a ``place`` by loading its epoch again up to there."""
-        began, taken = place
-        if began is None:
+        """Go to a ``place`` by loading its epoch again up to that position."""
+        epoch_state, n_read = place
+        if epoch_state is None:
             return
         with torch.random.fork_rng(devices=[]):
-            torch.set_rng_state(began)
+            torch.set_rng_state(epoch_state)
             self._start()
-            for _ in islice(self._batches, taken):
+            for _ in islice(self._batches, n_read):
                 pass
-        self._began, self._taken = began, taken
+        self._epoch_state, self._n_read = epoch_state, n_read
 
 
 class Slicing:
     """Makes every epoch of a net a slice of ``n_steps`` optimizer steps.
 
-    A net that accumulates gradients says over how many batches by its attribute
+    A net that accumulates gradients has the number of batches per step in its attribute
     ``gradient_accumulation_steps``.
 
     Parameters
@@ -97,7 +97,7 @@ class Slicing:
         self._place: Place | None = None
 
     def get_iterator(self, method: Any, dataset: Any, training: bool = False) -> Any:
-        """Stand for the net's ``get_iterator``: its loader for training gives slices."""
+        """Replace the net's ``get_iterator``: the loader of the training data yields slices."""
         loader = method(dataset, training=training)
         if not training:
             return loader
@@ -110,9 +110,9 @@ class Slicing:
         self._slices, self._place = slices, None
 
     def state(self) -> Place | None:
-        """Return where the last slice ended."""
+        """Return the position where the last slice ended."""
         return self._slices.place if self._slices else self._place
 
     def load_state(self, place: Place | None) -> None:
-        """Let the next slice begin where a ``state`` tells."""
+        """Let the next slice begin at a position returned by `state`."""
         self._slices, self._place = None, place

@@ -1,4 +1,4 @@
-"""A call of an estimator's own ``fit`` that stops where its net begins another epoch."""
+"""Run an estimator's own ``fit`` epoch by epoch, pausing before each epoch."""
 
 import contextvars
 import weakref
@@ -9,35 +9,35 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from skorch import NeuralNet
 
 from hpo.training._batches import load_whole_batches
-from hpo.training._held import Held
+from hpo.training._held import SuspendedSettings
 from hpo.training._hooks import listen
 from hpo.training._slices import Slicing
 
 __all__ = ["SteppedFit"]
 
 _MAX_REFUSED = 100
-"""Epochs that a fit which is to end may ask for in vain before it is broken off."""
+"""Refused epochs after which a fit that should end is aborted."""
 
 
 class SteppedFit:
-    """A fit that runs in a greenlet of its own, and waits before each epoch but its first.
+    """A fit that runs in its own greenlet and waits before every epoch except the first.
 
-    An epoch begins where the net is notified of ``on_epoch_begin``, whoever notifies it: so a
-    piece of the fit is an epoch and what comes after it, up to the next one or to the end of
-    the fit. Nothing has to be known of how many epochs there will be.
+    An epoch begins when the net is notified of ``on_epoch_begin``, whoever notifies it. A piece
+    of the fit is therefore an epoch and everything after it, up to the next epoch or to the end
+    of the fit. The number of epochs need not be known in advance.
 
-    A greenlet has a stack of its own in the thread of the driver, so that torch, scikit-learn
-    and CUDA find the settings there that they keep by thread; what a fit changes of them while
-    it waits is put aside (`Held`).
+    A greenlet has its own stack but runs in the thread of the driver, so torch, scikit-learn and
+    CUDA find their thread-local settings there. What a fit has changed of them is set aside
+    while it waits (`SuspendedSettings`).
 
     Parameters
     ----------
     run : callable
-        The call: of the net's own ``fit``, or of that of a Pipeline which ends in it.
+        Calls ``fit`` of the net, or of a Pipeline that ends in it.
     net : skorch net
-        The one whose epochs count.
+        The net whose epochs are counted.
     eval_every : int or None
-        Every epoch is a slice of that many optimizer steps.
+        If given, every epoch is a slice of this many optimizer steps.
     """
 
     def __init__(self, run: Callable[[], Any], net: Any, *, eval_every: int | None = None) -> None:
@@ -50,39 +50,39 @@ class SteppedFit:
         ]
         if self.slicing:
             handlers.append((type(net), "get_iterator", self.slicing.get_iterator))
-        # What the greenlet's frames refer to must not refer to the greenlet: the garbage
-        # collector does not see into them.
+        # Objects referenced by the greenlet's frames must not refer to the greenlet: the garbage
+        # collector does not look into these frames.
         self._greenlet = _Greenlet(run, self.epochs)
-        self._held = Held()
-        self._quiet = listen(net, handlers, self)
-        self._finalize = weakref.finalize(self, _end, self._greenlet, self._held, self.epochs)
+        self._settings = SuspendedSettings()
+        self._stop_listening = listen(net, handlers, self)
+        self._finalize = weakref.finalize(self, _end, self._greenlet, self._settings, self.epochs)
         self._finalize.atexit = False
 
     @property
     def n_epochs(self) -> int:
-        """Epochs done, when the fit waits or has ended."""
+        """Number of epochs done, while the fit waits or after it has ended."""
         return self.epochs.n_begun
 
     def advance(self) -> bool:
-        """Make the next epoch; return whether the fit goes on after it.
+        """Run the next epoch; return whether the fit continues after it.
 
-        One that KeyboardInterrupt comes out of has ended, if that was raised in its loop of
-        epochs: so skorch's EarlyStopping and TerminateOnNaN end a training. Raised before or after
-        it, it is an error like another. The user's Ctrl-C comes by the driver's signal flag.
+        A KeyboardInterrupt raised in the loop of epochs ends the fit: this is how skorch's
+        EarlyStopping and TerminateOnNaN stop a training. Raised before or after the loop, it is
+        an error like any other. The user's Ctrl-C arrives through the driver's signal flag.
         """
-        return _advance(self._greenlet, self._held)
+        return _advance(self._greenlet, self._settings)
 
     def skip(self, n_epochs: int) -> None:
-        """Go where ``n_epochs`` have been made, without making them where that can be helped.
+        """Advance the fit by ``n_epochs``, without training where that can be avoided.
 
-        The net is set up by its own methods; what it has learned is to be put in afterwards.
-        A loop of epochs of the net's own is gone through in earnest, for it may keep what it
-        needs in variables.
+        The net is set up by its own methods; the caller loads its weights afterwards. If the net
+        overrides the loop of epochs, the epochs are really trained, since the loop may keep
+        state in local variables.
 
         Raises
         ------
         RuntimeError
-            If the fit makes fewer epochs than that.
+            If the fit has fewer epochs than that.
         """
         self.epochs.n_skipped = n_epochs
         for _ in range(n_epochs):
@@ -93,20 +93,20 @@ class SteppedFit:
                 )
 
     def end(self) -> None:
-        """Let the fit end as skorch's callbacks end it, by KeyboardInterrupt where it waits."""
+        """End the fit as skorch's callbacks do: raise KeyboardInterrupt where it waits."""
         if self._finalize.detach():
-            _end(self._greenlet, self._held, self.epochs)
+            _end(self._greenlet, self._settings, self.epochs)
 
     def close(self) -> None:
-        """End a fit that is given up, and leave the net alone; may be called twice."""
+        """End an abandoned fit and stop listening to the net; may be called twice."""
         try:
             self.end()
         finally:
-            self._quiet()
+            self._stop_listening()
 
 
 class _Greenlet(greenlet):  # type: ignore[misc]
-    """A greenlet that says whose epochs are made in it."""
+    """A greenlet that knows which fit runs in it."""
 
     def __init__(self, run: Callable[[], Any], epochs: "_Epochs") -> None:
         super().__init__(run)
@@ -114,28 +114,28 @@ class _Greenlet(greenlet):  # type: ignore[misc]
         self.epochs = epochs
 
 
-def _advance(fit: _Greenlet, held: Held) -> bool:
+def _advance(fit: _Greenlet, settings: SuspendedSettings) -> bool:
     fit.parent = getcurrent()
-    with held:
+    with settings:
         try:
             fit.switch()
         except KeyboardInterrupt:
             if not (fit.epochs.in_loop or fit.epochs.refuse):
                 raise
         finally:
-            held.over = fit.dead
+            settings.finished = fit.dead
     return not fit.dead
 
 
-def _end(fit: _Greenlet, held: Held, epochs: "_Epochs") -> None:
+def _end(fit: _Greenlet, settings: SuspendedSettings, epochs: "_Epochs") -> None:
     if fit.dead or not fit:  # it has ended, or never begun
         return
     epochs.refuse = True
-    _advance(fit, held)
+    _advance(fit, settings)
 
 
 class _Epochs:
-    """What a net's methods ask while its fit is made by epochs."""
+    """Handlers of a net's methods while its fit runs epoch by epoch."""
 
     def __init__(self) -> None:
         self.n_begun = 0
@@ -143,32 +143,32 @@ class _Epochs:
         self.in_loop = False
         self.refuse = False
         self.parts: tuple[Any, Any] = (None, None)
-        """Training and validation part of the epoch at hand, as the net's callbacks see them."""
+        """Training and validation part of the current epoch, as the net's callbacks see them."""
         self._n_refused = 0
 
     def notify(self, method: Any, method_name: str, **kwargs: Any) -> Any:
-        """Wait where an epoch begins; tell nobody of epochs that are skipped."""
-        if method_name == "on_epoch_begin" and self._here():
+        """Wait at the beginning of an epoch; drop notifications of skipped epochs."""
+        if method_name == "on_epoch_begin" and self._in_this_fit():
             if self.n_begun:
                 self._wait()
             self.n_begun += 1
             self.in_loop = True
             self.parts = kwargs.get("dataset_train"), kwargs.get("dataset_valid")
-        if method_name == "on_train_end" and self._here():
+        if method_name == "on_train_end" and self._in_this_fit():
             self.in_loop = False
         if self.n_skipped and self._skipping(method) and not method_name.startswith("on_train"):
             return None
         return method(method_name, **kwargs)
 
     def run_single_epoch(self, method: Any, *args: Any, **kwargs: Any) -> Any:
-        """Do nothing in an epoch that is skipped."""
+        """Do nothing in a skipped epoch."""
         return None if self._skipping(method) else method(*args, **kwargs)
 
     def _skipping(self, method: Any) -> bool:
-        return 0 < self.n_begun <= self.n_skipped and _has_skorchs_loop(method.__self__)
+        return 0 < self.n_begun <= self.n_skipped and _uses_skorch_loop(method.__self__)
 
-    def _here(self) -> bool:
-        """Return whether this is the greenlet of the fit: a net may be trained elsewhere too."""
+    def _in_this_fit(self) -> bool:
+        """Return whether the caller runs in this fit, as the net may be trained elsewhere too."""
         return getattr(getcurrent(), "epochs", None) is self
 
     def _wait(self) -> None:
@@ -179,5 +179,5 @@ class _Epochs:
             raise KeyboardInterrupt if self._n_refused <= _MAX_REFUSED else GreenletExit
 
 
-def _has_skorchs_loop(net: Any) -> bool:
+def _uses_skorch_loop(net: Any) -> bool:
     return type(net).fit_loop is NeuralNet.fit_loop

@@ -1,4 +1,4 @@
-"""TensorBoard's writers, which can be neither copied nor carried: a stand-in that can."""
+"""A stand-in for TensorBoard's writers, which can be neither copied nor pickled."""
 
 import inspect
 from collections.abc import Iterator
@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["LateWriter", "is_summary_writer", "lending_copies"]
+__all__ = ["LateWriter", "cloneable", "is_summary_writer"]
 
 _SETTINGS = ("purge_step", "max_queue", "flush_secs", "filename_suffix")
 _FOLDERS = ("log_dir", "logdir")
-"""What torch and tensorboardX call where a writer writes."""
+"""How torch and tensorboardX name the folder of a writer."""
 
 
 class LateWriter:
@@ -22,7 +22,7 @@ class LateWriter:
         ``torch.utils.tensorboard.SummaryWriter``, or tensorboardX's.
     folder : str
     settings : dict
-        Further arguments of ``cls``.
+        Other arguments of ``cls``.
     """
 
     def __init__(self, cls: type, folder: str, settings: dict[str, Any]) -> None:
@@ -33,15 +33,15 @@ class LateWriter:
 
     @property
     def logdir(self) -> str:
-        """What tensorboardX calls `log_dir`."""
+        """The name of `log_dir` in tensorboardX."""
         return self.log_dir
 
     def moved(self, folder: str) -> "LateWriter":
-        """Return one that writes to another folder."""
+        """Return a writer with the same settings for another folder."""
         return LateWriter(self._cls, folder, self._settings)
 
     def close(self) -> None:
-        """Close the writer, if it was opened; the next word opens it again."""
+        """Close the writer, if it was opened; the next call opens it again."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -49,9 +49,9 @@ class LateWriter:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or not hasattr(self._cls, name):
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
-        return getattr(self._opened(), name)
+        return getattr(self._open(), name)
 
-    def _opened(self) -> Any:
+    def _open(self) -> Any:
         if self._writer is None:
             where = next(name for name in _FOLDERS if _takes(self._cls, name))
             self._writer = self._cls(**{where: self.log_dir}, **self._settings)
@@ -71,15 +71,15 @@ def _takes(cls: Any, name: str) -> bool:
     return name in inspect.signature(cls).parameters
 
 
-def is_summary_writer(thing: Any) -> bool:
-    """Return whether ``thing`` is a writer of TensorBoard's log files."""
-    named = any(cls.__name__ == "SummaryWriter" for cls in type(thing).__mro__)
-    return named and any(_takes(type(thing), name) for name in _FOLDERS)
+def is_summary_writer(value: Any) -> bool:
+    """Return whether ``value`` is a writer of TensorBoard's log files."""
+    named = any(cls.__name__ == "SummaryWriter" for cls in type(value).__mro__)
+    return named and any(_takes(type(value), name) for name in _FOLDERS)
 
 
 @contextmanager
-def lending_copies(writers: list[Any]) -> Iterator[None]:
-    """Let `sklearn.base.clone` put a `LateWriter` in the place of each of ``writers``."""
+def cloneable(writers: list[Any]) -> Iterator[None]:
+    """Let `sklearn.base.clone` replace each of ``writers`` by a `LateWriter`."""
     for writer in writers:
         writer.__sklearn_clone__ = lambda writer=writer: _stand_in(writer)
     try:
@@ -91,10 +91,10 @@ def lending_copies(writers: list[Any]) -> Iterator[None]:
 
 def _stand_in(writer: Any) -> LateWriter:
     folder = next(getattr(writer, name) for name in _FOLDERS if hasattr(writer, name))
-    known = {
+    arguments = {
         name: getattr(writer, name, getattr(writer, f"_{name}", None))
         for name in _SETTINGS
         if _takes(type(writer), name)
     }
-    settings = {name: value for name, value in known.items() if value is not None}
+    settings = {name: value for name, value in arguments.items() if value is not None}
     return LateWriter(type(writer), str(Path(folder)), settings)

@@ -1,4 +1,4 @@
-"""One estimator on one fold: trained a step at a time, scored after each, in its own stream."""
+"""Train and score one estimator on one fold, step by step, with its own random stream."""
 
 import math
 import time
@@ -12,17 +12,16 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from skorch import NeuralNet
 
-from hpo.nets.casting import LabelEncodingMixin
-from hpo.training._adapters import BaseStepper, last_step, make_stepper, net_prefix
-from hpo.training._callbacks import copy_of
-from hpo.training._checks import check_kernel
-from hpo.training._files import FoldFiles
-from hpo.training._indexing import as_numpy, cut, take
 from hpo.training._isolation import close_writers, isolate
-from hpo.training._random import RandomStream
+from hpo.training.adapters import BaseStepper, last_step, make_stepper, net_prefix
+from hpo.training.callbacks import copy_of
+from hpo.training.checks import check_kernel
+from hpo.training.files import FoldFiles
+from hpo.training.indexing import as_numpy, index_fit_params, take
+from hpo.training.random_stream import RandomStream
 from hpo.training.scoring import Scoring
 
-__all__ = ["Fold", "FoldData", "configure", "tell_classes"]
+__all__ = ["Fold", "FoldData", "configure", "set_classes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +30,14 @@ class FoldData:
 
     Parameters
     ----------
-    X, y : the whole data
+    X, y : array, frame, tensor, or dict of them
+        The whole data.
     train, valid : ndarray of int
-        Rows of the two parts.
+        Row numbers of the training and the validation part.
     classes : ndarray or None
         All classes of y, for ``partial_fit``.
     fit_params, score_params : mapping
-        As given to ``fit``; entries that are as long as X are cut to the rows.
+        As passed to ``fit``; entries that are as long as X are cut to the rows.
     """
 
     X: Any
@@ -60,10 +60,10 @@ def configure(
     """Return an unfitted clone of ``estimator`` with ``params`` set.
 
     A net on skorch's default device (``"cpu"``), or on ``"cuda"`` without a number, is moved
-    to the worker's ``device``; one that names its GPU stays there.
+    to the worker's ``device``. A net that names its GPU stays there.
 
-    What the callbacks write goes to ``files``, by default to a folder that goes with the clone;
-    with ``own_files`` to where the user has said, which is for the refit alone.
+    Callbacks write to ``files``, by default a temporary folder that is removed with the clone.
+    With ``own_files`` they write to the user's own paths, which is only meant for the refit.
 
     Raises
     ------
@@ -72,17 +72,18 @@ def configure(
     """
     configured = copy_of(estimator)
     if not own_files:
-        files = files or _files_of_its_own(configured)
-        isolate(configured, files)  # first: `set_params` initializes callbacks, which make folders
-    # A value that is an object (an estimator, a list) is cloned, or the folds would share it.
+        files = files or _temporary_files(configured)
+        # Before `set_params`, as that initializes callbacks, which make folders.
+        isolate(configured, files)
+    # Values that are objects (an estimator, a list) are cloned, so that folds do not share them.
     configured.set_params(**{name: copy_of(value) for name, value in params.items()})
     if files is not None and not all(map(_is_number, params.values())):
         isolate(configured, files)
     final = last_step(configured)
-    named = f"{net_prefix(estimator)}device" in params
+    names_device = f"{net_prefix(estimator)}device" in params
     if (
         device is not None
-        and not named
+        and not names_device
         and isinstance(final, NeuralNet)
         and str(final.device) in {"cpu", "cuda"}
     ):
@@ -94,44 +95,44 @@ def _is_number(value: Any) -> bool:
     return value is None or isinstance(value, int | float | np.number)
 
 
-def _files_of_its_own(configured: Any) -> FoldFiles:
+def _temporary_files(configured: Any) -> FoldFiles:
     files = FoldFiles()
     weakref.finalize(last_step(configured), files.remove)
     return files
 
 
-def tell_classes(estimator: Any, classes: Any) -> Any:
-    """Return ``estimator``, told of labels that a fold's training part may lack.
+def set_classes(estimator: Any, classes: Any) -> Any:
+    """Set all classes on a classifier of hpo, and return ``estimator``.
 
-    One of hpo's own classifiers, that is, whose outputs stand for the labels in their order: in
-    all folds they are to stand for the same ones.
+    The outputs of these classifiers stand for the sorted labels. They must stand for the same
+    labels in all folds, even if the training part of a fold lacks some of them.
     """
     final: Any = last_step(estimator)
-    encodes = isinstance(final, LabelEncodingMixin)
-    if encodes and final.classes is None and classes is not None:
+    encodes_labels = getattr(type(final), "encodes_labels", False)  # hpo.nets.LabelEncodingMixin
+    if encodes_labels and final.classes is None and classes is not None:
         final.set_params(classes=classes)
     return estimator
 
 
 class Fold:
-    """A training on one fold.
+    """The training of one fold.
 
     Parameters
     ----------
     estimator : estimator
-        Cloned; the original is never touched.
+        It is cloned; the original is never changed.
     params : mapping
-        Set on the clone.
+        Parameters to set on the clone.
     data : FoldData
     scoring : Scoring
     seed : int
-        Of this fold's random stream.
+        Seed of this fold's random stream.
     device : str or None
     epochs, eval_every : int or None
         See `make_stepper`.
     return_train_score : bool
     files : FoldFiles or None
-        Where its callbacks write; None is a folder that goes with the fold.
+        Where its callbacks write. If None, it is a temporary folder that is removed with the fold.
     """
 
     def __init__(
@@ -152,8 +153,8 @@ class Fold:
         self._own_files = files is None
         self._scoring = scoring
         self._stream = RandomStream(seed, device)
-        # Scoring draws random numbers too (a loader's seed): from a stream of its own, or the
-        # training would depend on how often it is looked at.
+        # Scoring draws random numbers too (a loader's seed). It has a separate stream, so that the
+        # training does not depend on how often it is scored.
         self._score_stream = RandomStream(seed ^ 0x5C02E, device)
         self._return_train_score = return_train_score
         self._prefix = net_prefix(estimator)
@@ -161,31 +162,31 @@ class Fold:
         self.recorded: set[str] = set()
         self.fit_seconds = 0.0
         self.score_seconds = 0.0
-        began = time.perf_counter()
+        start = time.perf_counter()
         with self._stream.active():
             configured = configure(estimator, params, device, files=self._files)
-            self._prepare(tell_classes(configured, data.classes), data, epochs, eval_every)
-        self.fit_seconds += time.perf_counter() - began
+            self._prepare(set_classes(configured, data.classes), data, epochs, eval_every)
+        self.fit_seconds += time.perf_counter() - start
 
     def _prepare(
         self, estimator: Any, data: FoldData, epochs: int | None, eval_every: int | None
     ) -> None:
-        """Cut the rows and set the training up."""
+        """Select the rows and set up the training."""
         X, y = take(data.X, data.train), take(data.y, data.train)
         X_valid = take(data.X, data.valid)
         # scikit-learn's metrics compare with NumPy predictions
         self._y_valid = as_numpy(take(data.y, data.valid))
         self._y_train = as_numpy(y)
         check_kernel(estimator, data.X)
-        if get_tags(estimator).input_tags.pairwise:  # X is a kernel: its columns are rows too
+        if get_tags(estimator).input_tags.pairwise:  # X is a kernel: its columns are samples too
             X, X_valid = X[:, data.train], X_valid[:, data.train]
-        self._score_params = cut(data.score_params, data.valid, data.X)
-        self._train_score_params = cut(data.score_params, data.train, data.X)
+        self._score_params = index_fit_params(data.score_params, data.valid, data.X)
+        self._train_score_params = index_fit_params(data.score_params, data.train, data.X)
         self.stepper: BaseStepper = make_stepper(
             estimator,
             X,
             y,
-            cut(data.fit_params, data.train, data.X),
+            index_fit_params(data.fit_params, data.train, data.X),
             classes=data.classes,
             epochs=epochs,
             eval_every=eval_every,
@@ -200,7 +201,7 @@ class Fold:
 
     @property
     def finished(self) -> bool:
-        """Whether no further step is to come."""
+        """Whether there are no further steps."""
         return self.stepper.finished
 
     def step(self, *, last: bool) -> None:
@@ -209,31 +210,31 @@ class Fold:
             return
         self._train(last=last)
         try:
-            self._judge()
+            self._score_step()
         except Exception as error:
-            if self.scores or not self.stepper.needs_its_end(error):
+            if self.scores or not self.stepper.needs_whole_fit(error):
                 raise
             self._train(last=True)
-            self._judge()
+            self._score_step()
 
     def _train(self, *, last: bool) -> None:
-        began = time.perf_counter()
+        start = time.perf_counter()
         with self._stream.active():
             self.stepper.step(last=last)
-        self.fit_seconds += time.perf_counter() - began
+        self.fit_seconds += time.perf_counter() - start
 
-    def _judge(self) -> None:
-        began = time.perf_counter()
-        with self._score_stream.active(), self.stepper.looked_at():
+    def _score_step(self) -> None:
+        start = time.perf_counter()
+        with self._score_stream.active(), self.stepper.scoring():
             self.scores = self._score()
-        self.score_seconds += time.perf_counter() - began
+        self.score_seconds += time.perf_counter() - start
 
     def _score(self) -> dict[str, float]:
-        figures = self.stepper.figures()
-        self.recorded = set(figures)
-        if not math.isfinite(figures.get("train_loss", 0.0)):
-            # Predictions of a diverged net may still be numbers: they mean nothing.
-            return {self._scoring.metric: math.nan, **figures}
+        metrics = self.stepper.metrics()
+        self.recorded = set(metrics)
+        if not math.isfinite(metrics.get("train_loss", 0.0)):
+            # Predictions of a diverged net may still be numbers, but are meaningless.
+            return {self._scoring.metric: math.nan, **metrics}
         self._preprocess()
         scored = self._estimator
         scores = self._scoring(scored, self._X_valid, self._y_valid, **self._score_params)
@@ -241,12 +242,12 @@ class Fold:
             train = self._scoring(scored, self._X_train, self._y_train, **self._train_score_params)
             scores |= {f"train_{name}": value for name, value in train.items()}
         self.recorded -= set(scores)
-        return {**scores, **figures, **scores}  # a score comes before a figure and overrides it
+        return {**scores, **metrics, **scores}  # scores come first and override recorded metrics
 
     def _preprocess(self) -> None:
-        """Do once what a Pipeline does before its last step, for scorers that get by with that.
+        """Transform the data once, if the scorers do not need the Pipeline's preprocessing.
 
-        The preprocessing has been fitted in the first step, on the training part.
+        The preprocessing has been fitted on the training part, in the first step.
         """
         while self._scoring.looks_at_predictions_only and isinstance(self._estimator, Pipeline):
             if len(self._estimator.steps) > 1:
@@ -257,7 +258,7 @@ class Fold:
             self._estimator = self._estimator.steps[-1][1]
 
     def state(self) -> dict[str, Any]:
-        """Return what the training has come to, without the data."""
+        """Return the state of the training, without the data."""
         return {
             "stepper": self.stepper.state(),
             "streams": [self._stream.state, self._score_stream.state],
@@ -268,10 +269,10 @@ class Fold:
         }
 
     def load_state(self, state: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
-        """Go on from a `state`, with ``changes`` of the last step's parameters."""
-        own = {name.removeprefix(self._prefix): value for name, value in changes.items()}
-        with self._stream.active():  # what the fit does up to its first step draws from it
-            self.stepper.load_state(state["stepper"], own)
+        """Continue from a `state`, with ``changes`` of the last step's parameters."""
+        final_changes = {n.removeprefix(self._prefix): value for n, value in changes.items()}
+        with self._stream.active():  # the fit draws from it before its first step
+            self.stepper.load_state(state["stepper"], final_changes)
         self._files.load_state(state["files"], self.stepper.estimator)
         self._stream.state, self._score_stream.state = state["streams"]
         self.scores = state["scores"]
@@ -279,7 +280,7 @@ class Fold:
         self.fit_seconds, self.score_seconds = state["seconds"]
 
     def close(self) -> None:
-        """End a training, if it has not ended, and close what it wrote to."""
+        """End the training, if it has not ended, and close its files."""
         try:
             with self._stream.active():
                 self.stepper.close()

@@ -16,14 +16,14 @@ from sklearn.model_selection import (
 )
 
 from hpo.exceptions import DataError
-from hpo.training import _checks as checks
-from hpo.training._adapters import changeable, steps_of
-from hpo.training._base import BaseObjective
-from hpo.training._callbacks import portable
-from hpo.training._cross_validation import CrossValidation
-from hpo.training._files import TrialFiles, check_files
-from hpo.training._indexing import as_numpy, n_samples, split_input
+from hpo.training import checks
+from hpo.training.adapters import changeable, steps_of
+from hpo.training.base import BaseObjective
+from hpo.training.callbacks import portable
+from hpo.training.cross_validation import CrossValidation
+from hpo.training.files import TrialFiles, check_files
 from hpo.training.fold import Fold, FoldData
+from hpo.training.indexing import as_numpy, n_samples, split_input
 from hpo.training.scoring import Scoring
 from hpo.trial import Trial, derive_seed
 
@@ -37,9 +37,9 @@ def _unchanged(params: Mapping[str, Any]) -> dict[str, Any]:
 class Objective(BaseObjective):
     """Cross-validation of one estimator, all folds advanced in lock-step.
 
-    The splits are made once, here. Each trial sets its parameters on a clone of the
-    estimator per fold, fits the preprocessing on the fold's training part, trains every fold
-    one step (an epoch of a skorch net) in its own random stream, scores every validation
+    The splits are made once, on construction. Each trial sets its parameters on a clone of the
+    estimator for each fold and fits the preprocessing on the fold's training part. Each step (an
+    epoch of a skorch net) trains every fold with its own random stream, scores every validation
     part and yields the mean.
 
     Parameters
@@ -56,24 +56,25 @@ class Objective(BaseObjective):
     groups : array of shape (n_samples,) or None
         For splitters such as GroupKFold.
     epochs : int or None
-        Steps a trial makes. None: a net's ``max_epochs``, and one ``fit`` for everything else;
-        with a number, a scikit-learn estimator that has ``partial_fit`` steps by it.
+        Number of steps of a trial. If None, it is a net's ``max_epochs``, and any other estimator
+        is trained by one ``fit``. With a number, a scikit-learn estimator that has
+        ``partial_fit`` is trained by it, once per step.
     eval_every : int or None
-        Of a net: a step is this many optimizer steps and not an epoch.
+        For a net: a step is this number of optimizer steps instead of an epoch.
     fit_params, score_params, split_params : mapping or None
-        Passed to ``fit``, to the scorers and to the splitter; arrays with one entry a row are
-        cut to the fold.
+        Passed to ``fit``, to the scorers and to the splitter; arrays with one entry per row
+        are cut to the fold.
     return_train_score : bool, default=False
-        Score the training parts too, after every step.
+        Whether to score the training parts too, after every step.
     resolve : callable or None
-        Turns stored parameters into what the estimator takes (`SearchSpace.resolve`).
+        Turns stored parameters into those of the estimator (`SearchSpace.resolve`).
 
     Raises
     ------
     DataError
         If data, folds, scorers and estimator do not fit together.
     StudyError
-        If a callback writes to files in a way that cannot be kept apart from fold to fold.
+        If a callback writes to files that cannot be separate for each fold.
     """
 
     def __init__(
@@ -123,11 +124,11 @@ class Objective(BaseObjective):
         return len(self.splits)
 
     def max_steps(self, params: Mapping[str, Any]) -> int:
-        """Return how many steps a trial with the stored ``params`` makes at most."""
+        """Return the maximum number of steps of a trial with the stored ``params``."""
         return steps_of(self.estimator, self.resolve(params), self.epochs)
 
     def run(self, trial: Trial, device: str | None = None) -> CrossValidation:
-        """Train ``trial`` on every fold and yield one report a step."""
+        """Train ``trial`` on every fold and yield one report per step."""
         params = self.resolve(trial.params)
         n_steps = steps_of(self.estimator, params, self.epochs)
         files = TrialFiles(
@@ -152,7 +153,7 @@ class Objective(BaseObjective):
         device: str | None = None,
         changes: Mapping[str, Any] | None = None,
     ) -> CrossValidation:
-        """Go on from the ``state`` of a run, with ``changes`` of the stored parameters.
+        """Continue from the ``state`` of a run, with ``changes`` of the stored parameters.
 
         Raises
         ------
@@ -199,12 +200,12 @@ class Objective(BaseObjective):
 def make_splits(
     estimator: Any, X: Any, y: Any, cv: Any, params: Mapping[str, Any]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return the folds as pairs of row numbers, made once.
+    """Return the folds as pairs of arrays of row numbers.
 
     Raises
     ------
     DataError
-        If the splitter refuses the data.
+        If the splitter does not accept the data.
     """
     n = n_samples(X)
     labels = as_numpy(y)

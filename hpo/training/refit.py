@@ -1,4 +1,4 @@
-"""The winner, trained on all the data for a number of epochs."""
+"""Train the best trial again, on all the data, for a number of epochs."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -9,12 +9,12 @@ from typing import Any
 
 from skorch import NeuralNet
 
-from hpo.training._adapters import fit, make_stepper, steps_of
-from hpo.training._adapters import last_step as final_step
-from hpo.training._checks import all_classes
-from hpo.training._random import RandomStream
 from hpo.training._stepped_fit import SteppedFit
+from hpo.training.adapters import fit, make_stepper, steps_of
+from hpo.training.adapters import last_step as final_step
+from hpo.training.checks import all_classes
 from hpo.training.fold import configure
+from hpo.training.random_stream import RandomStream
 
 __all__ = ["recommendation_of", "refit", "save_artifacts"]
 
@@ -39,34 +39,34 @@ def refit(
     Parameters
     ----------
     params : mapping
-        As the estimator takes them.
+        Parameters of the estimator.
     n_steps : int
-        Steps of a net (epochs, unless ``eval_every`` says otherwise), or calls of
-        ``partial_fit``; ignored by an estimator without either.
+        Number of steps of a net (epochs, unless ``eval_every`` says otherwise), or of calls of
+        ``partial_fit``. It is ignored for other estimators.
     seed : int
-        Of the random stream that the fit draws from.
+        Seed of the random stream that the fit draws from.
     epochs, eval_every : int or None
-        What the search was given; see `Objective`.
+        As in the search; see `Objective`.
     own_files : bool, default=True
-        Whether callbacks write where the user has said, and not to a folder that goes with the
-        estimator.
+        Whether callbacks write to the user's own paths instead of a temporary folder that is
+        removed with the estimator.
     within : callable
-        ``within(clone)`` is a context manager that the clone is fitted in.
+        ``within(clone)`` returns a context manager in which the clone is fitted.
     """
     data = X, y, dict(fit_params or {})
     fitted = configure(estimator, params, device, own_files=own_files)
     if isinstance(final_step(fitted), NeuralNet):
-        n_most = steps_of(estimator, params, epochs)
+        max_steps = steps_of(estimator, params, epochs)
         run = partial(_fit_net, data=data, eval_every=eval_every)
         with RandomStream(seed, device).active(), within(fitted):
-            by_itself = run(fitted, n_steps, math.inf if n_steps >= n_most else n_steps)
-        if by_itself or n_steps >= n_most:
+            ended = run(fitted, n_steps, math.inf if n_steps >= max_steps else n_steps)
+        if ended or n_steps >= max_steps:
             return fitted
-        # It makes more epochs than max_epochs, in a second loop or so: it is fitted as in the
-        # trial, and ended where that was at its best.
+        # The net trains more epochs than max_epochs, for example in a second loop. It is fitted as
+        # in the trial, and ended after the best step of that.
         fitted = configure(estimator, params, device, own_files=own_files)
         with RandomStream(seed, device).active(), within(fitted):
-            run(fitted, n_most, n_steps)
+            run(fitted, max_steps, n_steps)
         return fitted
     with RandomStream(seed, device).active(), within(fitted):
         classes = all_classes(fitted, y)
@@ -85,7 +85,7 @@ def _fit_net(
     data: tuple[Any, Any, Mapping[str, Any]],
     eval_every: int | None,
 ) -> bool:
-    """Fit, ``n_epochs`` at most; return whether the fit ended by itself."""
+    """Fit at most ``n_epochs``; return whether the fit ended by itself."""
     net = final_step(estimator)
     net.set_params(max_epochs=max_epochs)
     with closing(SteppedFit(partial(fit, estimator, *data), net, eval_every=eval_every)) as stepped:
@@ -96,15 +96,15 @@ def _fit_net(
 
 
 def recommendation_of(estimator: Any) -> str:
-    """Return what a fitted estimator recommends, by its last step's ``recommendation()``."""
-    tell = getattr(final_step(estimator), "recommendation", None)
-    return str(tell()) if tell else ""
+    """Return the ``recommendation()`` of a fitted estimator's last step; empty if it has none."""
+    recommend = getattr(final_step(estimator), "recommendation", None)
+    return str(recommend()) if recommend else ""
 
 
 def save_artifacts(estimator: Any, folder: Path) -> list[Path]:
-    """Return the files that a fitted estimator writes below ``folder``.
+    """Save the files of a fitted estimator below ``folder``, and return their paths.
 
-    By its last step's ``save_artifacts(folder)``; one without it writes none.
+    They are written by ``save_artifacts(folder)`` of its last step, if it has that method.
     """
     save = getattr(final_step(estimator), "save_artifacts", None)
     if save is None:

@@ -1,19 +1,20 @@
-"""What a fitted estimator is worth on a fold: scikit-learn's scorers, one or many."""
+"""Score a fitted estimator on a fold with one or several of scikit-learn's scorers."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import check_scoring
+from sklearn.metrics import check_scoring, get_scorer
 
 from hpo.exceptions import DataError
+from hpo.training.scorer_parts import is_scorer
 
 __all__ = ["Scoring", "mean"]
 
 
 class Scoring:
-    """One or more scorers, one of which is the trial's score.
+    """One or more scorers, one of which gives the trial's score.
 
     Parameters
     ----------
@@ -35,7 +36,9 @@ class Scoring:
             self._scorer = check_scoring(estimator, scoring=scoring)
         except (TypeError, ValueError) as error:
             raise DataError(f"scoring: {error}") from error
-        self._own = _names_only(scoring)
+        self._uses_sklearn_only = _is_sklearn_only(scoring)
+        self.by_name: dict[str, Any] = _by_name(scoring) or {"score": self._scorer}
+        """Scikit-learn's scorers, or the user's functions, by the names of the scores."""
         self.names: tuple[str, ...] = ()
         if scoring is not None and not isinstance(scoring, str) and not callable(scoring):
             self.names = tuple(scoring)
@@ -43,26 +46,23 @@ class Scoring:
             raise DataError(
                 f"'{metric}' is not one of the scorers: {', '.join(map(str, self.names))}."
             )
-        self.names_itself = callable(scoring) and not self._own
-        """Whether the names of the scores are known no sooner than a function returns them."""
+        self.names_itself = callable(scoring) and not self._uses_sklearn_only
+        """Whether the names of the scores are unknown until a function returns them."""
         self.metric = metric if metric is not None else (self.names[0] if self.names else "score")
 
     @property
     def looks_at_predictions_only(self) -> bool:
-        """Whether the scorers see an estimator through its predictions alone.
+        """Whether the scorers only use the predictions of an estimator.
 
-        A function of the user's may look at a Pipeline's steps or at the raw X, so it is
-        given the whole Pipeline; scikit-learn's scorers get by with its last step.
+        A function of the user may look at a Pipeline's steps or at the raw X, so it is
+        called with the whole Pipeline. Scikit-learn's scorers only need its last step.
         """
-        return self._own
+        return self._uses_sklearn_only
 
     def scorers(self) -> dict[str, Any]:
-        """Return scikit-learn's scorers by the names of the scores; None for the own ``score``."""
-        inner = getattr(self._scorer, "_scorers", None)
-        scorers = dict(inner) if inner is not None else {"score": self._scorer}
+        """Return scikit-learn's scorers by the names of the scores; None for other scorers."""
         return {
-            name: scorer if hasattr(scorer, "_score_func") else None
-            for name, scorer in scorers.items()
+            name: scorer if is_scorer(scorer) else None for name, scorer in self.by_name.items()
         }
 
     def __call__(self, estimator: Any, X: Any, y: Any, **params: Any) -> dict[str, float]:
@@ -71,7 +71,7 @@ class Scoring:
         Raises
         ------
         TypeError
-            If a scorer returns something else than a number, or a mapping of numbers.
+            If a scorer returns neither a number nor a mapping of numbers.
         """
         result = (
             self._scorer(estimator, X, **params)
@@ -85,17 +85,26 @@ class Scoring:
     def main(self, scores: Mapping[str, float]) -> str:
         """Return the name of the trial's score among ``scores``.
 
-        A callable that returns several scores without ``metric`` leads with its first.
+        If a callable returns several scores and ``metric`` is not among them, it is the first one.
         """
         return self.metric if self.metric in scores else next(iter(scores), "score")
 
 
-def _names_only(scoring: Any) -> bool:
+def _by_name(scoring: Any) -> dict[str, Any]:
+    """Return several scorers by their names; empty for a single scorer."""
     if isinstance(scoring, Mapping):
-        return all(_names_only(value) for value in scoring.values())
+        return {name: get_scorer(scorer) for name, scorer in scoring.items()}
     if isinstance(scoring, list | tuple | set):
-        return all(_names_only(value) for value in scoring)
-    return scoring is None or isinstance(scoring, str) or hasattr(scoring, "_score_func")
+        return {name: get_scorer(name) for name in scoring}
+    return {}
+
+
+def _is_sklearn_only(scoring: Any) -> bool:
+    if isinstance(scoring, Mapping):
+        return all(_is_sklearn_only(value) for value in scoring.values())
+    if isinstance(scoring, list | tuple | set):
+        return all(_is_sklearn_only(value) for value in scoring)
+    return scoring is None or isinstance(scoring, str) or is_scorer(scoring)
 
 
 def _number(name: str, value: Any) -> float:
@@ -110,5 +119,5 @@ def _number(name: str, value: Any) -> float:
 def mean(values: tuple[float, ...]) -> float:
     """Return the mean, or nan if any value is not finite."""
     finite = all(map(math.isfinite, values))
-    # NumPy's sum, whose last bit differs from Python's: the mean is that of `cv_results_`.
+    # NumPy's mean, as in `cv_results_`; the last bit of Python's sum may differ.
     return float(np.mean(values)) if finite and values else math.nan

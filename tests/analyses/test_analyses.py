@@ -43,19 +43,19 @@ def test_confusion_counts_and_tells_the_hardest(winner):
     assert data["matrix"] == [[15, 0, 5], [1, 19, 0], [0, 0, 20]]
     assert data["accuracy"] == pytest.approx(54 / 60)
     assert data["worst_recall"] == pytest.approx(0.75)
-    told = dict(Confusion().tell(data))
+    told = dict(Confusion().summarize(data))
     assert told["hardest classes"] == "left (recall 0.75), right (recall 0.95)"
     assert told["most confused"] == "left taken for top (5 of 20), right taken for left (1 of 20)"
     perfect = Confusion().compute(replace(known, estimator=Fixed(y)))
-    assert "no test sample is mistaken" in Confusion().tell(perfect)[0][1]
+    assert "no test sample is mistaken" in Confusion().summarize(perfect)[0][1]
 
 
 def test_confusion_of_a_class_that_the_test_part_lacks(winner):
     y = np.repeat([0, 1], 30)
     data = Confusion().compute(replace(winner, y_test=y, estimator=Fixed(y)))
     assert data["balanced_accuracy"] == 1.0
-    Confusion().draw(data)
-    Confusion().tell(data)
+    Confusion().plot(data)
+    Confusion().summarize(data)
 
 
 class TwoHeads(nn.Module):
@@ -94,7 +94,7 @@ def test_features_tell_how_far_the_classes_are_apart(winner):
     shuffled = np.random.default_rng(0).permutation(winner.y_test)
     mixed = Features().compute(replace(winner, y_test=shuffled))
     assert mixed["nearest_neighbour_accuracy"] < 0.6
-    assert "40 test samples" in Features().tell(data)[0][1]
+    assert "40 test samples" in Features().summarize(data)[0][1]
 
 
 def test_an_ensemble_of_members_that_err_on_different_samples_is_better(winner):
@@ -116,7 +116,7 @@ def test_an_ensemble_of_members_that_err_on_different_samples_is_better(winner):
     expected = np.std([1.0] * 10 + [0.0] * 50, ddof=1) / np.sqrt(60)
     assert data["average_gain_se"] == pytest.approx(expected)
     assert data["bagging_gain"] == 0.0
-    told = dict(Ensemble().tell(data))
+    told = dict(Ensemble().summarize(data))
     assert "better" in told["3 best trials"]
     assert "within noise" in told["3 bootstrap refits of it"]
 

@@ -27,10 +27,10 @@ class Shares(BaseAnalysis):
         names = winner.labels()
         return {names[i]: predicted.count(label) for i, label in enumerate(winner.classes)}
 
-    def tell(self, data):
+    def summarize(self, data):
         return [(name, str(n)) for name, n in data.items()]
 
-    def draw(self, data):
+    def plot(self, data):
         figure = Figure()
         figure.subplots().bar(list(data), list(data.values()))
         return figure

@@ -6,7 +6,7 @@ import pytest
 @pytest.fixture(scope="session")
 def local_ray():
     """Be connected to a private Ray on this machine, which backends then use."""
-    from hpo.backends._ray_cluster import connected
+    from hpo.backends.ray.cluster import connected
 
     with connected(None):
         yield

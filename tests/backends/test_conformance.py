@@ -3,7 +3,7 @@
 import pytest
 
 from hpo._discovery import build, names
-from hpo.backends._base import BaseBackend
+from hpo.backends.base import BaseBackend
 from hpo.testing.backends import BackendConformance
 
 

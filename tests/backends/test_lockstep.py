@@ -2,17 +2,17 @@
 
 import pytest
 
-from hpo._interrupt import Interrupt
-from hpo.backends._base import Budget
-from hpo.backends._ledger import Ledger
-from hpo.backends._samplers import make_sampler
+from hpo._stop_signal import StopSignal
+from hpo.backends.base import Budget
 from hpo.backends.optuna import OptunaBackend
 from hpo.pruners.halving import HalvingPruner
-from hpo.scheduler import TrialScheduler
+from hpo.samplers.base import make_sampler
 from hpo.space import SearchSpace
+from hpo.storage.trial_store import TrialStore
 from hpo.testing.lockstep import LockstepExecutor
 from hpo.testing.scripted import ScriptedObjective
 from hpo.trial import TrialState
+from hpo.trial_manager import TrialManager
 
 SPACE = SearchSpace.load({"x": {"type": "float", "low": 0.0, "high": 1.0}})
 N_STEPS = 34  # rungs at 2, 4, 8, 16, 32
@@ -23,10 +23,10 @@ def rising(trial):
 
 
 def search(n_trials, n_slots, sampler="tpe", pruner=None):
-    ledger = Ledger("s", SPACE, sampler=make_sampler(sampler, 0, parallel=True, space=SPACE))
-    scheduler = TrialScheduler(pruner or HalvingPruner())
+    store = TrialStore("s", SPACE, sampler=make_sampler(sampler, 0, parallel=True, space=SPACE))
+    scheduler = TrialManager(pruner or HalvingPruner())
     with LockstepExecutor(ScriptedObjective(rising, n_steps=N_STEPS), n_slots) as executor:
-        OptunaBackend().run(ledger, scheduler, executor, Budget(n_trials), Interrupt())
+        OptunaBackend().run(store, scheduler, executor, Budget(n_trials), StopSignal())
     return scheduler.records
 
 

@@ -16,8 +16,8 @@ import sklearn
 import torch
 
 from hpo._discovery import build
-from hpo._interrupt import Interrupt
-from hpo.backends._base import BaseBackend
+from hpo._stop_signal import StopSignal
+from hpo.backends.base import BaseBackend
 from hpo.backends.ray import RayBackend
 from hpo.exceptions import ExecutorError, PluginError
 from hpo.testing import ScriptedObjective
@@ -174,10 +174,10 @@ class TestOnOneCluster:
         assert len(facts(records, "pid")) == 1  # two CPUs hold one such trial
 
     def test_an_interrupt_does_not_wait_for_the_step(self):
-        interrupt = Interrupt()
+        interrupt = StopSignal()
 
         class Cut(Recorder):
-            def trial_reported(self, record, report):
+            def on_report(self, record, report):
                 self.cut = time.monotonic()
                 interrupt.request("test")
 
@@ -216,7 +216,7 @@ class TestOnOneCluster:
 
     def test_an_error_of_the_storage_comes_through_as_it_is(self):
         class Full(Recorder):
-            def trial_reported(self, record, report):
+            def on_report(self, record, report):
                 raise OSError("disk full")
 
         with pytest.raises(OSError, match="disk full"):
@@ -269,7 +269,7 @@ def test_options_are_checked_before_anything_starts(spec, told):
 
 PRIVATE = """
     import logging, os, signal, sys
-    from hpo.backends._ray_cluster import _ENVIRONMENT
+    from hpo.backends.ray.cluster import _ENVIRONMENT
     from hpo.backends.ray import RayBackend
     from hpo.exceptions import ExecutorError
     from hpo.testing.backends import search, scripted_curve

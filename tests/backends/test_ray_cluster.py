@@ -145,30 +145,30 @@ def test_a_running_cluster_is_joined_by_its_address(cluster, tmp_path):
 
 DRIVER = """
     import sys
-    from hpo.backends._base import Budget
-    from hpo.backends._ledger import Ledger
-    from hpo.backends._samplers import make_sampler
+    from hpo.backends.base import Budget
+    from hpo.storage.trial_store import TrialStore
+    from hpo.samplers.base import make_sampler
     from hpo.backends.ray import RayBackend
-    from hpo._interrupt import Interrupt
+    from hpo._stop_signal import StopSignal
     from hpo.executors.serial import SerialExecutor
     from hpo.pruners.median import MedianPruner
-    from hpo.scheduler import TrialScheduler
+    from hpo.trial_manager import TrialManager
     from hpo.space import SearchSpace
     from hpo.testing import ScriptedObjective
 
     space = SearchSpace.load({"x": {"type": "float", "low": 0.0, "high": 1.0}})
-    ledger = Ledger("shared", space, sys.argv[1], sampler=make_sampler("tpe", 0, parallel=True))
-    ledger.settle()
-    scheduler = TrialScheduler(MedianPruner(), records=ledger.records())
+    store = TrialStore("shared", space, sys.argv[1], sampler=make_sampler("tpe", 0, parallel=True))
+    store.fail_stale_trials()
+    scheduler = TrialManager(MedianPruner(), records=store.records())
     curve = lambda trial: [trial.params["x"] * step for step in range(1, 6)]
     objective = ScriptedObjective(curve, n_steps=5, delay=0.05)
     print("ready", flush=True)
     sys.stdin.readline()
     with SerialExecutor(objective) as executor:
         RayBackend(address=sys.argv[2], max_concurrent=1).run(
-            ledger, scheduler, executor, Budget(n_trials=24), Interrupt()
+            store, scheduler, executor, Budget(n_trials=24), StopSignal()
         )
-    print(" ".join(str(n) for n in sorted(ledger._asked)))
+    print(" ".join(str(n) for n in sorted(store._asked)))
 """
 
 
@@ -228,7 +228,7 @@ MORTAL = """
             return 5
 
     class Shown(Recorder):
-        def trial_reported(self, record, report):
+        def on_report(self, record, report):
             print(record.number, report.step, flush=True)
 
     search(

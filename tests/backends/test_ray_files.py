@@ -10,8 +10,8 @@ from skorch.callbacks import Checkpoint, LoadInitState
 from torch import nn
 
 from hpo import HPOSearchCV
-from hpo.study._kept import KeptFiles
-from hpo.training import _folders
+from hpo.study.kept_files import KeptFiles
+from hpo.training import folders
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -46,7 +46,7 @@ def test_each_fold_has_files_of_its_own_and_the_winners_arrive(far, tmp_path, mo
     here = HPOSearchCV(net(), space, **settings).fit(X, Y).result_
     if far:
         monkeypatch.setattr(KeptFiles, "begin", _on_another_machine(KeptFiles.begin))
-        monkeypatch.setattr("hpo.backends._ray_driver.trial_folder", _here(tmp_path))
+        monkeypatch.setattr("hpo.backends.ray.driver.trial_folder", _here(tmp_path))
     found = HPOSearchCV(net(), space, backend="ray:max_concurrent=2", **settings).fit(X, Y).result_
     scores = {r.trial.params["lr"]: [x.fold_values for x in r.reports] for r in here.records}
     for record in found.records:
@@ -74,6 +74,6 @@ def _on_another_machine(begin):
 def _here(tmp_path):
     def trial_folder(home, number):
         assert home == NO_FOLDER
-        return _folders.trial_folder(tmp_path / "arrived", number)
+        return folders.trial_folder(tmp_path / "arrived", number)
 
     return trial_folder

@@ -10,7 +10,7 @@ from skorch import NeuralNetClassifier
 from torch import nn
 
 from hpo import Study, run_study
-from hpo.backends._base import Budget
+from hpo.backends.base import Budget
 from hpo.backends.optuna import OptunaBackend
 from hpo.backends.ray import RayBackend
 from hpo.data import StudyData
@@ -209,7 +209,7 @@ class TestOnOneCluster:
         records = run("bohb", objective=objective, budget=Budget(max_total_epochs=12))
         cut = [r for r in records if r.interrupted]
         assert cut
-        assert all(r.reason.startswith("interrupted: the budget of 12 epochs") for r in cut)
+        assert all(r.reason == "the budget of 12 epochs is spent" for r in cut)
 
 
 @pytest.mark.parametrize(

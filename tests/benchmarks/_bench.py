@@ -18,7 +18,7 @@ from skorch import NeuralNetClassifier
 from hpo import Study, StudyResult, run_study
 from hpo.modules import MLP
 from hpo.trackers.mlflow import MlflowTracker
-from hpo.training._threads import limit_threads
+from hpo.training.threads import limit_threads
 
 PACKAGES = ("torch", "skorch", "scikit-learn", "optuna", "optuna-integration", "mlflow")
 

@@ -8,12 +8,12 @@ from skorch import NeuralNetClassifier
 from torch import nn
 
 from hpo.callbacks import GradientClipping, LRSchedule
-from hpo.executors._batch import TrialBatch
+from hpo.executors.fused.batch import TrialBatch
+from hpo.executors.fused.extract import ModelExtractor
+from hpo.executors.fused.reference import NetReference
 from hpo.fused import FusedModels, NotFusibleError
 from hpo.nets import RegularizedClassifier
-from hpo.training.fusing import Fusing
 from hpo.training.objective import Objective
-from hpo.training.reference import NetReference
 from hpo.trial import Trial
 
 __all__ = ["outcome"]
@@ -186,17 +186,17 @@ def outcome(seed):
     """
     torch.manual_seed(seed)
     try:
-        fusing = Fusing(Objective(net_of(seed), X, Y, cv=SPLITS, scoring="accuracy"))
-        taken = fusing.take_apart(Trial(0, {}, seed))
-        batch = TrialBatch(fusing, taken, device="cpu", n_slots=1, seed=seed)
+        extractor = ModelExtractor(Objective(net_of(seed), X, Y, cv=SPLITS, scoring="accuracy"))
+        taken = extractor.extract_model(Trial(0, {}, seed))
+        batch = TrialBatch(extractor, taken, device="cpu", n_slots=1, seed=seed)
         batch.certify()
     except NotFusibleError as error:
         return str(error)
-    return _compared(fusing, taken, seed)
+    return _compared(extractor, taken, seed)
 
 
-def _compared(fusing, taken, seed):
-    plan, arrays = taken.plan(), fusing.arrays
+def _compared(extractor, taken, seed):
+    plan, arrays = taken.plan(), extractor.arrays
     models = FusedModels(
         plan, arrays.X, arrays.y, arrays.train, n_slots=1, seed=seed, dtype=torch.float64
     )
@@ -206,7 +206,7 @@ def _compared(fusing, taken, seed):
     outputs = models.predict(arrays.X_valid)
     for fold, rows in enumerate(arrays.train):
         alone = NetReference(
-            fusing.unfitted(taken.trial, "cpu"), plan, taken.member, fold, seed=seed
+            extractor.unfitted(taken.trial, "cpu"), plan, taken.member, fold, seed=seed
         )
         alone.train([1, 2], arrays.X, arrays.y, rows)
         n = len(arrays.y_valid[fold])

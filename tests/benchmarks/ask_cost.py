@@ -1,6 +1,6 @@
 """What asking for a trial and telling its end costs: ``python tests/benchmarks/ask_cost.py``.
 
-A ledger is filled with finished trials of five parameters, seven of ten pruned; then trials are
+A store is filled with finished trials of five parameters, seven of ten pruned; then trials are
 asked for, reported once and told, as the backend does. The sampler has read the old trials
 before the clock starts, as it has in a study that runs. Targets are of processor time, which other
 programs on the machine lengthen less than the time on the clock.
@@ -17,9 +17,9 @@ import optuna
 from _bench import one_thread, report, sizes, table, verdict
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from hpo.backends._ledger import Ledger
-from hpo.backends._samplers import make_sampler
+from hpo.samplers.base import make_sampler
 from hpo.space import SearchSpace
+from hpo.storage.trial_store import TrialStore
 from hpo.trial import Report, TrialRecord
 from hpo.trial import TrialState as OurState
 
@@ -55,10 +55,10 @@ def old_trials(space: SearchSpace, n: int) -> Iterator[FrozenTrial]:
         )
 
 
-def fill(ledger: Ledger, n: int) -> None:
-    """Put finished trials into the ledger's study."""
-    study = ledger._study
-    for trial in old_trials(ledger.space, n):
+def fill(store: TrialStore, n: int) -> None:
+    """Put finished trials into the trial store's study."""
+    study = store._study
+    for trial in old_trials(store.space, n):
         study._storage.create_new_trial(study._study_id, template_trial=trial)
 
 
@@ -69,24 +69,24 @@ class Cost(NamedTuple):
     cpu: float
 
 
-def one_more(ledger: Ledger) -> None:
+def one_more(store: TrialStore) -> None:
     """Ask for a trial, report and tell it."""
-    trial = ledger.ask()
+    trial = store.ask()
     step = Report(trial.number, 1, 0.5, (0.5,))
-    ledger.report(step)
-    ledger.tell(TrialRecord(trial, OurState.COMPLETE, (step,)))
+    store.report(step)
+    store.tell(TrialRecord(trial, OurState.COMPLETE, (step,)))
 
 
 def measure(sampler: str, storage: str | None, n: int, repeats: int) -> Cost:
     """Return the mean cost of a trial in a study of ``n`` finished ones."""
     space = SearchSpace.load(SPACE)
     proposing = make_sampler(sampler, 0, parallel=False, space=space)
-    ledger = Ledger(f"{sampler}-{n}", space, storage, sampler=proposing)
-    fill(ledger, n)
-    one_more(ledger)
+    store = TrialStore(f"{sampler}-{n}", space, storage, sampler=proposing)
+    fill(store, n)
+    one_more(store)
     began = time.perf_counter(), time.process_time()
     for _ in range(repeats):
-        one_more(ledger)
+        one_more(store)
     ended = time.perf_counter(), time.process_time()
     return Cost(*((b - a) * 1000 / repeats for a, b in zip(began, ended, strict=True)))
 

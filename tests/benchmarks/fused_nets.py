@@ -45,7 +45,7 @@ def outcome(table, name, make):
     expected = name in table.REFUSED
     objective = table.objective_of({**table.SAME, **table.REFUSED}[name])
     trials = [table.trial_for(objective, trial) for trial in table.TRIALS]
-    with patch("hpo.executors._batching.find", table.alone_instead):
+    with patch("hpo.executors.fused.executor.find", table.alone_instead):
         executor = make(objective)
     seen = drive(executor, trials)
     if {e.number for e in seen if isinstance(e, Ended)} != {trial.number for trial in trials}:

@@ -37,9 +37,9 @@ from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
 
 from hpo import SearchSpace, Study
-from hpo.backends._samplers import make_sampler
 from hpo.data import load_digits
 from hpo.nets import RegularizedClassifier
+from hpo.samplers.base import make_sampler
 
 ROOT = Path(__file__).parents[2]
 MISSING = "OptunaSearchCV is not installed: pip install optuna-integration"

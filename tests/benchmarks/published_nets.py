@@ -18,14 +18,14 @@ from sklearn.datasets import load_digits
 from skorch import NeuralNetClassifier, NeuralNetRegressor
 from torch import nn
 
-from hpo.executors._batch import TrialBatch
+from hpo.executors.fused.batch import TrialBatch
+from hpo.executors.fused.extract import ModelExtractor
+from hpo.executors.fused.reference import NetReference
+from hpo.executors.fused.scores import batch_scores
 from hpo.executors.serial import SerialExecutor
 from hpo.fused import FusedModels, NotFusibleError
 from hpo.testing.executors import drive
-from hpo.training._judged import judge
-from hpo.training.fusing import Fusing
 from hpo.training.objective import Objective
-from hpo.training.reference import NetReference
 from hpo.trial import Trial
 
 __all__ = ["NETS", "Published", "main", "outcome"]
@@ -144,21 +144,21 @@ def outcome(published: Published, *, serial: bool = True) -> str:
     )
     trial = Trial(0, {}, 0)
     try:
-        fusing = Fusing(objective)
-        taken = fusing.take_apart(trial)
-        batch = TrialBatch(fusing, taken, device="cpu", n_slots=1, seed=0)
+        extractor = ModelExtractor(objective)
+        taken = extractor.extract_model(trial)
+        batch = TrialBatch(extractor, taken, device="cpu", n_slots=1, seed=0)
         batch.certify()
     except NotFusibleError as error:
         return str(error)
     for fold in range(N_FOLDS):
-        _compare_replayed(fusing, taken, fold)
-    if serial and not any(taken.plan().fusible.noise_shapes(fusing.arrays.X[:2])):
+        _compare_replayed(extractor, taken, fold)
+    if serial and not any(taken.plan().batchable.noise_shapes(extractor.arrays.X[:2])):
         _compare_serial(objective, batch, taken)
     return "same"
 
 
-def _compare_replayed(fusing: Fusing, taken: Any, fold: int) -> None:
-    plan, arrays = taken.plan(), fusing.arrays
+def _compare_replayed(extractor: ModelExtractor, taken: Any, fold: int) -> None:
+    plan, arrays = taken.plan(), extractor.arrays
     n, labels = len(arrays.y_valid[fold]), [arrays.y_valid[fold]]
     models = FusedModels(
         plan, arrays.X, arrays.y, arrays.train, n_slots=1, seed=0, dtype=torch.float64
@@ -168,12 +168,12 @@ def _compare_replayed(fusing: Fusing, taken: Any, fold: int) -> None:
         models.train_epoch(number)
         found = models.predict(arrays.X_valid)[fold, 0, :n]
         alone = NetReference(
-            fusing.unfitted(taken.trial, "cpu"), plan, taken.member, fold, n_folds=N_FOLDS
+            extractor.unfitted(taken.trial, "cpu"), plan, taken.member, fold, n_folds=N_FOLDS
         )
         alone.train(list(range(1, number + 1)), arrays.X, arrays.y, arrays.train[fold])
         own = alone.predict(arrays.X_valid[fold, :n])
         a, b = (
-            judge(fusing.objective.scoring, [taken.net], out[None, None], labels)[0][0]
+            batch_scores(extractor.objective.scoring, [taken.net], out[None, None], labels)[0][0]
             for out in (found, own)
         )
         for name, score in b.items():

@@ -19,7 +19,7 @@ from _bench import digits_net, in_turn, ratio, report, spread, table, verdict
 from sklearn.model_selection import StratifiedKFold
 
 from hpo import Study, run_study
-from hpo.backends._ray_cluster import connected
+from hpo.backends.ray.cluster import connected
 from hpo.data import load_digits
 from hpo.testing.backends import search
 from hpo.testing.scripted import ScriptedObjective

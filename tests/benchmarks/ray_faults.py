@@ -23,7 +23,7 @@ import ray
 from _bench import report, table, verdict
 
 from hpo import load_result
-from hpo.backends._ray_cluster import connected
+from hpo.backends.ray.cluster import connected
 from hpo.result import StudyResult
 
 N_TRIALS = 12
@@ -35,7 +35,7 @@ STUDY = """
     from hpo import Study, run_study
     from hpo.data import StudyData
     from hpo.trackers.mlflow import MlflowTracker
-    from hpo._interrupt import Interrupt
+    from hpo._stop_signal import StopSignal
     from pathlib import Path
 
     class Slow(SGDClassifier):
@@ -47,7 +47,7 @@ STUDY = """
         def __getattr__(self, name):
             return lambda *args, **kwargs: ""
 
-        def trial_reported(self, record, report):
+        def on_report(self, record, report):
             print(record.number, report.step, flush=True)
 
     home = Path(sys.argv[1])

@@ -47,7 +47,7 @@ class Killer(Recorder):
         self.heard_of: dict[float, float] = {}
         self.killed: float | None = None
 
-    def trial_reported(self, record: TrialRecord, report: Report) -> None:
+    def on_report(self, record: TrialRecord, report: Report) -> None:
         """Note the node; kill when there are two and a few trials are done."""
         self.heard_of[report.metrics["node"][0]] = time.time()
         if self.killed is None and len(self.heard_of) == 2 and record.number >= 4:

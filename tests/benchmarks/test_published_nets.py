@@ -55,7 +55,7 @@ def test_a_wrong_batch_is_seen(published, monkeypatch):
     def off(self, X):
         return predict(self, X) * (1 + 1e-4 * (self._dtype.itemsize == 8))
 
-    monkeypatch.setattr("hpo.executors._batch.TrialBatch.certify", lambda self: None)
+    monkeypatch.setattr("hpo.executors.fused.batch.TrialBatch.certify", lambda self: None)
     monkeypatch.setattr(published.FusedModels, "predict", off)
     with pytest.raises(AssertionError, match="in a batch and"):
         published.outcome(published.NETS["skorch, regressor"])

@@ -36,10 +36,10 @@ def tell(tracker: MlflowTracker, number: int, n_epochs: int) -> float:
         metrics = {"train_loss": (1.0 - value,) * N_FOLDS}
         reports.append(Report(number, epoch, value, (value,) * N_FOLDS, metrics, 0.1))
     began = time.perf_counter()
-    tracker.trial_started(record)
+    tracker.on_trial_start(record)
     for report in reports:
-        tracker.trial_reported(record, report)
-    tracker.trial_ended(
+        tracker.on_report(record, report)
+    tracker.on_trial_end(
         TrialRecord(trial, TrialState.COMPLETE, started=record.started, ended=time.time())
     )
     return time.perf_counter() - began
@@ -84,10 +84,10 @@ def main(n_trials: int = 1000, n_epochs: int = 20) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         uri = f"sqlite:///{Path(folder) / 'mlflow.db'}"
         tracker = MlflowTracker(uri, Path(folder) / "spool")
-        tracker.study_started(StudyInfo("tracking", "tracking"))
+        tracker.on_study_start(StudyInfo("tracking", "tracking"))
         began, cpu_before = time.perf_counter(), cpu_seconds()
         seconds = [tell(tracker, number, n_epochs) for number in range(n_trials)]
-        tracker.study_ended({"n_trials": n_trials}, {}, {})
+        tracker.on_study_end({"n_trials": n_trials}, {}, {})
         message = tracker.close(timeout=600)
         sent, cpu = time.perf_counter() - began, cpu_seconds() - cpu_before
         assert message == "", message

@@ -12,7 +12,7 @@ from torch import nn
 from hpo import HPOSearchCV
 from hpo.callbacks import Freezing
 from hpo.nets import FineTuningClassifier
-from hpo.training._adapters import NetStepper
+from hpo.training.adapters import NetStepper
 
 NAMES = ("first", "second", "third", "head")
 

@@ -8,10 +8,10 @@ import pytest
 from rich.console import Console
 
 from hpo._discovery import build
-from hpo.backends._base import BaseBackend
+from hpo.backends.base import BaseBackend
 from hpo.backends.ray import RayBackend
-from hpo.cli._backend import with_options
 from hpo.cli._display import LiveDisplay
+from hpo.cli._launch import with_options
 from hpo.exceptions import PluginError
 from hpo.testing.trackers import tell_trial
 from hpo.trackers import StudyInfo
@@ -58,7 +58,8 @@ def test_flags_are_options_of_the_backend_and_come_before_those_of_the_study() -
         (
             "rya",
             {"cpus_per_trial": 2.0},
-            "There is no backend 'rya', did you mean 'ray'? Choose one of: optuna, ray.",
+            "There is no backend 'rya', did you mean 'ray'? Choose one of: optuna, ray; or name a "
+            "class of your own as MODULE:CLASS.",
         ),
     ],
 )
@@ -114,11 +115,11 @@ def test_the_picture_says_that_workers_are_waited_for_and_who_trains() -> None:
     console = Console(file=io.StringIO(), width=100, height=30)
     display = LiveDisplay(console)
     settings = {"sampler": "tpe", "backend": "ray:max_concurrent=2", "executor": "serial"}
-    display.study_started(StudyInfo("digits", "key", settings))
+    display.on_study_start(StudyInfo("digits", "key", settings))
 
     def shown() -> str:
         with console.capture() as captured:
-            console.print(display._picture())
+            console.print(display._render())
         return captured.get()
 
     assert shown().startswith("digits  sampler tpe, ray:max_concurrent=2\n")
@@ -126,5 +127,5 @@ def test_the_picture_says_that_workers_are_waited_for_and_who_trains() -> None:
     tell_trial(display, 0)
     assert "choosing the next trial" in shown()
     settings |= {"backend": "optuna"}
-    display.study_started(StudyInfo("digits", "key", settings))
+    display.on_study_start(StudyInfo("digits", "key", settings))
     assert shown().startswith("digits  sampler tpe, serial\n")

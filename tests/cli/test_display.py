@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from hpo.cli._console import make_console, say
+from hpo.cli._console import make_console, print_line
 from hpo.cli._display import BaseDisplay, LiveDisplay, PlainDisplay
 from hpo.cli._progress import Plan
 from hpo.testing.trackers import INFO, TrackerConformance, tell_study, tell_trial
@@ -25,7 +25,7 @@ def _terminal(height: int = 30) -> Console:
 def _screen(display: LiveDisplay, console: Console) -> str:
     """Return the picture as plain text."""
     with console.capture() as captured:
-        console.print(display._picture())
+        console.print(display._render())
     return Text.from_ansi(captured.get()).plain
 
 
@@ -52,7 +52,7 @@ def test_plain_lines_say_how_each_trial_ended() -> None:
     stream = io.StringIO()
     display = PlainDisplay(stream)
     display.plan(Plan(n_trials=4))
-    display.study_started(StudyInfo("digits", "key", SETTINGS))
+    display.on_study_start(StudyInfo("digits", "key", SETTINGS))
     tell_trial(display, 0, (0.5, 0.75))
     tell_trial(display, 1, (0.25,), TrialState.PRUNED, reason="epoch 1: 0.25 < median 0.5")
     tell_trial(display, 2, (), TrialState.FAILED, reason="ValueError: no")
@@ -68,7 +68,7 @@ def test_plain_lines_say_how_each_trial_ended() -> None:
 def test_plain_lines_say_once_why_trials_are_in_no_batch() -> None:
     stream = io.StringIO()
     display = PlainDisplay(stream)
-    display.study_started(StudyInfo("digits", "key", SETTINGS))
+    display.on_study_start(StudyInfo("digits", "key", SETTINGS))
     for number in range(2):
         tell_trial(display, number, trained_by=("process", "the net is odd"))
     tell_trial(display, 2, trained_by=("fused (eager)", ""))
@@ -79,7 +79,7 @@ def test_plain_lines_say_once_why_trials_are_in_no_batch() -> None:
 def test_the_picture_shows_how_trials_are_trained_while_they_are() -> None:
     console = _terminal()
     display = LiveDisplay(console)
-    display.study_started(StudyInfo("digits", "key", SETTINGS))
+    display.on_study_start(StudyInfo("digits", "key", SETTINGS))
     tell_trial(display, 0, (0.5,), TrialState.RUNNING, trained_by=("serial", ""))
     assert "trained" not in _screen(display, console)
     tell_trial(display, 1, (0.5,), trained_by=("fused (compiled)", ""))
@@ -105,7 +105,7 @@ def test_the_picture_shows_counts_best_running_and_finished_trials() -> None:
     display = LiveDisplay(console)
     assert "getting ready" in _screen(display, console)
     display.plan(Plan(n_trials=30))
-    display.study_started(StudyInfo("digits", "key", SETTINGS))
+    display.on_study_start(StudyInfo("digits", "key", SETTINGS))
     tell_trial(display, 0, (0.5, 0.75))
     tell_trial(display, 1, (0.25,), TrialState.PRUNED, reason="epoch 1: 0.25 < median 0.5")
     tell_trial(display, 2, (0.625,), TrialState.RUNNING)
@@ -123,7 +123,7 @@ def test_the_picture_shows_counts_best_running_and_finished_trials() -> None:
 def test_the_picture_keeps_its_height_from_trial_to_trial() -> None:
     console = _terminal()
     display = LiveDisplay(console)
-    display.study_started(INFO)
+    display.on_study_start(INFO)
     heights = set()
     for number in range(8):
         tell_trial(display, number, (0.5,), TrialState.RUNNING)
@@ -136,7 +136,7 @@ def test_the_picture_keeps_its_height_from_trial_to_trial() -> None:
 def test_many_running_trials_fit_on_the_screen() -> None:
     console = _terminal(height=20)
     display = LiveDisplay(console)
-    display.study_started(INFO)
+    display.on_study_start(INFO)
     for number in range(64):
         tell_trial(display, number, (0.5,), TrialState.RUNNING)
     shown = _screen(display, console)
@@ -149,22 +149,22 @@ def test_the_first_ctrl_c_is_answered_and_the_second_gives_the_cursor_back(
 ) -> None:
     console = _terminal()
     display = LiveDisplay(console, "stopped. Go on with\n  hpo run x.py")
-    display.study_started(INFO)
-    display.heard(True)
+    display.on_study_start(INFO)
+    display.on_signal(True)
     assert STOPPING in _screen(display, console)
     assert capfd.readouterr() == ("", "")
-    display.heard(False)
+    display.on_signal(False)
     assert capfd.readouterr().out == "\x1b[?25h\nstopped. Go on with\n  hpo run x.py\n"
     plain = PlainDisplay(io.StringIO(), "stopped.")
-    plain.heard(True)
-    plain.heard(False)
+    plain.on_signal(True)
+    plain.on_signal(False)
     assert capfd.readouterr().err == f"\n{STOPPING}\n\nstopped.\n"
 
 
 def test_the_terminal_is_left_clean_and_drawn_seldom() -> None:
     console = _terminal()
     with LiveDisplay(console) as display:
-        display.study_started(INFO)
+        display.on_study_start(INFO)
         began = time.monotonic()
         while time.monotonic() - began < 0.7:
             tell_trial(display, 0, (0.5,) * 20)
@@ -179,7 +179,7 @@ def test_a_poor_alphabet_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     poor = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr("sys.stdout", poor)
     console = make_console()
-    say(console, "0.97 ± 0.01 \ud800")
+    print_line(console, "0.97 ± 0.01 \ud800")
     tell_trial(PlainDisplay(poor), 0, (), TrialState.FAILED, reason="Küche")
     poor.flush()
     told = poor.buffer.getvalue().decode().splitlines()  # type: ignore[attr-defined]

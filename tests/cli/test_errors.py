@@ -75,7 +75,7 @@ def test_a_right_study_is_printed_and_nothing_created(hpo_command: Run, write_st
     code, out, _ = hpo_command("validate", write_study())
     assert code == 0
     assert "tiny.py is in order; nothing was created." in out
-    assert "X 100 x 20, y 100; test part 50 x 20, sealed" in out
+    assert "X 100 x 20, y 100; test part 50 x 20, held out" in out
     assert "6 trials; 3 epochs a trial at most" in out
     assert "sqlite:///hpo.db, which the first run makes" in out
     assert "alpha  float 1e-05 .. 1.0, log" in out

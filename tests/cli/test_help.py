@@ -16,10 +16,10 @@ import typer
 
 import hpo
 from hpo._discovery import build, names
-from hpo.backends._base import BaseBackend
-from hpo.backends._samplers import make_sampler
+from hpo.backends.base import BaseBackend
 from hpo.cli import app
 from hpo.pruners import BasePruner
+from hpo.samplers.base import make_sampler
 
 Run = Callable[..., tuple[int, str, str]]
 Write = Callable[..., str]
@@ -29,6 +29,8 @@ PACKAGES = {
     "--pruner": "hpo.pruners",
     "--backend": "hpo.backends",
     "--executor": "hpo.executors",
+    "--tracker": "hpo.trackers",
+    "--analysis": "hpo.analyses",
 }
 PANELS = {
     "Options": "--smoke --help",
@@ -38,7 +40,8 @@ PANELS = {
     "Execution with --backend ray": "--ray-address --cpus-per-trial --gpus-per-trial",
     "Data": "--data",
     "Storage and tracking": (
-        "--storage --tracking-uri --keep --resume --extend --accept-code --retry-failed"
+        "--storage --tracking-uri --tracker --analysis --keep --resume --extend --accept-code "
+        "--retry-failed"
     ),
 }
 ROOT: Any = typer.main.get_command(app)

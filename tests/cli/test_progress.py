@@ -45,10 +45,9 @@ def test_the_counts_and_the_best_are_those_of_the_result() -> None:
     progress = Progress(Plan(n_trials=40), clock)
     records = []
     for number in range(40):
-        state = rng.choice([TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED])
-        reason = rng.choice(["", "interrupted: Ctrl-C"]) if state is TrialState.FAILED else ""
+        state = rng.choice([state for state in TrialState if state is not TrialState.RUNNING])
         value = rng.choice([math.nan, 0.3, 0.5, 0.5])
-        records.append(_run(progress, clock, number, state, value=value, reason=reason))
+        records.append(_run(progress, clock, number, state, value=value))
         result = StudyResult(name="x", records=tuple(records))
         assert progress.counts["complete"] == result.n_complete
         assert progress.counts["pruned"] == result.n_pruned
@@ -64,7 +63,7 @@ def test_a_trial_that_is_void_counts_no_more() -> None:
     clock = Clock()
     progress = Progress(Plan(n_trials=4), clock)
     second = _run(progress, clock, 0, value=0.4), _run(progress, clock, 1, value=0.9)
-    void = replace(second[1], state=TrialState.FAILED, reason="interrupted: not as its own net")
+    void = replace(second[1], state=TrialState.INTERRUPTED, reason="not as its own net")
     progress.ended(void)
     assert (progress.counts["complete"], progress.counts["interrupted"]) == (1, 1)
     assert progress.best == second[0]
@@ -141,8 +140,8 @@ def test_the_search_is_over_when_all_are_made_or_running_ones_are_cut_off() -> N
     _run(progress, clock, 1)
     assert not progress.searching
     progress = Progress(Plan(n_trials=9), clock)
-    died = "interrupted: the process that ran it is gone"
-    progress.ended(TrialRecord(Trial(0, {}, 0), TrialState.FAILED, reason=died))
+    died = "the process that ran it is gone"
+    progress.ended(TrialRecord(Trial(0, {}, 0), TrialState.INTERRUPTED, reason=died))
     assert progress.searching
-    _run(progress, clock, 1, TrialState.FAILED, reason="interrupted: Ctrl-C")
+    _run(progress, clock, 1, TrialState.INTERRUPTED, reason="Ctrl-C")
     assert not progress.searching

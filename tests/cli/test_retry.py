@@ -80,7 +80,7 @@ def test_validate_tells_that_a_batch_was_tried(hpo_command: Run, file: str) -> N
 def test_failed_trials_are_tried_again_by_the_command_that_is_printed(
     hpo_command: Run, file: str, own_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hpo.study._search.rehearse", lambda *args, **kwargs: [])
+    monkeypatch.setattr("hpo.study.search.rehearse", lambda *args, **kwargs: [])
     bug = own_folder / "bug"
     bug.touch()  # which validation parts of 26 rows meet
     code, out, err = hpo_command("run", file)

@@ -29,7 +29,7 @@ def test_a_study_runs_and_says_what_came_out(hpo_command: Run, write_study: Writ
     assert [line.split()[1] for line in lines if line.startswith("trial ")] == list("012345")
     assert "Winner: trial " in out
     assert " ± " in out
-    assert "accuracy, sealed test" in out
+    assert "accuracy, held-out test" in out
     assert "  hpo show tiny\n" in out
     assert "hpo ui" not in out  # nothing is tracked
     assert "study in    sqlite:///hpo.db" in out
@@ -301,7 +301,7 @@ FAILING = {
     "class Patient(SGDClassifier):": """class Patient(SGDClassifier):
     def predict(self, X):
         if len(X) == 50 and not Path("mended").exists():
-            raise SystemExit("no sealed rows")
+            raise SystemExit("no held-out rows")
         return super().predict(X)
 """,
 }
@@ -316,18 +316,18 @@ def test_a_winner_that_cannot_be_scored_is_named_with_the_way_on(
     assert "Winner: trial " in out
     assert "hpo show tiny" in out
     assert err.startswith("error: The scoring of the refitted trial ")
-    assert "sealed test part failed: SystemExit: no sealed rows. The trials are kept" in err
+    assert "held-out test part failed: SystemExit: no held-out rows. The trials are kept" in err
     assert "Traceback" not in out + err
     code, shown, _ = hpo_command("show", "tiny")
     assert code == 0
     assert "Traceback of the refit of trial " in shown
-    assert 'raise SystemExit("no sealed rows")' in shown
+    assert 'raise SystemExit("no held-out rows")' in shown
 
     Path("mended").touch()
     code, out, err = hpo_command("run", file)
     assert (code, err) == (0, "")
     assert "tiny was complete already" in out
-    assert "sealed test" in out
+    assert "held-out test" in out
     assert "Traceback" not in hpo_command("show", "tiny")[1]
 
 

@@ -86,7 +86,7 @@ def _record(state: TrialState, reason: str = "", n_reports: int = 4) -> TrialRec
         ),
         (_record(TrialState.FAILED, "ValueError: a\n b"), "failed: ValueError: a b"),
         (_record(TrialState.FAILED, "", 0), "failed"),
-        (_record(TrialState.FAILED, "interrupted: Ctrl-C"), "interrupted: Ctrl-C"),
+        (_record(TrialState.INTERRUPTED, "Ctrl-C"), "interrupted: Ctrl-C"),
     ],
 )
 def test_how_a_trial_ended_is_one_line(record: TrialRecord, text: str) -> None:

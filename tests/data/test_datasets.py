@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
 from hpo import HPOSearchCV, Study, run_study
 from hpo.data import StudyData
-from hpo.data._datasets import from_dataset
+from hpo.data.datasets import from_dataset
 from hpo.exceptions import DataError
 
 RNG = np.random.default_rng(0)

@@ -117,7 +117,7 @@ def test_a_damaged_file_and_none_at_all_are_told(data_dir):
 def test_afhq_is_taken_where_it_is_and_its_own_part_is_sealed(data_dir, sealed):
     write_faces(data_dir)
     assert load_faces().source.startswith("LHI animal faces")
-    with pytest.raises(DataError, match="size of 32 alone"):
+    with pytest.raises(DataError, match="only have a size of 32"):
         load_faces(size=16)
     write_folder(data_dir / "afhq" / "train", ["cat", "dog", "wild"], n=8)
     write_folder(data_dir / "afhq" / sealed, ["cat", "dog", "wild"], n=2)

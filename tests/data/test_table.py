@@ -94,7 +94,11 @@ def test_formats(tmp_path, file, name):
         ("price", {"task": "regresion"}, r"Got 'regresion' instead, did you mean 'regression'"),
         ("kind", {"task": "regression"}, "A regression needs a target of numbers"),
         ("kind", {"test_size": 1.5}, "test_size=1.5 does not fit 40 samples"),
-        ("kind", {"drop": ["height", "zip", "town", "owned", "price"]}, "no column beside"),
+        (
+            "kind",
+            {"drop": ["height", "zip", "town", "owned", "price"]},
+            "no column besides the target",
+        ),
     ],
 )
 def test_what_does_not_fit_is_told(file, target, options, message):

@@ -44,7 +44,7 @@ def workspace(tmp_path, monkeypatch, mlflow_store):
     monkeypatch.delenv("HPO_STORAGE", raising=False)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store)
     # Drawn again by `hpo show --plots`; nobody looks at what goes to MLflow here.
-    monkeypatch.setattr("hpo.study._conduct._report", lambda *args, **kwargs: {})
+    monkeypatch.setattr("hpo.study.runner._report", lambda *args, **kwargs: {})
     assert told_by("init")[0] == 0
     return tmp_path
 
@@ -157,7 +157,7 @@ def test_the_examples_of_a_page_run(page, request, file_of_a_page):
             for line in block.text.splitlines():
                 check(shlex.split(line, comments=True), run=True)
         else:
-            assert block.language in {"", "diff", "text"}
+            assert block.language in {"", "diff", "text", "toml"}
     if page.name == "README.md":
         assert names["search"].best_score_ > 0.9
         assert names["search"].result_.n_trials == 20
@@ -166,7 +166,7 @@ def test_the_examples_of_a_page_run(page, request, file_of_a_page):
 @pytest.fixture(scope="module")
 def local_ray():
     """Be connected to a private Ray on this machine, which the commands then use."""
-    from hpo.backends._ray_cluster import connected
+    from hpo.backends.ray.cluster import connected
 
     with connected(None):
         yield

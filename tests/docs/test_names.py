@@ -14,13 +14,13 @@ import hpo.modules
 from hpo import HPOSearchCV, Study
 from hpo._discovery import check_options, find, names, parse_spec
 from hpo.analyses import BaseAnalysis
-from hpo.backends._base import BaseBackend
-from hpo.backends._samplers import BaseSamplerFactory, make_sampler
+from hpo.backends.base import BaseBackend
 from hpo.cli import app
 from hpo.cli._study_options import read_options
 from hpo.exceptions import PluginError
 from hpo.executors import BaseExecutor
 from hpo.pruners import BasePruner
+from hpo.samplers.base import BaseSamplerFactory, make_sampler
 from hpo.trackers import BaseTracker
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ import pytest
 
 from hpo._discovery import find, names
 from hpo.executors import BaseExecutor
-from hpo.executors._batching import BatchingExecutor
+from hpo.executors.fused.executor import FusedExecutor
 from hpo.executors.serial import SerialExecutor
 from hpo.testing import ScriptedObjective
 from hpo.testing.executors import ExecutorConformance, curve_by_params, drive
@@ -31,7 +31,7 @@ class TestExecutors(ExecutorConformance):
         drive(executor, [Trial(0, {}, 0), Trial(1, {}, 1)])
         how, why = executor.trained_by(1)
         assert how == ("serial" if cls is SerialExecutor else "process")
-        batches = issubclass(cls, BatchingExecutor)
+        batches = issubclass(cls, FusedExecutor)
         assert why.startswith("the objective is a ScriptedObjective") if batches else why == ""
 
 

@@ -14,10 +14,10 @@ from hpo.callbacks import GradientClipping, LRSchedule
 from hpo.data import StudyData
 from hpo.executors import Ended, Failed, Reported
 from hpo.executors.fused import FusedExecutor
+from hpo.executors.fused.scores import _JudgedClassifier, batch_scores
 from hpo.executors.serial import SerialExecutor
 from hpo.nets import RegularizedClassifier
 from hpo.testing.executors import drive
-from hpo.training._judged import _JudgedClassifier, judge
 from hpo.training.objective import Objective
 from hpo.trial import Trial, TrialState
 
@@ -261,7 +261,7 @@ def test_a_model_that_diverged_gets_no_score_of_another():
     outputs[0, 0] = torch.nan
     outputs[0, 1, :, 1] = outputs[0, 2, :, 0] = 1.0
     scoring = make_objective(net, "accuracy").scoring
-    (found,) = judge(scoring, [net] * 3, outputs, [np.ones(4, dtype="int64")])
+    (found,) = batch_scores(scoring, [net] * 3, outputs, [np.ones(4, dtype="int64")])
     assert [scores.get("score", scores.get(scoring.metric)) for scores in found[1:]] == [1.0, 0.0]
 
 
@@ -273,7 +273,7 @@ def test_scores_of_all_models_at_once_are_those_of_scikit_learn(scoring):
     y = [rng.integers(0, 2, 40), rng.integers(0, 2, 37)]
     own = make_objective(net, scoring).scoring
     net.classes_inferred_ = np.arange(2)
-    found = judge(own, [net] * 3, outputs, y)
+    found = batch_scores(own, [net] * 3, outputs, y)
     for i, labels in enumerate(y):
         for j in range(3):
             shown = torch.softmax(outputs[i, j, : len(labels)], -1).numpy()

@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from hpo.executors import Ended, Reported, _batch, _choice
+from hpo.executors import Ended, Reported
 from hpo.executors.auto import AutoExecutor
-from hpo.executors.fused import FusedExecutor
+from hpo.executors.fused import FusedExecutor, benchmark
+from hpo.executors.fused import batch as batches
 from hpo.nets import RegularizedClassifier
 from hpo.testing.executors import drive
 from hpo.training.objective import Objective
@@ -45,9 +46,9 @@ def test_a_batch_that_would_not_fit_is_split(monkeypatch):
     """The trials that have no place wait; what they come to is the same."""
     objective = make_objective()
     whole = drive(FusedExecutor(objective, n_jobs=1, compile=False), trials())
-    monkeypatch.setattr(_batch, "free_memory", lambda device: 4 * 2 * 10_000.0)
+    monkeypatch.setattr(batches, "free_memory", lambda device: 4 * 2 * 10_000.0)
     executor = FusedExecutor(objective, n_jobs=1, compile=False)
-    monkeypatch.setattr(_batch.FusedModels, "bytes_per_slot", lambda self, X: 20_000)
+    monkeypatch.setattr(batches.FusedModels, "bytes_per_slot", lambda self, X: 20_000)
     split = drive(executor, trials())
     (note,) = executor.notes
     assert note.startswith("2 and not 8 trials like trial 0 are trained at a time")
@@ -58,21 +59,21 @@ def test_a_batch_that_would_not_fit_is_split(monkeypatch):
 
 
 def test_a_device_without_room_gets_half_a_batch(monkeypatch):
-    epoch = _choice.FusedModels.train_epoch
+    epoch = benchmark.FusedModels.train_epoch
 
     def short(self, *args, **kwargs):
         if self.n_slots > 2:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return epoch(self, *args, **kwargs)
 
-    monkeypatch.setattr(_choice.FusedModels, "train_epoch", short)
+    monkeypatch.setattr(benchmark.FusedModels, "train_epoch", short)
     executor = FusedExecutor(make_objective(), n_jobs=1, compile=False)
     assert ends(drive(executor, trials())) == set(range(6))
     assert [note[:9] for note in executor.notes] == ["4 and not", "2 and not"]
 
 
 def test_where_each_trial_has_a_structure_of_its_own_nothing_is_gained(monkeypatch):
-    monkeypatch.setattr("hpo.executors._batching.MANY_STRUCTURES", 2)
+    monkeypatch.setattr("hpo.executors.fused.executor.MANY_STRUCTURES", 2)
     odd = [Trial(i, {"module__width": 4 + i}, i) for i in range(4)]
     executor = FusedExecutor(make_objective(), n_jobs=1, compile=False)
     assert ends(drive(executor, odd)) == set(range(4))
@@ -86,11 +87,11 @@ def test_what_processes_train_faster_is_left_to_them(monkeypatch):
     for seconds, name in ((1e-9, "in 1 worker process"), (1e9, "fused")):
         asked = []
         monkeypatch.setattr(
-            "hpo.executors.auto.solo_seconds",
+            "hpo.executors.auto.sequential_epoch_seconds",
             lambda *_, seconds=seconds, asked=asked: asked.append(1) or seconds,
         )
         executor = AutoExecutor(objective, n_jobs=1)
-        executor.to_come = 0
+        executor.n_trials_left = 0
         seen = drive(executor, trials())
         assert ends(seen) == set(range(6))
         assert len(asked) == 1
@@ -106,10 +107,10 @@ def test_a_program_is_made_where_the_trials_to_come_repay_it(monkeypatch):
     def compile_models(models):
         compiled.append(models)
 
-    monkeypatch.setattr(_choice.FusedModels, "compile", compile_models)
+    monkeypatch.setattr(benchmark.FusedModels, "compile", compile_models)
     for to_come, n in ((0, 0), (1e9, 1)):
         executor = FusedExecutor(make_objective(), n_jobs=1)
-        executor.to_come = to_come
+        executor.n_trials_left = to_come
         drive(executor, trials(2))
         assert len(compiled) == n
 
@@ -126,15 +127,19 @@ def test_a_program_is_made_where_the_trials_to_come_repay_it(monkeypatch):
     ],
 )
 def test_when_a_program_is_worth_making(alone, batch, work, worth):
-    tried = [_choice.Way("in processes", alone)] if alone else [_choice.Way("fails", 1.0)]
-    tried += [_choice.Way("fused", batch, models=object())] if batch else []
-    assert _choice._is_worth_compiling(tried, work) is worth
+    tried = (
+        [benchmark.ExecutionPlan("in processes", alone)]
+        if alone
+        else [benchmark.ExecutionPlan("fails", 1.0)]
+    )
+    tried += [benchmark.ExecutionPlan("fused", batch, models=object())] if batch else []
+    assert benchmark._is_worth_compiling(tried, work) is worth
 
 
 def test_times_are_of_whole_epochs():
     """A batch and a trial alone are both timed, on the same work."""
     objective = make_objective()
-    seconds = _choice.solo_seconds(objective, trials(1)[0], None)
+    seconds = benchmark.sequential_epoch_seconds(objective, trials(1)[0], None)
     assert 0 < seconds < 60
     executor = AutoExecutor(objective, n_jobs=1, compile=False)
     assert ends(drive(executor, trials(2))) == {0, 1}
@@ -169,7 +174,7 @@ def test_arguments_are_checked(given, told):
 
 def test_bfloat16_is_tried_only_where_the_processor_has_it(monkeypatch):
     for has_it in (False, True):
-        monkeypatch.setattr(_choice, "_has_bfloat16", lambda device, has_it=has_it: has_it)
+        monkeypatch.setattr(benchmark, "_has_bfloat16", lambda device, has_it=has_it: has_it)
         executor = FusedExecutor(make_objective(), n_jobs=1, precision="auto", compile=False)
         assert ends(drive(executor, trials(2))) == {0, 1}
         assert any("bfloat16" in note for note in executor.notes) is has_it

@@ -13,13 +13,13 @@ from torch.nn.utils import parametrizations, parametrize
 from hpo._discovery import find
 from hpo.callbacks import GradientClipping
 from hpo.executors import Ended, Failed, Reported
-from hpo.executors._batch import TrialBatch
-from hpo.executors._choice import Way, choose
 from hpo.executors.fused import FusedExecutor
+from hpo.executors.fused.batch import TrialBatch
+from hpo.executors.fused.benchmark import ExecutionPlan, choose
+from hpo.executors.fused.extract import ModelExtractor
 from hpo.executors.serial import SerialExecutor
 from hpo.nets import RegularizedClassifier
 from hpo.testing.executors import drive
-from hpo.training.fusing import Fusing
 from hpo.training.objective import Objective
 from hpo.trial import Trial
 
@@ -282,7 +282,7 @@ def reports(events):
 
 
 def fused(objective):
-    with patch("hpo.executors._batching.find", alone_instead):
+    with patch("hpo.executors.fused.executor.find", alone_instead):
         executor = FusedExecutor(objective, n_slots=2, compile=False)
     seen = drive(executor, TRIALS)
     assert {e.number for e in seen if isinstance(e, Ended)} == {0, 1}, seen
@@ -298,7 +298,7 @@ def assert_alike(seen, objective, tolerance=1e-4):
 
 def test_a_module_without_a_weight_to_train_fails_as_it_does_alone():
     objective = objective_of(built(lambda self: self.requires_grad_(False)))
-    with patch("hpo.executors._batching.find", alone_instead):
+    with patch("hpo.executors.fused.executor.find", alone_instead):
         executor = FusedExecutor(objective, n_slots=2, compile=False)
     failed = [e for e in drive(executor, TRIALS) if isinstance(e, Failed)]
     assert {e.number for e in failed} == {0, 1}
@@ -414,15 +414,17 @@ def test_rows_that_torch_takes_for_one_sample_are_refused():
 def test_recurrent_layers_are_compiled_only_if_asked(case, compiled):
     """Each step of a sequence would be a part of the program, which takes minutes to make."""
     objective = objective_of(case)
-    fusing = Fusing(objective)
-    batch = TrialBatch(fusing, fusing.take_apart(TRIALS[0]), device="cpu", n_slots=1, seed=0)
-    batch.add(fusing.take_apart(TRIALS[0]))
+    extractor = ModelExtractor(objective)
+    batch = TrialBatch(
+        extractor, extractor.extract_model(TRIALS[0]), device="cpu", n_slots=1, seed=0
+    )
+    batch.add(extractor.extract_model(TRIALS[0]))
     tried = []
 
     def timed(batch, name, *, compiled, autocast):
         tried.append(compiled)
-        return Way(name, 1.0, batch.make_models(0))
+        return ExecutionPlan(name, 1.0, batch.make_models(0))
 
-    with patch("hpo.executors._choice._timed", timed):
+    with patch("hpo.executors.fused.benchmark._timed", timed):
         choose(batch, work=1e9, compile="auto", precision="float32")
     assert (True in tried) is compiled

@@ -38,19 +38,18 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 from hpo._discovery import find
 from hpo.callbacks import GradientClipping, LRSchedule
 from hpo.executors import Ended, Failed, Reported
-from hpo.executors._batch import TrialBatch
-from hpo.executors._told import Told
 from hpo.executors.auto import AutoExecutor
-from hpo.executors.fused import FusedExecutor
+from hpo.executors.fused import FusedExecutor, proof, supported
+from hpo.executors.fused.batch import TrialBatch
+from hpo.executors.fused.extract import ModelExtractor
+from hpo.executors.fused.replayed_callbacks import ReplayedCallbacks
+from hpo.executors.fused.told import TrainingNotes
 from hpo.executors.serial import SerialExecutor
 from hpo.fused import FusedModels, NotFusibleError, _criteria
 from hpo.fused._criteria import SETTINGS
 from hpo.fused._losses import LOSSES
 from hpo.nets import RegularizedClassifier, RegularizedRegressor
 from hpo.testing.executors import drive
-from hpo.training import _fusible, proof
-from hpo.training._replayed_callbacks import ReplayedCallbacks
-from hpo.training.fusing import Fusing
 from hpo.training.objective import Objective
 from hpo.trial import Trial
 
@@ -1064,7 +1063,7 @@ def is_report(event):
 
 
 def fused(objective, trials=TRIALS, executor=FusedExecutor, **options):
-    with patch("hpo.executors._batching.find", alone_instead):
+    with patch("hpo.executors.fused.executor.find", alone_instead):
         executor = executor(objective, n_slots=2, **{"compile": False, **options})
     trials = [trial_for(objective, trial) for trial in trials]
     seen = drive(executor, trials)
@@ -1133,7 +1132,9 @@ COMPILED = [
 def test_compiled_the_scores_are_the_same(name):
     """More by tests/benchmarks/fused_nets.py."""
     objective = objective_of(SAME[name])
-    with patch.object(Told, "in_batch", autospec=True, side_effect=Told.in_batch) as told:
+    with patch.object(
+        TrainingNotes, "add_batched", autospec=True, side_effect=TrainingNotes.add_batched
+    ) as told:
         seen, notes = fused(objective, compile=True)
     assert notes == []
     assert {call.args[2] for call in told.call_args_list} == {"fused (compiled)"}
@@ -1286,10 +1287,10 @@ def test_every_table_of_hooks_was_decided_on():
     assert found == set(HOOKS)
 
 
-@pytest.mark.parametrize("kind", _fusible.OPTIMIZER_OPTIONS)
+@pytest.mark.parametrize("kind", supported.OPTIMIZER_OPTIONS)
 def test_every_option_of_an_optimizer_was_decided_on(kind):
     (group,) = kind([nn.Parameter(torch.zeros(1))], lr=0.1).param_groups
-    assert set(group) <= _fusible.OPTIMIZER_OPTIONS[kind]
+    assert set(group) <= supported.OPTIMIZER_OPTIONS[kind]
 
 
 @pytest.mark.parametrize("cls", LOSSES)
@@ -1315,9 +1316,9 @@ def test_trials_of_other_class_weights_are_batches_of_their_own():
 @pytest.mark.parametrize("scoring", ["accuracy", "f1"])
 def test_each_trial_of_a_batch_has_its_own_threshold(scoring):
     objective = objective_of(binary(scoring=scoring))
-    fusing = Fusing(objective)
+    extractor = ModelExtractor(objective)
     trials = [Trial(i, {"threshold": value}, 0) for i, value in enumerate([0.5, 0.2])]
-    assert len({fusing.take_apart(trial).key for trial in trials}) == 1
+    assert len({extractor.extract_model(trial).key for trial in trials}) == 1
     seen, notes = fused(objective, trials)
     assert notes == []
     alone = told_by(SerialExecutor(objective), trials)
@@ -1328,9 +1329,9 @@ def test_each_trial_of_a_batch_has_its_own_threshold(scoring):
 
 @pytest.mark.parametrize("changed", [{"criterion__gamma": 1.0}, {"criterion__alpha": (1, 1, 2)}])
 def test_whatever_a_criterion_keeps_makes_a_structure(changed):
-    fusing = Fusing(objective_of(judged_by_labels(WeightedFocal)))
+    extractor = ModelExtractor(objective_of(judged_by_labels(WeightedFocal)))
     first, same, other = (
-        fusing.take_apart(Trial(i, {"lr": 0.1, **params}, i)).key
+        extractor.extract_model(Trial(i, {"lr": 0.1, **params}, i)).key
         for i, params in enumerate([{}, {}, changed])
     )
     assert first == same != other
@@ -1357,25 +1358,25 @@ def test_a_plain_net_is_given_logarithms():
     """Of probabilities skorch's classifier alone takes the logarithm."""
     logs = module(forward=lambda self, X: MLP.forward(self, X).log_softmax(-1))
     made = net(logs, NeuralNet, criterion=nn.NLLLoss, criterion__weight=WEIGHT)
-    fusing = Fusing(Objective(made, X, Y, cv=3, scoring="neg_mean_squared_error"))
-    taken = fusing.take_apart(TRIALS[0])
-    proof._check_loss(fusing, taken, "cpu")
-    proof._certify(fusing, taken, taken.member, "cpu")
+    extractor = ModelExtractor(Objective(made, X, Y, cv=3, scoring="neg_mean_squared_error"))
+    taken = extractor.extract_model(TRIALS[0])
+    proof._check_loss(extractor, taken, "cpu")
+    proof._certify(extractor, taken, taken.member, "cpu")
 
 
 def test_a_flat_target_of_two_outputs_is_refused():
     made, *data = flat(MLP, module__n_out=2, cls=RegularizedRegressor)
-    fusing = Fusing(Objective(made, *data[:2], cv=3, scoring=data[2]))
+    extractor = ModelExtractor(Objective(made, *data[:2], cv=3, scoring=data[2]))
     with pytest.raises(NotFusibleError, match=r"\(90,\) and the module returns \(n_samples, 2"):
-        fusing.take_apart(TRIALS[0])
+        extractor.extract_model(TRIALS[0])
 
 
 def test_a_binary_classifier_of_two_outputs_is_refused():
     made, *data = binary(MLP, module__n_out=2)
-    fusing = Fusing(Objective(made, *data[:2], cv=3, scoring=data[2]))
-    taken = fusing.take_apart(TRIALS[0])
+    extractor = ModelExtractor(Objective(made, *data[:2], cv=3, scoring=data[2]))
+    taken = extractor.extract_model(TRIALS[0])
     with pytest.raises(NotFusibleError, match="Expected module output to have shape"):
-        proof.prove(fusing, taken, "cpu")
+        proof.prove(extractor, taken, "cpu")
 
 
 # -- failing is never worse than training alone ----------------------------------------------------
@@ -1396,17 +1397,17 @@ def failing_in(epoch):
 @pytest.mark.parametrize(
     ("place", "told"),
     [
-        ("hpo.executors._batching.Fusing.take_apart", "the net cannot be prepared for a batch"),
-        ("hpo.executors._batching.Fusing.__init__", "the data cannot be prepared for a batch"),
-        ("hpo.executors._batching.TrialBatch.certify", "the module cannot be batched"),
-        ("hpo.executors._batching.choose", "the module cannot be batched"),
+        ("ModelExtractor.extract_model", "the net cannot be prepared for a batch"),
+        ("ModelExtractor.__init__", "the data cannot be prepared for a batch"),
+        ("TrialBatch.certify", "the module cannot be batched"),
+        ("choose", "the module cannot be batched"),
     ],
 )
 def test_whatever_fails_before_the_first_epoch_is_trained_alone(monkeypatch, place, told):
     def fail(*args, **kwargs):
         raise KeyError("P")
 
-    monkeypatch.setattr(place, fail)
+    monkeypatch.setattr(f"hpo.executors.fused.executor.{place}", fail)
     objective = objective_of(SAME["relu"])
     seen, notes = fused(objective)
     (note,) = notes
@@ -1429,7 +1430,7 @@ def test_one_trials_error_is_its_own(monkeypatch):
     """A module that one trial's parameters cannot make fails that trial; the others are fused."""
     objective = objective_of(net(module__p=0.0))
     trials = [*TRIALS, Trial(2, {"lr": 0.1, "module__n_out": "many"}, 2)]
-    with patch("hpo.executors._batching.find", alone_instead):
+    with patch("hpo.executors.fused.executor.find", alone_instead):
         executor = FusedExecutor(objective, n_slots=2, compile=False)
     seen = drive(executor, trials)
     assert {e.number for e in seen if isinstance(e, Ended)} == {0, 1}
@@ -1533,7 +1534,8 @@ def test_a_loss_of_the_validation_part_that_differs_is_seen_before_the_first_epo
 
 def test_a_split_that_leaves_other_rows_is_seen(monkeypatch):
     monkeypatch.setattr(
-        "hpo.training.fusing.split_rows", lambda split, X, y: np.array_split(np.arange(len(y)), 2)
+        "hpo.executors.fused.arrays.split_rows",
+        lambda split, X, y: np.array_split(np.arange(len(y)), 2),
     )
     objective = objective_of(SAME["a validation part"])
     _, (note,) = fused(objective)
@@ -1550,7 +1552,7 @@ def test_trials_of_one_structure_may_have_other_callbacks():
         for i, (policy, kwargs) in enumerate(zip(policies, settings, strict=True))
     ]
     objective = objective_of(made)
-    with patch("hpo.executors._batching.find", alone_instead):
+    with patch("hpo.executors.fused.executor.find", alone_instead):
         executor = FusedExecutor(objective, n_slots=3, compile=False)
     seen = told_by(executor, trials)
     alone = told_by(SerialExecutor(objective), trials)
@@ -1566,7 +1568,7 @@ def test_trials_that_join_a_batch_begin_their_callbacks_anew():
     made = clone(made).set_params(callbacks=[*made.callbacks, LRScheduler("StepLR", step_size=2)])
     objective = Objective(made, rows, labels, cv=3, scoring=scoring)
     trials = [Trial(i, {"lr": 0.006 * (i + 1)}, i) for i in range(5)]
-    with patch("hpo.executors._batching.find", alone_instead):
+    with patch("hpo.executors.fused.executor.find", alone_instead):
         executor = FusedExecutor(objective, n_slots=2, compile=False)
     seen, alone = told_by(executor, trials), told_by(SerialExecutor(objective), trials)
     assert executor.notes == []

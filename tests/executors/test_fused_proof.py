@@ -12,14 +12,14 @@ from torch import nn
 
 from hpo import HPOSearchCV
 from hpo.callbacks import LRSchedule
-from hpo.executors import Ended, Failed, Reported, Revoked, _batch
-from hpo.executors._batch import TrialBatch, UnlikeError, is_watched
-from hpo.executors.fused import FusedExecutor
+from hpo.executors import Ended, Failed, Reported, Revoked
+from hpo.executors.fused import FusedExecutor, proof, sentinel
+from hpo.executors.fused import batch as batches
+from hpo.executors.fused.batch import TrialBatch, UnlikeError, is_watched
+from hpo.executors.fused.extract import ModelExtractor
 from hpo.executors.serial import SerialExecutor
 from hpo.fused import UPDATES, NotFusibleError
 from hpo.testing.executors import drive
-from hpo.training import proof, sentinel
-from hpo.training.fusing import Fusing
 from hpo.training.objective import Objective
 from hpo.trial import Trial
 
@@ -51,9 +51,9 @@ def make_net(module=MLP, cls=NeuralNetClassifier, **params):
 
 
 def batch_of(net, x=X, y=Y, scoring="neg_log_loss", splits=3, **params):
-    fusing = Fusing(Objective(net, x, y, cv=splits, scoring=scoring))
-    taken = fusing.take_apart(Trial(0, params or {"lr": 0.05}, 0))
-    return TrialBatch(fusing, taken, device="cpu", n_slots=2, seed=0)
+    extractor = ModelExtractor(Objective(net, x, y, cv=splits, scoring=scoring))
+    taken = extractor.extract_model(Trial(0, params or {"lr": 0.05}, 0))
+    return TrialBatch(extractor, taken, device="cpu", n_slots=2, seed=0)
 
 
 def forward(own, base=MLP, **attributes):
@@ -257,13 +257,13 @@ class Clamped(NeuralNetClassifier):
 )
 def test_what_the_list_forgets_the_net_itself_shows(monkeypatch, cls, told):
     """Were an override allowed, the net's own fit and scores would give it away."""
-    monkeypatch.setattr("hpo.training.fusing.check_net", lambda net: None)
+    monkeypatch.setattr("hpo.executors.fused.extract.check_net", lambda net: None)
     with pytest.raises(NotFusibleError, match=told):
         batch_of(make_net(cls=cls), scoring="accuracy").certify()
 
 
 def test_schedules_are_proved_over_two_epochs(monkeypatch):
-    monkeypatch.setattr("hpo.training.fusing.schedules_of", lambda net: None)
+    monkeypatch.setattr("hpo.executors.fused.extract.schedules_of", lambda net: None)
     net = make_net(callbacks=[("schedule", LRSchedule("exponential", epochs=4, gamma=0.5))])
     with pytest.raises(NotFusibleError, match="are other ones when the model is trained alone"):
         batch_of(net).certify()
@@ -305,7 +305,7 @@ def executor_of(objective, monkeypatch, **params):
         def __init__(self, objective, **kwargs):
             super().__init__(objective)
 
-    monkeypatch.setattr("hpo.executors._batching.find", lambda *args: Pool)
+    monkeypatch.setattr("hpo.executors.fused.executor.find", lambda *args: Pool)
     return FusedExecutor(objective, n_slots=2, compile=False, **params)
 
 
@@ -330,7 +330,7 @@ def test_a_batch_that_is_right_is_left_alone(monkeypatch, optimizer, shuffle):
         def forward(self, X):
             return self.b(self.drop(torch.relu(self.norm(self.a(self.drop(X))))))
 
-    monkeypatch.setattr(_batch, "is_watched", lambda nth: True)
+    monkeypatch.setattr(batches, "is_watched", lambda nth: True)
     net = make_net(Normed, optimizer=optimizer, iterator_train__shuffle=shuffle)
     objective = Objective(net, X, Y, cv=3, scoring="accuracy")
     executor = executor_of(objective, monkeypatch)
@@ -366,12 +366,12 @@ def test_it_can_be_switched_off(monkeypatch):
 
 def wrong_for_the_third(monkeypatch):
     """Have the third trial of a structure be found wrong, once two are over."""
-    monkeypatch.setattr(_batch, "is_watched", lambda nth: nth == 3)
+    monkeypatch.setattr(batches, "is_watched", lambda nth: nth == 3)
 
     def unlike(*args, **kwargs):
         raise NotFusibleError("a weight differs")
 
-    monkeypatch.setattr(_batch, "check_epoch", unlike)
+    monkeypatch.setattr(batches, "check_epoch", unlike)
 
 
 def test_what_was_finished_before_is_revoked(monkeypatch):

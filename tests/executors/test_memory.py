@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from hpo.backends._ledger import Ledger
 from hpo.backends.optuna import OptunaBackend
-from hpo.executors._memory import shortage
+from hpo.executors._memory import oom_reason
 from hpo.space import SearchSpace
+from hpo.storage.trial_store import TrialStore
 from hpo.testing.backends import search
 from hpo.training import BaseObjective
 from hpo.trial import Report, TrialState
@@ -38,13 +38,13 @@ def raised(action):
     ],
 )
 def test_what_a_shortage_is_and_how_much_was_wanted(action, told):
-    assert shortage(raised(action)) == told
+    assert oom_reason(raised(action)) == told
 
 
 def test_a_gpu_says_it_in_its_own_way():
     error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has ...")
     error.add_note("in fold 3")
-    assert shortage(error) == "out of memory: tried to allocate 20 GiB in fold 3"
+    assert oom_reason(error) == "out of memory: tried to allocate 20 GiB in fold 3"
 
 
 class Wide(BaseObjective):
@@ -101,6 +101,6 @@ def test_a_process_and_a_later_run_tell_the_same(tmp_path):
     storage = f"sqlite:///{tmp_path}/s.db"
     HELD.clear()
     first = search(OptunaBackend(), Wide(), space=SPACE, n_trials=6, storage=storage, pruner="nop")
-    again = Ledger("conformance", SearchSpace.load(SPACE), storage).records()
+    again = TrialStore("conformance", SearchSpace.load(SPACE), storage).records()
     assert [r.out_of_memory for r in again] == [r.out_of_memory for r in first]
     assert any(r.out_of_memory for r in again)

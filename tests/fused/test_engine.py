@@ -5,17 +5,18 @@ from functools import partial
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from hpo.fused import (
     UPDATES,
-    Alone,
+    BatchableModule,
     Criterion,
     FusedModels,
-    Fusible,
-    Member,
+    ModelState,
     NotFusibleError,
     Plan,
+    ReferenceTrainer,
     certify,
     dropout_rates,
 )
@@ -98,7 +99,7 @@ def member(cls, optimizer, lr, rate, n_folds=2, **numbers):
         group = {**group, "beta1": group["betas"][0], "beta2": group["betas"][1]}
     update = UPDATES[optimizer]
     modules = [cls() for _ in range(n_folds)]
-    made = Member(
+    made = ModelState(
         states=[{k: v.clone() for k, v in m.state_dict().items()} for m in modules],
         numbers={name: float(group[name]) for name in update.numbers} | numbers,
         rates=dict.fromkeys(dropout_rates(modules[0]), rate),
@@ -110,7 +111,7 @@ def member(cls, optimizer, lr, rate, n_folds=2, **numbers):
 def plan_of(cls, optimizer, flags, **changes):
     criterion = changes.pop("criterion", nn.CrossEntropyLoss())
     return Plan(
-        fusible=Fusible(cls()),
+        batchable=BatchableModule(cls()),
         criterion=Criterion(criterion),
         optimizer=optimizer,
         flags=flags,
@@ -121,7 +122,7 @@ def plan_of(cls, optimizer, flags, **changes):
 
 
 def alone_of(cls, criterion=None):
-    return partial(Alone, module=cls(), criterion=criterion or nn.CrossEntropyLoss())
+    return partial(ReferenceTrainer, module=cls(), criterion=criterion or nn.CrossEntropyLoss())
 
 
 OPTIMIZERS = [
@@ -162,7 +163,7 @@ def assert_trained_as_alone(cls, optimizer, numbers, *, device="cpu", compiles=F
     outputs = models.predict(torch.stack([X[part[:30]] for part in rows]))
     for slot, (who, epochs) in places.items():
         for fold, part in enumerate(rows):
-            alone = Alone(
+            alone = ReferenceTrainer(
                 plan, who, fold, module=cls(), criterion=nn.CrossEntropyLoss(), device=device
             )
             alone.train(epochs, X, y, part)
@@ -291,6 +292,32 @@ def test_what_would_be_trained_otherwise_is_refused(cls):
         attempt()
 
 
+class Interrupted(nn.Module):
+    """Drops by a function, and is interrupted afterwards when it is told to."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.interrupts = nn.Linear(4, 3), False
+
+    def forward(self, X):
+        out = F.dropout(self.a(X), 0.5, self.training)
+        if self.interrupts:
+            raise KeyboardInterrupt
+        return out
+
+
+def test_an_interrupted_forward_leaves_the_functions_of_other_modules_alone():
+    batchable = BatchableModule(Interrupted())
+    batchable.noise_shapes(torch.zeros(2, 4))
+    batchable.module.train()
+    batchable.module.interrupts = True
+    with pytest.raises(KeyboardInterrupt):
+        batchable.collect(lambda: batchable.module(torch.ones(2, 4)))
+    kept = F.dropout(torch.ones(1000), 0.5).count_nonzero()
+    assert 400 < kept < 600
+    assert batchable.dropouts["()"].call == 1
+
+
 def test_a_wrong_rule_is_not_certified(monkeypatch):
     """The certificate can fail: an optimizer that is slightly off is found."""
     made, flags = member(Residual, torch.optim.SGD, 0.1, 0.2)
@@ -345,7 +372,7 @@ def test_a_graph_computes_what_its_function_does():
         return weights["w"] * 2
 
     weights = {"w": torch.ones(3)}
-    graph, expected = Graph(function, n_kept=2), torch.ones(3)
+    graph, expected = Graph(function, n_fixed=2), torch.ones(3)
     X, lr = torch.rand(4), torch.tensor(0.5)
     for rate in (lr, lr, torch.tensor(0.25), lr, torch.tensor([0.1, 0.2, 0.3])):
         got = graph(weights, X, {"lr": rate})

@@ -138,7 +138,7 @@ def test_the_untrained_model_is_the_pretrained_one(tiny, blocks, method):
         torch.testing.assert_close(module(X), expected)
         stirred(module)
         assert not torch.allclose(module(X), expected)
-        with module.as_it_came() as before:
+        with module.pretrained() as before:
             assert torch.equal(before.eval()(X), expected)
     assert all(parameter.requires_grad for parameter in module.parameters())
 

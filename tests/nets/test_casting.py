@@ -261,16 +261,23 @@ def test_float64_rows_are_fused_and_labels_that_are_encoded_are_not():
     fused = HPOSearchCV(classifier(), space, random_state=0, **settings)
     assert fused.fit(deep(X), PLACES).result_.notes == ()  # or it would say what was not fused
     assert fused.best_score_ > 0.7
-    for net, labels, why in (
-        (classifier(), PLACES + 1, "encoded by the net"),
-        (regressor(), TARGET, "give y in that shape"),
-    ):
-        with pytest.warns(UserWarning, match=why):
-            other = HPOSearchCV(net, space, random_state=0, **settings).fit(X, labels)
-        assert why in " ".join(other.result_.notes)
-        assert other.result_.n_complete == 3
-        serial = HPOSearchCV(net, space, random_state=0, **{**settings, "executor": "serial"})
-        assert serial.fit(X, labels).best_score_ == other.best_score_
+    why = "encoded by the net"
+    with pytest.warns(UserWarning, match=why):
+        other = HPOSearchCV(classifier(), space, random_state=0, **settings).fit(X, PLACES + 1)
+    assert why in " ".join(other.result_.notes)
+    assert other.result_.n_complete == 3
+    alone = {**settings, "executor": "serial"}
+    serial = HPOSearchCV(classifier(), space, random_state=0, **alone).fit(X, PLACES + 1)
+    assert serial.best_score_ == other.best_score_
+
+
+def test_a_flat_target_is_fused():
+    space = {"lr": {"type": "float", "low": 0.005, "high": 0.02}}
+    settings = {"n_trials": 3, "cv": 2, "pruner": "nop", "random_state": 0}
+    fused = HPOSearchCV(regressor(), space, executor="fused:n_jobs=1", **settings).fit(X, TARGET)
+    assert fused.result_.notes == ()
+    serial = HPOSearchCV(regressor(), space, **settings).fit(X, TARGET)
+    assert fused.best_score_ == pytest.approx(serial.best_score_, rel=0.5)
 
 
 @pytest.mark.parametrize(

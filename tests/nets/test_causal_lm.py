@@ -1,4 +1,4 @@
-"""The net: loss, score, figures, and a search over it."""
+"""The net: loss, score, metrics, and a search over it."""
 
 import math
 import subprocess
@@ -66,11 +66,11 @@ def test_it_learns(tiny, blocks, method):
 
 def test_the_figures(tiny, blocks):
     net = fitted(tiny, blocks, module__target_modules=["q_proj"])
-    figures = net.figures()
-    assert figures["trainable_parameters"] == 2 * 4 * (32 + 32)
-    assert figures["tokens_per_second"] == 3 * 18 * 12 / net._seconds
-    assert 1e7 < figures["peak_memory_bytes"] < 1e11
-    assert math.isnan(net_of(tiny).initialize().figures()["tokens_per_second"])
+    metrics = net.metrics()
+    assert metrics["trainable_parameters"] == 2 * 4 * (32 + 32)
+    assert metrics["tokens_per_second"] == 3 * 18 * 12 / net._seconds
+    assert 1e7 < metrics["peak_memory_bytes"] < 1e11
+    assert math.isnan(net_of(tiny).initialize().metrics()["tokens_per_second"])
     assert next(iter(causal_lm_scores(net, blocks))) == "neg_log_perplexity"
 
 

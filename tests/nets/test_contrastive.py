@@ -12,7 +12,7 @@ from hpo import HPOSearchCV
 from hpo.modules import ConvEncoder
 from hpo.nets import ContrastiveClassifier, nt_xent
 from hpo.nets._views import random_views
-from hpo.training._adapters import NetStepper
+from hpo.training.adapters import NetStepper
 
 N_CLASSES = 3
 

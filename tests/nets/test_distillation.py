@@ -145,7 +145,7 @@ def test_more_data_get_a_teacher_of_their_own(data, counting):
 
 
 def test_old_teachers_are_forgotten(data, monkeypatch, counting):
-    monkeypatch.setattr(distillation, "_KEPT", 1)
+    monkeypatch.setattr(distillation, "_MAX_TEACHERS", 1)
     X, y = data
     for n in (60, 90, 90):
         fitted(net(teacher=counting), X[:n], y[:n])

@@ -39,6 +39,7 @@ optuna_states = {
     COMPLETE: optuna.trial.TrialState.COMPLETE,
     PRUNED: optuna.trial.TrialState.PRUNED,
     TrialState.FAILED: optuna.trial.TrialState.FAIL,
+    TrialState.INTERRUPTED: optuna.trial.TrialState.FAIL,
 }
 
 

@@ -215,8 +215,8 @@ def test_states_in_the_private_study(reason):
     states = []
     peers = [scripted_record(i, [], state) for i, state in enumerate(TrialState)]
     peers = [replace(peer, reason=reason) for peer in peers]
-    OptunaPruner(Looks()).decide(scripted_record(4, [0.5]), peers)
-    assert states == [["RUNNING", "COMPLETE", "PRUNED", "FAIL", "RUNNING"]]
+    OptunaPruner(Looks()).decide(scripted_record(5, [0.5]), peers)
+    assert states == [["RUNNING", "COMPLETE", "PRUNED", "FAIL", "FAIL", "RUNNING"]]
 
 
 def test_hyperband_draws_brackets_from_the_study_name():

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from hpo.cli._comparison import comparison_table, tell_comparison
+from hpo.cli._tables import comparison_table, print_comparison
 from hpo.result import StudyResult
 from hpo.review import compare, comparison, comparison_curves, write_report
 from hpo.review.comparison import (
@@ -273,5 +273,5 @@ def test_the_table_fits_a_terminal_of_a_hundred_columns():
     assert "10.1000 ± 0.0013" not in narrow.file.getvalue()
     lines = narrow.file.getvalue().splitlines()
     assert len(lines) == 1 + len(compared.groups)
-    tell_comparison(narrow, shown)
+    print_comparison(narrow, shown)
     assert "Comparison: optimizer × lr" in narrow.file.getvalue()

@@ -7,7 +7,7 @@ from matplotlib.image import imread
 
 from hpo.result import StudyResult
 from hpo.review import history, learning_curves, parameters, write_report
-from hpo.trial import INTERRUPTED, Report, Trial, TrialRecord, TrialState
+from hpo.trial import Report, Trial, TrialRecord, TrialState
 
 
 def record(number, values, state=TrialState.COMPLETE, reason="", **params):
@@ -27,7 +27,7 @@ def result():
         record(1, [0.2, 0.7, 0.9, 0.8], lr=1e-2, optimizer="torch.optim.Adam", n_layers=2),
         record(2, [0.1], TrialState.PRUNED, "epoch 1", lr=1e-3, optimizer="torch.optim.SGD"),
         record(3, [], TrialState.FAILED, "ValueError: <b>bad</b> & ugly", lr=0.1),
-        record(4, [math.nan], TrialState.FAILED, INTERRUPTED, lr=0.1, optimizer=None),
+        record(4, [math.nan], TrialState.INTERRUPTED, "Ctrl-C", lr=0.1, optimizer=None),
         record(5, [0.3, 0.6], TrialState.RUNNING, lr=0.02, optimizer="torch.optim.Adam"),
     )
     return StudyResult(
@@ -95,7 +95,7 @@ def test_the_report_holds_everything(result, tmp_path):
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page.replace("<style>", "<!--")))
     for part in (
         "cross-validated accuracy 0.9 ± 0.01 (s.e.)",
-        "sealed test accuracy 0.88 (-2.0 standard errors from the cross-validated)",
+        "held-out test accuracy 0.88 (-2.0 standard errors from the cross-validated)",
         "6 trials, 1 of them still running",
         "torch.optim.Adam",
         "epochs saved by pruning 25%",

@@ -11,7 +11,7 @@ from hpo import Study, StudyData, load_result, run_study
 from hpo.analyses import BaseAnalysis
 from hpo.exceptions import PluginError, StudyError
 from hpo.review import write_report
-from hpo.study._session import Session
+from hpo.study.prepared import PreparedStudy
 
 
 class Recorder(BaseAnalysis):
@@ -22,10 +22,10 @@ class Recorder(BaseAnalysis):
         assert not hasattr(again, "nothing")
         return {"n": len(winner.X), "n_refit": again.n_seen_, "text": "no number"}
 
-    def tell(self, data):
+    def summarize(self, data):
         return [("n", str(data["n"]))]
 
-    def draw(self, data):
+    def plot(self, data):
         return Figure()
 
 
@@ -84,29 +84,30 @@ def test_a_net_that_classifies_a_sealed_test_part_is_analysed(tmp_path):
 
 def test_what_else_is_not_analysed_unless_asked(tmp_path):
     plain = study(tmp_path, estimator=LogisticRegression(), search_space={"C": [1.0, 2.0]})
-    assert Session(plain).analyses == []
-    (asked,) = Session(plain.replace(analyses=["confusion"])).analyses
+    assert PreparedStudy(plain).analyses == []
+    (asked,) = PreparedStudy(plain.replace(analyses=["confusion"])).analyses
     assert asked.name == "confusion"
     unsealed = StudyData(X=data().X, y=data().y)
-    assert Session(study(tmp_path, data=unsealed)).analyses == []
-    assert Session(study(tmp_path, analyses=[])).analyses == []
+    assert PreparedStudy(study(tmp_path, data=unsealed)).analyses == []
+    assert PreparedStudy(study(tmp_path, analyses=[])).analyses == []
 
 
 def test_options_and_mistakes_in_names(tmp_path):
-    (ensemble,) = Session(study(tmp_path, analyses=["ensemble:k=7"])).analyses
+    (ensemble,) = PreparedStudy(study(tmp_path, analyses=["ensemble:k=7"])).analyses
     assert ensemble.k == 7
     with pytest.raises(PluginError, match="no analysis 'confusoin', did you mean 'confusion'"):
-        Session(study(tmp_path, analyses=["confusoin"]))
+        PreparedStudy(study(tmp_path, analyses=["confusoin"]))
     with pytest.raises(PluginError, match="no option 'n'"):
-        Session(study(tmp_path, analyses=["ensemble:n=7"]))
+        PreparedStudy(study(tmp_path, analyses=["ensemble:n=7"]))
     with pytest.raises(StudyError, match="more than once"):
-        Session(study(tmp_path, analyses=["ensemble:k=7", "ensemble"]))
+        PreparedStudy(study(tmp_path, analyses=["ensemble:k=7", "ensemble"]))
 
 
 def test_one_that_fails_is_told_and_the_others_are_kept(tmp_path):
     result = run_study(study(tmp_path, analyses=[Failing(), "confusion"]))
     failed, confusion = result.analyses.values()
-    assert failed == {"error": "RuntimeError: out of luck"}
+    reference = f"{__name__}:Failing"
+    assert failed == {"error": "RuntimeError: out of luck", "class": reference}
     assert confusion["accuracy"] > 0
     page = write_report(result, tmp_path / "report")["report.html"].read_text()
     assert "out of luck" in page
@@ -115,7 +116,8 @@ def test_one_that_fails_is_told_and_the_others_are_kept(tmp_path):
 def test_it_sees_what_the_winner_was_fitted_on_and_can_refit(tmp_path):
     result = run_study(study(tmp_path, analyses=[Recorder()]))
     (found,) = result.analyses.values()
-    assert found == {"n": 160, "n_refit": 40, "text": "no number"}
+    reference = f"{__name__}:Recorder"
+    assert found == {"n": 160, "n_refit": 40, "text": "no number", "class": reference}
 
 
 def test_a_refit_that_is_reused_keeps_its_analyses_and_a_new_one_is_made(tmp_path):
@@ -128,7 +130,7 @@ def test_a_refit_that_is_reused_keeps_its_analyses_and_a_new_one_is_made(tmp_pat
 
 
 def test_numbers_are_metrics_of_the_study(tmp_path):
-    from hpo.study._conduct import _summary
+    from hpo.study.runner import _summary
 
     result = run_study(study(tmp_path, analyses=["confusion", Failing()]))
     metrics, _ = _summary(result)

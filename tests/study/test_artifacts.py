@@ -6,7 +6,7 @@ from sklearn.datasets import load_iris
 from sklearn.linear_model import SGDClassifier
 
 from hpo import Study, load_result, run_study
-from hpo.cli._outcome import winner_table
+from hpo.cli._tables import winner_table
 from hpo.data import StudyData
 
 # of MLflow about its own database library

@@ -6,7 +6,7 @@ from sklearn.linear_model import SGDClassifier
 
 from hpo import Study, StudyData, load_result, run_study
 from hpo.exceptions import StudyError
-from hpo.study._session import Session
+from hpo.study.prepared import PreparedStudy
 
 SPACE = {
     "loss": ["hinge", "log_loss"],
@@ -32,16 +32,16 @@ def study(**changes):
 
 
 def test_a_grid_compares_all_parameters_that_have_several_values():
-    assert Session(study(sampler="grid")).search.compare == ("loss", "alpha")
-    assert Session(study()).search.compare == ()
-    assert Session(study(sampler="grid", compare=[])).search.compare == ()
-    assert Session(study(compare=["alpha", "loss"])).search.compare == ("alpha", "loss")
+    assert PreparedStudy(study(sampler="grid")).search.compare == ("loss", "alpha")
+    assert PreparedStudy(study()).search.compare == ()
+    assert PreparedStudy(study(sampler="grid", compare=[])).search.compare == ()
+    assert PreparedStudy(study(compare=["alpha", "loss"])).search.compare == ("alpha", "loss")
 
 
 def test_unknown_and_continuous_parameters_are_refused_by_name():
     continuous = {**SPACE, "eta0": {"type": "float", "low": 0.1, "high": 1.0}}
     with pytest.raises(StudyError) as error:
-        Session(study(search_space=continuous, compare=["alfa", "eta0"]))
+        PreparedStudy(study(search_space=continuous, compare=["alfa", "eta0"]))
     assert "'compare' names 'alfa', which is not in the search space, did you mean 'alpha'?" in str(
         error.value
     )

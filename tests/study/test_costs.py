@@ -6,14 +6,14 @@ import optuna
 import pytest
 
 from hpo import Study, load_result, run_study
-from hpo.backends._ledger import Ledger
-from hpo.cli._outcome import front_table
+from hpo.cli._tables import front_table
 from hpo.data import load_digits
 from hpo.exceptions import PluginError, StorageError, StudyError
 from hpo.modules import MLP
 from hpo.nets import RegularizedClassifier
 from hpo.result import StudyResult
 from hpo.review import write_report
+from hpo.storage.trial_store import TrialStore
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 
 
@@ -114,6 +114,6 @@ def test_what_cannot_have_costs_is_refused_before_anything_is_made(tmp_path):
 
 def test_a_study_of_other_objectives_is_refused(tmp_path):
     storage = f"sqlite:///{tmp_path}/s.db"
-    Ledger("s", None, storage)
+    TrialStore("s", None, storage)
     with pytest.raises(StorageError, match=r"objectives maximize, and this one maximize, minimize"):
-        Ledger("s", None, storage, costs=["seconds"])
+        TrialStore("s", None, storage, costs=["seconds"])

@@ -18,18 +18,18 @@ from skorch.callbacks import LRScheduler
 from torch import nn
 
 from hpo import HPOSearchCV, SearchSpace, Study, StudyData, load_result, run_study
-from hpo.backends._ledger import Ledger
-from hpo.backends._studies import study_names
 from hpo.exceptions import StudyError
 from hpo.identity import Describer
+from hpo.storage.studies import study_names
+from hpo.storage.trial_store import TrialStore
 from hpo.study._extending import EXTENDS
-from hpo.study._fingerprint import _form
+from hpo.study._fingerprint import _parameter_form
 from hpo.study._fitting import Fitting
-from hpo.study._opening import Allowed
-from hpo.study._own_values import MISSING, own_value
-from hpo.study._session import Session
+from hpo.study._own_values import MISSING, default_value
+from hpo.study.opening import Allowed
+from hpo.study.prepared import PreparedStudy
 from hpo.testing.backends import timeless
-from hpo.trial import Report, Trial, TrialRecord, TrialState
+from hpo.trial import Cause, Report, Trial, TrialRecord, TrialState
 
 X, y = load_iris(return_X_y=True)
 
@@ -127,7 +127,7 @@ def test_a_kept_trial_is_what_it_would_be_in_the_new_study(study):
     run_study(study)
     narrow = study.replace(search_space={"a": {**LINE["a"], "high": 0.5}}, n_trials=6)
     result = run_study(narrow, extend=True)
-    objective = Session(narrow).search.objective
+    objective = PreparedStudy(narrow).search.objective
     for record in result.records:
         trial = Trial(record.number, record.trial.params, record.trial.seed)
         values = [report.fold_values for report in objective.run(trial)]
@@ -159,14 +159,14 @@ def test_a_kept_trial_is_what_it_would_be_in_the_new_study(study):
 )  # fmt: skip
 def test_choices_and_parameters_that_come_and_go(study, old, new, kept, why):
     a = {"a": [0.25, 0.75]}
-    made = Session(study.replace(search_space={**a, **old}, sampler="grid"))
-    ledger = made.ledger()
+    made = PreparedStudy(study.replace(search_space={**a, **old}, sampler="grid"))
+    store = made.store()
     for point in made.search.grid:
-        ledger.enqueue([point])
-        trial = ledger.ask()
-        ledger.tell(TrialRecord(trial, TrialState.COMPLETE, (Report(trial.number, 1, 0.5),)))
-    other = Session(study.replace(search_space={**a, **new}))
-    extended = other.ledger(allowed=Allowed(extend=True))
+        store.enqueue([point])
+        trial = store.ask()
+        store.tell(TrialRecord(trial, TrialState.COMPLETE, (Report(trial.number, 1, 0.5),)))
+    other = PreparedStudy(study.replace(search_space={**a, **new}))
+    extended = other.store(allowed=Allowed(extend=True))
     note = other.search.notes[-1]  # there is one too of a finite space
     assert note.startswith(f"{kept} of the {len(made.search.grid)} trials of 'line' fit")
     assert why in note
@@ -214,7 +214,7 @@ def sgd(momentum):
 )
 def test_what_a_net_has_by_itself(name, params, value):
     schedule = ("schedule", LRScheduler("StepLR", step_size=1, gamma=0.3))
-    assert own_value(net(callbacks=[schedule]), name, params) == value
+    assert default_value(net(callbacks=[schedule]), name, params) == value
 
 
 def test_parameters_of_a_module_and_an_optimizer_that_are_new(study):
@@ -298,7 +298,7 @@ def sampled(space, data):
 @given(FORMS, FORMS, st.data())
 def test_a_trial_that_fits_trains_the_same_estimator(old, new, data):
     first, second = SearchSpace.load(old), SearchSpace.load(new)
-    fitting = Fitting({n: _form(Describer(), first, n) for n in first}, second, Scored())
+    fitting = Fitting({n: _parameter_form(Describer(), first, n) for n in first}, second, Scored())
     params = sampled(first, data)
     fitted = fitting(params)
     trained = clone(Scored()).set_params(**first.resolve(params)).get_params()
@@ -338,27 +338,27 @@ def test_trials_that_ended_otherwise_are_taken_over_too(study):
 
 def test_an_interrupted_trial_is_tried_again_in_the_new_study(study):
     run_study(study.replace(n_trials=2))
-    ledger = Ledger("line", SearchSpace.load(LINE), study.storage, sampler=None)
-    trial = ledger.ask()
-    ledger.tell(TrialRecord(trial, TrialState.FAILED, reason="interrupted: a test"))
+    store = TrialStore("line", SearchSpace.load(LINE), study.storage, sampler=None)
+    trial = store.ask()
+    store.tell(TrialRecord(trial, TrialState.INTERRUPTED, reason="a test"))
     wider = study.replace(search_space={"a": {**LINE["a"], "high": 2.0}}, n_trials=3)
     result = run_study(wider, extend=True)
     assert "2 of the 2 trials" in result.notes[0]
-    assert [r.state for r in result.records] == ["complete"] * 2 + ["failed", "complete"]
+    assert [r.state for r in result.records] == ["complete"] * 2 + ["interrupted", "complete"]
     assert result.records[3].trial.params == trial.params
 
 
 def test_a_void_trial_is_tried_again_in_the_new_study(study):
     """It is complete in Optuna's tables of the old study, and failed in those of the new one."""
     old = run_study(study.replace(n_trials=2))
-    ledger = Ledger("line", SearchSpace.load(LINE), study.storage, sampler=None)
-    ledger.note("revoked", {"1": "interrupted: a test"})  # and its driver died
+    store = TrialStore("line", SearchSpace.load(LINE), study.storage, sampler=None)
+    store.set_attr("revoked", {"1": "a test"})  # and its driver died
     wider = study.replace(search_space={"a": {**LINE["a"], "high": 2.0}}, n_trials=2)
     result = run_study(wider, extend=True)
-    assert [r.state for r in result.records] == ["complete", "failed", "complete"]
-    assert result.records[1].reason == "interrupted: a test"
+    assert [r.state for r in result.records] == ["complete", "interrupted", "complete"]
+    assert result.records[1].reason == "a test"
     assert result.records[2].trial.params == old.records[1].trial.params
-    trials = Ledger("line@2", None, study.storage, create=False).study.trials
+    trials = TrialStore("line@2", None, study.storage, create=False).study.trials
     assert [t.state.name for t in trials] == ["COMPLETE", "FAIL", "COMPLETE"]
 
 
@@ -366,13 +366,14 @@ def test_what_a_sampler_needs_is_taken_over(study):
     """Values of several objectives, and what broke a constraint."""
     two = study.replace(costs=("seconds",), sampler="tpe")
     old = run_study(two.replace(n_trials=3))
-    ledger = Ledger("line", SearchSpace.load(LINE), study.storage, costs=("seconds",))
-    trial = ledger.ask()
-    ledger.tell(TrialRecord(trial, TrialState.PRUNED, reason="out of memory: 1 GB"))
+    store = TrialStore("line", SearchSpace.load(LINE), study.storage, costs=("seconds",))
+    trial = store.ask()
+    short = TrialRecord(trial, TrialState.PRUNED, reason="x", cause=Cause.OUT_OF_MEMORY)
+    store.tell(short)
     wider = two.replace(search_space={"a": {**LINE["a"], "high": 2.0}}, n_trials=4)
     result = run_study(wider, extend=True)
     assert result.n_trials == 4
-    trials = Ledger("line@2", None, study.storage, create=False).study.trials
+    trials = TrialStore("line@2", None, study.storage, create=False).study.trials
     assert [t.values for t in trials[:3]] == [[r.value, r.cost("seconds")] for r in old.records]
     assert trials[3].constraints == {"memory": 1.0}
     assert all(t.distributions["a"].high == 2.0 for t in trials)
@@ -434,10 +435,10 @@ def half_made(study):
 
     def make(process):
         run_study(study)
-        ledger = Ledger("line@2", SearchSpace.load(LINE), study.storage)
+        store = TrialStore("line@2", SearchSpace.load(LINE), study.storage)
         driver = f"{socket.gethostname()}/{process}/abc"
-        ledger.note(EXTENDS, {"study": "line", "driver": driver, "time": time.time()})
-        return ledger
+        store.set_attr(EXTENDS, {"study": "line", "driver": driver, "time": time.time()})
+        return store
 
     return make
 
@@ -449,18 +450,18 @@ def test_what_a_dead_driver_has_left_is_deleted(study, half_made):
 
 
 def test_while_another_driver_extends_it_is_waited_for(study, half_made, monkeypatch):
-    ledger = half_made(os.getppid())
+    store = half_made(os.getppid())
     wider = study.replace(search_space={"a": {**LINE["a"], "high": 2.0}})
-    mark = Session(wider).search.fingerprint
+    mark = PreparedStudy(wider).search.fingerprint
     slept = []
 
     def sleep(seconds):
         slept.append(seconds)
         if len(slept) == 2:
-            ledger.note("fingerprint", mark)
+            store.set_attr("fingerprint", mark)
 
     # Optuna's own waiting goes through it too
-    monkeypatch.setattr("hpo.study._opening.time.sleep", sleep)
+    monkeypatch.setattr("hpo.study.opening.time.sleep", sleep)
     assert run_study(wider.replace(n_trials=1), extend=True).name == "line@2"
     assert slept.count(0.2) == 2
 

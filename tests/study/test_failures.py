@@ -10,10 +10,10 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_iris
 
 from hpo import HPOSearchCV, Study, StudyData, load_result, run_study
-from hpo._interrupt import Interrupt
-from hpo.backends._ledger import Ledger
+from hpo._stop_signal import StopSignal
 from hpo.exceptions import NoCompletedTrialError, StudyError
 from hpo.space import SearchSpace
+from hpo.storage.trial_store import TrialStore
 from hpo.study._first_failures import FirstFailures
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 
@@ -65,7 +65,7 @@ def study(tmp_path):
 
 def states(study):
     result, _ = load_result(study.name, study.storage)
-    return ["interrupted" if r.interrupted else str(r.state) for r in result.records]
+    return [str(r.state) for r in result.records]
 
 
 # -- fail_fast --
@@ -126,11 +126,11 @@ def record(number, state=TrialState.FAILED, reason="E: no 1", error="trace", **p
 
 
 def heard(*records, n=3, space=None, earlier=()):
-    interrupt = Interrupt()
+    interrupt = StopSignal()
     space = SearchSpace.load(space or {"x": {"type": "float", "low": 0, "high": 1}})
     failures = FirstFailures(interrupt, n, space, earlier)
     for one in records:
-        failures.trial_ended(one)
+        failures.on_trial_end(one)
     assert failures.stopped == bool(interrupt.reason)
     return failures.stopped
 
@@ -145,7 +145,7 @@ def test_what_is_counted():
     pruned = record(9, TrialState.PRUNED, x=0.9)
     for one in (other, done, pruned, record(9, error=None, x=0.9)):
         assert not heard(fails[0], one, *fails[1:])
-    cut_off = record(9, reason="interrupted: Ctrl-C", x=0.9)
+    cut_off = record(9, TrialState.INTERRUPTED, x=0.9)
     assert heard(fails[0], cut_off, *fails[1:3])
     assert heard(*fails[:3], earlier=[record(5, x=0.5)])
     assert not heard(*fails, earlier=[done])
@@ -234,16 +234,16 @@ def test_a_driver_that_dies_before_a_retry_leaves_it_to_the_next(tmp_path, kind)
         "journal": f"journal:///{tmp_path}/s",
     }
     space = SearchSpace.load(SIZES)
-    ledger = Ledger("s", space, url[kind])
-    trial = ledger.ask()
-    ledger.tell(TrialRecord(trial, TrialState.FAILED, (), "E: no", "trace"))
-    assert ledger.retry_failed() == 1
-    assert ledger.retry_failed() == 0
-    again = ledger.ask()
+    store = TrialStore("s", space, url[kind])
+    trial = store.ask()
+    store.tell(TrialRecord(trial, TrialState.FAILED, (), "E: no", "trace"))
+    assert store.retry_failed() == 1
+    assert store.retry_failed() == 0
+    again = store.ask()
     assert again.params == trial.params
-    ledger.tell(TrialRecord(again, TrialState.FAILED, (), "interrupted: killed", None))
+    store.tell(TrialRecord(again, TrialState.INTERRUPTED, (), "killed", None))
     if kind != "memory":
-        ledger = Ledger("s", space, url[kind])
-    assert [record.interrupted for record in ledger.records()] == [True, True]
-    ledger.settle()
-    assert ledger.ask().params == trial.params
+        store = TrialStore("s", space, url[kind])
+    assert [record.interrupted for record in store.records()] == [True, True]
+    store.fail_stale_trials()
+    assert store.ask().params == trial.params

@@ -21,18 +21,18 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from hpo import HPOSearchCV, Study, StudyData, run_study
-from hpo.backends._ledger import Ledger
 from hpo.exceptions import StudyError
-from hpo.study._session import Session
+from hpo.storage.trial_store import TrialStore
+from hpo.study.prepared import PreparedStudy
 
 CODE = """
 import json, sys
 from pathlib import Path
 from hpo.cli._study_file import load_study_file
-from hpo.study._session import Session
+from hpo.study.prepared import PreparedStudy
 
 path = Path(sys.argv[1])
-print(json.dumps(Session(load_study_file(path).study, path.parent).search.fingerprint))
+print(json.dumps(PreparedStudy(load_study_file(path).study, path.parent).search.fingerprint))
 """
 X, y = load_iris(return_X_y=True)
 X = X.astype("float32")
@@ -130,7 +130,7 @@ SAME = {
         {"data": StudyData(X=torch.from_numpy(X), y=torch.from_numpy(y))},
     ),
     "data from a function": ({"data": StudyData(X=X, y=y)}, {"data": lambda: weighted(None)}),
-    "the sealed part": (
+    "the held-out part": (
         {"data": StudyData(X=X, y=y)},
         {"data": StudyData(X=X, y=y, X_test=X, y_test=y)},
     ),
@@ -226,23 +226,23 @@ OTHER = {
 
 @pytest.mark.parametrize("name", SAME)
 def test_the_same_study_goes_on(study, name):
-    first, second = (Session(study.replace(**changes)) for changes in SAME[name])
-    assert first.ledger().name == second.ledger().name == "iris"
+    first, second = (PreparedStudy(study.replace(**changes)) for changes in SAME[name])
+    assert first.store().name == second.store().name == "iris"
 
 
 @pytest.mark.parametrize("told", OTHER)
 def test_another_one_is_refused_with_what_differs(study, told):
-    first, second = (Session(study.replace(**changes)) for changes in OTHER[told])
-    first.ledger()
+    first, second = (PreparedStudy(study.replace(**changes)) for changes in OTHER[told])
+    first.store()
     with pytest.raises(StudyError) as caught:
-        second.ledger()
+        second.store()
     assert told in [line.strip() for line in str(caught.value).splitlines()]
 
 
 @pytest.mark.parametrize("name", [*SAME, *OTHER])
 def test_a_name_of_its_own_tells_the_same(study, name):
     first, second = (
-        Session(study.replace(**changes)).search for changes in {**SAME, **OTHER}[name]
+        PreparedStudy(study.replace(**changes)).search for changes in {**SAME, **OTHER}[name]
     )
     assert (first.default_name() == second.default_name()) is (name in SAME)
 
@@ -328,9 +328,11 @@ def test_what_says_nothing_does_not_count(study):
 
 def test_code_of_another_python_is_told_as_such(study, monkeypatch):
     run_study(study.replace(estimator=own()))
-    ledger = Ledger("iris", None, study.storage)
-    kept = ledger.noted("fingerprint")
-    ledger.note("fingerprint", {**kept, "python": "3.10", "code": dict.fromkeys(kept["code"], "x")})
+    store = TrialStore("iris", None, study.storage)
+    kept = store.get_attr("fingerprint")
+    store.set_attr(
+        "fingerprint", {**kept, "python": "3.10", "code": dict.fromkeys(kept["code"], "x")}
+    )
     with pytest.raises(StudyError, match=r"that of Python 3\.10 does not compare with 3"):
         run_study(study.replace(estimator=own(), n_trials=3))
 
@@ -340,8 +342,8 @@ def test_code_of_another_python_is_told_as_such(study, monkeypatch):
 
 def test_a_study_of_the_first_version_is_recognised(study):
     run_study(study)
-    ledger = Ledger("iris", None, study.storage)
-    ledger.note("fingerprint", {"estimator": "0a1b", "data": "2c3d", "search space": "4e5f"})
+    store = TrialStore("iris", None, study.storage)
+    store.set_attr("fingerprint", {"estimator": "0a1b", "data": "2c3d", "search space": "4e5f"})
     with pytest.raises(StudyError, match=r"made by hpo 0\.1\.0.*\nGo on with --accept-code"):
         run_study(study.replace(n_trials=3))
     assert run_study(study.replace(n_trials=3), accept_code=True).n_trials == 3
@@ -350,7 +352,7 @@ def test_a_study_of_the_first_version_is_recognised(study):
 
 def test_one_of_the_first_version_with_another_space_is_not_accepted(study):
     run_study(study)
-    Ledger("iris", None, study.storage).note("fingerprint", {"estimator": "0a1b"})
+    TrialStore("iris", None, study.storage).set_attr("fingerprint", {"estimator": "0a1b"})
     other = study.replace(search_space={"alpha": [0.1, 0.2]})
     with pytest.raises(StudyError, match="search space: another one"):
         run_study(other, accept_code=True)
@@ -358,7 +360,7 @@ def test_one_of_the_first_version_with_another_space_is_not_accepted(study):
 
 def test_a_study_of_a_newer_version_is_refused(study):
     run_study(study)
-    Ledger("iris", None, study.storage).note("fingerprint", {"format": 99})
+    TrialStore("iris", None, study.storage).set_attr("fingerprint", {"format": 99})
     with pytest.raises(StudyError, match="newer hpo"):
         run_study(study, accept_code=True)
 
@@ -398,7 +400,7 @@ def test_weights_of_a_module_that_is_an_instance(study):
 
 def test_a_password_is_not_told(study, monkeypatch):
     run_study(study)
-    monkeypatch.setattr("hpo.study._opening.shown", lambda url: "postgresql://me:***@host/db")
+    monkeypatch.setattr("hpo.study.opening.shown", lambda url: "postgresql://me:***@host/db")
     with pytest.raises(StudyError, match=r"'iris' in postgresql://me:\*\*\*@host/db was"):
         run_study(study.replace(seed=1))
 
@@ -408,7 +410,7 @@ def test_what_is_kept_has_a_place_in_every_database(study):
     layers = [nn.Linear(4, 4) for _ in range(300)]
     estimator = net(nn.Sequential(*layers, nn.Linear(4, 3)))
     run_study(study.replace(estimator=estimator, search_space={"lr": [0.1, 0.2]}, n_trials=1))
-    kept = Ledger("iris", None, study.storage).noted("fingerprint")
+    kept = TrialStore("iris", None, study.storage).get_attr("fingerprint")
     assert len(json.dumps(kept)) < 65_535
 
 
@@ -425,11 +427,11 @@ def test_code_has_its_place_too(study, n_functions, told):
         )
         return namespace["Big"](random_state=0)
 
-    first, second = (Session(study.replace(estimator=big(factor))) for factor in (1, 2))
-    ledger = first.ledger()
-    assert len(json.dumps(ledger.noted("fingerprint"))) < 65_535
+    first, second = (PreparedStudy(study.replace(estimator=big(factor))) for factor in (1, 2))
+    store = first.store()
+    assert len(json.dumps(store.get_attr("fingerprint"))) < 65_535
     with pytest.raises(StudyError, match=f"code: (Big.)?{told}.* changed"):
-        second.ledger()
+        second.store()
 
 
 # -- the refit -----------------------------------------------------------------------------------

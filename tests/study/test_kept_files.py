@@ -16,7 +16,7 @@ from torch import nn
 
 from hpo import HPOSearchCV, Study, StudyData, load_result, run_study
 from hpo._scratch import _root, new_folder
-from hpo.study._kept import KeptFiles
+from hpo.study.kept_files import KeptFiles
 from hpo.testing.pruners import scripted_record
 from hpo.trackers import BaseTracker
 from hpo.trial import TrialState
@@ -114,14 +114,14 @@ class Keeper(BaseTracker):
 
     keeps_artifacts = True
 
-    def study_ended(self, metrics, params, artifacts, *, state="complete"):
+    def on_study_end(self, metrics, params, artifacts, *, state="complete"):
         self.names = [name for name in artifacts if name.startswith("files/")]
 
 
 def test_the_winners_files_are_kept_and_the_refit_writes_where_the_user_says(
     tmp_path, folder, monkeypatch
 ):
-    monkeypatch.setattr("hpo.study._conduct._report", lambda *args: {})
+    monkeypatch.setattr("hpo.study.runner._report", lambda *args: {})
     tracker = Keeper()
     result = run_study(study(tmp_path), observers=[tracker])
     number = result.best_record.number
@@ -233,9 +233,9 @@ def test_of_two_drivers_each_leaves_the_others_files_alone(tmp_path):
         path = kept.home / f"trial_{number}" / "fold_0" / "log.csv"
         path.parent.mkdir(parents=True)
         path.touch()
-        kept.trial_ended(scripted_record(number, [value], TrialState.COMPLETE))
-    assert list(mine.settle({0, 2}, 0)) == [0]
-    assert list(others.settle({0, 1}, 1)) == [1]
+        kept.on_trial_end(scripted_record(number, [value], TrialState.COMPLETE))
+    assert list(mine.finalize({0, 2}, 0)) == [0]
+    assert list(others.finalize({0, 1}, 1)) == [1]
     assert [path.name for path in (tmp_path / "cache" / "files" / "key").iterdir()] == ["trial_1"]
     assert mine.close() == others.close() == ""
 

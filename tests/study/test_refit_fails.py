@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 
 from hpo import HPOSearchCV, Study, StudyData, load_result, run_study
-from hpo._interrupt import SecondCtrlC
+from hpo._stop_signal import SecondCtrlC
 from hpo.exceptions import HpoError, RefitError
 from hpo.testing.user_errors import USER_ERRORS
 from hpo.trackers import BaseTracker
@@ -124,7 +124,7 @@ class Ends(BaseTracker):
     def __init__(self):
         self.heard = []
 
-    def study_ended(self, metrics, params, artifacts, *, state="complete"):
+    def on_study_end(self, metrics, params, artifacts, *, state="complete"):
         self.heard.append(state)
 
 
@@ -146,7 +146,7 @@ def make_study(folder, where="fit", **changes):
     ("where", "told", "fitted"),
     [
         ("fit", "The refit of trial . on all the data failed", False),
-        ("predict", "The scoring of the refitted trial . on the sealed test part failed", True),
+        ("predict", "The scoring of the refitted trial . on the held-out test part failed", True),
         ("recommendation", "The recommendation of the refitted trial . failed", True),
     ],
 )

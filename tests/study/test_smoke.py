@@ -13,8 +13,8 @@ from skorch import NeuralNetClassifier
 from torch import nn
 
 from hpo import Study, StudyData, run_study
-from hpo.study._session import Session
 from hpo.study._smoke import N_SAMPLES, cut_data
+from hpo.study.prepared import PreparedStudy
 
 SPACE = {"lr": [0.1, 0.2, 0.3], "batch_size": [8, 16]}
 
@@ -62,15 +62,15 @@ def test_a_grid_runs_one_trial_of_one_epoch_and_keeps_nothing(tmp_path, monkeypa
 
 
 def test_every_part_is_cut_and_every_fold_has_every_class():
-    session = Session(study(cv=RepeatedStratifiedKFold(n_splits=5, n_repeats=3)).smoke())
-    data = session.data
+    prepared = PreparedStudy(study(cv=RepeatedStratifiedKFold(n_splits=5, n_repeats=3)).smoke())
+    data = prepared.data
     for X, y in ((data.X, data.y), (data.X_test, data.y_test), (data.X_refit, data.y_refit)):
         assert N_SAMPLES - 10 <= len(X) == len(y) <= N_SAMPLES + 10
         assert np.all(np.diff(X[:, 0]) > 0)  # in order
         assert np.bincount(y).min() >= 4
         assert np.bincount(y)[:5].max() < 60  # shares are kept
-    assert session.search.objective.n_folds == 2
-    for train, valid in session.search.objective.splits:
+    assert prepared.search.objective.n_folds == 2
+    for train, valid in prepared.search.objective.splits:
         assert len(set(data.y[train])) == len(set(data.y[valid])) == 6
 
 
@@ -106,9 +106,9 @@ def test_what_a_splitter_cuts_by_is_kept_and_named_rows_are_not():
     X, y = samples()
     grouped = StudyData(X=X, y=y, groups=np.arange(len(y)) % 7)
     small = study(data=lambda: grouped, cv=GroupKFold(3)).smoke()
-    assert Session(small).search.objective.n_folds == 3
+    assert PreparedStudy(small).search.objective.n_folds == 3
     for cv in (PredefinedSplit(np.arange(len(y)) % 4), [(np.arange(2000), np.arange(2000, 3000))]):
-        assert Session(study(cv=cv).smoke()).search.objective.n_folds == 2
+        assert PreparedStudy(study(cv=cv).smoke()).search.objective.n_folds == 2
 
 
 def test_estimators_without_epochs_and_targets_that_are_no_classes():

@@ -14,7 +14,7 @@ from torch import nn
 
 import hpo
 from hpo import Study, StudyData, load_result, run_study
-from hpo._interrupt import Interrupt
+from hpo._stop_signal import StopSignal
 from hpo.exceptions import (
     DataError,
     HpoError,
@@ -201,10 +201,10 @@ def test_sample_weights_of_the_data_reach_the_estimator(study):
 
 
 def test_an_interrupt_keeps_what_is_there_and_leaves_the_test_set_sealed(study):
-    interrupt = Interrupt()
+    interrupt = StopSignal()
 
     class Cut(Recorder):
-        def trial_reported(self, record, report):
+        def on_report(self, record, report):
             if (record.number, report.step) == (2, 3):
                 interrupt.request("Ctrl-C")
 

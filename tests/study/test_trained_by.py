@@ -10,11 +10,11 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from hpo import Study, StudyData, load_result, run_study
-from hpo._trained_by import told_of_reasons
-from hpo.cli._browse import show_study
-from hpo.cli._closing import Closing
+from hpo._trained_by import format_reasons
 from hpo.cli._command import Command
 from hpo.cli._display import PlainDisplay
+from hpo.cli._show import show_study
+from hpo.cli._summary import RunSummary
 from hpo.review import write_report
 from hpo.testing.backends import Recorder
 
@@ -32,7 +32,7 @@ class Heard(Recorder):
     def trial_trained_by(self, record):
         self.heard.append((record.trained_by, record.number))
 
-    def study_ended(self, metrics, params, artifacts, *, state="complete"):
+    def on_study_end(self, metrics, params, artifacts, *, state="complete"):
         self.params = params
 
 
@@ -92,11 +92,11 @@ def test_a_refusal_is_told_everywhere(study, tmp_path, monkeypatch, capsys):
     assert told == [f"trial 0 is trained by a worker process, because {WHY}"]
     assert lines.index(told[0]) < min(i for i, line in enumerate(lines) if "complete" in line)
     assert {r.trained_by_reason for r in result.records} == {WHY}
-    assert told_of_reasons(result.records) == [f"3 process, because {WHY}"]
+    assert format_reasons(result.records) == [f"3 process, because {WHY}"]
 
     closing = io.StringIO()
     console = Console(file=closing, width=300)
-    Closing(study, result, display.progress).tell(
+    RunSummary(study, result, display.progress).print_summary(
         console, Command(("hpo",), ("run", "linear.py")), ""
     )
     said = closing.getvalue()
@@ -113,16 +113,16 @@ def test_a_refusal_is_told_everywhere(study, tmp_path, monkeypatch, capsys):
 
 
 def test_a_study_that_did_not_keep_it_is_read(study, monkeypatch):
-    from hpo.backends import _ledger
+    from hpo.storage import trial_store
 
-    pack = _ledger.pack
+    pack = trial_store.pack
 
     def without(record, **kwargs):
         kept = pack(record, **kwargs)
         del kept["trained_by"]
         return kept
 
-    monkeypatch.setattr(_ledger, "pack", without)
+    monkeypatch.setattr(trial_store, "pack", without)
     run_study(study)
     result, _ = load_result("linear", study.storage)
     assert result.n_complete == 3

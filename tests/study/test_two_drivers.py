@@ -11,28 +11,28 @@ from hpo import load_result
 
 DRIVER = """
     import sys
-    from hpo.backends._base import Budget
-    from hpo.backends._ledger import Ledger
-    from hpo.backends._samplers import make_sampler
+    from hpo.backends.base import Budget
+    from hpo.storage.trial_store import TrialStore
+    from hpo.samplers.base import make_sampler
     from hpo.backends.optuna import OptunaBackend
-    from hpo._interrupt import Interrupt
+    from hpo._stop_signal import StopSignal
     from hpo.executors.serial import SerialExecutor
     from hpo.pruners.median import MedianPruner
-    from hpo.scheduler import TrialScheduler
+    from hpo.trial_manager import TrialManager
     from hpo.space import SearchSpace
     from hpo.testing import ScriptedObjective
 
     space = SearchSpace.load({"x": {"type": "float", "low": 0.0, "high": 1.0}})
-    ledger = Ledger("shared", space, sys.argv[1], sampler=make_sampler("tpe", 0, parallel=True))
-    ledger.settle()
-    scheduler = TrialScheduler(MedianPruner(), records=ledger.records())
+    store = TrialStore("shared", space, sys.argv[1], sampler=make_sampler("tpe", 0, parallel=True))
+    store.fail_stale_trials()
+    scheduler = TrialManager(MedianPruner(), records=store.records())
     curve = lambda trial: [trial.params["x"] * step for step in range(1, 6)]
     objective = ScriptedObjective(curve, n_steps=5, delay=0.02)
     print("ready", flush=True)
     sys.stdin.readline()
     with SerialExecutor(objective) as executor:
-        OptunaBackend().run(ledger, scheduler, executor, Budget(n_trials=16), Interrupt())
-    print(" ".join(str(n) for n in sorted(ledger._asked)))
+        OptunaBackend().run(store, scheduler, executor, Budget(n_trials=16), StopSignal())
+    print(" ".join(str(n) for n in sorted(store._asked)))
 """
 
 

@@ -38,13 +38,13 @@ def test_a_study_is_read_back_whole(new_tracker, store, read, tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "weights.bin").write_text("w")
     tracker = new_tracker()
-    tracker.study_started(INFO)
+    tracker.on_study_start(INFO)
     tell_trial(tracker, 0, (0.5, math.nan, 0.75))
     tell_trial(tracker, 1, (0.25,), TrialState.PRUNED, reason="epoch 1: 0.25 < median 0.5")
     error = "Traceback ...\n" * 1000 + "ValueError: no"
     tell_trial(tracker, 2, (), TrialState.FAILED, reason="ValueError: no", error=error)
     artifacts = {"plots/report.html": tmp_path / "report.html", "model": tmp_path / "model"}
-    tracker.study_ended({"best_score": 0.75}, {"best_lr": 0.1}, artifacts)
+    tracker.on_study_end({"best_score": 0.75}, {"best_lr": 0.1}, artifacts)
     assert tracker.close() == ""
     assert spools(tmp_path) == []
 
@@ -93,29 +93,29 @@ def test_a_study_is_read_back_whole(new_tracker, store, read, tmp_path):
 
 def test_a_study_that_goes_on_keeps_its_runs(new_tracker, store, read):
     first = new_tracker()
-    first.study_started(INFO)
+    first.on_study_start(INFO)
     tell_trial(first, 0)
     tell_trial(first, 1, (0.5,), TrialState.RUNNING)
-    first.study_ended({"best_score": 0.5}, {"best_lr": 0.1}, {}, state="interrupted")
+    first.on_study_end({"best_score": 0.5}, {"best_lr": 0.1}, {}, state="interrupted")
     assert first.close() == ""
     before = read(store)
     assert before.parent(STUDY).info.status == "KILLED"
     # The driver was done, and trial 1 with it.
-    assert before.trials(STUDY)[1].data.tags["reason"].startswith("interrupted")
+    assert before.trials(STUDY)[1].data.tags["state"] == "interrupted"
 
     second = new_tracker()
-    second.study_started(replace(INFO, params={**INFO.params, "n_trials": 5}))
+    second.on_study_start(replace(INFO, params={**INFO.params, "n_trials": 5}))
     cut_off = Trial(1, {"lr": 0.05, "optimizer": "torch.optim.SGD"}, seed=1)
-    reason = "interrupted: the process died"
-    second.trial_ended(TrialRecord(cut_off, TrialState.FAILED, reason=reason))
+    reason = "the process died"
+    second.on_trial_end(TrialRecord(cut_off, TrialState.INTERRUPTED, reason=reason))
     tell_trial(second, 2)
-    second.study_ended({"best_score": 0.75}, {"best_lr": 0.2}, {})
+    second.on_study_end({"best_score": 0.75}, {"best_lr": 0.2}, {})
     assert second.close() == ""
 
     found = read(store)
     trials = found.trials(STUDY)
     assert list(trials) == [0, 1, 2]
-    assert trials[1].info.status == "FAILED"
+    assert trials[1].info.status == "KILLED"
     assert trials[1].data.tags["reason"] == reason
     parent = found.parent(STUDY)
     assert parent.info.run_id == before.parent(STUDY).info.run_id
@@ -153,7 +153,7 @@ from hpo.testing.trackers import INFO, tell_trial
 from hpo.trackers.mlflow import MlflowTracker
 from hpo.trial import TrialState
 tracker = MlflowTracker(sys.argv[1], sys.argv[2])
-tracker.study_started(INFO)
+tracker.on_study_start(INFO)
 tell_trial(tracker, 0)
 tell_trial(tracker, 1, state=TrialState.RUNNING)
 print(tracker._channels[-1]._process.pid, "mlflow" in sys.modules, flush=True)
@@ -182,21 +182,21 @@ def test_a_killed_driver_is_sent_to_the_last_report(store, read, tmp_path):
     found = read(store)
     trials = found.trials(STUDY)
     assert found.history(trials[1], "score") == [(1, 0.5), (2, 0.75)]
-    assert [t.info.status for t in trials.values()] == ["FINISHED", "FAILED"]
-    assert trials[1].data.tags["reason"] == "interrupted: the process that drove the study died"
+    assert [t.info.status for t in trials.values()] == ["FINISHED", "KILLED"]
+    assert trials[1].data.tags["reason"] == "the process that drove the study died"
     assert found.parent(STUDY).info.status == "KILLED"
 
 
 def test_what_mlflow_refuses_holds_nothing_up(new_tracker, store, read):
     tracker = new_tracker()
-    tracker.study_started(StudyInfo("odd", "key's", {"a" * 300: "x" * 10_000, "": "\ud800\0"}))
+    tracker.on_study_start(StudyInfo("odd", "key's", {"a" * 300: "x" * 10_000, "": "\ud800\0"}))
     tell_trial(tracker, 0)
     # A param cannot change: the second value is refused, and all else is taken.
     changed = TrialRecord(Trial(0, {"lr": 7, "new": 1, "../up[0]": None}, 0), TrialState.COMPLETE)
     tell_trial(tracker, 1)
     assert tracker.close() == ""
-    tracker.study_started(StudyInfo("odd", "key's"))
-    tracker.trial_ended(changed)
+    tracker.on_study_start(StudyInfo("odd", "key's"))
+    tracker.on_trial_end(changed)
     tell_trial(tracker, 2)
     message = tracker.close()
     assert "MLflow refused 1 records for good" in message
@@ -215,7 +215,7 @@ def test_several_drivers_share_a_new_database(read, tmp_path):
     trackers = [MlflowTracker(uri, tmp_path / "spool") for _ in range(3)]
     other = replace(INFO, name="other", key="other")
     for tracker, info in zip(trackers, [INFO, INFO, other], strict=True):
-        tracker.study_started(info)
+        tracker.on_study_start(info)
     for number in range(10):
         tell_trial(trackers[number % 2], number)
     tell_trial(trackers[2], 0)

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric_name, _validate_param, _validate_tag
 
-from hpo.trackers import StudyInfo, _events
-from hpo.trackers._plan import _key, plan_runs
+from hpo.trackers import StudyInfo
+from hpo.trackers.mlflow import events
+from hpo.trackers.mlflow.plan import _key, plan_runs
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 
 RECORD = TrialRecord(Trial(3, {"lr": 0.1}, seed=7), started=1.5)
@@ -16,9 +17,9 @@ RECORD = TrialRecord(Trial(3, {"lr": 0.1}, seed=7), started=1.5)
 def life(state=TrialState.COMPLETE, n_steps=2, **changes):
     reports = [Report(3, step, step / 10, (step / 10,)) for step in range(1, n_steps + 1)]
     return [
-        _events.trial_started(RECORD),
-        *map(_events.trial_reported, reports),
-        _events.trial_ended(replace(RECORD, state=state, ended=9.0, **changes)),
+        events.trial_started(RECORD),
+        *map(events.trial_reported, reports),
+        events.trial_ended(replace(RECORD, state=state, ended=9.0, **changes)),
     ]
 
 
@@ -62,7 +63,7 @@ def test_names_of_metrics():
     metrics = {"f1": (0.5, 1.0), "train_score": (1, 1), "train_loss": (math.nan, 1), "none": ()}
     metrics |= {"param_lr": (0.1, 0.1), "weight_norm": (2.0, 3.0)}
     report = Report(3, 2, 0.25, (0.0, 0.5), metrics, seconds=3.0, recorded=("weight_norm",))
-    (plan,) = plan_runs([_events.trial_reported(report)])
+    (plan,) = plan_runs([events.trial_reported(report)])
     values = {key: value for key, value, _, _ in plan.metrics}
     assert {step for *_, step in plan.metrics} == {2}
     assert math.isnan(values.pop("train_loss"))
@@ -80,35 +81,35 @@ def test_names_of_metrics():
 
 
 def test_what_a_dead_driver_left_open_is_closed():
-    start = _events.study_started(StudyInfo("s", "k"))
+    start = events.study_started(StudyInfo("s", "k"))
     open_trial = [start, *life()[:2]]
-    trial, study = _events.loose_ends(open_trial)
-    assert (trial["number"], trial["state"]) == (3, "failed")
-    assert trial["reason"].startswith("interrupted")
+    trial, study = events.loose_ends(open_trial)
+    assert (trial["number"], trial["state"]) == (3, "interrupted")
+    assert trial["cause"] == "driver_died"
     assert (study["kind"], study["state"]) == ("study_ended", "interrupted")
-    assert _events.loose_ends(open_trial, study_too=False) == [trial]
-    end = _events.study_ended({}, {}, {}, "complete")
-    assert _events.loose_ends([start, *life(), end]) == []
-    assert len(_events.loose_ends([start, *life(), end, start])) == 1
+    assert events.loose_ends(open_trial, study_too=False) == [trial]
+    end = events.study_ended({}, {}, {}, "complete")
+    assert events.loose_ends([start, *life(), end]) == []
+    assert len(events.loose_ends([start, *life(), end, start])) == 1
 
 
 def test_how_a_trial_was_trained_is_a_tag():
     record = TrialRecord(
         Trial(3, {}, 1), TrialState.COMPLETE, trained_by="process", trained_by_reason="it is odd"
     )
-    (plan,) = plan_runs([_events.trial_ended(record)])
+    (plan,) = plan_runs([events.trial_ended(record)])
     assert plan.tags["trained_by"] == "process"
     assert plan.tags["trained_by_reason"] == "it is odd"
-    (plan,) = plan_runs([_events.trial_ended(replace(record, trained_by_reason=""))])
+    (plan,) = plan_runs([events.trial_ended(replace(record, trained_by_reason=""))])
     assert plan.tags["trained_by"] == "process"
     assert "trained_by_reason" not in plan.tags
     told = {"best_lr": 0.1, "trained_by": "24 fused (eager), 6 process"}
-    (plan,) = plan_runs([_events.study_ended({}, told, {}, "complete")])
+    (plan,) = plan_runs([events.study_ended({}, told, {}, "complete")])
     assert plan.tags["trained_by"] == "24 fused (eager), 6 process"
     assert plan.params_once == {"best_lr": "0.1"}  # a param could not change when it goes on
 
 
 def test_artifacts_stay_inside_the_run():
-    end = _events.study_ended({}, {}, {"../../x": "1", "/a/b": "2", "": "3"}, "complete")
+    end = events.study_ended({}, {}, {"../../x": "1", "/a/b": "2", "": "3"}, "complete")
     (plan,) = plan_runs([end])
     assert plan.files == {"x": "1", "a/b": "2", "artifact": "3"}

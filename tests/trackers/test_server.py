@@ -61,10 +61,10 @@ def server(empty_store, tmp_path_factory):
 
 def test_dead_then_up(server, read, tmp_path):
     dead = MlflowTracker(server.uri, tmp_path)
-    dead.study_started(INFO)
+    dead.on_study_start(INFO)
     tell_trial(dead, 0, (0.5, math.nan, math.inf))
     tell_trial(dead, 1, (0.5,), TrialState.FAILED, reason="no", error="Traceback")
-    dead.study_ended({"best_score": 0.5}, {}, {}, state="interrupted")
+    dead.on_study_end({"best_score": 0.5}, {}, {}, state="interrupted")
     began = time.monotonic()
     message = dead.close(timeout=20)
     # The process must import MLflow and try once or twice; it must not try for minutes.
@@ -74,14 +74,14 @@ def test_dead_then_up(server, read, tmp_path):
     assert "hpo sync" in message
 
     other = MlflowTracker(server.uri, tmp_path)
-    other.study_started(StudyInfo("other", "other"))
+    other.on_study_start(StudyInfo("other", "other"))
     assert "1 records have not reached" in other.close(timeout=0.0)
 
     server.start()
     alive = MlflowTracker(server.uri, tmp_path)
-    alive.study_started(INFO)
+    alive.on_study_start(INFO)
     tell_trial(alive, 2)
-    alive.study_ended({"best_score": 0.75}, {}, {})
+    alive.on_study_end({"best_score": 0.75}, {}, {})
     assert alive.close() == ""
     found = read(server.uri)
     trials = found.trials(INFO.name)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from hpo._lock import FileLock
-from hpo.trackers import _spool
-from hpo.trackers._spool import Spool, SpoolWriter, default_root, study_folder
+from hpo.trackers.mlflow import spool
+from hpo.trackers.mlflow.spool import Spool, SpoolWriter, default_root, study_folder
 
 IDENTITY = {"tracking_uri": "sqlite:////x.db", "study_key": "key", "name": "study"}
 
@@ -58,7 +58,7 @@ def test_a_full_disk_loses_and_doubles_nothing(writer, monkeypatch):
     def filling_up(descriptor, data):
         return next(answers, write)(descriptor, data)
 
-    monkeypatch.setattr(_spool.os, "write", filling_up)
+    monkeypatch.setattr(spool.os, "write", filling_up)
     writer.append(event(1))
     assert writer.waiting == 1
     writer.append(event(2))

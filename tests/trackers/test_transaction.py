@@ -12,10 +12,10 @@ import pytest
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
-from hpo.trackers import _runs
-from hpo.trackers._plan import RunPlan
-from hpo.trackers._runs import MlflowApi, RunWriter
-from hpo.trackers._transaction import one_transaction
+from hpo.trackers.mlflow import runs
+from hpo.trackers.mlflow.plan import RunPlan
+from hpo.trackers.mlflow.runs import MlflowApi, RunWriter
+from hpo.trackers.mlflow.transaction import one_transaction
 
 N_TRIALS = 8
 
@@ -93,7 +93,7 @@ def assert_all_once(found):
 
 
 def test_trials_share_a_transaction(new_writer, store, read, tmp_path, monkeypatch):
-    monkeypatch.setattr(_runs, "TRANSACTION_SECONDS", 60.0)
+    monkeypatch.setattr(runs, "TRANSACTION_SECONDS", 60.0)
     seen = []
     path = store.removeprefix("sqlite:///")
 
@@ -111,7 +111,7 @@ def test_trials_share_a_transaction(new_writer, store, read, tmp_path, monkeypat
 
 
 def test_a_transaction_ends_in_time(new_writer, store, read, tmp_path, monkeypatch):
-    monkeypatch.setattr(_runs, "TRANSACTION_SECONDS", -1.0)
+    monkeypatch.setattr(runs, "TRANSACTION_SECONDS", -1.0)
     writer, counts = new_writer()
     writer.write_all(trials(), tmp_path)
     assert counts.n_transactions == N_TRIALS
@@ -171,7 +171,7 @@ def test_a_refusal_takes_back_no_more_than_itself(new_writer, store, read, tmp_p
 
 
 def test_what_is_no_small_trial_stands_alone(new_writer, store, read, tmp_path, monkeypatch):
-    monkeypatch.setattr(_runs, "TRANSACTION_SECONDS", 60.0)
+    monkeypatch.setattr(runs, "TRANSACTION_SECONDS", 60.0)
     writer, counts = new_writer()
     plans = trials()
     plans[3].texts = {"error.txt": "no"}
@@ -198,13 +198,13 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 sys.path.insert(0, sys.argv[2])
 import test_transaction as here
-from hpo.trackers import _runs
-from hpo.trackers._transaction import one_transaction
+from hpo.trackers.mlflow import runs
+from hpo.trackers.mlflow.transaction import one_transaction
 client = MlflowClient(sys.argv[1])
 dying = here.Client(client, int(sys.argv[3]), lambda: os._exit(9))
-api = _runs.MlflowApi(dying, Metric, Param, RunTag, one_transaction(client))
-_runs.TRANSACTION_SECONDS = 60.0
-writer = _runs.RunWriter(api, "study", "key", 1000, note=print, unsent=Path("unsent"), failures={})
+api = runs.MlflowApi(dying, Metric, Param, RunTag, one_transaction(client))
+runs.TRANSACTION_SECONDS = 60.0
+writer = runs.RunWriter(api, "study", "key", 1000, note=print, unsent=Path("unsent"), failures={})
 writer.write_all(here.trials(), Path("files"))
 """
 

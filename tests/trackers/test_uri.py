@@ -1,7 +1,7 @@
 import pytest
 
 from hpo.exceptions import PluginError
-from hpo.trackers._uri import resolve_tracking_uri, store_home, ui_command
+from hpo.trackers.mlflow.uri import resolve_tracking_uri, store_home, ui_command
 
 
 @pytest.fixture(autouse=True)

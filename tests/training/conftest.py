@@ -9,9 +9,9 @@ from sklearn.base import clone
 from sklearn.model_selection import cross_validate
 from torch import nn
 
-from hpo.training._adapters import last_step
-from hpo.training._random import RandomStream
+from hpo.training.adapters import last_step
 from hpo.training.objective import Objective
+from hpo.training.random_stream import RandomStream
 from hpo.trial import Trial, derive_seed
 
 TRIAL = Trial(7, {}, seed=11)

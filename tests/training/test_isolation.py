@@ -25,10 +25,10 @@ from skorch.callbacks import (
 from torch import nn
 
 from hpo.exceptions import StudyError
-from hpo.training._callbacks import copy_of
-from hpo.training._files import FoldFiles
 from hpo.training._isolation import isolate
 from hpo.training._paths import path_kind
+from hpo.training.callbacks import copy_of
+from hpo.training.files import FoldFiles
 from hpo.training.objective import Objective
 from hpo.training.refit import refit
 from hpo.trial import Trial

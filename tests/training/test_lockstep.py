@@ -11,8 +11,8 @@ from skorch.dataset import ValidSplit
 from skorch.helper import SliceDict
 from torch import nn
 
-from hpo.training._random import RandomStream
 from hpo.training.objective import Objective
+from hpo.training.random_stream import RandomStream
 from hpo.trial import Trial, derive_seed
 
 N_EPOCHS = 4

@@ -32,9 +32,9 @@ from hpo import HPOSearchCV
 from hpo.exceptions import DataError, HpoError
 from hpo.nets import RegularizedClassifier
 from hpo.space import SearchSpace
-from hpo.space._likely_points import rehearsed_points
-from hpo.training._rehearsal import rehearse
+from hpo.space.likely_points import rehearsed_points
 from hpo.training.objective import Objective
+from hpo.training.rehearsal import rehearse
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(120, 4)).astype("float32")
@@ -373,7 +373,7 @@ FAULTS = {
         X[np.argsort(Y)],
         np.sort(Y),
         {"cv": KFold(5), "scoring": "roc_auc"},
-        "validation part has one class alone",
+        "validation part has only one class",
     ),
     "too few inputs": (
         classifier(module__n_in=5),

@@ -55,7 +55,7 @@ def timeless(reports):
     return [replace(r, seconds=0.0, fit_seconds=(), score_seconds=()) for r in reports]
 
 
-def cut(objective, at):
+def index_fit_params(objective, at):
     """Return the reports up to ``at``, and the state there."""
     run = objective.run(TRIAL)
     reports = [next(run) for _ in range(at)]
@@ -77,7 +77,7 @@ def sgd():
 def test_going_on_changes_nothing(estimator, at):
     objective = Objective(estimator, *data(), cv=3, scoring="accuracy", epochs=N_EPOCHS)
     whole = timeless(objective.run(TRIAL))
-    before, state = cut(objective, at)
+    before, state = index_fit_params(objective, at)
     assert timeless([*before, *objective.resume(TRIAL, state)]) == whole
 
 
@@ -87,7 +87,7 @@ def test_the_data_are_not_in_the_state():
         X, y = data(n, n_features=100)
         wide = net(batch_size=n, module__n_features=100)
         objective = Objective(wide, X, y, cv=3, scoring="accuracy", epochs=N_EPOCHS)
-        sizes.append(len(cut(objective, 2)[1]))
+        sizes.append(len(index_fit_params(objective, 2)[1]))
     # What grows are row numbers and predictions of the net's own validation part.
     assert sizes[1] - sizes[0] < 0.1 * (2000 - 200) * 100 * 4
 
@@ -95,7 +95,7 @@ def test_the_data_are_not_in_the_state():
 def test_another_trial_goes_on_with_the_weights_and_parameters_of_its_own():
     plain = net(callbacks=None)
     objective = Objective(plain, *data(), cv=3, scoring="accuracy", epochs=N_EPOCHS)
-    _, state = cut(objective, 3)
+    _, state = index_fit_params(objective, 3)
     other = Trial(8, {}, seed=6)
     same = timeless(objective.resume(other, state))
     assert [(r.number, r.step) for r in same] == [(8, 4), (8, 5), (8, 6)]
@@ -112,7 +112,7 @@ def test_another_trial_goes_on_with_the_weights_and_parameters_of_its_own():
 @pytest.mark.parametrize("name", ["module__dropout", "optimizer", "criterion", "max_epochs"])
 def test_what_needs_a_new_model_is_refused(name):
     objective = Objective(net(), *data(), cv=3, epochs=N_EPOCHS)
-    _, state = cut(objective, 1)
+    _, state = index_fit_params(objective, 1)
     with pytest.raises(ValueError, match=f"{name} cannot change while the model trains"):
         objective.resume(TRIAL, state, changes={name: 0.5})
 
@@ -123,5 +123,5 @@ def test_going_on_in_the_middle_of_an_epoch_changes_nothing(at):
     objective = Objective(net(), *data(), cv=3, scoring="accuracy", epochs=6, eval_every=2)
     whole = timeless(objective.run(TRIAL))
     assert [r.step for r in whole] == [1, 2, 3, 4, 5, 6]
-    before, state = cut(objective, at)
+    before, state = index_fit_params(objective, at)
     assert timeless([*before, *objective.resume(TRIAL, state)]) == whole

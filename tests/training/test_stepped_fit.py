@@ -21,7 +21,7 @@ from skorch import NeuralNet, NeuralNetClassifier
 from skorch.callbacks import Callback, Checkpoint
 from torch import nn
 
-from hpo.training._held import Held
+from hpo.training._held import SuspendedSettings
 from hpo.training._hooks import listen
 from hpo.training.objective import Objective
 from hpo.trial import Trial
@@ -306,40 +306,40 @@ def as_before():
 
 
 def test_what_a_fit_holds_open_is_its_own(as_before, tmp_path):
-    held = Held()
-    with held:
+    suspended = SuspendedSettings()
+    with suspended:
         change(tmp_path)
         inside = settings()
     assert settings() == as_before
     assert settings()["filters"] is as_before["filters"]
     for _ in range(2):
-        with held:
+        with suspended:
             assert settings() == inside
         assert settings() == as_before
 
 
 def test_what_a_fit_leaves_changed_stays_changed(as_before, tmp_path):
-    held = Held()
-    with held:
+    suspended = SuspendedSettings()
+    with suspended:
         pass
-    with held:
+    with suspended:
         change(tmp_path)
         inside = settings()
-        held.over = True
+        suspended.finished = True
     assert settings() == inside
 
 
 def test_what_the_driver_changes_meanwhile_is_the_drivers(as_before):
-    held = Held()
-    with held:
+    suspended = SuspendedSettings()
+    with suspended:
         sys.stdout = sys.stderr
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         filters = warnings.filters
-        with held:
+        with suspended:
             assert warnings.filters is filters
             sys.stdout = as_before["stdout"]
             warnings.filters = as_before["filters"]  # as of a block that was begun before
-            held.over = True
+            suspended.finished = True
         assert warnings.filters is filters
     assert settings() == as_before

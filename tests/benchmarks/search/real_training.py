@@ -1,8 +1,9 @@
 """The searches on real training: ``python tests/benchmarks/search/real_training.py --data mnist``.
 
 Multilayer perceptrons on scikit-learn's digits or on 1,000 images of MNIST, two folds, equal
-budgets of epochs. Of each arm: the score on the sealed test part of the winner, refitted, and after
-how many epochs the best score of a complete trial was that of TPE with the median rule at its end.
+budgets of epochs. Of each arm: the score on the held-out test part of the winner, refitted, and
+after how many epochs the best score of a complete trial was that of TPE with the median rule at
+its end.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""One search on one task, through the machinery that trains: ledger, scheduler, backend, executor.
+"""One search on one task, through the machinery that trains: store, scheduler, backend, executor.
 
 Only the training is left out: `ScriptedObjective` reads the scores of a trial's epochs from the
 task. Nothing is kept on disk and nobody is told.
@@ -11,18 +11,18 @@ import numpy as np
 from curves import LCBench, TaskSet
 
 from hpo._discovery import build
-from hpo._interrupt import Interrupt
-from hpo.backends._base import Budget
-from hpo.backends._ledger import Ledger
-from hpo.backends._samplers import make_sampler
+from hpo._stop_signal import StopSignal
+from hpo.backends.base import Budget
 from hpo.backends.optuna import OptunaBackend
 from hpo.pruners import BasePruner
-from hpo.scheduler import TrialScheduler
+from hpo.samplers.base import make_sampler
 from hpo.space import SearchSpace
+from hpo.storage.trial_store import TrialStore
 from hpo.testing.lockstep import LockstepExecutor
 from hpo.testing.scripted import ScriptedObjective
 from hpo.trackers import BaseTracker
 from hpo.trial import Report, Trial, TrialRecord, TrialState, derive_seed
+from hpo.trial_manager import TrialManager
 
 
 class Arm(NamedTuple):
@@ -61,10 +61,10 @@ class Course(BaseTracker):
         self.choices: list[tuple[int, float]] = []
         self.n_complete = self.n_trials = 0
 
-    def trial_reported(self, record: TrialRecord, report: Report) -> None:
+    def on_report(self, record: TrialRecord, report: Report) -> None:
         self.spent += 1
 
-    def trial_ended(self, record: TrialRecord) -> None:
+    def on_trial_end(self, record: TrialRecord) -> None:
         self.n_trials += 1
         if record.state is not TrialState.COMPLETE:
             return
@@ -118,11 +118,11 @@ def replay(task: LCBench | TaskSet, arm: Arm, seed: int, n_units: int) -> dict[s
     space, course = SearchSpace.load(task.space), Course(task)
     own = derive_seed(seed, task.name) % 2**31  # paired over the arms
     sampler = make_sampler(arm.sampler, own, parallel=arm.cohort > 1, space=space)
-    ledger = Ledger("replay", space, sampler=sampler, seed=own)
-    scheduler = TrialScheduler(build("hpo.pruners", arm.pruner, BasePruner), [course])
+    store = TrialStore("replay", space, sampler=sampler, seed=own)
+    scheduler = TrialManager(build("hpo.pruners", arm.pruner, BasePruner), [course])
     budget = Budget(max_total_epochs=n_units * task.n_steps)
     with LockstepExecutor(objective, arm.cohort) as executor:
-        OptunaBackend().run(ledger, scheduler, executor, budget, Interrupt())
+        OptunaBackend().run(store, scheduler, executor, budget, StopSignal())
     return {
         "task": task.name,
         "family": task.family,

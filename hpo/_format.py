@@ -1,0 +1,52 @@
+"""Format numbers and values of parameters for people."""
+
+import math
+import re
+from collections.abc import Iterable
+from typing import Any
+
+__all__ = ["brief_value", "number", "score", "short_names", "single_line"]
+
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+
+
+def number(value: Any, digits: int = 4) -> str:
+    """Return a float with ``digits`` significant digits, anything else as its text."""
+    if isinstance(value, float):
+        return f"{value:.{digits}g}"
+    return single_line(str(value))
+
+
+def single_line(text: str) -> str:
+    """Return ``text`` with every run of whitespace, including newlines, as one space."""
+    return " ".join(text.split())
+
+
+def score(value: float, error: float = math.nan) -> str:
+    """Format a score, with its standard error to two digits if that is positive.
+
+    The error determines the number of decimals of the score: 0.9763 ± 0.0031.
+    """
+    if not math.isfinite(value):
+        return str(value)
+    if not (math.isfinite(error) and error > 0):
+        return f"{value:.4f}" if abs(value) < 100 else f"{value:.6g}"
+    decimals = min(8, max(0, 1 - math.floor(math.log10(error))))
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}"
+
+
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """Return the last part of each parameter name if that is unique: ``weight_decay``."""
+    names = list(names)
+    tails = [name.rpartition("__")[2] for name in names]
+    return {
+        name: tail if tails.count(tail) == 1 else name
+        for name, tail in zip(names, tails, strict=True)
+    }
+
+
+def brief_value(value: Any) -> str:
+    """Return a parameter's value with three digits, a dotted path as its last name."""
+    if isinstance(value, str) and _DOTTED.fullmatch(value):
+        return value.rpartition(".")[2]
+    return number(value, 3)

@@ -1,0 +1,252 @@
+"""Tables of a study's result: the winner, its scores, what pruning saved, comparisons."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from hpo._trained_by import format_reasons, format_trained_by
+from hpo.cli._console import print_line
+from hpo.cli._screen import COLORS
+from hpo.cli._text import amount, brief, brief_value, counted, duration, number, score, short_names
+from hpo.result import StudyResult
+from hpo.review.analyses import found_analyses, told
+from hpo.review.comparison import BEST, Comparison, compare
+from hpo.trial import TrialState
+
+__all__ = [
+    "comparison_table",
+    "counts",
+    "enqueued_table",
+    "facts_table",
+    "front_table",
+    "gap_explained",
+    "print_analyses",
+    "print_comparison",
+    "saved",
+    "sealed_verdict",
+    "times",
+    "top_table",
+    "trained",
+    "winner_table",
+]
+
+N_ERRORS = 2.0
+"""Standard errors by which the test score may deviate from the cross-validated score."""
+_FACTS = 28
+"""Width in columns of a trial's number, score and epoch."""
+
+
+def counts(result: StudyResult) -> Text:
+    """Return ``30 trials: 14 complete, 15 pruned, 1 failed``."""
+    states = Counter(str(r.state) for r in result.records)
+    text = Text(counted(result.n_trials, "trial"))
+    for i, (state, color) in enumerate(
+        (state, color) for state, color in COLORS.items() if states[state]
+    ):
+        text.append(": " if i == 0 else ", ")
+        text.append(f"{states[state]} {state}", style=color)
+    return text
+
+
+def saved(result: StudyResult) -> str:
+    """Return what pruning saved: ``43 % of the epochs (257 of 600) of ...``."""
+    ended = [r for r in result.records if r.state in {TrialState.COMPLETE, TrialState.PRUNED}]
+    planned = sum(record.max_steps or 0 for record in ended)
+    if not planned or not result.n_pruned:
+        return "nothing: no trial was pruned"
+    n = round(result.epochs_saved_fraction * planned)
+    return f"{result.epochs_saved_fraction:.0%} of the epochs ({n} of {planned})"
+
+
+def trained(result: StudyResult, *, reasons: bool) -> list[tuple[str, str | Text]]:
+    """Return rows on how the trials were trained; none if that was not recorded.
+
+    Parameters
+    ----------
+    result : StudyResult
+    reasons : bool
+        Whether to include why some trials were not batched.
+    """
+    if not result.trained_by:
+        return []
+    reason_lines = format_reasons(result.records) if reasons else []
+    return [
+        ("trained", format_trained_by(result.trained_by)),
+        *(("", line) for line in reason_lines),
+    ]
+
+
+def winner_table(result: StudyResult) -> Table:
+    """Return a table of the winner's parameters and its scores."""
+    best = result.best_record
+    rows: list[tuple[str, str | Text]] = [
+        (name, number(value)) for name, value in best.best_params.items()
+    ]
+    if result.recommendation:
+        rows += [("", ""), ("recommended", result.recommendation)]
+    report = best.best_report
+    n_folds = len(report.fold_values) if report else 0
+    folds = counted(n_folds, "fold") if n_folds else "cross-validated"
+    text = Text(score(best.value, result.best_score_se), style="bold green")
+    if math.isfinite(result.best_score_se):
+        text.append(" s.e.", style="not bold")
+    total = f" of {best.max_steps}" if best.max_steps else ""
+    which = "last epoch" if result.select == "last" else "epoch"
+    text.append(f", {which} {result.best_step}{total}", style="not bold")
+    rows += [("", ""), (f"{result.scoring}, {folds}", text)]
+    if result.test_score is not None:
+        text = Text(score(result.test_score), style="bold")
+        text.append(f", {sealed_verdict(result)}", style="not bold")
+        rows.append((f"{result.scoring}, held-out test", text))
+        rows += [("", explained)] if (explained := gap_explained(result)) else []
+    return facts_table(rows)
+
+
+def sealed_verdict(result: StudyResult) -> str:
+    """Describe how the held-out test score compares with the cross-validated one."""
+    assert result.test_score is not None
+    gap, error = result.test_score - result.best_score, result.best_score_se
+    if gap == 0:
+        return "the same"
+    size = f"{abs(gap):.2g} {'above' if gap > 0 else 'below'} that"
+    if not (math.isfinite(error) and error > 0):
+        return f"{size}, which has no standard error"
+    if abs(gap) <= N_ERRORS * error:
+        return "within two standard errors of that"
+    return f"{size}: the gap is {abs(gap) / error:.1f} standard errors"
+
+
+def gap_explained(result: StudyResult) -> str:
+    """Explain a test score far from the cross-validated one; empty if it is not far."""
+    if result.test_score is None or not result.best_score_se > 0:
+        return ""
+    gap = (result.test_score - result.best_score) / result.best_score_se
+    if abs(gap) <= N_ERRORS:
+        return ""
+    if gap < 0:
+        return (
+            f"The winner of {counted(result.n_trials, 'trial')} is chosen for its luck too, and "
+            "the test part has an error of its own: the test score is the honest one."
+        )
+    return (
+        "The refit had more data than each fold, and the test part has an error of its own and "
+        "may be easier."
+    )
+
+
+def front_table(result: StudyResult) -> Table:
+    """Return a table of the Pareto front with scores and costs."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for header in ("trial", result.scoring, *result.costs):
+        table.add_column(Text(header), justify="right", no_wrap=True)
+    table.add_column("parameters")
+    for record in result.pareto_front():
+        costs = [amount(record.cost(name)) for name in result.costs]
+        facts = [str(record.number), score(record.value), *costs]
+        table.add_row(*map(Text, [*facts, brief(record.trial.params)]))
+    return table
+
+
+def enqueued_table(result: StudyResult) -> Table:
+    """Return a table of the enqueued trials with their ranks."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for header in ("trial", result.scoring, "rank"):
+        table.add_column(Text(header), justify="right", no_wrap=True)
+    table.add_column("parameters")
+    for rank, record in result.enqueued_trials():
+        place = f"{rank} of {result.n_complete}" if rank else str(record.state)
+        facts = [str(record.number), score(record.value), place]
+        table.add_row(*map(Text, [*facts, brief(record.trial.params)]))
+    return table
+
+
+def top_table(result: StudyResult, width: int, n: int = 10) -> Table:
+    """Return the ``n`` best trials as a table.
+
+    Parameters
+    ----------
+    result : StudyResult
+    width : int
+        Available width; if it is too narrow for a column per parameter, the parameters share one
+        column.
+    n : int, default=10
+    """
+    best = result.top(n)
+    names = short_names(dict.fromkeys(name for record in best for name in record.trial.params))
+    cells = [
+        [brief_value(r.trial.params[name]) if name in r.trial.params else "" for name in names]
+        for r in best
+    ]
+    headers = list(names.values())
+    columns = zip(headers, *cells, strict=True)
+    if _FACTS + sum(max(map(len, column)) + 2 for column in columns) > width:
+        headers, cells = ["parameters"], [[brief(record.trial.params)] for record in best]
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for header in ("trial", result.scoring, "epoch"):
+        table.add_column(Text(header), justify="right", no_wrap=True)
+    for header in headers:
+        table.add_column(Text(header))
+    for record, values in zip(best, cells, strict=True):
+        step = record.best_report.step if record.best_report else 0
+        facts = [str(record.number), score(record.value), str(step)]
+        table.add_row(*map(Text, [*facts, *values]))
+    return table
+
+
+def facts_table(rows: Iterable[tuple[str, str | Text]]) -> Table:
+    """Return a table of names and values; an empty name makes an empty label."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(Text(f"  {name}"), Text(value) if isinstance(value, str) else value)
+    return table
+
+
+def times(result: StudyResult) -> str:
+    """Return the duration of the search, and of the refit if there was one."""
+    if result.seconds is None:
+        return "unknown"
+    refit = result.refit_seconds
+    return duration(result.seconds) + (f", refit {duration(refit)}" if refit else "")
+
+
+def print_comparison(console: Console, result: StudyResult) -> None:
+    """Print the groups of the comparison, if there is one, and the note on how it was judged."""
+    comparison = compare(result)
+    if comparison is None:
+        return
+    names = " × ".join(short_names(comparison.names).values())
+    print_line(console, f"\nComparison: {names}", style="bold")
+    print_line(console, comparison_table(comparison, console.width))
+    print_line(console, comparison.note, style="dim")
+
+
+def comparison_table(comparison: Comparison, width: int) -> Table:
+    """Return a table of the groups.
+
+    If it is wider than ``width``, the errors of watched metrics are left out.
+    """
+    rows = comparison.rows()
+    columns = zip(comparison.header, *rows, strict=True)
+    if sum(max(map(len, column)) + 2 for column in columns) > width + 2:
+        rows = comparison.rows(errors=False)
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    n_names = len(comparison.names)
+    for i, header in enumerate(comparison.header):
+        left = i < n_names or i == len(comparison.header) - 1
+        table.add_column(Text(header), justify="left" if left else "right")
+    for row, group in zip(rows, comparison.groups, strict=True):
+        table.add_row(*map(Text, row), style="bold" if group.verdict == BEST else "")
+    return table
+
+
+def print_analyses(console: Console, result: StudyResult) -> None:
+    """Print the results of the analyses of the refitted winner."""
+    for name, analysis, data in found_analyses(result):
+        print_line(console, f"\n{analysis.title if analysis else name}", style="bold")
+        print_line(console, facts_table(told(analysis, data)))

@@ -1,0 +1,206 @@
+"""The base class of all executors, and the events that they return."""
+
+import math
+import pickle
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from hpo._failures import message_of
+from hpo.executors._memory import oom_reason
+from hpo.training import BaseObjective
+from hpo.trial import Cause, Report, Trial
+
+__all__ = [
+    "BaseExecutor",
+    "Ended",
+    "Event",
+    "Failed",
+    "LoadError",
+    "Reported",
+    "Revoked",
+    "reason_of",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A trial made a step and reported."""
+
+    report: Report
+
+    @property
+    def number(self) -> int:
+        """Number of the trial."""
+        return self.report.number
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A trial made its last step; its slot is free.
+
+    Parameters
+    ----------
+    number : int
+    files : object
+        The files that its callbacks wrote on a machine other than the driver's
+        (`hpo.training.files`), in the form in which the backend transfers them.
+    """
+
+    number: int
+    files: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A trial raised an error, or its worker died; its slot is free.
+
+    Parameters
+    ----------
+    number : int
+    reason : str
+        One line: the error's type and message, cut at about 600 characters.
+    error : str
+        The traceback, cut at 20,000 characters, or what is known of a worker that died.
+    raised : bytes
+        The pickled error that was raised in another process; empty if it cannot be sent.
+    cause : Cause, default=Cause.ERROR
+        Whether it was an error, a lack of memory, or the death of the worker.
+    """
+
+    number: int
+    reason: str
+    error: str
+    raised: bytes = field(default=b"", repr=False, compare=False)
+    cause: Cause = Cause.ERROR
+
+    def loaded(self) -> dict[int, BaseException]:
+        """Return the error raised in another process, by trial number; empty if there is none."""
+        try:
+            return {self.number: pickle.loads(self.raised)} if self.raised else {}
+        except BaseException:  # unpickling an error may run the user's code
+            return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """All reports of a trial are invalid, whether it is running or finished; its slot is free.
+
+    Its parameters are to be enqueued again, like those of an interrupted trial.
+
+    Parameters
+    ----------
+    number : int
+    reason : str
+        One line.
+    """
+
+    number: int
+    reason: str
+
+
+Event = Reported | Ended | Failed | Revoked
+
+
+@dataclass(frozen=True, slots=True)
+class LoadError:
+    """A worker could not load the objective, so no trial can run there.
+
+    Parameters
+    ----------
+    number : int
+        Number of the trial that it was to run.
+    reason, error : str
+        As in `Failed`.
+    """
+
+    number: int
+    reason: str
+    error: str
+
+
+def reason_of(error: BaseException) -> str:
+    """Return an error's type, message and notes as one line; for a lack of memory, just that."""
+    return oom_reason(error) or message_of(error)
+
+
+class BaseExecutor(ABC):
+    """Runs up to ``capacity`` trials at a time and returns what happens to them as events.
+
+    The driver fills free slots with `start`, reads events with `poll`, and ends a trial with
+    `stop`. A trial waits for the next `poll` after each of its reports, so that a stop always
+    takes effect at the report that it answers. After `stop`, `Ended` or `Failed` there are no
+    more events of a trial, unless its reports are `Revoked`. Use an executor as a context manager:
+    leaving the block closes it.
+
+    Parameters
+    ----------
+    objective : BaseObjective
+        The objective that every trial runs.
+    """
+
+    errors: Mapping[int, BaseException] = MappingProxyType({})
+    """Errors of the trials that the last `poll` reported as failed, by number.
+
+    Contains only errors that were raised in this process or could be sent to it.
+    """
+
+    n_trials_left: float = math.inf
+    """Trials that the driver still means to start, if known; an executor may plan by it."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know about how the trials were trained; usually empty."""
+        return []
+
+    way: str = ""
+    """How it trains every trial, in one word; see `trained_by`."""
+
+    def trained_by(self, number: int) -> tuple[str, str]:
+        """Return how a trial is trained, and why not in a batch.
+
+        Called after each `poll` for all running trials, as it may change during training. It is
+        empty as long as it is not known.
+
+        Parameters
+        ----------
+        number : int
+
+        Returns
+        -------
+        how, reason : str
+            See `TrialRecord.trained_by`.
+        """
+        return self.way, ""
+
+    def __init__(self, objective: BaseObjective) -> None:
+        self.objective = objective
+
+    @property
+    @abstractmethod
+    def capacity(self) -> int:
+        """Number of trials that can run at a time."""
+
+    @abstractmethod
+    def start(self, trials: Sequence[Trial]) -> None:
+        """Begin ``trials``; there must be free slots for them."""
+
+    @abstractmethod
+    def poll(self, timeout: float = 0.1) -> list[Event]:
+        """Advance the running trials for about ``timeout`` seconds; return what happened."""
+
+    @abstractmethod
+    def stop(self, numbers: Iterable[int]) -> None:
+        """End these trials now and free their slots."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End all running trials and release workers and memory; may be called twice."""
+
+    def __enter__(self) -> "BaseExecutor":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()

@@ -1,0 +1,345 @@
+"""The trials of one structure, trained in lock-step in one batch."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from hpo.executors._memory import free_memory
+from hpo.executors.base import Ended, Event, Reported
+from hpo.executors.fused.epoch_end import callbacks_of, end_epoch
+from hpo.executors.fused.extract import ExtractedTrial, ModelExtractor
+from hpo.executors.fused.proof import prove
+from hpo.executors.fused.replayed_callbacks import BaseReplayed
+from hpo.executors.fused.scores import batch_scores
+from hpo.executors.fused.sentinel import EpochResult, check_epoch
+from hpo.fused import FusedModels, ModelState, NotFusibleError, Plan
+from hpo.training.cross_validation import report_of
+
+__all__ = ["TrialBatch", "UnlikeError", "is_watched"]
+
+MEMORY_SHARE = 0.5
+"""Share of the free memory that a batch may take."""
+
+
+class UnlikeError(NotFusibleError):
+    """A trial's own net trains it differently from the batch.
+
+    Parameters
+    ----------
+    number : int
+        Number of the trial.
+    reason : str
+    """
+
+    def __init__(self, number: int, reason: str) -> None:
+        super().__init__(f"trial {number} was trained again by its own net, and {reason}")
+
+
+def is_watched(nth: int) -> bool:
+    """Return whether the n-th trial of a structure is trained again: the 1st, 50th, 500th ..."""
+    return nth == 1 or (nth >= 50 and str(nth).rstrip("0") == "5")
+
+
+@dataclass
+class _FoldScores:
+    """Scores and times of one fold of a trial; see `ScoredFold`."""
+
+    scores: dict[str, float] = field(default_factory=dict)
+    recorded: set[str] = field(default_factory=set)
+    fit_seconds: float = 0.0
+    score_seconds: float = 0.0
+    finished: bool = False
+    past: list[dict[str, float]] = field(default_factory=list)
+
+
+@dataclass
+class _Seat:
+    """One trial in a slot of a batch."""
+
+    extracted: ExtractedTrial
+    folds: list[_FoldScores]
+    nth: int
+    step: int = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the trial has made all its steps, or all its folds have ended early."""
+        return self.step >= self.extracted.n_steps or all(fold.finished for fold in self.folds)
+
+
+class TrialBatch:
+    """Trials of one structure in training, and others that wait for a slot.
+
+    Without `compile` a batch has as many slots as it has trials; with it, always ``n_slots``, so
+    that one program can be used throughout.
+
+    Parameters
+    ----------
+    extractor : ModelExtractor
+    first : ExtractedTrial
+        Any trial of the structure.
+    device : str
+    n_slots : int
+        Number of trials that are trained at a time.
+    seed : int
+        Seed of the order of minibatches and of dropout.
+    sentinel : bool, default=True
+        Whether the first epoch of some trials is trained again by their own nets; see
+        `is_watched`.
+
+    Raises
+    ------
+    NotFusibleError
+        If the module or the batch size is not supported.
+    """
+
+    def __init__(
+        self,
+        extractor: ModelExtractor,
+        first: ExtractedTrial,
+        *,
+        device: str,
+        n_slots: int,
+        seed: int,
+        sentinel: bool = True,
+    ) -> None:
+        self._extractor = extractor
+        self.first = first
+        self.device, self._seed = device, seed
+        self._plan = first.plan()
+        self.n_slots = n_slots
+        self._models = self.make_models(0)
+        self._seats: list[_Seat | None] = []
+        self._waiting: list[ExtractedTrial] = []
+        self._epoch = 0
+        self._sentinel = sentinel
+        self._n_begun = 0
+        self.reported: list[int] = []
+        """Numbers of all trials that have made a step in this batch, including finished ones."""
+        self.decided = False
+        """Whether it has been decided how the batch is trained; see `FusedExecutor`."""
+
+    def certify(self) -> None:
+        """Check that a batch would train and score as each trial's own net does.
+
+        Raises
+        ------
+        NotFusibleError
+            If it would not; see `hpo.executors.fused.proof.prove`.
+        """
+        prove(self._extractor, self.first, self.device)
+
+    def make_models(self, n_slots: int, *, autocast: bool = False) -> FusedModels:
+        """Return models of the structure with free slots only."""
+        arrays = self._extractor.arrays
+        plan: Plan = replace(self._plan, autocast=autocast)
+        return FusedModels(
+            plan,
+            arrays.X,
+            arrays.y,
+            arrays.train,
+            n_slots=n_slots,
+            seed=self._seed,
+            device=self.device,
+        )
+
+    @property
+    def X_valid(self) -> torch.Tensor:
+        """Validation parts of the folds; see `FoldArrays`."""
+        return self._extractor.arrays.X_valid
+
+    def slots_that_fit(self) -> int:
+        """Return how many trials at a time, at most ``n_slots``, would fit into memory."""
+        room = free_memory(self.device) * MEMORY_SHARE
+        return max(1, min(self.n_slots, int(room // self._models.bytes_per_slot(self.X_valid))))
+
+    @property
+    def live(self) -> list[int]:
+        """Numbers of the trials in training and of those that wait."""
+        return [trial.trial.number for trial in self.extracted_trials]
+
+    @property
+    def extracted_trials(self) -> list[ExtractedTrial]:
+        """The trials in training and those that wait."""
+        return [*(seat.extracted for seat in self._seats if seat), *self._waiting]
+
+    @property
+    def last_steps(self) -> dict[int, int]:
+        """The last step of each trial in training that has reported."""
+        return {s.extracted.trial.number: s.step for s in self._seats if s and s.step}
+
+    @property
+    def way(self) -> str:
+        """How the trials are trained; see `TrialRecord.trained_by`."""
+        kind = "compiled" if self._models.is_compiled else "eager"
+        return f"fused ({kind}{', bfloat16' if self._models.plan.autocast else ''})"
+
+    @property
+    def unrolls(self) -> bool:
+        """Whether a step is unrolled over the length of the sequences."""
+        return self._plan.batchable.unrolls
+
+    @property
+    def occupancy(self) -> float:
+        """Share of the slots that would be used in the next epoch."""
+        return (
+            1.0
+            if not self._models.is_compiled
+            else min(len(self.extracted_trials) / self.n_slots, 1.0)
+        )
+
+    def use(self, models: FusedModels) -> None:
+        """Train with these models, which may be compiled; no trial may have begun."""
+        models.remove(range(models.n_slots))
+        self._models = models
+        self._seats = [None] * models.n_slots
+        if models.is_compiled:
+            self.n_slots = models.n_slots
+
+    def add(self, extracted: ExtractedTrial) -> None:
+        """Add a trial; it begins with the next epoch, or when a slot is free."""
+        self._waiting.append(extracted)
+
+    def drop(self, numbers: set[int]) -> None:
+        """Free the slots of these trials."""
+        self._waiting = [t for t in self._waiting if t.trial.number not in numbers]
+        ended = [i for i, s in enumerate(self._seats) if s and s.extracted.trial.number in numbers]
+        for slot in ended:
+            self._seats[slot] = None
+        if ended:
+            self._models.remove(ended)
+
+    def _fill_slots(self) -> None:
+        """Give the free slots to waiting trials; unless compiled, remove slots that stay idle."""
+        n_free = self._seats.count(None)
+        if not self._models.is_compiled:
+            occupied = [slot for slot, seat in enumerate(self._seats) if seat]
+            n_new = min(self.n_slots - len(occupied), len(self._waiting))
+            if n_free != n_new:
+                self._models.resize(occupied, n_new)
+                self._seats = [*(self._seats[slot] for slot in occupied), *[None] * n_new]
+        new: dict[int, ModelState] = {}
+        for slot, seat in enumerate(self._seats):
+            if seat is None and self._waiting:
+                extracted = self._waiting.pop(0)
+                new[slot] = extracted.member
+                self._n_begun += 1
+                folds = [_FoldScores() for _ in extracted.member.states]
+                self._seats[slot] = _Seat(extracted, folds, nth=self._n_begun)
+        if new:
+            self._models.put_all(new)
+
+    def advance(self) -> list[Event]:
+        """Train one epoch; return the reports, and the ends of trials that were already finished.
+
+        Raises
+        ------
+        UnlikeError
+            If the own net of one of the trials trains it differently.
+        """
+        finished = {seat.extracted.trial.number for seat in self._seats if seat and seat.is_over}
+        events: list[Event] = [Ended(number) for number in finished]
+        self.drop(finished)
+        self._fill_slots()
+        if not any(self._seats):
+            return events
+        began = time.perf_counter()
+        self._epoch += 1
+        trained_losses = self._models.train_epoch(self._epoch)
+        self._end_epoch(trained_losses)
+        losses = trained_losses.tolist()
+        trained_at = time.perf_counter()
+        outputs = self._models.predict(self.X_valid)
+        scores = self._score(outputs)
+        scored_at = time.perf_counter()
+        self._check_against_nets(losses, outputs)
+        return events + self._reports(losses, scores, trained_at - began, scored_at - trained_at)
+
+    def _end_epoch(self, losses: torch.Tensor) -> None:
+        """Score the nets' own validation parts, and call the callbacks."""
+        nets = {slot: seat.extracted.net for slot, seat in enumerate(self._seats) if seat}
+        held_out = self._extractor.arrays.held_out
+        end_epoch(self._models, losses, nets, held_out, self.first.scorings)
+
+    def _check_against_nets(self, losses: Sequence[Sequence[float]], outputs: torch.Tensor) -> None:
+        """Compare the first epoch of some trials, on one fold, with that of their own nets."""
+        for slot, seat in enumerate(self._seats):
+            if not (self._sentinel and seat and seat.step == 0 and is_watched(seat.nth)):
+                continue
+            fold = seat.extracted.trial.number % len(losses)
+            state = self._models.states(slot)[fold]
+            result = EpochResult(self._epoch, fold, state, losses[fold][slot], outputs[fold, slot])
+            plan = self._models.plan
+            try:
+                check_epoch(self._extractor, seat.extracted, result, seed=self._seed, plan=plan)
+            except NotFusibleError as error:
+                raise UnlikeError(seat.extracted.trial.number, str(error)) from error
+
+    def _score(self, outputs: torch.Tensor) -> list[list[dict[str, float]]]:
+        """Return the scores by fold, then by occupied slot."""
+        arrays = self._extractor.arrays
+        occupied = [slot for slot, seat in enumerate(self._seats) if seat]
+        if len(occupied) < len(self._seats):
+            outputs = outputs[:, torch.tensor(occupied, device=outputs.device)]
+        nets = [seat.extracted.net for seat in self._seats if seat]
+        return batch_scores(self._extractor.objective.scoring, nets, outputs, arrays.y_valid)
+
+    def _reports(
+        self,
+        losses: Sequence[Sequence[float]],
+        scores: Sequence[Sequence[dict[str, float]]],
+        fit_seconds: float,
+        score_seconds: float,
+    ) -> list[Event]:
+        events: list[Event] = []
+        occupied = [(slot, seat) for slot, seat in enumerate(self._seats) if seat]
+        share = 1 / len(occupied) / len(scores)
+        for j, (slot, seat) in enumerate(occupied):
+            if seat.step == 0:
+                self.reported.append(seat.extracted.trial.number)
+            seat.step += 1
+            callbacks = callbacks_of(self._models, slot)
+            for i, fold in enumerate(seat.folds):
+                if fold.finished:  # a finished fold keeps its last scores
+                    continue
+                if callbacks:
+                    fold.finished = callbacks[i].finished
+                    fold_scores = self._final_scores(seat, fold, callbacks[i], scores[i][j])
+                    self._set_scores(fold, fold_scores, callbacks[i].figures)
+                else:
+                    self._set_scores(fold, scores[i][j], {"train_loss": losses[i][slot]})
+                fold.fit_seconds += fit_seconds * share
+                fold.score_seconds += score_seconds * share
+            report = report_of(
+                seat.extracted.trial.number,
+                seat.step,
+                seat.folds,
+                self._extractor.objective.scoring,
+                (fit_seconds + score_seconds) / len(occupied),
+            )
+            events.append(Reported(report))
+        return events
+
+    @staticmethod
+    def _final_scores(
+        seat: _Seat, fold: _FoldScores, callbacks: BaseReplayed, scores: dict[str, float]
+    ) -> dict[str, float]:
+        """Return the scores of a fold's weights, which its callbacks may restore at the end."""
+        if not callbacks.may_restore:
+            return scores
+        fold.past.append(scores)
+        finished = fold.finished or seat.step >= seat.extracted.n_steps
+        return fold.past[callbacks.end_train() - 1] if finished else scores
+
+    def _set_scores(
+        self, fold: _FoldScores, scores: dict[str, float], figures: dict[str, float]
+    ) -> None:
+        fold.recorded = set(figures)
+        if math.isfinite(figures.get("train_loss", 0.0)):
+            fold.recorded -= set(scores)
+            fold.scores = {**scores, **figures, **scores}
+        else:  # predictions of a diverged net may be finite, but are meaningless
+            fold.scores = {self._extractor.objective.scoring.metric: math.nan, **figures}

@@ -1,0 +1,350 @@
+"""An executor that trains trials in batches, and those that cannot be fused in processes."""
+
+import math
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from hpo._discovery import find
+from hpo._stop_signal import is_ctrl_c
+from hpo.executors._memory import clear_memory, clear_memory_after, oom_reason
+from hpo.executors.base import BaseExecutor, Event, Reported, Revoked
+from hpo.executors.fused.batch import TrialBatch, UnlikeError
+from hpo.executors.fused.benchmark import Choice, ExecutionPlan, check_choice, choose
+from hpo.executors.fused.extract import ModelExtractor
+from hpo.executors.fused.pool import WorkerPool
+from hpo.executors.fused.proof import prove_callbacks
+from hpo.executors.fused.told import TrainingNotes, reason_unbatched
+from hpo.fused import NotFusibleError
+from hpo.training import BaseObjective
+from hpo.training.objective import Objective
+from hpo.training.threads import devices, limit_threads
+from hpo.trial import Trial
+
+__all__ = ["FusedExecutor"]
+
+N_SLOTS_CPU, N_SLOTS_GPU = 8, 256
+
+N_TO_COME = 100
+"""Number of trials that are expected if a study does not know it."""
+
+MAX_STRUCTURES = 4
+"""Structures that may each have a full batch in training at a time."""
+
+MANY_STRUCTURES = 16
+"""Structures from which on not nearly every trial may have a new one."""
+
+_VOID = "the batch did not train it as its own net does"
+_FASTER = "that is faster (with the executor fused they are trained in a batch all the same)"
+_TOO_FEW = (
+    "too few trials of their structure are to come for timing it to pay (with the executor fused "
+    "they are trained in a batch all the same)"
+)
+
+
+class FusedExecutor(BaseExecutor):
+    """Trains the trials of one structure in one loop over batched weights.
+
+    Trials whose modules, optimizers, batch sizes ... differ only in numbers (learning rates,
+    penalties, dropout rates ...) form a batch. Before a structure is trained, it is certified in
+    float64 against the user's own module and `torch.optim`. Trials that cannot be fused are
+    trained by worker processes (`ProcessExecutor`) within the same study, and `notes` say why.
+
+    The trials of a batch share the order of the minibatches and the noise of dropout, which depend
+    on the fold and on the epochs that the batch has made. Weights start as in any other executor.
+
+    Parameters
+    ----------
+    objective : BaseObjective
+    n_slots : int or None
+        Number of trials of one structure that are trained at a time; None means 8 on a CPU, where
+        more overflow its cache, and 256 on a GPU. At most what fits into half of the free memory.
+    n_jobs : int or None
+        Worker processes for trials that cannot be fused; see `ProcessExecutor`.
+    n_threads : int, default=1
+        Number of threads of torch.
+    device : str or None
+        Torch device; by default the first GPU, else the CPU.
+    seed : int, default=0
+        Seed of the minibatches' order and of dropout.
+    compile : {"auto", True, False}, default="auto"
+        Whether the training step of a structure is compiled by `torch.compile`, which takes about
+        10 seconds; "auto" does so if a timed step and the expected trials suggest that it pays.
+    precision : {"float32", "bfloat16", "auto"}, default="float32"
+        Precision of matrix products in training; weights, losses and scores stay float32. "auto"
+        uses bfloat16 if a timed step shows that it pays. The winner is always refitted in float32.
+    sentinel : bool, default=True
+        Whether one epoch of the 1st, 50th, 500th ... trial of each structure is trained again, on
+        one fold, by its own net, and compared. If it differs, all trials of the structure are
+        trained again by worker processes.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        objective: BaseObjective,
+        *,
+        n_slots: int | None = None,
+        n_jobs: int | None = None,
+        n_threads: int = 1,
+        device: str | None = None,
+        seed: int = 0,
+        compile: bool | str = "auto",
+        precision: str = "float32",
+        sentinel: bool = True,
+    ) -> None:
+        super().__init__(objective)
+        if n_slots is not None and n_slots < 1:
+            raise ValueError(f"n_slots must be at least 1. Got {n_slots} instead.")
+        check_choice(compile, precision)
+        if sentinel not in {True, False}:
+            raise ValueError(f"sentinel must be true or false. Got {sentinel!r} instead.")
+        self._sentinel = bool(sentinel)
+        self._seed, self._compile, self._precision = seed, compile, precision
+        self._device = devices(device)[0]
+        on_gpu = self._device.startswith("cuda")
+        self._n_slots = n_slots or (N_SLOTS_GPU if on_gpu else N_SLOTS_CPU)
+        self._n_threads = n_threads
+        self._limits = ExitStack()
+        self._batches: dict[str, TrialBatch] = {}
+        self._refused: dict[str, str] = {}
+        self._n_placed = 0
+        self._n_trials = 0
+        process: Any = find("hpo.executors", "process", BaseExecutor)
+        executor: BaseExecutor = process(
+            objective, n_jobs=n_jobs, n_threads=n_threads, device=device
+        )
+        self._pool = WorkerPool(executor)
+        self._notes = TrainingNotes(executor)
+        self._extractor = self._make_extractor()
+
+    def _make_extractor(self) -> ModelExtractor | None:
+        if not isinstance(self.objective, Objective):
+            kind = type(self.objective).__name__
+            self._notes.reason_for_all = (
+                f"the objective is a {kind}, which has no net to make a batch of"
+            )
+            return None
+        try:
+            return ModelExtractor(self.objective, self._device)
+        except Exception as error:
+            self._notes.reason_for_all = reason_unbatched(
+                error, "the data cannot be prepared for a batch"
+            )
+            return None
+
+    @property
+    def capacity(self) -> int:
+        """The slots of a batch per structure in training; if none is, the worker processes."""
+        if not self._extractor or (self._pool.n_running and not self._live):
+            return self._pool.capacity
+        return self._n_slots * min(max(len(self._live), 1), MAX_STRUCTURES)
+
+    @property
+    def _live(self) -> list[TrialBatch]:
+        return [batch for batch in self._batches.values() if batch.live]
+
+    @property
+    def notes(self) -> list[str]:
+        """Why some trials are trained by worker processes, and how the others are trained."""
+        return self._notes.notes(self._n_trials)
+
+    def trained_by(self, number: int) -> tuple[str, str]:
+        """Return how a trial is trained, and why not in a batch."""
+        return self._notes.trained_by(number)
+
+    def __enter__(self) -> "FusedExecutor":
+        self._limits.enter_context(limit_threads(self._n_threads))
+        self._pool.open()
+        return self
+
+    def start(self, trials: Sequence[Trial]) -> None:
+        """Add each trial to the batch of its structure, or give it to a worker process."""
+        for trial in trials:
+            self._n_trials += 1
+            try:
+                self._place(trial)
+            except BaseException as error:
+                if is_ctrl_c(error):
+                    raise
+                # The error may be the trial's own: trained alone, the trial raises it itself.
+                why = reason_unbatched(error, "the net cannot be prepared for a batch")
+                self._notes.add_unbatched([trial.number], why)
+                self._pool.start(trial)
+                clear_memory_after(error)
+
+    def _place(self, trial: Trial) -> None:
+        if self._extractor is None:
+            self._pool.start(trial)
+            return
+        extracted = self._extractor.extract_model(trial)
+        if extracted.key in self._refused:
+            raise NotFusibleError(self._refused[extracted.key])
+        self._n_placed += 1
+        if extracted.key not in self._batches:
+            self._check_structures()
+            self._batches[extracted.key] = TrialBatch(
+                self._extractor,
+                extracted,
+                device=self._device,
+                n_slots=self._n_slots,
+                seed=self._seed,
+                sentinel=self._sentinel,
+            )
+        elif extracted.callbacks != self._batches[extracted.key].first.callbacks:
+            prove_callbacks(self._extractor, extracted, self._device)
+        self._batches[extracted.key].add(extracted)
+
+    def _check_structures(self) -> None:
+        """Refuse a new structure if nearly every trial has its own, so that nothing is gained."""
+        n = len(self._batches)
+        if n >= MANY_STRUCTURES and n > self._n_placed / 2:
+            raise NotFusibleError(
+                "nearly every trial has a structure of its own, and only trials of one structure "
+                "make a batch (choose widths, depths and batch sizes from a few values)"
+            )
+
+    def poll(self, timeout: float = 0.1) -> list[Event]:
+        """Train the selected batches for one epoch; return the events of all trials."""
+        self.errors = {}
+        events: list[Event] = []
+        for batch in self._select_batches():
+            try:
+                if not batch.decided:
+                    self._decide(batch)
+                batch_events = batch.advance()
+                reported = (e.number for e in batch_events if isinstance(e, Reported))
+                self._notes.add_batched(reported, batch.way)
+                events += batch_events
+            except UnlikeError as error:
+                events += self._revoke(batch, error)
+            except BaseException as error:
+                if is_ctrl_c(error):
+                    raise
+                self._fail_batch(batch, error)
+        if self._pool.is_busy:
+            events += self._pool.poll(0.0 if events else timeout)
+            self.errors = self._pool.errors
+        return events
+
+    def _select_batches(self) -> list[TrialBatch]:
+        """Return the batches with few idle slots; if all have many, the fullest one."""
+        live = self._live
+        full = [batch for batch in live if batch.occupancy > 0.5]
+        return full or sorted(live, key=lambda batch: -batch.occupancy)[:1]
+
+    def stop(self, numbers: Iterable[int]) -> None:
+        """End these trials and free their slots."""
+        ended = set(numbers)
+        for batch in self._batches.values():
+            batch.drop(ended)
+        self._pool.stop(ended)
+
+    # -- how a batch is trained ---------------------------------------------------------------
+
+    def _decide(self, batch: TrialBatch) -> None:
+        """Decide how a batch is trained, before its first epoch."""
+        batch.decided = True
+        try:
+            if self._is_small(batch):
+                raise NotFusibleError(_TOO_FEW)
+            batch.certify()
+        except NotFusibleError as error:
+            self._refuse(batch, str(error))
+            return
+        self._limit_slots(batch, batch.slots_that_fit())
+        choice = self._choose(batch)
+        self._notes.add_choice(batch.first.trial.number, choice)
+        if choice.plan.models is not None:
+            batch.use(choice.plan.models)
+        else:
+            self._refuse(batch, _FASTER)
+
+    def _is_small(self, batch: TrialBatch) -> bool:
+        """Return whether too few trials are expected to be worth timing the plans."""
+        return False
+
+    def _refuse(self, batch: TrialBatch, why: str) -> None:
+        """Let worker processes train the trials of a structure, now and later."""
+        self._refused[batch.first.key] = why
+        self._notes.add_unbatched(batch.live, why)
+        trials = [extracted.trial for extracted in batch.extracted_trials]
+        batch.drop(set(batch.live))
+        for trial in trials:
+            self._pool.start(trial)
+
+    def _fail_batch(self, batch: TrialBatch, error: BaseException) -> None:
+        """Let worker processes train the trials of a structure whose batch failed, now and later.
+
+        Trials that have reported start again, but do not report the steps that they repeat.
+        """
+        self._pool.skip_reported(batch.last_steps)
+        if oom_reason(error):
+            why = f"a batch of them runs {oom_reason(error)} (try fewer at a time: n_slots)"
+        else:
+            what = "their batch failed" if batch.last_steps else "the module cannot be batched"
+            why = reason_unbatched(error, what)
+        self._refuse(batch, why)
+        clear_memory_after(error)
+
+    def _revoke(self, batch: TrialBatch, error: UnlikeError) -> list[Event]:
+        """Revoke all reports of a batch, and let worker processes train its trials.
+
+        The driver enqueues the parameters of trials that have reported again, including finished
+        ones.
+        """
+        reported = batch.reported
+        batch.drop(set(reported))
+        self._refuse(batch, str(error))
+        if reported:
+            self._notes.extra.append(
+                f"{len(reported)} trials (the first: trial {reported[0]}) had been trained in a "
+                "batch before that was seen: what they reported is void, and their parameters are "
+                "tried again"
+            )
+        return [Revoked(number, f"{_VOID} ({error})") for number in reported]
+
+    def _other_plans(self, batch: TrialBatch) -> list[ExecutionPlan]:
+        """Return plans to train these trials without a batch."""
+        return []
+
+    def _choose(self, batch: TrialBatch) -> Choice:
+        """Time a full batch; if that runs out of memory, try half as many slots."""
+        try:
+            return choose(
+                batch,
+                work=batch.first.n_steps * self._n_expected(batch),
+                compile=self._compile,
+                precision=self._precision,
+                others=self._other_plans(batch),
+            )
+        except Exception as error:
+            if not oom_reason(error) or batch.n_slots == 1:
+                raise
+        clear_memory()
+        self._limit_slots(batch, batch.n_slots // 2)
+        return self._choose(batch)
+
+    def _limit_slots(self, batch: TrialBatch, fitting: int) -> None:
+        """Reduce the slots of a batch to those that fit into memory."""
+        if fitting < batch.n_slots:
+            self._notes.extra.append(
+                f"{fitting} and not {batch.n_slots} trials like trial {batch.first.trial.number} "
+                "are trained at a time: more would not fit into memory"
+            )
+            batch.n_slots = fitting
+
+    def _n_expected(self, batch: TrialBatch) -> float:
+        """Return about how many trials a batch will train: its share of the expected ones."""
+        n_trials_left = N_TO_COME if math.isinf(self.n_trials_left) else self.n_trials_left
+        return len(batch.live) * (1 + n_trials_left / max(self._n_placed, 1))
+
+    def close(self) -> None:
+        """End all running trials and restore the number of threads."""
+        self._batches = {}
+        self._pool.close()
+        self._limits.close()

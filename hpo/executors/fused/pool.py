@@ -1,0 +1,86 @@
+"""The worker processes that train the trials that are not in a batch."""
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+
+from hpo.executors.base import BaseExecutor, Ended, Event, Failed, Reported
+from hpo.trial import Trial
+
+__all__ = ["WorkerPool"]
+
+
+class WorkerPool:
+    """Trials that an executor trains outside batches, and trials that wait for it.
+
+    Parameters
+    ----------
+    executor : BaseExecutor
+        The executor that trains the trials.
+    """
+
+    def __init__(self, executor: BaseExecutor) -> None:
+        self._executor = executor
+        self._running: set[int] = set()
+        self._waiting: list[Trial] = []
+        self._last_steps: dict[int, int] = {}
+
+    @property
+    def capacity(self) -> int:
+        """Number of trials that can run at a time."""
+        return self._executor.capacity
+
+    @property
+    def n_running(self) -> int:
+        """Number of trials in training."""
+        return len(self._running)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there are trials in training or waiting."""
+        return bool(self._running or self._waiting)
+
+    @property
+    def errors(self) -> Mapping[int, BaseException]:
+        """Errors of the trials that the last `poll` reported as failed, by number."""
+        return self._executor.errors
+
+    def open(self) -> None:
+        """Prepare the executor."""
+        self._executor.__enter__()
+
+    def start(self, trial: Trial) -> None:
+        """Begin a trial, as soon as a worker is free."""
+        if len(self._running) >= self.capacity:
+            self._waiting.append(trial)
+            return
+        self._running.add(trial.number)
+        self._executor.start([trial])
+
+    def skip_reported(self, last_steps: Mapping[int, int]) -> None:
+        """Do not report the steps of these trials again up to the given ones, by trial number."""
+        self._last_steps |= last_steps
+
+    def poll(self, timeout: float) -> list[Event]:
+        """Return what happened within about ``timeout`` seconds."""
+        while self._waiting and len(self._running) < self.capacity:
+            self.start(self._waiting.pop(0))
+        events = [event for event in self._executor.poll(timeout) if not self._is_repeated(event)]
+        self._running -= {e.number for e in events if isinstance(e, Ended | Failed)}
+        return events
+
+    def _is_repeated(self, event: Event) -> bool:
+        """Return whether a trial that is trained again repeats a step that it has reported."""
+        last = self._last_steps.get(event.number, 0)
+        return isinstance(event, Reported) and event.report.step <= last
+
+    def stop(self, numbers: AbstractSet[int]) -> None:
+        """End these trials, running or waiting."""
+        self._waiting = [trial for trial in self._waiting if trial.number not in numbers]
+        self._executor.stop(self._running & numbers)
+        self._running -= numbers
+
+    def close(self) -> None:
+        """End all trials and the executor."""
+        self._running = set()
+        self._waiting = []
+        self._executor.close()

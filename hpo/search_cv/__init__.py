@@ -1,0 +1,5 @@
+"""The scikit-learn style estimator."""
+
+from hpo.search_cv.estimator import HPOSearchCV
+
+__all__ = ["HPOSearchCV"]

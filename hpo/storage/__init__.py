@@ -1,0 +1,1 @@
+"""Storage of studies: an Optuna study in a durable storage, shared by all backends."""

@@ -1,0 +1,118 @@
+"""The points that a study has still to try: enqueued ones, a finite space, or without limit."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+
+from hpo.space import SearchSpace
+from hpo.storage.finite_points import FinitePoints
+from hpo.storage.records import RETRY, SOURCE, params_of, was_interrupted
+from hpo.storage.tried_points import Tried, key_of
+from hpo.trial import TrialRecord
+
+__all__ = ["Agenda"]
+
+
+class Agenda:
+    """The points that a study has still to try.
+
+    Parameters
+    ----------
+    study : optuna.Study
+        Its ``stop`` is replaced: some of Optuna's samplers call it when they have nothing more to
+        propose, but Optuna's own works only inside `Study.optimize`.
+    space : SearchSpace or None
+        None for a study that is only read.
+    """
+
+    def __init__(self, study: optuna.Study, space: SearchSpace | None) -> None:
+        self._study = study
+        self._space = SearchSpace.load({}) if space is None else space
+        self._points = None if space is None else FinitePoints.of(space)
+        self._tried = Tried(self._space.distributions)
+        self._limited = self._stopped = False
+        self.retried: set[int] = set()
+        """Numbers of failed trials that are run again and therefore do not count."""
+        study.stop = self._stop  # type: ignore[method-assign]
+
+    def _stop(self) -> None:
+        self._stopped = True
+
+    def enqueue(self, points: Sequence[Mapping[str, Any]]) -> None:
+        """Enqueue points to be tried before the sampler's; see `TrialStore.enqueue`."""
+        distributions = self._space.distributions
+        tried_keys = {key_of(params_of(trial), distributions) for trial in self._counted()}
+        for point in points:
+            stored = self._space.keep(point)
+            key = key_of(stored, distributions)
+            if key in tried_keys or (
+                self._leaves_open(stored) and any(key <= counted for counted in tried_keys)
+            ):
+                continue
+            tried_keys.add(key)
+            self._study.enqueue_trial(stored)
+
+    def _leaves_open(self, stored: Mapping[str, Any]) -> bool:
+        space = self._space
+        return any(n not in stored and space.is_active(n, stored) for n in space.distributions)
+
+    def new(self, records: Sequence[TrialRecord], source: str) -> dict[str, TrialRecord]:
+        """Return the trials of another study that are not in this one and were not tried in it.
+
+        The keys are ``source/number``, which identifies where a trial came from.
+        """
+        distributions = self._space.distributions
+        trials = self._study.get_trials(deepcopy=False)
+        known_sources = {trial.user_attrs.get(SOURCE) for trial in trials}
+        tried = Tried(distributions)
+        tried.read(trials)
+        by_source = {f"{source}/{record.number}": record for record in records}
+        return {
+            mark: record
+            for mark, record in by_source.items()
+            if mark not in known_sources
+            and key_of(self._space.keep(record.trial.params), distributions) not in tried
+        }
+
+    def set_grid(self, points: Sequence[Mapping[str, Any]]) -> None:
+        """Try only these points."""
+        self.enqueue(points)
+        self._limited = True
+
+    @property
+    def left(self) -> float:
+        """How many more trials there are to run."""
+        if self._stopped or self._sampler_is_done():
+            return 0
+        if self._points is None and not self._limited:
+            return math.inf
+        trials = self._study.get_trials(deepcopy=False)
+        n_waiting = sum(trial.state is OptunaState.WAITING for trial in trials)
+        if self._limited or self._points is None:
+            return n_waiting
+        self._tried.read(trials)
+        return max(n_waiting, sum(key not in self._tried for key in self._points.keys))
+
+    def _sampler_is_done(self) -> bool:
+        """Return whether a sampler with a list of points (Optuna's GridSampler) is exhausted."""
+        done = getattr(self._study.sampler, "is_exhausted", None)
+        return done is not None and bool(done(self._study))
+
+    def requeue_interrupted(self) -> None:
+        """Enqueue the parameters of interrupted and retried trials that were not enqueued yet."""
+        trials = self._study.get_trials(deepcopy=False)
+        retried = {trial.user_attrs.get(RETRY) for trial in trials}
+        for trial in trials:
+            if self._deserves_another(trial) and trial.number not in retried:
+                self._study.enqueue_trial(dict(trial.params), user_attrs={RETRY: trial.number})
+
+    def _counted(self) -> list[FrozenTrial]:
+        trials = self._study.get_trials(deepcopy=False)
+        return [trial for trial in trials if not self._deserves_another(trial)]
+
+    def _deserves_another(self, trial: FrozenTrial) -> bool:
+        return was_interrupted(trial) or trial.number in self.retried

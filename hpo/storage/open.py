@@ -1,0 +1,155 @@
+"""Open the storage of a study, and turn database errors into understandable messages.
+
+SQLAlchemy is imported only when a database is opened: a study in memory does not need it.
+"""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+
+from hpo._redaction import redact
+from hpo.exceptions import StorageError
+from hpo.storage._fast_sql import database_class
+
+__all__ = ["file_of", "is_there", "open_storage", "shown", "storage_errors"]
+
+_JOURNAL = "journal:///"
+_SQLITE = "sqlite:///"
+
+LOCK_SECONDS = 60.0
+"""How long a write waits for another process to release the lock of an SQLite file."""
+
+_ADVICE = {
+    "locked": "Another process holds it: wait for it to end, or use a PostgreSQL URL for many.",
+    "readonly": "It is read-only: allow writing to the file and its folder, or choose another.",
+    "not a database": "The file is something else or damaged: move it away, or choose another.",
+    "malformed": "The file is damaged: move it away, or restore it from a copy.",
+    "full": "The disk is full: free some space and run the same command again.",
+    "unable to open": "Its folder does not exist or may not be written to: create it first.",
+    "disk i/o": "The disk refuses to read or write it: free some space or choose another place.",
+    "no such table": "It was not made by Optuna: choose another file.",
+}
+
+
+def file_of(url: str) -> Path | None:
+    """Return the file of a storage, or None for a database server."""
+    for scheme in (_SQLITE, _JOURNAL):
+        if url.startswith(scheme):
+            return Path(url.removeprefix(scheme).partition("?")[0])
+    return None
+
+
+def is_there(url: str | None) -> bool:
+    """Return whether a storage may already contain studies; always true for a server."""
+    path = file_of(url) if url is not None else None
+    return url is not None and (path is None or path.exists())
+
+
+def shown(url: str | None) -> str:
+    """Return ``url`` for display, without its password."""
+    return "in memory" if url is None else redact(url)
+
+
+@contextmanager
+def storage_errors(url: str | None) -> Iterator[None]:
+    """Convert database errors in the block to a `StorageError` that says what to do."""
+    try:
+        yield
+    except _database_errors() as error:
+        text = f"{error} {error.__cause__ or ''}"
+        lowered = text.lower()
+        advice = next((message for key, message in _ADVICE.items() if key in lowered), "")
+        cause = str(getattr(error, "orig", None) or error.__cause__ or error).strip()
+        raise StorageError(
+            f"The study's storage {shown(url)} cannot be used: {cause}. {advice}"
+        ) from error
+    except ImportError as error:
+        raise StorageError(
+            f"The study's storage {shown(url)} needs a database driver that is not installed: "
+            f"{error.__cause__ or error}. For PostgreSQL: pip install 'hpo-torch[postgres]'."
+        ) from error
+    except RuntimeError as error:
+        raise StorageError(f"The study's storage {shown(url)} cannot be used: {error}") from error
+
+
+def _database_errors() -> tuple[type[Exception], ...]:
+    """Return the exceptions of databases; called only when something has been raised."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return SQLAlchemyError, optuna.exceptions.StorageInternalError, sqlite3.Error, OSError
+
+
+def open_storage(url: str | None) -> BaseStorage:
+    """Return the Optuna storage at ``url``.
+
+    Parameters
+    ----------
+    url : str or None
+        None keeps the study in memory; ``journal:///FILE`` is Optuna's journal file, which
+        several machines may share on one disk; anything else is a URL of SQLAlchemy
+        (``sqlite:///FILE``, ``postgresql://...``).
+
+    Raises
+    ------
+    StorageError
+        If it cannot be opened.
+    """
+    if url is None:
+        return InMemoryStorage()
+    with storage_errors(url):
+        if url.startswith(_JOURNAL):
+            return JournalStorage(JournalFileBackend(url.removeprefix(_JOURNAL)))
+        if url.startswith(_SQLITE):
+            return _open_sqlite(url)
+        return _make_tables(url)
+
+
+def _make_tables(url: str, **options: Any) -> RDBStorage:
+    """Open a database; Optuna creates its tables if there are none.
+
+    If two drivers open a new database at the same moment, both try to create the tables and one
+    of them fails; it finds the tables when it tries again.
+    """
+    from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+    database = database_class()
+    for wait in (0.1, 0.5, 1.0):
+        try:
+            return database(url, **options)
+        except (IntegrityError, ProgrammingError):
+            time.sleep(wait)
+        except OperationalError as error:
+            if "already exists" not in str(error):
+                raise
+            time.sleep(wait)
+    return database(url, **options)
+
+
+def _open_sqlite(url: str) -> RDBStorage:
+    """Open an SQLite file in WAL mode: readers never wait, and a commit needs no disk flush.
+
+    A killed process loses no data; a power cut may lose the last steps, but does not damage the
+    file.
+    """
+    from sqlalchemy import event
+
+    path = Path(url.removeprefix(_SQLITE))
+    if path.is_dir():
+        raise StorageError(f"The study's storage {shown(url)} is a directory: name a file in it.")
+    storage = _make_tables(url, engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}})
+    storage.engine.dispose()
+
+    @event.listens_for(storage.engine, "connect")
+    def tune(connection: Any, _: Any) -> None:
+        with suppress(sqlite3.OperationalError):  # a read-only file fails at the first write
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+
+    return storage

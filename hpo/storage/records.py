@@ -1,0 +1,208 @@
+"""Convert between a `TrialRecord` and what is stored of it in Optuna's tables."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, create_trial
+from optuna.trial import TrialState as OptunaState
+
+from hpo.trial import (
+    TRAINED_BY,
+    Cause,
+    Report,
+    Trial,
+    TrialRecord,
+    TrialState,
+    derive_seed,
+)
+
+__all__ = [
+    "FROM_OPTUNA",
+    "RECORD",
+    "RETRY",
+    "SEED_NUMBER",
+    "SOURCE",
+    "TO_OPTUNA",
+    "frozen_of",
+    "pack",
+    "params_of",
+    "record_of",
+    "was_interrupted",
+]
+
+RECORD = "hpo:record"
+"""The user attribute of a trial that contains the record."""
+
+RETRY = "hpo:retry_of"
+"""The user attribute with the number of the interrupted trial that this trial runs again."""
+
+SEED_NUMBER = "seed_number"
+"""Key of the number under which a trial that was copied from another study was trained."""
+
+SOURCE = "hpo:source"
+"""The user attribute with the origin of a trial of another study, as ``key/number``."""
+
+_REPORT = tuple(field.name for field in dataclasses.fields(Report) if field.name != "number")
+"""Fields of a report in the order in which they are stored, without names: add new ones last."""
+
+TO_OPTUNA = {
+    TrialState.COMPLETE: OptunaState.COMPLETE,
+    TrialState.PRUNED: OptunaState.PRUNED,
+    TrialState.INTERRUPTED: OptunaState.FAIL,
+    TrialState.FAILED: OptunaState.FAIL,
+}
+FROM_OPTUNA = {theirs: ours for ours, theirs in TO_OPTUNA.items()}
+
+_INTERRUPTED = "interrupted"
+"""First word of the reason of an interrupted trial in studies of version 0.2 and before."""
+
+
+def record_of(
+    trial: FrozenTrial,
+    seed: int,
+    read: Callable[[Mapping[str, Any]], dict[str, Any]] = dict,
+    select: str = "best",
+) -> TrialRecord:
+    """Return the record of a trial, as far as it was stored.
+
+    Parameters
+    ----------
+    trial : FrozenTrial
+    seed : int
+        Seed of the study.
+    read : callable
+        Converts stored values to the trial's params (`SearchSpace.read`).
+    select : {"best", "last"}
+        Which report stands for a trial in this study.
+    """
+    stored = trial.user_attrs.get(RECORD, {})
+    params = stored["params"] if "params" in stored else read(trial.params)
+    reports = tuple(_unpack(trial.number, item) for item in stored.get("reports", ()))
+    if not reports:
+        steps = sorted(trial.intermediate_values.items())
+        reports = tuple(Report(trial.number, s + 1, value) for s, value in steps)
+    started = trial.datetime_start.timestamp() if trial.datetime_start else None
+    ended = trial.datetime_complete.timestamp() if trial.datetime_complete else None
+    state, cause, reason = _end(trial, stored)
+    own_seed = derive_seed(seed, "trial", stored.get(SEED_NUMBER, trial.number))
+    trained_by, why = stored.get(TRAINED_BY, ("", ""))  # older studies do not have it
+    return TrialRecord(
+        trial=Trial(trial.number, params, stored.get("seed", own_seed)),
+        state=state,
+        reports=reports,
+        reason=reason,
+        error=stored.get("error"),
+        max_steps=stored.get("max_steps"),
+        started=stored.get("started", started),
+        ended=stored.get("ended", ended),
+        select=select,
+        trained_by=trained_by,
+        trained_by_reason=why,
+        cause=cause,
+    )
+
+
+def _end(trial: FrozenTrial, stored: Mapping[str, Any]) -> tuple[TrialState, Cause | None, str]:
+    """Return state, cause and reason; the record, written first, may be ahead of Optuna."""
+    state = FROM_OPTUNA.get(trial.state) or TrialState(stored.get("state", TrialState.RUNNING))
+    if was_interrupted(trial):
+        state = TrialState.INTERRUPTED
+    reason = str(stored.get("reason", ""))
+    if "cause" in stored:
+        return state, Cause(stored["cause"]) if stored["cause"] else None, reason
+    return state, *_older_cause(state, reason)
+
+
+def _older_cause(state: TrialState, reason: str) -> tuple[Cause | None, str]:
+    """Return cause and reason of a trial of version 0.2 or before, which stored only a reason."""
+    if state is TrialState.INTERRUPTED:
+        cleaned = reason.removeprefix(_INTERRUPTED).removeprefix(": ").strip()
+        return Cause.BUDGET if cleaned.endswith("is spent") else Cause.STOPPED, cleaned
+    if state is TrialState.PRUNED:
+        if reason.startswith("out of memory"):
+            return Cause.OUT_OF_MEMORY, reason
+        return Cause.DIVERGED if ": diverged, " in reason else Cause.PRUNER, reason
+    return Cause.ERROR if state is TrialState.FAILED else None, reason
+
+
+def was_interrupted(trial: FrozenTrial) -> bool:
+    """Return whether a trial was interrupted from outside."""
+    if trial.state is not OptunaState.FAIL:
+        return False
+    stored = trial.user_attrs.get(RECORD, {})
+    older = "cause" not in stored and str(stored.get("reason", "")).startswith(_INTERRUPTED)
+    return older or stored.get("state") == TrialState.INTERRUPTED
+
+
+def params_of(trial: FrozenTrial) -> dict[str, Any]:
+    """Return a trial's parameters as stored; for a waiting trial, those it was enqueued with."""
+    waits = trial.state is OptunaState.WAITING
+    return dict(trial.system_attrs["fixed_params"] if waits else trial.params)
+
+
+def pack(record: TrialRecord, *, params: bool = False) -> dict[str, Any]:
+    """Return what is stored of a record, as JSON data; `record_of` is the inverse.
+
+    Parameters
+    ----------
+    record : TrialRecord
+    params : bool
+        Whether to store the params too, because those in Optuna's tables differ.
+    """
+    packed = {"params": dict(record.trial.params)} if params else {}
+    return packed | {
+        "state": str(record.state),
+        "reason": record.reason,
+        "cause": record.cause and str(record.cause),
+        "error": record.error,
+        "max_steps": record.max_steps,
+        "started": record.started,
+        "ended": record.ended,
+        TRAINED_BY: [record.trained_by, record.trained_by_reason],
+        "reports": [[getattr(r, name) for name in _REPORT] for r in record.reports],
+    }
+
+
+def frozen_of(
+    record: TrialRecord,
+    stored: Mapping[str, Any],
+    distributions: Mapping[str, BaseDistribution],
+    values: list[float] | None,
+    attrs: Mapping[str, Any],
+) -> FrozenTrial:
+    """Return Optuna's form of a finished trial.
+
+    Parameters
+    ----------
+    record : TrialRecord
+    stored : mapping
+        The stored values of its params.
+    distributions : mapping
+        Distributions of the space.
+    values : list of float or None
+        Its score and costs, if it is complete.
+    attrs : mapping
+        User attributes.
+    """
+    at_steps = {report.step - 1: report.value for report in record.reports}
+    # Optuna does not store intermediate values of trials with several objectives.
+    several = values is not None and len(values) > 1
+    return create_trial(
+        state=TO_OPTUNA[record.state],
+        values=values,
+        params=dict(stored),
+        distributions={name: distributions[name] for name in stored},
+        user_attrs=dict(attrs),
+        intermediate_values={} if several else at_steps,
+    )
+
+
+def _unpack(number: int, item: Sequence[Any]) -> Report:
+    fields = dict(zip(_REPORT, item, strict=False))  # older studies have no `recorded`
+    fields["metrics"] = {name: tuple(values) for name, values in fields["metrics"].items()}
+    frozen: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()
+    }
+    return Report(number, **frozen)

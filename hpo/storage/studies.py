@@ -1,0 +1,109 @@
+"""Create, open, list and delete Optuna studies by name."""
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+
+from hpo.exceptions import StorageError
+from hpo.space import SearchSpace
+from hpo.storage.open import open_storage, storage_errors
+
+__all__ = ["KEY", "delete_study", "open_study", "quiet", "study_names", "versioned_name"]
+
+KEY = "hpo:key"
+"""The attribute of a study that distinguishes it from other studies with the same name."""
+
+_MAKING_SECONDS = 3.0
+
+
+def study_names(storage: str) -> list[str]:
+    """Return the names of the studies in ``storage``, sorted.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be read.
+    """
+    backend = open_storage(storage)
+    with storage_errors(storage):
+        return sorted(optuna.get_all_study_names(backend))
+
+
+def versioned_name(name: str, storage: str | None, *, fresh: bool) -> str:
+    """Return the stored name of a study: ``name``, or ``name@2`` etc. after a fresh start."""
+    if storage is None:
+        return name
+    names = set(study_names(storage))
+    if name not in names:
+        return name
+    last = 1
+    while f"{name}@{last + 1}" in names:
+        last += 1
+    number = last + 1 if fresh else last
+    return name if number == 1 else f"{name}@{number}"
+
+
+def delete_study(storage: str, name: str) -> None:
+    """Delete a study with all its trials, if it exists."""
+    backend = open_storage(storage)
+    with storage_errors(storage), quiet(), suppress(KeyError):
+        optuna.delete_study(study_name=name, storage=backend)
+
+
+def open_study(
+    backend: BaseStorage,
+    name: str,
+    sampler: optuna.samplers.BaseSampler | None,
+    space: SearchSpace | None,
+    n_costs: int,
+) -> tuple[optuna.Study, bool]:
+    """Load or create a study; of several drivers that try, one creates it and sets the key.
+
+    Returns
+    -------
+    tuple of optuna.Study and bool
+        The study, and whether it was created by this call.
+    """
+    created = True
+    directions = [StudyDirection.MAXIMIZE, *[StudyDirection.MINIMIZE] * n_costs]
+    try:
+        study = optuna.create_study(
+            storage=backend, study_name=name, directions=directions, sampler=sampler
+        )
+    except optuna.exceptions.DuplicatedStudyError:
+        created = False
+        study = optuna.load_study(storage=backend, study_name=name, sampler=sampler)
+        if study.directions != directions:
+            existing, wanted = (
+                ", ".join(direction.name.lower() for direction in those)
+                for those in (study.directions, directions)
+            )
+            raise StorageError(
+                f"The study '{name}' there has the objectives {existing}, and this one "
+                f"{wanted} (hpo's scores are greater when better): it has other "
+                "costs, or was made by another program. Choose another name."
+            ) from None
+        deadline = time.monotonic() + _MAKING_SECONDS
+        while KEY not in study.user_attrs and time.monotonic() < deadline:
+            time.sleep(0.1)  # the driver that created the study is about to set it
+    if created or KEY not in study.user_attrs:
+        if space is not None:
+            study.set_user_attr("hpo:space", space.to_yaml())
+        study.set_user_attr(KEY, uuid.uuid4().hex)
+    return study, created
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Suppress Optuna's log messages about creating or finding a study."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)

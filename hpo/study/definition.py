@@ -1,0 +1,209 @@
+"""The definition of a study: the search space, the data and how to search."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import pydantic
+
+from hpo._discovery import did_you_mean
+from hpo._redaction import redact
+from hpo.data import StudyData
+from hpo.exceptions import StudyError
+
+__all__ = ["Study"]
+
+
+class Study(pydantic.BaseModel):
+    """Everything that defines a search; frozen, keyword-only.
+
+    Parameters
+    ----------
+    name : str
+        Name of the study in the storage and in MLflow; running the same name again resumes it.
+    estimator : estimator
+        A skorch net, a Pipeline that ends in one, or any scikit-learn estimator.
+    data : StudyData or callable
+        The data, or a function without arguments that loads it.
+    search_space : mapping, list of mappings, str, Path or SearchSpace
+        See `SearchSpace.load`; a relative path starts at the study's file. No point of a finite
+        space is tried twice.
+    scoring : str, callable, list, dict or None, default=None
+        As in scikit-learn, greater is better; None is the estimator's own ``score``.
+    metric : str or None, default=None
+        Which of several scorers is the trial's score; by default the first.
+    costs : sequence of str, default=()
+        What to minimize while the score is maximized: ``seconds``, or metrics that trials
+        report. The study then ends with the Pareto front too; pruning looks at the score.
+    cv : int, splitter or iterable, default=5
+        A number means that many folds, stratified for a classifier, shuffled by ``seed``.
+    epochs : int or None, default=None
+        Epochs a trial; None takes a net's ``max_epochs``.
+    eval_every : int or None, default=None
+        Optimizer steps of a net between two reports, if an epoch is too long: whatever counts
+        epochs (``epochs``, ``max_total_epochs``, the pruner) then counts these intervals.
+    select : {"best", "last"}, default="best"
+        Which epoch's score represents a trial. ``"best"``: the best one, and the winner is
+        refitted for as many epochs, so that cross-validation also chooses the number of epochs.
+        ``"last"``: the last one, and the refit trains all epochs, as in scikit-learn's searches.
+    n_trials : int or None, default=50
+        Trials of the whole study, over all runs.
+    timeout : float or None, default=None
+        Seconds of wall time of one run.
+    max_total_epochs : int or None, default=None
+        Epochs of all trials together.
+    pruner : str, BasePruner or None, default="median"
+        A name with options (``"median:n_startup_trials=8"``, ``"halving:eta=3"``); None and
+        ``"nop"`` stop no trial. Your own class, here and wherever a name is accepted, is
+        ``"module:Class"`` with options, or an object.
+    sampler : str or optuna sampler, default="tpe"
+        tpe, gp, optuna_tpe, optuna_gp, random, grid, qmc, cmaes or ray, with options.
+    backend : str or BaseBackend, default="optuna"
+    executor : str, BaseExecutor class, callable or None, default=None
+        ``serial``, ``process``, ``fused`` (batches of trials in one loop) or ``auto`` (whichever of
+        the two is faster), with options. None is ``process`` where ``n_jobs`` asks for several
+        trials at a time, else ``serial``; ``serial`` itself refuses several. A callable is
+        given the objective and returns an executor.
+    n_jobs : int or None, default=None
+        Trials at a time; -1 is one per core, or one per GPU.
+    n_threads : int, default=1
+        Threads of torch and BLAS for each trial in flight.
+    device : str or None, default=None
+        Torch device for nets that name none; None is all GPUs, else the CPU.
+    seed : int, default=0
+        All random numbers of the study follow from it.
+    storage : str or None, default="sqlite:///hpo.db"
+        Any Optuna storage URL, ``journal:///FILE``, or None for memory.
+    tracker : str or BaseTracker, default="mlflow"
+        ``mlflow``, ``null``, or one of your own.
+    tracking_uri : str or None, default=None
+        MLflow's store; None is ``$MLFLOW_TRACKING_URI``, else ``sqlite:///mlflow.db``.
+    fail_fast : int or None, default=3
+        Stop the study if its first ``fail_fast`` trials all fail with the same error; None never
+        stops it. It continues as long as these trials share a parameter value that may be the
+        cause.
+    refit : bool, default=True
+        Train the winner on all data at the end, and score it on the held-out test part.
+    add_trials : str, StudyResult, or sequence of them, default=()
+        Other studies, by their names in the same storage or by their results. Their complete and
+        pruned trials that fit the search space are added and count as trials of this study. They
+        must have been scored with the same data, folds, scoring, estimator and epochs; the
+        parameters of other trials can be enqueued.
+    keep : {"winner", "all"}, default="winner"
+        The trials whose files, written by callbacks (``Checkpoint``, loggers), are kept. Each fold
+        of each trial has its own folder for them; only the refit writes to the callbacks' paths.
+        `StudyResult.files` has the folders.
+    enqueue : sequence of mapping, default=()
+        Parameters to try first, all of a trial's or some: values as the estimator takes them (as
+        in ``best_params_``) or as the storage has them.
+    compare : sequence of str or None, default=None
+        Parameters whose values are compared at the end: the best complete trial of each
+        combination represents it. None is all parameters of a grid, and none in any other
+        search.
+    watch : sequence of str, default=()
+        Further columns of a comparison: metrics that trials report (``train_accuracy``, or
+        whatever a callback records).
+    analyses : sequence of str or BaseAnalysis, or None, default=None
+        Analyses of the refitted winner: confusion, features or ensemble, with options
+        (``"ensemble:k=7"``). None is confusion and features for a net that is a classifier, if
+        there is a held-out test part.
+
+    Raises
+    ------
+    StudyError
+        If a field is unknown, missing or of the wrong type.
+    """
+
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, protected_namespaces=()
+    )
+
+    name: str = pydantic.Field(min_length=1, pattern=r"^[\w.@ -]+$")
+    estimator: Any
+    data: StudyData | Callable[[], StudyData]
+    search_space: Any
+    scoring: Any = None
+    metric: str | None = None
+    costs: Sequence[str] = ()
+    cv: Any = 5
+    epochs: int | None = pydantic.Field(default=None, ge=1)
+    eval_every: int | None = pydantic.Field(default=None, ge=1)
+    select: Literal["best", "last"] = "best"
+    n_trials: int | None = pydantic.Field(default=50, ge=1)
+    timeout: float | None = pydantic.Field(default=None, gt=0)
+    max_total_epochs: int | None = pydantic.Field(default=None, ge=1)
+    pruner: Any = "median"
+    sampler: Any = "tpe"
+    backend: Any = "optuna"
+    executor: Any = None
+    n_jobs: int | None = None
+    n_threads: int = pydantic.Field(default=1, ge=1)
+    device: str | None = None
+    seed: int = pydantic.Field(default=0, ge=0)
+    storage: str | None = "sqlite:///hpo.db"
+    tracker: Any = "mlflow"
+    tracking_uri: str | None = None
+    fail_fast: int | None = pydantic.Field(default=3, ge=1)
+    refit: bool = True
+    add_trials: Any = ()
+    keep: Literal["winner", "all"] = "winner"
+    enqueue: Sequence[Mapping[str, Any]] = ()
+    compare: Sequence[str] | None = None
+    watch: Sequence[str] = ()
+    analyses: Sequence[Any] | None = None
+    _is_small: bool = pydantic.PrivateAttr(default=False)
+
+    @pydantic.field_validator("pruner", mode="before")
+    @classmethod
+    def _no_pruner(cls, pruner: Any) -> Any:
+        return "nop" if pruner is None else pruner
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except pydantic.ValidationError as error:
+            raise StudyError(_format_error(error, fields)) from None
+
+    def __repr_args__(self) -> Any:
+        for name, value in super().__repr_args__():
+            yield name, redact(value) if isinstance(value, str) else value
+
+    def replace(self, **changes: Any) -> "Study":
+        """Return a copy with some fields changed, checked like a new one."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        changed = Study(**{**fields, **changes})
+        changed._is_small = self._is_small
+        return changed
+
+    @property
+    def is_small(self) -> bool:
+        """Whether this was returned by `smoke`, or is a changed copy of such a study."""
+        return self._is_small
+
+    def smoke(self) -> "Study":
+        """Return a copy that tests in seconds whether everything works.
+
+        It has one trial of one epoch (for estimators that have epochs) on about 200 samples of
+        each part of the data, with every class among them, in two folds unless a splitter has its
+        own rule. It runs in this process, without storage, tracker or analyses of the winner.
+        Callbacks do not write to their own paths, not even in the refit.
+        """
+        from hpo.study._smoke import smoke_changes
+
+        small = self.replace(
+            **smoke_changes(self.estimator, self.data, self.cv, self.epochs, self.eval_every)
+        )
+        small._is_small = True
+        return small
+
+
+def _format_error(error: pydantic.ValidationError, fields: Mapping[str, Any]) -> str:
+    lines = []
+    for problem in error.errors():
+        name = str(problem["loc"][0]) if problem["loc"] else "study"
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"Study has no field '{name}'{did_you_mean(name, Study.model_fields)}")
+        elif problem["type"] == "missing":
+            lines.append(f"Study needs the field '{name}'.")
+        else:
+            lines.append(f"Study's '{name}': {problem['msg']}. Got {fields.get(name)!r} instead.")
+    return "\n".join(dict.fromkeys(lines))

@@ -1,0 +1,80 @@
+"""Read a study back from its storage."""
+
+from dataclasses import replace
+from typing import Any
+
+from hpo.result import StudyResult
+from hpo.space import SearchSpace
+from hpo.storage.open import is_there
+from hpo.storage.studies import study_names, versioned_name
+from hpo.storage.trial_store import TrialStore
+from hpo.study.kept_files import files_kept
+
+__all__ = ["load_result", "nothing_scored"]
+
+
+def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | None]:
+    """Read a study, finished or still running, from its storage.
+
+    Parameters
+    ----------
+    name : str
+        Name of the study. If it was started afresh, this is the newest one; ``name@1`` is the
+        first.
+    storage : str
+
+    Returns
+    -------
+    tuple of StudyResult and SearchSpace
+        The space is None for a study that hpo did not make.
+
+    Raises
+    ------
+    StorageError
+        If the storage cannot be read or has no such study.
+    """
+    first = name.removesuffix("@1")
+    stored = first if first != name else versioned_name(name, storage, fresh=False)
+    store = TrialStore(stored, None, storage, create=False)
+    text = store.get_attr("space")
+    space = SearchSpace.loads(text, source=store.name) if text else None
+    result = StudyResult(
+        name=store.name,
+        records=tuple(store.records(running=True)),
+        seconds=store.get_attr("seconds"),
+        key=store.key,
+        fingerprint=store.get_attr("fingerprint") or {},
+        files=files_kept(store.key),
+        **_search_settings(store),
+    )
+    winner = None if result.winner is None else result.winner.number
+    refit, failed = store.get_attr("refit") or {}, store.get_attr("refit_error") or {}
+    if winner is not None and winner == refit.get("number"):
+        outcome = {key: refit[key] for key in refit if key not in {"number", "mark"}}
+        result = replace(result, **outcome)
+    if winner is not None and winner == failed.get("number"):
+        result = replace(result, refit_error=failed["text"])
+    return result, space
+
+
+def _search_settings(store: TrialStore) -> dict[str, Any]:
+    """Return the settings of the search that were stored for displaying the result."""
+    shown = store.get_attr("shown")
+    if shown is None:  # an older study, or none of hpo's
+        old = {"scoring": store.get_attr("scoring"), "costs": tuple(store.get_attr("costs") or ())}
+        return {name: value for name, value in old.items() if value}
+    sizes = tuple((train, valid) for train, valid in shown.pop("fold_sizes"))
+    names = {name: tuple(shown[name]) for name in ("costs", "compare", "watch")}
+    points = tuple(shown.get("enqueued", ()))
+    return {"scoring": shown["scoring"], "fold_sizes": sizes, "enqueued": points, **names}
+
+
+def nothing_scored(name: str, storage: str | None) -> bool:
+    """Return whether the newest study of a name is stored and none of its trials has a score."""
+    if storage is None or not is_there(storage):
+        return False
+    stored = versioned_name(name, storage, fresh=False)
+    if stored not in study_names(storage):
+        return False
+    records = TrialStore(stored, None, storage, create=False).records(running=True)
+    return not any(record.reports for record in records)

@@ -1,0 +1,268 @@
+"""Run a search: notify trackers, run the trials, finish the winner and write the report."""
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from hpo._failures import traceback_of
+from hpo._private_parts import missing_parts
+from hpo._redaction import redact
+from hpo._stop_signal import StopSignal, is_ctrl_c
+from hpo._trained_by import format_trained_by
+from hpo.backends.base import Budget
+from hpo.exceptions import RefitError
+from hpo.result import StudyResult
+from hpo.storage.trial_store import TrialStore
+from hpo.study._adding import describe_additions
+from hpo.study._first_failures import FirstFailures
+from hpo.study._notes import note_on_majority
+from hpo.study.kept_files import KeptFiles
+from hpo.study.search import SearchConfig
+from hpo.trackers import BaseTracker, StudyInfo
+from hpo.training.refit import save_artifacts
+from hpo.trial import TRAINED_BY, TrialRecord
+from hpo.trial_manager import TrialManager
+
+__all__ = ["run_search"]
+
+Finish = Callable[[StudyResult], StudyResult]
+
+
+def run_search(
+    search: SearchConfig,
+    store: TrialStore,
+    *,
+    info: StudyInfo | None,
+    trackers: Sequence[BaseTracker],
+    interrupt: StopSignal,
+    budget: Budget,
+    finish: Finish,
+    any_may_win: bool = False,
+    fail_fast: int | None = None,
+) -> StudyResult:
+    """Run ``search`` to the end of its budget, or go on with it.
+
+    Parameters
+    ----------
+    search : SearchConfig
+    store : TrialStore
+        The storage of the search's trials.
+    info : StudyInfo or None
+        What the trackers receive at the start; None if no tracker keeps a report or a model,
+        in which case neither is written.
+    trackers : sequence of BaseTracker
+        Notified in order, and closed at the end.
+    interrupt : StopSignal
+        Listened to until ``finish`` is done.
+    budget : Budget
+    finish : callable
+        Called with the result when the trials are over. Returns the result completed with the
+        refitted winner; if it raises, the study ends as failed.
+    any_may_win : bool, default=False
+        Whether ``finish`` may choose another complete trial than the best one.
+    fail_fast : int or None
+        See `Study`.
+
+    Raises
+    ------
+    NoCompletedTrialError
+        If the first trials have all failed with one error.
+    RefitError
+        If ``finish`` raised it; its result also has the notes of the executor and the trackers.
+    """
+    notes: list[str] = []
+    state = "failed"
+    failure: RefitError | None = None
+    result = StudyResult(name=store.name, records=())
+    kept_files = KeptFiles(store.key if store.url else None, search.keep, any_may_win=any_may_win)
+    try:
+        for tracker in trackers:
+            tracker.on_study_start(info or StudyInfo(store.name, store.key))
+        try:
+            with interrupt.listening():
+                failures = FirstFailures(interrupt, fail_fast, search.space, store.records())
+                observers = (*trackers, failures)
+                result = _trials(search, store, observers, interrupt, budget, kept_files=kept_files)
+                if failures.stopped:
+                    raise failures.error(result)
+                result = finish(result)
+            state = "interrupted" if interrupt.reason else "complete"
+        except RefitError as error:
+            failure, result = error, error.result
+        finally:
+            _end_study(result, info, trackers, state)
+    finally:
+        report_notes = (
+            note for record in result.records for r in record.reports for note in r.notes
+        )
+        closing_notes = [tracker.close() for tracker in (*trackers, kept_files)]
+        notes += [*search.notes, result.winner_note(), *dict.fromkeys(report_notes)]
+        notes += [
+            *search.executor.notes,
+            note_on_majority(result, search.objective),
+            *closing_notes,
+        ]
+        notes += missing_parts()
+    result = replace(result, notes=tuple(redact(note) for note in notes if note))
+    if failure is not None:
+        failure.result = result
+        raise failure
+    return result
+
+
+def _trials(
+    search: SearchConfig,
+    store: TrialStore,
+    trackers: Sequence[BaseTracker],
+    interrupt: StopSignal,
+    budget: Budget,
+    *,
+    kept_files: KeptFiles,
+) -> StudyResult:
+    stale = store.fail_stale_trials()
+    added = [r for addition in search.additions for r in store.add(addition.records, addition.key)]
+    note = describe_additions(search.additions, len(added))
+    search.notes += [note] if note else []
+    records = store.records()
+    kept_files.begin(records)
+    search.objective.home, search.objective.keeps_all = kept_files.home, kept_files.keeps_all
+    manager = TrialManager(
+        search.pruner, (kept_files, *trackers), records, search.costs, search.select
+    )
+    for record in stale:
+        for tracker in trackers:
+            tracker.on_trial_end(record)
+    for record in added:
+        _replay(record, trackers)
+    store.enqueue(search.enqueue)
+    if search.grid is not None:
+        store.set_grid(search.grid)
+    began = time.perf_counter()
+    with search.executor as executor:
+        stopped = search.backend.run(store, manager, executor, budget, interrupt)
+    seconds = time.perf_counter() - began + (store.get_attr("seconds") or 0.0)
+    store.set_attr("seconds", seconds)
+    result = StudyResult(
+        name=store.name,
+        records=manager.records,
+        seconds=seconds,
+        stopped=stopped,
+        key=store.key,
+        fingerprint=_fingerprint(search),
+        **search.shown,
+    )
+    winner = result.winner.number if result.winner else None
+    return replace(result, files=kept_files.finalize(manager.numbers, winner))
+
+
+def _fingerprint(search: SearchConfig) -> Mapping[str, Any]:
+    """Return what the scores depend on; empty if that cannot be determined."""
+    try:
+        return search.fingerprint
+    except Exception:  # data and estimator may hold anything
+        return {}
+
+
+def _replay(record: TrialRecord, trackers: Sequence[BaseTracker]) -> None:
+    """Send all events of a trial that had ended before the trackers were notified of it."""
+    for tracker in trackers:
+        tracker.on_trial_start(record)
+        for report in record.reports:
+            tracker.on_report(record, report)
+        tracker.on_trial_end(record)
+
+
+def _end_study(
+    result: StudyResult, info: StudyInfo | None, trackers: Sequence[BaseTracker], state: str
+) -> None:
+    metrics, params = _summary(result)
+    with tempfile.TemporaryDirectory(prefix="hpo-") as folder:
+        keeps_artifacts = info is not None and any(tracker.keeps_artifacts for tracker in trackers)
+        files = _write_artifacts(result, Path(folder), info) if info and keeps_artifacts else {}
+        for tracker in trackers:
+            tracker.on_study_end(metrics, params, files, state=state)
+
+
+def _write_artifacts(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Path]:
+    """Write the report, the plots and the refitted model."""
+    files: dict[str, Path] = {}
+    if result.records:
+        files |= _write_or_report("report", folder, lambda: _report(result, folder, info))
+    if result.refit_error:
+        path = folder / "refit_error.txt"
+        path.write_text(result.refit_error)
+        files[path.name] = path
+    if result.estimator is not None:
+        files |= _write_or_report("model", folder, lambda: _write_model(result.estimator, folder))
+    return files | _callback_files(result)
+
+
+def _callback_files(result: StudyResult) -> dict[str, Path]:
+    """Return the stored files that callbacks of the trials have written."""
+    return {
+        f"files/trial_{number}/{path.relative_to(folder).as_posix()}": path
+        for number, folder in result.files.items()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def _report(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Path]:
+    from hpo.review import write_report
+
+    return write_report(result, folder, settings={**info.params, **info.tags})
+
+
+def _write_model(estimator: Any, folder: Path) -> dict[str, Path]:
+    path = folder / "model.pkl"
+    path.write_bytes(cloudpickle.dumps(estimator))
+    artifacts_folder = folder / "own"
+    artifacts_folder.mkdir()
+    files = {
+        str(file.relative_to(artifacts_folder)): file
+        for file in save_artifacts(estimator, artifacts_folder)
+    }
+    return {path.name: path, **files}
+
+
+def _write_or_report(
+    what: str, folder: Path, make: Callable[[], dict[str, Path]]
+) -> dict[str, Path]:
+    """Return the files that ``make`` writes; if it fails, a file with the traceback instead."""
+    try:
+        return make()
+    except BaseException as error:
+        if is_ctrl_c(error):
+            raise
+        path = folder / f"{what}_error.txt"
+        path.write_text(traceback_of(error))
+        return {path.name: path}
+
+
+def _summary(result: StudyResult) -> tuple[dict[str, float], dict[str, Any]]:
+    """Return the metrics and params of the study's parent run."""
+    metrics = {
+        "n_trials": result.n_trials,
+        "n_complete": result.n_complete,
+        "n_pruned": result.n_pruned,
+        "n_failed": result.n_failed,
+        "epochs_saved_fraction": result.epochs_saved_fraction,
+    }
+    params: dict[str, Any] = {}
+    if result.trained_by:
+        params[TRAINED_BY] = format_trained_by(result.trained_by)
+    if result.winner is None:
+        return metrics, params
+    metrics |= {"best_score": result.best_score, "best_score_se": result.best_score_se}
+    if result.test_score is not None:
+        metrics["test_score"] = result.test_score
+    for name, analysis in result.analyses.items():
+        numbers = {key: value for key, value in analysis.items() if isinstance(value, int | float)}
+        metrics |= {f"{name}_{key}": value for key, value in numbers.items()}
+    params |= {f"best_{name}": value for name, value in result.best_params.items()}
+    return metrics, params

@@ -1,5 +1,0 @@
-"""One batch of every fold before the first trial: what cannot work, and what would."""
-
-from hpo.training._rehearsal._course import rehearse
-
-__all__ = ["rehearse"]

@@ -1,0 +1,146 @@
+"""A pruner, sampler, executor, backend, tracker and analysis of a user's own, in one file."""
+
+import csv
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from optuna.samplers import BaseSampler, RandomSampler
+
+from hpo.analyses import BaseAnalysis
+from hpo.backends import BaseBackend
+from hpo.executors import BaseExecutor, Ended, Failed, Reported, RunningTrial
+from hpo.pruners import BasePruner, PruneDecision
+from hpo.trackers import BaseTracker
+from hpo.trial import TrialState
+
+
+class PlateauPruner(BasePruner):
+    """Stops a trial that has not become better for ``patience`` steps."""
+
+    def __init__(self, patience=5):
+        self.patience = patience
+
+    def decide(self, record, peers):
+        values = [report.value for report in record.reports if report.value == report.value]
+        since = len(values) - 1 - values.index(max(values)) if values else 0
+        if since < self.patience:
+            return PruneDecision(False)
+        return PruneDecision(True, f"no better score for {since} steps")
+
+
+class OwnSampler(BaseSampler):
+    """Draws at random, and takes the first choice of each parameter that has choices."""
+
+    def __init__(self, seed=0):
+        self._random = RandomSampler(seed=seed)
+
+    def infer_relative_search_space(self, study, trial):
+        return {}
+
+    def sample_relative(self, study, trial, search_space):
+        return {}
+
+    def sample_independent(self, study, trial, param_name, param_distribution):
+        return self._random.sample_independent(study, trial, param_name, param_distribution)
+
+
+class OneStepExecutor(BaseExecutor):
+    """Makes one step of each of ``n`` trials in turn."""
+
+    def __init__(self, objective, n=2):
+        super().__init__(objective)
+        self.n = n
+        self.running = {}
+
+    @property
+    def capacity(self):
+        return self.n
+
+    def start(self, trials):
+        for trial in trials:
+            self.running[trial.number] = RunningTrial(
+                trial.number, lambda trial=trial: self.objective.run(trial)
+            )
+
+    def poll(self, timeout=0.1):
+        events = [running.step() for running in self.running.values()]
+        self.stop([event.number for event in events if not isinstance(event, Reported)])
+        return events
+
+    def stop(self, numbers):
+        for number in numbers:
+            if number in self.running:
+                self.running.pop(number).close()
+
+    def close(self):
+        self.stop(list(self.running))
+
+
+class SequentialBackend(BaseBackend):
+    """Runs one trial after the other."""
+
+    def run(self, store, manager, executor, budget, interrupt):
+        while True:
+            why = interrupt.reason or budget.overdrawn(manager)
+            for record in manager.running if why else ():
+                executor.stop([record.number])
+                store.tell(manager.on_interrupt(record.number, *budget.cut_off(manager, interrupt)))
+            if why:
+                return why
+            if not manager.running:
+                if min(budget.trials_left(manager), store.left) < 1:
+                    return ""
+                trial = store.ask()
+                manager.on_trial_start(trial, executor.objective.max_steps(trial.params))
+                executor.start([trial])
+            for event in executor.poll():
+                self._take(event, store, manager, executor)
+
+    def _take(self, event, store, manager, executor):
+        match event:
+            case Reported(report):
+                store.report(report)
+                decision = manager.on_report(report)
+                if decision.stop:
+                    executor.stop([report.number])
+                    end = report.number, TrialState.PRUNED, decision.reason
+                    store.tell(manager.on_trial_end(*end))
+            case Ended(number):
+                store.tell(manager.on_trial_end(number, TrialState.COMPLETE))
+            case Failed(number, reason, error):
+                store.tell(manager.on_trial_end(number, TrialState.FAILED, reason, error))
+
+
+class CSVTracker(BaseTracker):
+    """Writes a row for each trial that has ended."""
+
+    def __init__(self, path="trials.csv"):
+        self.path = path
+
+    def on_trial_end(self, record):
+        with Path(self.path).open("a", newline="") as file:
+            csv.writer(file).writerow([record.number, record.state.value, record.value])
+
+
+class ClassCounts(BaseAnalysis):
+    """Counts how often each class is predicted."""
+
+    title = "Predicted classes"
+
+    def compute(self, winner):
+        X, _ = winner.test_part()
+        predicted = winner.estimator.predict(X)
+        return {
+            "counts": {
+                label: int((predicted == value).sum())
+                for label, value in zip(winner.labels(), winner.classes, strict=True)
+            }
+        }
+
+    def summarize(self, data):
+        return [(label, str(n)) for label, n in data["counts"].items()]
+
+    def plot(self, data):
+        figure = Figure()
+        figure.add_subplot().bar(list(data["counts"]), list(data["counts"].values()))
+        return figure

@@ -1,0 +1,281 @@
+"""The durable book of a study."""
+
+import json
+import math
+import os
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import optuna
+import pytest
+
+from hpo.exceptions import StorageError
+from hpo.space import SearchSpace
+from hpo.storage.records import _unpack
+from hpo.storage.studies import study_names
+from hpo.storage.trial_store import TrialStore
+from hpo.trial import Report, TrialRecord, TrialState
+
+SPACE = SearchSpace.load({"x": {"type": "float", "low": 0.0, "high": 1.0}, "k": [1, 2, 3]})
+
+
+def storages(tmp_path):
+    return {
+        "memory": None,
+        "sqlite": f"sqlite:///{tmp_path}/s.db",
+        "journal": f"journal:///{tmp_path}/s.log",
+    }
+
+
+@pytest.fixture(params=["memory", "sqlite", "journal"])
+def url(request, tmp_path):
+    return storages(tmp_path)[request.param]
+
+
+def run_one(store, state=TrialState.COMPLETE, values=(0.1, math.nan, 0.5), **kwargs):
+    trial = store.ask()
+    reports = tuple(
+        Report(
+            trial.number,
+            i,
+            v,
+            (v, v / 3),
+            {"train_loss": (0.1, v)},
+            0.25,
+            (i, i),
+            (0.5, 0.5),
+            ("train_loss",),
+        )
+        for i, v in enumerate(values, start=1)
+    )
+    for report in reports:
+        store.report(report)
+    record = TrialRecord(trial, state, reports, max_steps=3, started=1.5, ended=2.5, **kwargs)
+    store.tell(record)
+    return record
+
+
+def text(record):
+    return repr(record)  # nan equals nan as text
+
+
+def test_records_come_back_as_they_were(url):
+    store = TrialStore("s", SPACE, url, seed=4)
+    told = [
+        run_one(store),
+        run_one(store, TrialState.PRUNED, reason="epoch 3: worse"),
+        run_one(store, TrialState.PRUNED, (math.nan,), reason="diverged"),
+        run_one(store, TrialState.FAILED, (), reason="ValueError: no", error="Traceback ..."),
+    ]
+    assert list(map(text, store.records())) == list(map(text, told))
+    if url is not None:
+        again = TrialStore("s", SPACE, url, seed=4)
+        assert list(map(text, again.records())) == list(map(text, told))
+        assert again.key == store.key
+
+
+def test_reports_of_older_studies_are_read():
+    """Kept in this order, and without the names of recorded figures."""
+    kept = [2, 0.5, [0.4, 0.6], {"f1": [0.1, 0.2]}, 0.25, [1.0, 1.0], [0.5, 0.5]]
+    assert _unpack(3, kept) == Report(
+        3, 2, 0.5, (0.4, 0.6), {"f1": (0.1, 0.2)}, 0.25, (1.0, 1.0), (0.5, 0.5)
+    )
+
+
+def test_optuna_sees_the_same_states_and_steps_from_0(tmp_path):
+    url = storages(tmp_path)["sqlite"]
+    store = TrialStore("s", SPACE, url)
+    run_one(store)
+    run_one(store, TrialState.PRUNED, (0.2, 0.3), reason="worse")
+    run_one(store, TrialState.FAILED, (), reason="no")
+    trials = optuna.load_study(study_name="s", storage=url).trials
+    assert [t.state.name for t in trials] == ["COMPLETE", "PRUNED", "FAIL"]
+    assert trials[0].value == 0.5
+    assert sorted(trials[1].intermediate_values.items()) == [(0, 0.2), (1, 0.3)]
+
+
+def test_enqueued_points_come_first_and_once(url):
+    store = TrialStore("s", SPACE, url)
+    store.enqueue([{"x": 0.5, "k": 2}, {"x": 0.25}])
+    assert store.ask().params == {"x": 0.5, "k": 2}
+    assert store.ask().params["x"] == 0.25
+    store.enqueue([{"x": 0.5, "k": 2}])
+    assert store.ask().params["x"] != 0.5
+
+
+def test_a_finite_set_of_points_is_exhausted(url):
+    store = TrialStore("s", SPACE, url)
+    store.set_grid([{"x": 0.0, "k": 1}, {"x": 1.0, "k": 1}])
+    assert not store.exhausted
+    run_one(store)
+    run_one(store)
+    assert store.exhausted
+
+
+DYING = """
+    import os, sys
+    from hpo.storage.trial_store import TrialStore
+    from hpo.space import SearchSpace
+    from hpo.trial import Report
+    space = SearchSpace.load({"x": {"type": "float", "low": 0.0, "high": 1.0}, "k": [1, 2, 3]})
+    store = TrialStore("s", space, sys.argv[1])
+    trial = store.ask()
+    store.report(Report(trial.number, 1, 0.75, (0.75,)))
+    print(trial.params["x"], flush=True)
+    os._exit(9)
+"""
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "journal"])
+def test_trials_of_a_driver_that_died_are_closed_and_tried_again(kind, tmp_path):
+    url = storages(tmp_path)[kind]
+    code = textwrap.dedent(DYING)
+    done = subprocess.run(
+        [sys.executable, "-c", code, url], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 9, done.stderr
+    store = TrialStore("s", SPACE, url)
+    (closed,) = store.fail_stale_trials()
+    assert closed.interrupted
+    assert closed.reason == "the process that ran it is gone"
+    assert [r.value for r in closed.reports] == [0.75]
+    assert store.fail_stale_trials() == []
+    assert store.ask().params["x"] == float(done.stdout)
+    assert [r.number for r in store.records()] == [0]
+
+
+LATE = """
+    import os, sys
+    from hpo.storage.trial_store import TrialStore
+    from hpo.space import SearchSpace
+    from hpo.trial import Report, TrialRecord, TrialState
+    space = SearchSpace.load({"x": {"type": "float", "low": 0.0, "high": 1.0}, "k": [1, 2, 3]})
+    store = TrialStore("s", space, sys.argv[1])
+    trial = store.ask()
+    report = Report(trial.number, 1, 0.75, (0.75,))
+    store.report(report)
+    store.study.tell = lambda *args, **kwargs: os._exit(9)
+    reason = "" if sys.argv[2] == "complete" else "out of memory: tried to allocate 9 GiB"
+    store.tell(
+        TrialRecord(trial, TrialState(sys.argv[2]), (report,), reason, started=1.0, ended=2.0)
+    )
+"""
+
+
+@pytest.mark.parametrize("state", ["complete", "pruned"])
+def test_a_trial_that_ended_when_its_driver_died_is_closed_as_it_ended(state, tmp_path):
+    url = storages(tmp_path)["sqlite"]
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(LATE), url, state],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 9, done.stderr
+    store = TrialStore("s", SPACE, url)
+    assert store.records() == []
+    (before,) = store.records(running=True)
+    assert before.state == state
+    (closed,) = store.fail_stale_trials()
+    assert closed == before
+    assert store.records() == [before]
+    assert [r.value for r in closed.reports] == [0.75]
+    assert store.fail_stale_trials() == []
+    assert store.ask().number == 1  # nothing is tried again
+
+
+def test_running_trials_of_a_live_driver_are_left_alone(tmp_path):
+    url = storages(tmp_path)["sqlite"]
+    one, two = TrialStore("s", SPACE, url), TrialStore("s", SPACE, url)
+    trial = one.ask()
+    owner = f"{os.uname().nodename}/{os.getppid()}/x"  # some other process that is alive
+    with sqlite3.connect(tmp_path / "s.db") as db:
+        db.execute(
+            "update trial_user_attributes set value_json=? where key='hpo:owner'",
+            [json.dumps(owner)],
+        )
+    assert two.fail_stale_trials() == []
+    assert two.sync_other_workers([]) == ([], 1)
+    one.tell(TrialRecord(trial, TrialState.PRUNED, (), "x"))
+    finished, running = two.sync_other_workers([])
+    assert [r.number for r in finished] == [0]
+    assert running == 0
+    assert two.sync_other_workers([0]) == ([], 0)
+
+
+def test_a_study_that_is_not_there(tmp_path):
+    url = storages(tmp_path)["sqlite"]
+    TrialStore("digits", SPACE, url)
+    assert study_names(url) == ["digits"]
+    with pytest.raises(StorageError, match=r"There is no study 'digit' in .* It has: digits\."):
+        TrialStore("digit", None, url, create=False)
+
+
+def test_a_file_that_is_no_database(tmp_path):
+    (tmp_path / "s.db").write_text("this is no database, it only looks like a file" * 100)
+    with pytest.raises(StorageError, match="something else or damaged: move it away"):
+        TrialStore("s", SPACE, f"sqlite:///{tmp_path}/s.db")
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(StorageError, match="folder does not exist"):
+        TrialStore("s", SPACE, f"sqlite:///{tmp_path}/nowhere/s.db")
+
+
+def test_a_directory(tmp_path):
+    with pytest.raises(StorageError, match="is a directory"):
+        TrialStore("s", SPACE, f"sqlite:///{tmp_path}")
+
+
+def test_a_password_is_not_shown():
+    with pytest.raises(StorageError) as caught:
+        TrialStore("s", SPACE, "postgresql+nosuch://me:secret@host/db")
+    assert "secret" not in str(caught.value)
+    assert "me:***@host/db" in str(caught.value)
+
+
+def test_a_study_of_another_program_that_minimizes(tmp_path):
+    url = storages(tmp_path)["sqlite"]
+    optuna.create_study(study_name="s", storage=url)
+    with pytest.raises(StorageError, match="has the objectives minimize, and this one maximize"):
+        TrialStore("s", SPACE, url)
+
+
+def test_a_url_without_a_driver():
+    with pytest.raises(StorageError, match="cannot be used"):
+        TrialStore("s", SPACE, "nosuchdb://host/db")
+
+
+def test_a_locked_database(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path}/s.db"
+    TrialStore("s", SPACE, url)
+    monkeypatch.setattr("hpo.storage.open.LOCK_SECONDS", 0.1)
+    store = TrialStore("s", SPACE, url)
+    other = sqlite3.connect(tmp_path / "s.db", isolation_level=None)
+    other.execute("begin exclusive")
+    with pytest.raises(StorageError, match="Another process holds it"):
+        store.ask()
+    other.execute("rollback")
+    other.close()
+    assert store.ask().number == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk(tmp_path):
+    url = f"sqlite:///{tmp_path}/s.db"
+    store = TrialStore("s", SPACE, url)
+    with store._study._storage._backend.engine.connect() as connection:
+        raw = connection.connection.driver_connection
+        pages = raw.execute("pragma page_count").fetchone()[0]
+        raw.execute(f"pragma max_page_count={pages}")
+    with pytest.raises(StorageError, match="The disk is full: free some space"):
+        fill(store)
+
+
+def fill(store):
+    for i in range(200):
+        store.set_attr(f"x{i}", "y" * 1000)
