@@ -24,10 +24,10 @@ __all__ = [
     "facts_table",
     "front_table",
     "gap_explained",
+    "held_out_verdict",
     "print_analyses",
     "print_comparison",
     "saved",
-    "sealed_verdict",
     "times",
     "top_table",
     "trained",
@@ -100,13 +100,13 @@ def winner_table(result: StudyResult) -> Table:
     rows += [("", ""), (f"{result.scoring}, {folds}", text)]
     if result.test_score is not None:
         text = Text(score(result.test_score), style="bold")
-        text.append(f", {sealed_verdict(result)}", style="not bold")
+        text.append(f", {held_out_verdict(result)}", style="not bold")
         rows.append((f"{result.scoring}, held-out test", text))
         rows += [("", explained)] if (explained := gap_explained(result)) else []
     return facts_table(rows)
 
 
-def sealed_verdict(result: StudyResult) -> str:
+def held_out_verdict(result: StudyResult) -> str:
     """Describe how the held-out test score compares with the cross-validated one."""
     assert result.test_score is not None
     gap, error = result.test_score - result.best_score, result.best_score_se

@@ -4,7 +4,7 @@ import math
 import pytest
 from rich.console import Console
 
-from hpo.cli._tables import counts, gap_explained, saved, sealed_verdict, top_table
+from hpo.cli._tables import counts, gap_explained, held_out_verdict, saved, top_table
 from hpo.result import StudyResult
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 
@@ -38,18 +38,18 @@ def _result(test_score: float | None = None, folds: int = 3, n: int = 5) -> Stud
         (0.9 + 3 * ERROR, "0.035 above that: the gap is 3.0 standard errors", "more data"),
     ],
 )
-def test_the_sealed_score_is_set_beside_the_winners(
+def test_the_held_out_score_is_set_beside_the_winners(
     test_score: float, verdict: str, explained: str
 ) -> None:
     result = _result(test_score)
-    assert sealed_verdict(result) == verdict
+    assert held_out_verdict(result) == verdict
     assert bool(gap_explained(result)) == bool(explained)
     assert explained in gap_explained(result)
 
 
 def test_one_fold_has_no_standard_error() -> None:
     result = _result(0.8, folds=1)
-    assert sealed_verdict(result) == "0.1 below that, which has no standard error"
+    assert held_out_verdict(result) == "0.1 below that, which has no standard error"
     assert gap_explained(result) == ""
 
 

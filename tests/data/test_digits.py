@@ -22,7 +22,7 @@ def test_shapes_types_and_range():
     assert data.X_refit is None
 
 
-def test_the_test_part_is_sealed_and_stratified():
+def test_the_test_part_is_held_out_and_stratified():
     data = load_digits(test_size=0.3, seed=1)
     assert not rows(data.X) & rows(data.X_test)
     shares = np.bincount(data.y_test) / np.bincount(np.concatenate([data.y, data.y_test]))

@@ -113,14 +113,14 @@ def test_a_damaged_file_and_none_at_all_are_told(data_dir):
         load_animal_faces()
 
 
-@pytest.mark.parametrize("sealed", ["val", "test"])
-def test_afhq_is_taken_where_it_is_and_its_own_part_is_sealed(data_dir, sealed):
+@pytest.mark.parametrize("held_out", ["val", "test"])
+def test_afhq_is_taken_where_it_is_and_its_own_part_is_held_out(data_dir, held_out):
     write_faces(data_dir)
     assert load_faces().source.startswith("LHI animal faces")
     with pytest.raises(DataError, match="only have a size of 32"):
         load_faces(size=16)
     write_folder(data_dir / "afhq" / "train", ["cat", "dog", "wild"], n=8)
-    write_folder(data_dir / "afhq" / sealed, ["cat", "dog", "wild"], n=2)
+    write_folder(data_dir / "afhq" / held_out, ["cat", "dog", "wild"], n=2)
     data = load_faces(size=16)
     assert data.source == "AFHQ, 16 x 16 pixels"
     assert data.X.shape == (24, 3, 16, 16)

@@ -71,7 +71,7 @@ def study(tmp_path, **changes):
     return Study(**{**fields, **changes})
 
 
-def test_a_net_that_classifies_a_sealed_test_part_is_analysed(tmp_path):
+def test_a_net_that_classifies_a_held_out_test_part_is_analysed(tmp_path):
     result = run_study(study(tmp_path))
     assert list(result.analyses) == ["confusion", "features"]
     assert result.analyses["confusion"]["accuracy"] == result.test_score
@@ -87,8 +87,8 @@ def test_what_else_is_not_analysed_unless_asked(tmp_path):
     assert PreparedStudy(plain).analyses == []
     (asked,) = PreparedStudy(plain.replace(analyses=["confusion"])).analyses
     assert asked.name == "confusion"
-    unsealed = StudyData(X=data().X, y=data().y)
-    assert PreparedStudy(study(tmp_path, data=unsealed)).analyses == []
+    without_test_part = StudyData(X=data().X, y=data().y)
+    assert PreparedStudy(study(tmp_path, data=without_test_part)).analyses == []
     assert PreparedStudy(study(tmp_path, analyses=[])).analyses == []
 
 

@@ -438,12 +438,12 @@ def test_code_has_its_place_too(study, n_functions, told):
 
 
 def test_a_refit_is_used_again_for_the_same_test_part_alone(study):
-    def sealed(rows):
+    def held_out(rows):
         return StudyData(X=X, y=y, X_test=X[rows], y_test=y[rows])
 
-    first = run_study(study.replace(refit=True, data=sealed(slice(0, 60))), reuse_refit=True)
-    again = run_study(study.replace(refit=True, data=sealed(slice(0, 60))), reuse_refit=True)
-    other = run_study(study.replace(refit=True, data=sealed(slice(60, 150))), reuse_refit=True)
+    first = run_study(study.replace(refit=True, data=held_out(slice(0, 60))), reuse_refit=True)
+    again = run_study(study.replace(refit=True, data=held_out(slice(0, 60))), reuse_refit=True)
+    other = run_study(study.replace(refit=True, data=held_out(slice(60, 150))), reuse_refit=True)
     assert again.estimator is None
     assert again.test_score == first.test_score
     assert other.estimator is not None

@@ -85,7 +85,7 @@ def study(tmp_path):
     )
 
 
-def test_a_study_names_its_winner_refits_it_and_opens_the_sealed_test_set(study):
+def test_a_study_names_its_winner_refits_it_and_opens_the_held_out_test_set(study):
     result = run_study(study)
     assert result.n_trials == 10
     assert result.best_score == max(r.value for r in result.top(10))
@@ -200,7 +200,7 @@ def test_sample_weights_of_the_data_reach_the_estimator(study):
     assert skewed.best_score < plain.best_score - 0.2
 
 
-def test_an_interrupt_keeps_what_is_there_and_leaves_the_test_set_sealed(study):
+def test_an_interrupt_keeps_what_is_there_and_leaves_the_test_set_held_out(study):
     interrupt = StopSignal()
 
     class Cut(Recorder):

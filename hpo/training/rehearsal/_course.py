@@ -204,7 +204,7 @@ class _Rehearsal:
 
 def _introduction(name: str, message: str) -> str:
     head = f"{name} cannot learn from these data as they are (one batch was tried)"
-    return f"{head}: {message}. " if message else f"{head}. "
+    return f"{head}: {message.rstrip('.')}. " if message else f"{head}. "
 
 
 def _is_out_of_memory(error: BaseException | None) -> bool:
