@@ -127,7 +127,7 @@ def find_choice(value: Any, choices: Sequence[Choice]) -> Choice | None:
     if _is_numpy_scalar(value):
         value = value.item()
     for choice in choices:
-        if same(choice.stored, value) or same(choice.value, value):
+        if _equal(choice.stored, value) or _equal(choice.value, value):
             return choice
     similar = [
         choice for choice in choices if choice.kind == "object" and _is_equivalent(choice, value)
@@ -148,7 +148,7 @@ def _is_equivalent(choice: Choice, value: Any) -> bool:
     """Return whether ``value`` is equivalent to the choice: a copy, or a list for a tuple."""
     original = choice.original
     if isinstance(original, list | tuple) and isinstance(value, list | tuple):
-        return same(_as_lists(original), _as_lists(value))
+        return _equal(original, value)
     if type(original) is not type(value):
         return False
     if hasattr(original, "tolist"):
@@ -156,8 +156,14 @@ def _is_equivalent(choice: Choice, value: Any) -> bool:
     return _repr_is_complete(original) and repr(original) == repr(value)
 
 
-def _as_lists(value: Any) -> Any:
-    return [_as_lists(item) for item in value] if isinstance(value, list | tuple) else value
+def _equal(first: Any, second: Any) -> bool:
+    """Return whether two values are `same`; within lists and tuples, False is not 0."""
+    if not (isinstance(first, list | tuple) and isinstance(second, list | tuple)):
+        return same(first, second)
+    return len(first) == len(second) and all(
+        isinstance(a, bool) == isinstance(b, bool) and _equal(a, b)
+        for a, b in zip(first, second, strict=True)
+    )
 
 
 def _repr_is_complete(item: Any) -> bool:

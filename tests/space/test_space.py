@@ -298,6 +298,16 @@ def a_function():
     return 1
 
 
+def test_within_lists_a_boolean_is_not_a_number():
+    kinds = {"type": "categorical", "choices": [False, [0]]}
+    rate = {"type": "float", "low": 0.0, "high": 1.0, "when": {"kind": [False]}}
+    space = SearchSpace.load({"kind": kinds, "rate": rate})
+    assert space.conditions["rate"] == {"kind": (False,)}
+    assert SearchSpace.loads(space.to_yaml()) == space
+    with pytest.raises(SpaceError, match=r"`when` names \[False\], which 'kind' never takes"):
+        SearchSpace.load({"kind": kinds, "rate": {**rate, "when": {"kind": [[False]]}}})
+
+
 def test_choices_are_stored_as_primitives_and_resolve_to_what_was_given():
     svc, sizes, function = SVC(C=2), (64, 64), lambda: None
     given = [torch.optim.Adam, a_function, svc, sizes, [8, 8], "sqrt", np.float64(0.5), function]
