@@ -85,6 +85,11 @@ class SchedulerSpec:
         return self.name in {"hyperband", "pbt"}
 
     @property
+    def forgets(self) -> bool:
+        """Whether the scheduler may forget a trial that was pausing when its bracket ended."""
+        return self.name == "hyperband"
+
+    @property
     def pauses(self) -> bool:
         """Whether trials are paused and resumed later."""
         return self.name in {"bohb", "hyperband", "pbt"}
@@ -254,18 +259,23 @@ class DelegatingScheduler(StoreScheduler):
         self._ray_scheduler.on_trial_remove(tune_controller, trial)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """Leave the choice to Ray's scheduler.
+        """Leave the choice to Ray's scheduler, unless it leaves all trials paused for ever.
 
-        Hyperband forgets a trial that was still pausing when its bracket ended. If all remaining
-        trials are paused and no new ones will come, they are stopped here.
+        Hyperband forgets a trial that was still pausing when its bracket ended: if all remaining
+        trials are paused and no new ones will come, they are stopped here. PBT may miss that the
+        last trial has come to where all wait for each other: then one goes on, and PBT looks again.
         """
         chosen = self._ray_scheduler.choose_trial_to_run(tune_controller)
-        if chosen is None and self._driver.all_at_once and self._driver.handed_out_all:
-            remaining = list(self._live.values())
-            if all(trial.status == "PAUSED" and not trial.is_saving for trial in remaining):
-                for trial in remaining:
-                    tune_controller.stop_trial(trial)
-        return chosen
+        if chosen is not None or not (self._driver.all_at_once and self._driver.handed_out_all):
+            return chosen
+        remaining = list(self._live.values())
+        if not all(trial.status == "PAUSED" and not trial.is_saving for trial in remaining):
+            return None
+        if not self._rule.forgets:
+            return next(iter(remaining), None)
+        for trial in remaining:
+            tune_controller.stop_trial(trial)
+        return None
 
     def _n_paused(self) -> int:
         return sum(trial.status == "PAUSED" for trial in self._live.values())
