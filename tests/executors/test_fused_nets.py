@@ -311,7 +311,64 @@ def einsum(self, X):
     return self.b(torch.einsum("ni,oi->no", X, self.a.weight).relu())
 
 
+class FrozenFirst(MLP):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.a.weight.requires_grad_(False)
+
+
+def plateau():
+    return ("rate", LRScheduler("ReduceLROnPlateau", patience=0, monitor="valid_loss"))
+
+
+UNEVEN = torch.tensor([1.0, 5.0, 0.2])
+
+TOGETHER = {
+    "class weights, a split, a stop and a plateau": net(
+        criterion__weight=UNEVEN,
+        train_split=ValidSplit(4),
+        max_epochs=5,
+        callbacks=[EarlyStopping(patience=1, sink=str), plateau()],
+    ),
+    "a sum over uneven validation minibatches": net(
+        criterion__reduction="sum",
+        lr=0.001,
+        train_split=ValidSplit(4),
+        iterator_valid__batch_size=7,
+        max_epochs=4,
+        callbacks=[plateau()],
+    ),
+    "class weights over uneven validation minibatches": net(
+        criterion__weight=UNEVEN, train_split=ValidSplit(3), iterator_valid__batch_size=11
+    ),
+    "frozen weights, clipping, class weights and smoothing": net(
+        FrozenFirst,
+        criterion__weight=UNEVEN,
+        criterion__label_smoothing=0.1,
+        optimizer=torch.optim.AdamW,
+        callbacks=[GradientNormClipping(0.05)],
+    ),
+    "a binary classifier with a weight, a split, a stop and a score": (
+        net(
+            cls=NeuralNetBinaryClassifier,
+            criterion=nn.BCEWithLogitsLoss,
+            criterion__pos_weight=torch.tensor(3.0),
+            threshold=0.3,
+            module__n_out=1,
+            train_split=ValidSplit(3),
+            iterator_valid__batch_size=5,
+            max_epochs=4,
+            callbacks=[EarlyStopping(patience=1, sink=str), EpochScoring("f1", name="f")],
+        ),
+        X,
+        (Y > 0).astype("float32"),
+        "accuracy",
+    ),
+}
+"""What is carried alone is carried together."""
+
 SAME = {
+    **TOGETHER,
     "relu": net(),
     "tanh": net(module__act=nn.Tanh),
     "gelu": net(module__act=nn.GELU),
