@@ -20,12 +20,22 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from hpo.exceptions import PluginError
+from hpo._failures import message_of, where_of
+from hpo.exceptions import HpoError, PluginError
 
-__all__ = ["build", "check_class", "check_options", "did_you_mean", "find", "names", "parse_spec"]
+__all__ = [
+    "build",
+    "check_class",
+    "check_options",
+    "did_you_mean",
+    "find",
+    "instantiate",
+    "names",
+    "parse_spec",
+]
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
@@ -131,7 +141,9 @@ def _import_class(package: str, reference: str, *bases: type[Any]) -> type[Any]:
         raise PluginError(
             f"{kind} '{reference}': {path} cannot be imported: {type(error).__name__}: {error}"
         ) from error
-    plugin = getattr(module, qualname, None)
+    plugin: Any = module
+    for part in qualname.split("."):  # a class may stand in another one
+        plugin = getattr(plugin, part, None)
     if plugin is None:
         classes = [name for name, item in vars(module).items() if inspect.isclass(item)]
         hint = did_you_mean(qualname, classes) or "."
@@ -248,7 +260,20 @@ def build(package: str, spec: Any, base: type[Any], **defaults: Any) -> Any:
     check_options(label, plugin, options)
     accepted = inspect.signature(plugin).parameters
     accepted_defaults = {key: value for key, value in defaults.items() if key in accepted}
+    return instantiate(label, plugin, **{**accepted_defaults, **options})
+
+
+def instantiate(label: str, make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Return what ``make`` returns; whatever it raises becomes a `PluginError`.
+
+    A TypeError or ValueError says what is wrong with an option; anything else is a mistake in the
+    plugin, and told with its place.
+    """
     try:
-        return plugin(**{**accepted_defaults, **options})
+        return make(*args, **kwargs)
+    except HpoError:
+        raise
     except (TypeError, ValueError) as error:
         raise PluginError(f"{label}: {error}") from error
+    except Exception as error:
+        raise PluginError(f"{label} raised {message_of(error)} ({where_of(error)})") from error

@@ -7,7 +7,15 @@ import traceback
 
 from hpo._redaction import redact
 
-__all__ = ["MAX_LENGTH", "message_of", "notes_of", "shortened", "text_of", "traceback_of"]
+__all__ = [
+    "MAX_LENGTH",
+    "message_of",
+    "notes_of",
+    "shortened",
+    "text_of",
+    "traceback_of",
+    "where_of",
+]
 
 MAX_LENGTH = 20_000
 """Maximal number of characters of a traceback."""
@@ -38,6 +46,12 @@ def message_of(error: BaseException) -> str:
     notes = shortened(redact(notes_of(error)), _MAX_NOTES)
     details = " ".join(filter(None, [text, notes]))
     return f"{name}: {details}" if details else name
+
+
+def where_of(error: BaseException) -> str:
+    """Return the file and the line that raised an error, as ``rules.py, line 12``."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else "an unknown place"
 
 
 def traceback_of(error: BaseException) -> str:

@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from hpo._discovery import did_you_mean
-from hpo.exceptions import StudyError
+from hpo._failures import message_of, where_of
+from hpo.exceptions import HpoError, PluginError, StudyError
 from hpo.pruners import BasePruner, PruneDecision
 from hpo.trackers import BaseTracker
 from hpo.trial import SECONDS, Cause, Report, Trial, TrialRecord, TrialState
@@ -169,7 +170,15 @@ class TrialManager:
         if record.max_steps is not None and report.step >= record.max_steps:
             return _CONTINUE  # it is complete anyway
         peers = [peer for key, peer in self._records.items() if key != number]
-        return self._pruner.decide(record, peers)
+        try:
+            return self._pruner.decide(record, peers)
+        except HpoError:
+            raise
+        except Exception as error:  # a pruner may be the user's own
+            raise PluginError(
+                f"the pruner {type(self._pruner).__name__} raised {message_of(error)} "
+                f"({where_of(error)}) at trial {number}, step {report.step}."
+            ) from error
 
     def _check_costs(self, report: Report) -> None:
         measured = {SECONDS, *report.metrics}

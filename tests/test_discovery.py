@@ -188,6 +188,14 @@ def own(tmp_path, monkeypatch):
     class Unfinished(BasePruner):
         pass
 
+    class Outer:
+        class Inner(Never):
+            pass
+
+    class Raises(Never):
+        def __init__(self):
+            raise RuntimeError("no licence")
+
     number = 3
     """
     (tmp_path / "own_rules.py").write_text(textwrap.dedent(code))
@@ -203,6 +211,8 @@ def own(tmp_path, monkeypatch):
 def test_a_class_of_the_user_s_is_named_by_its_module():
     assert _discovery.build(PACKAGE, "own_rules:Never", BasePruner).patience == 1
     assert _discovery.build(PACKAGE, "own_rules:Never:patience=5", BasePruner).patience == 5
+    inner = _discovery.build(PACKAGE, "own_rules:Outer.Inner:patience=2", BasePruner)
+    assert (type(inner).__name__, inner.patience) == ("Inner", 2)
 
 
 @pytest.mark.usefixtures("own")
@@ -214,6 +224,9 @@ def test_a_class_of_the_user_s_is_named_by_its_module():
         ("own_rules:Nevr", "own_rules has no class 'Nevr', did you mean 'Never'?"),
         ("own_rules:Unfinished", "must implement decide."),
         ("own_rules:number", "must be a class that inherits hpo.pruners.BasePruner."),
+        ("own_rules:Raises", "pruner 'own_rules:Raises' raised RuntimeError: no licence ("),
+        ("own_rules:Raises", "own_rules.py, line "),
+        ("own_rules:Outer.Innr:patience=5", "own_rules has no class 'Outer.Innr'"),
         ("own_broken:Never", "own_broken cannot be imported: No module named 'no_such_library'"),
         ("own_raising:Never", "own_raising cannot be imported: ZeroDivisionError"),
         ("own_rules:Never:patienc=5", "has no option 'patienc', did you mean 'patience'?"),

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from hpo.exceptions import PluginError
 from hpo.pruners import BasePruner, PruneDecision
 from hpo.pruners.median import MedianPruner
 from hpo.pruners.nop import NopPruner
@@ -91,6 +92,22 @@ def test_trackers_hear_in_order_and_records_are_final():
         "started",
         "interrupted",
     ]
+
+
+class RaisingPruner(BasePruner):
+    def decide(self, record, peers):
+        raise KeyError("peers")
+
+
+def test_a_pruner_that_raises_is_named_with_its_place():
+    manager = TrialManager(RaisingPruner())
+    manager.on_trial_start(Trial(0, {}, 0))
+    with pytest.raises(PluginError) as caught:
+        manager.on_report(report(0, 1, 0.5))
+    message = str(caught.value)
+    assert message.startswith("the pruner RaisingPruner raised KeyError: 'peers' (")
+    assert message.endswith(") at trial 0, step 1.")
+    assert "test_trial_manager.py, line " in message
 
 
 def test_reports_that_come_together_are_all_taken_in_before_one_is_judged():

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from hpo._discovery import check_class, check_options, find, names, parse_spec
+from hpo._discovery import check_class, check_options, find, instantiate, names, parse_spec
 from hpo.exceptions import PluginError
 from hpo.executors.base import BaseExecutor
 from hpo.training import BaseObjective
@@ -84,7 +84,4 @@ def _call(
     arguments = {key: value for key, value in defaults.items() if key in parameters}
     if isinstance(make, partial):  # its own keywords take precedence
         arguments = {key: value for key, value in arguments.items() if key not in make.keywords}
-    try:
-        return make(objective, **{**arguments, **options})
-    except (TypeError, ValueError) as error:
-        raise PluginError(f"{label}: {error}") from error
+    return instantiate(label, make, objective, **{**arguments, **options})

@@ -23,7 +23,7 @@ from optuna.samplers import (
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo._discovery import check_class, check_options, find, names, parse_spec
+from hpo._discovery import check_class, check_options, find, instantiate, names, parse_spec
 from hpo.exceptions import PluginError
 from hpo.samplers._unrepeated import UnrepeatedSampler
 from hpo.space import SearchSpace
@@ -101,10 +101,8 @@ def _make_user_sampler(
     check_options(label, sampler, options)
     if "seed" in inspect.signature(sampler).parameters:
         options = {"seed": derive_seed(seed, "sampler") % 2**32, **options}
-    try:
-        return sampler(**options)
-    except (TypeError, ValueError) as error:
-        raise PluginError(f"{label}: {error}") from error
+    sampler_made: BaseSampler = instantiate(label, sampler, **options)
+    return sampler_made
 
 
 class BaseSamplerFactory(ABC):
