@@ -27,7 +27,10 @@ class _Value:
     def equals(self, other: "_Value") -> bool:
         if self.mark or other.mark:
             return self.mark == other.mark
-        return type(self.plain) is type(other.plain) and repr(self.plain) == repr(other.plain)
+        if type(self.plain) is not type(other.plain):
+            return False
+        # 0.0 equals -0.0, which is written otherwise; NaN is written alike and equals nothing.
+        return bool(self.plain == other.plain) or repr(self.plain) == repr(other.plain)
 
 
 class Fitting:
