@@ -12,8 +12,8 @@ from dataclasses import replace
 from hpo._discovery import did_you_mean
 from hpo._failures import message_of, where_of
 from hpo.exceptions import HpoError, PluginError, StudyError
+from hpo.observer import BaseObserver
 from hpo.pruners import BasePruner, PruneDecision
-from hpo.trackers import BaseTracker
 from hpo.trial import SECONDS, Cause, Report, Trial, TrialRecord, TrialState
 
 __all__ = ["TrialManager"]
@@ -34,7 +34,7 @@ class TrialManager:
     Parameters
     ----------
     pruner : BasePruner
-    trackers : sequence of BaseTracker
+    trackers : sequence of BaseObserver
         Notified in order.
     records : iterable of TrialRecord
         Trials of earlier runs of the same study: they are peers for the pruner.
@@ -47,7 +47,7 @@ class TrialManager:
     def __init__(
         self,
         pruner: BasePruner,
-        trackers: Sequence[BaseTracker] = (),
+        trackers: Sequence[BaseObserver] = (),
         records: Iterable[TrialRecord] = (),
         costs: Sequence[str] = (),
         select: str = "best",

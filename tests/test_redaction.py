@@ -12,8 +12,8 @@ from hpo import HPOSearchCV, Study, StudyData, run_study
 from hpo._failures import message_of, traceback_of
 from hpo._redaction import redact
 from hpo.exceptions import HpoError, SpaceError, StorageError
+from hpo.observer import BaseObserver
 from hpo.storage.open import open_storage
-from hpo.trackers import BaseTracker
 from hpo.trackers.mlflow.channel import environment, left_message
 from hpo.trackers.mlflow.spool import SpoolWriter
 
@@ -100,7 +100,7 @@ def test_studies_and_searches_are_shown_without():
     assert search.storage == study.storage == fields["storage"]
 
 
-class Told(BaseTracker):
+class Told(BaseObserver):
     """Keeps all texts."""
 
     keeps_artifacts = True

@@ -18,7 +18,7 @@ from rich.text import Text
 from hpo.cli._progress import Plan, Progress
 from hpo.cli._screen import heading, screen
 from hpo.cli._text import clock, counted, ending, not_in_a_batch, score
-from hpo.trackers import BaseTracker, StudyInfo
+from hpo.observer import BaseObserver, StudyInfo
 from hpo.trial import Report, TrialRecord
 
 __all__ = ["BaseDisplay", "LiveDisplay", "PlainDisplay"]
@@ -30,7 +30,7 @@ _FRAME = 0.2
 """Minimal seconds between two updates; each one takes milliseconds of the interpreter."""
 
 
-class BaseDisplay(BaseTracker):
+class BaseDisplay(BaseObserver):
     """An observer of a study; a context manager around its whole run.
 
     Parameters

@@ -20,6 +20,7 @@ from hpo.backends.base import BaseBackend, Budget
 from hpo.data.datasets import from_dataset
 from hpo.exceptions import DataError, RefitError, StudyError
 from hpo.executors.serial import SerialExecutor
+from hpo.observer import BaseObserver
 from hpo.pruners import BasePruner
 from hpo.result import StudyResult
 from hpo.search_cv._sklearn_parts import (
@@ -416,7 +417,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         interrupt = StopSignal(on_signal=signals.append)
         failures = FailFast(interrupt)
         tracked = self.tracking_uri is not None
-        trackers: list[BaseTracker] = [tasks]
+        trackers: list[BaseObserver] = [tasks]
         if tracked:
             uri = self.tracking_uri
             trackers.append(build("hpo.trackers", "mlflow", BaseTracker, tracking_uri=uri))

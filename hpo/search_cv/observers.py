@@ -8,7 +8,7 @@ from typing import Any
 from hpo._stop_signal import StopSignal
 from hpo.exceptions import HpoError
 from hpo.executors import BaseExecutor
-from hpo.trackers import BaseTracker
+from hpo.observer import BaseObserver
 from hpo.training.files import TrialFiles
 from hpo.training.fold import Fold
 from hpo.training.indexing import index_fit_params, take
@@ -18,7 +18,7 @@ from hpo.trial import Report, Trial, TrialRecord, TrialState
 __all__ = ["CallbackTasks", "FailFast", "Printer", "WatchedObjective"]
 
 
-class Printer(BaseTracker):
+class Printer(BaseObserver):
     """Prints a line for each trial that ended.
 
     Parameters
@@ -73,7 +73,7 @@ def _by_fold(report: Report) -> Iterator[str]:
         yield " ".join(texts)
 
 
-class FailFast(BaseTracker):
+class FailFast(BaseObserver):
     """Ends the search at the first trial that raises.
 
     Parameters
@@ -108,7 +108,7 @@ class FailFast(BaseTracker):
         return error
 
 
-class CallbackTasks(BaseTracker):
+class CallbackTasks(BaseObserver):
     """Reports the search to scikit-learn's callbacks (`set_callbacks`) as a tree of tasks.
 
     The tasks and their names are those of ``GridSearchCV``: the fit consists of a search, with a

@@ -6,15 +6,15 @@ from typing import Any
 
 from hpo._stop_signal import StopSignal
 from hpo.exceptions import NoCompletedTrialError
+from hpo.observer import BaseObserver
 from hpo.result import StudyResult
 from hpo.space import SearchSpace
-from hpo.trackers import BaseTracker
 from hpo.trial import TrialRecord, TrialState
 
 __all__ = ["FirstFailures"]
 
 
-class FirstFailures(BaseTracker):
+class FirstFailures(BaseObserver):
     """Stops a study once its first trials have all failed with the same error.
 
     The cause may be a parameter value that all of them share, although the parameter has others;

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hpo._scratch import new_folder
 from hpo.data.folder import cache_folder
-from hpo.trackers import BaseTracker
+from hpo.observer import BaseObserver
 from hpo.training.folders import trial_folder
 from hpo.trial import TrialRecord, TrialState
 
@@ -32,7 +32,7 @@ def only(files: Mapping[int, Path], number: int) -> dict[int, Path]:
     return {number: files[number]} if number in files else {}
 
 
-class KeptFiles(BaseTracker):
+class KeptFiles(BaseObserver):
     """Keeps the files of the best trial so far, or of all, and removes the others.
 
     Parameters

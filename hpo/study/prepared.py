@@ -11,12 +11,13 @@ from hpo._discovery import build
 from hpo.analyses import BaseAnalysis
 from hpo.data import StudyData
 from hpo.exceptions import DataError, StudyError
+from hpo.observer import StudyInfo
 from hpo.space import SearchSpace
 from hpo.storage.trial_store import TrialStore
 from hpo.study.definition import Study
 from hpo.study.opening import Allowed
 from hpo.study.search import SearchConfig
-from hpo.trackers import BaseTracker, StudyInfo
+from hpo.trackers import BaseTracker
 from hpo.training.adapters import last_step, net_prefix
 from hpo.training.checks import check_estimator_kind
 from hpo.training.objective import Objective, shuffled_folds

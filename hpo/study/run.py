@@ -7,6 +7,7 @@ from pathlib import Path
 from hpo._stop_signal import StopSignal
 from hpo.backends.base import Budget
 from hpo.exceptions import NoCompletedTrialError, RefitError, StudyError
+from hpo.observer import BaseObserver
 from hpo.result import StudyResult
 from hpo.storage.trial_store import TrialStore
 from hpo.study._fingerprint import mark_of_data, summary
@@ -16,7 +17,6 @@ from hpo.study.opening import Allowed
 from hpo.study.prepared import PreparedStudy
 from hpo.study.runner import run_search
 from hpo.study.winner import analysed, refitted
-from hpo.trackers import BaseTracker
 
 __all__ = ["run_study"]
 
@@ -33,7 +33,7 @@ def run_study(
     fresh: bool = False,
     extend: bool = False,
     accept_code: bool = False,
-    observers: Sequence[BaseTracker] = (),
+    observers: Sequence[BaseObserver] = (),
     interrupt: StopSignal | None = None,
     artifacts: Mapping[str, str] | None = None,
     reuse_refit: bool = False,
@@ -56,7 +56,7 @@ def run_study(
     accept_code : bool, default=False
         Continue although the user's own code has changed (a class or function of the same name),
         or something cannot be compared with its former state: old trials count as they are.
-    observers : sequence of BaseTracker
+    observers : sequence of BaseObserver
         Notified of everything in addition to the study's own tracker (a progress display).
     interrupt : StopSignal or None
         Ends the study early on request; Ctrl-C is such a request.

@@ -16,6 +16,7 @@ from hpo._stop_signal import StopSignal, is_ctrl_c
 from hpo._trained_by import format_trained_by
 from hpo.backends.base import Budget
 from hpo.exceptions import RefitError
+from hpo.observer import BaseObserver, StudyInfo
 from hpo.result import StudyResult
 from hpo.storage.trial_store import TrialStore
 from hpo.study._adding import describe_additions
@@ -23,7 +24,6 @@ from hpo.study._first_failures import FirstFailures
 from hpo.study._notes import note_on_majority
 from hpo.study.kept_files import KeptFiles
 from hpo.study.search import SearchConfig
-from hpo.trackers import BaseTracker, StudyInfo
 from hpo.training.refit import save_artifacts
 from hpo.trial import TRAINED_BY, TrialRecord
 from hpo.trial_manager import TrialManager
@@ -38,7 +38,7 @@ def run_search(
     store: TrialStore,
     *,
     info: StudyInfo | None,
-    trackers: Sequence[BaseTracker],
+    trackers: Sequence[BaseObserver],
     interrupt: StopSignal,
     budget: Budget,
     finish: Finish,
@@ -118,7 +118,7 @@ def run_search(
 def _trials(
     search: SearchConfig,
     store: TrialStore,
-    trackers: Sequence[BaseTracker],
+    trackers: Sequence[BaseObserver],
     interrupt: StopSignal,
     budget: Budget,
     *,
@@ -168,7 +168,7 @@ def _fingerprint(search: SearchConfig) -> Mapping[str, Any]:
         return {}
 
 
-def _replay(record: TrialRecord, trackers: Sequence[BaseTracker]) -> None:
+def _replay(record: TrialRecord, trackers: Sequence[BaseObserver]) -> None:
     """Send all events of a trial that had ended before the trackers were notified of it."""
     for tracker in trackers:
         tracker.on_trial_start(record)
@@ -178,11 +178,13 @@ def _replay(record: TrialRecord, trackers: Sequence[BaseTracker]) -> None:
 
 
 def _end_study(
-    result: StudyResult, info: StudyInfo | None, trackers: Sequence[BaseTracker], state: str
+    result: StudyResult, info: StudyInfo | None, trackers: Sequence[BaseObserver], state: str
 ) -> None:
     metrics, params = _summary(result)
     with tempfile.TemporaryDirectory(prefix="hpo-") as folder:
-        keeps_artifacts = info is not None and any(tracker.keeps_artifacts for tracker in trackers)
+        keeps_artifacts = info is not None and any(
+            getattr(tracker, "keeps_artifacts", False) for tracker in trackers
+        )
         files = _write_artifacts(result, Path(folder), info) if info and keeps_artifacts else {}
         for tracker in trackers:
             tracker.on_study_end(metrics, params, files, state=state)

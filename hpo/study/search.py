@@ -10,6 +10,7 @@ from hpo._redaction import redact
 from hpo.backends.base import BaseBackend
 from hpo.exceptions import PluginError, StudyError
 from hpo.executors import make_executor
+from hpo.observer import StudyInfo
 from hpo.pruners import BasePruner
 from hpo.samplers.base import make_sampler
 from hpo.space import SearchSpace
@@ -26,7 +27,6 @@ from hpo.study._extending import extended
 from hpo.study._fingerprint import fingerprint, summary
 from hpo.study._notes import note_on_train_split
 from hpo.study.opening import Allowed, opened, remember
-from hpo.trackers import StudyInfo
 from hpo.training.objective import Objective
 from hpo.training.rehearsal import rehearse
 from hpo.training.threads import devices

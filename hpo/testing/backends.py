@@ -11,12 +11,12 @@ from hpo._discovery import build
 from hpo._stop_signal import StopSignal
 from hpo.backends.base import BaseBackend, Budget
 from hpo.executors.serial import SerialExecutor
+from hpo.observer import BaseObserver
 from hpo.pruners import BasePruner
 from hpo.samplers.base import make_sampler
 from hpo.space import SearchSpace
 from hpo.storage.trial_store import TrialStore
 from hpo.testing.scripted import ScriptedObjective
-from hpo.trackers import BaseTracker
 from hpo.training import BaseObjective
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 from hpo.trial_manager import TrialManager
@@ -43,7 +43,7 @@ def scripted_curve(trial: Trial) -> list[float | BaseException]:
     return [x * (1 - 0.5**step) for step in range(1, 6)]
 
 
-class Recorder(BaseTracker):
+class Recorder(BaseObserver):
     """A tracker that records the events."""
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ def search(
     pruner: str = "median:n_startup_trials=2",
     seed: int = 0,
     interrupt: StopSignal | None = None,
-    trackers: Sequence[BaseTracker] = (),
+    trackers: Sequence[BaseObserver] = (),
 ) -> tuple[TrialRecord, ...]:
     """Run a whole search, one trial at a time, and return its records."""
     checked = SearchSpace.load(space)

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from hpo.trackers import BaseTracker, StudyInfo
+from hpo.observer import StudyInfo
+from hpo.trackers import BaseTracker
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 
 __all__ = ["TrackerConformance", "tell_study", "tell_trial"]

@@ -3,6 +3,6 @@
 Each public module holds one tracker and is found by its name; see `BaseTracker`.
 """
 
-from hpo.trackers.base import BaseTracker, StudyInfo
+from hpo.trackers.base import BaseTracker
 
-__all__ = ["BaseTracker", "StudyInfo"]
+__all__ = ["BaseTracker"]

@@ -13,7 +13,7 @@ import time
 import warnings
 from pathlib import Path
 
-from hpo.trackers import StudyInfo
+from hpo.observer import StudyInfo
 from hpo.trackers.mlflow import MlflowTracker
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 

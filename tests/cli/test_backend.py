@@ -13,8 +13,8 @@ from hpo.backends.ray import RayBackend
 from hpo.cli._display import LiveDisplay
 from hpo.cli._launch import with_options
 from hpo.exceptions import PluginError
+from hpo.observer import StudyInfo
 from hpo.testing.trackers import tell_trial
-from hpo.trackers import StudyInfo
 
 Run = Callable[..., tuple[int, str, str]]
 Write = Callable[..., str]

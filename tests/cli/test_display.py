@@ -10,8 +10,8 @@ from rich.text import Text
 from hpo.cli._console import make_console, print_line
 from hpo.cli._display import BaseDisplay, LiveDisplay, PlainDisplay
 from hpo.cli._progress import Plan
+from hpo.observer import StudyInfo
 from hpo.testing.trackers import INFO, TrackerConformance, tell_study, tell_trial
-from hpo.trackers import StudyInfo
 from hpo.trial import TrialState
 
 STOPPING = "stopping after this epoch (Ctrl-C again: at once)"

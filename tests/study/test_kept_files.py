@@ -16,9 +16,9 @@ from torch import nn
 
 from hpo import HPOSearchCV, Study, StudyData, load_result, run_study
 from hpo._scratch import _root, new_folder
+from hpo.observer import BaseObserver
 from hpo.study.kept_files import KeptFiles
 from hpo.testing.pruners import scripted_record
-from hpo.trackers import BaseTracker
 from hpo.trial import TrialState
 
 X, Y = load_iris(return_X_y=True)
@@ -109,7 +109,7 @@ def no_litter():
     assert all(sub.name.startswith("trial_") for path in left for sub in path.iterdir())
 
 
-class Keeper(BaseTracker):
+class Keeper(BaseObserver):
     """Remembers what it is given to keep."""
 
     keeps_artifacts = True

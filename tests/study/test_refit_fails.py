@@ -11,8 +11,8 @@ from sklearn.exceptions import NotFittedError
 from hpo import HPOSearchCV, Study, StudyData, load_result, run_study
 from hpo._stop_signal import SecondCtrlC
 from hpo.exceptions import HpoError, RefitError
+from hpo.observer import BaseObserver
 from hpo.testing.user_errors import USER_ERRORS
-from hpo.trackers import BaseTracker
 
 rng = np.random.default_rng(0)
 X, y = rng.normal(size=(60, 3)), rng.integers(0, 2, 60)
@@ -118,7 +118,7 @@ def test_a_stored_search_is_gone_on_with_by_its_refit_alone(tmp_path):
     assert hasattr(found, "best_estimator_")
 
 
-class Ends(BaseTracker):
+class Ends(BaseObserver):
     """Hears how studies end."""
 
     def __init__(self):

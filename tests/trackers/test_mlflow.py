@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from hpo.observer import StudyInfo
 from hpo.testing.trackers import INFO, tell_study, tell_trial
-from hpo.trackers import StudyInfo
 from hpo.trackers.mlflow import MlflowTracker, parent_run, send_pending
 from hpo.trial import Trial, TrialRecord, TrialState
 

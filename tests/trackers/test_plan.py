@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric_name, _validate_param, _validate_tag
 
-from hpo.trackers import StudyInfo
+from hpo.observer import StudyInfo
 from hpo.trackers.mlflow import events
 from hpo.trackers.mlflow.plan import _key, plan_runs
 from hpo.trial import Report, Trial, TrialRecord, TrialState

@@ -9,8 +9,8 @@ import urllib.request
 
 import pytest
 
+from hpo.observer import StudyInfo
 from hpo.testing.trackers import INFO, tell_trial
-from hpo.trackers import StudyInfo
 from hpo.trackers.mlflow import MlflowTracker, RunIds, send_pending, study_url, ui_command
 from hpo.trial import TrialState
 

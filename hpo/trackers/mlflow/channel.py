@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo._redaction import redact
-from hpo.trackers.base import StudyInfo
+from hpo.observer import StudyInfo
 from hpo.trackers.mlflow.spool import Spool, SpoolWriter
 
 __all__ = [

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hpo.trackers.base import StudyInfo
+from hpo.observer import StudyInfo
 from hpo.trial import TRAINED_BY, Cause, Report, TrialRecord, TrialState
 
 __all__ = [

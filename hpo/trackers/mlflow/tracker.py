@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from hpo._redaction import redact
-from hpo.trackers.base import BaseTracker, StudyInfo
+from hpo.observer import StudyInfo
+from hpo.trackers.base import BaseTracker
 from hpo.trackers.mlflow import events
 from hpo.trackers.mlflow.channel import (
     COMMAND,

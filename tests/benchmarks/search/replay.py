@@ -14,13 +14,13 @@ from hpo._discovery import build
 from hpo._stop_signal import StopSignal
 from hpo.backends.base import Budget
 from hpo.backends.optuna import OptunaBackend
+from hpo.observer import BaseObserver
 from hpo.pruners import BasePruner
 from hpo.samplers.base import make_sampler
 from hpo.space import SearchSpace
 from hpo.storage.trial_store import TrialStore
 from hpo.testing.lockstep import LockstepExecutor
 from hpo.testing.scripted import ScriptedObjective
-from hpo.trackers import BaseTracker
 from hpo.trial import Report, Trial, TrialRecord, TrialState, derive_seed
 from hpo.trial_manager import TrialManager
 
@@ -52,7 +52,7 @@ class Arm(NamedTuple):
         return ", ".join(parts)
 
 
-class Course(BaseTracker):
+class Course(BaseObserver):
     """Keeps the true score of the trial that a search would choose, by epochs spent."""
 
     def __init__(self, task: LCBench | TaskSet) -> None:
