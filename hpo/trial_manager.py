@@ -151,6 +151,7 @@ class TrialManager:
         """
         self._check_costs(report)
         record = self._records[report.number]
+        report = report if report.time else replace(report, time=time.time())
         record = replace(record, reports=(*record.reports, report))
         self._store(record)
         for tracker in self._trackers:

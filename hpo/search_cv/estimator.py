@@ -416,16 +416,16 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         signals: list[bool] = []
         interrupt = StopSignal(on_signal=signals.append)
         failures = FailFast(interrupt)
-        tracked = self.tracking_uri is not None
-        trackers: list[BaseObserver] = [tasks]
-        if tracked:
+        observers: list[BaseObserver] = [tasks]
+        tracker: BaseTracker | None = None
+        if self.tracking_uri is not None:
             uri = self.tracking_uri
-            trackers.append(build("hpo.trackers", "mlflow", BaseTracker, tracking_uri=uri))
+            tracker = build("hpo.trackers", "mlflow", BaseTracker, tracking_uri=uri)
         if self.error_score == "raise":
-            trackers.append(failures)
+            observers.append(failures)
         n_trials = min((n for n in (self.n_trials, search.n_points) if n is not None), default=None)
         if self.verbose:
-            trackers.append(Printer(n_trials, self.verbose))
+            observers.append(Printer(n_trials, self.verbose))
         if (
             isinstance(search.objective, WatchedObjective)
             and type(search.executor) is SerialExecutor
@@ -438,6 +438,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
                 self.storage,
                 allowed=self._allowed(),
                 quotes=self.error_score != "raise",
+                tracked=tracker is not None,
             )
         with ExitStack() as searching:
             searching.enter_context(tasks.trials(n_trials, search.objective))
@@ -458,8 +459,9 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             return run_search(
                 search,
                 store,
-                info=search.info(store, Path.cwd(), {}) if tracked else None,
-                trackers=trackers,
+                info=search.info(store, Path.cwd(), {}),
+                observers=observers,
+                tracker=tracker,
                 interrupt=interrupt,
                 budget=Budget(self.n_trials, self.timeout),
                 finish=finish,

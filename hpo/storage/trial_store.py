@@ -8,7 +8,7 @@ errors, times) is stored in one user attribute per trial.
 import dataclasses
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -207,6 +207,23 @@ class TrialStore:
             for trial in trials
         )
         return finished, running
+
+    def abandoned(self, gone: Collection[str] = ()) -> set[int]:
+        """Return the numbers of the running trials whose drivers are dead.
+
+        Parameters
+        ----------
+        gone : collection of str
+            Drivers that are known to be dead.
+        """
+        with storage_errors(self.url):
+            running = self._study.get_trials(deepcopy=False, states=(OptunaState.RUNNING,))
+            beats = self._study.user_attrs
+        return {
+            trial.number
+            for trial in running
+            if trial.user_attrs.get(_OWNER) in gone or not self._alive(trial, beats)
+        }
 
     def fail_stale_trials(self) -> list[TrialRecord]:
         """Finish the running trials of dead drivers, and enqueue their parameters again.

@@ -92,7 +92,7 @@ def run_study(
     allowed = Allowed(extend=extend, accept_code=accept_code or unscored)
     interrupt = interrupt or StopSignal()
     with interrupt.listening():
-        store = prepared.begin(fresh=fresh, allowed=allowed)
+        store = prepared.begin(fresh=fresh, allowed=allowed, tracked=bool(tracker.target))
     if retry_failed:
         store.retry_failed()
 
@@ -108,7 +108,8 @@ def run_study(
             prepared.search,
             store,
             info=prepared.info(store, artifacts or {}),
-            trackers=(tracker, *observers),
+            observers=observers,
+            tracker=tracker,
             interrupt=interrupt,
             budget=Budget(study.n_trials, study.timeout, study.max_total_epochs),
             finish=finish,

@@ -19,6 +19,7 @@ from hpo.storage.finite_points import MOST_POINTS
 from hpo.storage.open import is_there
 from hpo.storage.studies import study_names, versioned_name
 from hpo.storage.trial_store import TrialStore
+from hpo.storage.unsaved import unsaved_storage
 from hpo.study._adding import Addition, read_additions
 from hpo.study._comparing import compared
 from hpo.study._differences import SPACE
@@ -235,6 +236,7 @@ class SearchConfig:
         fresh: bool = False,
         allowed: Allowed | None = None,
         quotes: bool = True,
+        tracked: bool = False,
     ) -> TrialStore:
         """Open the storage, and rehearse unless a trial of the study is complete.
 
@@ -246,13 +248,19 @@ class SearchConfig:
         )
         if new:
             self.rehearse(quotes=quotes)
-        store = self.store(name, storage, fresh=fresh, allowed=allowed)
+        store = self.store(name, storage, fresh=fresh, allowed=allowed, tracked=tracked)
         if not new and not store.has_complete:
             self.rehearse(quotes=quotes)
         return store
 
     def store(
-        self, name: str, storage: str | None, *, fresh: bool = False, allowed: Allowed | None = None
+        self,
+        name: str,
+        storage: str | None,
+        *,
+        fresh: bool = False,
+        allowed: Allowed | None = None,
+        tracked: bool = False,
     ) -> TrialStore:
         """Open the storage, creating the study if it is new.
 
@@ -264,6 +272,8 @@ class SearchConfig:
             Start anew under the same name.
         allowed : Allowed or None
             What may differ from the stored study; by default nothing.
+        tracked : bool, default=False
+            Whether a tracker follows the study, from a process that cannot see a study in memory.
 
         Raises
         ------
@@ -273,13 +283,13 @@ class SearchConfig:
         stored_name = versioned_name(name, storage, fresh=fresh) if self._add_trials else name
         self.additions = self.read_additions(stored_name, storage)
         if storage is None:  # it cannot be resumed
-            return self.open(name, None)
+            return self.open(name, unsaved_storage(name) if tracked else None)
         allowed = allowed or Allowed()
         store, found_differences = opened(self, name, storage, allowed, fresh=fresh)
         if any(difference.kind == SPACE for difference in found_differences):
             extension = extended(self, store, name, storage)
             if extension is None:
-                return self.store(name, storage, allowed=allowed)
+                return self.store(name, storage, allowed=allowed, tracked=tracked)
             store, note = extension
             self.notes.append(note)
             self.copied = tuple(store.records())

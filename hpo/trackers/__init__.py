@@ -1,8 +1,23 @@
-"""Trackers, which are notified of the events of a study.
+"""Trackers: processes of their own make targets, such as MLflow, agree with a study's storage.
 
 Each public module holds one tracker and is found by its name; see `BaseTracker`.
 """
 
-from hpo.trackers.base import BaseTracker
+from hpo.trackers._follower import follow_once
+from hpo.trackers._following import Following, catch_up, environment, left_message
+from hpo.trackers._order import Order, Outcome, all_orders
+from hpo.trackers.base import BaseTracker, TrialChange, Written
 
-__all__ = ["BaseTracker"]
+__all__ = [
+    "BaseTracker",
+    "Following",
+    "Order",
+    "Outcome",
+    "TrialChange",
+    "Written",
+    "all_orders",
+    "catch_up",
+    "environment",
+    "follow_once",
+    "left_message",
+]
