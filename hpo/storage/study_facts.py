@@ -56,8 +56,8 @@ class StudyRecord:
         trials by how they were trained.
     files : mapping of str to Path
         Name to file: report, plots, the refitted model.
-    hosts : frozenset of str
-        Other machines with a living driver of the study.
+    drivers : frozenset of str
+        Names of its living drivers.
     """
 
     name: str
@@ -71,12 +71,17 @@ class StudyRecord:
     metrics: Mapping[str, float] = field(default_factory=dict)
     results: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)
-    hosts: frozenset[str] = frozenset()
+    drivers: frozenset[str] = frozenset()
+
+    @property
+    def shared(self) -> bool:
+        """Whether it has a living driver on another machine."""
+        return bool({driver.partition("/")[0] for driver in self.drivers} - {socket.gethostname()})
 
     @property
     def mark(self) -> str:
         """A short text that changes with the content."""
-        content = dataclasses.asdict(self) | {"hosts": None}
+        content = dataclasses.asdict(self) | {"drivers": None}
         text = json.dumps(content, sort_keys=True, default=str)
         return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
 
@@ -147,19 +152,19 @@ def read_study(store: TrialStore, gone: Collection[str] = ()) -> StudyRecord:
     with storage_errors(store.url):
         attrs = {name.removeprefix("hpo:"): value for name, value in store.study.user_attrs.items()}
     settings, results = attrs.get(_SETTINGS, {}), attrs.get(_RESULTS, {})
-    hosts, ended, state = set(), 0.0, "complete"
+    drivers, ended, state = set(), 0.0, "complete"
     for name in (name for name in attrs if name.startswith(_DRIVER)):
         driver, session = name.removeprefix(_DRIVER), attrs[name]
         last, session_state = session["time"], session["state"]
         if session_state == "running":
             last = max(last, float(attrs.get(f"{_ALIVE}{driver}", 0.0)))
             if driver not in gone and driver_lives(driver, last):
-                hosts.add(driver.partition("/")[0])
+                drivers.add(driver)
                 continue
             session_state = "interrupted"
         if last >= ended:
             ended, state = last, session_state
-    if not (ended or hosts):  # an older study, or another program's, says nothing of its drivers
+    if not (ended or drivers):  # an older study, or another program's, says nothing of its drivers
         ended = max((r.ended or 0.0 for r in store.records()), default=0.0)
     folder = _files_folder(store)
     files = {name: folder / name for name in results.get("files", ())}
@@ -169,13 +174,13 @@ def read_study(store: TrialStore, gone: Collection[str] = ()) -> StudyRecord:
         params=settings.get("params", {}),
         tags=settings.get("tags", {}),
         texts=settings.get("texts", {}),
-        state="running" if hosts else state,
+        state="running" if drivers else state,
         started=settings.get("started", ended),
-        ended=None if hosts else ended,
+        ended=None if drivers else ended,
         metrics=results.get("metrics", {}),
         results=results.get("results", {}),
         files={name: path for name, path in files.items() if path.is_file()},
-        hosts=frozenset(hosts - {socket.gethostname()}),
+        drivers=frozenset(drivers),
     )
 
 

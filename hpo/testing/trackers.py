@@ -205,19 +205,18 @@ class TrackerConformance:
         assert follow(make_tracker(folder), store).trials == 1
         assert cleaned(read_target(folder)) == stored(store)
 
-    @pytest.mark.parametrize("after", [False, True])
-    @pytest.mark.parametrize("n", [1, 3])
+    @pytest.mark.parametrize("when", [(1, False), (1, True), (3, False), (3, True)])
     def test_killed_and_started_again(
         self,
         make_tracker: Callable[[Path], BaseTracker],
         read_target: Callable[[Path], Any],
         folder: Path,
         store: TrialStore,
-        n: int,
-        after: bool,
+        when: tuple[int, bool],
     ) -> None:
         """A follower that dies between two writes loses nothing and doubles nothing."""
         end(store, folder)
+        n, after = when
         with pytest.raises(Killed):
             follow(Fragile(make_tracker(folder), n, Killed(), after=after), store)
         assert follow(make_tracker(folder), store).complete

@@ -4,8 +4,8 @@ Each public module holds one tracker and is found by its name; see `BaseTracker`
 """
 
 from hpo.trackers._follower import follow_once
-from hpo.trackers._following import Following, catch_up, environment, left_message
-from hpo.trackers._order import Order, Outcome, all_orders
+from hpo.trackers._following import Following, catch_up, environment, left_message, start
+from hpo.trackers._order import Order, Outcome, all_orders, read_outcome
 from hpo.trackers.base import BaseTracker, TrialChange, Written
 
 __all__ = [
@@ -20,4 +20,6 @@ __all__ = [
     "environment",
     "follow_once",
     "left_message",
+    "read_outcome",
+    "start",
 ]

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
@@ -102,6 +102,7 @@ class Follower:
         self._store: TrialStore | None = None
         self._study_mark = ""
         self._trial_marks: dict[int, str] | None = None
+        self._drivers: Collection[str] = ()
         self.outcome = Outcome()
 
     def run(self) -> int:
@@ -181,6 +182,7 @@ class Follower:
         self.outcome.read_at = time.time()
         # First the study: once it has ended, all of its trials are read below.
         study = read_study(self._store, self._driver.gone)
+        self._drivers = study.drivers
         records = [r for r in current_records(self._store, self._driver.gone) if _is_whole(r)]
         self.outcome.total = len(records)
         if self._trial_marks is None:
@@ -230,7 +232,7 @@ class Follower:
 
     def _finish(self) -> None:
         """Remove the orders that are fulfilled, and a storage that is needed no more."""
-        self._order.withdraw()
+        self._order.withdraw(self._drivers)
         path = file_of(self._order.url)
         if self._order.temporary and path is not None:
             for leftover in path.parent.glob(f"{path.name}*"):

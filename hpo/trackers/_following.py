@@ -53,6 +53,11 @@ class Following:
         except OSError as error:
             self._problem = f"{error}"
 
+    @property
+    def pid(self) -> int | None:
+        """Id of the follower's process; None if it could not be started."""
+        return None if self._process is None else self._process.pid
+
     def finish(self, timeout: float = 60.0) -> str:
         """Say that the study has ended, and wait for the follower.
 

@@ -18,7 +18,7 @@ import os
 import pickle
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +28,6 @@ import cloudpickle
 
 from hpo.data.folder import cache_folder
 from hpo.exceptions import PluginError
-from hpo.storage.drivers import driver_lives
 from hpo.storage.open import file_of, is_there
 from hpo.trackers.base import BaseTracker
 
@@ -113,11 +112,16 @@ class Order:
         """Return the order in a file."""
         return cls(**pickle.loads(path.read_bytes()))
 
-    def withdraw(self) -> None:
-        """Remove the orders that are fulfilled with this one: those of no other living driver."""
+    def withdraw(self, drivers: Collection[str]) -> None:
+        """Remove this order and all that are fulfilled with it.
+
+        Parameters
+        ----------
+        drivers : collection of str
+            The study's living drivers, whose orders are not fulfilled yet.
+        """
         for path, order in _orders_in(self.place):
-            others = order.driver not in {"", self.driver} and not self.temporary
-            if not (others and driver_lives(order.driver, path.stat().st_mtime)):
+            if order.driver not in drivers:
                 path.unlink(missing_ok=True)
 
 

@@ -1,3 +1,4 @@
+import math
 import shutil
 from pathlib import Path
 
@@ -60,7 +61,10 @@ class Read:
 
     def history(self, run, key):
         points = self.client.get_metric_history(run.info.run_id, key)
-        return [(p.step, p.value) for p in sorted(points, key=lambda p: (p.step, p.timestamp))]
+        return [
+            (p.step, "nan" if math.isnan(p.value) else p.value)
+            for p in sorted(points, key=lambda p: (p.step, p.timestamp))
+        ]
 
     def artifacts(self, run, path=None):
         return [a.path for a in self.client.list_artifacts(run.info.run_id, path)]

@@ -21,6 +21,9 @@ class TestMlflowTracker(TrackerConformance):
         def contents(folder):
             found = read(f"sqlite:///{folder / 'mlflow.db'}")
             (study,) = [e.name for e in found.client.search_experiments() if e.name != "Default"]
-            return {n: found.history(run, "score") for n, run in found.trials(study).items()}
+            return {
+                number: [(step, float(value)) for step, value in found.history(run, "score")]
+                for number, run in found.trials(study).items()
+            }
 
         return contents

@@ -13,10 +13,7 @@ from hpo.storage.study_facts import StudyRecord
 from hpo.trackers.base import TrialChange
 from hpo.trial import CHANGED, TRAINED_BY, Report, TrialRecord, TrialState
 
-__all__ = ["MARK_TAG", "RunPlan", "study_plan", "trial_plan"]
-
-MARK_TAG = "hpo.written"
-"""The tag of a run with the mark that it was last written with."""
+__all__ = ["RunPlan", "study_plan", "trial_plan"]
 
 MAX_KEY = 250
 MAX_PARAM = 6000
@@ -48,6 +45,8 @@ class RunPlan:
         Number of the trial; None for the study's own run.
     start : int
         When it began, in milliseconds since the epoch.
+    mark : str
+        What the run is marked with once all is written.
     params, tags, texts : dict of str to str
         ``texts`` are artifacts given by their text.
     files : dict of str to Path
@@ -64,6 +63,7 @@ class RunPlan:
 
     number: int | None
     start: int
+    mark: str
     params: dict[str, str] = field(default_factory=dict)
     params_once: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class RunPlan:
 
 def study_plan(study: StudyRecord) -> RunPlan:
     """Return the plan for a study's own run."""
-    plan = RunPlan(None, _ms(study.started), params_once=_params(study.params))
+    plan = RunPlan(None, _ms(study.started), study.mark, params_once=_params(study.params))
     plan.tags = _tags(study.tags)
     plan.texts = {_path(name): _text(text) for name, text in study.texts.items()}
     if study.ended is not None:
@@ -90,7 +90,6 @@ def study_plan(study: StudyRecord) -> RunPlan:
         plan.end = _ms(study.ended)
         plan.metrics = [(_key(k), _number(v), plan.end, 0) for k, v in study.metrics.items()]
     plan.tags["state"] = study.state
-    plan.tags[MARK_TAG] = study.mark
     plan.status = STUDY_STATUS[study.state]
     return plan
 
@@ -99,7 +98,7 @@ def trial_plan(change: TrialChange) -> RunPlan:
     """Return the plan for a trial's run, with the reports that it does not have yet."""
     record = change.record
     started = record.started or 0.0
-    plan = RunPlan(record.number, _ms(started), status=TRIAL_STATUS[record.state])
+    plan = RunPlan(record.number, _ms(started), change.mark, status=TRIAL_STATUS[record.state])
     # The same at each attempt: MLflow takes a metric once for each time, step and value.
     seconds = list(accumulate(report.seconds for report in record.reports))
     for report, since in list(zip(record.reports, seconds, strict=True))[change.n_written :]:
@@ -117,7 +116,6 @@ def trial_plan(change: TrialChange) -> RunPlan:
     ):
         if text:
             plan.tags[name] = _text(text, MAX_TAG)
-    plan.tags[MARK_TAG] = change.mark
     return plan
 
 

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from hpo.trackers.base import WHOLE
-from hpo.trackers.mlflow.plan import MARK_TAG, RunPlan
+from hpo.trackers.mlflow.plan import RunPlan
 
 __all__ = ["MlflowApi", "RunWriter", "find_parent", "refused"]
 
 KEY_TAG = "hpo.study_key"
 KIND_TAG = "hpo.kind"
+MARK_TAG = "hpo.written"
 PARENT_TAG = "mlflow.parentRunId"
 
 LIMITS = {"metrics": 1000, "params": 100, "tags": 100}
@@ -158,9 +159,8 @@ class RunWriter:
         for name, path in plan.files.items():
             self._write_artifact(name, partial(self._upload, run_id, name, path))
         self._set_status(run_id, plan)
-        mark = plan.tags.pop(MARK_TAG, "")
         common = {} if plan.number is None else self._common
-        tags = {**common, **plan.tags, MARK_TAG: mark}
+        tags = {**common, **plan.tags, MARK_TAG: plan.mark}
         self._log(
             run_id,
             {

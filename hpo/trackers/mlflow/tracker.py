@@ -62,7 +62,7 @@ class MlflowTracker(BaseTracker):
             study_plan(study).start,
             note=self._refused.append,
             failures=self._failures,
-            shared=bool(study.hosts),
+            shared=study.shared,
         )
         return Written(writer.study_mark, writer.marks)
 
