@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from optuna.artifacts import FileSystemArtifactStore
-
 from hpo.data.folder import cache_folder
 from hpo.observer import StudyInfo
 from hpo.storage.drivers import driver_lives
@@ -124,6 +122,8 @@ def end_session(
     str
         A note for the user; empty if all files could be copied.
     """
+    from optuna.artifacts import FileSystemArtifactStore  # loads clients of servers
+
     folder = _files_folder(store)
     kept, note = [], ""
     for name, path in files.items():

@@ -200,7 +200,7 @@ class TrackerConformance:
         assert follow(make_tracker(folder), store).complete
         assert cleaned(read_target(folder)) == stored(store)
         begin_session(store, INFO)
-        add_trial(store, (0.8, 0.9, 1.0))
+        add_trial(store, (0.75, 0.875, 1.0))
         end(store, folder)
         assert follow(make_tracker(folder), store).trials == 1
         assert cleaned(read_target(folder)) == stored(store)

@@ -6,7 +6,7 @@ Each public module holds one tracker and is found by its name; see `BaseTracker`
 from hpo.trackers._follower import follow_once
 from hpo.trackers._following import Following, catch_up, environment, left_message, start
 from hpo.trackers._order import Order, Outcome, all_orders, read_outcome
-from hpo.trackers.base import BaseTracker, TrialChange, Written
+from hpo.trackers.base import BaseTracker, TrialChange, Written, step_metrics
 
 __all__ = [
     "BaseTracker",
@@ -22,4 +22,5 @@ __all__ = [
     "left_message",
     "read_outcome",
     "start",
+    "step_metrics",
 ]

@@ -1,13 +1,16 @@
 """The base class of trackers."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
+from typing import Any
 
 from hpo.storage.study_facts import StudyRecord
-from hpo.trial import Report, TrialRecord
+from hpo.trial import CHANGED, Report, TrialRecord
 
-__all__ = ["WHOLE", "BaseTracker", "TrialChange", "Written", "trial_mark"]
+__all__ = ["WHOLE", "BaseTracker", "TrialChange", "Written", "number", "step_metrics", "trial_mark"]
 
 WHOLE = "whole"
 """The mark of a trial that is in the target to its end, whatever its record says."""
@@ -49,8 +52,19 @@ class TrialChange:
 
     @property
     def new_reports(self) -> Sequence[Report]:
-        """The reports to write."""
-        return self.record.reports[self.n_written :]
+        """The reports to write; each has a time that is the same at every attempt."""
+        return self.reports[self.n_written :]
+
+    @property
+    def reports(self) -> Sequence[Report]:
+        """All reports of the trial."""
+        record = self.record
+        if all(report.time for report in record.reports):
+            return record.reports
+        # Older studies do not have the times.
+        since = accumulate(report.seconds for report in record.reports)
+        times = [(record.started or 0.0) + seconds for seconds in since]
+        return [replace(r, time=time) for r, time in zip(record.reports, times, strict=True)]
 
 
 class BaseTracker(ABC):
@@ -110,3 +124,27 @@ class BaseTracker(ABC):
 def trial_mark(record: TrialRecord) -> str:
     """Return the mark of a trial: the number of its reports, its state and the cause of its end."""
     return " ".join(filter(None, [str(len(record.reports)), record.state, record.cause]))
+
+
+def step_metrics(report: Report) -> list[tuple[str, float]]:
+    """Return what is recorded of a step: names and values, those of the folds as their mean.
+
+    ``score``, ``score_fold_<i>``, ``score_<name>`` of further scorers, ``seconds``, and what the
+    estimator records of its training under its own name.
+    """
+    metrics = [("score", number(report.value))]
+    metrics += [(f"score_fold_{i}", number(v)) for i, v in enumerate(report.fold_values)]
+    for name, values in report.metrics.items():
+        as_named = name in report.recorded or name.startswith(("train_", "valid_", CHANGED))
+        numbers = [number(value) for value in values]
+        mean = sum(numbers) / len(numbers) if numbers else math.nan
+        metrics.append((name if as_named else f"score_{name}", mean))
+    return [*metrics, ("seconds", number(report.seconds))]
+
+
+def number(value: Any) -> float:
+    """Return a value as a float; nan if it is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan

@@ -4,6 +4,7 @@ import pytest
 
 from hpo.testing.trackers import TrackerConformance
 from hpo.trackers.mlflow import MlflowTracker
+from hpo.trackers.tensorboard import TensorboardTracker
 
 
 class TestMlflowTracker(TrackerConformance):
@@ -24,6 +25,24 @@ class TestMlflowTracker(TrackerConformance):
             return {
                 number: [(step, float(value)) for step, value in found.history(run, "score")]
                 for number, run in found.trials(study).items()
+            }
+
+        return contents
+
+
+class TestTensorboardTracker(TrackerConformance):
+    @pytest.fixture
+    def make_tracker(self):
+        return lambda folder: TensorboardTracker(folder / "runs")
+
+    @pytest.fixture
+    def read_target(self, read_events):
+        def contents(folder):
+            return {
+                int(trial.name.removeprefix("trial_")): [
+                    (step, value) for tag, step, value in read_events(trial) if tag == "score"
+                ]
+                for trial in (folder / "runs").glob("*/trial_*")
             }
 
         return contents

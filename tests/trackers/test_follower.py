@@ -50,7 +50,7 @@ def test_killed_at_random(store, read, tmp_path):
     dice = random.Random(0)
     kept = new_store(tmp_path)
     order = order_for(MlflowTracker(store), kept)
-    for _ in range(5):
+    for _ in range(4):
         for _ in range(20):
             add_trial(kept, [dice.random() for _ in range(4)])
         before = read_outcome(order.place)

@@ -1,17 +1,15 @@
 """Plan what to write to MLflow for a study and its trials: names, lengths and states."""
 
-import math
 import posixpath
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from hpo.storage.study_facts import StudyRecord
-from hpo.trackers.base import TrialChange
-from hpo.trial import CHANGED, TRAINED_BY, Report, TrialRecord, TrialState
+from hpo.trackers.base import TrialChange, number, step_metrics
+from hpo.trial import TRAINED_BY, TrialRecord, TrialState
 
 __all__ = ["RunPlan", "study_plan", "trial_plan"]
 
@@ -88,7 +86,7 @@ def study_plan(study: StudyRecord) -> RunPlan:
         plan.tags |= {} if trained_by is None else _tags({TRAINED_BY: trained_by})
         plan.files = {_path(name): place for name, place in study.files.items()}
         plan.end = _ms(study.ended)
-        plan.metrics = [(_key(k), _number(v), plan.end, 0) for k, v in study.metrics.items()]
+        plan.metrics = [(_key(k), number(v), plan.end, 0) for k, v in study.metrics.items()]
     plan.tags["state"] = study.state
     plan.status = STUDY_STATUS[study.state]
     return plan
@@ -97,13 +95,11 @@ def study_plan(study: StudyRecord) -> RunPlan:
 def trial_plan(change: TrialChange) -> RunPlan:
     """Return the plan for a trial's run, with the reports that it does not have yet."""
     record = change.record
-    started = record.started or 0.0
-    plan = RunPlan(record.number, _ms(started), change.mark, status=TRIAL_STATUS[record.state])
-    # The same at each attempt: MLflow takes a metric once for each time, step and value.
-    seconds = list(accumulate(report.seconds for report in record.reports))
-    for report, since in list(zip(record.reports, seconds, strict=True))[change.n_written :]:
-        now = _ms(report.time or started + since)
-        plan.metrics += [(_key(k), v, now, report.step) for k, v in _step_metrics(report)]
+    start = _ms(record.started or 0.0)
+    plan = RunPlan(record.number, start, change.mark, status=TRIAL_STATUS[record.state])
+    for report in change.new_reports:
+        now = _ms(report.time)
+        plan.metrics += [(_key(k), v, now, report.step) for k, v in step_metrics(report)]
     plan.params = _params(record.trial.params)
     plan.tags = _tags({"number": record.number, "seed": record.trial.seed, "state": record.state})
     if record.state is not TrialState.RUNNING:
@@ -123,7 +119,7 @@ def _add_end(plan: RunPlan, record: TrialRecord) -> None:
     plan.end = _ms(record.ended or 0.0) or plan.start
     best = record.best_report
     if best is not None:  # MLflow displays the last `score`, which is not the trial's
-        plan.metrics += [("best_score", _number(best.value), plan.end, best.step)]
+        plan.metrics += [("best_score", number(best.value), plan.end, best.step)]
         plan.metrics += [("best_step", float(best.step), plan.end, best.step)]
     if record.error:
         error = _text(record.error)
@@ -131,27 +127,8 @@ def _add_end(plan: RunPlan, record: TrialRecord) -> None:
         plan.texts["error.txt"] = error
 
 
-def _step_metrics(report: Report) -> list[tuple[str, float]]:
-    metrics = [("score", _number(report.value))]
-    metrics += [(f"score_fold_{i}", _number(v)) for i, v in enumerate(report.fold_values)]
-    for name, values in report.metrics.items():
-        as_named = name in report.recorded or name.startswith(("train_", "valid_", CHANGED))
-        key = name if as_named else f"score_{name}"
-        numbers = [_number(value) for value in values]
-        metrics.append((key, sum(numbers) / len(numbers) if numbers else math.nan))
-    metrics.append(("seconds", _number(report.seconds)))
-    return metrics
-
-
 def _ms(seconds: float) -> int:
     return int(seconds * 1000)
-
-
-def _number(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return math.nan
 
 
 def _text(value: Any, limit: int | None = None) -> str:
