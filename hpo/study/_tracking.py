@@ -31,10 +31,12 @@ class Tracking:
         """Whether the tracker takes the report, the plots and the model."""
         if store.url is None:
             return
-        begin_session(store, info)
         if tracker is not None and tracker.target:
             self.keeps_files = tracker.keeps_files
             self._following = Following(tracker, store, temporary=is_unsaved(store.url))
+        begin_session(store, info)
+        if self._following:
+            self._following.start()
 
     def end(
         self,

@@ -45,9 +45,9 @@ class Following:
         )
         self._process: subprocess.Popen[bytes] | None = None
         self._problem = ""
-        self._start()
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start the follower; if that fails, `finish` tries again and says why."""
         try:
             self._process = start(self._order, watched=True)
         except OSError as error:
@@ -74,7 +74,7 @@ class Following:
         deadline = time.monotonic() + timeout
         code = self._end(deadline)
         if code not in {DONE, GAVE_UP, ELSEWHERE, None}:  # it was killed, or never started
-            self._start()
+            self.start()
             code = self._end(deadline)
         if code == ELSEWHERE:
             return ""

@@ -85,6 +85,7 @@ from hpo.trackers import Following
 from hpo.trackers.mlflow import MlflowTracker
 store = new_store(Path(sys.argv[2]))
 following = Following(MlflowTracker(sys.argv[1]), store)
+following.start()
 add_trial(store)
 add_trial(store, state=TrialState.RUNNING)
 print(following.pid, "mlflow" in sys.modules, flush=True)
@@ -137,6 +138,7 @@ def test_a_dead_driver(store, read, tmp_path):
 def test_a_killed_follower_is_started_again_at_the_end(store, read, tmp_path):
     kept = new_store(tmp_path)
     following = Following(MlflowTracker(store), kept)
+    following.start()
     add_trial(kept)
     os.kill(following.pid, signal.SIGKILL)
     end(kept)
@@ -149,6 +151,7 @@ def test_a_cache_that_cannot_be_written_costs_the_study_nothing(store, read, tmp
     cache.write_text("a file where the folder should be")
     kept = new_store(tmp_path)
     following = Following(MlflowTracker(store), kept)
+    following.start()
     add_trial(kept)
     end(kept)
     message = following.finish()
@@ -183,6 +186,7 @@ class Broken(MlflowTracker):
 def test_no_password_in_logs_and_messages(tmp_path, cache):
     kept = new_store(tmp_path)
     following = Following(Broken("http://ada:s3cr3t@127.0.0.1:9"), kept)
+    following.start()
     end(kept)
     message = following.finish()
     assert message.count("http://ada:***@127.0.0.1:9") == 2

@@ -71,6 +71,7 @@ def cache(tmp_path, monkeypatch):
 def test_dead_then_up(server, read, tmp_path):
     kept = new_store(tmp_path)
     following = Following(MlflowTracker(server.uri), kept)
+    following.start()
     seconds = []
     for values in ((0.5, math.nan, math.inf, 0.5), (0.75,)):
         began = time.perf_counter()
