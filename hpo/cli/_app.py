@@ -197,7 +197,7 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         str | None, storage_option("URI", TRACKING_STORES, STUDYS_TRACKING)
     ] = None,
     tracker: Annotated[
-        str | None, storage_option("NAME", f"Who is told of the trials: {either('hpo.trackers')}.")
+        str | None, storage_option("NAME", f"Who shows the trials too: {either('hpo.trackers')}.")
     ] = None,
     analyses: Annotated[
         list[str] | None,

@@ -74,7 +74,7 @@ class Study(pydantic.BaseModel):
     storage : str or None, default="sqlite:///hpo.db"
         Any Optuna storage URL, ``journal:///FILE``, or None for memory.
     tracker : str or BaseTracker, default="mlflow"
-        ``mlflow``, ``null``, or one of your own.
+        ``mlflow``, ``tensorboard``, ``null``, or one of your own.
     tracking_uri : str or None, default=None
         MLflow's store; None is ``$MLFLOW_TRACKING_URI``, else ``sqlite:///mlflow.db``.
     fail_fast : int or None, default=3

@@ -8,16 +8,18 @@ random moments, and started again.
 import argparse
 import os
 import random
+import sqlite3
 import tempfile
 import time
 import warnings
+from contextlib import closing, suppress
 from pathlib import Path
 
 from hpo.observer import StudyInfo
 from hpo.space import SearchSpace
 from hpo.storage.study_facts import begin_session, end_session
 from hpo.storage.trial_store import TrialStore
-from hpo.trackers import Order, catch_up, read_outcome, start
+from hpo.trackers import Order, catch_up, start
 from hpo.trackers.mlflow import MlflowTracker
 from hpo.trial import Report, TrialRecord, TrialState
 
@@ -85,15 +87,22 @@ def cpu_seconds() -> float:
     return times.children_user + times.children_system
 
 
-def kill(order: Order, n_kills: int, dice: random.Random) -> int:
-    """Start followers and kill each at a random moment after its first read; return how many."""
+def n_runs(database: Path) -> int:
+    """Return how many runs are in MLflow's database."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(database, timeout=0.0)) as connection:
+        return int(connection.execute("select count(*) from runs").fetchone()[0])
+    return 0
+
+
+def kill(order: Order, database: Path, n_kills: int, dice: random.Random) -> int:
+    """Start followers, and kill each at a random moment of its writing; return how many."""
     killed = 0
     for _ in range(n_kills):
-        before = read_outcome(order.place)
+        before = n_runs(database)
         process = start(order, watched=False)
-        while read_outcome(order.place) == before and process.poll() is None:
+        while n_runs(database) == before and process.poll() is None:
             time.sleep(0.005)
-        time.sleep(dice.uniform(0.0, 1.0))
+        time.sleep(dice.uniform(0.0, 0.3))
         killed += process.poll() is None
         process.kill()
         process.wait()
@@ -112,7 +121,7 @@ def main(n_trials: int = 1000, n_epochs: int = 20, n_kills: int = 0) -> dict[str
             add(store, n_epochs)
         end_session(store, {"n_trials": float(n_trials)}, {}, {}, "complete")
         order = Order.make(MlflowTracker(uri), store.name, store.key, url)
-        killed = kill(order, n_kills, random.Random(0))
+        killed = kill(order, Path(folder) / "mlflow.db", n_kills, random.Random(0))
         began, cpu_before = time.perf_counter(), cpu_seconds()
         outcome = catch_up(order)
         seconds, cpu = time.perf_counter() - began, cpu_seconds() - cpu_before
