@@ -146,10 +146,9 @@ class Follower:
         while True:
             # Checked first, so that everything the driver has stored is read below.
             done = self._driver.done
-            began = time.monotonic()
             try:
-                self._write_changes(reopen=done)
-                wait = max(WAKE_SECONDS, IDLE * (time.monotonic() - began))
+                reading = self._write_changes(reopen=done)
+                wait = min(max(WAKE_SECONDS, IDLE * reading), LONGEST_WAIT)
                 self.outcome.cause = ""
             except Exception as error:
                 log.exception("following %s failed", self._order.name)
@@ -175,8 +174,15 @@ class Follower:
             self._tracker.close()
         self._store, self._trial_marks = None, None
 
-    def _write_changes(self, *, reopen: bool) -> None:
-        """Read the storage once, and write what differs from it in the target."""
+    def _write_changes(self, *, reopen: bool) -> float:
+        """Read the storage once, and write what differs from it in the target.
+
+        Returns
+        -------
+        float
+            Seconds that reading took.
+        """
+        began = time.monotonic()
         if self._store is None or reopen:
             self._store = TrialStore(self._order.name, None, self._order.url, create=False)
         self.outcome.read_at = time.time()
@@ -185,10 +191,11 @@ class Follower:
         self._drivers = study.drivers
         records = [r for r in current_records(self._store, self._driver.gone) if _is_whole(r)]
         self.outcome.total = len(records)
-        if self._trial_marks is None:
+        if self._trial_marks is None or study.shared:  # another machine's follower writes too
             written = self._tracker.open(study)
             self._study_mark, self._trial_marks = written.study, dict(written.trials)
         changes = [c for c in map(self._change, records) if c is not None]
+        reading = time.monotonic() - began
         self.outcome.left = len(changes)
         self.outcome.study_left = self._study_mark != study.mark
         if study.state == "running":
@@ -199,13 +206,14 @@ class Follower:
         if study.state != "running":
             self._write_study(study)
         self._note_refused(self._tracker.refused())
+        return reading
 
     def _change(self, record: TrialRecord) -> TrialChange | None:
         assert self._trial_marks is not None
         before, mark = self._trial_marks.get(record.number, ""), trial_mark(record)
         if before in {mark, WHOLE}:
             return None
-        n_written = int(before.split()[0]) if before else 0
+        n_written = int(start) if (start := before.partition(" ")[0]).isdigit() else 0
         return TrialChange(record, mark, min(n_written, len(record.reports)))
 
     def _write_study(self, study: StudyRecord) -> None:
@@ -234,7 +242,7 @@ class Follower:
         """Remove the orders that are fulfilled, and a storage that is needed no more."""
         self._order.withdraw(self._drivers)
         path = file_of(self._order.url)
-        if self._order.temporary and path is not None:
+        if self._order.temporary and path is not None and not self._drivers:
             for leftover in path.parent.glob(f"{path.name}*"):
                 if leftover.is_dir():
                     shutil.rmtree(leftover, ignore_errors=True)

@@ -12,8 +12,9 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
 from hpo.trackers.mlflow import runs
+from hpo.trackers.mlflow.api import MlflowApi
 from hpo.trackers.mlflow.plan import RunPlan
-from hpo.trackers.mlflow.runs import MlflowApi, RunWriter
+from hpo.trackers.mlflow.runs import RunWriter
 from hpo.trackers.mlflow.transaction import one_transaction
 
 N_TRIALS = 8
@@ -197,10 +198,11 @@ from mlflow.tracking import MlflowClient
 sys.path.insert(0, sys.argv[2])
 import test_transaction as here
 from hpo.trackers.mlflow import runs
+from hpo.trackers.mlflow.api import MlflowApi
 from hpo.trackers.mlflow.transaction import one_transaction
 client = MlflowClient(sys.argv[1])
 dying = here.Client(client, int(sys.argv[3]), lambda: os._exit(9))
-api = runs.MlflowApi(dying, Metric, Param, RunTag, one_transaction(client))
+api = MlflowApi(dying, Metric, Param, RunTag, one_transaction(client))
 runs.TRANSACTION_SECONDS = 60.0
 writer = runs.RunWriter(api, "study", "key", 1000, note=print, failures={})
 writer.write_all(here.trials())

@@ -4,29 +4,21 @@ import getpass
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from hpo.trackers.base import WHOLE
+from hpo.trackers.mlflow.api import KEY_TAG, KIND_TAG, MlflowApi, find_parent, quoted, refused
 from hpo.trackers.mlflow.plan import RunPlan
 
-__all__ = ["MlflowApi", "RunWriter", "find_parent", "refused"]
+__all__ = ["RunWriter"]
 
-KEY_TAG = "hpo.study_key"
-KIND_TAG = "hpo.kind"
 MARK_TAG = "hpo.written"
 PARENT_TAG = "mlflow.parentRunId"
 
 LIMITS = {"metrics": 1000, "params": 100, "tags": 100}
-REFUSALS = {
-    "INVALID_PARAMETER_VALUE",
-    "INVALID_STATE",
-    "MALFORMED_REQUEST",
-}
 ARTIFACT_ATTEMPTS = 3
 SETTLE_SECONDS = 0.3
 TRANSACTION_SECONDS = 0.2
@@ -35,51 +27,10 @@ TRANSACTION_SECONDS = 0.2
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class MlflowApi:
-    """The parts of MLflow that are used.
-
-    Parameters
-    ----------
-    client : MlflowClient
-    metric, param, tag : callable
-        MLflow's entities ``Metric``, ``Param`` and ``RunTag``.
-    together : callable or None
-        Returns a context manager that combines all writes of the client in one transaction; None
-        if the store does not support it.
-    """
-
-    client: Any
-    metric: Callable[..., Any]
-    param: Callable[..., Any]
-    tag: Callable[..., Any]
-    together: Callable[[], AbstractContextManager[None]] | None = None
-
-
-def refused(error: Exception) -> bool:
-    """Return whether the store rejected a record for good, so that retrying is useless."""
-    return getattr(error, "error_code", None) in REFUSALS
-
-
 def _is_small(plan: RunPlan) -> bool:
     """Return whether a plan is that of a trial, small, and only written to the database."""
     is_trial = plan.number is not None
     return is_trial and not plan.texts and not plan.files and len(plan.metrics) <= LIMITS["metrics"]
-
-
-def _quoted(text: str) -> str:
-    return f'"{text}"' if "'" in text else f"'{text}'"
-
-
-def find_parent(client: Any, experiment_id: str, study_key: str) -> str | None:
-    """Return the id of a study's run, the first one if a race created several."""
-    runs = client.search_runs(
-        [experiment_id],
-        f"tags.`{KEY_TAG}` = {_quoted(study_key)} and tags.`{KIND_TAG}` = 'study'",
-        max_results=100,
-    )
-    first = min(runs, key=lambda run: (run.info.start_time, run.info.run_id), default=None)
-    return None if first is None else str(first.info.run_id)
 
 
 class RunWriter:
@@ -247,7 +198,7 @@ class RunWriter:
         return {number: run.info.run_id for number, run in firsts.items()}
 
     def _search(self, more: str, token: str | None = None) -> Any:
-        where = f"tags.`{KEY_TAG}` = {_quoted(self._key)}{more}"
+        where = f"tags.`{KEY_TAG}` = {quoted(self._key)}{more}"
         return self._client.search_runs(
             [self.experiment_id], where, max_results=1000, page_token=token
         )

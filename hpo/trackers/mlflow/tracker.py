@@ -1,20 +1,17 @@
 """A tracker that writes a study and each of its trials as runs to MLflow."""
 
-import gc
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from hpo.storage.study_facts import StudyRecord
 from hpo.trackers._following import environment
 from hpo.trackers.base import BaseTracker, TrialChange, Written
+from hpo.trackers.mlflow.api import connect, find_parent
 from hpo.trackers.mlflow.plan import study_plan, trial_plan
-from hpo.trackers.mlflow.runs import MlflowApi, RunWriter, find_parent
-from hpo.trackers.mlflow.transaction import one_transaction
+from hpo.trackers.mlflow.runs import RunWriter
 from hpo.trackers.mlflow.uri import resolve_tracking_uri, store_home
 
 __all__ = ["MlflowTracker", "RunIds", "parent_run", "print_parent", "study_url"]
@@ -56,7 +53,7 @@ class MlflowTracker(BaseTracker):
     def open(self, study: StudyRecord) -> Written:
         """Find or create the study's run, and return the marks of all its runs."""
         self._writer = writer = RunWriter(
-            _connect(self.tracking_uri),
+            connect(self.tracking_uri),
             study.name,
             study.key,
             study_plan(study).start,
@@ -120,7 +117,7 @@ def parent_run(tracking_uri: str | None, study_key: str) -> RunIds | None:
 def print_parent() -> None:
     """Print the ids of the study that standard input asks for: the process of `parent_run`."""
     question = json.loads(sys.stdin.read())
-    client = _connect(question["tracking_uri"]).client
+    client = connect(question["tracking_uri"]).client
     for experiment in client.search_experiments():
         run_id = find_parent(client, experiment.experiment_id, question["study_key"])
         if run_id is not None:
@@ -131,25 +128,3 @@ def print_parent() -> None:
 def study_url(address: str, ids: RunIds) -> str:
     """Return the web address of a study's run on the server at ``address``."""
     return f"{address.rstrip('/')}/#/experiments/{ids.experiment_id}/runs/{ids.run_id}"
-
-
-def _connect(tracking_uri: str) -> MlflowApi:
-    """Return the MLflow client of ``tracking_uri``; only in a process of its own."""
-    home = store_home(tracking_uri)
-    if home is not None:
-        home.mkdir(parents=True, exist_ok=True)
-        # MLflow puts the artifacts of an SQLite store into the current folder.
-        sys.path[:] = [str(Path(entry).absolute()) for entry in sys.path]
-        os.chdir(home)
-    # Garbage collection during the import of 2000 modules, and of them later, takes a third of the
-    # start time and finds nothing.
-    gc.disable()
-    try:
-        from mlflow.entities import Metric, Param, RunTag
-        from mlflow.tracking import MlflowClient
-
-        client = MlflowClient(tracking_uri=tracking_uri)
-    finally:
-        gc.freeze()
-        gc.enable()
-    return MlflowApi(client, Metric, Param, RunTag, one_transaction(client))
