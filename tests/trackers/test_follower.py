@@ -83,6 +83,7 @@ from pathlib import Path
 from hpo.testing.trackers import add_trial, new_store
 from hpo.trackers import Following
 from hpo.trackers.mlflow import MlflowTracker
+from hpo.trial import TrialState
 store = new_store(Path(sys.argv[2]))
 following = Following(MlflowTracker(sys.argv[1]), store)
 following.start()
