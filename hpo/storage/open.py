@@ -12,16 +12,18 @@ from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
 
 from hpo._redaction import redact
 from hpo.exceptions import StorageError
-from hpo.storage._fast_sql import database_class
+from hpo.storage.journal import JournalFile
 
 __all__ = ["file_of", "is_there", "open_storage", "shown", "storage_errors"]
 
 _JOURNAL = "journal:///"
 _SQLITE = "sqlite:///"
+
+_LOCKS = {"": "advisory", "lock=advisory": "advisory", "lock=file": "file"}
+"""The query of a journal's URL, and how the file is locked."""
 
 LOCK_SECONDS = 60.0
 """How long a write waits for another process to release the lock of an SQLite file."""
@@ -29,6 +31,9 @@ LOCK_SECONDS = 60.0
 _ADVICE = {
     "locked": "Another process holds it: wait for it to end, or use a PostgreSQL URL for many.",
     "readonly": "It is read-only: allow writing to the file and its folder, or choose another.",
+    "no such file": "Its folder does not exist, or the file was removed meanwhile.",
+    "no space": "The disk is full: free some space and run the same command again.",
+    "permission denied": "Allow writing to the file and its folder, or choose another.",
     "not a database": "The file is something else or damaged: move it away, or choose another.",
     "malformed": "The file is damaged: move it away, or restore it from a copy.",
     "full": "The disk is full: free some space and run the same command again.",
@@ -92,8 +97,9 @@ def open_storage(url: str | None) -> BaseStorage:
     Parameters
     ----------
     url : str or None
-        None keeps the study in memory; ``journal:///FILE`` is Optuna's journal file, which
-        several machines may share on one disk; anything else is a URL of SQLAlchemy
+        None keeps the study in memory; ``journal:///FILE`` is a journal of Optuna, which several
+        processes, and machines with a shared disk, may use at a time (``journal:///FILE?lock=file``
+        if that disk has no advisory locks); anything else is a URL of SQLAlchemy
         (``sqlite:///FILE``, ``postgresql://...``).
 
     Raises
@@ -105,10 +111,28 @@ def open_storage(url: str | None) -> BaseStorage:
         return InMemoryStorage()
     with storage_errors(url):
         if url.startswith(_JOURNAL):
-            return JournalStorage(JournalFileBackend(url.removeprefix(_JOURNAL)))
+            return _open_journal(url)
         if url.startswith(_SQLITE):
             return _open_sqlite(url)
         return _make_tables(url)
+
+
+def _open_journal(url: str) -> JournalStorage:
+    path, _, query = url.removeprefix(_JOURNAL).partition("?")
+    if query not in _LOCKS:
+        raise StorageError(
+            f"The study's storage {shown(url)} has the option '{query}'. There is only "
+            "lock=file, for network file systems without advisory locks."
+        )
+    if Path(path).is_dir():
+        raise StorageError(f"The study's storage {shown(url)} is a directory: name a file in it.")
+    try:
+        return JournalStorage(JournalFile(path, lock=_LOCKS[query]))
+    except ValueError as error:
+        raise StorageError(
+            f"The study's storage {shown(url)} cannot be used: {error}. Move it away, or choose "
+            "another file."
+        ) from error
 
 
 def _make_tables(url: str, **options: Any) -> RDBStorage:
@@ -119,17 +143,16 @@ def _make_tables(url: str, **options: Any) -> RDBStorage:
     """
     from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
-    database = database_class()
     for wait in (0.1, 0.5, 1.0):
         try:
-            return database(url, **options)
+            return RDBStorage(url, **options)
         except (IntegrityError, ProgrammingError):
             time.sleep(wait)
         except OperationalError as error:
             if "already exists" not in str(error):
                 raise
             time.sleep(wait)
-    return database(url, **options)
+    return RDBStorage(url, **options)
 
 
 def _open_sqlite(url: str) -> RDBStorage:

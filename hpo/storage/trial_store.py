@@ -1,15 +1,14 @@
 """The trials of a study in an Optuna study, with which every backend asks and tells.
 
-Parameters, values per step and states are in Optuna's own tables, for its samplers and for
-any other tool that reads them. What these tables have no place for (scores of the folds, reasons,
-errors, times) is stored in one user attribute per trial.
+The storage is the truth about a study: everything that happens in a trial is written to it at
+once, so that anyone can read a running trial at any moment. See `records` for what is stored.
 """
 
+import copy
 import dataclasses
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -26,28 +25,30 @@ from optuna.trial import TrialState as OptunaState
 from hpo.exceptions import StorageError
 from hpo.space import SearchSpace
 from hpo.storage._agenda import Agenda
-from hpo.storage._step_values import StepValues
 from hpo.storage.drivers import driver_lives, new_driver
 from hpo.storage.open import open_storage, shown, storage_errors
 from hpo.storage.records import (
     FROM_OPTUNA,
-    RECORD,
+    OWNER,
     SOURCE,
     TO_OPTUNA,
     frozen_of,
-    pack,
+    packed_end,
+    packed_report,
+    packed_start,
     record_of,
 )
-from hpo.storage.studies import KEY, open_study, quiet
+from hpo.storage.studies import open_study, quiet, set_study_attr, study_attr
 from hpo.trial import Cause, Report, Trial, TrialRecord, TrialState, derive_seed
 
 __all__ = ["TrialStore"]
 
-_OWNER = "hpo:owner"
 _RETRIED = "retried"
 """Attribute of the study with the numbers of failed trials that were enqueued again."""
 _REVOKED = "revoked"
 """Attribute of the study with the reasons, by number, why finished trials are void."""
+_ALIVE = "alive:"
+"""Start of the names of the attributes of the study with the time of a driver's last heartbeat."""
 _HEARTBEAT_SECONDS = 60.0
 
 
@@ -102,10 +103,14 @@ class TrialStore:
         self._seed = seed
         self._costs = tuple(costs)
         self._trials: dict[int, optuna.Trial] = {}
+        self._ids: dict[int, int] = {}
         self._asked: set[int] = set()
+        self._finished: dict[int, TrialRecord] = {}
+        self._n_seen = 0
+        self._open: list[int] = []
         self._last_heartbeat = 0.0
         opened = open_storage(storage)
-        backend = get_storage(opened)  # with Optuna's cache for a database, shared by the study
+        self._backend = backend = get_storage(opened)  # with Optuna's cache for a database
         self._durable = not isinstance(opened, InMemoryStorage)
         self.driver = new_driver()
         with storage_errors(storage), quiet():
@@ -122,15 +127,10 @@ class TrialStore:
             else:
                 self._study = optuna.load_study(storage=backend, study_name=name)
             self._study_id = backend.get_study_id_from_name(name)
-            self.key: str = self._study.user_attrs.get(KEY, "")
-            retried = self._study.user_attrs.get(f"hpo:{_RETRIED}", ())
-        find = backend.get_trial_id_from_study_id_trial_number
-        self._id_of = partial(find, self._study_id)
-        self._values = StepValues(opened, self._id_of)
+        self.key: str = self.get_attr("key") or ""
         self._agenda = Agenda(self._study, space)
-        self._agenda.retried |= set(retried)
-        self._revoked: dict[str, str] = self.get_attr(_REVOKED) or {}
-        self._agenda.retried |= set(map(int, self._revoked))
+        self._revoked: dict[str, str] = {}
+        self._read_voided()
         self.select: str = select or self.get_attr("select") or "best"
 
     @property
@@ -156,55 +156,56 @@ class TrialStore:
     def set_attr(self, name: str, value: Any) -> None:
         """Store an attribute of the study, which must be JSON data, under ``name``."""
         with storage_errors(self.url):
-            self._study.set_user_attr(f"hpo:{name}", value)
+            set_study_attr(self._backend, self._study_id, name, value)
 
     def get_attr(self, name: str) -> Any:
         """Return the attribute of the study with this name, or None."""
         with storage_errors(self.url):
-            return self._study.user_attrs.get(f"hpo:{name}")
+            return copy.deepcopy(study_attr(self._backend, self._study_id, name))
 
     def records(self, *, running: bool = False) -> list[TrialRecord]:
         """Return the records of all finished trials; with ``running``, of running ones too."""
         states = {*FROM_OPTUNA, OptunaState.RUNNING} if running else set(FROM_OPTUNA)
-        with storage_errors(self.url):
-            trials = self._study.get_trials(deepcopy=False, states=tuple(states))
-        return [self._record(trial) for trial in trials]
+        self._read_voided()
+        return [self._record(trial) for trial in self._list(*states)]
 
     @property
     def has_complete(self) -> bool:
         """Whether a trial of the study is complete."""
-        with storage_errors(self.url):
-            complete = (OptunaState.COMPLETE,)
-            return bool(self._study.get_trials(deepcopy=False, states=complete))
+        return bool(self._list(OptunaState.COMPLETE))
 
-    def sync_other_workers(self, known: Iterable[int]) -> tuple[list[TrialRecord], int]:
+    def sync_other_workers(self, known: Collection[int]) -> tuple[list[TrialRecord], int]:
         """Return the finished trials of other drivers, and the number of their running trials.
 
         Parameters
         ----------
-        known : iterable of int
+        known : collection of int
             Numbers of the trials whose records the caller already has.
 
         Returns
         -------
         finished : list of TrialRecord
-            Finished trials that are not in ``known``.
+            Trials that have finished since the last call and are not in ``known``.
         running : int
             Number of trials that are running under other drivers.
         """
         if not self._durable:
             return [], 0
-        known_numbers = {*known, *self._asked}
-        with storage_errors(self.url):
-            trials = self._study.get_trials(deepcopy=False)
+        trials = self._list()
+        # Each finished trial is looked at once: a study may have thousands.
+        unread = [trials[number] for number in (*self._open, *range(self._n_seen, len(trials)))]
+        self._n_seen = len(trials)
+        self._open = [trial.number for trial in unread if not trial.state.is_finished()]
         finished = [
             self._record(trial)
-            for trial in trials
-            if trial.state in FROM_OPTUNA and trial.number not in known_numbers
+            for trial in unread
+            if trial.state in FROM_OPTUNA
+            and trial.number not in self._asked
+            and trial.number not in known
         ]
         running = sum(
-            trial.state is OptunaState.RUNNING and trial.number not in self._trials
-            for trial in trials
+            trials[number].state is OptunaState.RUNNING and number not in self._trials
+            for number in self._open
         )
         return finished, running
 
@@ -219,12 +220,9 @@ class TrialStore:
         list of TrialRecord
             The trials that were finished by this call.
         """
-        with storage_errors(self.url):
-            running = self._study.get_trials(deepcopy=False, states=(OptunaState.RUNNING,))
-            beats = self._study.user_attrs
         closed = []
-        for trial in running:
-            if trial.number in self._trials or self._alive(trial, beats):
+        for trial in self._list(OptunaState.RUNNING):
+            if trial.number in self._trials or self._alive(trial):
                 continue
             record = self._record(trial)
             if record.state is TrialState.RUNNING:
@@ -290,12 +288,9 @@ class TrialStore:
             new = self._agenda.new(records, source)
             for mark, record in new.items():
                 stored = self.space.keep(record.trial.params)
-                packed = pack(record, params=self.space.translates) | {"seed": record.trial.seed}
-                attrs = {RECORD: packed, SOURCE: mark}
                 values = self._objectives(record)
-                self._study.add_trial(frozen_of(record, stored, distributions, values, attrs))
-            trials = self._study.get_trials(deepcopy=False)
-        return [self._record(trial) for trial in trials if trial.user_attrs.get(SOURCE) in new]
+                self._study.add_trial(frozen_of(record, stored, distributions, values, mark))
+        return [self._record(t) for t in self._list() if t.user_attrs.get(SOURCE) in new]
 
     def set_grid(self, points: Sequence[Mapping[str, Any]]) -> None:
         """Try only these points: the trial store is exhausted when `ask` has returned them all."""
@@ -321,25 +316,30 @@ class TrialStore:
         """Return the next trial to run."""
         with storage_errors(self.url):
             optuna_trial = self._study.ask()
+            number = optuna_trial.number
             if self._durable:  # before sampling, so that the trial has an owner if this driver dies
-                optuna_trial.set_user_attr(_OWNER, self.driver)
-            with self._values.together():
-                stored = self.space.sample(lambda name, dist: _suggest(optuna_trial, name, dist))
-        self._trials[optuna_trial.number] = optuna_trial
-        self._asked.add(optuna_trial.number)
-        seed = derive_seed(self._seed, "trial", optuna_trial.number)
-        return Trial(optuna_trial.number, self.space.read(stored), seed)
+                self._set(number, OWNER, self.driver)
+            stored = self.space.sample(lambda name, dist: _suggest(optuna_trial, name, dist))
+        self._trials[number] = optuna_trial
+        self._asked.add(number)
+        return Trial(number, self.space.read(stored), derive_seed(self._seed, "trial", number))
+
+    def begin(self, record: TrialRecord) -> None:
+        """Store what is known of a trial when it starts, and again when more of it is known."""
+        with storage_errors(self.url):
+            self._set(record.number, *packed_start(record, params=self.space.translates))
 
     def report(self, report: Report) -> None:
-        """Store the value of a step; Optuna counts steps from 0.
+        """Store a report.
 
-        In a study with several objectives it is stored when the trial ends, since Optuna has no
-        intermediate values there.
+        Its value is also stored as an intermediate value of Optuna, which counts steps from 0,
+        unless the study has several objectives.
         """
-        if self._costs:
-            return
         with storage_errors(self.url):
-            self._values.add(self._trials[report.number], report.step - 1, report.value)
+            self._set(report.number, *packed_report(report))
+            if not self._costs:
+                trial_id = self._id_of(report.number)
+                self._backend.set_trial_intermediate_value(trial_id, report.step - 1, report.value)
 
     def tell(self, record: TrialRecord) -> None:
         """Store the result of a trial, and tell the sampler."""
@@ -350,8 +350,8 @@ class TrialStore:
         """Void the reports of a trial, even of a finished one, and enqueue its parameters again.
 
         Optuna does not allow changes to the state or the attributes of a finished trial, so this
-        is stored in a user attribute of the study, ``hpo:revoked`` (reasons by the trials'
-        numbers). The sampler does not forget what it has learned from the trial.
+        is stored in an attribute of the study (reasons by the trials' numbers). The sampler does
+        not forget what it has learned from the trial.
         """
         if record.number in self._trials:
             self.tell(record)
@@ -372,22 +372,44 @@ class TrialStore:
         now = time.time()
         if self._durable and now - self._last_heartbeat > _HEARTBEAT_SECONDS:
             self._last_heartbeat = now
-            with storage_errors(self.url):
-                self._study.set_user_attr(f"hpo:alive:{self.driver}", now)
+            self.set_attr(f"{_ALIVE}{self.driver}", now)
 
     def insert(self, trials: Sequence[FrozenTrial]) -> None:
         """Insert finished trials of another study."""
         with storage_errors(self.url):
-            if self._values.database is None:
-                self._study.add_trials(trials)
-            else:
-                from hpo.storage._rdb_finished import insert_finished  # loads SQLAlchemy
-
-                insert_finished(self._values.database, self._study_id, trials)
+            self._study.add_trials(trials)
 
     # -- helpers -----------------------------------------------------------------------------
 
+    def _read_voided(self) -> None:
+        """Read which finished trials no longer count; another driver may have added some."""
+        self._revoked |= self.get_attr(_REVOKED) or {}
+        self._agenda.retried |= {*(self.get_attr(_RETRIED) or ()), *map(int, self._revoked)}
+
+    def _list(self, *states: OptunaState) -> list[FrozenTrial]:
+        """Return the trials with these states, or all, in the order of their numbers."""
+        with storage_errors(self.url):
+            return self._study.get_trials(deepcopy=False, states=states or None)
+
+    def _id_of(self, number: int) -> int:
+        if number not in self._ids:
+            find = self._backend.get_trial_id_from_study_id_trial_number
+            self._ids[number] = find(self._study_id, number)
+        return self._ids[number]
+
+    def _set(self, number: int, name: str, value: Any) -> None:
+        self._backend.set_trial_system_attr(self._id_of(number), name, value)
+
     def _record(self, trial: FrozenTrial) -> TrialRecord:
+        void = trial.number in self._agenda.retried
+        if trial.number in self._finished and not void:
+            return self._finished[trial.number]
+        record = self._read(trial)
+        if trial.state.is_finished() and not void:
+            self._finished[trial.number] = record
+        return record
+
+    def _read(self, trial: FrozenTrial) -> TrialRecord:
         record = record_of(trial, self._seed, self.space.read, self.select)
         if why := self._revoked.get(str(trial.number)):
             void = why.removeprefix("interrupted: ")  # written by version 0.2 and before
@@ -413,22 +435,20 @@ class TrialStore:
     def _close(self, number: int, record: TrialRecord) -> None:
         values = self._objectives(record)
         with storage_errors(self.url):
-            trial: Any = self._trials.get(number)
-            if trial is None:  # another driver's trial, found by its number
-                trial = optuna.Trial(self._study, self._id_of(number))
-            with self._values.together():
-                self._values.finish(trial)
-                trial.set_user_attr(RECORD, pack(record, params=self.space.translates))
-                if record.out_of_memory and "memory" not in trial.constraints:
+            self._set(number, *packed_end(record, params=self.space.translates))
+            if record.out_of_memory:
+                # Another driver's trial has no object; one made for it would call the sampler.
+                trial = self._trials.get(number)
+                if trial is not None and "memory" not in trial.constraints:
                     trial.set_constraint("memory", 1.0)  # above 0 means infeasible
-            self._study.tell(trial, values, state=TO_OPTUNA[record.state])
+            self._study.tell(number, values, state=TO_OPTUNA[record.state])
 
-    def _alive(self, trial: FrozenTrial, beats: Mapping[str, Any]) -> bool:
-        owner = trial.user_attrs.get(_OWNER)
+    def _alive(self, trial: FrozenTrial) -> bool:
+        owner = trial.system_attrs.get(OWNER) or trial.user_attrs.get(OWNER)
         if owner is None:  # its driver died before it set the owner, or is about to set it
             began = trial.datetime_start
             return began is not None and time.time() - began.timestamp() < _HEARTBEAT_SECONDS
-        return driver_lives(owner, float(beats.get(f"hpo:alive:{owner}", 0.0)))
+        return driver_lives(owner, float(self.get_attr(f"{_ALIVE}{owner}") or 0.0))
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -14,6 +15,7 @@ import pytest
 
 from hpo.exceptions import StorageError
 from hpo.space import SearchSpace
+from hpo.storage.open import open_storage
 from hpo.storage.records import _unpack
 from hpo.storage.studies import study_names
 from hpo.storage.trial_store import TrialStore
@@ -83,6 +85,37 @@ def test_reports_of_older_studies_are_read():
     assert _unpack(3, kept) == Report(
         3, 2, 0.5, (0.4, 0.6), {"f1": (0.1, 0.2)}, 0.25, (1.0, 1.0), (0.5, 0.5)
     )
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "journal"])
+def test_a_running_trial_can_be_read_by_anyone(kind, tmp_path):
+    """All of it, after each report: scores of the folds, metrics, times, how it is trained."""
+    url = storages(tmp_path)[kind]
+    store = TrialStore("s", SPACE, url, seed=4)
+    trial = store.ask()
+    other = TrialStore("s", None, url, create=False)
+    record = TrialRecord(trial, max_steps=3, started=1.5)
+    store.begin(record)
+    for step in (1, 2):
+        fold_values, metrics = (0.25, math.nan), {"train_loss": (0.5, 0.1)}
+        report = Report(trial.number, step, math.nan, fold_values, metrics, 0.25, (1, 1), (0, 0))
+        store.report(report)
+        record = replace(record, reports=(*record.reports, report))
+        (read,) = other.records(running=True)
+        assert text(replace(read, trial=trial)) == text(record)
+    store.begin(replace(record, trained_by="process"))
+    assert other.records(running=True)[0].trained_by == "process"
+    assert other.records() == []
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "journal"])
+def test_other_tools_are_shown_no_long_attributes(kind, tmp_path):
+    store = TrialStore("s", SPACE, storages(tmp_path)[kind])
+    store.set_attr("fingerprint", {"x": "y" * 1000})
+    run_one(store)
+    study = optuna.load_study(study_name="s", storage=open_storage(storages(tmp_path)[kind]))
+    assert study.user_attrs == {}
+    assert study.trials[0].user_attrs == {}
 
 
 def test_optuna_sees_the_same_states_and_steps_from_0(tmp_path):
@@ -195,7 +228,7 @@ def test_running_trials_of_a_live_driver_are_left_alone(tmp_path):
     owner = f"{os.uname().nodename}/{os.getppid()}/x"  # some other process that is alive
     with sqlite3.connect(tmp_path / "s.db") as db:
         db.execute(
-            "update trial_user_attributes set value_json=? where key='hpo:owner'",
+            "update trial_system_attributes set value_json=? where key='hpo:owner'",
             [json.dumps(owner)],
         )
     assert two.fail_stale_trials() == []
