@@ -13,14 +13,11 @@ from typing import Any
 import optuna
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
 
-from hpo._redaction import redact
 from hpo.exceptions import StorageError
 from hpo.storage.journal import JournalFile
+from hpo.storage.urls import JOURNAL, SQLITE, shown
 
-__all__ = ["file_of", "is_there", "open_storage", "shown", "storage_errors"]
-
-_JOURNAL = "journal:///"
-_SQLITE = "sqlite:///"
+__all__ = ["open_storage", "storage_errors"]
 
 _LOCKS = {"": "advisory", "lock=advisory": "advisory", "lock=file": "file"}
 """The query of a journal's URL, and how the file is locked."""
@@ -41,25 +38,6 @@ _ADVICE = {
     "disk i/o": "The disk refuses to read or write it: free some space or choose another place.",
     "no such table": "It was not made by Optuna: choose another file.",
 }
-
-
-def file_of(url: str) -> Path | None:
-    """Return the file of a storage, or None for a database server."""
-    for scheme in (_SQLITE, _JOURNAL):
-        if url.startswith(scheme):
-            return Path(url.removeprefix(scheme).partition("?")[0])
-    return None
-
-
-def is_there(url: str | None) -> bool:
-    """Return whether a storage may already contain studies; always true for a server."""
-    path = file_of(url) if url is not None else None
-    return url is not None and (path is None or path.exists())
-
-
-def shown(url: str | None) -> str:
-    """Return ``url`` for display, without its password."""
-    return "in memory" if url is None else redact(url)
 
 
 @contextmanager
@@ -110,15 +88,15 @@ def open_storage(url: str | None) -> BaseStorage:
     if url is None:
         return InMemoryStorage()
     with storage_errors(url):
-        if url.startswith(_JOURNAL):
+        if url.startswith(JOURNAL):
             return _open_journal(url)
-        if url.startswith(_SQLITE):
+        if url.startswith(SQLITE):
             return _open_sqlite(url)
         return _make_tables(url)
 
 
 def _open_journal(url: str) -> JournalStorage:
-    path, _, query = url.removeprefix(_JOURNAL).partition("?")
+    path, _, query = url.removeprefix(JOURNAL).partition("?")
     if query not in _LOCKS:
         raise StorageError(
             f"The study's storage {shown(url)} has the option '{query}'. There is only "
@@ -163,7 +141,7 @@ def _open_sqlite(url: str) -> RDBStorage:
     """
     from sqlalchemy import event
 
-    path = Path(url.removeprefix(_SQLITE))
+    path = Path(url.removeprefix(SQLITE))
     if path.is_dir():
         raise StorageError(f"The study's storage {shown(url)} is a directory: name a file in it.")
     storage = _make_tables(url, engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}})

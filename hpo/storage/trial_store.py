@@ -26,7 +26,7 @@ from hpo.exceptions import StorageError
 from hpo.space import SearchSpace
 from hpo.storage._agenda import Agenda
 from hpo.storage.drivers import driver_lives, new_driver
-from hpo.storage.open import open_storage, shown, storage_errors
+from hpo.storage.open import open_storage, storage_errors
 from hpo.storage.records import (
     FROM_OPTUNA,
     OWNER,
@@ -39,6 +39,7 @@ from hpo.storage.records import (
     record_of,
 )
 from hpo.storage.studies import open_study, quiet, set_study_attr, study_attr
+from hpo.storage.urls import shown
 from hpo.trial import Cause, Report, Trial, TrialRecord, TrialState, derive_seed
 
 __all__ = ["TrialStore"]

@@ -9,6 +9,7 @@ from hpo._discovery import did_you_mean
 from hpo._redaction import redact
 from hpo.data import StudyData
 from hpo.exceptions import StudyError
+from hpo.storage.urls import default_storage
 
 __all__ = ["Study"]
 
@@ -71,8 +72,10 @@ class Study(pydantic.BaseModel):
         Torch device for nets that name none; None is all GPUs, else the CPU.
     seed : int, default=0
         All random numbers of the study follow from it.
-    storage : str or None, default="sqlite:///hpo.db"
-        Any Optuna storage URL, ``journal:///FILE``, or None for memory.
+    storage : str or None, default="journal:///hpo.journal"
+        ``journal:///FILE``, any storage URL of Optuna (``sqlite:///FILE``,
+        ``postgresql://...``), or None for memory. The default is ``sqlite:///hpo.db`` in a folder where a version before 0.3
+        has made that file.
     tracker : str or BaseTracker, default="mlflow"
         ``mlflow``, ``null``, or one of your own.
     tracking_uri : str or None, default=None
@@ -139,7 +142,7 @@ class Study(pydantic.BaseModel):
     n_threads: int = pydantic.Field(default=1, ge=1)
     device: str | None = None
     seed: int = pydantic.Field(default=0, ge=0)
-    storage: str | None = "sqlite:///hpo.db"
+    storage: str | None = pydantic.Field(default_factory=default_storage)
     tracker: Any = "mlflow"
     tracking_uri: str | None = None
     fail_fast: int | None = pydantic.Field(default=3, ge=1)

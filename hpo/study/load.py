@@ -5,9 +5,9 @@ from typing import Any
 
 from hpo.result import StudyResult
 from hpo.space import SearchSpace
-from hpo.storage.open import is_there
 from hpo.storage.studies import study_names, versioned_name
 from hpo.storage.trial_store import TrialStore
+from hpo.storage.urls import is_there
 from hpo.study.kept_files import files_kept
 
 __all__ = ["load_result", "nothing_scored"]

@@ -16,9 +16,9 @@ from hpo.samplers.base import make_sampler
 from hpo.space import SearchSpace
 from hpo.space.likely_points import rehearsed_points
 from hpo.storage.finite_points import MOST_POINTS
-from hpo.storage.open import is_there
 from hpo.storage.studies import study_names, versioned_name
 from hpo.storage.trial_store import TrialStore
+from hpo.storage.urls import is_there
 from hpo.study._adding import Addition, read_additions
 from hpo.study._comparing import compared
 from hpo.study._differences import SPACE

@@ -79,7 +79,7 @@ class Workplace:
         uri, spool = f"sqlite:///{self._home / 'mlflow.db'}", self._home / "spool"
         study = study.replace(
             name=f"{study.name}-{self._n_runs}",
-            storage=f"sqlite:///{self._home / 'hpo.db'}",
+            storage=f"journal:///{self._home / 'hpo.journal'}",
             tracker=MlflowTracker(uri, spool) if self._tracked else "null",
         )
         began = time.perf_counter()

@@ -392,7 +392,7 @@ def test_what_was_finished_before_is_revoked(monkeypatch):
 def test_a_study_tries_revoked_parameters_again(monkeypatch, tmp_path, stored):
     """Finished trials are void, not among the candidates, and their parameters come again."""
     wrong_for_the_third(monkeypatch)
-    storage = f"sqlite:///{tmp_path / 'hpo.db'}" if stored else None
+    storage = f"journal:///{tmp_path / 'hpo.journal'}" if stored else None
 
     def search(n_trials):
         return HPOSearchCV(

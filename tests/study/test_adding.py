@@ -36,7 +36,7 @@ def study(tmp_path):
         n_trials=8,
         sampler="random",
         pruner="median:n_startup_trials=2",
-        storage=f"sqlite:///{tmp_path}/hpo.db",
+        storage=f"journal:///{tmp_path}/hpo.journal",
         tracker="null",
         refit=False,
     )

@@ -64,7 +64,7 @@ def study(tmp_path):
         cv=3,
         n_trials=6,
         sampler="random",
-        storage=f"sqlite:///{tmp_path}/hpo.db",
+        storage=f"journal:///{tmp_path}/hpo.journal",
         tracker="null",
         refit=False,
     )

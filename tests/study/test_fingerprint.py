@@ -114,7 +114,7 @@ def study(tmp_path):
         scoring="accuracy",
         cv=3,
         n_trials=2,
-        storage=f"sqlite:///{tmp_path}/hpo.db",
+        storage=f"journal:///{tmp_path}/hpo.journal",
         tracker="null",
         refit=False,
     )

@@ -56,7 +56,7 @@ def study(tmp_path):
         cv=2,
         n_trials=3,
         sampler="random",
-        storage=f"sqlite:///{tmp_path}/hpo.db",
+        storage=f"journal:///{tmp_path}/hpo.journal",
         tracker="null",
         refit=False,
     )
