@@ -351,15 +351,17 @@ class TrialStore:
         """Void the reports of a trial, even of a finished one, and enqueue its parameters again.
 
         Optuna does not allow changes to the state or the attributes of a finished trial, so this
-        is stored in an attribute of the study (reasons by the trials' numbers). The sampler does
-        not forget what it has learned from the trial.
+        is stored in a user attribute of the study, ``hpo:revoked`` (reasons by the trials'
+        numbers), where users of Optuna find it. The sampler does not forget what it has learned
+        from the trial.
         """
         if record.number in self._trials:
             self.tell(record)
         else:
             self._revoked[str(record.number)] = record.reason
             self._agenda.retried.add(record.number)
-            self.set_attr(_REVOKED, self._revoked)
+            with storage_errors(self.url):
+                self._study.set_user_attr(f"hpo:{_REVOKED}", self._revoked)
         with storage_errors(self.url):
             self._agenda.requeue_interrupted()
 

@@ -74,8 +74,8 @@ class Study(pydantic.BaseModel):
         All random numbers of the study follow from it.
     storage : str or None, default="journal:///hpo.journal"
         ``journal:///FILE``, any storage URL of Optuna (``sqlite:///FILE``,
-        ``postgresql://...``), or None for memory. The default is ``sqlite:///hpo.db`` in a folder where a version before 0.3
-        has made that file.
+        ``postgresql://...``), or None for memory. The default is ``sqlite:///hpo.db`` in a folder
+        where a version before 0.3 has made that file.
     tracker : str or BaseTracker, default="mlflow"
         ``mlflow``, ``null``, or one of your own.
     tracking_uri : str or None, default=None

@@ -117,11 +117,11 @@ def test_a_database_of_something_else_is_left_as_it_is(hpo_command: Run) -> None
 
 
 def test_a_damaged_storage_is_told_of(hpo_command: Run, write_study: Write) -> None:
-    Path("hpo.journal").write_bytes(b"this is not a database at all" * 200)
+    Path("hpo.journal").write_bytes(b"this is no journal at all" * 200)
     for command in (["list"], ["show", "tiny"], ["run", write_study()]):
         code, _, err = hpo_command(*command)
         assert code == 2
-        assert "not a database" in err
+        assert "something else than a journal" in err
         assert "Traceback" not in err
 
 

@@ -18,6 +18,7 @@ from torch import nn
 
 from hpo import HPOSearchCV, Study, StudyData, load_result, run_study
 from hpo.exceptions import StudyError
+from hpo.storage.open import open_storage
 from hpo.testing.pruners import scripted_record
 
 IRIS = load_iris(return_X_y=True)
@@ -194,7 +195,9 @@ def test_the_sampler_and_the_trackers_are_told_the_last_score(tmp_path):
     from hpo.trackers.mlflow.events import trial_ended
 
     run_study(study(tmp_path))
-    stored = optuna.load_study(study_name="restless", storage=f"journal:///{tmp_path}/hpo.journal")
+    stored = optuna.load_study(
+        study_name="restless", storage=open_storage(f"journal:///{tmp_path}/hpo.journal")
+    )
     loaded, _ = load_result("restless", f"journal:///{tmp_path}/hpo.journal")
     assert [t.value for t in stored.trials] == [r.reports[-1].value for r in loaded.records]
     assert all(t.value == t.intermediate_values[7] for t in stored.trials)

@@ -118,6 +118,49 @@ def test_other_tools_are_shown_no_long_attributes(kind, tmp_path):
     assert study.trials[0].user_attrs == {}
 
 
+def older_study(url, n=2):
+    """Make a study as version 0.2 stored it: all of a record in one user attribute."""
+    study = optuna.create_study(study_name="s", storage=url, direction="maximize")
+    study.set_user_attr("hpo:space", SPACE.to_yaml())
+    study.set_user_attr("hpo:key", "older")
+    study.set_user_attr("hpo:fingerprint", {"a": 1})
+    for number in range(n):
+        trial = study.ask(SPACE.distributions)
+        trial.set_user_attr("hpo:owner", "elsewhere/1/x")
+        trial.report(0.25, 0)
+        reports = [[1, 0.25, [0.0, 0.5], {"f1": [0.1, 0.2]}, 0.5, [1.0, 1.0], [0.5, 0.5]]]
+        packed = {"state": "complete", "reason": "", "error": None, "max_steps": 1}
+        trial.set_user_attr(
+            "hpo:record", {**packed, "started": 1.0, "ended": 2.0, "reports": reports}
+        )
+        if number == 0:
+            study.tell(trial, 0.25)
+        else:
+            trial.set_user_attr(
+                "hpo:record", {**packed, "reason": "interrupted: Ctrl-C", "reports": reports}
+            )
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    return study.trials
+
+
+def test_a_study_of_version_0_2_is_read_and_gone_on_with(tmp_path):
+    url = storages(tmp_path)["sqlite"]
+    trials = older_study(url)
+    store = TrialStore("s", SPACE, url)
+    first, second = store.records()
+    report = Report(0, 1, 0.25, (0.0, 0.5), {"f1": (0.1, 0.2)}, 0.5, (1.0, 1.0), (0.5, 0.5))
+    assert first.reports == (report,)
+    assert first.trial.params == trials[0].params
+    assert (first.started, first.ended, first.trained_by) == (1.0, 2.0, "")
+    assert (second.interrupted, second.reason) == (True, "Ctrl-C")
+    assert store.key == "older"
+    assert store.get_attr("fingerprint") == {"a": 1}
+    store.set_attr("fingerprint", {"a": 2})
+    assert TrialStore("s", None, url, create=False).get_attr("fingerprint") == {"a": 2}
+    run_one(store)
+    assert [r.number for r in TrialStore("s", SPACE, url).records()] == [0, 1, 2]
+
+
 def test_optuna_sees_the_same_states_and_steps_from_0(tmp_path):
     url = storages(tmp_path)["sqlite"]
     store = TrialStore("s", SPACE, url)
