@@ -156,7 +156,7 @@ def test_what_cannot_be_taken_in_is_told(study, tmp_path):
     with pytest.raises(StudyError, match="'foreign' does not tell how its trials were scored"):
         run_study(study.replace(name="second", add_trials="foreign"))
     assert set(optuna.get_all_study_names(open_storage(study.storage))) == {"first", "foreign"}
-    assert list(Path(tmp_path).glob("*.db"))
+    assert list(Path(tmp_path).glob("*.journal"))
 
 
 def test_failed_and_interrupted_trials_are_left(study):
