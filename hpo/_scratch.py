@@ -11,11 +11,10 @@ import atexit
 import os
 import shutil
 import tempfile
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from hpo._lock import FileLock
+from filelock import BaseFileLock, FileLock, Timeout
 
 __all__ = ["new_folder"]
 
@@ -39,13 +38,21 @@ def _root(pid: int) -> Path:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
         lock = FileLock(folder / _LOCK)
         # Another process may have removed it as stale before the lock was held.
-        if lock.acquire() and lock.path.exists():
+        if _acquired(lock) and (folder / _LOCK).exists():
             atexit.register(_remove, folder, lock, pid)
             return folder
         lock.release()
 
 
-def _remove(folder: Path, lock: FileLock, pid: int) -> None:
+def _acquired(lock: BaseFileLock) -> bool:
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, OSError):  # another user's, or its folder is gone
+        return False
+    return True
+
+
+def _remove(folder: Path, lock: BaseFileLock, pid: int) -> None:
     if os.getpid() == pid:  # a fork also runs the handlers of its parent
         shutil.rmtree(folder, ignore_errors=True)
         lock.release()
@@ -55,7 +62,6 @@ def _sweep(parent: Path) -> None:
     """Remove the folders of processes that have died."""
     for path in parent.glob(f"{_PREFIX}*/{_LOCK}"):
         lock = FileLock(path)
-        with suppress(OSError):  # another user's
-            if lock.acquire():
-                shutil.rmtree(path.parent, ignore_errors=True)
-                lock.release()
+        if _acquired(lock):
+            shutil.rmtree(path.parent, ignore_errors=True)
+            lock.release()

@@ -7,20 +7,55 @@ killed process blocks all others for 30 seconds.
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileOpenLock
+from optuna.trial import FrozenTrial, TrialState
 
-__all__ = ["JournalFile"]
+__all__ = ["Journal", "JournalFile"]
 
 _CHUNK = 65_536
 
 _NOTHING = {"op_code": 2, "worker_id": "", "study_id": -1, "user_attr": {"": None}}
 """An entry for a study that does not exist, which `JournalStorage` ignores."""
+
+
+class Journal(JournalStorage):
+    """Optuna's `JournalStorage`, in which `optuna.Study.ask` need not look at every trial.
+
+    It asks for the waiting trials, which takes 8 ms among 10,000.
+
+    Parameters
+    ----------
+    file : JournalFile
+    """
+
+    def __init__(self, file: "JournalFile") -> None:
+        super().__init__(file)
+        self._seen: dict[int, int] = {}  # by study, how many trials were looked at
+        self._waiting: dict[int, list[int]] = {}
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """Return the trials of a study in the order of their numbers."""
+        if deepcopy or states != (TrialState.WAITING,):
+            return super().get_all_trials(study_id, deepcopy, states)
+        trials = super().get_all_trials(study_id, deepcopy=False)
+        unknown = range(self._seen.get(study_id, 0), len(trials))
+        self._seen[study_id] = len(trials)
+        # No trial returns to this state once it has left it.
+        numbers = [*self._waiting.get(study_id, ()), *unknown]
+        self._waiting[study_id] = [n for n in numbers if trials[n].state is TrialState.WAITING]
+        return [trials[n] for n in self._waiting[study_id]]
 
 
 class JournalFile(BaseJournalBackend):

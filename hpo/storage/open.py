@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 
 from hpo.exceptions import StorageError
-from hpo.storage.journal import JournalFile
+from hpo.storage.journal import Journal, JournalFile
 from hpo.storage.urls import JOURNAL, SQLITE, shown
 
 __all__ = ["open_storage", "storage_errors"]
@@ -95,7 +95,7 @@ def open_storage(url: str | None) -> BaseStorage:
         return _make_tables(url)
 
 
-def _open_journal(url: str) -> JournalStorage:
+def _open_journal(url: str) -> Journal:
     path, _, query = url.removeprefix(JOURNAL).partition("?")
     if query not in _LOCKS:
         raise StorageError(
@@ -105,7 +105,7 @@ def _open_journal(url: str) -> JournalStorage:
     if Path(path).is_dir():
         raise StorageError(f"The study's storage {shown(url)} is a directory: name a file in it.")
     try:
-        return JournalStorage(JournalFile(path, lock=_LOCKS[query]))
+        return Journal(JournalFile(path, lock=_LOCKS[query]))
     except ValueError as error:
         raise StorageError(
             f"The study's storage {shown(url)} cannot be used: {error}. Move it away, or choose "
