@@ -13,8 +13,10 @@ import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from filelock import BaseFileLock, FileLock, Timeout
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 __all__ = ["new_folder"]
 
@@ -34,6 +36,8 @@ def new_folder() -> Path:
 def _root(pid: int) -> Path:
     """Return the folder of this process, whose id is ``pid``; a fork has a different one."""
     _sweep(Path(tempfile.gettempdir()))
+    from filelock import FileLock  # takes 60 ms, and most processes need no folder
+
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
         lock = FileLock(folder / _LOCK)
@@ -44,7 +48,9 @@ def _root(pid: int) -> Path:
         lock.release()
 
 
-def _acquired(lock: BaseFileLock) -> bool:
+def _acquired(lock: "BaseFileLock") -> bool:
+    from filelock import Timeout
+
     try:
         lock.acquire(timeout=0)
     except (Timeout, OSError):  # another user's, or its folder is gone
@@ -52,7 +58,7 @@ def _acquired(lock: BaseFileLock) -> bool:
     return True
 
 
-def _remove(folder: Path, lock: BaseFileLock, pid: int) -> None:
+def _remove(folder: Path, lock: "BaseFileLock", pid: int) -> None:
     if os.getpid() == pid:  # a fork also runs the handlers of its parent
         shutil.rmtree(folder, ignore_errors=True)
         lock.release()
@@ -60,6 +66,8 @@ def _remove(folder: Path, lock: BaseFileLock, pid: int) -> None:
 
 def _sweep(parent: Path) -> None:
     """Remove the folders of processes that have died."""
+    from filelock import FileLock
+
     for path in parent.glob(f"{_PREFIX}*/{_LOCK}"):
         lock = FileLock(path)
         if _acquired(lock):

@@ -9,10 +9,10 @@ import json
 import os
 from collections.abc import Container, Iterator
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
@@ -86,9 +86,6 @@ class JournalFile(BaseJournalBackend):
     def __init__(self, path: str | Path, *, lock: str = "advisory") -> None:
         self._path = Path(path).absolute()
         self._lock_kind = lock
-        self._lock: Any = (
-            _ExistenceLock(str(self._path)) if lock == "file" else FileLock(f"{self._path}.lock")
-        )
         self._n_read = self._end = 0  # lines read, and the position after the last of them
         os.close(os.open(self._path, os.O_RDONLY | os.O_CREAT, 0o666))
         with self._path.open("rb") as file:
@@ -133,6 +130,14 @@ class JournalFile(BaseJournalBackend):
                     raise
             finally:
                 os.close(descriptor)
+
+    @cached_property
+    def _lock(self) -> Any:
+        if self._lock_kind == "file":
+            return _ExistenceLock(str(self._path))
+        from filelock import FileLock  # takes 60 ms, and one who only reads needs no lock
+
+        return FileLock(f"{self._path}.lock")
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self._path, "lock": self._lock_kind}
