@@ -330,6 +330,14 @@ class TrialStore:
         seed = derive_seed(self._seed, "trial", optuna_trial.number)
         return Trial(optuna_trial.number, self.space.read(stored), seed)
 
+    # Stub until the storage keeps a trial as it happens.
+    def begin(self, record: TrialRecord) -> None:
+        """Store what is known of a trial when it begins."""
+
+    # Stub until the storage keeps a trial as it happens.
+    def trained_by(self, record: TrialRecord) -> None:
+        """Store how a trial is trained, once this is known or changes."""
+
     def report(self, report: Report) -> None:
         """Store the value of a step; Optuna counts steps from 0.
 
