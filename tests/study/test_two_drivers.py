@@ -11,11 +11,10 @@ from hpo import load_result
 
 DRIVER = """
     import sys
-    from hpo.backends.base import Budget
+    from hpo.budget import Budget
     from hpo.storage.trial_store import TrialStore
     from hpo.samplers.base import make_sampler
     from hpo.backends.optuna import OptunaBackend
-    from hpo._stop_signal import StopSignal
     from hpo.executors.serial import SerialExecutor
     from hpo.pruners.median import MedianPruner
     from hpo.trial_manager import TrialManager
@@ -25,13 +24,13 @@ DRIVER = """
     space = SearchSpace.load({"x": {"type": "float", "low": 0.0, "high": 1.0}})
     store = TrialStore("shared", space, sys.argv[1], sampler=make_sampler("tpe", 0, parallel=True))
     store.fail_stale_trials()
-    scheduler = TrialManager(MedianPruner(), records=store.records())
     curve = lambda trial: [trial.params["x"] * step for step in range(1, 6)]
     objective = ScriptedObjective(curve, n_steps=5, delay=0.02)
+    trials = TrialManager(store, MedianPruner(), Budget(16), max_steps=objective.max_steps)
     print("ready", flush=True)
     sys.stdin.readline()
     with SerialExecutor(objective) as executor:
-        OptunaBackend().run(store, scheduler, executor, Budget(n_trials=16), StopSignal())
+        OptunaBackend().run(trials, executor)
     print(" ".join(str(n) for n in sorted(store._asked)))
 """
 
