@@ -135,6 +135,7 @@ class TrialManager:
         """Return the next trial to begin; None if no more may begin.
 
         Once it is None it stays so, unless a trial is revoked, or interrupted by another driver.
+        However many drivers ask, no more trials begin than the budget has.
 
         Parameters
         ----------
@@ -146,6 +147,9 @@ class TrialManager:
         if self._n_left < 1:
             return None
         trial = self._storage.ask()
+        if not self._is_within_budget(trial.number):
+            self._withdraw(trial)
+            return None
         self._n_left -= 1
         max_steps = None if self._max_steps is None else self._max_steps(trial.params)
         record = TrialRecord(
@@ -165,6 +169,31 @@ class TrialManager:
         finished, self._n_elsewhere = self._storage.sync_other_workers(self._records.numbers)
         for record in finished:
             self._records.store(record)
+
+    def _is_within_budget(self, number: int) -> bool:
+        """Return whether the trial with this number, just asked for, may begin.
+
+        Other drivers may have asked since the last look at them. So the number decides: a trial
+        is beyond the budget if enough of the trials with smaller numbers count. All of them
+        exist by now, and one that was interrupted will never count again; whatever is not known
+        to be interrupted is assumed to count. So all drivers agree without a lock.
+        """
+        if self._budget.trials_left(self._n_counted_before(number)) >= 1:
+            return True
+        self._sync_other_workers()
+        return self._budget.trials_left(self._n_counted_before(number)) >= 1
+
+    def _n_counted_before(self, number: int) -> int:
+        return number - self._records.n_interrupted_before(number)
+
+    def _withdraw(self, trial: Trial) -> None:
+        """End a trial before it begins; like an interrupted one, it is tried again later."""
+        self._n_left = 0
+        record = TrialRecord(trial, started=time.time(), select=self._select)
+        reason = "not begun: another process has started the last trial of the budget"
+        record = ended(record, TrialState.INTERRUPTED, reason, cause=Cause.WITHDRAWN)
+        self._storage.tell(record)
+        self._records.store(record)
 
     def set_trained_by(self, number: int, how: str, reason: str = "") -> None:
         """Record how a running trial is trained; may be called at every step."""

@@ -164,6 +164,47 @@ def test_it_hands_out_as_many_trials_as_the_budget_has():
     assert trials.ask() is None
 
 
+class Overtaken(TrialStore):
+    """Another driver asks for ``n`` trials just before this one does."""
+
+    other: TrialStore
+    n = 1
+
+    def ask(self):
+        for _ in range(self.n):
+            self.other.ask()
+        self.n = 0
+        return super().ask()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "journal"])
+def test_a_trial_beyond_the_budget_is_withdrawn_before_it_begins(kind, tmp_path):
+    url = f"{kind}:///{tmp_path}/s"
+    other, observer = store(url), Recorder()
+    overtaken = Overtaken("s", SPACE, url, sampler=make_sampler("random", 1, parallel=False))
+    overtaken.other = other
+    trials = manager_of(storage=overtaken, budget=Budget(n_trials=3), observers=[observer])
+    assert trials.ask().number == 1
+    trials.end(1)
+    overtaken.n = 1
+    assert trials.ask() is None  # it was number 3, and number 2 is the last one
+    assert trials.n_left == 0
+    assert [number for _, number in observer.heard] == [1, 1]
+    withdrawn = trials.record(3)
+    assert (withdrawn.state, withdrawn.cause) == (TrialState.INTERRUPTED, Cause.WITHDRAWN)
+    assert withdrawn.reason == "not begun: another process has started the last trial of the budget"
+    assert [r.number for r in store(url).records() if r.interrupted] == [3]
+    assert trials.ask() is None
+    later = store(url)
+    later.fail_stale_trials()
+    trials = manager_of(storage=later, budget=Budget(n_trials=3))
+    points = [later.records()[number].trial.params for number in (0, 2, 3)]
+    assert [trials.ask().params for _ in range(2)] == points[:2]
+    assert trials.ask() is None
+    longer = manager_of(storage=later, budget=Budget(n_trials=4))
+    assert longer.ask().params == points[2]
+
+
 def test_a_finite_space_limits_it_too():
     space = SearchSpace.load({"x": [1, 2]})
     trials = manager_of(storage=store(space=space), budget=Budget(n_trials=5))
