@@ -39,22 +39,21 @@ class TrialRecords:
 
     def store(self, record: TrialRecord) -> None:
         """Add the record of a trial, or replace it."""
-        number, running = record.number, record.state is TrialState.RUNNING
-        old = self._records.get(number)
+        number, old = record.number, self._records.get(record.number)
         self._records[number] = record
         self.n_steps += record.last_step - (old.last_step if old else 0)
         if record.interrupted:
             self._interrupted.add(number)
         else:
             self._interrupted.discard(number)
-        if running:
+        if record.state is TrialState.RUNNING:
             self._running[number] = None
-            return
-        self._running.pop(number, None)
-        if old is None or old.state is TrialState.RUNNING:
-            self.ended.append(record)
         else:
+            self._running.pop(number, None)
+        if old is not None and old.state is not TrialState.RUNNING:
             self.ended = [r for r in self._records.values() if r.number not in self._running]
+        elif record.state is not TrialState.RUNNING:
+            self.ended.append(record)
 
     def __getitem__(self, number: int) -> TrialRecord:
         return self._records[number]
