@@ -16,7 +16,8 @@ from sklearn.utils import check_random_state, get_tags, indexable
 
 from hpo._discovery import build
 from hpo._stop_signal import StopSignal
-from hpo.backends.base import BaseBackend, Budget
+from hpo.backends.base import BaseBackend
+from hpo.budget import Budget
 from hpo.data.datasets import from_dataset
 from hpo.exceptions import DataError, RefitError, StudyError
 from hpo.executors.serial import SerialExecutor

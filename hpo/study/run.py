@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hpo._stop_signal import StopSignal
-from hpo.backends.base import Budget
+from hpo.budget import Budget
 from hpo.exceptions import NoCompletedTrialError, RefitError, StudyError
 from hpo.observer import BaseObserver
 from hpo.result import StudyResult
