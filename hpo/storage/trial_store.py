@@ -330,14 +330,6 @@ class TrialStore:
         with storage_errors(self.url):
             self._set(record.number, *packed_start(record, params=self.space.translates))
 
-    # Stub until the storage keeps a trial as it happens.
-    def begin(self, record: TrialRecord) -> None:
-        """Store what is known of a trial when it begins."""
-
-    # Stub until the storage keeps a trial as it happens.
-    def trained_by(self, record: TrialRecord) -> None:
-        """Store how a trial is trained, once this is known or changes."""
-
     def report(self, report: Report) -> None:
         """Store a report.
 
