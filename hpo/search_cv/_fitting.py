@@ -75,15 +75,13 @@ def run(search: Any, prepared: PreparedStudy, tasks: CallbackTasks) -> StudyResu
     interrupt = StopSignal()
     failures = FailFast(interrupt)
     raises = search.error_score == "raise"
-    tracked = search.tracking_uri is not None
-    trackers: list[BaseObserver] = [tasks]
-    if tracked:
-        trackers.append(prepared.tracker())
+    tracker = None if search.tracking_uri is None else prepared.tracker()
+    observers: list[BaseObserver] = [tasks]
     if raises:
-        trackers.append(failures)
+        observers.append(failures)
     n_trials = min((n for n in (study.n_trials, config.n_points) if n is not None), default=None)
     if search.verbose:
-        trackers.append(Printer(n_trials, search.verbose))
+        observers.append(Printer(n_trials, search.verbose))
     objective = config.objective
     if isinstance(objective, WatchedObjective) and type(config.executor) is SerialExecutor:
         objective.tasks, tasks.hands_on = tasks, True
@@ -117,8 +115,8 @@ def run(search: Any, prepared: PreparedStudy, tasks: CallbackTasks) -> StudyResu
         return run_search(
             config,
             store,
-            info=prepared.info(store, {}) if tracked else None,
-            trackers=trackers,
+            info=None if tracker is None else prepared.info(store, {}),
+            trackers=observers if tracker is None else [*observers, tracker],
             interrupt=interrupt,
             budget=prepared.budget(),
             finish=finish,
