@@ -20,17 +20,19 @@ class _FitData(StudyData):
         pass  # `data_of` has checked them
 
 
-def data_of(search: Any, X: Any, y: Any) -> StudyData:
-    """Return the data of ``search.fit(X, y)``.
+def data_of(search: Any, X: Any, y: Any, params: Mapping[str, Any]) -> StudyData:
+    """Return the data of ``search.fit(X, y, **params)``.
 
     Raises
     ------
     DataError
-        If y is missing, or is given beside a `StudyData`.
+        If y is missing, or what a `StudyData` holds is given beside it.
     """
     if isinstance(X, StudyData):
-        if y is not None:
-            raise DataError("A StudyData has its own y: leave out the y of fit.")
+        given = {"y": y, **params}
+        for name in ("y", "groups", "sample_weight"):
+            if getattr(X, name) is not None and given.get(name) is not None:
+                raise DataError(f"The StudyData has its own {name}: leave out the {name} of fit.")
         return X
     X, y = from_dataset(X, y)
     if y is None and get_tags(search).target_tags.required:

@@ -311,7 +311,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         """
         check_estimator_kind(self.estimator)
         scorers_of(self)  # raises if they do not fit the estimator
-        data = data_of(self, X, y)
+        data = data_of(self, X, y, params)
         prepared = prepare(self, data, routed_params(self, params))
         weights = params.get("sample_weight")
         tasks = CallbackTasks(

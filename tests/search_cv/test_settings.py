@@ -284,8 +284,9 @@ def test_a_study_data_brings_its_groups_and_its_refit_part():
     found = search(cv=LeaveOneGroupOut(), analyses=[Names()]).fit(data)
     assert found.n_splits_ == 3
     assert found.analyses_["names"]["n"] == 140
-    with pytest.raises(DataError, match="leave out the y of fit"):
-        found.fit(data, Y[:90])
+    for given in ({"y": Y[:90]}, {"groups": groups}):
+        with pytest.raises(DataError, match=f"leave out the {next(iter(given))} of fit"):
+            found.fit(data, **given)
 
 
 # -- mistakes ------------------------------------------------------------------------------------
