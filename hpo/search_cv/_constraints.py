@@ -6,6 +6,7 @@ from typing import Any
 from hpo.backends.base import BaseBackend
 from hpo.pruners import BasePruner
 from hpo.search_cv._sklearn_parts import inherited_constraints, interval, one_of
+from hpo.trackers import BaseTracker
 from hpo.trial import SELECT
 
 __all__ = ["CONSTRAINTS"]
@@ -30,6 +31,7 @@ CONSTRAINTS: dict[str, Any] = {
     "study_name": [str, None],
     "extend": ["boolean"],
     "accept_code": ["boolean"],
+    "tracker": [str, BaseTracker, None],
     "tracking_uri": [str, None],
     "costs": _NAMES,
     "random_state": ["random_state"],

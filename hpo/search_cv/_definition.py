@@ -48,7 +48,7 @@ def definition_of(search: Any, data: StudyData) -> SearchDefinition:
         data=data,
         seed=_seed(search),
         metric=search.refit if several and isinstance(search.refit, str) else None,
-        tracker="null" if search.tracking_uri is None else "mlflow",
+        tracker=search.tracker or ("null" if search.tracking_uri is None else "mlflow"),
         refit=bool(search.refit),
         fail_fast=None if search.error_score == "raise" else search.fail_fast,
         sampler=copy.deepcopy(search.sampler),

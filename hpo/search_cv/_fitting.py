@@ -75,7 +75,7 @@ def run(search: Any, prepared: PreparedStudy, tasks: CallbackTasks) -> StudyResu
     interrupt = StopSignal()
     failures = FailFast(interrupt)
     raises = search.error_score == "raise"
-    tracker = None if search.tracking_uri is None else prepared.tracker()
+    tracker = None if study.tracker == "null" else prepared.tracker()
     observers: list[BaseObserver] = [tasks]
     if raises:
         observers.append(failures)

@@ -77,8 +77,11 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
         fit the new one count; see `run_study`.
     accept_code : bool, default=False
         With a ``study_name``: continue although the code of a class or function has changed.
+    tracker : str, BaseTracker or None, default=None
+        ``mlflow``, in which every trial becomes a run, ``null``, or one of your own. None is
+        ``mlflow`` where there is a ``tracking_uri``, and else ``null``.
     tracking_uri : str or None, default=None
-        MLflow's store, in which every trial becomes a run; None tracks nothing.
+        MLflow's store; None is ``$MLFLOW_TRACKING_URI``, else ``sqlite:///mlflow.db``.
     scoring : str, callable, list, tuple, dict or None, default=None
         Greater is better. None is the estimator's own ``score``. Sampler and pruner use the score
         that ``refit`` names, or else the first one.
@@ -218,6 +221,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         study_name: str | None = None,
         extend: bool = False,
         accept_code: bool = False,
+        tracker: Any = None,
         tracking_uri: str | None = None,
         scoring: Any = None,
         costs: Sequence[str] = (),
@@ -264,6 +268,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         self.study_name = study_name
         self.extend = extend
         self.accept_code = accept_code
+        self.tracker = tracker
         self.tracking_uri = tracking_uri
         self.costs = costs
         self.random_state = random_state

@@ -64,10 +64,9 @@ def recorded(found, name):
 OTHER_NAMES = {
     "name": "study_name",
     "seed": "random_state",
-    "tracker": "tracking_uri",
     "metric": "refit",
 }
-"""Fields of a study that have scikit-learn's name, or a narrower one."""
+"""Fields of a study that have scikit-learn's names."""
 
 
 def test_every_field_of_a_study_is_a_parameter():
@@ -78,6 +77,7 @@ def test_every_field_of_a_study_is_a_parameter():
 CHANGES = {
     "study_name": ("name", "mine", "mine"),
     "random_state": ("seed", 7, 7),
+    "tracker": ("tracker", "mlflow", "mlflow"),
     "tracking_uri": ("tracker", "sqlite:///m.db", "mlflow"),
     "scoring": ("scoring", "f1_macro", "f1_macro"),
     "refit": ("refit", False, False),
@@ -113,6 +113,13 @@ def test_a_parameter_is_what_the_definition_has(parameter):
     before = getattr(definition_of(search(), HELD_OUT), field)
     changed = definition_of(search().set_params(**{parameter: value}), HELD_OUT)
     assert getattr(changed, field) == expected != before
+
+
+def test_a_tracker_is_named_or_follows_from_its_store():
+    uri = {"tracking_uri": "sqlite:///m.db"}
+    assert definition_of(search(**uri, tracker="null"), HELD_OUT).tracker == "null"
+    assert definition_of(search(**uri), HELD_OUT).tracking_uri == uri["tracking_uri"]
+    assert definition_of(search(), HELD_OUT).tracker == "null"
 
 
 def test_of_several_scores_refit_names_the_metric():
@@ -302,6 +309,7 @@ def test_a_study_data_brings_its_groups_and_its_refit_part():
         ({"costs": "seconds"}, ValueError, "'costs' parameter of HPOSearchCV"),
         ({"costs": [1]}, StudyError, "HPOSearchCV's 'costs': .*string.* Got .1. instead"),
         ({"costs": ["seconds"], "sampler": "cmaes"}, PluginError, "searches for one objective"),
+        ({"tracker": "mlflwo"}, PluginError, "did you mean 'mlflow'"),
         ({"compare": "lr"}, ValueError, "'compare' parameter of HPOSearchCV"),
         ({"compare": ["lr"]}, StudyError, "'compare' names 'lr', which has a continuous range"),
         ({"compare": ["rl"]}, StudyError, "'compare' names 'rl', which is not in the search"),
