@@ -44,6 +44,7 @@ NO_PARTS = {
     "_batch_count": "the end of a name",
     "_error": "the end of a name",
     "_gain_se": "the end of a name",
+    "_refit": "the end of a name",
     "_global_": "the beginning of a name",
     "_request": "the end of a name",
     "_abc_": "the beginning of a name",

@@ -1,7 +1,7 @@
 """The definition of a study: the search space, the data and how to search."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pydantic
 
@@ -154,6 +154,8 @@ class Study(pydantic.BaseModel):
     watch: Sequence[str] = ()
     analyses: Sequence[Any] | None = None
     _is_small: bool = pydantic.PrivateAttr(default=False)
+    _owner: ClassVar[str] = "Study"
+    """What messages call the owner of the fields."""
 
     @pydantic.field_validator("pruner", mode="before")
     @classmethod
@@ -164,7 +166,7 @@ class Study(pydantic.BaseModel):
         try:
             super().__init__(**fields)
         except pydantic.ValidationError as error:
-            raise StudyError(_format_error(error, fields)) from None
+            raise StudyError(_format_error(error, fields, self._owner)) from None
 
     def __repr_args__(self) -> Any:
         for name, value in super().__repr_args__():
@@ -199,14 +201,14 @@ class Study(pydantic.BaseModel):
         return small
 
 
-def _format_error(error: pydantic.ValidationError, fields: Mapping[str, Any]) -> str:
+def _format_error(error: pydantic.ValidationError, fields: Mapping[str, Any], owner: str) -> str:
     lines = []
     for problem in error.errors():
         name = str(problem["loc"][0]) if problem["loc"] else "study"
         if problem["type"] == "extra_forbidden":
-            lines.append(f"Study has no field '{name}'{did_you_mean(name, Study.model_fields)}")
+            lines.append(f"{owner} has no field '{name}'{did_you_mean(name, Study.model_fields)}")
         elif problem["type"] == "missing":
-            lines.append(f"Study needs the field '{name}'.")
+            lines.append(f"{owner} needs the field '{name}'.")
         else:
-            lines.append(f"Study's '{name}': {problem['msg']}. Got {fields.get(name)!r} instead.")
+            lines.append(f"{owner}'s '{name}': {problem['msg']}. Got {fields.get(name)!r} instead.")
     return "\n".join(dict.fromkeys(lines))

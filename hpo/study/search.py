@@ -29,7 +29,7 @@ from hpo.study._notes import note_on_train_split
 from hpo.study.opening import Allowed, opened, remember
 from hpo.training.objective import Objective
 from hpo.training.rehearsal import rehearse
-from hpo.training.threads import devices
+from hpo.training.threads import check_device, devices
 from hpo.trial import TrialRecord
 
 __all__ = ["SearchConfig"]
@@ -118,11 +118,12 @@ class SearchConfig:
             executor, n_jobs = "serial", None  # it only holds the objective
         if executor is None:
             executor = "serial" if n_jobs in {None, 1} else "process"
+        executor_options = parse_spec(executor)[1] if isinstance(executor, str) else {}
+        self._options = {"n_threads": n_threads, "device": device, **executor_options}
+        check_device(self.device, here=not self.backend.runs_trials_itself)
         self.executor = make_executor(
             executor, objective, n_jobs=n_jobs, n_threads=n_threads, device=device, seed=seed
         )
-        executor_options = parse_spec(executor)[1] if isinstance(executor, str) else {}
-        self._options = {"n_threads": n_threads, "device": device, **executor_options}
         parallel = self.backend.is_parallel(self.executor)
         self.sampler = make_sampler(sampler, seed, parallel=parallel, space=space)
         sampler_name = _name(sampler).partition(":")[0].strip()
