@@ -202,7 +202,7 @@ class TrialManager:
             return
         record = replace(record, trained_by=how, trained_by_reason=reason)
         self._records.store(record)
-        self._storage.trained_by(record)
+        self._storage.begin(record)
         for observer in self._observers:
             observer.trial_trained_by(record)
 

@@ -332,11 +332,7 @@ class TrialStore:
 
     # Stub until the storage keeps a trial as it happens.
     def begin(self, record: TrialRecord) -> None:
-        """Store what is known of a trial when it begins."""
-
-    # Stub until the storage keeps a trial as it happens.
-    def trained_by(self, record: TrialRecord) -> None:
-        """Store how a trial is trained, once this is known or changes."""
+        """Store what is known of a trial when it starts, and again when more of it is known."""
 
     def report(self, report: Report) -> None:
         """Store the value of a step; Optuna counts steps from 0.
