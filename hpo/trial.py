@@ -134,6 +134,8 @@ class Report:
         Those of ``metrics`` that the estimator recorded itself: no scores.
     notes : tuple of str
         What the user should know of how the trial was trained; empty as a rule.
+    time : float
+        When it arrived, in seconds since the epoch; 0 if unknown.
     """
 
     number: int
@@ -146,6 +148,7 @@ class Report:
     score_seconds: tuple[float, ...] = ()
     recorded: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    time: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

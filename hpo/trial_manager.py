@@ -296,6 +296,7 @@ class TrialManager:
     def _record_report(self, report: Report) -> None:
         self._check_costs(report)
         record = self._records[report.number]
+        report = report if report.time else replace(report, time=time.time())
         record = replace(record, reports=(*record.reports, report))
         self._storage.report(report)
         self._records.store(record)

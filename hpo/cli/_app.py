@@ -197,7 +197,7 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         str | None, storage_option("URI", TRACKING_STORES, STUDYS_TRACKING)
     ] = None,
     tracker: Annotated[
-        str | None, storage_option("NAME", f"Who is told of the trials: {either('hpo.trackers')}.")
+        str | None, storage_option("NAME", f"Who shows the trials too: {either('hpo.trackers')}.")
     ] = None,
     analyses: Annotated[
         list[str] | None,
@@ -397,16 +397,27 @@ def ui(
     raise typer.Exit(serve(tracking_uri, port, name, storage))
 
 
-@app.command(epilog=examples("hpo sync --tracking-uri http://localhost:5000"))
-def sync(tracking_uri: TrackingUri = None) -> None:
-    """Send to MLflow what earlier runs could not send."""
-    from hpo.trackers.mlflow import send_pending
+@app.command(epilog=examples("hpo sync digits_mlp --tracking-uri http://localhost:5000"))
+def sync(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            help="Study; without it, all that earlier runs could not send.",
+            show_default=False,
+        ),
+    ] = None,
+    storage: Storage = None,
+    tracker: Annotated[
+        str | None,
+        option("NAME", f"Who is to have it: {either('hpo.trackers')}; by default as it was run."),
+    ] = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Make MLflow, or another tracker, agree with a study's storage."""
+    from hpo.cli._sync import send
 
-    sent = send_pending(tracking_uri)
-    typer.echo(f"{sent.sent} records sent, {sent.left} left.")
-    if sent.message:
-        typer.echo(sent.message, err=True)
-    raise typer.Exit(1 if sent.left else 0)
+    raise typer.Exit(send(name, storage, tracker, tracking_uri))
 
 
 def main(args: Sequence[str] | None = None) -> None:

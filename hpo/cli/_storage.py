@@ -6,10 +6,11 @@ from contextlib import closing
 from pathlib import Path
 
 from hpo.exceptions import StorageError
+from hpo.storage.studies import versioned_name
 from hpo.storage.urls import SQLITE, default_storage, file_of, is_there
 from hpo.study import Study
 
-__all__ = ["exists", "named_storage", "readable_storage", "storage_of"]
+__all__ = ["exists", "named_storage", "readable_storage", "storage_of", "stored_name"]
 
 
 def named_storage(option: str | None) -> str:
@@ -64,3 +65,9 @@ def _check_tables(path: Path, storage: str) -> None:
             f"{path} is a database without studies of hpo (storage {storage}). "
             "Name the file that a study was run with by --storage."
         )
+
+
+def stored_name(name: str, url: str) -> str:
+    """Return the name of a study in the storage ``url``; names are those of `load_result`."""
+    first = name.removesuffix("@1")
+    return first if first != name else versioned_name(name, url, fresh=False)

@@ -14,9 +14,8 @@ from typing import IO
 import typer
 
 from hpo._redaction import redact
-from hpo.cli._storage import readable_storage
+from hpo.cli._storage import readable_storage, stored_name
 from hpo.exceptions import HpoError, StorageError
-from hpo.storage.studies import versioned_name
 from hpo.storage.trial_store import TrialStore
 from hpo.trackers.mlflow import parent_run, resolve_tracking_uri, study_url, ui_command
 
@@ -79,9 +78,7 @@ def serve(tracking_uri: str | None, port: int, name: str | None, storage: str | 
 def _key(name: str, storage: str | None) -> str:
     """Return the key of a study in MLflow; names are those of `load_result`."""
     url = readable_storage(storage)
-    first = name.removesuffix("@1")
-    exact = first if first != name else versioned_name(name, url, fresh=False)
-    return TrialStore(exact, None, url, create=False).key
+    return TrialStore(stored_name(name, url), None, url, create=False).key
 
 
 def _address(server: str, uri: str, name: str | None, key: str | None) -> str:
@@ -91,7 +88,7 @@ def _address(server: str, uri: str, name: str | None, key: str | None) -> str:
     if run is None:
         raise StorageError(
             f"The study '{name}' has no run in {uri}. Name its store with --tracking-uri, or "
-            "send what waits with `hpo sync`."
+            f"send it there with `hpo sync {name}`."
         )
     return study_url(server, run)
 

@@ -86,7 +86,8 @@ def run(search: Any, prepared: PreparedStudy, tasks: CallbackTasks) -> StudyResu
     if isinstance(objective, WatchedObjective) and type(config.executor) is SerialExecutor:
         objective.tasks, tasks.hands_on = tasks, True
     with interrupt.listening():
-        store = _begin(search, prepared, quotes=not raises)
+        tracked = tracker is not None and bool(tracker.target)
+        store = _begin(search, prepared, quotes=not raises, tracked=tracked)
     with ExitStack() as searching:
         searching.enter_context(tasks.trials(n_trials, objective))
 
@@ -115,8 +116,9 @@ def run(search: Any, prepared: PreparedStudy, tasks: CallbackTasks) -> StudyResu
         return run_search(
             config,
             store,
-            info=None if tracker is None else prepared.info(store, {}),
-            trackers=observers if tracker is None else [*observers, tracker],
+            info=prepared.info(store, {}),
+            observers=observers,
+            tracker=tracker,
             interrupt=interrupt,
             budget=prepared.budget(),
             finish=finish,
@@ -125,7 +127,7 @@ def run(search: Any, prepared: PreparedStudy, tasks: CallbackTasks) -> StudyResu
         )
 
 
-def _begin(search: Any, prepared: PreparedStudy, *, quotes: bool) -> TrialStore:
+def _begin(search: Any, prepared: PreparedStudy, *, quotes: bool, tracked: bool) -> TrialStore:
     """Open the search's storage; see `SearchConfig.begin`."""
     study, config = prepared.study, prepared.search
     if (search.extend or search.accept_code) and not (search.study_name and search.storage):
@@ -139,6 +141,7 @@ def _begin(search: Any, prepared: PreparedStudy, *, quotes: bool) -> TrialStore:
         study.storage,
         allowed=Allowed(search.extend, search.accept_code, FOR_SEARCHES),
         quotes=quotes,
+        tracked=tracked,
     )
 
 

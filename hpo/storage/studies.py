@@ -20,6 +20,7 @@ __all__ = [
     "quiet",
     "set_study_attr",
     "study_attr",
+    "study_attrs",
     "study_names",
     "versioned_name",
 ]
@@ -110,15 +111,21 @@ def open_study(
 
 
 def study_attr(backend: BaseStorage, study_id: int, name: str) -> Any:
-    """Return an attribute of a study, which the caller must not change, or None.
+    """Return an attribute of a study, which the caller must not change, or None."""
+    return study_attrs(backend, study_id).get(name)
 
-    Version 0.2 and before stored it as a user attribute.
+
+def study_attrs(backend: BaseStorage, study_id: int) -> dict[str, Any]:
+    """Return the attributes of a study by their names, without those of other programs.
+
+    Version 0.2 and before stored them as user attributes.
     """
-    key = f"{_PREFIX}{name}"
-    attributes = backend.get_study_system_attrs(study_id)
-    if key not in attributes:
-        attributes = backend.get_study_user_attrs(study_id)
-    return attributes.get(key)
+    attributes = backend.get_study_user_attrs(study_id) | backend.get_study_system_attrs(study_id)
+    return {
+        key.removeprefix(_PREFIX): value
+        for key, value in attributes.items()
+        if key.startswith(_PREFIX)
+    }
 
 
 def set_study_attr(backend: BaseStorage, study_id: int, name: str, value: Any) -> None:

@@ -38,7 +38,7 @@ from hpo.storage.records import (
     packed_start,
     record_of,
 )
-from hpo.storage.studies import open_study, quiet, set_study_attr, study_attr
+from hpo.storage.studies import open_study, quiet, set_study_attr, study_attr, study_attrs
 from hpo.storage.urls import shown
 from hpo.trial import Cause, Report, Trial, TrialRecord, TrialState, derive_seed
 
@@ -164,6 +164,12 @@ class TrialStore:
         with storage_errors(self.url):
             return copy.deepcopy(study_attr(self._backend, self._study_id, name))
 
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """All attributes of the study by their names; the caller must not change their values."""
+        with storage_errors(self.url):
+            return study_attrs(self._backend, self._study_id)
+
     def records(self, *, running: bool = False) -> list[TrialRecord]:
         """Return the records of all finished trials; with ``running``, of running ones too."""
         states = {*FROM_OPTUNA, OptunaState.RUNNING} if running else set(FROM_OPTUNA)
@@ -209,6 +215,20 @@ class TrialStore:
             for number in self._open
         )
         return finished, running
+
+    def abandoned(self, gone: Collection[str] = ()) -> set[int]:
+        """Return the numbers of the running trials whose drivers are dead.
+
+        Parameters
+        ----------
+        gone : collection of str
+            Drivers that are known to be dead.
+        """
+        return {
+            trial.number
+            for trial in self._list(OptunaState.RUNNING)
+            if _owner(trial) in gone or not self._alive(trial)
+        }
 
     def fail_stale_trials(self) -> list[TrialRecord]:
         """Finish the running trials of dead drivers, and enqueue their parameters again.
@@ -447,11 +467,16 @@ class TrialStore:
             self._study.tell(number, values, state=TO_OPTUNA[record.state])
 
     def _alive(self, trial: FrozenTrial) -> bool:
-        owner = trial.system_attrs.get(OWNER) or trial.user_attrs.get(OWNER)
+        owner = _owner(trial)
         if owner is None:  # its driver died before it set the owner, or is about to set it
             began = trial.datetime_start
             return began is not None and time.time() - began.timestamp() < _HEARTBEAT_SECONDS
         return driver_lives(owner, float(self.get_attr(f"{_ALIVE}{owner}") or 0.0))
+
+
+def _owner(trial: FrozenTrial) -> str | None:
+    """Return the driver of a trial; version 0.2 and before had it in a user attribute."""
+    return trial.system_attrs.get(OWNER) or trial.user_attrs.get(OWNER)
 
 
 def _listed(names: Sequence[str]) -> str:

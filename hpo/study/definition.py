@@ -77,7 +77,7 @@ class Study(pydantic.BaseModel):
         ``postgresql://...``), or None for memory. The default is ``sqlite:///hpo.db`` in a folder
         where a version before 0.3 has made that file.
     tracker : str or BaseTracker, default="mlflow"
-        ``mlflow``, ``null``, or one of your own.
+        ``mlflow``, ``tensorboard``, ``null``, or one of your own.
     tracking_uri : str or None, default=None
         MLflow's store; None is ``$MLFLOW_TRACKING_URI``, else ``sqlite:///mlflow.db``.
     fail_fast : int or None, default=3

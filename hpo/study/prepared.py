@@ -174,9 +174,14 @@ class PreparedStudy:
         study = self.study
         return Budget(study.n_trials, study.timeout, study.max_total_epochs)
 
-    def begin(self, *, fresh: bool = False, allowed: Allowed | None = None) -> TrialStore:
+    def begin(
+        self, *, fresh: bool = False, allowed: Allowed | None = None, tracked: bool = False
+    ) -> TrialStore:
         """Rehearse the study, and open its storage; see `SearchConfig.begin`."""
-        return self.search.begin(self.study.name, self.study.storage, fresh=fresh, allowed=allowed)
+        study = self.study
+        return self.search.begin(
+            study.name, study.storage, fresh=fresh, allowed=allowed, tracked=tracked
+        )
 
     def store(self, *, fresh: bool = False, allowed: Allowed | None = None) -> TrialStore:
         """Open the study's storage; see `SearchConfig.store`."""

@@ -90,7 +90,7 @@ def run_study(
     allowed = Allowed(extend=extend, accept_code=accept_code or unscored)
     interrupt = interrupt or StopSignal()
     with interrupt.listening():
-        store = prepared.begin(fresh=fresh, allowed=allowed)
+        store = prepared.begin(fresh=fresh, allowed=allowed, tracked=bool(tracker.target))
     if retry_failed:
         store.retry_failed()
 
@@ -116,7 +116,8 @@ def run_study(
             prepared.search,
             store,
             info=prepared.info(store, artifacts or {}),
-            trackers=(tracker, *observers),
+            observers=observers,
+            tracker=tracker,
             interrupt=interrupt,
             budget=prepared.budget(),
             finish=finish,

@@ -1,4 +1,4 @@
-"""Run a search: notify trackers, run the trials, finish the winner and write the report."""
+"""Run a search: notify observers, run the trials, finish the winner and write the report."""
 
 import tempfile
 import time
@@ -19,11 +19,14 @@ from hpo.exceptions import RefitError
 from hpo.observer import BaseObserver, StudyInfo
 from hpo.result import StudyResult
 from hpo.storage.trial_store import TrialStore
+from hpo.storage.unsaved import is_unsaved
 from hpo.study._adding import describe_additions
 from hpo.study._first_failures import FirstFailures
 from hpo.study._notes import note_on_majority
+from hpo.study._tracking import Tracking
 from hpo.study.kept_files import KeptFiles
 from hpo.study.search import SearchConfig
+from hpo.trackers import BaseTracker
 from hpo.training.refit import save_artifacts
 from hpo.trial import TRAINED_BY, TrialRecord
 from hpo.trial_manager import TrialManager
@@ -37,13 +40,14 @@ def run_search(
     search: SearchConfig,
     store: TrialStore,
     *,
-    info: StudyInfo | None,
-    trackers: Sequence[BaseObserver],
+    info: StudyInfo,
+    observers: Sequence[BaseObserver],
     interrupt: StopSignal,
     budget: Budget,
     finish: Finish,
     any_may_win: bool = False,
     fail_fast: int | None = None,
+    tracker: BaseTracker | None = None,
 ) -> StudyResult:
     """Run ``search`` to the end of its budget, or go on with it.
 
@@ -52,10 +56,9 @@ def run_search(
     search : SearchConfig
     store : TrialStore
         The storage of the search's trials.
-    info : StudyInfo or None
-        What the trackers receive at the start; None if no tracker keeps a report or a model,
-        in which case neither is written.
-    trackers : sequence of BaseTracker
+    info : StudyInfo
+        What the storage and the observers are told of the study.
+    observers : sequence of BaseObserver
         Notified in order, and closed at the end.
     interrupt : StopSignal
         Listened to until ``finish`` is done.
@@ -67,27 +70,31 @@ def run_search(
         Whether ``finish`` may choose another complete trial than the best one.
     fail_fast : int or None
         See `Study`.
+    tracker : BaseTracker or None
+        Follows the study from a process of its own.
 
     Raises
     ------
     NoCompletedTrialError
         If the first trials have all failed with one error.
     RefitError
-        If ``finish`` raised it; its result also has the notes of the executor and the trackers.
+        If ``finish`` raised it; its result also has the notes of the executor and the tracker.
     """
     notes: list[str] = []
     state = "failed"
     failure: RefitError | None = None
     result = StudyResult(name=store.name, records=())
-    kept_files = KeptFiles(store.key if store.url else None, search.keep, any_may_win=any_may_win)
+    saved = store.url is not None and not is_unsaved(store.url)
+    kept_files = KeptFiles(store.key if saved else None, search.keep, any_may_win=any_may_win)
+    tracking = Tracking(tracker, store, info)
     try:
-        for tracker in trackers:
-            tracker.on_study_start(info or StudyInfo(store.name, store.key))
+        for observer in observers:
+            observer.on_study_start(info)
         try:
             with interrupt.listening():
                 failures = FirstFailures(interrupt, fail_fast, search.space, store.records())
-                observers = (*trackers, failures)
-                result = _trials(search, store, observers, interrupt, budget, kept_files=kept_files)
+                told = (*observers, failures)
+                result = _trials(search, store, told, interrupt, budget, kept_files=kept_files)
                 if failures.stopped:
                     raise failures.error(result)
                 result = finish(result)
@@ -95,12 +102,13 @@ def run_search(
         except RefitError as error:
             failure, result = error, error.result
         finally:
-            _end_study(result, info, trackers, state)
+            _end_study(result, info, observers, tracking, state)
     finally:
         report_notes = (
             note for record in result.records for r in record.reports for note in r.notes
         )
-        closing_notes = [tracker.close() for tracker in (*trackers, kept_files)]
+        closing_notes = [observer.close() for observer in (*observers, kept_files)]
+        closing_notes.append(tracking.close())
         notes += [*search.notes, result.winner_note(), *dict.fromkeys(report_notes)]
         notes += [
             *search.executor.notes,
@@ -184,16 +192,20 @@ def _replay(record: TrialRecord, trackers: Sequence[BaseObserver]) -> None:
 
 
 def _end_study(
-    result: StudyResult, info: StudyInfo | None, trackers: Sequence[BaseObserver], state: str
+    result: StudyResult,
+    info: StudyInfo,
+    observers: Sequence[BaseObserver],
+    tracking: Tracking,
+    state: str,
 ) -> None:
     metrics, params = _summary(result)
     with tempfile.TemporaryDirectory(prefix="hpo-") as folder:
-        keeps_artifacts = info is not None and any(
-            getattr(tracker, "keeps_artifacts", False) for tracker in trackers
-        )
-        files = _write_artifacts(result, Path(folder), info) if info and keeps_artifacts else {}
-        for tracker in trackers:
-            tracker.on_study_end(metrics, params, files, state=state)
+        keeps_artifacts = any(getattr(part, "keeps_artifacts", False) for part in observers)
+        keeps_artifacts |= tracking.keeps_files
+        files = _write_artifacts(result, Path(folder), info) if keeps_artifacts else {}
+        tracking.end(metrics, params, files, state)
+        for observer in observers:
+            observer.on_study_end(metrics, params, files, state=state)
 
 
 def _write_artifacts(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Path]:

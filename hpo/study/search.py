@@ -18,6 +18,7 @@ from hpo.space.likely_points import rehearsed_points
 from hpo.storage.finite_points import MOST_POINTS
 from hpo.storage.studies import study_names, versioned_name
 from hpo.storage.trial_store import TrialStore
+from hpo.storage.unsaved import unsaved_storage
 from hpo.storage.urls import is_there
 from hpo.study._adding import Addition, read_additions
 from hpo.study._comparing import compared
@@ -236,6 +237,7 @@ class SearchConfig:
         fresh: bool = False,
         allowed: Allowed | None = None,
         quotes: bool = True,
+        tracked: bool = False,
     ) -> TrialStore:
         """Open the storage, and rehearse unless a trial of the study is complete.
 
@@ -247,13 +249,19 @@ class SearchConfig:
         )
         if new:
             self.rehearse(quotes=quotes)
-        store = self.store(name, storage, fresh=fresh, allowed=allowed)
+        store = self.store(name, storage, fresh=fresh, allowed=allowed, tracked=tracked)
         if not new and not store.has_complete:
             self.rehearse(quotes=quotes)
         return store
 
     def store(
-        self, name: str, storage: str | None, *, fresh: bool = False, allowed: Allowed | None = None
+        self,
+        name: str,
+        storage: str | None,
+        *,
+        fresh: bool = False,
+        allowed: Allowed | None = None,
+        tracked: bool = False,
     ) -> TrialStore:
         """Open the storage, creating the study if it is new.
 
@@ -265,6 +273,8 @@ class SearchConfig:
             Start anew under the same name.
         allowed : Allowed or None
             What may differ from the stored study; by default nothing.
+        tracked : bool, default=False
+            Whether a tracker follows the study, from a process that cannot see a study in memory.
 
         Raises
         ------
@@ -274,13 +284,13 @@ class SearchConfig:
         stored_name = versioned_name(name, storage, fresh=fresh) if self._add_trials else name
         self.additions = self.read_additions(stored_name, storage)
         if storage is None:  # it cannot be resumed
-            return self.open(name, None)
+            return self.open(name, unsaved_storage(name) if tracked else None)
         allowed = allowed or Allowed()
         store, found_differences = opened(self, name, storage, allowed, fresh=fresh)
         if any(difference.kind == SPACE for difference in found_differences):
             extension = extended(self, store, name, storage)
             if extension is None:
-                return self.store(name, storage, allowed=allowed)
+                return self.store(name, storage, allowed=allowed, tracked=tracked)
             store, note = extension
             self.notes.append(note)
             self.copied = tuple(store.records())

@@ -108,7 +108,7 @@ def timeless(record: TrialRecord) -> str:
     These are times, how it was trained, and paths in tracebacks. As text, nan equals nan.
     """
     reports = tuple(
-        replace(r, seconds=0.0, fit_seconds=(), score_seconds=()) for r in record.reports
+        replace(r, seconds=0.0, fit_seconds=(), score_seconds=(), time=0.0) for r in record.reports
     )
     error = record.error and record.error.splitlines()[-1]
     untimed = replace(record, reports=reports, error=error, started=None, ended=None)

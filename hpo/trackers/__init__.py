@@ -1,8 +1,26 @@
-"""Trackers, which are notified of the events of a study.
+"""Trackers: processes of their own make targets, such as MLflow, agree with a study's storage.
 
 Each public module holds one tracker and is found by its name; see `BaseTracker`.
 """
 
-from hpo.trackers.base import BaseTracker
+from hpo.trackers._follower import follow_once
+from hpo.trackers._following import Following, catch_up, environment, left_message, start
+from hpo.trackers._order import Order, Outcome, all_orders, read_outcome
+from hpo.trackers.base import BaseTracker, TrialChange, Written, step_metrics
 
-__all__ = ["BaseTracker"]
+__all__ = [
+    "BaseTracker",
+    "Following",
+    "Order",
+    "Outcome",
+    "TrialChange",
+    "Written",
+    "all_orders",
+    "catch_up",
+    "environment",
+    "follow_once",
+    "left_message",
+    "read_outcome",
+    "start",
+    "step_metrics",
+]

@@ -76,11 +76,11 @@ class Workplace:
         Whatever goes wrong is raised; so is a note of it, unless ``notes`` are expected.
         """
         self._n_runs += 1
-        uri, spool = f"sqlite:///{self._home / 'mlflow.db'}", self._home / "spool"
+        uri = f"sqlite:///{self._home / 'mlflow.db'}"
         study = study.replace(
             name=f"{study.name}-{self._n_runs}",
             storage=f"journal:///{self._home / 'hpo.journal'}",
-            tracker=MlflowTracker(uri, spool) if self._tracked else "null",
+            tracker=MlflowTracker(uri) if self._tracked else "null",
         )
         began = time.perf_counter()
         result = run_study(study, folder=self._home)

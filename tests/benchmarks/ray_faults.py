@@ -58,7 +58,7 @@ STUDY = """
         cv=3, epochs=8, n_trials=int(sys.argv[2]), pruner="median:n_startup_trials=2",
         backend=f"ray:max_concurrent=2,max_failures=3,address={sys.argv[3]}", refit=False,
         storage=f"journal:///{home / 'hpo.journal'}",
-        tracker=MlflowTracker(f"sqlite:///{home / 'mlflow.db'}", home / "spool"),
+        tracker=MlflowTracker(f"sqlite:///{home / 'mlflow.db'}"),
     )
     run_study(study, observers=[Shown()])
 """

@@ -1,24 +1,35 @@
 """What tracking costs: ``python tests/benchmarks/tracking.py [--n-trials 1000] [--n-epochs 20]``.
 
-Tells a study of scripted trials to the MLflow tracker, over an SQLite store, and reads every
-value back through MLflow's client. The driver's time a trial is what tracking takes from the
-trial itself; the rest happens in a process of its own.
+Follows a study of scripted trials in a storage to an SQLite store of MLflow, and reads every
+value back through MLflow's client. With ``--kills 50`` the follower is killed that often at
+random moments, and started again.
 """
 
 import argparse
 import os
-import statistics
+import random
+import sqlite3
 import tempfile
 import time
 import warnings
+from contextlib import closing, suppress
 from pathlib import Path
 
 from hpo.observer import StudyInfo
+from hpo.space import SearchSpace
+from hpo.storage.study_facts import begin_session, end_session
+from hpo.storage.trial_store import TrialStore
+from hpo.trackers import Order, catch_up, start
 from hpo.trackers.mlflow import MlflowTracker
-from hpo.trial import Report, Trial, TrialRecord, TrialState
+from hpo.trial import Report, TrialRecord, TrialState
 
 N_FOLDS = 5
-PARAMS = {"lr": 0.01, "batch_size": 64, "optimizer": "torch.optim.Adam", "module__dropout": 0.1}
+SPACE = {
+    "lr": {"type": "float", "low": 1e-4, "high": 1.0, "log": True},
+    "batch_size": {"type": "int", "low": 16, "high": 128},
+    "optimizer": ["torch.optim.Adam", "torch.optim.SGD"],
+    "module__dropout": {"type": "float", "low": 0.0, "high": 0.5},
+}
 
 
 def score(number: int, epoch: int) -> float:
@@ -26,23 +37,20 @@ def score(number: int, epoch: int) -> float:
     return 1.0 - 1.0 / (1 + epoch) - number * 1e-6
 
 
-def tell(tracker: MlflowTracker, number: int, n_epochs: int) -> float:
-    """Tell a trial's life; return the seconds it took."""
-    trial = Trial(number, PARAMS, seed=number)
-    record = TrialRecord(trial, started=time.time())
+def add(store: TrialStore, n_epochs: int) -> None:
+    """Store a trial from its start to its end."""
+    trial = store.ask()
     reports = []
+    started = time.time()
     for epoch in range(1, n_epochs + 1):
-        value = score(number, epoch)
+        value = score(trial.number, epoch)
         metrics = {"train_loss": (1.0 - value,) * N_FOLDS}
-        reports.append(Report(number, epoch, value, (value,) * N_FOLDS, metrics, 0.1))
-    began = time.perf_counter()
-    tracker.on_trial_start(record)
-    for report in reports:
-        tracker.on_report(record, report)
-    tracker.on_trial_end(
-        TrialRecord(trial, TrialState.COMPLETE, started=record.started, ended=time.time())
-    )
-    return time.perf_counter() - began
+        folds = (value,) * N_FOLDS
+        now = started + epoch * 0.1
+        reports.append(Report(trial.number, epoch, value, folds, metrics, 0.1, time=now))
+        store.report(reports[-1])
+    end = {"started": started, "ended": started + n_epochs * 0.1}
+    store.tell(TrialRecord(trial, TrialState.COMPLETE, tuple(reports), **end))
 
 
 def read_back(uri: str, n_trials: int, n_epochs: int) -> int:
@@ -74,37 +82,66 @@ def read_back(uri: str, n_trials: int, n_epochs: int) -> int:
 
 
 def cpu_seconds() -> float:
-    """Return the processor time of the processes that have ended, which are senders."""
+    """Return the processor time of the processes that have ended, which are followers."""
     times = os.times()
     return times.children_user + times.children_system
 
 
-def main(n_trials: int = 1000, n_epochs: int = 20) -> dict[str, float]:
+def n_runs(database: Path) -> int:
+    """Return how many runs are in MLflow's database."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(database, timeout=0.0)) as connection:
+        return int(connection.execute("select count(*) from runs").fetchone()[0])
+    return 0
+
+
+def kill(order: Order, database: Path, n_kills: int, dice: random.Random) -> int:
+    """Start followers, and kill each at a random moment of its writing; return how many."""
+    killed = 0
+    for _ in range(n_kills):
+        before = n_runs(database)
+        process = start(order, watched=False)
+        while n_runs(database) == before and process.poll() is None:
+            time.sleep(0.005)
+        time.sleep(dice.uniform(0.0, 0.3))
+        killed += process.poll() is None
+        process.kill()
+        process.wait()
+    return killed
+
+
+def main(n_trials: int = 1000, n_epochs: int = 20, n_kills: int = 0) -> dict[str, float]:
     """Run the benchmark, print its figures and return them."""
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["HPO_CACHE"] = str(Path(folder) / "cache")
         uri = f"sqlite:///{Path(folder) / 'mlflow.db'}"
-        tracker = MlflowTracker(uri, Path(folder) / "spool")
-        tracker.on_study_start(StudyInfo("tracking", "tracking"))
+        url = f"journal:///{Path(folder) / 'study.log'}"
+        store = TrialStore("tracking", SearchSpace.load(SPACE), url)
+        begin_session(store, StudyInfo(store.name, store.key))
+        for _ in range(n_trials):
+            add(store, n_epochs)
+        end_session(store, {"n_trials": float(n_trials)}, {}, {}, "complete")
+        order = Order.make(MlflowTracker(uri), store.name, store.key, url)
+        killed = kill(order, Path(folder) / "mlflow.db", n_kills, random.Random(0))
         began, cpu_before = time.perf_counter(), cpu_seconds()
-        seconds = [tell(tracker, number, n_epochs) for number in range(n_trials)]
-        tracker.on_study_end({"n_trials": n_trials}, {}, {})
-        message = tracker.close(timeout=600)
-        sent, cpu = time.perf_counter() - began, cpu_seconds() - cpu_before
-        assert message == "", message
+        outcome = catch_up(order)
+        seconds, cpu = time.perf_counter() - began, cpu_seconds() - cpu_before
+        assert outcome.complete, outcome
         n_values = read_back(uri, n_trials, n_epochs)
+        again = catch_up(order)
+        assert (again.trials, again.complete) == (0, True), again
     figures = {
-        "driver_ms_mean": 1000 * statistics.mean(seconds),
-        "driver_ms_max": 1000 * max(seconds),
-        "sender_seconds": sent,
-        "sender_cpu_seconds": cpu,
+        "follower_seconds": seconds,
+        "follower_cpu_seconds": cpu,
+        "killed": killed,
         "values_read_back": n_values,
     }
     print(f"{n_trials} trials x {n_epochs} epochs x {N_FOLDS} folds, SQLite store")
-    print(f"  driver: {figures['driver_ms_mean']:.2f} ms a trial (target: at most 10)")
-    print(f"          {figures['driver_ms_max']:.2f} ms the slowest")
-    print(f"  sender: {sent:.1f} s for all ({1000 * sent / n_trials:.0f} ms a trial)")
-    print(f"          {cpu:.1f} s of processor time, its start and the new database among them")
-    print(f"  read back through MlflowClient: {n_values} values, all right")
+    if n_kills:
+        print(f"  {killed} of {n_kills} followers killed at work; the last wrote")
+        print(f"            {outcome.trials} trials")
+    print(f"  follower: {seconds:.1f} s for all ({1000 * seconds / n_trials:.0f} ms a trial)")
+    print(f"            {cpu:.1f} s of processor time, its start and the new database among them")
+    print(f"  read back through MlflowClient: {n_values} values, all right, none twice")
     return figures
 
 
@@ -113,5 +150,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--n-trials", type=int, default=1000)
     parser.add_argument("--n-epochs", type=int, default=20)
+    parser.add_argument("--kills", type=int, default=0)
     options = parser.parse_args()
-    main(options.n_trials, options.n_epochs)
+    main(options.n_trials, options.n_epochs, options.kills)

@@ -14,7 +14,7 @@ from hpo.cli._display import LiveDisplay
 from hpo.cli._launch import with_options
 from hpo.exceptions import PluginError
 from hpo.observer import StudyInfo
-from hpo.testing.trackers import tell_trial
+from hpo.testing.observers import tell_trial
 
 Run = Callable[..., tuple[int, str, str]]
 Write = Callable[..., str]

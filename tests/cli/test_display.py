@@ -11,7 +11,7 @@ from hpo.cli._console import make_console, print_line
 from hpo.cli._display import BaseDisplay, LiveDisplay, PlainDisplay
 from hpo.cli._progress import Plan
 from hpo.observer import StudyInfo
-from hpo.testing.trackers import INFO, TrackerConformance, tell_study, tell_trial
+from hpo.testing.observers import INFO, ObserverConformance, tell_study, tell_trial
 from hpo.trial import TrialState
 
 STOPPING = "stopping after this epoch (Ctrl-C again: at once)"
@@ -29,22 +29,22 @@ def _screen(display: LiveDisplay, console: Console) -> str:
     return Text.from_ansi(captured.get()).plain
 
 
-class TestPlainDisplayIsATracker(TrackerConformance):
+class TestPlainDisplayIsAnObserver(ObserverConformance):
     @pytest.fixture
-    def tracker(self) -> BaseDisplay:
+    def observer(self) -> BaseDisplay:
         return PlainDisplay(io.StringIO())
 
 
-class TestLiveDisplayIsATracker(TrackerConformance):
+class TestLiveDisplayIsAnObserver(ObserverConformance):
     @pytest.fixture
-    def tracker(self) -> Iterator[BaseDisplay]:
+    def observer(self) -> Iterator[BaseDisplay]:
         with LiveDisplay(_terminal()) as display:
             yield display
 
 
-class TestLiveDisplayOnASmallScreen(TrackerConformance):
+class TestLiveDisplayOnASmallScreen(ObserverConformance):
     @pytest.fixture
-    def tracker(self) -> BaseDisplay:
+    def observer(self) -> BaseDisplay:
         return LiveDisplay(_terminal(height=3))
 
 

@@ -255,7 +255,19 @@ def test_a_tracked_study_points_to_the_ui_and_leaves_nothing_to_sync(
     (options,) = Path.cwd().rglob("options.json")
     assert json.loads(options.read_text()) == {"model": "small", "n": 4}
     code, out, _ = hpo_command("sync")
-    assert (code, out) == (0, "0 records sent, 0 left.\n")
+    assert (code, out) == (0, "Nothing waits to be sent.\n")
+    code, out, _ = hpo_command("sync", "tiny", "--tracking-uri=sqlite:///runs.db")
+    assert (code, out) == (
+        0,
+        f"tiny: all 2 trials are there (sqlite:///{Path('runs.db').absolute()}).\n",
+    )
+    code, out, _ = hpo_command("sync", "tiny", "--tracking-uri=sqlite:///other.db")
+    assert code == 0
+    assert out.startswith("tiny: 2 trials and ")
+    assert Path("other.db").exists()
+    code, _, err = hpo_command("sync", "tine")
+    assert code == 2
+    assert "There is no study 'tine'" in err
 
 
 def test_smoke_runs_one_trial_and_keeps_nothing(

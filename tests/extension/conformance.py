@@ -1,5 +1,7 @@
 """The conformance suites over the parts of a user's own: run by pytest in the user's folder."""
 
+import csv
+
 import pytest
 from parts import (
     ClassCounts,
@@ -44,8 +46,21 @@ class TestBackend(BackendConformance):
 
 class TestTracker(TrackerConformance):
     @pytest.fixture
-    def tracker(self, tmp_path):
-        return CSVTracker(tmp_path / "trials.csv")
+    def make_tracker(self):
+        return lambda folder: CSVTracker(folder / "trials.csv")
+
+    @pytest.fixture
+    def read_target(self):
+        def read(folder):
+            with (folder / "trials.csv").open(newline="") as file:
+                rows = list(csv.reader(file))
+            return {
+                int(number): [(int(s), float(v)) for n, s, v, _ in rows if n == number and s]
+                for number, step, *_ in rows
+                if step == ""
+            }
+
+        return read
 
 
 class TestAnalysis(AnalysisConformance):

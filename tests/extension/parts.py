@@ -10,7 +10,7 @@ from hpo.analyses import BaseAnalysis
 from hpo.backends import BaseBackend
 from hpo.executors import BaseExecutor, Ended, Failed, Reported, RunningTrial
 from hpo.pruners import BasePruner, PruneDecision
-from hpo.trackers import BaseTracker
+from hpo.trackers import BaseTracker, Written
 from hpo.trial import TrialState
 
 
@@ -106,14 +106,37 @@ class SequentialBackend(BaseBackend):
 
 
 class CSVTracker(BaseTracker):
-    """Writes a row for each trial that has ended."""
+    """Writes a row for each report, and one for the end of each trial with its mark."""
 
     def __init__(self, path="trials.csv"):
-        self.path = path
+        self.path = str(Path(path).absolute())
 
-    def on_trial_end(self, record):
-        with Path(self.path).open("a", newline="") as file:
-            csv.writer(file).writerow([record.number, record.state.value, record.value])
+    @property
+    def target(self):
+        return self.path
+
+    def open(self, study):
+        self.rows = []
+        if Path(self.path).exists():
+            with Path(self.path).open(newline="") as file:
+                self.rows = list(csv.reader(file))
+        marks = {int(row[0]): row[3] for row in self.rows if row[1] == ""}
+        return Written(trials=marks)
+
+    def write_study(self, study):
+        pass
+
+    def write_trials(self, changes):
+        for change in changes:
+            number = str(change.record.number)
+            self.rows = [row for row in self.rows if row[0] != number]
+            for report in change.record.reports:
+                self.rows.append([number, str(report.step), repr(report.value), ""])
+            self.rows.append([number, "", repr(change.record.value), change.mark])
+        new = Path(f"{self.path}.new")
+        with new.open("w", newline="") as file:
+            csv.writer(file).writerows(self.rows)
+        new.replace(self.path)
 
 
 class ClassCounts(BaseAnalysis):

@@ -76,7 +76,8 @@ def test_every_kind_of_part_by_name_on_the_command_line(folder):
     flags = [text for pair in BY_NAME.items() for text in pair]
     told = run(folder, "hpo.cli", "run", "study.py", *flags)
     assert "Predicted classes" in told
-    assert len((folder / "rows.csv").read_text().splitlines()) == 6
+    ends = [row for row in (folder / "rows.csv").read_text().splitlines() if ",," in row]
+    assert len(ends) == 6
     shown = run(folder, "hpo.cli", "show", "own")
     result, _ = load_result("own", f"journal:///{folder}/hpo.journal")
     reasons = {record.reason for record in result.records}

@@ -192,7 +192,8 @@ def test_a_choice_made_afterwards_is_another_study(tmp_path):
 def test_the_sampler_and_the_trackers_are_told_the_last_score(tmp_path):
     import optuna
 
-    from hpo.trackers.mlflow.events import trial_ended
+    from hpo.trackers import TrialChange
+    from hpo.trackers.mlflow.plan import trial_plan
 
     run_study(study(tmp_path))
     stored = optuna.load_study(
@@ -202,4 +203,8 @@ def test_the_sampler_and_the_trackers_are_told_the_last_score(tmp_path):
     assert [t.value for t in stored.trials] == [r.reports[-1].value for r in loaded.records]
     assert all(t.value == t.intermediate_values[7] for t in stored.trials)
     for record in loaded.records:
-        assert trial_ended(record)["best"] == [8, record.reports[-1].value]
+        metrics = {
+            key: (value, step)
+            for key, value, _, step in trial_plan(TrialChange(record, "")).metrics
+        }
+        assert metrics["best_score"] == (record.reports[-1].value, 8)

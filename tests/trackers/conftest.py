@@ -1,5 +1,6 @@
 import math
 import shutil
+import struct
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,26 @@ class Read:
 @pytest.fixture
 def read():
     return Read
+
+
+@pytest.fixture
+def read_events():
+    """Returns a function that reads the scalars of an event file's folder: (tag, step, value)."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    def scalars(folder):
+        found = []
+        for path in folder.glob("events.*"):
+            data, at = path.read_bytes(), 0
+            while at < len(data):  # length, its checksum, content, its checksum
+                (length,) = struct.unpack("<Q", data[at : at + 8])
+                event = Event.FromString(data[at + 12 : at + 12 + length])
+                at += 12 + length + 4
+                found += [
+                    (value.tag, event.step, value.simple_value)
+                    for value in event.summary.value
+                    if value.HasField("simple_value")
+                ]
+        return found
+
+    return scalars

@@ -6,13 +6,16 @@ import socket
 import subprocess
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
-from hpo.observer import StudyInfo
-from hpo.testing.trackers import INFO, tell_trial
-from hpo.trackers.mlflow import MlflowTracker, RunIds, send_pending, study_url, ui_command
-from hpo.trial import TrialState
+from hpo.storage.study_facts import StudyRecord, end_session
+from hpo.testing.trackers import INFO, add_trial, new_store
+from hpo.trackers import Following, TrialChange, all_orders, catch_up
+from hpo.trackers.mlflow import MlflowTracker, RunIds, study_url, ui_command
+from hpo.trial import Report, Trial, TrialRecord, TrialState
 
 
 class Server:
@@ -59,43 +62,68 @@ def server(empty_store, tmp_path_factory):
     server.stop()
 
 
-def test_dead_then_up(server, read, tmp_path):
-    dead = MlflowTracker(server.uri, tmp_path)
-    dead.on_study_start(INFO)
-    tell_trial(dead, 0, (0.5, math.nan, math.inf))
-    tell_trial(dead, 1, (0.5,), TrialState.FAILED, reason="no", error="Traceback")
-    dead.on_study_end({"best_score": 0.5}, {}, {}, state="interrupted")
-    began = time.monotonic()
-    message = dead.close(timeout=20)
-    # The process must import MLflow and try once or twice; it must not try for minutes.
-    assert time.monotonic() - began < 20
-    assert message.startswith(f"10 records have not reached MLflow at {server.uri}: ")
-    assert f"kept in {tmp_path}" in message
-    assert "hpo sync" in message
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("HPO_CACHE", str(tmp_path / "cache"))
 
-    other = MlflowTracker(server.uri, tmp_path)
-    other.on_study_start(StudyInfo("other", "other"))
-    assert "1 records have not reached" in other.close(timeout=0.0)
+
+@pytest.mark.usefixtures("cache")
+def test_dead_then_up(server, read, tmp_path):
+    kept = new_store(tmp_path)
+    following = Following(MlflowTracker(server.uri), kept)
+    following.start()
+    seconds = []
+    for values in ((0.5, math.nan, math.inf, 0.5), (0.75,)):
+        began = time.perf_counter()
+        add_trial(kept, values)
+        seconds.append(time.perf_counter() - began)
+    add_trial(kept, (), TrialState.FAILED, reason="no", error="Traceback")
+    end_session(kept, {"best_score": 0.75}, {}, {}, "interrupted")
+    assert max(seconds) < 1.0  # a dead server costs a trial nothing
+    began = time.monotonic()
+    message = following.finish(timeout=40)
+    # The process must import MLflow and try once or twice; it must not try for minutes.
+    assert time.monotonic() - began < 40
+    assert f"has not reached {server.uri}: " in message
+    assert "`hpo sync` sends it" in message
+    (order,) = all_orders()
+    assert order.key == kept.key
 
     server.start()
-    alive = MlflowTracker(server.uri, tmp_path)
-    alive.on_study_start(INFO)
-    tell_trial(alive, 2)
-    alive.on_study_end({"best_score": 0.75}, {}, {})
-    assert alive.close() == ""
+    outcome = catch_up(order)
+    assert (outcome.trials, outcome.reports, outcome.complete) == (3, 5, True)
+    assert list(all_orders()) == []
     found = read(server.uri)
     trials = found.trials(INFO.name)
-    assert [t.info.status for t in trials.values()] == ["FINISHED", "FAILED", "FINISHED"]
+    assert [t.info.status for t in trials.values()] == ["FINISHED", "FINISHED", "FAILED"]
     largest = 1.7976931348623157e308  # what MLflow's databases make of infinity
-    assert found.history(trials[0], "score") == [(1, 0.5), (2, "nan"), (3, largest)]
-    assert found.text(trials[1], "error.txt") == "Traceback"
+    steps = [(1, 0.5), (2, "nan"), (3, largest), (4, 0.5)]
+    assert found.history(trials[0], "score") == steps
+    assert found.text(trials[2], "error.txt") == "Traceback"
     assert found.artifacts(found.parent(INFO.name)) == ["study.py"]
-    assert found.parent(INFO.name).info.status == "FINISHED"
+    assert found.parent(INFO.name).info.status == "KILLED"
 
-    # Of another study nobody has started a tracker since.
-    assert send_pending(f"{server.uri}0", tmp_path) == (0, 0, "")
-    assert send_pending(server.uri, tmp_path) == (1, 0, "")
-    assert found.parent("other").info.status == "KILLED"
+
+def test_a_race_between_machines_leaves_one_run(server, read, tmp_path):
+    """Both have looked before either of them makes the run."""
+    server.start()
+    study = StudyRecord("race", "race", drivers=frozenset({"elsewhere/1/a"}), state="running")
+    record = TrialRecord(Trial(0, {"lr": 0.1}, 0), TrialState.COMPLETE, started=1.0, ended=2.0)
+    record = replace(record, reports=(Report(0, 1, 0.5, time=1.5), Report(0, 2, 0.75, time=1.8)))
+    change = TrialChange(record, "2 complete")
+    machines = [MlflowTracker(server.uri), MlflowTracker(server.uri)]
+    for machine in machines:
+        assert machine.open(study).trials == {}
+    with ThreadPoolExecutor(2) as pool:
+        done = [pool.submit(machine.write_trials, [change]) for machine in machines]
+    for machine, future in zip(machines, done, strict=True):
+        if future.exception() is not None:  # its run was deleted: it starts anew
+            written = machine.open(study).trials
+            assert list(written) == [0]
+            machine.write_trials([change])
+        assert machine.open(study).trials == {0: change.mark}
+    found = read(server.uri)
+    assert found.history(found.trials("race")[0], "score") == [(1, 0.5), (2, 0.75)]
 
 
 def test_the_interface_is_up(server, read):

@@ -4,7 +4,6 @@ import math
 import sqlite3
 import subprocess
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,7 +20,7 @@ N_TRIALS = 8
 
 
 def trial(number, **changes):
-    plan = RunPlan(number, 1000, fresh=True, params={"lr": "0.1"}, tags={"state": "complete"})
+    plan = RunPlan(number, 1000, "1 complete", params={"lr": "0.1"}, tags={"state": "complete"})
     plan.metrics = [("score", value, 2000, step) for step, value in enumerate((0.5, math.nan))]
     plan.metrics += [("loss", 1.0, 2000, 0)]
     plan.status, plan.end = "FINISHED", 3000
@@ -52,10 +51,10 @@ class Client:
 
 
 @pytest.fixture
-def new_writer(store, tmp_path):
+def new_writer(store):
     """Returns a writer and counts its transactions; what it notes is in ``notes``."""
 
-    def new_writer(n=None, act=None, shared=lambda: None):
+    def new_writer(n=None, act=None, shared=False):
         client = MlflowClient(store)
         together = one_transaction(client)
         counts = SimpleNamespace(n_transactions=0, notes=[])
@@ -71,7 +70,6 @@ def new_writer(store, tmp_path):
             "key",
             1000,
             note=counts.notes.append,
-            unsent=tmp_path / "unsent",
             failures={},
             shared=shared,
         )
@@ -92,7 +90,7 @@ def assert_all_once(found):
         assert found.history(run, "loss") == [(0, 1.0)]
 
 
-def test_trials_share_a_transaction(new_writer, store, read, tmp_path, monkeypatch):
+def test_trials_share_a_transaction(new_writer, store, read, monkeypatch):
     monkeypatch.setattr(runs, "TRANSACTION_SECONDS", 60.0)
     seen = []
     path = store.removeprefix("sqlite:///")
@@ -104,32 +102,32 @@ def test_trials_share_a_transaction(new_writer, store, read, tmp_path, monkeypat
 
     writer, counts = new_writer(N_TRIALS, look)
     look()
-    writer.write_all(trials(), tmp_path)
+    writer.write_all(trials())
     assert counts.n_transactions == 1
     assert seen[0] == seen[1], "another process saw a trial of a transaction that had not ended"
     assert_all_once(read(store))
 
 
-def test_a_transaction_ends_in_time(new_writer, store, read, tmp_path, monkeypatch):
+def test_a_transaction_ends_in_time(new_writer, store, read, monkeypatch):
     monkeypatch.setattr(runs, "TRANSACTION_SECONDS", -1.0)
     writer, counts = new_writer()
-    writer.write_all(trials(), tmp_path)
+    writer.write_all(trials())
     assert counts.n_transactions == N_TRIALS
     assert_all_once(read(store))
 
 
-def test_a_transaction_that_fails_is_written_one_by_one(new_writer, store, read, tmp_path):
+def test_a_transaction_that_fails_is_written_one_by_one(new_writer, store, read):
     def fail():
         raise ConnectionError("the store is away for a moment")
 
     writer, counts = new_writer(4, fail)
-    writer.write_all(trials(), tmp_path)
+    writer.write_all(trials())
     assert counts.n_transactions == 1
     assert counts.notes == []
     assert_all_once(read(store))
 
 
-def test_what_fails_for_good_is_raised(new_writer, tmp_path, monkeypatch):
+def test_what_fails_for_good_is_raised(new_writer, monkeypatch):
     writer, _ = new_writer()
 
     def fail(*_, **__):
@@ -137,17 +135,17 @@ def test_what_fails_for_good_is_raised(new_writer, tmp_path, monkeypatch):
 
     monkeypatch.setattr(writer._client, "log_batch", fail, raising=False)
     with pytest.raises(ConnectionError):
-        writer.write_all(trials(), tmp_path)
+        writer.write_all(trials())
 
 
-def test_writing_twice_comes_to_the_same(new_writer, store, read, tmp_path):
-    new_writer()[0].write_all(trials(), tmp_path)
+def test_writing_twice_comes_to_the_same(new_writer, store, read):
+    new_writer()[0].write_all(trials())
     again, counts = new_writer()
     longer = trials()
     for plan in longer:
         # One value that is new among those that are there.
         plan.metrics.append(("late", 2.0, 2000, 0))
-    again.write_all(longer, tmp_path)
+    again.write_all(longer)
     assert counts.n_transactions >= 1
     assert again._together is not None, "values that are there already made a transaction fail"
     found = read(store)
@@ -157,11 +155,11 @@ def test_writing_twice_comes_to_the_same(new_writer, store, read, tmp_path):
     ] * N_TRIALS
 
 
-def test_a_refusal_takes_back_no_more_than_itself(new_writer, store, read, tmp_path):
+def test_a_refusal_takes_back_no_more_than_itself(new_writer, store, read):
     writer, counts = new_writer()
-    writer.write_all([trial(0)], tmp_path)
-    changed = trial(0, fresh=False, params={"lr": "7", "new": "1"})
-    writer.write_all([changed, *trials()[1:]], tmp_path)
+    writer.write_all([trial(0)])
+    changed = trial(0, params={"lr": "7", "new": "1"})
+    writer.write_all([changed, *trials()[1:]])
     assert writer._together is not None
     (note,) = counts.notes
     assert "'lr'" in note
@@ -170,13 +168,13 @@ def test_a_refusal_takes_back_no_more_than_itself(new_writer, store, read, tmp_p
     assert runs[0].data.params == {"lr": "0.1", "new": "1"}
 
 
-def test_what_is_no_small_trial_stands_alone(new_writer, store, read, tmp_path, monkeypatch):
+def test_what_is_no_small_trial_stands_alone(new_writer, store, read, monkeypatch):
     monkeypatch.setattr(runs, "TRANSACTION_SECONDS", 60.0)
     writer, counts = new_writer()
     plans = trials()
     plans[3].texts = {"error.txt": "no"}
-    plans.insert(5, RunPlan(None, 1000, params_once={"seed": "0"}, status="RUNNING"))
-    writer.write_all(plans, tmp_path)
+    plans.insert(5, RunPlan(None, 1000, "mark", params_once={"seed": "0"}))
+    writer.write_all(plans)
     assert counts.n_transactions == 3  # trials 0-2, 4, and 5-7
     found = read(store)
     assert_all_once(found)
@@ -184,9 +182,9 @@ def test_what_is_no_small_trial_stands_alone(new_writer, store, read, tmp_path, 
     assert found.parent("study").data.params == {"seed": "0"}
 
 
-def test_no_transaction_while_others_write_runs_of_the_study(new_writer, store, read, tmp_path):
-    writer, counts = new_writer(shared=nullcontext)
-    writer.write_all(trials(), tmp_path)
+def test_no_transaction_while_others_write_runs_of_the_study(new_writer, store, read):
+    writer, counts = new_writer(shared=True)
+    writer.write_all(trials())
     assert counts.n_transactions == 0
     assert_all_once(read(store))
 
@@ -204,8 +202,8 @@ client = MlflowClient(sys.argv[1])
 dying = here.Client(client, int(sys.argv[3]), lambda: os._exit(9))
 api = runs.MlflowApi(dying, Metric, Param, RunTag, one_transaction(client))
 runs.TRANSACTION_SECONDS = 60.0
-writer = runs.RunWriter(api, "study", "key", 1000, note=print, unsent=Path("unsent"), failures={})
-writer.write_all(here.trials(), Path("files"))
+writer = runs.RunWriter(api, "study", "key", 1000, note=print, failures={})
+writer.write_all(here.trials())
 """
 
 
@@ -213,7 +211,7 @@ def test_killed_in_the_midst_of_a_transaction(new_writer, store, read, tmp_path)
     command = [sys.executable, "-c", KILLED, store, Path(__file__).parent, "5"]
     assert subprocess.run(command, check=False, cwd=tmp_path).returncode == 9
     assert read(store).trials("study") == {}
-    new_writer()[0].write_all(trials(), tmp_path)
+    new_writer()[0].write_all(trials())
     assert_all_once(read(store))
 
 
@@ -290,10 +288,8 @@ def test_a_server_has_none():
     assert one_transaction(MlflowClient("http://127.0.0.1:1")) is None
 
 
-def test_a_store_without_a_transaction_is_written_one_by_one(store, read, tmp_path):
+def test_a_store_without_a_transaction_is_written_one_by_one(store, read):
     api = MlflowApi(MlflowClient(store), Metric, Param, RunTag)
-    writer = RunWriter(
-        api, "study", "key", 1000, note=print, unsent=tmp_path / "unsent", failures={}
-    )
-    writer.write_all(trials(), tmp_path)
+    writer = RunWriter(api, "study", "key", 1000, note=print, failures={})
+    writer.write_all(trials())
     assert_all_once(read(store))

@@ -1,25 +1,13 @@
-"""MLflow: a tracker that writes every trial as a run, without ever waiting for it."""
+"""MLflow: a tracker that writes every trial as a run."""
 
-from hpo.trackers.mlflow.tracker import (
-    MlflowTracker,
-    RunIds,
-    Sent,
-    main,
-    parent_run,
-    resolve_tracking_uri,
-    send_pending,
-    study_url,
-    ui_command,
-)
+from hpo.trackers.mlflow.tracker import MlflowTracker, RunIds, parent_run, study_url
+from hpo.trackers.mlflow.uri import resolve_tracking_uri, ui_command
 
 __all__ = [
     "MlflowTracker",
     "RunIds",
-    "Sent",
-    "main",
     "parent_run",
     "resolve_tracking_uri",
-    "send_pending",
     "study_url",
     "ui_command",
 ]

@@ -1,7 +1,5 @@
-"""The process that sends to MLflow: ``python -m hpo.trackers.mlflow``."""
+"""The process that looks a study up in MLflow: ``python -m hpo.trackers.mlflow``."""
 
-import sys
+from hpo.trackers.mlflow.tracker import print_parent
 
-from hpo.trackers.mlflow import main
-
-sys.exit(main(sys.argv[1:]))
+print_parent()

@@ -1,15 +1,17 @@
-"""Plan what to write to MLflow for the events of a spool: names, lengths and states."""
+"""Plan what to write to MLflow for a study and its trials: names, lengths and states."""
 
-import math
 import posixpath
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from hpo.trial import CHANGED, TRAINED_BY
+from hpo.storage.study_facts import StudyRecord
+from hpo.trackers.base import TrialChange, number, step_metrics
+from hpo.trial import TRAINED_BY, TrialRecord, TrialState
 
-__all__ = ["RunPlan", "plan_runs"]
+__all__ = ["RunPlan", "study_plan", "trial_plan"]
 
 MAX_KEY = 250
 MAX_PARAM = 6000
@@ -17,12 +19,18 @@ MAX_TAG = 5000
 MAX_ERROR_TAG = 2000
 
 TRIAL_STATUS = {
+    "running": "RUNNING",
     "complete": "FINISHED",
     "pruned": "KILLED",
     "interrupted": "KILLED",
     "failed": "FAILED",
 }
-STUDY_STATUS = {"complete": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
+STUDY_STATUS = {
+    "running": "RUNNING",
+    "complete": "FINISHED",
+    "interrupted": "KILLED",
+    "failed": "FAILED",
+}
 
 
 @dataclass(slots=True)
@@ -35,124 +43,92 @@ class RunPlan:
         Number of the trial; None for the study's own run.
     start : int
         When it began, in milliseconds since the epoch.
-    fresh : bool
-        Whether the trial started in these events, so that it cannot have a run yet.
-    params, tags, texts, files : dict of str to str
-        ``texts`` are artifacts given by their text, ``files`` by their path in the spool.
+    mark : str
+        What the run is marked with once all is written.
+    params, tags, texts : dict of str to str
+        ``texts`` are artifacts given by their text.
+    files : dict of str to Path
+        Artifacts given by their file.
     params_once : dict of str to str
         Parameters that may have another value since an earlier session of the study.
     metrics : list of (str, float, int, int)
         Key, value, timestamp in milliseconds, step.
-    status : str or None
-        MLflow's word for the state; None leaves it.
+    status : str
+        MLflow's word for the state.
     end : int or None
         When it ended, in milliseconds since the epoch.
     """
 
     number: int | None
     start: int
-    fresh: bool = False
+    mark: str
     params: dict[str, str] = field(default_factory=dict)
     params_once: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
-    files: dict[str, str] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)
     metrics: list[tuple[str, float, int, int]] = field(default_factory=list)
-    status: str | None = None
+    status: str = "RUNNING"
     end: int | None = None
 
 
-def plan_runs(events: Iterable[Mapping[str, Any]]) -> list[RunPlan]:
-    """Return the plans for events: one per trial between two events of the study."""
-    plans: list[RunPlan] = []
-    trials: dict[int, RunPlan] = {}
-    for event in events:
-        kind = event["kind"]
-        if kind in {"study_started", "study_ended"}:
-            trials.clear()
-            plans.append(_study_plan(event))
-            continue
-        number = event["number"]
-        if number not in trials:
-            trials[number] = RunPlan(number, _ms(event.get("started", event["time"])))
-            plans.append(trials[number])
-        _add(trials[number], event)
-    return plans
-
-
-def _study_plan(event: Mapping[str, Any]) -> RunPlan:
-    now = _ms(event["time"])
-    plan = RunPlan(None, now)
-    if event["kind"] == "study_started":
-        plan.params_once = _params(event["params"])
-        plan.tags = _tags(event["tags"]) | {"state": "running"}
-        plan.texts = {_path(name): _text(text) for name, text in event["texts"].items()}
-        plan.status = "RUNNING"
-    else:
-        params = dict(event["params"])
-        trained_by = params.pop(TRAINED_BY, None)  # a param cannot change when a study is resumed
-        plan.params_once = _params(params)
+def study_plan(study: StudyRecord) -> RunPlan:
+    """Return the plan for a study's own run."""
+    plan = RunPlan(None, _ms(study.started), study.mark, params_once=_params(study.params))
+    plan.tags = _tags(study.tags)
+    plan.texts = {_path(name): _text(text) for name, text in study.texts.items()}
+    if study.ended is not None:
+        results = dict(study.results)
+        trained_by = results.pop(TRAINED_BY, None)  # a param cannot change when a study is resumed
+        plan.params_once |= _params(results)
         # Params can be written only once; tags have the current winner of a resumed study.
-        plan.tags = _tags(params) | {"state": str(event["state"])}
+        plan.tags |= _tags(results)
         plan.tags |= {} if trained_by is None else _tags({TRAINED_BY: trained_by})
-        plan.files = {_path(name): place for name, place in event["files"].items()}
-        plan.metrics = [(_key(k), _number(v), now, 0) for k, v in event["metrics"].items()]
-        plan.status = STUDY_STATUS.get(event["state"], "FINISHED")
-        plan.end = now
+        plan.files = {_path(name): place for name, place in study.files.items()}
+        plan.end = _ms(study.ended)
+        plan.metrics = [(_key(k), number(v), plan.end, 0) for k, v in study.metrics.items()]
+    plan.tags["state"] = study.state
+    plan.status = STUDY_STATUS[study.state]
     return plan
 
 
-def _add(plan: RunPlan, event: Mapping[str, Any]) -> None:
-    if event["kind"] == "trial_reported":
-        now = _ms(event["time"])
-        plan.metrics += [(_key(k), v, now, event["step"]) for k, v in _step_metrics(event)]
-        return
-    plan.params |= _params(event["params"])
-    plan.tags |= _tags({"number": event["number"], "seed": event["seed"]})
-    if event["kind"] == "trial_started":
-        plan.fresh = True
-        plan.tags["state"] = "running"
-        return
-    plan.tags["state"] = str(event["state"])
-    plan.status = TRIAL_STATUS.get(event["state"], "FAILED")
-    plan.end = _ms(event["ended"])
-    if event.get("best"):  # MLflow displays the last `score`, which is not the trial's
-        step, value = event["best"]
-        plan.metrics += [("best_score", _number(value), plan.end, step)]
-        plan.metrics += [("best_step", float(step), plan.end, step)]
-    for name in ("cause", TRAINED_BY, f"{TRAINED_BY}_reason"):
-        if event.get(name):  # records of an older version have none
-            plan.tags[name] = _text(event[name], MAX_TAG)
-    if event["reason"]:
-        plan.tags["reason"] = _text(event["reason"], MAX_TAG)
-    if event["error"]:
-        error = _text(event["error"])
+def trial_plan(change: TrialChange) -> RunPlan:
+    """Return the plan for a trial's run, with the reports that it does not have yet."""
+    record = change.record
+    start = _ms(record.started or 0.0)
+    plan = RunPlan(record.number, start, change.mark, status=TRIAL_STATUS[record.state])
+    for report in change.new_reports:
+        now = _ms(report.time)
+        plan.metrics += [(_key(k), v, now, report.step) for k, v in step_metrics(report)]
+    plan.params = _params(record.trial.params)
+    plan.tags = _tags({"number": record.number, "seed": record.trial.seed, "state": record.state})
+    if record.state is not TrialState.RUNNING:
+        _add_end(plan, record)
+    for name, text in (
+        ("cause", record.cause),
+        (TRAINED_BY, record.trained_by),
+        (f"{TRAINED_BY}_reason", record.trained_by_reason),
+        ("reason", record.reason),
+    ):
+        if text:
+            plan.tags[name] = _text(text, MAX_TAG)
+    return plan
+
+
+def _add_end(plan: RunPlan, record: TrialRecord) -> None:
+    plan.end = _ms(record.ended or 0.0) or plan.start
+    best = record.best_report
+    if best is not None:  # MLflow displays the last `score`, which is not the trial's
+        plan.metrics += [("best_score", number(best.value), plan.end, best.step)]
+        plan.metrics += [("best_step", float(best.step), plan.end, best.step)]
+    if record.error:
+        error = _text(record.error)
         plan.tags["error"] = error.strip()[-MAX_ERROR_TAG:]
         plan.texts["error.txt"] = error
 
 
-def _step_metrics(event: Mapping[str, Any]) -> list[tuple[str, float]]:
-    metrics = [("score", _number(event["value"]))]
-    metrics += [(f"score_fold_{i}", _number(v)) for i, v in enumerate(event["fold_values"])]
-    recorded = event.get("recorded", ())
-    for name, values in event["metrics"].items():
-        as_named = name in recorded or name.startswith(("train_", "valid_", CHANGED))
-        key = name if as_named else f"score_{name}"
-        numbers = [_number(value) for value in values]
-        metrics.append((key, sum(numbers) / len(numbers) if numbers else math.nan))
-    metrics.append(("seconds", _number(event["seconds"])))
-    return metrics
-
-
 def _ms(seconds: float) -> int:
     return int(seconds * 1000)
-
-
-def _number(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return math.nan
 
 
 def _text(value: Any, limit: int | None = None) -> str:

@@ -2,23 +2,23 @@
 
 import getpass
 import logging
-import shutil
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from hpo.trackers.base import WHOLE
 from hpo.trackers.mlflow.plan import RunPlan
 
 __all__ = ["MlflowApi", "RunWriter", "find_parent", "refused"]
 
 KEY_TAG = "hpo.study_key"
 KIND_TAG = "hpo.kind"
+MARK_TAG = "hpo.written"
 PARENT_TAG = "mlflow.parentRunId"
 
 LIMITS = {"metrics": 1000, "params": 100, "tags": 100}
@@ -94,13 +94,10 @@ class RunWriter:
         Start of the study, for a new run: milliseconds since the epoch.
     note : callable
         Called with a text for everything that the store rejected for good.
-    unsent : Path
-        Folder for the files that the store rejected for good.
     failures : dict of str to int
         Counts the failed attempts to store each artifact.
-    shared : callable, optional
-        Returns a lock to hold (a context manager) while a run is searched and created, or None if
-        no other process writes runs of this study.
+    shared : bool
+        Whether a process on another machine may write runs of this study.
     """
 
     def __init__(
@@ -111,9 +108,8 @@ class RunWriter:
         start: int,
         *,
         note: Callable[[str], None],
-        unsent: Path,
         failures: dict[str, int],
-        shared: Callable[[], Any] = lambda: None,
+        shared: bool = False,
     ) -> None:
         self._api = api
         self._client = api.client
@@ -124,56 +120,60 @@ class RunWriter:
         self._shared = shared
         self._common = {KEY_TAG: study_key, "mlflow.user": _user()}
         self._failures = failures
-        self._unsent = unsent
-        self._deleted_runs: set[str] = set()
         self.experiment_id = self._open_experiment()
         self.parent_id = self._open_parent(start)
+        self._common[PARENT_TAG] = self.parent_id
+        self.marks: dict[int, str] = {}
+        """The mark of each trial that has a run."""
         self._runs = self._existing_trials()
 
-    def write_all(self, plans: Sequence[RunPlan], files: Path) -> None:
+    @property
+    def study_mark(self) -> str:
+        """The mark of the study's own run."""
+        return str(self._client.get_run(self.parent_id).data.tags.get(MARK_TAG, ""))
+
+    def write_all(self, plans: Sequence[RunPlan]) -> None:
         """Write plans in order, many in one transaction if the store supports it.
 
-        Parameters and exceptions are those of `write`.
+        Exceptions are those of `write`.
         """
         done = 0
         while done < len(plans):
-            n_written = self._write_together(plans[done:], files)
+            n_written = self._write_together(plans[done:])
             if n_written == 0:
-                self.write(plans[done], files)
+                self.write(plans[done])
             done += n_written or 1
 
-    def write(self, plan: RunPlan, files: Path) -> None:
-        """Write a plan; ``files`` is the folder of the spool's artifacts.
+    def write(self, plan: RunPlan) -> None:
+        """Write a plan; its tags are written last.
 
         Raises
         ------
         Exception
-            Whatever MLflow raises if the store cannot be reached; retry later.
+            Whatever MLflow raises if the store cannot be reached; retry later with a new writer.
         """
-        run_id, created = self._get_or_create_run(plan)
+        run_id = self._get_or_create_run(plan)
         params = plan.params | self._new_params(run_id, plan)
+        for name, text in plan.texts.items():
+            self._write_artifact(name, partial(self._client.log_text, run_id, text, name))
+        for name, path in plan.files.items():
+            self._write_artifact(name, partial(self._upload, run_id, name, path))
+        self._set_status(run_id, plan)
+        common = {} if plan.number is None else self._common
+        tags = {**common, **plan.tags, MARK_TAG: plan.mark}
         self._log(
             run_id,
             {
                 "metrics": [self._api.metric(*metric) for metric in plan.metrics],
                 "params": [self._api.param(*item) for item in params.items()],
-                "tags": [] if created else [self._api.tag(*item) for item in plan.tags.items()],
+                "tags": [self._api.tag(*item) for item in tags.items()],
             },
         )
-        for name, text in plan.texts.items():
-            self._write_artifact(name, partial(self._client.log_text, run_id, text, name))
-        for name, place in plan.files.items():
-            source = files / place
-            if source.exists():
-                self._write_artifact(name, partial(self._upload, run_id, name, source), source)
-        if plan.fresh and not created and plan.status is None:
-            plan.status = "RUNNING"
-        self._set_status(run_id, plan)
 
-    def _write_together(self, plans: Sequence[RunPlan], files: Path) -> int:
+    def _write_together(self, plans: Sequence[RunPlan]) -> int:
         """Write the first plans in one transaction; return how many were written."""
         # If others write runs of the study, each must exist before the next is searched.
-        if self._together is None or not _is_small(plans[0]) or self._shared() is not None:
+        if self._together is None or not _is_small(plans[0]) or self._shared:
             return 0
         previous_runs = dict(self._runs)
         deadline = time.monotonic() + TRANSACTION_SECONDS
@@ -181,7 +181,7 @@ class RunWriter:
         try:
             with self._together():
                 for plan in takewhile(_is_small, plans):
-                    self.write(plan, files)
+                    self.write(plan)
                     n_written += 1
                     if time.monotonic() > deadline:
                         break
@@ -198,7 +198,7 @@ class RunWriter:
             try:
                 return str(self._client.create_experiment(self._name))
             except Exception:
-                # Another driver of the study may have been faster.
+                # Another follower may have been faster.
                 experiment = self._client.get_experiment_by_name(self._name)
                 if experiment is None:
                     raise
@@ -216,7 +216,7 @@ class RunWriter:
             tags={**self._common, KIND_TAG: "study", "state": "running"},
             run_name=self._name,
         ).info.run_id
-        # A driver on another machine may be doing the same: all use the first run.
+        # A follower on another machine may be doing the same: all use the first run.
         time.sleep(SETTLE_SECONDS)
         first = find_parent(self._client, self.experiment_id, self._key) or created
         if first != created:
@@ -224,47 +224,63 @@ class RunWriter:
         return str(first)
 
     def _existing_trials(self) -> dict[int, str]:
-        trials: dict[int, str] = {}
+        """Return the runs of the trials, and take their marks."""
+        runs: dict[int, list[Any]] = {}
         token = None
         while True:
-            page = self._search(f"tags.`{PARENT_TAG}` = '{self.parent_id}'", token)
+            page = self._search("", token)
             for run in page:
                 number = run.data.tags.get("number", "")
                 if number.isdigit():
-                    trials[int(number)] = run.info.run_id
+                    runs.setdefault(int(number), []).append(run)
             token = page.token
             if not token:
-                return trials
+                break
+        firsts = {number: self._keep_first(same) for number, same in runs.items()}
+        for number, run in firsts.items():
+            tags = run.data.tags
+            mark = tags.get(MARK_TAG, "")
+            if MARK_TAG not in tags and tags.get("state") != "running":
+                mark = WHOLE  # written by a version of hpo that did not mark its runs
+            if tags.get(PARENT_TAG) == self.parent_id:  # else the study's run was deleted
+                self.marks[number] = mark
+        return {number: run.info.run_id for number, run in firsts.items()}
 
-    def _search(self, text: str, token: str | None = None) -> Any:
+    def _search(self, more: str, token: str | None = None) -> Any:
+        where = f"tags.`{KEY_TAG}` = {_quoted(self._key)}{more}"
         return self._client.search_runs(
-            [self.experiment_id], text, max_results=1000, page_token=token
+            [self.experiment_id], where, max_results=1000, page_token=token
         )
 
-    def _get_or_create_run(self, plan: RunPlan) -> tuple[str, bool]:
-        """Return the run of a plan, and whether it was just created, with the plan's tags."""
+    def _keep_first(self, runs: Sequence[Any]) -> Any:
+        """Return the first of several runs of one trial, which a race has made; delete the rest."""
+        first = min(runs, key=lambda run: run.info.run_id)
+        for run in runs:
+            if run is not first:
+                self._client.delete_run(run.info.run_id)
+        return first
+
+    def _get_or_create_run(self, plan: RunPlan) -> str:
+        """Return the run of a plan."""
         if plan.number is None:
-            return self.parent_id, False
-        existing = self._runs.get(plan.number)
-        if existing is not None:
-            return existing, False
-        lock = self._shared()
-        with lock or nullcontext():
-            if lock is not None or not plan.fresh:
-                where = f"tags.`{PARENT_TAG}` = '{self.parent_id}'"
-                runs = self._search(f"{where} and tags.number = '{plan.number}'")
-                if runs:
-                    self._runs[plan.number] = runs[0].info.run_id
-                    return self._runs[plan.number], False
-            tags = {"number": str(plan.number), **plan.tags, **self._common}
-            run = self._client.create_run(
-                self.experiment_id,
-                start_time=plan.start,
-                tags={**tags, PARENT_TAG: self.parent_id},
-                run_name=f"trial {plan.number}",
-            )
-        self._runs[plan.number] = run.info.run_id
-        return self._runs[plan.number], True
+            return self.parent_id
+        if plan.number not in self._runs:
+            same = f" and tags.number = '{plan.number}'"
+            existing = self._search(same) if self._shared else []
+            if not existing:
+                run = self._create_run(plan)
+                # A follower on another machine may have done the same.
+                existing = (self._search(same) if self._shared else []) or [run]
+            self._runs[plan.number] = self._keep_first(existing).info.run_id
+        return self._runs[plan.number]
+
+    def _create_run(self, plan: RunPlan) -> Any:
+        return self._client.create_run(
+            self.experiment_id,
+            start_time=plan.start,
+            tags={"number": str(plan.number), "state": "running", MARK_TAG: "", **self._common},
+            run_name=f"trial {plan.number}",
+        )
 
     def _new_params(self, run_id: str, plan: RunPlan) -> dict[str, str]:
         """Return the params that can be written; changed ones become tags."""
@@ -281,14 +297,14 @@ class RunWriter:
         return {key: value for key, value in plan.params_once.items() if key not in params}
 
     def _log(self, run_id: str, entities: Mapping[str, Sequence[Any]]) -> None:
-        """Write everything in as few requests as the limits of MLflow allow."""
-        n_batches = max(-(-len(entities[kind]) // limit) for kind, limit in LIMITS.items())
+        """Write everything in as few requests as the limits of MLflow allow, the last tag last."""
+        counts = {kind: -(-len(entities[kind]) // limit) for kind, limit in LIMITS.items()}
+        n_batches = max(counts.values())
         for i in range(n_batches):
-            batch = [
-                (kind, entity)
-                for kind, limit in LIMITS.items()
-                for entity in entities[kind][i * limit : (i + 1) * limit]
-            ]
+            batch = []
+            for kind, limit in LIMITS.items():
+                start = (i - n_batches + counts[kind]) * limit
+                batch += [(kind, item) for item in entities[kind][max(start, 0) : start + limit]]
             self._log_batch(run_id, batch)
 
     def _log_batch(self, run_id: str, batch: Sequence[tuple[str, Any]]) -> None:
@@ -299,8 +315,8 @@ class RunWriter:
         except Exception as error:
             if not refused(error):
                 raise
-            if self._deleted(run_id):
-                return
+            if self._is_deleted(run_id):
+                raise  # a new writer makes a new run
             if len(batch) == 1:
                 self._note(f"run {run_id}: {dict(batch[0][1])} was refused: {error}")
                 return
@@ -308,19 +324,12 @@ class RunWriter:
             self._log_batch(run_id, batch[:middle])
             self._log_batch(run_id, batch[middle:])
 
-    def _deleted(self, run_id: str) -> bool:
-        """Return whether the user has deleted a run, which then rejects everything."""
-        if run_id not in self._deleted_runs:
-            if self._client.get_run(run_id).info.lifecycle_stage != "deleted":
-                return False
-            self._deleted_runs.add(run_id)
-            self._note(f"run {run_id} was deleted while the study ran; the rest of it is dropped")
-        return True
+    def _is_deleted(self, run_id: str) -> bool:
+        """Return whether a run has been deleted meanwhile, and rejects everything."""
+        return bool(self._client.get_run(run_id).info.lifecycle_stage == "deleted")
 
-    def _write_artifact(
-        self, name: str, write: Callable[[], object], source: Path | None = None
-    ) -> None:
-        """Write an artifact; one that keeps failing is moved away so that others can be sent."""
+    def _write_artifact(self, name: str, write: Callable[[], object]) -> None:
+        """Write an artifact; one that keeps failing is left out so that others can be written."""
         try:
             write()
         except Exception as error:
@@ -328,14 +337,7 @@ class RunWriter:
             if self._failures[name] < ARTIFACT_ATTEMPTS and not refused(error):
                 raise
             log.exception("artifact %s", name)
-            location = self._move_to_unsent(name, source) if source else ""
-            self._note(f"artifact '{name}' could not be stored{location}: {error}")
-
-    def _move_to_unsent(self, name: str, source: Path) -> str:
-        target = self._unsent / f"{uuid.uuid4().hex[:8]}-{Path(name).name}"
-        target.parent.mkdir(exist_ok=True)
-        shutil.move(source, target)
-        return f" and lies at {target}"
+            self._note(f"artifact '{name}' could not be stored: {error}")
 
     def _upload(self, run_id: str, name: str, source: Path) -> None:
         if source.is_dir():
@@ -347,10 +349,10 @@ class RunWriter:
         try:
             if plan.end is not None:
                 self._client.set_terminated(run_id, plan.status, plan.end)
-            elif plan.status is not None:
+            elif plan.number is None:
                 self._client.update_run(run_id, status=plan.status)
         except Exception as error:
-            if not refused(error):
+            if not refused(error) or self._is_deleted(run_id):
                 raise
             self._note(f"run {run_id}: state {plan.status} was refused: {error}")
 

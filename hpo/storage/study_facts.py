@@ -1,0 +1,219 @@
+"""What a storage holds of a study besides its trials: settings, drivers, results and files."""
+
+import dataclasses
+import hashlib
+import json
+import socket
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hpo.data.folder import cache_folder
+from hpo.observer import StudyInfo
+from hpo.storage.drivers import driver_lives
+from hpo.storage.trial_store import TrialStore
+from hpo.storage.urls import file_of
+from hpo.trial import Cause, TrialRecord, TrialState
+
+__all__ = ["StudyRecord", "begin_session", "current_records", "end_session", "read_study"]
+
+_SETTINGS = "settings"
+_RESULTS = "results"
+_DRIVER = "session:"
+_ALIVE = "alive:"
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRecord:
+    """A study as its storage holds it, without its trials.
+
+    Parameters
+    ----------
+    name : str
+        Name of the study.
+    key : str
+        Identifies the study across restarts and machines.
+    params : mapping of str to object
+        The study's settings (backend, sampler, pruner, seed, n_folds, ...).
+    tags : mapping of str to str
+        The environment: versions of the main packages, git commit, host.
+    texts : mapping of str to str
+        File name to text: the study file, the search space.
+    state : {"running", "complete", "failed", "interrupted"}
+        Running while one of its drivers lives; interrupted also if the last one has died.
+    started : float
+        When its first driver began, in seconds since the epoch.
+    ended : float or None
+        When its last driver ended; None while it runs.
+    metrics : mapping of str to float
+        ``best_score``, ``test_score``, ``n_trials``, ...
+    results : mapping of str to object
+        ``best_<name>`` of each parameter of the winner, and ``trained_by``: the numbers of
+        trials by how they were trained.
+    files : mapping of str to Path
+        Name to file: report, plots, the refitted model.
+    drivers : frozenset of str
+        Names of its living drivers.
+    """
+
+    name: str
+    key: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+    state: str = "complete"
+    started: float = 0.0
+    ended: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    results: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, Path] = field(default_factory=dict)
+    drivers: frozenset[str] = frozenset()
+
+    @property
+    def shared(self) -> bool:
+        """Whether it has a living driver on another machine."""
+        return bool({driver.partition("/")[0] for driver in self.drivers} - {socket.gethostname()})
+
+    @property
+    def mark(self) -> str:
+        """A short text that changes with the content."""
+        content = dataclasses.asdict(self) | {"drivers": None}
+        text = json.dumps(content, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def begin_session(store: TrialStore, info: StudyInfo) -> None:
+    """Store the settings of a study, and that this driver has begun to run it."""
+    before = store.get_attr(_SETTINGS) or {}
+    now = time.time()
+    settings = {
+        "params": {name: _plain(value) for name, value in info.params.items()},
+        "tags": dict(info.tags),
+        "texts": dict(info.artifacts),
+        "started": before.get("started", now),
+    }
+    store.set_attr(_SETTINGS, settings)
+    store.set_attr(f"{_DRIVER}{store.driver}", {"state": "running", "time": now})
+
+
+def end_session(
+    store: TrialStore,
+    metrics: Mapping[str, float],
+    results: Mapping[str, Any],
+    files: Mapping[str, Path],
+    state: str,
+) -> str:
+    """Store the results of a study, and that this driver has ended.
+
+    Parameters
+    ----------
+    store : TrialStore
+    metrics, results
+        See `StudyRecord`.
+    files : mapping of str to Path
+        Name to a local file, which is copied: beside the file of the storage, or into the cache
+        folder if the storage is a server.
+    state : {"complete", "failed", "interrupted"}
+
+    Returns
+    -------
+    str
+        A note for the user; empty if all files could be copied.
+    """
+    from optuna.artifacts import FileSystemArtifactStore  # loads clients of servers
+
+    folder = _files_folder(store)
+    kept, note = [], ""
+    for name, path in files.items():
+        try:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            with path.open("rb") as file:
+                FileSystemArtifactStore(folder).write(name, file)
+            kept.append(name)
+        except (OSError, ValueError) as error:
+            note = f"The file '{name}' of the study could not be stored in {folder}: {error}."
+    plain = {name: _plain(value) for name, value in results.items()}
+    store.set_attr(_RESULTS, {"metrics": dict(metrics), "results": plain, "files": kept})
+    store.set_attr(f"{_DRIVER}{store.driver}", {"state": state, "time": time.time()})
+    return note
+
+
+def read_study(store: TrialStore, gone: Collection[str] = ()) -> StudyRecord:
+    """Return the study as it stands in its storage.
+
+    Parameters
+    ----------
+    store : TrialStore
+    gone : collection of str
+        Drivers that are known to be dead.
+    """
+    attrs = store.attrs
+    settings, results = attrs.get(_SETTINGS, {}), attrs.get(_RESULTS, {})
+    drivers, ended, state = set(), 0.0, "complete"
+    for name in (name for name in attrs if name.startswith(_DRIVER)):
+        driver, session = name.removeprefix(_DRIVER), attrs[name]
+        last, session_state = session["time"], session["state"]
+        if session_state == "running":
+            last = max(last, float(attrs.get(f"{_ALIVE}{driver}", 0.0)))
+            if driver not in gone and driver_lives(driver, last):
+                drivers.add(driver)
+                continue
+            session_state = "interrupted"
+        if last >= ended:
+            ended, state = last, session_state
+    if not (ended or drivers):  # an older study, or another program's, says nothing of its drivers
+        ended = max((r.ended or 0.0 for r in store.records()), default=0.0)
+    folder = _files_folder(store)
+    files = {name: folder / name for name in results.get("files", ())}
+    return StudyRecord(
+        name=store.name,
+        key=store.key,
+        params=settings.get("params", {}),
+        tags=settings.get("tags", {}),
+        texts=settings.get("texts", {}),
+        state="running" if drivers else state,
+        started=settings.get("started", ended),
+        ended=None if drivers else ended,
+        metrics=results.get("metrics", {}),
+        results=results.get("results", {}),
+        files={name: path for name, path in files.items() if path.is_file()},
+        drivers=frozenset(drivers),
+    )
+
+
+def current_records(store: TrialStore, gone: Collection[str] = ()) -> list[TrialRecord]:
+    """Return the records of all trials; a dead driver's running trials are interrupted.
+
+    Nothing is changed in the storage, so that this may be asked by any process.
+    """
+    abandoned = store.abandoned(gone)
+    return [
+        _interrupted(record)
+        if record.number in abandoned and record.state is TrialState.RUNNING
+        else record
+        for record in store.records(running=True)
+    ]
+
+
+def _interrupted(record: TrialRecord) -> TrialRecord:
+    last = record.reports[-1].time if record.reports else 0.0
+    return dataclasses.replace(
+        record,
+        state=TrialState.INTERRUPTED,
+        cause=Cause.DRIVER_DIED,
+        reason="the process that ran it is gone",
+        ended=last or record.started,
+    )
+
+
+def _files_folder(store: TrialStore) -> Path:
+    """Return the folder of the study's files."""
+    path = file_of(store.url or "")
+    root = cache_folder() / "studies" if path is None else path.with_name(f"{path.name}.files")
+    return root.absolute() / store.key
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

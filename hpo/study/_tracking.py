@@ -1,0 +1,56 @@
+"""Keep a study's facts in its storage while it runs, and have a tracker follow it from there."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hpo.observer import StudyInfo
+from hpo.storage.study_facts import begin_session, end_session
+from hpo.storage.trial_store import TrialStore
+from hpo.storage.unsaved import is_unsaved
+from hpo.trackers import BaseTracker, Following
+
+__all__ = ["Tracking"]
+
+
+class Tracking:
+    """The facts of one session of a study, and the follower of its tracker.
+
+    Parameters
+    ----------
+    tracker : BaseTracker or None
+    store : TrialStore
+    info : StudyInfo
+    """
+
+    def __init__(self, tracker: BaseTracker | None, store: TrialStore, info: StudyInfo) -> None:
+        self._store = store
+        self._note = ""
+        self._following: Following | None = None
+        self.keeps_files = False
+        """Whether the tracker takes the report, the plots and the model."""
+        if store.url is None:
+            return
+        if tracker is not None and tracker.target:
+            self.keeps_files = tracker.keeps_files
+            self._following = Following(tracker, store, temporary=is_unsaved(store.url))
+        begin_session(store, info)
+        if self._following:
+            self._following.start()
+
+    def end(
+        self,
+        metrics: Mapping[str, float],
+        results: Mapping[str, Any],
+        files: Mapping[str, Path],
+        state: str,
+    ) -> None:
+        """Store how the session has ended; see `end_session`."""
+        if self._store.url is not None:
+            kept = files if self.keeps_files else {}
+            self._note = end_session(self._store, metrics, results, kept, state)
+
+    def close(self) -> str:
+        """Wait until the target agrees; return a note for the user, empty if it does."""
+        notes = [self._note, self._following.finish() if self._following else ""]
+        return "\n".join(note for note in notes if note)
