@@ -96,7 +96,7 @@ def record_of(
     ----------
     trial : FrozenTrial
     seed : int
-        Seed of the study.
+        Seed of the study, from which those of trials follow that version 0.2 or before stored.
     read : callable
         Converts stored values to the trial's params (`SearchSpace.read`).
     select : {"best", "last"}
@@ -198,6 +198,7 @@ def packed_start(record: TrialRecord, *, params: bool) -> tuple[str, dict[str, A
     """
     return START, {
         **({"params": dict(record.trial.params)} if params else {}),
+        "seed": record.trial.seed,
         "max_steps": record.max_steps,
         "started": record.started,
         TRAINED_BY: [record.trained_by, record.trained_by_reason],
@@ -243,10 +244,7 @@ def frozen_of(
         Where the trial comes from, as ``key/number``.
     """
     _, end = packed_end(record, params=True)
-    stored_record = end | {
-        "seed": record.trial.seed,
-        "reports": [packed_report(report)[1] for report in record.reports],
-    }
+    stored_record = end | {"reports": [packed_report(report)[1] for report in record.reports]}
     at_steps = {report.step - 1: report.value for report in record.reports}
     # Optuna does not store intermediate values of trials with several objectives.
     several = values is not None and len(values) > 1

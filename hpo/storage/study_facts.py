@@ -13,6 +13,7 @@ from typing import Any
 from hpo.data.folder import cache_folder
 from hpo.observer import StudyInfo
 from hpo.storage.drivers import driver_lives
+from hpo.storage.stored_study import StoredStudy
 from hpo.storage.trial_store import TrialStore
 from hpo.storage.urls import file_of
 from hpo.trial import Cause, TrialRecord, TrialState
@@ -140,12 +141,12 @@ def end_session(
     return note
 
 
-def read_study(store: TrialStore, gone: Collection[str] = ()) -> StudyRecord:
+def read_study(store: StoredStudy, gone: Collection[str] = ()) -> StudyRecord:
     """Return the study as it stands in its storage.
 
     Parameters
     ----------
-    store : TrialStore
+    store : StoredStudy
     gone : collection of str
         Drivers that are known to be dead.
     """
@@ -183,7 +184,7 @@ def read_study(store: TrialStore, gone: Collection[str] = ()) -> StudyRecord:
     )
 
 
-def current_records(store: TrialStore, gone: Collection[str] = ()) -> list[TrialRecord]:
+def current_records(store: StoredStudy, gone: Collection[str] = ()) -> list[TrialRecord]:
     """Return the records of all trials; a dead driver's running trials are interrupted.
 
     Nothing is changed in the storage, so that this may be asked by any process.
@@ -208,7 +209,7 @@ def _interrupted(record: TrialRecord) -> TrialRecord:
     )
 
 
-def _files_folder(store: TrialStore) -> Path:
+def _files_folder(store: StoredStudy) -> Path:
     """Return the folder of the study's files."""
     path = file_of(store.url or "")
     root = cache_folder() / "studies" if path is None else path.with_name(f"{path.name}.files")

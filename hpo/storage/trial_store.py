@@ -4,7 +4,6 @@ The storage is the truth about a study: everything that happens in a trial is wr
 once, so that anyone can read a running trial at any moment. See `records` for what is stored.
 """
 
-import copy
 import dataclasses
 import math
 import time
@@ -22,10 +21,9 @@ from optuna.storages import InMemoryStorage, get_storage
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
-from hpo.exceptions import StorageError
 from hpo.space import SearchSpace
 from hpo.storage._agenda import Agenda
-from hpo.storage.drivers import driver_lives, new_driver
+from hpo.storage.drivers import new_driver
 from hpo.storage.open import open_storage, storage_errors
 from hpo.storage.records import (
     FROM_OPTUNA,
@@ -36,38 +34,27 @@ from hpo.storage.records import (
     packed_end,
     packed_report,
     packed_start,
-    record_of,
 )
-from hpo.storage.studies import open_study, quiet, set_study_attr, study_attr, study_attrs
-from hpo.storage.urls import shown
+from hpo.storage.stored_study import ALIVE, HEARTBEAT_SECONDS, RETRIED, REVOKED, StoredStudy
+from hpo.storage.studies import open_study, quiet, set_study_attr
 from hpo.trial import Cause, Report, Trial, TrialRecord, TrialState, derive_seed
 
 __all__ = ["TrialStore"]
 
-_RETRIED = "retried"
-"""Attribute of the study with the numbers of failed trials that were enqueued again."""
-_REVOKED = "revoked"
-"""Attribute of the study with the reasons, by number, why finished trials are void."""
-_ALIVE = "alive:"
-"""Start of the names of the attributes of the study with the time of a driver's last heartbeat."""
-_HEARTBEAT_SECONDS = 60.0
 
-
-class TrialStore:
-    """One study in a storage.
+class TrialStore(StoredStudy):
+    """A study in a storage, of which a driver runs trials; created if it does not exist.
 
     Parameters
     ----------
     name : str
-    space : SearchSpace or None
-        The space that `ask` samples; None for a trial store that is only read.
+    space : SearchSpace
+        The space that `ask` samples.
     storage : str or None
         See `open_storage`; None keeps the study in memory.
     sampler : optuna.samplers.BaseSampler or None
     seed : int
         Seed of the study, from which each trial's seed is derived with the trial's number.
-    create : bool, default=True
-        Create the study if it does not exist.
     costs : sequence of str
         Further objectives, which are minimized while the score is maximized.
     select : {"best", "last"} or None
@@ -83,64 +70,36 @@ class TrialStore:
     Raises
     ------
     StorageError
-        If the storage cannot be used, or the study does not exist and ``create`` is false.
+        If the storage cannot be used, or has a study of this name with other objectives.
     """
 
     def __init__(
         self,
         name: str,
-        space: SearchSpace | None,
+        space: SearchSpace,
         storage: str | None = None,
         *,
         sampler: optuna.samplers.BaseSampler | None = None,
         seed: int = 0,
-        create: bool = True,
         costs: Sequence[str] = (),
         select: str | None = None,
     ) -> None:
-        self.name = name
-        self.url = storage
+        opened = open_storage(storage)
+        backend = get_storage(opened)  # with Optuna's cache for a database
+        with storage_errors(storage), quiet():
+            self._study, self.is_new = open_study(backend, name, sampler, space, len(costs))
+        super().__init__(name, storage, backend=backend, seed=seed, select=select)
+        self.driver = new_driver()
         self._space = space
-        self._seed = seed
         self._costs = tuple(costs)
+        self._durable = not isinstance(opened, InMemoryStorage)
         self._trials: dict[int, optuna.Trial] = {}
         self._ids: dict[int, int] = {}
         self._asked: set[int] = set()
-        self._finished: dict[int, TrialRecord] = {}
         self._n_seen = 0
         self._open: list[int] = []
         self._last_heartbeat = 0.0
-        opened = open_storage(storage)
-        self._backend = backend = get_storage(opened)  # with Optuna's cache for a database
-        self._durable = not isinstance(opened, InMemoryStorage)
-        self.driver = new_driver()
-        with storage_errors(storage), quiet():
-            names = optuna.get_all_study_names(backend)
-            if name not in names and not create:
-                raise StorageError(
-                    f"There is no study '{name}' in {shown(storage)}.{_listed(names)}"
-                )
-            self.is_new = False
-            if create:
-                self._study, self.is_new = open_study(
-                    backend, name, sampler, space, len(self._costs)
-                )
-            else:
-                self._study = optuna.load_study(storage=backend, study_name=name)
-            self._study_id = backend.get_study_id_from_name(name)
-        self.key: str = self.get_attr("key") or ""
-        self._agenda = Agenda(self._study, space)
-        self._revoked: dict[str, str] = {}
-        self._read_voided()
-        self.select: str = select or self.get_attr("select") or "best"
-
-    @property
-    def space(self) -> SearchSpace:
-        """The space that `ask` samples."""
-        if self._space is None:  # a trial store that is only read
-            text = self.get_attr("space")
-            self._space = SearchSpace.loads(text, self.name) if text else SearchSpace.load({})
-        return self._space
+        self._agenda = Agenda(self._study, space, self._retried)
 
     @property
     def study(self) -> optuna.Study:
@@ -159,28 +118,6 @@ class TrialStore:
         with storage_errors(self.url):
             set_study_attr(self._backend, self._study_id, name, value)
 
-    def get_attr(self, name: str) -> Any:
-        """Return the attribute of the study with this name, or None."""
-        with storage_errors(self.url):
-            return copy.deepcopy(study_attr(self._backend, self._study_id, name))
-
-    @property
-    def attrs(self) -> dict[str, Any]:
-        """All attributes of the study by their names; the caller must not change their values."""
-        with storage_errors(self.url):
-            return study_attrs(self._backend, self._study_id)
-
-    def records(self, *, running: bool = False) -> list[TrialRecord]:
-        """Return the records of all finished trials; with ``running``, of running ones too."""
-        states = {*FROM_OPTUNA, OptunaState.RUNNING} if running else set(FROM_OPTUNA)
-        self._read_voided()
-        return [self._record(trial) for trial in self._list(*states)]
-
-    @property
-    def has_complete(self) -> bool:
-        """Whether a trial of the study is complete."""
-        return bool(self._list(OptunaState.COMPLETE))
-
     def sync_other_workers(self, known: Collection[int]) -> tuple[list[TrialRecord], int]:
         """Return the finished trials of other drivers, and the number of their running trials.
 
@@ -198,7 +135,7 @@ class TrialStore:
         """
         if not self._durable:
             return [], 0
-        trials = self._list()
+        trials = self.trials()
         # Each finished trial is looked at once: a study may have thousands.
         unread = [trials[number] for number in (*self._open, *range(self._n_seen, len(trials)))]
         self._n_seen = len(trials)
@@ -216,20 +153,6 @@ class TrialStore:
         )
         return finished, running
 
-    def abandoned(self, gone: Collection[str] = ()) -> set[int]:
-        """Return the numbers of the running trials whose drivers are dead.
-
-        Parameters
-        ----------
-        gone : collection of str
-            Drivers that are known to be dead.
-        """
-        return {
-            trial.number
-            for trial in self._list(OptunaState.RUNNING)
-            if _owner(trial) in gone or not self._alive(trial)
-        }
-
     def fail_stale_trials(self) -> list[TrialRecord]:
         """Finish the running trials of dead drivers, and enqueue their parameters again.
 
@@ -242,7 +165,7 @@ class TrialStore:
             The trials that were finished by this call.
         """
         closed = []
-        for trial in self._list(OptunaState.RUNNING):
+        for trial in self.trials(OptunaState.RUNNING):
             if trial.number in self._trials or self._alive(trial):
                 continue
             record = self._record(trial)
@@ -273,8 +196,8 @@ class TrialStore:
         """
         failed = [record.number for record in self.records() if record.state is TrialState.FAILED]
         if failed:
-            self._agenda.retried |= set(failed)
-            self.set_attr(_RETRIED, sorted(self._agenda.retried))
+            self._retried |= set(failed)
+            self.set_attr(RETRIED, sorted(self._retried))
             with storage_errors(self.url):
                 self._agenda.requeue_interrupted()
         return len(failed)
@@ -311,7 +234,7 @@ class TrialStore:
                 stored = self.space.keep(record.trial.params)
                 values = self._objectives(record)
                 self._study.add_trial(frozen_of(record, stored, distributions, values, mark))
-        return [self._record(t) for t in self._list() if t.user_attrs.get(SOURCE) in new]
+        return [self._record(t) for t in self.trials() if t.user_attrs.get(SOURCE) in new]
 
     def set_grid(self, points: Sequence[Mapping[str, Any]]) -> None:
         """Try only these points: the trial store is exhausted when `ask` has returned them all."""
@@ -379,23 +302,18 @@ class TrialStore:
             self.tell(record)
         else:
             self._revoked[str(record.number)] = record.reason
-            self._agenda.retried.add(record.number)
+            self._retried.add(record.number)
             with storage_errors(self.url):
-                self._study.set_user_attr(f"hpo:{_REVOKED}", self._revoked)
+                self._study.set_user_attr(f"hpo:{REVOKED}", self._revoked)
         with storage_errors(self.url):
             self._agenda.requeue_interrupted()
-
-    @property
-    def revoked(self) -> Mapping[int, str]:
-        """Reasons why finished trials are void, by their numbers."""
-        return {int(number): why for number, why in self._revoked.items()}
 
     def heartbeat(self) -> None:
         """Show that this driver is alive; cheap to call often."""
         now = time.time()
-        if self._durable and now - self._last_heartbeat > _HEARTBEAT_SECONDS:
+        if self._durable and now - self._last_heartbeat > HEARTBEAT_SECONDS:
             self._last_heartbeat = now
-            self.set_attr(f"{_ALIVE}{self.driver}", now)
+            self.set_attr(f"{ALIVE}{self.driver}", now)
 
     def insert(self, trials: Sequence[FrozenTrial]) -> None:
         """Insert finished trials of another study."""
@@ -403,16 +321,6 @@ class TrialStore:
             self._study.add_trials(trials)
 
     # -- helpers -----------------------------------------------------------------------------
-
-    def _read_voided(self) -> None:
-        """Read which finished trials no longer count; another driver may have added some."""
-        self._revoked |= self.get_attr(_REVOKED) or {}
-        self._agenda.retried |= {*(self.get_attr(_RETRIED) or ()), *map(int, self._revoked)}
-
-    def _list(self, *states: OptunaState) -> list[FrozenTrial]:
-        """Return the trials with these states, or all, in the order of their numbers."""
-        with storage_errors(self.url):
-            return self._study.get_trials(deepcopy=False, states=states or None)
 
     def _id_of(self, number: int) -> int:
         if number not in self._ids:
@@ -422,31 +330,6 @@ class TrialStore:
 
     def _set(self, number: int, name: str, value: Any) -> None:
         self._backend.set_trial_system_attr(self._id_of(number), name, value)
-
-    def _record(self, trial: FrozenTrial) -> TrialRecord:
-        void = trial.number in self._agenda.retried
-        if trial.number in self._finished and not void:
-            return self._finished[trial.number]
-        record = self._read(trial)
-        if trial.state.is_finished() and not void:
-            self._finished[trial.number] = record
-        return record
-
-    def _read(self, trial: FrozenTrial) -> TrialRecord:
-        record = record_of(trial, self._seed, self.space.read, self.select)
-        if why := self._revoked.get(str(trial.number)):
-            void = why.removeprefix("interrupted: ")  # written by version 0.2 and before
-            return dataclasses.replace(
-                record, state=TrialState.INTERRUPTED, reason=void, cause=Cause.REVOKED
-            )
-        if trial.number not in self._agenda.retried or record.interrupted:
-            return record
-        return dataclasses.replace(
-            record,
-            state=TrialState.INTERRUPTED,
-            cause=Cause.RETRIED,
-            reason=f"tried again after {record.reason or 'it failed'}",
-        )
 
     def _objectives(self, record: TrialRecord) -> list[float] | None:
         """Return the values of a trial for the sampler; None if the trial is not complete."""
@@ -465,22 +348,6 @@ class TrialStore:
                 if trial is not None and "memory" not in trial.constraints:
                     trial.set_constraint("memory", 1.0)  # above 0 means infeasible
             self._study.tell(number, values, state=TO_OPTUNA[record.state])
-
-    def _alive(self, trial: FrozenTrial) -> bool:
-        owner = _owner(trial)
-        if owner is None:  # its driver died before it set the owner, or is about to set it
-            began = trial.datetime_start
-            return began is not None and time.time() - began.timestamp() < _HEARTBEAT_SECONDS
-        return driver_lives(owner, float(self.get_attr(f"{_ALIVE}{owner}") or 0.0))
-
-
-def _owner(trial: FrozenTrial) -> str | None:
-    """Return the driver of a trial; version 0.2 and before had it in a user attribute."""
-    return trial.system_attrs.get(OWNER) or trial.user_attrs.get(OWNER)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return f" It has: {', '.join(sorted(names))}." if names else " It has none."
 
 
 def _suggest(trial: optuna.Trial, name: str, dist: BaseDistribution) -> Any:

@@ -22,6 +22,7 @@ from hpo.observer import BaseObserver
 from hpo.pruners import BasePruner
 from hpo.samplers.base import make_sampler
 from hpo.space import SearchSpace
+from hpo.storage.stored_study import StoredStudy
 from hpo.storage.trial_store import TrialStore
 from hpo.testing.scripted import ScriptedObjective
 from hpo.trial import Trial, TrialRecord
@@ -69,7 +70,7 @@ def measure(n_trials: int, pruner: str, url: str, name: str) -> list[float]:
 def reading(url: str, name: str) -> Iterator[tuple[str, str]]:
     """Yield what reading a study takes."""
     began = time.process_time()
-    store = TrialStore(name, None, url, create=False)
+    store = StoredStudy(name, url)
     yield "open", f"{time.process_time() - began:.2f} s"
     began = time.process_time()
     records = store.records(running=True)

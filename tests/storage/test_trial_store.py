@@ -17,6 +17,7 @@ from hpo.exceptions import StorageError
 from hpo.space import SearchSpace
 from hpo.storage.open import open_storage
 from hpo.storage.records import _unpack
+from hpo.storage.stored_study import StoredStudy
 from hpo.storage.studies import study_names
 from hpo.storage.trial_store import TrialStore
 from hpo.trial import Report, TrialRecord, TrialState
@@ -93,7 +94,7 @@ def test_a_running_trial_can_be_read_by_anyone(kind, tmp_path):
     url = storages(tmp_path)[kind]
     store = TrialStore("s", SPACE, url, seed=4)
     trial = store.ask()
-    other = TrialStore("s", None, url, create=False)
+    other = StoredStudy("s", url)
     record = TrialRecord(trial, max_steps=3, started=1.5)
     store.begin(record)
     for step in (1, 2):
@@ -156,7 +157,7 @@ def test_a_study_of_version_0_2_is_read_and_gone_on_with(tmp_path):
     assert store.key == "older"
     assert store.get_attr("fingerprint") == {"a": 1}
     store.set_attr("fingerprint", {"a": 2})
-    assert TrialStore("s", None, url, create=False).get_attr("fingerprint") == {"a": 2}
+    assert StoredStudy("s", url).get_attr("fingerprint") == {"a": 2}
     run_one(store)
     assert [r.number for r in TrialStore("s", SPACE, url).records()] == [0, 1, 2]
 
@@ -288,7 +289,7 @@ def test_a_study_that_is_not_there(tmp_path):
     TrialStore("digits", SPACE, url)
     assert study_names(url) == ["digits"]
     with pytest.raises(StorageError, match=r"There is no study 'digit' in .* It has: digits\."):
-        TrialStore("digit", None, url, create=False)
+        StoredStudy("digit", url)
 
 
 def test_a_file_that_is_no_database(tmp_path):
