@@ -47,7 +47,7 @@ def works(folder: Path, *args: str, shows: str = "") -> None:
 
 def reading(folder: Path) -> None:
     """Ask for help, check the study and look at what the first command has made."""
-    storage = ("--storage", f"sqlite:///{CHECKOUT / 'hpo.db'}")
+    storage = ("--storage", f"journal:///{CHECKOUT / 'hpo.journal'}")
     works(folder, "--help", shows="run")
     works(folder, "run", "--help", shows="--n-trials")
     works(folder, "validate", STUDY, shows="digits_mlp")

@@ -1,6 +1,6 @@
 """Writes studies/README.md and its pictures from a storage in which the studies were run.
 
-python docs/studies_page.py --storage sqlite:///hpo.db
+python docs/studies_page.py --storage journal:///hpo.journal
 python docs/studies_page.py --texts-only
 
 Every figure on the page is read from the storage; a study that was not run is named as such. The
@@ -78,7 +78,7 @@ class Section(NamedTuple):
 def main() -> None:
     """Read the command line and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--storage", default="sqlite:///hpo.db")
+    parser.add_argument("--storage", default="journal:///hpo.journal")
     parser.add_argument("--root", type=Path, default=ROOT)
     parser.add_argument("--machine", default=f"{os.cpu_count()} cores of a shared virtual machine")
     parser.add_argument("--texts-only", action="store_true")

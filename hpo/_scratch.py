@@ -11,11 +11,12 @@ import atexit
 import os
 import shutil
 import tempfile
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hpo._lock import FileLock
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 __all__ = ["new_folder"]
 
@@ -35,17 +36,29 @@ def new_folder() -> Path:
 def _root(pid: int) -> Path:
     """Return the folder of this process, whose id is ``pid``; a fork has a different one."""
     _sweep(Path(tempfile.gettempdir()))
+    from filelock import FileLock  # takes 60 ms, and most processes need no folder
+
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
         lock = FileLock(folder / _LOCK)
         # Another process may have removed it as stale before the lock was held.
-        if lock.acquire() and lock.path.exists():
+        if _acquired(lock) and (folder / _LOCK).exists():
             atexit.register(_remove, folder, lock, pid)
             return folder
         lock.release()
 
 
-def _remove(folder: Path, lock: FileLock, pid: int) -> None:
+def _acquired(lock: "BaseFileLock") -> bool:
+    from filelock import Timeout
+
+    try:
+        lock.acquire(timeout=0)
+    except (Timeout, OSError):  # another user's, or its folder is gone
+        return False
+    return True
+
+
+def _remove(folder: Path, lock: "BaseFileLock", pid: int) -> None:
     if os.getpid() == pid:  # a fork also runs the handlers of its parent
         shutil.rmtree(folder, ignore_errors=True)
         lock.release()
@@ -53,9 +66,10 @@ def _remove(folder: Path, lock: FileLock, pid: int) -> None:
 
 def _sweep(parent: Path) -> None:
     """Remove the folders of processes that have died."""
+    from filelock import FileLock
+
     for path in parent.glob(f"{_PREFIX}*/{_LOCK}"):
         lock = FileLock(path)
-        with suppress(OSError):  # another user's
-            if lock.acquire():
-                shutil.rmtree(path.parent, ignore_errors=True)
-                lock.release()
+        if _acquired(lock):
+            shutil.rmtree(path.parent, ignore_errors=True)
+            lock.release()

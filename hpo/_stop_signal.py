@@ -47,12 +47,21 @@ class StopSignal:
         self, *, exit_on_second: bool = False, on_signal: Callable[[bool], None] | None = None
     ) -> None:
         self.reason = ""
+        self._raised = False
         self._exit_on_second = exit_on_second
         self._on_signal = on_signal
 
     def request(self, reason: str) -> None:
         """Ask the study to end; the first reason is kept."""
         self.reason = self.reason or reason
+
+    def raise_again(self) -> None:
+        """Raise `SecondCtrlC` if a second Ctrl-C has raised it before.
+
+        For after a net's ``fit``, which takes the exception for a normal end of the training.
+        """
+        if self._raised:
+            raise SecondCtrlC
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -76,5 +85,6 @@ class StopSignal:
         if self.reason and self._exit_on_second:
             os._exit(128 + number)
         if self.reason:
+            self._raised = True
             raise SecondCtrlC
         self.request("Ctrl-C" if number == signal.SIGINT else "terminated")

@@ -67,6 +67,8 @@ class Cause(StrEnum):
     """The user ended the run: Ctrl-C, a signal, an error elsewhere."""
     BUDGET = "budget"
     """The study's budget of time or epochs was spent."""
+    WITHDRAWN = "withdrawn"
+    """It never began: another process had started the last trial of the budget."""
     DRIVER_DIED = "driver_died"
     """The process that ran the study died."""
     REVOKED = "revoked"

@@ -1,116 +1,157 @@
-"""The trial manager: holds the state of every trial of a study and decides how it continues.
+"""The trial manager: hands out the trials of a study and decides how each of them continues.
 
-It runs in the driver process. Backends and executors report events to it; it keeps the records,
-asks the pruner and notifies the trackers.
+It runs in the driver process, between the backend, which has trials trained, and the storage: it
+keeps the budget, tells the storage and the observers of everything that happens to a trial, and
+asks the pruner.
 """
 
-import math
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from hpo._discovery import did_you_mean
 from hpo._failures import message_of, where_of
+from hpo._stop_signal import StopSignal
+from hpo._trial_end import divergence, ended
+from hpo.budget import Budget
 from hpo.exceptions import HpoError, PluginError, StudyError
 from hpo.observer import BaseObserver
 from hpo.pruners import BasePruner, PruneDecision
+from hpo.space import SearchSpace
+from hpo.storage.trial_store import TrialStore
 from hpo.trial import SECONDS, Cause, Report, Trial, TrialRecord, TrialState
+from hpo.trial_records import TrialRecords
 
 __all__ = ["TrialManager"]
 
 _CONTINUE = PruneDecision(stop=False)
 
-_CAUSES = {
-    TrialState.PRUNED: Cause.PRUNER,
-    TrialState.FAILED: Cause.ERROR,
-    TrialState.INTERRUPTED: Cause.STOPPED,
-}
-"""Default cause for each state."""
-
 
 class TrialManager:
-    """Holds records, pruner and trackers.
+    """One run of a study, as a backend sees it: asks for trials, reports and ends them.
 
     Parameters
     ----------
+    storage : TrialStore
+        Its trials of earlier runs are peers for the pruner, and count.
     pruner : BasePruner
-    trackers : sequence of BaseObserver
-        Notified in order.
-    records : iterable of TrialRecord
-        Trials of earlier runs of the same study: they are peers for the pruner.
+    budget : Budget or None
+        None is no limit.
+    interrupt : StopSignal or None
+        Ends the run early on request.
+    observers : sequence of BaseObserver
+        Notified in order, of what the storage already knows.
     costs : sequence of str
         Names of metrics to minimize; trials must report each of them.
     select : {"best", "last"}
         Which report represents a trial; see `TrialRecord`.
+    max_steps : callable or None
+        ``max_steps(params)`` returns the steps of a trial that nothing stops, or None.
     """
 
     def __init__(
         self,
+        storage: TrialStore,
         pruner: BasePruner,
-        trackers: Sequence[BaseObserver] = (),
-        records: Iterable[TrialRecord] = (),
+        budget: Budget | None = None,
+        interrupt: StopSignal | None = None,
+        *,
+        observers: Sequence[BaseObserver] = (),
         costs: Sequence[str] = (),
         select: str = "best",
+        max_steps: Callable[[Mapping[str, Any]], int | None] | None = None,
     ) -> None:
+        self._storage = storage
         self._pruner = pruner
-        self._trackers = tuple(trackers)
-        self._records: dict[int, TrialRecord] = {}
-        self._running: dict[int, None] = {}  # in the order in which they started
+        self._budget = budget or Budget()
+        self._interrupt = interrupt or StopSignal()
+        self._observers = tuple(observers)
         self._costs = tuple(costs)
         self._select = select
-        self.n_steps = 0
-        """Total number of steps of all trials."""
-        self.n_counted = 0
-        """Number of trials without interrupted ones."""
-        for record in records:
-            self._store(record)
+        self._max_steps = max_steps
+        self._records = TrialRecords(storage.records())
+        self._n_elsewhere = 0  # trials that run under other drivers
+        self._n_left: float | None = None
+
+    # -- what there is -----------------------------------------------------------------------
+
+    @property
+    def space(self) -> SearchSpace:
+        """The space from which trials are drawn."""
+        return self._storage.space
+
+    @property
+    def sampler(self) -> Any:
+        """The sampler that proposes the trials."""
+        return self._storage.sampler
 
     @property
     def records(self) -> tuple[TrialRecord, ...]:
         """All records, in the order of their numbers."""
-        return tuple(self._records[number] for number in sorted(self._records))
+        return self._records.by_number
 
     @property
     def running(self) -> tuple[TrialRecord, ...]:
-        """Records of the running trials."""
-        return tuple(self._records[number] for number in self._running)
+        """Records of the trials that this run has begun and not ended."""
+        return self._records.running
 
     @property
     def numbers(self) -> Collection[int]:
         """Numbers of all trials that have records."""
-        return self._records.keys()
+        return self._records.numbers
 
     def record(self, number: int) -> TrialRecord:
         """Return the record of trial ``number``."""
         return self._records[number]
 
-    def add(self, record: TrialRecord) -> None:
-        """Add a trial that another driver of the same study has finished."""
-        self._store(record)
+    @property
+    def stop_reason(self) -> str:
+        """Why running trials must end now: the interrupt's reason, or the limit reached.
 
-    def _store(self, record: TrialRecord) -> None:
-        """Replace the record of a trial and update the counts.
-
-        The counts are updated incrementally because they are needed at every step, and a study
-        may have thousands of records.
+        Empty if they may continue.
         """
-        number = record.number
-        old = self._records.get(number)
-        if old is not None:
-            self.n_steps -= old.last_step
-            self.n_counted -= not old.interrupted
-        self._records[number] = record
-        self.n_steps += record.last_step
-        self.n_counted += not record.interrupted
-        if record.state is TrialState.RUNNING:
-            self._running[number] = None
-        else:
-            self._running.pop(number, None)
+        return self._interrupt.reason or self._budget.overdrawn(self._records.n_steps)
 
-    def on_trial_start(
-        self, trial: Trial, max_steps: int | None = None, trained_by: str = ""
-    ) -> TrialRecord:
-        """Open the record of ``trial``."""
+    @property
+    def n_left(self) -> float:
+        """How many more trials may begin, as far as known at the last `ask`; inf without a limit.
+
+        This is limited by the budget, by a finite space or grid, and by a sampler that has
+        nothing more to propose.
+        """
+        if self._n_left is None:
+            self._n_left = self._count_left()
+        return self._n_left
+
+    def _count_left(self) -> float:
+        n_counted = self._records.n_counted + self._n_elsewhere
+        left = self._budget.trials_left(n_counted)
+        return 0 if left < 1 else max(min(left, self._storage.left), 0)
+
+    # -- what a backend tells ----------------------------------------------------------------
+
+    def ask(self, trained_by: str = "") -> Trial | None:
+        """Return the next trial to begin; None if no more may begin.
+
+        Once it is None it stays so, unless a trial is revoked, or interrupted by another driver.
+        However many drivers ask, no more trials begin than the budget has.
+
+        Parameters
+        ----------
+        trained_by : str
+            How it will be trained, if this is already known; see `TrialRecord.trained_by`.
+        """
+        self._sync_other_workers()
+        self._n_left = self._count_left()
+        if self._n_left < 1:
+            return None
+        trial = self._storage.ask()
+        if not self._is_within_budget(trial.number):
+            self._withdraw(trial)
+            return None
+        self._n_left -= 1
+        max_steps = None if self._max_steps is None else self._max_steps(trial.params)
         record = TrialRecord(
             trial,
             max_steps=max_steps,
@@ -118,68 +159,149 @@ class TrialManager:
             select=self._select,
             trained_by=trained_by,
         )
-        self._store(record)
-        for tracker in self._trackers:
-            tracker.on_trial_start(record)
-        return record
+        self._records.store(record)
+        self._storage.begin(record)
+        for observer in self._observers:
+            observer.on_trial_start(record)
+        return trial
 
-    def on_trained_by(self, number: int, how: str, reason: str = "") -> None:
+    def _sync_other_workers(self) -> None:
+        finished, self._n_elsewhere = self._storage.sync_other_workers(self._records.numbers)
+        for record in finished:
+            self._records.store(record)
+
+    def _is_within_budget(self, number: int) -> bool:
+        """Return whether the trial with this number, just asked for, may begin.
+
+        Other drivers may have asked since the last look at them. So the number decides: a trial
+        is beyond the budget if enough of the trials with smaller numbers count. All of them
+        exist by now, and one that was interrupted will never count again; whatever is not known
+        to be interrupted is assumed to count. So all drivers agree without a lock.
+        """
+        if self._budget.trials_left(self._n_counted_before(number)) >= 1:
+            return True
+        self._sync_other_workers()
+        return self._budget.trials_left(self._n_counted_before(number)) >= 1
+
+    def _n_counted_before(self, number: int) -> int:
+        return number - self._records.n_interrupted_before(number)
+
+    def _withdraw(self, trial: Trial) -> None:
+        """End a trial before it begins; like an interrupted one, it is tried again later."""
+        self._n_left = 0
+        record = TrialRecord(trial, started=time.time(), select=self._select)
+        reason = "not begun: another process has started the last trial of the budget"
+        record = ended(record, TrialState.INTERRUPTED, reason, cause=Cause.WITHDRAWN)
+        self._storage.tell(record)
+        self._records.store(record)
+
+    def set_trained_by(self, number: int, how: str, reason: str = "") -> None:
         """Record how a running trial is trained; may be called at every step."""
         record = self._records[number]
         if (record.trained_by, record.trained_by_reason) == (how, reason):
             return
         record = replace(record, trained_by=how, trained_by_reason=reason)
-        self._store(record)
-        for tracker in self._trackers:
-            tracker.trial_trained_by(record)
+        self._records.store(record)
+        self._storage.begin(record)
+        for observer in self._observers:
+            observer.trial_trained_by(record)
 
-    def on_report(self, report: Report) -> PruneDecision:
-        """Record a report and decide on its trial; see `record_report` and `decide`."""
-        self.record_report(report)
-        return self.decide(report.number)
+    def report(self, reports: Sequence[Report]) -> list[int]:
+        """Record reports, and end the trials that are not to continue.
 
-    def record_report(self, report: Report) -> None:
-        """Record a report.
+        Reports that arrive together belong into one call: all of them are recorded before a
+        decision on any of their trials, so that trials that advance in lockstep are compared at
+        the same step.
 
-        Reports that arrive together are all recorded before a decision on any of their trials, so
-        that trials that advance in lockstep are compared at the same step.
+        Returns
+        -------
+        list of int
+            Numbers of the trials that have been ended, whose training must be stopped.
 
         Raises
         ------
         StudyError
-            If trials do not report one of the study's costs.
+            If a report lacks one of the study's costs.
+        PluginError
+            If the pruner raises.
         """
+        for report in reports:
+            self._record_report(report)
+        stopped = []
+        for report in reports:
+            decision = self._decide(report)
+            if decision.stop:
+                self.end(report.number, TrialState.PRUNED, decision.reason, cause=decision.cause)
+                stopped.append(report.number)
+        return stopped
+
+    def end(
+        self,
+        number: int,
+        state: TrialState = TrialState.COMPLETE,
+        reason: str = "",
+        error: str | None = None,
+        cause: Cause | None = None,
+    ) -> None:
+        """End a running trial: the sampler and the record are told the same.
+
+        A trial that made all its steps without a finite score at the last of them is FAILED.
+        One that ran out of memory is PRUNED: this depends on its parameters, and the sampler
+        learns from pruned trials but not from failed ones.
+
+        Parameters
+        ----------
+        number : int
+        state : TrialState
+            How it ended: COMPLETE, PRUNED, FAILED or INTERRUPTED.
+        reason : str
+            One line, required unless it is complete.
+        error : str or None
+            Traceback of a failed trial.
+        cause : Cause or None
+            None is the usual one of the state.
+        """
+        record = ended(self._records[number], state, reason, error, cause)
+        self._storage.tell(record)
+        self._ended(record)
+
+    def revoke(self, number: int, reason: str) -> None:
+        """Discard the reports of a trial, even of an ended one; its parameters are tried again."""
+        record = ended(self._records[number], TrialState.INTERRUPTED, reason, cause=Cause.REVOKED)
+        self._storage.revoke(record)
+        self._ended(record)
+
+    def interrupt_all(self) -> None:
+        """End the running trials: as complete if they made all steps, else as interrupted.
+
+        To be called when the run ends for whatever reason, so that no trial is left open.
+        """
+        spent = self._budget.overdrawn(self._records.n_steps)
+        if spent and not self._interrupt.reason:
+            reason, cause = spent, Cause.BUDGET
+        else:
+            reason, cause = self._interrupt.reason or "an error", Cause.STOPPED
+        for record in self.running:
+            if record.made_all_steps:
+                self.end(record.number)
+            else:
+                self.end(record.number, TrialState.INTERRUPTED, reason, cause=cause)
+
+    def heartbeat(self) -> None:
+        """Show other drivers of the study that this one is alive; cheap to call often."""
+        self._storage.heartbeat()
+
+    # -- helpers -----------------------------------------------------------------------------
+
+    def _record_report(self, report: Report) -> None:
         self._check_costs(report)
         record = self._records[report.number]
         report = report if report.time else replace(report, time=time.time())
         record = replace(record, reports=(*record.reports, report))
-        self._store(record)
-        for tracker in self._trackers:
-            tracker.on_report(record, report)
-
-    def decide(self, number: int) -> PruneDecision:
-        """Decide after its last report whether a trial continues.
-
-        A training that diverged (its loss is not finite) is always stopped: it cannot recover,
-        and the sampler learns from a pruned trial to avoid its parameters.
-        """
-        record = self._records[number]
-        report = record.reports[-1]
-        diverged = _divergence(report)
-        if diverged:
-            return PruneDecision(True, diverged, Cause.DIVERGED)
-        if record.max_steps is not None and report.step >= record.max_steps:
-            return _CONTINUE  # it is complete anyway
-        peers = [peer for key, peer in self._records.items() if key != number]
-        try:
-            return self._pruner.decide(record, peers)
-        except HpoError:
-            raise
-        except Exception as error:  # a pruner may be the user's own
-            raise PluginError(
-                f"the pruner {type(self._pruner).__name__} raised {message_of(error)} "
-                f"({where_of(error)}) at trial {number}, step {report.step}."
-            ) from error
+        self._storage.report(report)
+        self._records.store(record)
+        for observer in self._observers:
+            observer.on_report(record, report)
 
     def _check_costs(self, report: Report) -> None:
         measured = {SECONDS, *report.metrics}
@@ -191,68 +313,29 @@ class TrialManager:
                     f"{', '.join(sorted(measured))}."
                 )
 
-    def on_trial_end(
-        self,
-        number: int,
-        state: TrialState,
-        reason: str = "",
-        error: str | None = None,
-        cause: Cause | None = None,
-    ) -> TrialRecord:
-        """Close the record of a trial; it is final afterwards.
+    def _decide(self, report: Report) -> PruneDecision:
+        """Decide after its last report whether a trial continues.
 
-        A trial that made all its steps without a finite score at the last of them is FAILED.
-        One that ran out of memory is PRUNED: this depends on its parameters, and the sampler
-        learns from pruned trials but not from failed ones.
+        A training that diverged (its loss is not finite) is always stopped: it cannot recover,
+        and the sampler learns from a pruned trial to avoid its parameters.
         """
-        record = self._records[number]
-        if state is TrialState.COMPLETE:
-            state, reason = _final_state(record)
-            cause = Cause.NO_SCORE if state is TrialState.FAILED else None
-        elif cause is Cause.OUT_OF_MEMORY:
-            state = TrialState.PRUNED
-        record = replace(
-            record,
-            state=state,
-            reason=reason,
-            error=error,
-            ended=time.time(),
-            cause=cause or _CAUSES.get(state),
-        )
-        self._store(record)
-        for tracker in self._trackers:
-            tracker.on_trial_end(record)
-        return record
+        record = self._records[report.number]
+        diverged = divergence(report)
+        if diverged:
+            return PruneDecision(True, diverged, Cause.DIVERGED)
+        if record.made_all_steps:
+            return _CONTINUE  # it is complete anyway
+        try:
+            return self._pruner.decide(record, self._records.peers_of(report.number))
+        except HpoError:
+            raise
+        except Exception as error:  # a pruner may be the user's own
+            raise PluginError(
+                f"the pruner {type(self._pruner).__name__} raised {message_of(error)} "
+                f"({where_of(error)}) at trial {report.number}, step {report.step}."
+            ) from error
 
-    def on_revoke(self, number: int, why: str) -> TrialRecord:
-        """Discard the reports of a trial, even an ended one; it counts as interrupted."""
-        return self.on_interrupt(number, why, Cause.REVOKED)
-
-    def on_interrupt(self, number: int, why: str, cause: Cause = Cause.STOPPED) -> TrialRecord:
-        """Close the record of a trial that was interrupted for an external reason."""
-        return self.on_trial_end(number, TrialState.INTERRUPTED, why, cause=cause)
-
-
-def _divergence(report: Report) -> str:
-    """Return the reason to stop a trial whose training loss is not finite, or an empty string."""
-    losses = report.metrics.get("train_loss", ())
-    bad = [(i, loss) for i, loss in enumerate(losses) if not math.isfinite(loss)]
-    if not bad or math.isfinite(report.value):
-        return ""
-    fold, loss = bad[0]
-    return f"epoch {report.step}: diverged, the training loss of fold {fold} is {loss}"
-
-
-def _final_state(record: TrialRecord) -> tuple[TrialState, str]:
-    if not record.reports:
-        return TrialState.FAILED, "no report: the trial ended before its first step"
-    last = record.reports[-1]
-    if math.isfinite(last.value):
-        return TrialState.COMPLETE, ""
-    folds = [i for i, value in enumerate(last.fold_values) if not math.isfinite(value)]
-    where = f" in fold {', '.join(map(str, folds))}" if folds else ""
-    return (
-        TrialState.FAILED,
-        f"epoch {last.step}: no finite score{where} (the scorer returned "
-        f"{last.fold_values[folds[0]] if folds else last.value})",
-    )
+    def _ended(self, record: TrialRecord) -> None:
+        self._records.store(record)
+        for observer in self._observers:
+            observer.on_trial_end(record)

@@ -60,7 +60,7 @@ def winner_of(name: str, storage: str, teacher: ImageClassifier) -> ImageClassif
 
 
 def study(
-    full: bool = False, teacher: str = "", teacher_storage: str = "sqlite:///hpo.db"
+    full: bool = False, teacher: str = "", teacher_storage: str = "journal:///hpo.journal"
 ) -> Study:
     """Compare a student with and without a teacher.
 

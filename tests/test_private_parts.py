@@ -31,7 +31,6 @@ from hpo.executors.fused import supported
 from hpo.fused import NotFusibleError
 from hpo.fused._compiling import compiled
 from hpo.identity import _objects
-from hpo.storage import _fast_sql
 from hpo.training import callbacks, scorer_parts
 from hpo.training.indexing import take
 
@@ -45,6 +44,7 @@ NO_PARTS = {
     "_batch_count": "the end of a name",
     "_error": "the end of a name",
     "_gain_se": "the end of a name",
+    "_refit": "the end of a name",
     "_global_": "the beginning of a name",
     "_request": "the end of a name",
     "_abc_": "the beginning of a name",
@@ -223,8 +223,6 @@ def default_study(**options):
 
 
 LOOKED_UP = [
-    *(("optuna.storages", f"RDBStorage.{name}") for name in _fast_sql._METHODS),
-    ("optuna.storages._rdb.models", "TrialModel.__table__.c.number"),
     ("optuna.samplers", "GPSampler._sample_relative_impl"),
     ("ray._private.services", "get_ray_address_from_environment"),
     ("ray._private.ray_constants", "ENABLE_RAY_CLUSTER"),
@@ -257,27 +255,6 @@ def test_without_scikit_learns_indexing_the_default_study_is_the_same(take_away)
     rows = np.array([2, 0])
     assert take([1, 2, 3], rows) == [3, 1]
     assert take(np.arange(3), rows).tolist() == [2, 0]
-
-
-@pytest.mark.parametrize(
-    "part",
-    [
-        ("optuna.storages", "RDBStorage._create_new_trial"),
-        ("optuna.storages._rdb.models", "TrialModel.__table__.c.number"),
-        None,
-    ],
-)
-def test_without_optunas_tables_its_own_storage_is_used(part, take_away, monkeypatch, tmp_path):
-    if part:
-        take_away(*part)
-    else:
-        monkeypatch.setattr(_fast_sql, "_ATTRIBUTES", ("_gone",))
-    storage = f"sqlite:///{tmp_path}/s.db"
-    with pytest.warns(MissingPartWarning, match="its own database storage is used"):
-        result = default_study(storage=storage)
-    assert result.best_record.reports
-    again = default_study(storage=storage, n_trials=3)
-    assert [r.value for r in again.records[:2]] == [r.value for r in result.records]
 
 
 GP = "gp:n_startup_trials=2,random_share=0"
@@ -455,7 +432,7 @@ def test_without_a_hook_of_scikit_learns_a_search_runs(part, told, scoring, monk
 
 ALL_GONE = """
     import warnings
-    import optuna.storages._rdb.models, ray._private.ray_constants, ray._private.services
+    import optuna, ray._private.ray_constants, ray._private.services
     import sklearn.base, sklearn.utils, sklearn.utils._param_validation
     import sklearn.datasets, sklearn.linear_model, sklearn.model_selection, sklearn.pipeline
     import skorch, skorch.callbacks, skorch.helper
@@ -464,7 +441,6 @@ ALL_GONE = """
 
     for name in [name for name in sys.modules if name.partition(".")[0] == "hpo"]:
         del sys.modules[name]
-    del optuna.storages._rdb.models.TrialModel.__table__
     del optuna.samplers.GPSampler._sample_relative_impl
     del ray._private.ray_constants.ENABLE_RAY_CLUSTER
     del sklearn.base._fit_context, sklearn.utils._safe_indexing

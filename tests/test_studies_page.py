@@ -46,7 +46,7 @@ def page():
 @pytest.fixture
 def written(tmp_path, page):
     """Return the result of a study, and the folder in which the page of it is written."""
-    storage = f"sqlite:///{tmp_path / 'hpo.db'}"
+    storage = f"journal:///{tmp_path / 'hpo.journal'}"
     study = Study(
         name="ridge",
         estimator=RidgeClassifier(),

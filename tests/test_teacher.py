@@ -22,7 +22,7 @@ def winner_of():
 @pytest.fixture(scope="module")
 def storage(tmp_path_factory):
     """Return a storage that holds a study of three epochs, "teaching"."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('teacher') / 'hpo.db'}"
+    url = f"journal:///{tmp_path_factory.mktemp('teacher') / 'hpo.journal'}"
     run_study(
         Study(
             name="teaching",

@@ -110,6 +110,9 @@ class BaseAnalysis(ABC):
     title = ""
     """Heading of the report's section."""
 
+    needs_test_part = False
+    """Whether a study without a held-out test part is refused before it runs."""
+
     @property
     def name(self) -> str:
         """Name of its module; of a class outside hpo, that of the class in lower case."""

@@ -22,6 +22,7 @@ class Confusion(BaseAnalysis):
     """The refitted winner's confusion matrix on the held-out test part, and recall by class."""
 
     title = "Confusion matrix"
+    needs_test_part = True
 
     def compute(self, winner: Winner) -> dict[str, Any]:
         """Return the matrix of counts (rows: true classes, columns: predicted classes)."""

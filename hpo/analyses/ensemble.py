@@ -34,6 +34,7 @@ class Ensemble(BaseAnalysis):
     """
 
     title = "Ensembles"
+    needs_test_part = True
 
     def __init__(self, k: int = 5) -> None:
         if k < 2:

@@ -36,6 +36,7 @@ class Features(BaseAnalysis):
     """
 
     title = "Features"
+    needs_test_part = True
 
     def __init__(self, n_samples: int = 500) -> None:
         if n_samples < _MIN_SAMPLES:

@@ -1,4 +1,4 @@
-"""Backends run the loop of a study: ask for trials, have them trained, follow the pruner.
+"""Backends run the loop of a study: ask for trials, have them trained, obey the trial manager.
 
 Each public module but ``base`` holds one backend and is found by its name; see `BaseBackend`.
 """
@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 from hpo._lazy import lazy
 
 if TYPE_CHECKING:
-    from hpo.backends.base import BaseBackend, Budget
+    from hpo.backends.base import BaseBackend
 else:
-    __getattr__, __dir__ = lazy(  # with Optuna
-        __name__, {"BaseBackend": ".base", "Budget": ".base"}
-    )
+    __getattr__, __dir__ = lazy(__name__, {"BaseBackend": ".base"})  # with Optuna
 
-__all__ = ["BaseBackend", "Budget"]
+__all__ = ["BaseBackend"]

@@ -345,7 +345,7 @@ def init(
     copy_examples(folder, Command.typed(ctx.meta[_ARGS]))
 
 
-@app.command("list", epilog=examples("hpo list --storage sqlite:///elsewhere/hpo.db"))
+@app.command("list", epilog=examples("hpo list --storage journal:///elsewhere/hpo.journal"))
 def list_(storage: Storage = None) -> None:
     """List the studies in a storage: how their trials stand and the best score."""
     from hpo.cli._show import list_studies

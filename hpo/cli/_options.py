@@ -55,7 +55,7 @@ def examples(*lines: str) -> str:
 
 STORES = "sqlite:///FILE, journal:///FILE or postgresql://..."
 TRACKING_STORES = "MLflow's store: sqlite:///FILE or http://HOST:PORT."
-_STORAGE = "$HPO_STORAGE, else sqlite:///hpo.db"
+_STORAGE = "$HPO_STORAGE, else journal:///hpo.journal"
 _TRACKING = "$MLFLOW_TRACKING_URI, else sqlite:///mlflow.db"
 STUDYS_STORAGE, STUDYS_TRACKING = (
     f"the study's, else {default}" for default in (_STORAGE, _TRACKING)

@@ -6,26 +6,16 @@ from contextlib import closing
 from pathlib import Path
 
 from hpo.exceptions import StorageError
-from hpo.storage.open import file_of, is_there
 from hpo.storage.studies import versioned_name
+from hpo.storage.urls import SQLITE, default_storage, file_of, is_there
 from hpo.study import Study
 
-__all__ = [
-    "DEFAULT_STORAGE",
-    "exists",
-    "named_storage",
-    "readable_storage",
-    "storage_of",
-    "stored_name",
-]
-
-DEFAULT_STORAGE = "sqlite:///hpo.db"
-_SQLITE = "sqlite:///"
+__all__ = ["exists", "named_storage", "readable_storage", "storage_of", "stored_name"]
 
 
 def named_storage(option: str | None) -> str:
-    """Return the storage to use: the option, else ``$HPO_STORAGE``, else ``sqlite:///hpo.db``."""
-    return option or os.environ.get("HPO_STORAGE") or DEFAULT_STORAGE
+    """Return the storage to use: the option, else ``$HPO_STORAGE``, else the default."""
+    return option or os.environ.get("HPO_STORAGE") or default_storage()
 
 
 def storage_of(study: Study, option: str | None) -> str | None:
@@ -57,7 +47,7 @@ def readable_storage(option: str | None) -> str:
             f"There is no file {path} (storage {storage}), so there are no studies to read. Run a "
             "study here first (`hpo run STUDY.py`), or name its storage with --storage."
         )
-    if storage.startswith(_SQLITE) and path.is_file():
+    if storage.startswith(SQLITE) and path.is_file():
         _check_tables(path, storage)
     return storage
 

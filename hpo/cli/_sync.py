@@ -7,8 +7,8 @@ import typer
 from hpo._discovery import build
 from hpo._redaction import redact
 from hpo.cli._storage import readable_storage, stored_name
+from hpo.storage.stored_study import StoredStudy
 from hpo.storage.studies import study_names
-from hpo.storage.trial_store import TrialStore
 from hpo.trackers import BaseTracker, Order, all_orders, catch_up, left_message
 
 __all__ = ["send"]
@@ -69,7 +69,7 @@ def _orders(
     for each in names:
         url = readable_storage(storage)
         exact = stored_name(each, url) if name else each
-        store = TrialStore(exact, None, url, create=False)
+        store = StoredStudy(exact, url)
         same = [order for order in waiting if order.key == store.key]
         if same:
             yield from same if name else ()

@@ -16,7 +16,7 @@ import typer
 from hpo._redaction import redact
 from hpo.cli._storage import readable_storage, stored_name
 from hpo.exceptions import HpoError, StorageError
-from hpo.storage.trial_store import TrialStore
+from hpo.storage.stored_study import StoredStudy
 from hpo.trackers.mlflow import parent_run, resolve_tracking_uri, study_url, ui_command
 
 __all__ = ["serve"]
@@ -78,7 +78,7 @@ def serve(tracking_uri: str | None, port: int, name: str | None, storage: str | 
 def _key(name: str, storage: str | None) -> str:
     """Return the key of a study in MLflow; names are those of `load_result`."""
     url = readable_storage(storage)
-    return TrialStore(stored_name(name, url), None, url, create=False).key
+    return StoredStudy(stored_name(name, url), url).key
 
 
 def _address(server: str, uri: str, name: str | None, key: str | None) -> str:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from hpo.pruners._checks import check_int
+from hpo.pruners._peer_values import PeerValues
 from hpo.pruners.base import BasePruner, PruneDecision
 from hpo.trial import TrialRecord
 
@@ -53,6 +54,7 @@ class HalvingPruner(BasePruner):
         self.first_rung = (
             None if first_rung is None else check_int(owner, "first_rung", first_rung, low=1)
         )
+        self._peer_values = PeerValues(_counts, _rank_at)
 
     def is_rung(self, step: int, n_steps: int | None) -> bool:
         """Return whether ``step`` is a rung of a trial with ``n_steps`` steps in total."""
@@ -69,13 +71,8 @@ class HalvingPruner(BasePruner):
         if not record.reports or not self.is_rung(step, record.max_steps):
             return _CONTINUE
         current = _rank(record.reports[-1].value)
-        peer_values = [
-            _rank(value)
-            for peer in peers
-            if (value := peer.value_at(step)) is not None and not peer.interrupted
-        ]
-        n = len(peer_values) + 1
-        better = sum(value > current for value in peer_values)
+        values = self._peer_values.at(step, peers)
+        n, better = values.n_peers + 1, values.n_above(current)
         if better < max(1, n // self.eta):
             return _CONTINUE
         return PruneDecision(True, self._reason(step, current, better, n))
@@ -87,6 +84,16 @@ class HalvingPruner(BasePruner):
 
     def __repr__(self) -> str:
         return f"HalvingPruner(eta={self.eta!r}, first_rung={self.first_rung!r})"
+
+
+def _counts(record: TrialRecord, step: int) -> bool:
+    return not record.interrupted and record.value_at(step) is not None
+
+
+def _rank_at(record: TrialRecord, step: int) -> float:
+    value = record.value_at(step)
+    assert value is not None
+    return _rank(value)
 
 
 def _rank(value: float) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 
 from hpo.pruners._cache import RecordCache
 from hpo.pruners._checks import check_choice, check_int
+from hpo.pruners._peer_values import PeerValues
 from hpo.pruners.base import BasePruner, PruneDecision
 from hpo.trial import TrialRecord, TrialState
 
@@ -76,26 +77,27 @@ class MedianPruner(BasePruner):
         self.n_min_trials = check_int(owner, "n_min_trials", n_min_trials, low=1)
         self.reference = check_choice(owner, "reference", reference, _REFERENCES)
         self.peers = check_choice(owner, "peers", peers, _PEERS)
-        self._running_means = RecordCache(_running_means)
+        self._peer_values = PeerValues(
+            _is_complete if self.peers == "complete" else _has_value,
+            _value_at if self.reference == "step_value" else _RunningMean(),
+        )
 
     def decide(self, record: TrialRecord, peers: Sequence[TrialRecord]) -> PruneDecision:
         """Decide on the last report of ``record``; see `BasePruner.decide`."""
         if not record.reports or not self._is_check(record):
             return _CONTINUE
         step = record.last_step
-        counted_peers = self._select_peers(peers, step)
-        if not counted_peers or len(counted_peers) < self.n_startup_trials:
+        values = self._peer_values.at(step, peers)
+        if not values.n_peers or values.n_peers < self.n_startup_trials:
             return _CONTINUE
         best = max((r.value for r in record.reports if not math.isnan(r.value)), default=None)
         if best is None:
             return PruneDecision(True, f"epoch {step}: no finite score so far (diverged)")
-        values = self._reference_values(counted_peers, step)
-        finite = values[~np.isnan(values)]
-        if len(values) < self.n_min_trials or not len(finite):
+        if values.n_values < self.n_min_trials or not values.ordered:
             return _CONTINUE
-        median = _median(finite)
+        median = _median(values.ordered)
         if best < median:
-            return PruneDecision(True, self._reason(step, best, median, len(finite)))
+            return PruneDecision(True, self._reason(step, best, median, len(values.ordered)))
         return _CONTINUE
 
     def _is_check(self, record: TrialRecord) -> bool:
@@ -105,20 +107,6 @@ class MedianPruner(BasePruner):
             return False
         due = record.last_step - n_steps_since % self.interval_steps
         return len(record.reports) == 1 or record.reports[-2].step < due
-
-    def _select_peers(self, peers: Sequence[TrialRecord], step: int) -> list[TrialRecord]:
-        if self.peers == "complete":
-            complete = TrialState.COMPLETE
-            return [peer for peer in peers if peer.state is complete]
-        return [peer for peer in peers if peer.value_at(step) is not None]
-
-    def _reference_values(self, counted_peers: list[TrialRecord], step: int) -> np.ndarray:
-        """Return the values whose median is taken, one for each peer that has one."""
-        if self.reference == "step_value":
-            values = [peer.value_at(step) for peer in counted_peers]
-        else:
-            values = [_mean_up_to(peer, self._running_means(peer), step) for peer in counted_peers]
-        return np.array([value for value in values if value is not None], dtype=float)
 
     def _reason(self, step: int, best: float, median: float, n_peers: int) -> str:
         best_text, median_text = _distinct(best, median)
@@ -135,10 +123,37 @@ _REFERENCES = ("step_value", "running_mean")
 _PEERS = ("complete", "reported")
 
 
-def _median(values: np.ndarray) -> float:
-    """Return the median as Optuna computes it: with `numpy.percentile`, whose rounding differs."""
+def _is_complete(record: TrialRecord, step: int) -> bool:
+    return record.state is TrialState.COMPLETE
+
+
+def _has_value(record: TrialRecord, step: int) -> bool:
+    return record.value_at(step) is not None
+
+
+def _value_at(record: TrialRecord, step: int) -> float | None:
+    return record.value_at(step)
+
+
+def _median(ordered: Sequence[float]) -> float:
+    """Return the median as Optuna computes it: with `numpy.percentile`, whose rounding differs.
+
+    It depends on the values in the middle alone.
+    """
+    n = len(ordered)
+    middle = ordered[max(n // 2 - 1, 0) : n // 2 + 1 + n % 2]
     with np.errstate(invalid="ignore"):  # infinity - infinity, between two infinite values
-        return float(np.percentile(values, 50.0))
+        return float(np.percentile(middle, 50.0))
+
+
+class _RunningMean:
+    """Returns the mean of a trial's values up to a step; None if there are none."""
+
+    def __init__(self) -> None:
+        self._means = RecordCache(_running_means)
+
+    def __call__(self, record: TrialRecord, step: int) -> float | None:
+        return _mean_up_to(record, self._means(record), step)
 
 
 def _running_means(record: TrialRecord) -> list[float]:

@@ -53,13 +53,9 @@ def inherited_constraints() -> dict[str, Any]:
 
 
 def interval(kind: type, low: float, *, closed: str) -> list[Any]:
-    """Return the constraint for None or a number not below ``low``."""
+    """Return the constraint for a number not below ``low``."""
     interval_class = private_part("sklearn.utils._param_validation", "Interval", _UNCHECKED)
-    return (
-        [object]
-        if interval_class is None
-        else [interval_class(kind, low, None, closed=closed), None]
-    )
+    return [object] if interval_class is None else [interval_class(kind, low, None, closed=closed)]
 
 
 def one_of(*choices: str) -> list[Any]:

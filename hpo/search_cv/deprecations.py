@@ -14,7 +14,13 @@ from hpo.trial import TrialState
 
 _INTERNAL = {"contextlib", "hpo", "sklearn"}
 
-__all__ = ["warn_of_cut_off", "warn_of_failures", "warn_of_notes", "warn_of_scores"]
+__all__ = [
+    "warn_of_cut_grid",
+    "warn_of_cut_off",
+    "warn_of_failures",
+    "warn_of_notes",
+    "warn_of_scores",
+]
 
 
 def _level() -> int:
@@ -23,6 +29,16 @@ def _level() -> int:
     while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in _INTERNAL:
         frame, level = frame.f_back, level + 1
     return level
+
+
+def warn_of_cut_grid(n_points: int, n_trials: int) -> None:
+    """Warn of a grid that has more points than the search has trials."""
+    warnings.warn(
+        f"The grid has {n_points} points and n_trials={n_trials} tries the first {n_trials} of "
+        "them. Set n_trials=None to try all.",
+        UserWarning,
+        stacklevel=_level(),
+    )
 
 
 def warn_of_failures(result: StudyResult, error_score: Any) -> None:

@@ -1,59 +1,22 @@
 """The search as a scikit-learn estimator."""
 
 import copy
-import time
-import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import replace
-from numbers import Integral, Real
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.sparse import issparse
-from sklearn.utils import check_random_state, get_tags, indexable
+from sklearn.utils import get_tags
 
-from hpo._discovery import build
-from hpo._stop_signal import StopSignal
-from hpo.backends.base import BaseBackend, Budget
-from hpo.data.datasets import from_dataset
-from hpo.exceptions import DataError, RefitError, StudyError
-from hpo.executors.serial import SerialExecutor
-from hpo.observer import BaseObserver
-from hpo.pruners import BasePruner
-from hpo.result import StudyResult
-from hpo.search_cv._sklearn_parts import (
-    BaseSearchCV,
-    best_row,
-    check_refit,
-    fit_context,
-    inherited_constraints,
-    interval,
-    one_of,
-    routed_params,
-    scorers_of,
-)
-from hpo.search_cv.deprecations import (
-    warn_of_cut_off,
-    warn_of_failures,
-    warn_of_notes,
-    warn_of_scores,
-)
+from hpo.exceptions import RefitError
+from hpo.search_cv._constraints import CONSTRAINTS
+from hpo.search_cv._data import data_of
+from hpo.search_cv._fitting import prepare, run
+from hpo.search_cv._found import set_refitted
+from hpo.search_cv._sklearn_parts import BaseSearchCV, fit_context, routed_params, scorers_of
+from hpo.search_cv.deprecations import warn_of_notes
 from hpo.search_cv.html import ShownWithoutPasswords
-from hpo.search_cv.observers import CallbackTasks, FailFast, Printer, WatchedObjective
-from hpo.search_cv.table import rows_of, score_names
-from hpo.space import SearchSpace
-from hpo.study.kept_files import only
-from hpo.study.opening import FOR_SEARCHES, Allowed
-from hpo.study.refit_errors import refit_errors
-from hpo.study.runner import run_search
-from hpo.study.search import SearchConfig
-from hpo.trackers import BaseTracker
+from hpo.search_cv.observers import CallbackTasks
 from hpo.training.checks import check_estimator_kind
-from hpo.training.refit import refit
-from hpo.training.threads import devices, limit_threads
-from hpo.trial import SELECT, TrialState, derive_seed
 
 __all__ = ["HPOSearchCV"]
 
@@ -80,6 +43,9 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
     timeout : float or None, default=None
         Seconds after which all trials are stopped; the best complete trial wins. If there is none,
         the best report of an interrupted trial wins, with a warning.
+    max_total_epochs : int or None, default=None
+        Steps (epochs, unless ``eval_every`` says otherwise) of all trials together, after which
+        the search ends as by ``timeout``.
     backend : str or BaseBackend, default="optuna"
         The backend that runs the loop, with options.
     sampler : str or optuna.samplers.BaseSampler, default="tpe"
@@ -93,7 +59,12 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
         ``serial``, ``process``, ``fused`` (batches of trials in one loop) or ``auto`` (whichever of
         the two is faster), with options (``"serial:n_threads=4"``). None is ``process`` where
         ``n_jobs`` asks for several trials at a time, else ``serial``; ``serial`` itself refuses
-        several. Torch and BLAS compute with one thread a trial unless told otherwise.
+        several.
+    n_threads : int, default=1
+        Threads of torch and BLAS for each trial in flight, and for the refit.
+    device : str or None, default=None
+        Torch device (``"cpu"``, ``"cuda:1"``) of nets that name none. None is all GPUs, else the
+        CPU.
     storage : str or None, default=None
         Optuna storage URL of the study, so that a later fit of the same search to the same data
         continues where this one ended. None keeps it in memory.
@@ -106,11 +77,18 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
         fit the new one count; see `run_study`.
     accept_code : bool, default=False
         With a ``study_name``: continue although the code of a class or function has changed.
+    tracker : str, BaseTracker or None, default=None
+        ``mlflow``, in which every trial becomes a run, ``null``, or one of your own. None is
+        ``mlflow`` where there is a ``tracking_uri``, and else ``null``.
     tracking_uri : str or None, default=None
-        MLflow's store, in which every trial becomes a run; None tracks nothing.
+        MLflow's store; None is ``$MLFLOW_TRACKING_URI``, else ``sqlite:///mlflow.db``.
     scoring : str, callable, list, tuple, dict or None, default=None
         Greater is better. None is the estimator's own ``score``. Sampler and pruner use the score
         that ``refit`` names, or else the first one.
+    costs : list of str, default=()
+        What the sampler minimizes while it maximizes the score: ``"seconds"``, or metrics that
+        trials report (``"train_loss"``). ``result_.pareto_front()`` has the trials that are best
+        in score and costs; ``best_params_`` and the refit are those of the best score.
     refit : bool, str or callable, default=True
         Whether to train the winner on all data. With several scores, the name of the one that
         chooses the winner, or a function of ``cv_results_`` that returns the row. The function
@@ -142,8 +120,9 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
         number, an estimator with ``partial_fit`` is trained by it, one call per step.
     eval_every : int or None, default=None
         For a net: number of optimizer steps that count as one step here, instead of an epoch.
-    enqueue : sequence of mapping, default=()
-        Parameters to try first, all of a trial's or some, as ``best_params_`` has them.
+    enqueue : list of mapping, default=()
+        Parameters to try first, in this order, all of a trial's or some, as ``best_params_`` has
+        them.
     add_trials : str, StudyResult, or sequence of them, default=()
         Other searches (their ``result_``, or their names in the storage) whose complete and pruned
         trials that fit the search space are added, and count as trials of this one. They must have
@@ -157,6 +136,16 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
         The trials whose files, written by callbacks (``Checkpoint``, loggers), are kept. Each fold
         of each trial has its own folder for them; only the refit writes to the callbacks' paths.
         ``result_.files`` has the folders; without a storage they are removed with the process.
+    compare : list of str or None, default=None
+        Parameters whose values the report compares: the best complete trial of each combination
+        represents it (``hpo.review.compare(result_)``). None is all parameters of a grid, and none
+        in any other search.
+    watch : list of str, default=()
+        Further columns of that comparison: metrics that trials report.
+    analyses : list of str or BaseAnalysis, or None, default=None
+        Analyses of the refitted winner: ``"confusion"``, ``"features"`` or ``"ensemble"``, with
+        options (``"ensemble:k=7"``), which need a held-out test part (`StudyData`). None is
+        confusion and features for a net that is a classifier, if there is a test part.
 
     Attributes
     ----------
@@ -170,6 +159,11 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
 multimetric_, classes_, n_features_in_, feature_names_in_
         As in ``GridSearchCV``. ``best_index_`` is the row of ``result_.best_record``, unless
         ``refit`` is a function.
+    test_score_ : float
+        Score of ``best_estimator_`` on the held-out test part, if ``fit`` was given one.
+    analyses_ : dict of str to dict
+        What each of the ``analyses`` found, by its name, if there are any; an ``"error"`` if it
+        failed.
     n_steps_ : int
         Steps (epochs) of the refit: up to the winner's best step, or all.
     result_ : StudyResult
@@ -207,30 +201,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
     np.True_
     """
 
-    _parameter_constraints = {  # noqa: RUF012
-        **inherited_constraints(),
-        "estimator": "no_validation",  # checked in fit, with a better message
-        "search_space": "no_validation",
-        "n_trials": interval(Integral, 1, closed="left"),
-        "timeout": interval(Real, 0, closed="neither"),
-        "backend": [str, BaseBackend],
-        "sampler": "no_validation",
-        "pruner": [str, BasePruner, None],
-        "executor": [str, callable, None],
-        "storage": [str, None],
-        "study_name": [str, None],
-        "extend": ["boolean"],
-        "accept_code": ["boolean"],
-        "tracking_uri": [str, None],
-        "random_state": ["random_state"],
-        "fail_fast": interval(Integral, 1, closed="left"),
-        "epochs": interval(Integral, 1, closed="left"),
-        "eval_every": interval(Integral, 1, closed="left"),
-        "enqueue": "no_validation",
-        "add_trials": "no_validation",
-        "select": one_of(*SELECT),
-        "keep": one_of("winner", "all"),
-    }
+    _parameter_constraints = CONSTRAINTS
 
     def __init__(
         self,
@@ -239,16 +210,21 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         *,
         n_trials: int | None = 50,
         timeout: float | None = None,
+        max_total_epochs: int | None = None,
         backend: Any = "optuna",
         sampler: Any = "tpe",
         pruner: Any = "median",
         executor: Any = None,
+        n_threads: int = 1,
+        device: str | None = None,
         storage: str | None = None,
         study_name: str | None = None,
         extend: bool = False,
         accept_code: bool = False,
+        tracker: Any = None,
         tracking_uri: str | None = None,
         scoring: Any = None,
+        costs: Sequence[str] = (),
         refit: Any = True,
         cv: Any = None,
         n_jobs: int | None = None,
@@ -263,6 +239,9 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         add_trials: Any = (),
         select: str = "best",
         keep: str = "winner",
+        compare: Sequence[str] | None = None,
+        watch: Sequence[str] = (),
+        analyses: Sequence[Any] | None = None,
     ) -> None:
         super().__init__(
             estimator,
@@ -278,15 +257,20 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         self.search_space = search_space
         self.n_trials = n_trials
         self.timeout = timeout
+        self.max_total_epochs = max_total_epochs
         self.backend = backend
         self.sampler = sampler
         self.pruner = pruner
         self.executor = executor
+        self.n_threads = n_threads
+        self.device = device
         self.storage = storage
         self.study_name = study_name
         self.extend = extend
         self.accept_code = accept_code
+        self.tracker = tracker
         self.tracking_uri = tracking_uri
+        self.costs = costs
         self.random_state = random_state
         self.fail_fast = fail_fast
         self.epochs = epochs
@@ -295,6 +279,9 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         self.add_trials = add_trials
         self.select = select
         self.keep = keep
+        self.compare = compare
+        self.watch = watch
+        self.analyses = analyses
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -311,9 +298,11 @@ multimetric_, classes_, n_features_in_, feature_names_in_
 
         Parameters
         ----------
-        X : array-like, sparse matrix, data frame, tensor, dict of them, or torch dataset
+        X : array-like, sparse matrix, data frame, tensor, dict of them, torch dataset or StudyData
             Of shape (n_samples, ...). A ``torch.utils.data.Dataset`` of pairs (x, y) needs no
-            ``y``; its samples are loaded when they are trained on.
+            ``y``; its samples are loaded when they are trained on. A `StudyData` has its own
+            ``y``, groups and weights, and a held-out test part, if it has one: the refitted
+            winner is scored on it once.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), or None
         **params : dict
             For the estimator's ``fit``, the scorers and the splitter (``groups``), as in
@@ -326,247 +315,22 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             Itself.
         """
         check_estimator_kind(self.estimator)
-        X, y = from_dataset(X, y)
         scorers_of(self)  # raises if they do not fit the estimator
-        if y is None and get_tags(self).target_tags.required:
-            name = type(self.estimator).__name__
-            raise DataError(f"{name} requires y to be passed, but the target y is None.")
-        # skorch alone takes a dict or tuple of arrays as X; one kind of sparse matrix is a dict.
-        if issparse(X) or not isinstance(X, Mapping | tuple):
-            X, y = indexable(X, y)
-        routed = routed_params(self, params)
-        search = self._prepare(X, y, routed)
+        data = data_of(self, X, y, params)
+        prepared = prepare(self, data, routed_params(self, params))
         weights = params.get("sample_weight")
         tasks = CallbackTasks(
             self,
-            X=X,
-            y=y,
+            X=data.X,
+            y=data.y,
             metadata=None if weights is None else {"sample_weight": weights},
         )
         with tasks.fit():
             try:
-                self.result_ = self._run(search, tasks)
+                result = run(self, prepared, tasks)
             except RefitError as error:
-                self.result_ = error.result
+                set_refitted(self, error.result)
                 raise
+            set_refitted(self, result)
         warn_of_notes(self.result_, self.verbose)
         return self
-
-    def _prepare(self, X: Any, y: Any, routed: Any) -> SearchConfig:
-        """Check everything without creating anything."""
-        space = SearchSpace.load(self.search_space)
-        several = not (self.scoring is None or isinstance(self.scoring, str))
-        objective = WatchedObjective(
-            self.estimator,
-            X,
-            y,
-            cv=self.cv,
-            scoring=self.scoring,
-            metric=self.refit if several and isinstance(self.refit, str) else None,
-            epochs=self.epochs,
-            eval_every=self.eval_every,
-            fit_params=routed.estimator.fit,
-            score_params=routed.scorer.score,
-            split_params=routed.splitter.split,
-            return_train_score=self.return_train_score,
-            resolve=lambda params: dict(sorted(space.resolve(params).items())),
-        )
-        search = SearchConfig(
-            objective,
-            space,
-            seed=self._seed(),
-            scoring=self.scoring,
-            sampler=copy.deepcopy(self.sampler),
-            pruner="nop" if self.pruner is None else self.pruner,
-            backend=self.backend,
-            executor=self.executor,
-            enqueue=self.enqueue,
-            add_trials=self.add_trials,
-            n_trials=self.n_trials,
-            n_jobs=self.n_jobs,
-            select=self.select,
-            keep=self.keep,
-        )
-        self._check_budget(search)
-        return search
-
-    def _seed(self) -> int:
-        if isinstance(self.random_state, Integral):
-            return int(self.random_state)
-        if self.random_state is None and self.storage is not None:
-            return 0
-        return int(check_random_state(self.random_state).randint(2**31 - 1))
-
-    def _check_budget(self, search: SearchConfig) -> None:
-        n_points = search.n_points
-        if n_points is None and self.n_trials is None and self.timeout is None:
-            raise StudyError(
-                "n_trials=None and timeout=None would search for ever: give one of them a value."
-            )
-        grid, n_trials = search.grid, self.n_trials
-        if grid is not None and n_trials is not None and len(grid) > n_trials:
-            warnings.warn(
-                f"The grid has {len(grid)} points and n_trials={n_trials} tries the first "
-                f"{n_trials} of them. Set n_trials=None to try all.",
-                UserWarning,
-                stacklevel=4,
-            )
-
-    def _run(self, search: SearchConfig, tasks: CallbackTasks) -> StudyResult:
-        signals: list[bool] = []
-        interrupt = StopSignal(on_signal=signals.append)
-        failures = FailFast(interrupt)
-        observers: list[BaseObserver] = [tasks]
-        tracker: BaseTracker | None = None
-        if self.tracking_uri is not None:
-            uri = self.tracking_uri
-            tracker = build("hpo.trackers", "mlflow", BaseTracker, tracking_uri=uri)
-        if self.error_score == "raise":
-            observers.append(failures)
-        n_trials = min((n for n in (self.n_trials, search.n_points) if n is not None), default=None)
-        if self.verbose:
-            observers.append(Printer(n_trials, self.verbose))
-        if (
-            isinstance(search.objective, WatchedObjective)
-            and type(search.executor) is SerialExecutor
-        ):
-            search.objective.tasks, tasks.hands_on = tasks, True
-        name = self.study_name or (search.default_name() if self.storage else "HPOSearchCV")
-        with interrupt.listening():
-            store = search.begin(
-                name,
-                self.storage,
-                allowed=self._allowed(),
-                quotes=self.error_score != "raise",
-                tracked=tracker is not None,
-            )
-        with ExitStack() as searching:
-            searching.enter_context(tasks.trials(n_trials, search.objective))
-
-            def finish(result: StudyResult) -> StudyResult:
-                searching.close()
-                if failures.failed is not None:
-                    raise failures.error(search.executor)
-                if interrupt.reason and result.winner is None:
-                    raise KeyboardInterrupt(f"{interrupt.reason}: no trial is complete.")
-                warn_of_failures(result, self.error_score)
-                warn_of_cut_off(result, interrupt.reason)
-                result = self._set_attributes(result, search, tasks)
-                if False in signals:  # skorch treats the exception as the end of training
-                    raise KeyboardInterrupt
-                return result
-
-            return run_search(
-                search,
-                store,
-                info=search.info(store, Path.cwd(), {}),
-                observers=observers,
-                tracker=tracker,
-                interrupt=interrupt,
-                budget=Budget(self.n_trials, self.timeout),
-                finish=finish,
-                any_may_win=callable(self.refit),
-                fail_fast=None if self.error_score == "raise" else self.fail_fast,
-            )
-
-    def _allowed(self) -> Allowed:
-        """Return what may differ from the stored study."""
-        if (self.extend or self.accept_code) and not (self.study_name and self.storage):
-            raise StudyError(
-                "extend and accept_code go on with a study under its name: give a storage and a "
-                "study_name."
-            )
-        return Allowed(self.extend, self.accept_code, FOR_SEARCHES)
-
-    def _set_attributes(
-        self, result: StudyResult, search: SearchConfig, tasks: CallbackTasks
-    ) -> StudyResult:
-        """Set the results, choose a row and refit it."""
-        objective = search.objective
-        last_reports = [r.reports[-1] for r in (*result.top(1), *result.candidates) if r.reports]
-        names = score_names(objective, last_reports[0] if last_reports else None)
-        primary = objective.scoring.main(dict.fromkeys(names, 0.0))
-        self.multimetric_ = bool(objective.scoring.names) or names != ("score",)
-        if self.multimetric_:
-            check_refit(self.refit, names)
-        by_name = objective.scoring.by_name
-        self.scorer_ = by_name if objective.scoring.names else by_name["score"]
-        self.n_splits_ = objective.n_folds
-        self.cv_results_ = result.cv_results(
-            objective.resolve,
-            scorers=names,
-            primary=primary,
-            n_splits=objective.n_folds,
-            error_score=np.nan if self.error_score == "raise" else self.error_score,
-            return_train_score=self.return_train_score,
-        )
-        warn_of_scores(result, self.cv_results_, names)
-        best = result.best_record  # raises if there is none
-        self.result_ = result = replace(result, resolved_params=objective.resolve(best.best_params))
-        if not self.refit and self.multimetric_:
-            return result
-        return self._choose(result, search, primary, tasks)
-
-    def _choose(
-        self, result: StudyResult, search: SearchConfig, primary: str, tasks: CallbackTasks
-    ) -> StudyResult:
-        eligible = [r.state is TrialState.COMPLETE or r is result.winner for r in result.candidates]
-        complete = np.flatnonzero(eligible)
-        row = best_row(self.refit, primary, rows_of(self.cv_results_, complete))
-        self.best_index_ = complete[row]
-        if not callable(self.refit):
-            self.best_score_ = self.cv_results_[f"mean_test_{primary}"][self.best_index_]
-        self.best_params_ = self.cv_results_["params"][self.best_index_]
-        winner = result.candidates[self.best_index_]
-        if winner.best_params != winner.trial.params:  # changed while it trained
-            self.best_params_ = search.objective.resolve(winner.best_params)
-        self.n_steps_ = winner.refit_steps
-        if callable(self.refit) and self.keep == "winner":
-            result = replace(result, files=only(result.files, winner.number))
-        result = replace(result, resolved_params=self.best_params_)
-        return self._refit(result, search, tasks) if self.refit else result
-
-    def _refit(
-        self, result: StudyResult, search: SearchConfig, tasks: CallbackTasks
-    ) -> StudyResult:
-        number = result.candidates[self.best_index_].number
-        self.__dict__.pop("best_estimator_", None)  # an earlier fit's
-        began = time.perf_counter()
-        with refit_errors(
-            f"The refit of trial {number} on all the data", result, self._refit_note()
-        ):
-            self.best_estimator_ = self._fit_best(search, tasks)
-        self.refit_time_ = time.perf_counter() - began
-        if hasattr(self.best_estimator_, "feature_names_in_"):
-            self.feature_names_in_ = self.best_estimator_.feature_names_in_
-        return replace(
-            result,
-            estimator=self.best_estimator_,
-            refit_epochs=self.n_steps_,
-            refit_seconds=self.refit_time_,
-        )
-
-    def _fit_best(self, search: SearchConfig, tasks: CallbackTasks) -> Any:
-        objective = search.objective
-        with tasks.refit() as within, limit_threads(search.n_threads):
-            return refit(
-                self.estimator,
-                self.best_params_,
-                objective.X,
-                objective.y,
-                n_steps=self.n_steps_,
-                seed=derive_seed(search.seed, "refit"),
-                epochs=self.epochs,
-                eval_every=self.eval_every,
-                fit_params=objective.fit_params,
-                device=devices(search.device)[0],
-                within=within,
-            )
-
-    def _refit_note(self) -> str:
-        """Return a note for a failed refit: what is set and how to continue."""
-        consequence = ", which trains no trial anew" if self.storage else ""
-        return (
-            "The search is kept: `result_`, `cv_results_` and `best_params_` are set. Mend what "
-            f"failed and fit again{consequence}, or leave the refit out (refit=False)."
-        )

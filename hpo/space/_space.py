@@ -264,7 +264,8 @@ class SearchSpace:
         """Return what the estimator's ``set_params`` takes for the ``params`` of a trial.
 
         A dotted path becomes the object that it names, a label the original object; set a
-        clone of it on an estimator, as scikit-learn's searches do.
+        clone of it on an estimator, as scikit-learn's searches do. Names are sorted, as in
+        `sklearn.model_selection.ParameterGrid`.
 
         Raises
         ------
@@ -274,7 +275,7 @@ class SearchSpace:
         problems, resolved = resolved_params(params, self._by_name)
         if problems:
             raise SpaceError([f"{self._source}: {problem}" for problem in problems])
-        return resolved
+        return dict(sorted(resolved.items()))
 
     def grid(self) -> list[dict[str, Any]]:
         """Return the params of every combination, in the order of scikit-learn's grids.

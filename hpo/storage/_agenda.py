@@ -25,18 +25,18 @@ class Agenda:
     study : optuna.Study
         Its ``stop`` is replaced: some of Optuna's samplers call it when they have nothing more to
         propose, but Optuna's own works only inside `Study.optimize`.
-    space : SearchSpace or None
-        None for a study that is only read.
+    space : SearchSpace
+    retried : set of int
+        Numbers of failed trials that are run again and therefore do not count.
     """
 
-    def __init__(self, study: optuna.Study, space: SearchSpace | None) -> None:
+    def __init__(self, study: optuna.Study, space: SearchSpace, retried: set[int]) -> None:
         self._study = study
-        self._space = SearchSpace.load({}) if space is None else space
-        self._points = None if space is None else FinitePoints.of(space)
+        self._space = space
+        self._points = FinitePoints.of(space)
         self._tried = Tried(self._space.distributions)
         self._limited = self._stopped = False
-        self.retried: set[int] = set()
-        """Numbers of failed trials that are run again and therefore do not count."""
+        self._retried = retried
         study.stop = self._stop  # type: ignore[method-assign]
 
     def _stop(self) -> None:
@@ -115,4 +115,4 @@ class Agenda:
         return [trial for trial in trials if not self._deserves_another(trial)]
 
     def _deserves_another(self, trial: FrozenTrial) -> bool:
-        return was_interrupted(trial) or trial.number in self.retried
+        return was_interrupted(trial) or trial.number in self._retried

@@ -11,11 +11,12 @@ from hpo.space import SearchSpace
 from hpo.storage.open import storage_errors
 from hpo.storage.records import (
     FROM_OPTUNA,
-    RECORD,
     RETRY,
     SEED_NUMBER,
     TO_OPTUNA,
+    attributes_of,
     record_of,
+    stored_of,
     was_interrupted,
 )
 from hpo.storage.trial_store import TrialStore
@@ -83,7 +84,7 @@ def _copy(
     trial: FrozenTrial, params: dict[str, Any], source: TrialStore, target: TrialStore, void: str
 ) -> FrozenTrial:
     """Return the trial to insert; if ``void`` gives a reason, it is stored as a failed trial."""
-    stored_record = dict(trial.user_attrs.get(RECORD, {}))
+    stored_record = {"reports": [], **stored_of(trial)}
     stored_record.setdefault(SEED_NUMBER, trial.number)
     stored_record["params"] = params
     if void:
@@ -98,7 +99,8 @@ def _copy(
         values=None if void else trial.values,
         params=stored,
         distributions={name: target.space.distributions[name] for name in stored},
-        user_attrs={RECORD: stored_record, FROM: [source.name, trial.number]},
+        user_attrs={FROM: [source.name, trial.number]},
+        system_attrs=attributes_of(stored_record),
         intermediate_values=trial.intermediate_values,
         constraints=trial.constraints,
     )

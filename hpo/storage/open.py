@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 
-from hpo._redaction import redact
 from hpo.exceptions import StorageError
-from hpo.storage._fast_sql import database_class
+from hpo.storage.journal import Journal, JournalFile
+from hpo.storage.urls import JOURNAL, SQLITE, shown
 
-__all__ = ["file_of", "is_there", "open_storage", "shown", "storage_errors"]
+__all__ = ["open_storage", "storage_errors"]
 
-_JOURNAL = "journal:///"
-_SQLITE = "sqlite:///"
+_LOCKS = {"": "advisory", "lock=advisory": "advisory", "lock=file": "file"}
+"""The query of a journal's URL, and how the file is locked."""
 
 LOCK_SECONDS = 60.0
 """How long a write waits for another process to release the lock of an SQLite file."""
@@ -29,6 +28,9 @@ LOCK_SECONDS = 60.0
 _ADVICE = {
     "locked": "Another process holds it: wait for it to end, or use a PostgreSQL URL for many.",
     "readonly": "It is read-only: allow writing to the file and its folder, or choose another.",
+    "no such file": "Its folder does not exist, or the file was removed meanwhile.",
+    "no space": "The disk is full: free some space and run the same command again.",
+    "permission denied": "Allow writing to the file and its folder, or choose another.",
     "not a database": "The file is something else or damaged: move it away, or choose another.",
     "malformed": "The file is damaged: move it away, or restore it from a copy.",
     "full": "The disk is full: free some space and run the same command again.",
@@ -36,25 +38,6 @@ _ADVICE = {
     "disk i/o": "The disk refuses to read or write it: free some space or choose another place.",
     "no such table": "It was not made by Optuna: choose another file.",
 }
-
-
-def file_of(url: str) -> Path | None:
-    """Return the file of a storage, or None for a database server."""
-    for scheme in (_SQLITE, _JOURNAL):
-        if url.startswith(scheme):
-            return Path(url.removeprefix(scheme).partition("?")[0])
-    return None
-
-
-def is_there(url: str | None) -> bool:
-    """Return whether a storage may already contain studies; always true for a server."""
-    path = file_of(url) if url is not None else None
-    return url is not None and (path is None or path.exists())
-
-
-def shown(url: str | None) -> str:
-    """Return ``url`` for display, without its password."""
-    return "in memory" if url is None else redact(url)
 
 
 @contextmanager
@@ -92,8 +75,9 @@ def open_storage(url: str | None) -> BaseStorage:
     Parameters
     ----------
     url : str or None
-        None keeps the study in memory; ``journal:///FILE`` is Optuna's journal file, which
-        several machines may share on one disk; anything else is a URL of SQLAlchemy
+        None keeps the study in memory; ``journal:///FILE`` is a journal of Optuna, which several
+        processes, and machines with a shared disk, may use at a time (``journal:///FILE?lock=file``
+        if that disk has no advisory locks); anything else is a URL of SQLAlchemy
         (``sqlite:///FILE``, ``postgresql://...``).
 
     Raises
@@ -104,11 +88,29 @@ def open_storage(url: str | None) -> BaseStorage:
     if url is None:
         return InMemoryStorage()
     with storage_errors(url):
-        if url.startswith(_JOURNAL):
-            return JournalStorage(JournalFileBackend(url.removeprefix(_JOURNAL)))
-        if url.startswith(_SQLITE):
+        if url.startswith(JOURNAL):
+            return _open_journal(url)
+        if url.startswith(SQLITE):
             return _open_sqlite(url)
         return _make_tables(url)
+
+
+def _open_journal(url: str) -> Journal:
+    path, _, query = url.removeprefix(JOURNAL).partition("?")
+    if query not in _LOCKS:
+        raise StorageError(
+            f"The study's storage {shown(url)} has the option '{query}'. There is only "
+            "lock=file, for network file systems without advisory locks."
+        )
+    if Path(path).is_dir():
+        raise StorageError(f"The study's storage {shown(url)} is a directory: name a file in it.")
+    try:
+        return Journal(JournalFile(path, lock=_LOCKS[query]))
+    except ValueError as error:
+        raise StorageError(
+            f"The study's storage {shown(url)} cannot be used: {error}. Move it away, or choose "
+            "another file."
+        ) from error
 
 
 def _make_tables(url: str, **options: Any) -> RDBStorage:
@@ -119,17 +121,16 @@ def _make_tables(url: str, **options: Any) -> RDBStorage:
     """
     from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
-    database = database_class()
     for wait in (0.1, 0.5, 1.0):
         try:
-            return database(url, **options)
+            return RDBStorage(url, **options)
         except (IntegrityError, ProgrammingError):
             time.sleep(wait)
         except OperationalError as error:
             if "already exists" not in str(error):
                 raise
             time.sleep(wait)
-    return database(url, **options)
+    return RDBStorage(url, **options)
 
 
 def _open_sqlite(url: str) -> RDBStorage:
@@ -140,7 +141,7 @@ def _open_sqlite(url: str) -> RDBStorage:
     """
     from sqlalchemy import event
 
-    path = Path(url.removeprefix(_SQLITE))
+    path = Path(url.removeprefix(SQLITE))
     if path.is_dir():
         raise StorageError(f"The study's storage {shown(url)} is a directory: name a file in it.")
     storage = _make_tables(url, engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}})

@@ -1,7 +1,14 @@
-"""Convert between a `TrialRecord` and what is stored of it in Optuna's tables."""
+"""Convert between a `TrialRecord` and what is stored of it in an Optuna study.
+
+Parameters, values per step and states are where Optuna has them, for its samplers and for any
+other tool. What Optuna has no place for (scores of the folds, reasons, errors, times) is stored in
+system attributes of the trial, which other tools do not display: one when the trial starts, one
+for each report, and one at its end.
+"""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -19,21 +26,39 @@ from hpo.trial import (
 )
 
 __all__ = [
+    "END",
     "FROM_OPTUNA",
-    "RECORD",
+    "OWNER",
     "RETRY",
     "SEED_NUMBER",
     "SOURCE",
+    "START",
     "TO_OPTUNA",
+    "attributes_of",
     "frozen_of",
-    "pack",
+    "packed_end",
+    "packed_report",
+    "packed_start",
     "params_of",
     "record_of",
+    "stored_of",
     "was_interrupted",
 ]
 
-RECORD = "hpo:record"
-"""The user attribute of a trial that contains the record."""
+OWNER = "hpo:owner"
+"""The attribute of a trial with the name of the driver that runs it."""
+
+START = "hpo:start"
+"""The attribute of a trial with what is known of it when it starts."""
+
+END = "hpo:end"
+"""The attribute of a trial with how it ended, written before Optuna's state."""
+
+_REPORT_OF_STEP = "hpo:report:"
+"""Start of the names of the attributes of a trial that contain a report each."""
+
+_OLDER_RECORD = "hpo:record"
+"""The user attribute in which studies of version 0.2 and before have all of a record."""
 
 RETRY = "hpo:retry_of"
 """The user attribute with the number of the interrupted trial that this trial runs again."""
@@ -44,7 +69,7 @@ SEED_NUMBER = "seed_number"
 SOURCE = "hpo:source"
 """The user attribute with the origin of a trial of another study, as ``key/number``."""
 
-_REPORT = tuple(field.name for field in dataclasses.fields(Report) if field.name != "number")
+_FIELDS = tuple(field.name for field in dataclasses.fields(Report) if field.name != "number")
 """Fields of a report in the order in which they are stored, without names: add new ones last."""
 
 TO_OPTUNA = {
@@ -71,13 +96,13 @@ def record_of(
     ----------
     trial : FrozenTrial
     seed : int
-        Seed of the study.
+        Seed of the study, from which those of trials follow that version 0.2 or before stored.
     read : callable
         Converts stored values to the trial's params (`SearchSpace.read`).
     select : {"best", "last"}
         Which report stands for a trial in this study.
     """
-    stored = trial.user_attrs.get(RECORD, {})
+    stored = stored_of(trial)
     params = stored["params"] if "params" in stored else read(trial.params)
     reports = tuple(_unpack(trial.number, item) for item in stored.get("reports", ()))
     if not reports:
@@ -131,7 +156,7 @@ def was_interrupted(trial: FrozenTrial) -> bool:
     """Return whether a trial was interrupted from outside."""
     if trial.state is not OptunaState.FAIL:
         return False
-    stored = trial.user_attrs.get(RECORD, {})
+    stored = trial.system_attrs.get(END) or trial.user_attrs.get(_OLDER_RECORD, {})
     older = "cause" not in stored and str(stored.get("reason", "")).startswith(_INTERRUPTED)
     return older or stored.get("state") == TrialState.INTERRUPTED
 
@@ -142,26 +167,58 @@ def params_of(trial: FrozenTrial) -> dict[str, Any]:
     return dict(trial.system_attrs["fixed_params"] if waits else trial.params)
 
 
-def pack(record: TrialRecord, *, params: bool = False) -> dict[str, Any]:
-    """Return what is stored of a record, as JSON data; `record_of` is the inverse.
+def stored_of(trial: FrozenTrial) -> dict[str, Any]:
+    """Return everything that is stored of a trial besides what Optuna has a place for."""
+    if _OLDER_RECORD in trial.user_attrs:
+        return dict(trial.user_attrs[_OLDER_RECORD])
+    attributes = trial.system_attrs
+    reports = [value for key, value in attributes.items() if key.startswith(_REPORT_OF_STEP)]
+    return {
+        **attributes.get(START, {}),
+        **attributes.get(END, {}),
+        "reports": sorted(reports, key=itemgetter(0)),
+    }
+
+
+def attributes_of(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes of a finished trial; `stored_of` is the inverse."""
+    reports = {f"{_REPORT_OF_STEP}{report[0]}": report for report in stored["reports"]}
+    end = {key: value for key, value in stored.items() if key != "reports"}
+    return reports | {END: end}
+
+
+def packed_start(record: TrialRecord, *, params: bool) -> tuple[str, dict[str, Any]]:
+    """Return name and value of the attribute of a trial that has started.
 
     Parameters
     ----------
     record : TrialRecord
     params : bool
-        Whether to store the params too, because those in Optuna's tables differ.
+        Whether to store the params too, because those that Optuna has differ.
     """
-    packed = {"params": dict(record.trial.params)} if params else {}
-    return packed | {
+    return START, {
+        **({"params": dict(record.trial.params)} if params else {}),
+        "seed": record.trial.seed,
+        "max_steps": record.max_steps,
+        "started": record.started,
+        TRAINED_BY: [record.trained_by, record.trained_by_reason],
+    }
+
+
+def packed_report(report: Report) -> tuple[str, list[Any]]:
+    """Return name and value of the attribute of a report."""
+    return f"{_REPORT_OF_STEP}{report.step}", [getattr(report, name) for name in _FIELDS]
+
+
+def packed_end(record: TrialRecord, *, params: bool) -> tuple[str, dict[str, Any]]:
+    """Return name and value of the attribute of a trial that has ended; see `packed_start`."""
+    _, start = packed_start(record, params=params)
+    return END, start | {
         "state": str(record.state),
         "reason": record.reason,
         "cause": record.cause and str(record.cause),
         "error": record.error,
-        "max_steps": record.max_steps,
-        "started": record.started,
         "ended": record.ended,
-        TRAINED_BY: [record.trained_by, record.trained_by_reason],
-        "reports": [[getattr(r, name) for name in _REPORT] for r in record.reports],
     }
 
 
@@ -170,7 +227,7 @@ def frozen_of(
     stored: Mapping[str, Any],
     distributions: Mapping[str, BaseDistribution],
     values: list[float] | None,
-    attrs: Mapping[str, Any],
+    source: str,
 ) -> FrozenTrial:
     """Return Optuna's form of a finished trial.
 
@@ -183,9 +240,11 @@ def frozen_of(
         Distributions of the space.
     values : list of float or None
         Its score and costs, if it is complete.
-    attrs : mapping
-        User attributes.
+    source : str
+        Where the trial comes from, as ``key/number``.
     """
+    _, end = packed_end(record, params=True)
+    stored_record = end | {"reports": [packed_report(report)[1] for report in record.reports]}
     at_steps = {report.step - 1: report.value for report in record.reports}
     # Optuna does not store intermediate values of trials with several objectives.
     several = values is not None and len(values) > 1
@@ -194,13 +253,14 @@ def frozen_of(
         values=values,
         params=dict(stored),
         distributions={name: distributions[name] for name in stored},
-        user_attrs=dict(attrs),
+        user_attrs={SOURCE: source},
+        system_attrs=attributes_of(stored_record),
         intermediate_values={} if several else at_steps,
     )
 
 
 def _unpack(number: int, item: Sequence[Any]) -> Report:
-    fields = dict(zip(_REPORT, item, strict=False))  # older studies have no `recorded`
+    fields = dict(zip(_FIELDS, item, strict=False))  # older studies have no `recorded`
     fields["metrics"] = {name: tuple(values) for name, values in fields["metrics"].items()}
     frozen: dict[str, Any] = {
         name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()

@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage
@@ -13,10 +14,19 @@ from hpo.exceptions import StorageError
 from hpo.space import SearchSpace
 from hpo.storage.open import open_storage, storage_errors
 
-__all__ = ["KEY", "delete_study", "open_study", "quiet", "study_names", "versioned_name"]
+__all__ = [
+    "delete_study",
+    "open_study",
+    "quiet",
+    "set_study_attr",
+    "study_attr",
+    "study_attrs",
+    "study_names",
+    "versioned_name",
+]
 
-KEY = "hpo:key"
-"""The attribute of a study that distinguishes it from other studies with the same name."""
+_PREFIX = "hpo:"
+"""Start of the names of the attributes of studies that were made by hpo."""
 
 _MAKING_SECONDS = 3.0
 
@@ -88,14 +98,39 @@ def open_study(
                 f"{wanted} (hpo's scores are greater when better): it has other "
                 "costs, or was made by another program. Choose another name."
             ) from None
+        study_id = backend.get_study_id_from_name(name)
         deadline = time.monotonic() + _MAKING_SECONDS
-        while KEY not in study.user_attrs and time.monotonic() < deadline:
+        while study_attr(backend, study_id, "key") is None and time.monotonic() < deadline:
             time.sleep(0.1)  # the driver that created the study is about to set it
-    if created or KEY not in study.user_attrs:
+    study_id = backend.get_study_id_from_name(name)
+    if created or study_attr(backend, study_id, "key") is None:
         if space is not None:
-            study.set_user_attr("hpo:space", space.to_yaml())
-        study.set_user_attr(KEY, uuid.uuid4().hex)
+            set_study_attr(backend, study_id, "space", space.to_yaml())
+        set_study_attr(backend, study_id, "key", uuid.uuid4().hex)
     return study, created
+
+
+def study_attr(backend: BaseStorage, study_id: int, name: str) -> Any:
+    """Return an attribute of a study, which the caller must not change, or None."""
+    return study_attrs(backend, study_id).get(name)
+
+
+def study_attrs(backend: BaseStorage, study_id: int) -> dict[str, Any]:
+    """Return the attributes of a study by their names, without those of other programs.
+
+    Version 0.2 and before stored them as user attributes.
+    """
+    attributes = backend.get_study_user_attrs(study_id) | backend.get_study_system_attrs(study_id)
+    return {
+        key.removeprefix(_PREFIX): value
+        for key, value in attributes.items()
+        if key.startswith(_PREFIX)
+    }
+
+
+def set_study_attr(backend: BaseStorage, study_id: int, name: str, value: Any) -> None:
+    """Set an attribute of a study: a system attribute, which other tools do not display."""
+    backend.set_study_system_attr(study_id, f"{_PREFIX}{name}", value)
 
 
 @contextmanager

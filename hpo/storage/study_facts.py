@@ -13,8 +13,9 @@ from typing import Any
 from hpo.data.folder import cache_folder
 from hpo.observer import StudyInfo
 from hpo.storage.drivers import driver_lives
-from hpo.storage.open import file_of, storage_errors
+from hpo.storage.stored_study import StoredStudy
 from hpo.storage.trial_store import TrialStore
+from hpo.storage.urls import file_of
 from hpo.trial import Cause, TrialRecord, TrialState
 
 __all__ = ["StudyRecord", "begin_session", "current_records", "end_session", "read_study"]
@@ -140,17 +141,16 @@ def end_session(
     return note
 
 
-def read_study(store: TrialStore, gone: Collection[str] = ()) -> StudyRecord:
+def read_study(store: StoredStudy, gone: Collection[str] = ()) -> StudyRecord:
     """Return the study as it stands in its storage.
 
     Parameters
     ----------
-    store : TrialStore
+    store : StoredStudy
     gone : collection of str
         Drivers that are known to be dead.
     """
-    with storage_errors(store.url):
-        attrs = {name.removeprefix("hpo:"): value for name, value in store.study.user_attrs.items()}
+    attrs = store.attrs
     settings, results = attrs.get(_SETTINGS, {}), attrs.get(_RESULTS, {})
     drivers, ended, state = set(), 0.0, "complete"
     for name in (name for name in attrs if name.startswith(_DRIVER)):
@@ -184,7 +184,7 @@ def read_study(store: TrialStore, gone: Collection[str] = ()) -> StudyRecord:
     )
 
 
-def current_records(store: TrialStore, gone: Collection[str] = ()) -> list[TrialRecord]:
+def current_records(store: StoredStudy, gone: Collection[str] = ()) -> list[TrialRecord]:
     """Return the records of all trials; a dead driver's running trials are interrupted.
 
     Nothing is changed in the storage, so that this may be asked by any process.
@@ -209,7 +209,7 @@ def _interrupted(record: TrialRecord) -> TrialRecord:
     )
 
 
-def _files_folder(store: TrialStore) -> Path:
+def _files_folder(store: StoredStudy) -> Path:
     """Return the folder of the study's files."""
     path = file_of(store.url or "")
     root = cache_folder() / "studies" if path is None else path.with_name(f"{path.name}.files")

@@ -5,7 +5,7 @@ import uuid
 from pathlib import Path
 
 from hpo.data.folder import cache_folder
-from hpo.storage.open import file_of
+from hpo.storage.urls import file_of
 
 __all__ = ["is_unsaved", "unsaved_storage"]
 

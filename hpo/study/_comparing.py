@@ -43,5 +43,5 @@ def compared(names: Sequence[str] | None, space: SearchSpace, *, grid: bool) -> 
                 "own: compare parameters with a few values."
             )
     if problems:
-        raise StudyError("\n".join(f"Study's 'compare' names {problem}" for problem in problems))
+        raise StudyError("\n".join(f"'compare' names {problem}" for problem in problems))
     return tuple(dict.fromkeys(names))

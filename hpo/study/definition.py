@@ -1,7 +1,7 @@
 """The definition of a study: the search space, the data and how to search."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pydantic
 
@@ -9,6 +9,7 @@ from hpo._discovery import did_you_mean
 from hpo._redaction import redact
 from hpo.data import StudyData
 from hpo.exceptions import StudyError
+from hpo.storage.urls import default_storage
 
 __all__ = ["Study"]
 
@@ -71,8 +72,10 @@ class Study(pydantic.BaseModel):
         Torch device for nets that name none; None is all GPUs, else the CPU.
     seed : int, default=0
         All random numbers of the study follow from it.
-    storage : str or None, default="sqlite:///hpo.db"
-        Any Optuna storage URL, ``journal:///FILE``, or None for memory.
+    storage : str or None, default="journal:///hpo.journal"
+        ``journal:///FILE``, any storage URL of Optuna (``sqlite:///FILE``,
+        ``postgresql://...``), or None for memory. The default is ``sqlite:///hpo.db`` in a folder
+        where a version before 0.3 has made that file.
     tracker : str or BaseTracker, default="mlflow"
         ``mlflow``, ``tensorboard``, ``null``, or one of your own.
     tracking_uri : str or None, default=None
@@ -139,7 +142,7 @@ class Study(pydantic.BaseModel):
     n_threads: int = pydantic.Field(default=1, ge=1)
     device: str | None = None
     seed: int = pydantic.Field(default=0, ge=0)
-    storage: str | None = "sqlite:///hpo.db"
+    storage: str | None = pydantic.Field(default_factory=default_storage)
     tracker: Any = "mlflow"
     tracking_uri: str | None = None
     fail_fast: int | None = pydantic.Field(default=3, ge=1)
@@ -151,6 +154,8 @@ class Study(pydantic.BaseModel):
     watch: Sequence[str] = ()
     analyses: Sequence[Any] | None = None
     _is_small: bool = pydantic.PrivateAttr(default=False)
+    _owner: ClassVar[str] = "Study"
+    """What messages call the owner of the fields."""
 
     @pydantic.field_validator("pruner", mode="before")
     @classmethod
@@ -161,7 +166,7 @@ class Study(pydantic.BaseModel):
         try:
             super().__init__(**fields)
         except pydantic.ValidationError as error:
-            raise StudyError(_format_error(error, fields)) from None
+            raise StudyError(_format_error(error, fields, self._owner)) from None
 
     def __repr_args__(self) -> Any:
         for name, value in super().__repr_args__():
@@ -196,14 +201,14 @@ class Study(pydantic.BaseModel):
         return small
 
 
-def _format_error(error: pydantic.ValidationError, fields: Mapping[str, Any]) -> str:
+def _format_error(error: pydantic.ValidationError, fields: Mapping[str, Any], owner: str) -> str:
     lines = []
     for problem in error.errors():
         name = str(problem["loc"][0]) if problem["loc"] else "study"
         if problem["type"] == "extra_forbidden":
-            lines.append(f"Study has no field '{name}'{did_you_mean(name, Study.model_fields)}")
+            lines.append(f"{owner} has no field '{name}'{did_you_mean(name, Study.model_fields)}")
         elif problem["type"] == "missing":
-            lines.append(f"Study needs the field '{name}'.")
+            lines.append(f"{owner} needs the field '{name}'.")
         else:
-            lines.append(f"Study's '{name}': {problem['msg']}. Got {fields.get(name)!r} instead.")
+            lines.append(f"{owner}'s '{name}': {problem['msg']}. Got {fields.get(name)!r} instead.")
     return "\n".join(dict.fromkeys(lines))

@@ -5,9 +5,9 @@ from typing import Any
 
 from hpo.result import StudyResult
 from hpo.space import SearchSpace
-from hpo.storage.open import is_there
+from hpo.storage.stored_study import StoredStudy
 from hpo.storage.studies import study_names, versioned_name
-from hpo.storage.trial_store import TrialStore
+from hpo.storage.urls import is_there
 from hpo.study.kept_files import files_kept
 
 __all__ = ["load_result", "nothing_scored"]
@@ -35,7 +35,7 @@ def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | Non
     """
     first = name.removesuffix("@1")
     stored = first if first != name else versioned_name(name, storage, fresh=False)
-    store = TrialStore(stored, None, storage, create=False)
+    store = StoredStudy(stored, storage)
     text = store.get_attr("space")
     space = SearchSpace.loads(text, source=store.name) if text else None
     result = StudyResult(
@@ -57,7 +57,7 @@ def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | Non
     return result, space
 
 
-def _search_settings(store: TrialStore) -> dict[str, Any]:
+def _search_settings(store: StoredStudy) -> dict[str, Any]:
     """Return the settings of the search that were stored for displaying the result."""
     shown = store.get_attr("shown")
     if shown is None:  # an older study, or none of hpo's
@@ -76,5 +76,5 @@ def nothing_scored(name: str, storage: str | None) -> bool:
     stored = versioned_name(name, storage, fresh=False)
     if stored not in study_names(storage):
         return False
-    records = TrialStore(stored, None, storage, create=False).records(running=True)
+    records = StoredStudy(stored, storage).records(running=True)
     return not any(record.reports for record in records)

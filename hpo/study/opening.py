@@ -10,9 +10,9 @@ from hpo.exceptions import SpaceError, StudyError
 from hpo.identity import Description
 from hpo.space import SearchSpace
 from hpo.storage.drivers import driver_lives
-from hpo.storage.open import shown
 from hpo.storage.studies import delete_study, versioned_name
 from hpo.storage.trial_store import TrialStore
+from hpo.storage.urls import shown
 from hpo.study._differences import CODE, SPACE, UNKNOWN, VALUE, Difference, differences
 from hpo.study._fingerprint import FORMAT
 

@@ -1,6 +1,7 @@
 """Prepare a study to run: everything is checked, nothing is created yet."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from skorch import NeuralNet
 
 from hpo._discovery import build
 from hpo.analyses import BaseAnalysis
+from hpo.budget import Budget
 from hpo.data import StudyData
 from hpo.exceptions import DataError, StudyError
 from hpo.observer import StudyInfo
@@ -22,9 +24,32 @@ from hpo.training.adapters import last_step, net_prefix
 from hpo.training.checks import check_estimator_kind
 from hpo.training.objective import Objective, shuffled_folds
 
-__all__ = ["PreparedStudy", "load_space"]
+__all__ = ["FitSettings", "PreparedStudy", "load_space"]
 
 _DEFAULT = ("confusion", "features")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FitSettings:
+    """What scikit-learn's ``fit`` adds to the definition of a study.
+
+    Parameters
+    ----------
+    fit_params, score_params, split_params : mapping
+        Passed to the estimator's ``fit``, to the scorers and to the splitter; see `Objective`.
+    return_train_score : bool, default=False
+        Whether to score the training parts too.
+    shuffle : bool, default=True
+        Whether a ``cv`` that is a number means shuffled folds.
+    objective_class : subclass of Objective
+    """
+
+    fit_params: Mapping[str, Any] = field(default_factory=dict)
+    score_params: Mapping[str, Any] = field(default_factory=dict)
+    split_params: Mapping[str, Any] = field(default_factory=dict)
+    return_train_score: bool = False
+    shuffle: bool = True
+    objective_class: type[Objective] = Objective
 
 
 class PreparedStudy:
@@ -35,10 +60,20 @@ class PreparedStudy:
     study : Study
     folder : Path or None
         Folder that relative paths of the search space start from.
+    settings : FitSettings or None
+        What the ``fit`` of an `HPOSearchCV` adds.
+
+    Raises
+    ------
+    HpoError
+        If something is invalid, or does not fit together.
     """
 
-    def __init__(self, study: Study, folder: Path | None = None) -> None:
+    def __init__(
+        self, study: Study, folder: Path | None = None, settings: FitSettings | None = None
+    ) -> None:
         self.study = study
+        self._settings = settings or FitSettings()
         self.folder = folder or Path.cwd()
         self.space = load_space(study, self.folder)
         self.data = study.data() if callable(study.data) else study.data
@@ -85,7 +120,19 @@ class PreparedStudy:
         names = [analysis.name for analysis in analyses]
         duplicates = sorted({name for name in names if names.count(name) > 1})
         if duplicates:
-            raise StudyError(f"Study's 'analyses' names {', '.join(duplicates)} more than once.")
+            raise StudyError(f"'analyses' names {', '.join(duplicates)} more than once.")
+        if self.study.analyses and not self.study.refit:
+            raise StudyError(
+                "'analyses' are made of the refitted winner, and refit=False leaves that out: "
+                "choose one of them."
+            )
+        needy = [analysis.name for analysis in analyses if analysis.needs_test_part]
+        if needy and self.data.X_test is None:
+            raise StudyError(
+                f"'analyses' names {', '.join(needy)}, made on the held-out test part, and there "
+                "is none: give one (StudyData(X=..., y=..., X_test=..., y_test=...)), or leave "
+                "them out."
+            )
         return analyses
 
     def _objective(self) -> Objective:
@@ -93,12 +140,14 @@ class PreparedStudy:
         if not isinstance(data, StudyData):
             raise StudyError(f"Study's data must be (or return) a StudyData. Got {type(data)}.")
         check_estimator_kind(study.estimator)
-        cv = study.cv
+        cv, settings = study.cv, self._settings
         if isinstance(cv, int) and not isinstance(cv, bool):
             if cv < 2:
                 raise DataError(f"cv must be at least 2 folds. Got {cv} instead.")
-            cv = shuffled_folds(cv, study.seed, data.y, classifier=is_classifier(study.estimator))
-        return Objective(
+            if settings.shuffle:
+                classifier = is_classifier(study.estimator)
+                cv = shuffled_folds(cv, study.seed, data.y, classifier=classifier)
+        return settings.objective_class(
             study.estimator,
             data.X,
             data.y,
@@ -108,14 +157,22 @@ class PreparedStudy:
             groups=data.groups,
             epochs=study.epochs,
             eval_every=study.eval_every,
-            fit_params=self._fit_params(),
+            fit_params={**self._weights(), **settings.fit_params},
+            score_params=settings.score_params,
+            split_params=settings.split_params,
+            return_train_score=settings.return_train_score,
             resolve=self.space.resolve,
         )
 
-    def _fit_params(self) -> dict[str, Any]:
+    def _weights(self) -> dict[str, Any]:
         if self.data.sample_weight is None:
             return {}
         return {f"{net_prefix(self.study.estimator)}sample_weight": self.data.sample_weight}
+
+    def budget(self) -> Budget:
+        """Return the study's budget, whose time begins now."""
+        study = self.study
+        return Budget(study.n_trials, study.timeout, study.max_total_epochs)
 
     def begin(
         self, *, fresh: bool = False, allowed: Allowed | None = None, tracked: bool = False

@@ -4,19 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from hpo._redaction import redact
 from hpo._stop_signal import StopSignal
-from hpo.backends.base import Budget
-from hpo.exceptions import NoCompletedTrialError, RefitError, StudyError
+from hpo.exceptions import NoCompletedTrialError, StudyError
 from hpo.observer import BaseObserver
 from hpo.result import StudyResult
-from hpo.storage.trial_store import TrialStore
-from hpo.study._fingerprint import mark_of_data, summary
 from hpo.study.definition import Study
 from hpo.study.load import nothing_scored
 from hpo.study.opening import Allowed
 from hpo.study.prepared import PreparedStudy
 from hpo.study.runner import run_search
-from hpo.study.winner import analysed, refitted
+from hpo.study.winner import finish_winner
 
 __all__ = ["run_study"]
 
@@ -99,8 +97,18 @@ def run_study(
     def finish(result: StudyResult) -> StudyResult:
         if result.stopped and result.winner is None:
             return result
-        return _finish(
-            result, prepared, store, interrupted=bool(interrupt.reason), reuse=reuse_refit
+        best = result.best_record
+        result = replace(result, resolved_params=prepared.space.resolve(best.best_params))
+        if not study.refit or interrupt.reason:
+            return result
+        return finish_winner(
+            result,
+            best,
+            prepared,
+            store,
+            interrupt=interrupt,
+            advice=_advice(study),
+            reuse=reuse_refit,
         )
 
     try:
@@ -111,7 +119,7 @@ def run_study(
             observers=observers,
             tracker=tracker,
             interrupt=interrupt,
-            budget=Budget(study.n_trials, study.timeout, study.max_total_epochs),
+            budget=prepared.budget(),
             finish=finish,
             fail_fast=study.fail_fast,
         )
@@ -121,40 +129,15 @@ def run_study(
         raise NoCompletedTrialError(f"{error} {_RETRYING}") from error
 
 
-def _finish(
-    result: StudyResult,
-    prepared: PreparedStudy,
-    store: TrialStore,
-    *,
-    interrupted: bool,
-    reuse: bool,
-) -> StudyResult:
-    """Refit the winner, score it once on the held-out test part, and analyse it."""
-    best = result.best_record
-    result = replace(result, resolved_params=prepared.space.resolve(best.best_params))
-    if not prepared.study.refit or interrupted:
-        return result
-    previous = store.get_attr("refit") or {}
-    requested = {analysis.name for analysis in prepared.analyses}
-    mark = _mark(prepared) if prepared.study.storage is not None else ""
-    same = previous.get("number") == best.number and previous.get("mark") == mark
-    if reuse and same and requested <= set(previous.get("analyses", ())):
-        return replace(result, **{k: v for k, v in previous.items() if k not in {"number", "mark"}})
-    try:
-        result = analysed(refitted(result, prepared), prepared)
-    except RefitError as error:
-        store.set_attr("refit_error", {"number": best.number, "text": error.result.refit_error})
-        raise
-    names = ("test_score", "refit_epochs", "refit_seconds", "recommendation", "analyses")
-    outcome = {name: getattr(result, name) for name in names}
-    store.set_attr("refit", {"number": best.number, "mark": mark, **outcome})
-    if store.get_attr("refit_error"):
-        store.set_attr("refit_error", None)
-    return result
-
-
-def _mark(prepared: PreparedStudy) -> str:
-    """Return a hash of what a refit and its test score depend on besides the trial."""
-    data = prepared.data
-    data_mark = mark_of_data(data.X_test, data.y_test, data.X_refit, data.y_refit)
-    return f"{summary(prepared.search.fingerprint)} {data_mark}"
+def _advice(study: Study) -> str:
+    """Return for a failed refit where the trials are, and how to continue."""
+    if study.storage is None:
+        return (
+            "The trials are in this error's `result`. Mend what failed and run the study again, "
+            "or leave the refit out (refit=False)."
+        )
+    return (
+        f"The trials are kept in {redact(study.storage)}; `hpo show {study.name}` has the "
+        "traceback. Mend what failed and run the study again: no trial is made anew, only the "
+        "refit. Or leave it out (refit=False)."
+    )

@@ -14,7 +14,7 @@ from hpo._private_parts import missing_parts
 from hpo._redaction import redact
 from hpo._stop_signal import StopSignal, is_ctrl_c
 from hpo._trained_by import format_trained_by
-from hpo.backends.base import Budget
+from hpo.budget import Budget
 from hpo.exceptions import RefitError
 from hpo.observer import BaseObserver, StudyInfo
 from hpo.result import StudyResult
@@ -136,12 +136,18 @@ def _trials(
     added = [r for addition in search.additions for r in store.add(addition.records, addition.key)]
     note = describe_additions(search.additions, len(added))
     search.notes += [note] if note else []
-    records = store.records()
-    kept_files.begin(records)
-    search.objective.home, search.objective.keeps_all = kept_files.home, kept_files.keeps_all
     manager = TrialManager(
-        search.pruner, (kept_files, *trackers), records, search.costs, search.select
+        store,
+        search.pruner,
+        budget,
+        interrupt,
+        observers=(kept_files, *trackers),
+        costs=search.costs,
+        select=search.select,
+        max_steps=search.objective.max_steps,
     )
+    kept_files.begin(manager.records)
+    search.objective.home, search.objective.keeps_all = kept_files.home, kept_files.keeps_all
     for record in stale:
         for tracker in trackers:
             tracker.on_trial_end(record)
@@ -152,7 +158,7 @@ def _trials(
         store.set_grid(search.grid)
     began = time.perf_counter()
     with search.executor as executor:
-        stopped = search.backend.run(store, manager, executor, budget, interrupt)
+        stopped = search.backend.run(manager, executor)
     seconds = time.perf_counter() - began + (store.get_attr("seconds") or 0.0)
     store.set_attr("seconds", seconds)
     result = StudyResult(

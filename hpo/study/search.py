@@ -16,10 +16,10 @@ from hpo.samplers.base import make_sampler
 from hpo.space import SearchSpace
 from hpo.space.likely_points import rehearsed_points
 from hpo.storage.finite_points import MOST_POINTS
-from hpo.storage.open import is_there
 from hpo.storage.studies import study_names, versioned_name
 from hpo.storage.trial_store import TrialStore
 from hpo.storage.unsaved import unsaved_storage
+from hpo.storage.urls import is_there
 from hpo.study._adding import Addition, read_additions
 from hpo.study._comparing import compared
 from hpo.study._differences import SPACE
@@ -30,7 +30,7 @@ from hpo.study._notes import note_on_train_split
 from hpo.study.opening import Allowed, opened, remember
 from hpo.training.objective import Objective
 from hpo.training.rehearsal import rehearse
-from hpo.training.threads import devices
+from hpo.training.threads import check_device, devices
 from hpo.trial import TrialRecord
 
 __all__ = ["SearchConfig"]
@@ -119,11 +119,12 @@ class SearchConfig:
             executor, n_jobs = "serial", None  # it only holds the objective
         if executor is None:
             executor = "serial" if n_jobs in {None, 1} else "process"
+        executor_options = parse_spec(executor)[1] if isinstance(executor, str) else {}
+        self._options = {"n_threads": n_threads, "device": device, **executor_options}
+        check_device(self.device, here=not self.backend.runs_trials_itself)
         self.executor = make_executor(
             executor, objective, n_jobs=n_jobs, n_threads=n_threads, device=device, seed=seed
         )
-        executor_options = parse_spec(executor)[1] if isinstance(executor, str) else {}
-        self._options = {"n_threads": n_threads, "device": device, **executor_options}
         parallel = self.backend.is_parallel(self.executor)
         self.sampler = make_sampler(sampler, seed, parallel=parallel, space=space)
         sampler_name = _name(sampler).partition(":")[0].strip()

@@ -1,18 +1,22 @@
-"""Refit the winner, score it on the held-out test part, and analyse it."""
+"""Refit the winner, score it on the held-out test part, analyse it, and store the outcome."""
 
 import itertools
 import json
 import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from hpo._failures import message_of
-from hpo._redaction import redact
-from hpo._stop_signal import is_ctrl_c
+from hpo._stop_signal import StopSignal, is_ctrl_c
 from hpo.analyses import CLASS, Winner
+from hpo.exceptions import RefitError
 from hpo.result import StudyResult
+from hpo.storage.trial_store import TrialStore
+from hpo.study._fingerprint import mark_of_data, summary
 from hpo.study.prepared import PreparedStudy
 from hpo.study.refit_errors import refit_errors
 from hpo.training.indexing import index_fit_params, take
@@ -21,53 +25,110 @@ from hpo.training.scoring import Scoring
 from hpo.training.threads import devices, limit_threads
 from hpo.trial import TrialRecord, derive_seed
 
-__all__ = ["analysed", "refitted"]
+__all__ = ["finish_winner"]
+
+Within = Callable[[Any], AbstractContextManager[Any]]
+
+_OUTCOME = ("test_score", "refit_epochs", "refit_seconds", "recommendation", "analyses")
+"""Fields of a `StudyResult` that are stored with a refit."""
 
 
-def refitted(result: StudyResult, prepared: PreparedStudy) -> StudyResult:
-    """Return ``result`` with its winner refitted and scored on the held-out test part.
+def finish_winner(
+    result: StudyResult,
+    record: TrialRecord,
+    prepared: PreparedStudy,
+    store: TrialStore,
+    *,
+    interrupt: StopSignal,
+    advice: str,
+    reuse: bool = False,
+    within: Within = nullcontext,
+) -> StudyResult:
+    """Refit a trial, score it once on the held-out test part, analyse it, and store the outcome.
+
+    Parameters
+    ----------
+    result : StudyResult
+    record : TrialRecord
+        The trial to refit.
+    prepared : PreparedStudy
+    store : TrialStore
+    interrupt : StopSignal
+        A second Ctrl-C ends the refit.
+    advice : str
+        For a `RefitError`: where the trials are, and how to continue.
+    reuse : bool, default=False
+        Return what is stored of an equal refit, without the estimator, instead of another one.
+    within : callable
+        ``within(estimator)`` returns a context manager in which the estimator is fitted.
+
+    Returns
+    -------
+    StudyResult
+        ``result``, completed.
 
     Raises
     ------
     RefitError
-        If the estimator's own code raises.
+        If the estimator's own code raises. Its result has what was finished before.
     """
-    best, trials_note = result.best_record, _trials_note(prepared)
+    previous = store.get_attr("refit") or {}
+    requested = {analysis.name for analysis in prepared.analyses}
+    mark = _mark(prepared) if prepared.study.storage is not None else ""
+    same = previous.get("number") == record.number and previous.get("mark") == mark
+    if reuse and same and requested <= set(previous.get("analyses", ())):
+        return replace(result, **{k: v for k, v in previous.items() if k not in {"number", "mark"}})
+
+    @contextmanager
+    def fitting(estimator: Any) -> Iterator[None]:
+        with within(estimator):
+            yield
+        interrupt.raise_again()
+
+    try:
+        result = _refitted(result, record, prepared, advice, fitting)
+    except RefitError as error:
+        store.set_attr("refit_error", {"number": record.number, "text": error.result.refit_error})
+        raise
+    result = _analysed(result, record, prepared)
+    outcome = {name: getattr(result, name) for name in _OUTCOME}
+    store.set_attr("refit", {"number": record.number, "mark": mark, **outcome})
+    if store.get_attr("refit_error"):
+        store.set_attr("refit_error", None)
+    return result
+
+
+def _mark(prepared: PreparedStudy) -> str:
+    """Return a hash of what a refit and its test score depend on besides the trial."""
+    data = prepared.data
+    data_mark = mark_of_data(data.X_test, data.y_test, data.X_refit, data.y_refit)
+    return f"{summary(prepared.search.fingerprint)} {data_mark}"
+
+
+def _refitted(
+    result: StudyResult, record: TrialRecord, prepared: PreparedStudy, advice: str, within: Within
+) -> StudyResult:
+    """Return ``result`` with the trial refitted and scored on the held-out test part."""
+    number = record.number
     began = time.perf_counter()
     seed, own_files = derive_seed(prepared.study.seed, "refit"), not prepared.study.is_small
-    with refit_errors(f"The refit of trial {best.number} on all the data", result, trials_note):
-        estimator = _fit(prepared, best, seed, own_files=own_files)
+    with refit_errors(f"The refit of trial {number} on all the data", result, advice):
+        estimator = _fit(prepared, record, seed, own_files=own_files, within=within)
     seconds = time.perf_counter() - began
-    epochs = best.refit_steps
+    epochs = record.refit_steps
     result = replace(result, estimator=estimator, refit_epochs=epochs, refit_seconds=seconds)
-    what = f"The scoring of the refitted trial {best.number} on the held-out test part"
-    with refit_errors(what, result, trials_note):
+    what = f"The scoring of the refitted trial {number} on the held-out test part"
+    with refit_errors(what, result, advice):
         result = replace(result, test_score=_test_score(estimator, prepared))
-    what = f"The recommendation of the refitted trial {best.number}"
-    with refit_errors(what, result, trials_note):
+    with refit_errors(f"The recommendation of the refitted trial {number}", result, advice):
         return replace(result, recommendation=recommendation_of(estimator))
-
-
-def _trials_note(prepared: PreparedStudy) -> str:
-    """Return a note for a failed refit: where the trials are and how to continue."""
-    storage = prepared.study.storage
-    if storage is None:
-        return (
-            "The trials are in this error's `result`. Mend what failed and run the study again, "
-            "or leave the refit out (refit=False)."
-        )
-    return (
-        f"The trials are kept in {redact(storage)}; `hpo show {prepared.study.name}` has the "
-        "traceback. Mend what failed and run the study again: no trial is made anew, only the "
-        "refit. Or leave it out (refit=False)."
-    )
 
 
 def _test_score(estimator: Any, prepared: PreparedStudy) -> float | None:
     study, data = prepared.study, prepared.data
     if data.X_test is None:
         return None
-    with limit_threads(study.n_threads):
+    with limit_threads(prepared.search.n_threads):
         scoring = Scoring(estimator, study.scoring, study.metric)
         scores = scoring(estimator, data.X_test, data.y_test)
         return scores[scoring.main(scores)]
@@ -80,14 +141,15 @@ def _fit(
     rows: np.ndarray | None = None,
     *,
     own_files: bool = False,
+    within: Within = nullcontext,
 ) -> Any:
     """Return the study's estimator fitted with a trial's parameters, for as many steps."""
-    study = prepared.study
+    study, search = prepared.study, prepared.search
     X, y, fit_params = prepared.refit_data
     if rows is not None:
         fit_params = index_fit_params(fit_params, rows, X)
         X, y = take(X, rows), take(y, rows)
-    with limit_threads(study.n_threads):
+    with limit_threads(search.n_threads):
         return refit(
             study.estimator,
             prepared.space.resolve(record.best_params),
@@ -98,21 +160,22 @@ def _fit(
             epochs=study.epochs,
             eval_every=study.eval_every,
             fit_params=fit_params,
-            device=devices(study.device)[0],
+            device=devices(search.device)[0],
             own_files=own_files,
+            within=within,
         )
 
 
-def analysed(result: StudyResult, prepared: PreparedStudy) -> StudyResult:
+def _analysed(result: StudyResult, record: TrialRecord, prepared: PreparedStudy) -> StudyResult:
     """Return ``result`` with the study's analyses of its refitted winner.
 
     The result of an analysis that fails is its error message.
     """
     analyses: dict[str, Any] = {}
     for analysis in prepared.analyses:
-        winner = _winner(result, prepared, analysis.name)
+        winner = _winner(result, record, prepared, analysis.name)
         try:
-            with limit_threads(prepared.study.n_threads):
+            with limit_threads(prepared.search.n_threads):
                 analyses[analysis.name] = json.loads(json.dumps(analysis.compute(winner)))
         except BaseException as error:
             if is_ctrl_c(error):
@@ -123,7 +186,7 @@ def analysed(result: StudyResult, prepared: PreparedStudy) -> StudyResult:
     return replace(result, analyses=analyses)
 
 
-def _winner(result: StudyResult, prepared: PreparedStudy, name: str) -> Winner:
+def _winner(result: StudyResult, record: TrialRecord, prepared: PreparedStudy, name: str) -> Winner:
     study, data = prepared.study, prepared.data
     X, y, _ = prepared.refit_data
     counter = itertools.count()
@@ -132,9 +195,10 @@ def _winner(result: StudyResult, prepared: PreparedStudy, name: str) -> Winner:
         seed = derive_seed(study.seed, "refit", name, next(counter))
         return _fit(prepared, record, seed, rows)
 
+    others = [other for other in result.top(result.n_trials) if other.number != record.number]
     return Winner(
         estimator=result.estimator,
-        ranked=result.top(result.n_trials),
+        ranked=[record, *others],
         X=X,
         y=y,
         X_test=data.X_test,

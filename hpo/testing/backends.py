@@ -9,7 +9,8 @@ import pytest
 
 from hpo._discovery import build
 from hpo._stop_signal import StopSignal
-from hpo.backends.base import BaseBackend, Budget
+from hpo.backends.base import BaseBackend
+from hpo.budget import Budget
 from hpo.executors.serial import SerialExecutor
 from hpo.observer import BaseObserver
 from hpo.pruners import BasePruner
@@ -88,10 +89,17 @@ def search(
     )
     store.fail_stale_trials()
     rule = build("hpo.pruners", pruner, BasePruner)
-    manager = TrialManager(rule, trackers, store.records())
+    trials = TrialManager(
+        store,
+        rule,
+        budget or Budget(n_trials),
+        interrupt,
+        observers=trackers,
+        max_steps=objective.max_steps,
+    )
     with SerialExecutor(objective) as executor:
-        backend.run(store, manager, executor, budget or Budget(n_trials), interrupt or StopSignal())
-    return manager.records
+        backend.run(trials, executor)
+    return trials.records
 
 
 def timeless(record: TrialRecord) -> str:

@@ -5,11 +5,13 @@ import math
 import pickle
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 
 from hpo.pruners import BasePruner, PruneDecision
 from hpo.trial import Report, Trial, TrialRecord, TrialState
+from hpo.trial_records import TrialRecords
 
 __all__ = ["PrunerConformance", "random_records", "scripted_record"]
 
@@ -65,6 +67,31 @@ def _moments(nan: float = 0.1) -> Iterator[tuple[TrialRecord, list[TrialRecord]]
     for seed in range(12):
         *peers, record = random_records(seed, nan=nan)
         yield record, peers
+
+
+def _course() -> Iterator[tuple[TrialRecords, int]]:
+    """Yield the records of a study after each report, with the number of the trial that made it.
+
+    Three trials run at a time; they end in all states, and one that had ended is revoked.
+    """
+    rng, records, states = random.Random(0), TrialRecords(), list(TrialState)[1:]
+    waiting = [rng.randint(1, 12) for _ in range(30)]  # steps of the trials to come
+    running: dict[int, int] = {}
+    while waiting or running:
+        while waiting and len(running) < 3:
+            number = len(records)
+            running[number] = waiting.pop()
+            records.store(scripted_record(number, []))
+        for number, n_steps in list(running.items()):
+            values = [report.value for report in records[number].reports]
+            values.append(math.nan if rng.random() < 0.1 else rng.random())
+            records.store(scripted_record(number, values))
+            yield records, number
+            if len(values) == n_steps:
+                del running[number]
+                records.store(scripted_record(number, values, rng.choice(states)))
+            if len(records) == 20:
+                records.store(replace(records[5], state=TrialState.INTERRUPTED))
 
 
 class PrunerConformance:
@@ -134,6 +161,15 @@ class PrunerConformance:
         for n_reports in range(1, len(values) + 1):
             record = scripted_record(len(peers), values[:n_reports])
             assert isinstance(pruner.decide(record, peers), PruneDecision)
+
+    def test_the_live_records_of_a_study_are_judged_like_a_list(self, pruner: BasePruner) -> None:
+        """The peers that a study passes are not copied, and change between two decisions."""
+        twin = copy.deepcopy(pruner)
+        for records, number in _course():
+            peers = records.peers_of(number)
+            assert pruner.decide(records[number], peers) == twin.decide(
+                records[number], [record for record in records if record.number != number]
+            )
 
     @pytest.mark.parametrize("used", [False, True])
     def test_a_copy_decides_the_same(self, pruner: BasePruner, used: bool) -> None:

@@ -25,6 +25,7 @@ import pytest
 
 from hpo.observer import StudyInfo
 from hpo.space import SearchSpace
+from hpo.storage.stored_study import StoredStudy
 from hpo.storage.study_facts import StudyRecord, begin_session, end_session
 from hpo.storage.trial_store import TrialStore
 from hpo.trackers import BaseTracker, Order, Outcome, TrialChange, Written, catch_up, follow_once
@@ -279,7 +280,7 @@ def end(store: TrialStore, folder: Path) -> None:
 
 def stored(store: TrialStore) -> dict[int, Steps]:
     """Return the steps and scores of all trials as the storage has them."""
-    reader = TrialStore(store.name, None, store.url, create=False)
+    reader = StoredStudy(store.name, store.url)
     return cleaned({r.number: [(s.step, s.value) for s in r.reports] for r in reader.records()})
 
 

@@ -16,9 +16,9 @@ from typing import TextIO
 from filelock import FileLock, Timeout
 
 from hpo._redaction import redact
-from hpo.storage.open import file_of
+from hpo.storage.stored_study import StoredStudy
 from hpo.storage.study_facts import StudyRecord, current_records, read_study
-from hpo.storage.trial_store import TrialStore
+from hpo.storage.urls import file_of
 from hpo.trackers._order import Order, Outcome, read_outcome, write_outcome
 from hpo.trackers.base import WHOLE, BaseTracker, TrialChange, trial_mark
 from hpo.trial import TrialRecord, TrialState
@@ -99,7 +99,7 @@ class Follower:
         self._order = order
         self._tracker = tracker
         self._driver = driver or Driver()
-        self._store: TrialStore | None = None
+        self._store: StoredStudy | None = None
         self._study_mark = ""
         self._trial_marks: dict[int, str] | None = None
         self._drivers: Collection[str] = ()
@@ -184,7 +184,7 @@ class Follower:
         """
         began = time.monotonic()
         if self._store is None or reopen:
-            self._store = TrialStore(self._order.name, None, self._order.url, create=False)
+            self._store = StoredStudy(self._order.name, self._order.url)
         self.outcome.read_at = time.time()
         # First the study: once it has ended, all of its trials are read below.
         study = read_study(self._store, self._driver.gone)

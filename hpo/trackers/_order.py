@@ -28,7 +28,7 @@ import cloudpickle
 
 from hpo.data.folder import cache_folder
 from hpo.exceptions import PluginError
-from hpo.storage.open import file_of, is_there
+from hpo.storage.urls import file_of, is_there
 from hpo.trackers.base import BaseTracker
 
 __all__ = ["Order", "Outcome", "all_orders", "place_of", "read_outcome", "write_outcome"]

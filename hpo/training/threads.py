@@ -6,7 +6,9 @@ from contextlib import contextmanager
 import torch
 from threadpoolctl import threadpool_limits
 
-__all__ = ["devices", "limit_threads"]
+from hpo.exceptions import StudyError
+
+__all__ = ["check_device", "devices", "limit_threads"]
 
 
 @contextmanager
@@ -23,6 +25,29 @@ def limit_threads(n: int) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
+
+
+def check_device(device: str | None, *, here: bool = True) -> None:
+    """Raise `StudyError` if torch does not know the device, or this machine does not have it.
+
+    Parameters
+    ----------
+    device : str or None
+    here : bool, default=True
+        Whether it is to be a device of this machine; otherwise only its name is checked.
+    """
+    if device is None:
+        return
+    advice = "Give 'cpu', 'cuda' or 'cuda:0', or None for all GPUs, else the CPU."
+    try:
+        kind = torch.device(device)
+    except RuntimeError:
+        raise StudyError(f"device={device!r} is no device of torch. {advice}") from None
+    n_gpus = torch.cuda.device_count()
+    if here and kind.type == "cuda" and (kind.index or 0) >= n_gpus:
+        raise StudyError(
+            f"device={device!r} is not there: torch sees {n_gpus} GPUs on this machine. {advice}"
+        )
 
 
 def devices(device: str | None = None) -> list[str]:

@@ -2,9 +2,8 @@
 
 import pytest
 
-from hpo._stop_signal import StopSignal
-from hpo.backends.base import Budget
 from hpo.backends.optuna import OptunaBackend
+from hpo.budget import Budget
 from hpo.pruners.halving import HalvingPruner
 from hpo.samplers.base import make_sampler
 from hpo.space import SearchSpace
@@ -24,10 +23,13 @@ def rising(trial):
 
 def search(n_trials, n_slots, sampler="tpe", pruner=None):
     store = TrialStore("s", SPACE, sampler=make_sampler(sampler, 0, parallel=True, space=SPACE))
-    scheduler = TrialManager(pruner or HalvingPruner())
-    with LockstepExecutor(ScriptedObjective(rising, n_steps=N_STEPS), n_slots) as executor:
-        OptunaBackend().run(store, scheduler, executor, Budget(n_trials), StopSignal())
-    return scheduler.records
+    objective = ScriptedObjective(rising, n_steps=N_STEPS)
+    trials = TrialManager(
+        store, pruner or HalvingPruner(), Budget(n_trials), max_steps=objective.max_steps
+    )
+    with LockstepExecutor(objective, n_slots) as executor:
+        OptunaBackend().run(trials, executor)
+    return trials.records
 
 
 def test_sixteen_sobol_points_are_halved_to_one():

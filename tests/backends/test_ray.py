@@ -276,16 +276,16 @@ PRIVATE = """
     from hpo.testing.scripted import ScriptedObjective
 
     environment = dict(os.environ)
+    objective = ScriptedObjective(scripted_curve, n_folds=2, n_steps=5)
     def heard(number, frame): pass
     signal.signal(signal.SIGTERM, heard)
     for address, told in [("127.0.0.1:1", "ray start --head"), ("ray://x:1", "address=auto")]:
         try:
-            search(RayBackend(address=address), None)
+            search(RayBackend(address=address), objective)
         except ExecutorError as error:
             assert told in str(error), error
         else:
             raise SystemExit("reached")
-    objective = ScriptedObjective(scripted_curve, n_folds=2, n_steps=5)
     records = search(RayBackend(max_concurrent=1), objective, n_trials=3)
     assert len(records) == 3
     import ray

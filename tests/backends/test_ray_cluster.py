@@ -24,7 +24,7 @@ from hpo.testing.backends import search, steady_curve, timeless
 def test_without_ray_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ExecutorError, match=r"pip install 'ray\[tune\]', or use backend='optuna'"):
-        search(RayBackend(), None)
+        search(RayBackend(), ScriptedObjective(steady_curve, n_steps=5))
 
 
 @pytest.mark.parametrize("version", ["2.59.1", "1.13.0"])
@@ -33,7 +33,7 @@ def test_a_ray_that_is_too_old_is_named_with_the_one_that_is_needed(monkeypatch,
     with pytest.raises(
         ExecutorError, match=rf"Got {version} instead: pip install -U 'ray\[tune\]'"
     ) as told:
-        search(RayBackend(), None)
+        search(RayBackend(), ScriptedObjective(steady_curve, n_steps=5))
     assert "needs Ray 2.60 or newer" in str(told.value)
 
 
@@ -145,11 +145,10 @@ def test_a_running_cluster_is_joined_by_its_address(cluster, tmp_path):
 
 DRIVER = """
     import sys
-    from hpo.backends.base import Budget
+    from hpo.budget import Budget
     from hpo.storage.trial_store import TrialStore
     from hpo.samplers.base import make_sampler
     from hpo.backends.ray import RayBackend
-    from hpo._stop_signal import StopSignal
     from hpo.executors.serial import SerialExecutor
     from hpo.pruners.median import MedianPruner
     from hpo.trial_manager import TrialManager
@@ -159,15 +158,13 @@ DRIVER = """
     space = SearchSpace.load({"x": {"type": "float", "low": 0.0, "high": 1.0}})
     store = TrialStore("shared", space, sys.argv[1], sampler=make_sampler("tpe", 0, parallel=True))
     store.fail_stale_trials()
-    scheduler = TrialManager(MedianPruner(), records=store.records())
     curve = lambda trial: [trial.params["x"] * step for step in range(1, 6)]
     objective = ScriptedObjective(curve, n_steps=5, delay=0.05)
+    trials = TrialManager(store, MedianPruner(), Budget(24), max_steps=objective.max_steps)
     print("ready", flush=True)
     sys.stdin.readline()
     with SerialExecutor(objective) as executor:
-        RayBackend(address=sys.argv[2], max_concurrent=1).run(
-            store, scheduler, executor, Budget(n_trials=24), StopSignal()
-        )
+        RayBackend(address=sys.argv[2], max_concurrent=1).run(trials, executor)
     print(" ".join(str(n) for n in sorted(store._asked)))
 """
 

@@ -10,9 +10,9 @@ from skorch import NeuralNetClassifier
 from torch import nn
 
 from hpo import Study, run_study
-from hpo.backends.base import Budget
 from hpo.backends.optuna import OptunaBackend
 from hpo.backends.ray import RayBackend
+from hpo.budget import Budget
 from hpo.data import StudyData
 from hpo.exceptions import ExecutorError, PluginError
 from hpo.testing.backends import Recorder, search, steady_curve

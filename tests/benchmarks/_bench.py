@@ -79,7 +79,7 @@ class Workplace:
         uri = f"sqlite:///{self._home / 'mlflow.db'}"
         study = study.replace(
             name=f"{study.name}-{self._n_runs}",
-            storage=f"sqlite:///{self._home / 'hpo.db'}",
+            storage=f"journal:///{self._home / 'hpo.journal'}",
             tracker=MlflowTracker(uri) if self._tracked else "null",
         )
         began = time.perf_counter()

@@ -119,7 +119,7 @@ def make_study(
         "enqueue": points,
         "refit": False,
         "tracker": "null",
-        "storage": f"sqlite:///{home / 'hpo.db'}",
+        "storage": f"journal:///{home / 'hpo.journal'}",
     }
     return Study(**{**fields, **changes})
 

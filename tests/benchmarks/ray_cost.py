@@ -64,7 +64,7 @@ def run_ours(n_trials: int) -> float:
             RayBackend(max_concurrent=WORKERS),
             ScriptedObjective(rising, n_steps=STEPS),
             space=SPACE,
-            storage=f"sqlite:///{folder}/hpo.db",
+            storage=f"journal:///{folder}/hpo.journal",
             n_trials=n_trials,
             sampler="tpe",
             pruner="nop",

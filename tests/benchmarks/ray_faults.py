@@ -57,7 +57,7 @@ STUDY = """
         search_space={"alpha": {"type": "float", "low": 1e-5, "high": 1.0, "log": True}},
         cv=3, epochs=8, n_trials=int(sys.argv[2]), pruner="median:n_startup_trials=2",
         backend=f"ray:max_concurrent=2,max_failures=3,address={sys.argv[3]}", refit=False,
-        storage=f"sqlite:///{home / 'hpo.db'}",
+        storage=f"journal:///{home / 'hpo.journal'}",
         tracker=MlflowTracker(f"sqlite:///{home / 'mlflow.db'}"),
     )
     run_study(study, observers=[Shown()])
@@ -128,7 +128,7 @@ def complaints(home: Path, before: StudyResult | None) -> list[str]:
     """Return what is wrong with the study in ``home``; ``before`` is how it stood at a death."""
     from mlflow.tracking import MlflowClient
 
-    result, _ = load_result("faults", f"sqlite:///{home / 'hpo.db'}")
+    result, _ = load_result("faults", f"journal:///{home / 'hpo.journal'}")
     wrong = []
     counted = [record for record in result.records if not record.interrupted]
     if len(counted) != N_TRIALS or result.n_failed:
@@ -160,7 +160,7 @@ def one_round(kind: str, dice: random.Random, address: str) -> tuple[int, list[s
         deaths = (kill_a_worker if kind == "worker" else kill_the_driver)(driver, dice)
         if kind == "driver" and deaths:
             driver.wait()
-            before, _ = load_result("faults", f"sqlite:///{home / 'hpo.db'}")
+            before, _ = load_result("faults", f"journal:///{home / 'hpo.journal'}")
             driver = start(home, address)
         finish(driver)
         return deaths, complaints(home, before)

@@ -39,6 +39,13 @@ def test_driver_cost(load, capsys):
     assert "cores of" in told
 
 
+def test_trial_cost(load, capsys):
+    costs = load("trial_cost").main(["--n-trials", "100"])
+    assert set(costs) == {"nop 100", "median 100"}
+    assert all(cost > 0 for cost in costs.values())
+    assert "| 100 records |" in capsys.readouterr().out
+
+
 def test_bits(load, capsys):
     figures = load("bits").main([*TINY, "--untracked"])
     # two trials of two epochs: the mean score, and the score and loss of each of two folds

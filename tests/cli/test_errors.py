@@ -77,7 +77,7 @@ def test_a_right_study_is_printed_and_nothing_created(hpo_command: Run, write_st
     assert "tiny.py is in order; nothing was created." in out
     assert "X 100 x 20, y 100; test part 50 x 20, held out" in out
     assert "6 trials; 3 epochs a trial at most" in out
-    assert "sqlite:///hpo.db, which the first run makes" in out
+    assert "journal:///hpo.journal, which the first run makes" in out
     assert "alpha  float 1e-05 .. 1.0, log" in out
     assert [path.name for path in Path.cwd().iterdir()] == ["tiny.py"]
 
@@ -86,7 +86,7 @@ def test_validate_says_whether_the_stored_trials_fit(hpo_command: Run, write_stu
     hpo_command("run", write_study(), "--n-trials=2")
     code, out, _ = hpo_command("validate", "tiny.py")
     assert code == 0
-    assert "sqlite:///hpo.db, which has 2 trials of it to go on from" in out
+    assert "journal:///hpo.journal, which has 2 trials of it to go on from" in out
     for command in ("validate", "run"):
         code, _, err = hpo_command(command, write_study({"epochs=3": "epochs=4"}))
         assert code == 2
@@ -117,11 +117,11 @@ def test_a_database_of_something_else_is_left_as_it_is(hpo_command: Run) -> None
 
 
 def test_a_damaged_storage_is_told_of(hpo_command: Run, write_study: Write) -> None:
-    Path("hpo.db").write_bytes(b"this is not a database at all" * 200)
+    Path("hpo.journal").write_bytes(b"this is no journal at all" * 200)
     for command in (["list"], ["show", "tiny"], ["run", write_study()]):
         code, _, err = hpo_command(*command)
         assert code == 2
-        assert "not a database" in err
+        assert "something else than a journal" in err
         assert "Traceback" not in err
 
 
@@ -129,7 +129,7 @@ def test_a_study_that_is_not_there(hpo_command: Run, write_study: Write) -> None
     hpo_command("run", write_study(), "--n-trials=1")
     code, _, err = hpo_command("show", "tinny")
     assert code == 2
-    assert "There is no study 'tinny' in sqlite:///hpo.db, did you mean 'tiny'?" in err
+    assert "There is no study 'tinny' in journal:///hpo.journal, did you mean 'tiny'?" in err
 
 
 def test_the_ui_needs_a_store(hpo_command: Run) -> None:

@@ -10,7 +10,7 @@ from hpo import load_result
 Run = Callable[..., tuple[int, str, str]]
 Write = Callable[..., str]
 
-STORAGE = "sqlite:///hpo.db"
+STORAGE = "journal:///hpo.journal"
 
 KINDS = """
 import functools
@@ -85,7 +85,7 @@ def test_a_script_is_gone_on_with_by_hpo_run_and_the_other_way_round(tmp_path: P
     (tmp_path / "kinds.py").write_text(KINDS)
     for command in (["kinds.py"], ["-m", "hpo.cli", "run", "kinds.py"], ["kinds.py"]):
         subprocess.run([sys.executable, *command], cwd=tmp_path, check=True, capture_output=True)
-    result, _ = load_result("kinds", f"sqlite:///{tmp_path}/hpo.db")
+    result, _ = load_result("kinds", f"journal:///{tmp_path}/hpo.journal")
     assert result.n_trials == 14
     tried = [record.trial.params["given"] for record in result.records]
     assert len(set(tried)) == 14

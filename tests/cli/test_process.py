@@ -51,7 +51,7 @@ def _wait_for(condition: Callable[[], bool]) -> None:
 
 def _finished() -> dict[int, tuple[str, float]]:
     """Return the state and the value of each trial that has ended by itself."""
-    result, _ = load_result("tiny", "sqlite:///hpo.db")
+    result, _ = load_result("tiny", "journal:///hpo.journal")
     return {
         record.number: (str(record.state), record.value)
         for record in result.records

@@ -127,7 +127,7 @@ def test_a_study_is_kept_tested_and_gone_on_with(tmp_path, score):
         search_space={"lr": [0.05, 0.2]},
         n_trials=1,
         cv=3,
-        storage=f"sqlite:///{tmp_path}/hpo.db",
+        storage=f"journal:///{tmp_path}/hpo.journal",
         tracker="null",
     )
     run_study(study)

@@ -64,5 +64,8 @@ def test_a_picture_is_drawn_with_its_title(make_images, tmp_path):
 
 
 def test_what_a_terminal_shows_is_kept(make_images, tmp_path):
-    command = ["sh", "-c", f"tput cols; echo {tmp_path}/hpo.db"]
-    assert make_images.printed(command, tmp_path).split() == [str(make_images.COLUMNS), "hpo.db"]
+    command = ["sh", "-c", f"tput cols; echo {tmp_path}/hpo.journal"]
+    assert make_images.printed(command, tmp_path).split() == [
+        str(make_images.COLUMNS),
+        "hpo.journal",
+    ]

@@ -322,7 +322,7 @@ def test_a_study_goes_on_where_it_stopped(tmp_path):
         sampler="random",
         pruner="nop",
         executor="fused",
-        storage=f"sqlite:///{tmp_path / 'hpo.db'}",
+        storage=f"journal:///{tmp_path / 'hpo.journal'}",
         tracker="null",
         refit=False,
     )

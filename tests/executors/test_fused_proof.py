@@ -19,6 +19,7 @@ from hpo.executors.fused.batch import TrialBatch, UnlikeError, is_watched
 from hpo.executors.fused.extract import ModelExtractor
 from hpo.executors.serial import SerialExecutor
 from hpo.fused import UPDATES, NotFusibleError
+from hpo.storage.open import open_storage
 from hpo.testing.executors import drive
 from hpo.training.objective import Objective
 from hpo.trial import Trial
@@ -392,7 +393,7 @@ def test_what_was_finished_before_is_revoked(monkeypatch):
 def test_a_study_tries_revoked_parameters_again(monkeypatch, tmp_path, stored):
     """Finished trials are void, not among the candidates, and their parameters come again."""
     wrong_for_the_third(monkeypatch)
-    storage = f"sqlite:///{tmp_path / 'hpo.db'}" if stored else None
+    storage = f"journal:///{tmp_path / 'hpo.journal'}" if stored else None
 
     def search(n_trials):
         return HPOSearchCV(
@@ -425,7 +426,7 @@ def test_a_study_tries_revoked_parameters_again(monkeypatch, tmp_path, stored):
     serial = search(4).set_params(executor="serial", storage=None).fit(X, Y).result_
     assert sorted(complete) == sorted(r.trial.params["lr"] for r in serial.candidates)
     if stored:
-        kept = optuna.load_study(study_name="revoked", storage=storage)
+        kept = optuna.load_study(study_name="revoked", storage=open_storage(storage))
         assert kept.user_attrs["hpo:revoked"] == {str(r.number): r.reason for r in void}
         assert {t.user_attrs.get("hpo:retry_of") for t in kept.trials} == {None, 0, 1}
         again = search(5).fit(X, Y).result_

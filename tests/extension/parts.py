@@ -79,36 +79,30 @@ class OneStepExecutor(BaseExecutor):
 class SequentialBackend(BaseBackend):
     """Runs one trial after the other."""
 
-    def run(self, store, manager, executor, budget, interrupt):
-        while True:
-            why = interrupt.reason or budget.overdrawn(manager)
-            for record in manager.running if why else ():
-                executor.stop([record.number])
-                store.tell(manager.on_interrupt(record.number, *budget.cut_off(manager, interrupt)))
-            if why:
-                return why
-            if not manager.running:
-                if min(budget.trials_left(manager), store.left) < 1:
-                    return ""
-                trial = store.ask()
-                manager.on_trial_start(trial, executor.objective.max_steps(trial.params))
-                executor.start([trial])
-            for event in executor.poll():
-                self._take(event, store, manager, executor)
+    def run(self, trials, executor):
+        try:
+            while not trials.stop_reason:
+                if not trials.running:
+                    trial = trials.ask()
+                    if trial is None:
+                        return ""
+                    executor.start([trial])
+                for event in executor.poll():
+                    self._take(event, trials, executor)
+                trials.heartbeat()
+            return trials.stop_reason
+        finally:
+            executor.stop([record.number for record in trials.running])
+            trials.interrupt_all()
 
-    def _take(self, event, store, manager, executor):
+    def _take(self, event, trials, executor):
         match event:
             case Reported(report):
-                store.report(report)
-                decision = manager.on_report(report)
-                if decision.stop:
-                    executor.stop([report.number])
-                    end = report.number, TrialState.PRUNED, decision.reason
-                    store.tell(manager.on_trial_end(*end))
+                executor.stop(trials.report([report]))
             case Ended(number):
-                store.tell(manager.on_trial_end(number, TrialState.COMPLETE))
+                trials.end(number)
             case Failed(number, reason, error):
-                store.tell(manager.on_trial_end(number, TrialState.FAILED, reason, error))
+                trials.end(number, TrialState.FAILED, reason, error, event.cause)
 
 
 class CSVTracker(BaseTracker):

@@ -79,7 +79,7 @@ def test_every_kind_of_part_by_name_on_the_command_line(folder):
     ends = [row for row in (folder / "rows.csv").read_text().splitlines() if ",," in row]
     assert len(ends) == 6
     shown = run(folder, "hpo.cli", "show", "own")
-    result, _ = load_result("own", f"sqlite:///{folder}/hpo.db")
+    result, _ = load_result("own", f"journal:///{folder}/hpo.journal")
     reasons = {record.reason for record in result.records}
     assert "no better score for 2 steps" in reasons
     assert "Predicted classes" in shown
@@ -134,4 +134,4 @@ def test_a_class_that_is_not_there_is_told_before_anything_is_made(folder, flag)
     (folder / "study.py").write_text(STUDY.replace("@more@", ""))
     told = run(folder, "hpo.cli", "run", "study.py", flag, "parts:Nothing", fails=True)
     assert "parts has no class 'Nothing'" in told
-    assert not (folder / "hpo.db").exists()
+    assert not (folder / "hpo.journal").exists()

@@ -12,6 +12,7 @@ from hpo.samplers._unrepeated import UnrepeatedSampler
 from hpo.samplers.base import make_sampler
 from hpo.space import SearchSpace
 from hpo.storage.finite_points import MOST_POINTS, FinitePoints
+from hpo.storage.stored_study import StoredStudy
 from hpo.storage.trial_store import TrialStore
 from hpo.storage.tried_points import key_of
 from hpo.trial import Report, TrialRecord, TrialState
@@ -170,7 +171,7 @@ def test_records_have_values_where_the_storage_has_quantiles(kind, sampler, tmp_
     if kind != "memory":
         stored = optuna.load_study(study_name="s", storage=book._study._storage).trials
         assert all(0 < t.params.get("C", 0.5) < 1 for t in stored)
-        read = TrialStore("s", None, url[kind], create=False)
+        read = StoredStudy("s", url[kind])
         assert [record.trial.params for record in read.records()] == asked
         again = store(MIXED, sampler, storage=url[kind])
         again.enqueue([{"C": 12.5}])

@@ -193,7 +193,7 @@ def test_the_search_space_comes_as_a_path_or_a_space(tmp_path):
 
 
 def test_a_study_in_a_storage_goes_on_where_it_ended(tmp_path):
-    storage = f"sqlite:///{tmp_path}/hpo.db"
+    storage = f"journal:///{tmp_path}/hpo.journal"
     space = {"alpha": {"type": "float", "low": 0.1, "high": 9.0}}
     search = HPOSearchCV(Ridge(), space, n_trials=2, storage=storage)
     first = search.fit(*DIABETES).result_

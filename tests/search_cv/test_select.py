@@ -18,6 +18,7 @@ from torch import nn
 
 from hpo import HPOSearchCV, Study, StudyData, load_result, run_study
 from hpo.exceptions import StudyError
+from hpo.storage.open import open_storage
 from hpo.testing.pruners import scripted_record
 
 IRIS = load_iris(return_X_y=True)
@@ -158,7 +159,7 @@ def study(tmp_path, **settings):
         "n_trials": None,
         "cv": 2,
         "select": "last",
-        "storage": f"sqlite:///{tmp_path}/hpo.db",
+        "storage": f"journal:///{tmp_path}/hpo.journal",
         "tracker": "null",
         "analyses": (),
     }
@@ -173,7 +174,7 @@ def test_a_study_keeps_its_choice(tmp_path):
     assert result.best_step == 8
     assert set(result.to_frame()["step"]) == {8}
     assert all(record.value == record.reports[-1].value for record in result.records)
-    loaded, _ = load_result("restless", f"sqlite:///{tmp_path}/hpo.db")
+    loaded, _ = load_result("restless", f"journal:///{tmp_path}/hpo.journal")
     assert loaded.records == result.records
     assert loaded.best_score == result.best_score
     again = run_study(study(tmp_path))
@@ -195,8 +196,10 @@ def test_the_sampler_and_the_trackers_are_told_the_last_score(tmp_path):
     from hpo.trackers.mlflow.plan import trial_plan
 
     run_study(study(tmp_path))
-    stored = optuna.load_study(study_name="restless", storage=f"sqlite:///{tmp_path}/hpo.db")
-    loaded, _ = load_result("restless", f"sqlite:///{tmp_path}/hpo.db")
+    stored = optuna.load_study(
+        study_name="restless", storage=open_storage(f"journal:///{tmp_path}/hpo.journal")
+    )
+    loaded, _ = load_result("restless", f"journal:///{tmp_path}/hpo.journal")
     assert [t.value for t in stored.trials] == [r.reports[-1].value for r in loaded.records]
     assert all(t.value == t.intermediate_values[7] for t in stored.trials)
     for record in loaded.records:

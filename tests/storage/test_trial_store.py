@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -14,7 +15,9 @@ import pytest
 
 from hpo.exceptions import StorageError
 from hpo.space import SearchSpace
+from hpo.storage.open import open_storage
 from hpo.storage.records import _unpack
+from hpo.storage.stored_study import StoredStudy
 from hpo.storage.studies import study_names
 from hpo.storage.trial_store import TrialStore
 from hpo.trial import Report, TrialRecord, TrialState
@@ -83,6 +86,80 @@ def test_reports_of_older_studies_are_read():
     assert _unpack(3, kept) == Report(
         3, 2, 0.5, (0.4, 0.6), {"f1": (0.1, 0.2)}, 0.25, (1.0, 1.0), (0.5, 0.5)
     )
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "journal"])
+def test_a_running_trial_can_be_read_by_anyone(kind, tmp_path):
+    """All of it, after each report: scores of the folds, metrics, times, how it is trained."""
+    url = storages(tmp_path)[kind]
+    store = TrialStore("s", SPACE, url, seed=4)
+    trial = store.ask()
+    other = StoredStudy("s", url)
+    record = TrialRecord(trial, max_steps=3, started=1.5)
+    store.begin(record)
+    for step in (1, 2):
+        fold_values, metrics = (0.25, math.nan), {"train_loss": (0.5, 0.1)}
+        report = Report(trial.number, step, math.nan, fold_values, metrics, 0.25, (1, 1), (0, 0))
+        store.report(report)
+        record = replace(record, reports=(*record.reports, report))
+        (read,) = other.records(running=True)
+        assert text(replace(read, trial=trial)) == text(record)
+    store.begin(replace(record, trained_by="process"))
+    assert other.records(running=True)[0].trained_by == "process"
+    assert other.records() == []
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "journal"])
+def test_other_tools_are_shown_no_long_attributes(kind, tmp_path):
+    store = TrialStore("s", SPACE, storages(tmp_path)[kind])
+    store.set_attr("fingerprint", {"x": "y" * 1000})
+    run_one(store)
+    study = optuna.load_study(study_name="s", storage=open_storage(storages(tmp_path)[kind]))
+    assert study.user_attrs == {}
+    assert study.trials[0].user_attrs == {}
+
+
+def older_study(url, n=2):
+    """Make a study as version 0.2 stored it: all of a record in one user attribute."""
+    study = optuna.create_study(study_name="s", storage=url, direction="maximize")
+    study.set_user_attr("hpo:space", SPACE.to_yaml())
+    study.set_user_attr("hpo:key", "older")
+    study.set_user_attr("hpo:fingerprint", {"a": 1})
+    for number in range(n):
+        trial = study.ask(SPACE.distributions)
+        trial.set_user_attr("hpo:owner", "elsewhere/1/x")
+        trial.report(0.25, 0)
+        reports = [[1, 0.25, [0.0, 0.5], {"f1": [0.1, 0.2]}, 0.5, [1.0, 1.0], [0.5, 0.5]]]
+        packed = {"state": "complete", "reason": "", "error": None, "max_steps": 1}
+        trial.set_user_attr(
+            "hpo:record", {**packed, "started": 1.0, "ended": 2.0, "reports": reports}
+        )
+        if number == 0:
+            study.tell(trial, 0.25)
+        else:
+            trial.set_user_attr(
+                "hpo:record", {**packed, "reason": "interrupted: Ctrl-C", "reports": reports}
+            )
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    return study.trials
+
+
+def test_a_study_of_version_0_2_is_read_and_gone_on_with(tmp_path):
+    url = storages(tmp_path)["sqlite"]
+    trials = older_study(url)
+    store = TrialStore("s", SPACE, url)
+    first, second = store.records()
+    report = Report(0, 1, 0.25, (0.0, 0.5), {"f1": (0.1, 0.2)}, 0.5, (1.0, 1.0), (0.5, 0.5))
+    assert first.reports == (report,)
+    assert first.trial.params == trials[0].params
+    assert (first.started, first.ended, first.trained_by) == (1.0, 2.0, "")
+    assert (second.interrupted, second.reason) == (True, "Ctrl-C")
+    assert store.key == "older"
+    assert store.get_attr("fingerprint") == {"a": 1}
+    store.set_attr("fingerprint", {"a": 2})
+    assert StoredStudy("s", url).get_attr("fingerprint") == {"a": 2}
+    run_one(store)
+    assert [r.number for r in TrialStore("s", SPACE, url).records()] == [0, 1, 2]
 
 
 def test_optuna_sees_the_same_states_and_steps_from_0(tmp_path):
@@ -195,7 +272,7 @@ def test_running_trials_of_a_live_driver_are_left_alone(tmp_path):
     owner = f"{os.uname().nodename}/{os.getppid()}/x"  # some other process that is alive
     with sqlite3.connect(tmp_path / "s.db") as db:
         db.execute(
-            "update trial_user_attributes set value_json=? where key='hpo:owner'",
+            "update trial_system_attributes set value_json=? where key='hpo:owner'",
             [json.dumps(owner)],
         )
     assert two.fail_stale_trials() == []
@@ -212,7 +289,7 @@ def test_a_study_that_is_not_there(tmp_path):
     TrialStore("digits", SPACE, url)
     assert study_names(url) == ["digits"]
     with pytest.raises(StorageError, match=r"There is no study 'digit' in .* It has: digits\."):
-        TrialStore("digit", None, url, create=False)
+        StoredStudy("digit", url)
 
 
 def test_a_file_that_is_no_database(tmp_path):

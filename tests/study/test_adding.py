@@ -12,6 +12,7 @@ from sklearn.linear_model import Ridge, SGDRegressor
 
 from hpo import HPOSearchCV, Study, StudyData, load_result, run_study
 from hpo.exceptions import SpaceError, StorageError, StudyError
+from hpo.storage.open import open_storage
 from hpo.testing.backends import Recorder
 
 X, y = load_diabetes(return_X_y=True)
@@ -36,7 +37,7 @@ def study(tmp_path):
         n_trials=8,
         sampler="random",
         pruner="median:n_startup_trials=2",
-        storage=f"sqlite:///{tmp_path}/hpo.db",
+        storage=f"journal:///{tmp_path}/hpo.journal",
         tracker="null",
         refit=False,
     )
@@ -119,7 +120,7 @@ def test_trials_that_were_scored_otherwise_are_refused_before_anything_is_made(w
     assert "trials of the study 'first' were scored in another way" in str(caught.value)
     assert f"\n  {what.strip()}: " in str(caught.value)
     assert "enqueue=[record.best_params for record in result.top(5)]" in str(caught.value)
-    assert optuna.get_all_study_names(study.storage) == ["first"]
+    assert optuna.get_all_study_names(open_storage(study.storage)) == ["first"]
     result, _ = load_result("first", study.storage)
     tried = other.replace(add_trials=(), enqueue=[r.best_params for r in result.top(2)], n_trials=2)
     assert [r.trial.params for r in run_study(tried).records] == [
@@ -149,11 +150,13 @@ def test_what_cannot_be_taken_in_is_told(study, tmp_path):
         run_study(study.replace(add_trials="first"))
     with pytest.raises(StudyError, match="this one has no storage"):
         run_study(study.replace(name="second", storage=None, add_trials="first"))
-    optuna.create_study(study_name="foreign", storage=study.storage, direction="maximize")
+    optuna.create_study(
+        study_name="foreign", storage=open_storage(study.storage), direction="maximize"
+    )
     with pytest.raises(StudyError, match="'foreign' does not tell how its trials were scored"):
         run_study(study.replace(name="second", add_trials="foreign"))
-    assert set(optuna.get_all_study_names(study.storage)) == {"first", "foreign"}
-    assert list(Path(tmp_path).glob("*.db"))
+    assert set(optuna.get_all_study_names(open_storage(study.storage))) == {"first", "foreign"}
+    assert list(Path(tmp_path).glob("*.journal"))
 
 
 def test_failed_and_interrupted_trials_are_left(study):
@@ -210,7 +213,7 @@ def test_costs_come_with_them(study):
     assert [r.cost("seconds") for r in result.records[:8]] == [
         r.cost("seconds") for r in first.records
     ]
-    trials = optuna.load_study(study_name="second", storage=study.storage).trials
+    trials = optuna.load_study(study_name="second", storage=open_storage(study.storage)).trials
     assert all(len(t.values) == 2 for t in trials)
 
 

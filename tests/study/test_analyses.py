@@ -65,7 +65,7 @@ def study(tmp_path, **changes):
         scoring="accuracy",
         cv=2,
         n_trials=2,
-        storage=f"sqlite:///{tmp_path}/hpo.db",
+        storage=f"journal:///{tmp_path}/hpo.journal",
         tracker="null",
     )
     return Study(**{**fields, **changes})
@@ -75,7 +75,7 @@ def test_a_net_that_classifies_a_held_out_test_part_is_analysed(tmp_path):
     result = run_study(study(tmp_path))
     assert list(result.analyses) == ["confusion", "features"]
     assert result.analyses["confusion"]["accuracy"] == result.test_score
-    loaded, _ = load_result("analysed", f"sqlite:///{tmp_path}/hpo.db")
+    loaded, _ = load_result("analysed", f"journal:///{tmp_path}/hpo.journal")
     assert loaded.analyses == result.analyses
     files = write_report(loaded, tmp_path / "report")
     assert {"confusion.png", "features.png"} <= set(files)

@@ -31,7 +31,7 @@ def test_it_is_shown_read_back_and_kept_in_mlflow(tmp_path):
         search_space={"alpha": [1e-4, 1e-2]},
         cv=3,
         n_trials=2,
-        storage=f"sqlite:///{tmp_path}/hpo.db",
+        storage=f"journal:///{tmp_path}/hpo.journal",
         tracking_uri=f"sqlite:///{tmp_path}/mlflow.db",
     )
     result = run_study(study)

@@ -55,7 +55,7 @@ def test_text_is_no_list_of_names(field):
 
 
 def test_they_are_noted_and_can_change_without_making_another_study(tmp_path):
-    storage = f"sqlite:///{tmp_path}/hpo.db"
+    storage = f"journal:///{tmp_path}/hpo.journal"
     kept = study(storage=storage, compare=["loss"], watch=["seconds"])
     result = run_study(kept)
     assert (result.compare, result.watch) == (("loss",), ("seconds",))

@@ -29,7 +29,7 @@ def make_study(storage, **changes):
 
 
 def test_given_points_are_ranked_among_the_complete_trials(tmp_path, capsys):
-    storage = f"sqlite:///{tmp_path / 'hpo.db'}"
+    storage = f"journal:///{tmp_path / 'hpo.journal'}"
     result = run_study(make_study(storage))
     ranks = {record.trial.params["alpha"]: rank for rank, record in result.enqueued_trials()}
     values = {r.trial.params["alpha"]: r.value for r in result.records}

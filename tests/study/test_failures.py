@@ -58,7 +58,7 @@ def study(tmp_path):
         search_space=SIZES,
         cv=3,
         n_trials=8,
-        storage=f"sqlite:///{tmp_path}/hpo.db",
+        storage=f"journal:///{tmp_path}/hpo.journal",
         tracker="null",
     )
 

@@ -22,6 +22,7 @@ from torch import nn
 
 from hpo import HPOSearchCV, Study, StudyData, run_study
 from hpo.exceptions import StudyError
+from hpo.storage.open import open_storage
 from hpo.storage.trial_store import TrialStore
 from hpo.study.prepared import PreparedStudy
 
@@ -114,7 +115,7 @@ def study(tmp_path):
         scoring="accuracy",
         cv=3,
         n_trials=2,
-        storage=f"sqlite:///{tmp_path}/hpo.db",
+        storage=f"journal:///{tmp_path}/hpo.journal",
         tracker="null",
         refit=False,
     )
@@ -368,7 +369,9 @@ def test_a_study_of_a_newer_version_is_refused(study):
 def test_a_study_of_another_program_is_refused(study):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        theirs = optuna.create_study(storage=study.storage, study_name="iris", direction="maximize")
+        theirs = optuna.create_study(
+            storage=open_storage(study.storage), study_name="iris", direction="maximize"
+        )
         theirs.optimize(lambda trial: trial.suggest_float("alpha", 1e-4, 1.0, log=True), n_trials=1)
     with pytest.raises(StudyError, match="has 1 trials and nothing that tells"):
         run_study(study)

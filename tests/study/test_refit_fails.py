@@ -1,12 +1,17 @@
 """A refit that fails throws nothing away: the search's result is kept and the way on is told."""
 
+import os
 import pickle
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
+from skorch import NeuralNetClassifier
+from skorch.callbacks import Callback
+from torch import nn
 
 from hpo import HPOSearchCV, Study, StudyData, load_result, run_study
 from hpo._stop_signal import SecondCtrlC
@@ -199,3 +204,35 @@ def test_in_mlflow_the_study_has_failed_and_keeps_what_the_search_found(tmp_path
     assert "best_score" in parent.data.metrics
     artifacts = {file.path for file in client.list_artifacts(parent.info.run_id)}
     assert {"refit_error.txt", "report.html"} <= artifacts
+
+
+class Impatient(Callback):
+    """Presses Ctrl-C twice while a net is trained on all rows."""
+
+    def on_epoch_end(self, net, dataset_train=None, **kwargs):
+        if len(dataset_train) == 60:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_pressed_twice_leaves_no_half_trained_net(tmp_path):
+    net = NeuralNetClassifier(
+        nn.Linear,
+        module__in_features=3,
+        module__out_features=2,
+        criterion=nn.CrossEntropyLoss,
+        train_split=None,
+        max_epochs=2,
+        verbose=0,
+        callbacks=[Impatient()],
+    )
+    study = make_study(
+        tmp_path,
+        estimator=net,
+        data=StudyData(X=X.astype("float32"), y=y.astype("int64")),
+        search_space={"lr": [0.1]},
+    )
+    with pytest.raises(KeyboardInterrupt):  # skorch takes it for the end of the training
+        run_study(study)
+    stored, _ = load_result("moody", study.storage)
+    assert (stored.n_complete, stored.refit_seconds) == (1, None)

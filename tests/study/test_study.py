@@ -80,7 +80,7 @@ def study(tmp_path):
         search_space=SPACE,
         cv=3,
         n_trials=10,
-        storage=f"sqlite:///{tmp_path}/hpo.db",
+        storage=f"journal:///{tmp_path}/hpo.journal",
         tracker="null",
     )
 

@@ -56,7 +56,7 @@ def study(tmp_path):
         cv=2,
         n_trials=3,
         sampler="random",
-        storage=f"sqlite:///{tmp_path}/hpo.db",
+        storage=f"journal:///{tmp_path}/hpo.journal",
         tracker="null",
         refit=False,
     )
@@ -110,20 +110,3 @@ def test_a_refusal_is_told_everywhere(study, tmp_path, monkeypatch, capsys):
     assert f"3 process, because {WHY}" in shown
     report = write_report(result, tmp_path)["report.html"]
     assert "3 process" in report.read_text()
-
-
-def test_a_study_that_did_not_keep_it_is_read(study, monkeypatch):
-    from hpo.storage import trial_store
-
-    pack = trial_store.pack
-
-    def without(record, **kwargs):
-        kept = pack(record, **kwargs)
-        del kept["trained_by"]
-        return kept
-
-    monkeypatch.setattr(trial_store, "pack", without)
-    run_study(study)
-    result, _ = load_result("linear", study.storage)
-    assert result.n_complete == 3
-    assert result.trained_by == {}

@@ -8,14 +8,14 @@ import textwrap
 import pytest
 
 from hpo import load_result
+from hpo.trial import Cause
 
-DRIVER = """
+SETUP = """
     import sys
-    from hpo.backends.base import Budget
+    from hpo.budget import Budget
     from hpo.storage.trial_store import TrialStore
     from hpo.samplers.base import make_sampler
     from hpo.backends.optuna import OptunaBackend
-    from hpo._stop_signal import StopSignal
     from hpo.executors.serial import SerialExecutor
     from hpo.pruners.median import MedianPruner
     from hpo.trial_manager import TrialManager
@@ -23,16 +23,33 @@ DRIVER = """
     from hpo.testing import ScriptedObjective
 
     space = SearchSpace.load({"x": {"type": "float", "low": 0.0, "high": 1.0}})
-    store = TrialStore("shared", space, sys.argv[1], sampler=make_sampler("tpe", 0, parallel=True))
-    store.fail_stale_trials()
-    scheduler = TrialManager(MedianPruner(), records=store.records())
+
+    def drive(name, sampler, budget, objective):
+        store = TrialStore(
+            name, space, sys.argv[1], sampler=make_sampler(sampler, int(sys.argv[2]), parallel=True)
+        )
+        store.fail_stale_trials()
+        trials = TrialManager(
+            store, MedianPruner(), Budget(budget), max_steps=objective.max_steps
+        )
+        print("ready", flush=True)
+        sys.stdin.readline()
+        with SerialExecutor(objective) as executor:
+            OptunaBackend().run(trials, executor)
+        return store
+"""
+
+SHARING = """
     curve = lambda trial: [trial.params["x"] * step for step in range(1, 6)]
-    objective = ScriptedObjective(curve, n_steps=5, delay=0.02)
-    print("ready", flush=True)
-    sys.stdin.readline()
-    with SerialExecutor(objective) as executor:
-        OptunaBackend().run(store, scheduler, executor, Budget(n_trials=16), StopSignal())
+    store = drive("shared", "tpe", 16, ScriptedObjective(curve, n_steps=5, delay=0.02))
     print(" ".join(str(n) for n in sorted(store._asked)))
+"""
+
+RACING = """
+    objective = ScriptedObjective(lambda trial: [trial.params["x"]], n_steps=1)
+    for name in sys.argv[3:]:
+        drive(name, "random", 3, objective)
+    print("done")
 """
 
 
@@ -44,35 +61,65 @@ def url_of(kind, tmp_path):
     return {"sqlite": f"sqlite:///{tmp_path}/s.db", "journal": f"journal:///{tmp_path}/s.log"}[kind]
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "journal", "postgresql"])
-def test_two_drivers_share_a_budget_and_no_trial_is_run_twice(kind, tmp_path):
-    url = url_of(kind, tmp_path)
-    code = textwrap.dedent(DRIVER)
-    drivers = [
+def start(code, url, *arguments):
+    """Start two drivers."""
+    text = textwrap.dedent(SETUP) + textwrap.dedent(code)
+    return [
         subprocess.Popen(
-            [sys.executable, "-c", code, url],
+            [sys.executable, "-c", text, url, str(i), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for _ in range(2)
+        for i in range(2)
     ]
+
+
+def let_go(drivers):
+    """Wait until both are ready, and let them go at once."""
     for driver in drivers:
         assert driver.stdout.readline() == "ready\n", driver.stderr.read()
-    ran = []
     for driver in drivers:
         driver.stdin.write("go\n")
         driver.stdin.flush()
+
+
+def outputs(drivers):
+    """Return what they print until they end."""
     for driver in drivers:
         out, err = driver.communicate(timeout=120)
         assert driver.returncode == 0, err
-        ran.append(set(map(int, out.split())))
+        yield out
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "journal", "postgresql"])
+def test_two_drivers_share_a_budget_and_no_trial_is_run_twice(kind, tmp_path):
+    url = url_of(kind, tmp_path)
+    drivers = start(SHARING, url)
+    let_go(drivers)
+    ran = [set(map(int, out.split())) for out in outputs(drivers)]
     result, _ = load_result("shared", url)
     assert ran[0]
     assert ran[1]
     assert not ran[0] & ran[1]
     assert ran[0] | ran[1] == {r.number for r in result.records}
-    assert 16 <= result.n_trials <= 17  # both may see the last place free at once
-    assert len({r.trial.params["x"] for r in result.records}) == result.n_trials
+    assert result.n_trials == 16
+    begun = [r.trial.params["x"] for r in result.records if r.reports]
+    assert len(set(begun)) == len(begun) == 16
     assert result.n_pruned
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "journal"])
+def test_two_drivers_that_race_for_the_last_trials_never_make_one_too_many(kind, tmp_path):
+    url = url_of(kind, tmp_path)
+    names = [f"race {i}" for i in range(8)]
+    drivers = start(RACING, url, *names)
+    for _ in names:
+        let_go(drivers)
+    assert list(outputs(drivers)) == ["done\n"] * 2
+    for name in names:
+        records = load_result(name, url)[0].records
+        assert sum(not r.interrupted for r in records) == 3
+        for record in records:
+            assert bool(record.reports) == (record.cause is not Cause.WITHDRAWN)

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
+from hpo.storage.stored_study import StoredStudy
 from hpo.storage.study_facts import begin_session, end_session
-from hpo.storage.trial_store import TrialStore
 from hpo.testing.trackers import INFO, add_trial, new_store, order_for
 from hpo.trackers import Following, all_orders, catch_up, read_outcome, start
 from hpo.trackers.mlflow import MlflowTracker
@@ -31,7 +31,7 @@ def histories(found):
 
 
 def stored(kept):
-    reader = TrialStore(kept.name, None, kept.url, create=False)
+    reader = StoredStudy(kept.name, kept.url)
     return {r.number: [(s.step, s.value) for s in r.reports] for r in reader.records()}
 
 
@@ -121,7 +121,7 @@ def test_a_dead_driver(store, read, tmp_path):
     assert (parent.info.status, parent.data.tags["state"]) == ("KILLED", "interrupted")
 
     # The next driver goes on, and the study's run with it.
-    kept = TrialStore(STUDY, None, f"journal:///{tmp_path / 'study.log'}", create=False)
+    kept = StoredStudy(STUDY, f"journal:///{tmp_path / 'study.log'}")
     begin_session(kept, INFO)
     kept.fail_stale_trials()
     add_trial(kept)

@@ -770,7 +770,7 @@ def test_an_epoch_is_one_batch_and_a_fold_some_rows():
 
 
 def test_a_search_is_refused_before_anything_is_created(tmp_path):
-    url = f"sqlite:///{tmp_path}/hpo.db"
+    url = f"journal:///{tmp_path}/hpo.journal"
     search = HPOSearchCV(classifier(), LR, n_trials=3, cv=3, storage=url, random_state=0)
     with pytest.raises(HpoError, match="float32"):
         search.fit(X.astype("float64"), Y)

@@ -5,13 +5,11 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any
 
-from hpo._stop_signal import StopSignal
-from hpo.backends.base import BaseBackend, Budget
+from hpo.backends.base import BaseBackend
 from hpo.backends.ray.cluster import check_slots, connected, missing, n_slots
 from hpo.exceptions import ExecutorError
 from hpo.executors import BaseExecutor, pickled, settings_of_this_process
 from hpo.space import SearchSpace
-from hpo.storage.trial_store import TrialStore
 from hpo.training import BaseObjective
 from hpo.trial_manager import TrialManager
 
@@ -105,14 +103,7 @@ class RayBackend(BaseBackend):
         """Return whether several trials may run at a time."""
         return self.max_concurrent != 1
 
-    def run(
-        self,
-        store: TrialStore,
-        manager: TrialManager,
-        executor: BaseExecutor,
-        budget: Budget,
-        interrupt: StopSignal,
-    ) -> str:
+    def run(self, trials: TrialManager, executor: BaseExecutor) -> str:
         """Run trials with Ray Tune; only the objective of ``executor`` is used.
 
         Raises
@@ -120,27 +111,23 @@ class RayBackend(BaseBackend):
         ExecutorError
             If Ray cannot be used, has no node large enough for a trial, or workers keep dying.
         """
-        if budget.trials_left(manager) < 1 or store.exhausted:
+        if trials.n_left < 1:
             return ""
         with connected(self.address):
             from hpo.backends.ray.driver import StudyController
 
             check_slots(self._resources)
-            self._check_scheduler(budget)
+            self._check_scheduler(trials.n_left)
             driver = StudyController(
-                store,
-                manager,
-                budget,
-                interrupt,
+                trials,
                 objective=executor.objective,
                 n_slots=self._n_slots,
                 max_failures=self.max_failures,
             )
             try:
-                self._fit(driver, store.space, executor.objective)
+                self._fit(driver, trials.space, executor.objective)
             finally:
-                # Also after an error: no trial is left open.
-                driver.interrupt_all()
+                trials.interrupt_all()  # also after an error: no trial is left open
                 executor.errors = driver.errors
         return driver.stopped
 
@@ -148,13 +135,13 @@ class RayBackend(BaseBackend):
         n_fitting = n_slots(self._resources)
         return n_fitting if self.max_concurrent is None else min(n_fitting, self.max_concurrent)
 
-    def _check_scheduler(self, budget: Budget) -> None:
+    def _check_scheduler(self, n_left: float) -> None:
         if self._scheduler_spec is None:
             return
         from hpo.backends.ray.schedulers import check_storage
 
         check_storage(self._scheduler_spec, self.storage_path)
-        if self._scheduler_spec.all_at_once and budget.n_trials is None:
+        if self._scheduler_spec.all_at_once and math.isinf(n_left):
             raise ExecutorError(
                 f"Ray's scheduler '{self._scheduler_spec.name}' compares all trials side by side: "
                 "n_trials must say how many. Got None instead."

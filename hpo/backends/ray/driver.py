@@ -1,4 +1,4 @@
-"""The driver: connects Ray Tune's callbacks to the trial store and the trial manager."""
+"""The driver: connects Ray Tune's callbacks to the trial manager."""
 
 import contextlib
 import time
@@ -14,16 +14,13 @@ from ray.tune.search import Searcher
 
 from hpo._failures import MAX_LENGTH, shortened
 from hpo._redaction import redact
-from hpo._stop_signal import StopSignal
-from hpo.backends.base import Budget
 from hpo.backends.ray.worker import CHANGES, EVENT, TRIAL
 from hpo.exceptions import ExecutorError
 from hpo.executors import Ended, Event, Failed, Reported
 from hpo.executors.base import LoadError
-from hpo.storage.trial_store import TrialStore
 from hpo.training import BaseObjective
 from hpo.training.folders import trial_folder, write_contents
-from hpo.trial import Cause, Report, Trial, TrialRecord, TrialState
+from hpo.trial import Cause, Trial, TrialState
 from hpo.trial_manager import TrialManager
 
 __all__ = ["StoreScheduler", "StoreSearcher", "StudyController", "StudyStopper"]
@@ -38,15 +35,14 @@ _CHECK_SECONDS = 5.0
 
 
 class StudyController:
-    """One run of a study: hands out trials, handles events, decides.
+    """What Ray Tune adds to a run: slots that come and go, restarts, and errors in callbacks.
 
     Ray Tune logs or swallows exceptions in its callbacks. An error here is therefore stored in
     ``error``, and ends the run at the next step.
 
     Parameters
     ----------
-    store, manager, budget, interrupt
-        See `BaseBackend.run`.
+    trials : TrialManager
     objective : BaseObjective
     n_slots : callable
         ``n_slots()`` returns how many trials can currently run at a time.
@@ -56,15 +52,13 @@ class StudyController:
 
     def __init__(
         self,
-        store: TrialStore,
-        manager: TrialManager,
-        budget: Budget,
-        interrupt: StopSignal,
+        trials: TrialManager,
         *,
         objective: BaseObjective,
         n_slots: Callable[[], int],
         max_failures: int,
     ) -> None:
+        self.trials = trials
         self.error: Exception | None = None
         self.errors: dict[int, BaseException] = {}
         """The exceptions of the last trial that failed before the study was interrupted.
@@ -72,10 +66,6 @@ class StudyController:
         Only those that could be sent to the driver.
         """
         self.stopped = ""
-        self._store = store
-        self._manager = manager
-        self._budget = budget
-        self._interrupt = interrupt
         self._objective = objective
         self._n_slots = n_slots
         self._n_places, self._checked_at = n_slots(), time.monotonic()
@@ -93,7 +83,7 @@ class StudyController:
     @property
     def searcher(self) -> Any:
         """Ray's search algorithm wrapped by the study's sampler, or None."""
-        return getattr(self._store.sampler, "searcher", None)
+        return getattr(self.trials.sampler, "searcher", None)
 
     def config(self, trial: Trial) -> dict[str, Any]:
         """Return the Ray config of ``trial``."""
@@ -101,11 +91,8 @@ class StudyController:
 
     def why_stop(self) -> str:
         """Return why the run must end now; an empty string if it may continue."""
-        self.stopped = self.stopped or self._stop_reason()
+        self.stopped = self.stopped or self.trials.stop_reason
         return self.stopped
-
-    def _stop_reason(self) -> str:
-        return self._interrupt.reason or self._budget.overdrawn(self._manager)
 
     def guarded(self, action: Callable[[], T], otherwise: T) -> T:
         """Return the result of ``action``; store an error and return ``otherwise``."""
@@ -118,12 +105,12 @@ class StudyController:
     @property
     def idle(self) -> bool:
         """Whether no trial is running."""
-        return not self._manager.running
+        return not self.trials.running
 
     @property
     def handed_out_all(self) -> bool:
         """Whether all trials of the budget are handed out and none is to be restarted."""
-        return not self._restarts and self._budget.trials_left(self._manager) < 1
+        return not self._restarts and self.trials.n_left < 1
 
     def next_trial(self) -> Trial | None:
         """Return the trial to start now; None if there is no free slot or no trial left."""
@@ -131,18 +118,10 @@ class StudyController:
             return self._restarts.popleft()
         if not self.all_at_once and self._n_running() >= self._capacity():
             return None
-        finished, elsewhere = self._store.sync_other_workers(self._manager.numbers)
-        for record in finished:
-            self._manager.add(record)
-        if self._budget.trials_left(self._manager, elsewhere) < 1 or self._store.exhausted:
-            return None
-        trial = self._store.ask()
-        max_steps = self._objective.max_steps(trial.params)
-        self._manager.on_trial_start(trial, max_steps, trained_by="ray")
-        return trial
+        return self.trials.ask(trained_by="ray")
 
     def _n_running(self) -> int:
-        return len(self._manager.running) - self.parked()
+        return len(self.trials.running) - self.parked()
 
     def _capacity(self) -> int:
         now = time.monotonic()
@@ -158,38 +137,21 @@ class StudyController:
                 f"packages that the study imports.\n{event.error}"
             )
         self._n_dead_at_start = 0
+        trials = self.trials
         match event:
             case Reported(report):
-                if report.step <= self._manager.record(report.number).last_step:
+                if report.step <= trials.record(report.number).last_step:
                     return False  # a restarted trial repeats its reports exactly
-                self._store.report(report)
-                decision = self._manager.on_report(report)
-                if decision.stop:
-                    end = report.number, TrialState.PRUNED, decision.reason
-                    self._end(*end, cause=decision.cause)
-                return decision.stop
+                return bool(trials.report([report]))
             case Ended(number, files):
                 if files is not None and self._objective.home is not None:
                     write_contents(ray.get(files), trial_folder(self._objective.home, number))
-                self._end(number, TrialState.COMPLETE)
+                trials.end(number)
             case Failed(number, reason, error):
-                if not self._interrupt.reason:
+                if not trials.stop_reason:
                     self.errors = event.loaded()
-                self._end(number, TrialState.FAILED, reason, error, event.cause)
+                trials.end(number, TrialState.FAILED, reason, error, event.cause)
         return True
-
-    def stop(self, number: int, reason: str) -> None:
-        """Close a trial as pruned for a reason other than the pruner."""
-        self._end(number, TrialState.PRUNED, reason)
-
-    def record(self, number: int) -> TrialRecord:
-        """Return the record of trial ``number``."""
-        return self._manager.record(number)
-
-    def is_last(self, report: Report) -> bool:
-        """Whether a trial ends by itself after ``report``."""
-        max_steps = self.record(report.number).max_steps
-        return max_steps is not None and report.step >= max_steps
 
     def handle_trial_death(self, trial: Trial, cause: str) -> None:
         """Restart a trial whose worker died, or fail it if that has happened too often."""
@@ -198,39 +160,16 @@ class StudyController:
         if deaths <= self._max_failures:
             self._restarts.append(trial)
             return
-        self._n_dead_at_start += not self._manager.record(trial.number).reports
+        self._n_dead_at_start += not self.trials.record(trial.number).reports
         times = "" if deaths == 1 else f" {deaths} times"
         reason = f"the worker process died{times}: {cause.strip().splitlines()[0]}"
-        self._end(trial.number, TrialState.FAILED, reason, cause, Cause.WORKER_DIED)
+        self.trials.end(trial.number, TrialState.FAILED, reason, cause, Cause.WORKER_DIED)
         if self._n_dead_at_start >= _MAX_DEAD_AT_START:
             raise ExecutorError(
                 f"The workers of {self._n_dead_at_start} trials in a row died before their first "
                 f"report: {reason}. Run with --backend optuna --executor serial to see the error "
                 "itself."
             )
-
-    def heartbeat(self) -> None:
-        """Signal to other drivers that this one is alive."""
-        self._store.heartbeat()
-
-    def _end(
-        self,
-        number: int,
-        state: TrialState,
-        reason: str = "",
-        error: str | None = None,
-        cause: Cause | None = None,
-    ) -> None:
-        self._store.tell(self._manager.on_trial_end(number, state, reason, error, cause))
-
-    def interrupt_all(self) -> None:
-        """Close the running trials: as complete if they made all steps, else as interrupted."""
-        reason, cause = self._budget.cut_off(self._manager, self._interrupt)
-        for record in self._manager.running:
-            if record.made_all_steps:
-                self._end(record.number, TrialState.COMPLETE)
-            else:
-                self._store.tell(self._manager.on_interrupt(record.number, reason, cause))
 
 
 class StoreSearcher(Searcher):  # type: ignore[misc]  # Ray has no types
@@ -351,7 +290,7 @@ class StudyStopper(Stopper):  # type: ignore[misc]  # Ray has no types
     def stop_all(self) -> bool:
         """Return whether the run must end; called after every event, and every 0.1 s."""
         driver = self._driver
-        driver.guarded(driver.heartbeat, None)
+        driver.guarded(driver.trials.heartbeat, None)
         if not (driver.error or driver.why_stop()):
             return False
         driver.guarded(self._scheduler.kill, None)  # Ray Tune would wait for their steps to end

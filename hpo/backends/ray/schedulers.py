@@ -212,7 +212,7 @@ class DelegatingScheduler(StoreScheduler):
         report = _with_changes(event.report, trial.config.get(CHANGES, {}))
         if self._driver.take(Reported(report)):
             return str(self.STOP)
-        if self._driver.is_last(report):
+        if self._driver.trials.record(report.number).made_all_steps:
             return str(self.CONTINUE)  # it ends by itself, and is complete
         decision = self._ray_scheduler.on_trial_result(controller, trial, result)
         for other in self._live.values():
@@ -228,16 +228,16 @@ class DelegatingScheduler(StoreScheduler):
     def _close_record(self, trial: Any) -> None:
         """Close the record of a trial, unless its last event or the end of the run did."""
         driver, number = self._driver, trial.config[TRIAL].number
-        is_open = driver.record(number).state is TrialState.RUNNING
+        is_open = driver.trials.record(number).state is TrialState.RUNNING
         if is_open and not (driver.error or driver.stopped):
             driver.guarded(lambda: self._stop(number), None)
 
     def _stop(self, number: int) -> None:
-        record = self._driver.record(number)
+        trials = self._driver.trials
+        record = trials.record(number)
         value = f"{record.reports[-1].value:.4g}, " if record.reports else ""
-        self._driver.stop(
-            number, f"epoch {record.last_step}: {value}stopped by Ray's {self._rule.name}"
-        )
+        reason = f"epoch {record.last_step}: {value}stopped by Ray's {self._rule.name}"
+        trials.end(number, TrialState.PRUNED, reason)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Forward the death."""

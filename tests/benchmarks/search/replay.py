@@ -1,4 +1,4 @@
-"""One search on one task, through the machinery that trains: store, scheduler, backend, executor.
+"""One search on one task, through the machinery that trains: storage, manager, backend, executor.
 
 Only the training is left out: `ScriptedObjective` reads the scores of a trial's epochs from the
 task. Nothing is kept on disk and nobody is told.
@@ -11,9 +11,8 @@ import numpy as np
 from curves import LCBench, TaskSet
 
 from hpo._discovery import build
-from hpo._stop_signal import StopSignal
-from hpo.backends.base import Budget
 from hpo.backends.optuna import OptunaBackend
+from hpo.budget import Budget
 from hpo.observer import BaseObserver
 from hpo.pruners import BasePruner
 from hpo.samplers.base import make_sampler
@@ -119,10 +118,15 @@ def replay(task: LCBench | TaskSet, arm: Arm, seed: int, n_units: int) -> dict[s
     own = derive_seed(seed, task.name) % 2**31  # paired over the arms
     sampler = make_sampler(arm.sampler, own, parallel=arm.cohort > 1, space=space)
     store = TrialStore("replay", space, sampler=sampler, seed=own)
-    scheduler = TrialManager(build("hpo.pruners", arm.pruner, BasePruner), [course])
-    budget = Budget(max_total_epochs=n_units * task.n_steps)
+    trials = TrialManager(
+        store,
+        build("hpo.pruners", arm.pruner, BasePruner),
+        Budget(max_total_epochs=n_units * task.n_steps),
+        observers=[course],
+        max_steps=objective.max_steps,
+    )
     with LockstepExecutor(objective, arm.cohort) as executor:
-        OptunaBackend().run(store, scheduler, executor, budget, StopSignal())
+        OptunaBackend().run(trials, executor)
     return {
         "task": task.name,
         "family": task.family,

@@ -1,0 +1,180 @@
+"""A study in a storage, as anyone can read it at any moment."""
+
+import copy
+import dataclasses
+import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage, get_storage
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+
+from hpo.exceptions import StorageError
+from hpo.space import SearchSpace
+from hpo.storage.drivers import driver_lives
+from hpo.storage.open import open_storage, storage_errors
+from hpo.storage.records import FROM_OPTUNA, OWNER, record_of
+from hpo.storage.studies import quiet, study_attr, study_attrs
+from hpo.storage.urls import shown
+from hpo.trial import Cause, TrialRecord, TrialState
+
+__all__ = ["ALIVE", "HEARTBEAT_SECONDS", "RETRIED", "REVOKED", "StoredStudy"]
+
+RETRIED = "retried"
+"""Attribute of the study with the numbers of failed trials that were enqueued again."""
+REVOKED = "revoked"
+"""Attribute of the study with the reasons, by number, why finished trials are void."""
+ALIVE = "alive:"
+"""Start of the names of the attributes of the study with the time of a driver's last heartbeat."""
+HEARTBEAT_SECONDS = 60.0
+
+
+class StoredStudy:
+    """A study in a storage, which is only read.
+
+    Parameters
+    ----------
+    name : str
+    storage : str or None
+        See `open_storage`.
+    backend : BaseStorage or None
+        The opened storage; None opens it.
+    seed : int
+        See `record_of`.
+    select : {"best", "last"} or None
+        Which report stands for a trial (`TrialRecord`); None takes the study's stored setting.
+
+    Raises
+    ------
+    StorageError
+        If the storage cannot be used, or the study does not exist.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        storage: str | None,
+        *,
+        backend: BaseStorage | None = None,
+        seed: int = 0,
+        select: str | None = None,
+    ) -> None:
+        self.name = name
+        self.url = storage
+        self._seed = seed
+        self._finished: dict[int, TrialRecord] = {}
+        self._retried: set[int] = set()
+        self._revoked: dict[str, str] = {}
+        # With Optuna's cache for a database.
+        self._backend = get_storage(open_storage(storage)) if backend is None else backend
+        with storage_errors(storage), quiet():
+            names = optuna.get_all_study_names(self._backend)
+            if name not in names:
+                raise StorageError(
+                    f"There is no study '{name}' in {shown(storage)}.{_listed(names)}"
+                )
+            self._study_id = self._backend.get_study_id_from_name(name)
+        self.key: str = self.get_attr("key") or ""
+        self.select: str = select or self.get_attr("select") or "best"
+        text = self.get_attr("space")
+        self._space = SearchSpace.loads(text, name) if text else SearchSpace.load({})
+        self._read_voided()
+
+    @property
+    def space(self) -> SearchSpace:
+        """The space of the study."""
+        return self._space
+
+    def get_attr(self, name: str) -> Any:
+        """Return the attribute of the study with this name, or None."""
+        with storage_errors(self.url):
+            return copy.deepcopy(study_attr(self._backend, self._study_id, name))
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """All attributes of the study by their names; the caller must not change their values."""
+        with storage_errors(self.url):
+            return study_attrs(self._backend, self._study_id)
+
+    def records(self, *, running: bool = False) -> list[TrialRecord]:
+        """Return the records of all finished trials; with ``running``, of running ones too."""
+        states = {*FROM_OPTUNA, OptunaState.RUNNING} if running else set(FROM_OPTUNA)
+        self._read_voided()
+        return [self._record(trial) for trial in self.trials(*states)]
+
+    @property
+    def has_complete(self) -> bool:
+        """Whether a trial of the study is complete."""
+        return bool(self.trials(OptunaState.COMPLETE))
+
+    def trials(self, *states: OptunaState) -> list[FrozenTrial]:
+        """Return Optuna's trials with these states, or all, in the order of their numbers."""
+        with storage_errors(self.url):
+            return self._backend.get_all_trials(self._study_id, False, states or None)
+
+    def abandoned(self, gone: Collection[str] = ()) -> set[int]:
+        """Return the numbers of the running trials whose drivers are dead.
+
+        Parameters
+        ----------
+        gone : collection of str
+            Drivers that are known to be dead.
+        """
+        return {
+            trial.number
+            for trial in self.trials(OptunaState.RUNNING)
+            if _owner(trial) in gone or not self._alive(trial)
+        }
+
+    @property
+    def revoked(self) -> Mapping[int, str]:
+        """Reasons why finished trials are void, by their numbers."""
+        return {int(number): why for number, why in self._revoked.items()}
+
+    def _read_voided(self) -> None:
+        """Read which finished trials no longer count; another driver may have added some."""
+        self._revoked |= self.get_attr(REVOKED) or {}
+        self._retried |= {*(self.get_attr(RETRIED) or ()), *map(int, self._revoked)}
+
+    def _record(self, trial: FrozenTrial) -> TrialRecord:
+        void = trial.number in self._retried
+        if trial.number in self._finished and not void:
+            return self._finished[trial.number]
+        record = self._read(trial)
+        if trial.state.is_finished() and not void:
+            self._finished[trial.number] = record
+        return record
+
+    def _read(self, trial: FrozenTrial) -> TrialRecord:
+        record = record_of(trial, self._seed, self.space.read, self.select)
+        if why := self._revoked.get(str(trial.number)):
+            void = why.removeprefix("interrupted: ")  # written by version 0.2 and before
+            return dataclasses.replace(
+                record, state=TrialState.INTERRUPTED, reason=void, cause=Cause.REVOKED
+            )
+        if trial.number not in self._retried or record.interrupted:
+            return record
+        return dataclasses.replace(
+            record,
+            state=TrialState.INTERRUPTED,
+            cause=Cause.RETRIED,
+            reason=f"tried again after {record.reason or 'it failed'}",
+        )
+
+    def _alive(self, trial: FrozenTrial) -> bool:
+        owner = _owner(trial)
+        if owner is None:  # its driver died before it set the owner, or is about to set it
+            began = trial.datetime_start
+            return began is not None and time.time() - began.timestamp() < HEARTBEAT_SECONDS
+        return driver_lives(owner, float(self.get_attr(f"{ALIVE}{owner}") or 0.0))
+
+
+def _owner(trial: FrozenTrial) -> str | None:
+    """Return the driver of a trial; version 0.2 and before had it in a user attribute."""
+    return trial.system_attrs.get(OWNER) or trial.user_attrs.get(OWNER)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f" It has: {', '.join(sorted(names))}." if names else " It has none."
