@@ -66,6 +66,7 @@ def add_trial(
     """Run a scripted trial with one report for each of ``values``; it may remain running."""
     trial = store.ask()
     record = TrialRecord(trial, started=time.time(), trained_by="serial")
+    store.begin(record)
     for step, value in enumerate(values, start=1):
         metrics = {"f1_macro": (value, value), "train_loss": (1.0, 3.0)}
         report = Report(

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from hpo.storage.stored_study import StoredStudy
-from hpo.storage.study_facts import begin_session, end_session
+from hpo.storage.study_facts import end_session
 from hpo.testing.trackers import INFO, add_trial, new_store, order_for
 from hpo.trackers import Following, all_orders, catch_up, read_outcome, start
 from hpo.trackers.mlflow import MlflowTracker
@@ -116,13 +116,13 @@ def test_a_dead_driver(store, read, tmp_path):
     trials = found.trials(STUDY)
     assert [t.info.status for t in trials.values()] == ["FINISHED", "KILLED"]
     assert trials[1].data.tags["cause"] == "driver_died"
+    assert found.history(trials[1], "score") == [(1, 0.5), (2, 0.75)]
     assert trials[1].data.tags["reason"] == "the process that ran it is gone"
     parent = found.parent(STUDY)
     assert (parent.info.status, parent.data.tags["state"]) == ("KILLED", "interrupted")
 
     # The next driver goes on, and the study's run with it.
-    kept = StoredStudy(STUDY, f"journal:///{tmp_path / 'study.log'}")
-    begin_session(kept, INFO)
+    kept = new_store(tmp_path)
     kept.fail_stale_trials()
     add_trial(kept)
     end(kept, best_score=0.75)

@@ -70,11 +70,11 @@ def test_what_is_there(tmp_path, read_events):
 
 
 def test_a_running_trial_grows(tmp_path, read_events):
-    """By the process that began it; what another one left unfinished is written anew."""
+    """In the process that began it; what another one left unfinished is written anew."""
     kept = new_store(tmp_path)
     running = add_trial(kept, (0.5, 0.75), TrialState.RUNNING)
-    tracker = TensorboardTracker(tmp_path / "runs")
-    follow(tracker, kept)
+    follow(TensorboardTracker(tmp_path / "runs"), kept)
+    assert scores(tmp_path / "runs", read_events) == {0: [(1, 0.5), (2, 0.75)]}
     kept.tell(replace(running, state=TrialState.COMPLETE, ended=time.time()))
     follow(TensorboardTracker(tmp_path / "runs"), kept)
     assert scores(tmp_path / "runs", read_events) == {0: [(1, 0.5), (2, 0.75)]}
