@@ -90,11 +90,11 @@ def follow(tracker: BaseTracker, store: TrialStore) -> Outcome:
     return follow_once(order_for(tracker, store), tracker)
 
 
-class Killed(BaseException):
+class _Killed(BaseException):
     """Ends a follower in this process as a signal would end its own."""
 
 
-class Fragile(BaseTracker):
+class _Fragile(BaseTracker):
     """A tracker that fails at its n-th write, before or after it.
 
     Parameters
@@ -179,13 +179,13 @@ class TrackerConformance:
         store: TrialStore,
     ) -> None:
         """All of it is in the target; a second follower finds it there."""
-        end(store, folder)
+        _end(store, folder)
         first = follow(make_tracker(folder), store)
         assert (first.trials, first.reports, first.complete) == (3, 3, True)
-        assert cleaned(read_target(folder)) == stored(store)
+        assert _cleaned(read_target(folder)) == _stored(store)
         second = follow(make_tracker(folder), store)
         assert (second.trials, second.complete) == (0, True)
-        assert cleaned(read_target(folder)) == stored(store)
+        assert _cleaned(read_target(folder)) == _stored(store)
 
     def test_study_that_goes_on(
         self,
@@ -198,14 +198,14 @@ class TrackerConformance:
         running = add_trial(store, (0.5,), TrialState.RUNNING)
         follow(make_tracker(folder), store)
         store.tell(replace(running, state=TrialState.COMPLETE, ended=time.time()))
-        end(store, folder)
+        _end(store, folder)
         assert follow(make_tracker(folder), store).complete
-        assert cleaned(read_target(folder)) == stored(store)
+        assert _cleaned(read_target(folder)) == _stored(store)
         begin_session(store, INFO)
         add_trial(store, (0.75, 0.875, 1.0))
-        end(store, folder)
+        _end(store, folder)
         assert follow(make_tracker(folder), store).trials == 1
-        assert cleaned(read_target(folder)) == stored(store)
+        assert _cleaned(read_target(folder)) == _stored(store)
 
     @pytest.mark.parametrize("when", [(1, False), (1, True), (3, False), (3, True)])
     def test_killed_and_started_again(
@@ -217,12 +217,12 @@ class TrackerConformance:
         when: tuple[int, bool],
     ) -> None:
         """A follower that dies between two writes loses nothing and doubles nothing."""
-        end(store, folder)
+        _end(store, folder)
         n, after = when
-        with pytest.raises(Killed):
-            follow(Fragile(make_tracker(folder), n, Killed(), after=after), store)
+        with pytest.raises(_Killed):
+            follow(_Fragile(make_tracker(folder), n, _Killed(), after=after), store)
         assert follow(make_tracker(folder), store).complete
-        assert cleaned(read_target(folder)) == stored(store)
+        assert _cleaned(read_target(folder)) == _stored(store)
 
     def test_an_error_is_retried(
         self,
@@ -232,10 +232,10 @@ class TrackerConformance:
         store: TrialStore,
     ) -> None:
         """What raises is written at the next attempt."""
-        end(store, folder)
-        fragile = Fragile(make_tracker(folder), 2, OSError("no answer"), after=False)
+        _end(store, folder)
+        fragile = _Fragile(make_tracker(folder), 2, OSError("no answer"), after=False)
         assert follow(fragile, store).complete
-        assert cleaned(read_target(folder)) == stored(store)
+        assert _cleaned(read_target(folder)) == _stored(store)
 
     def test_emptied_target(
         self,
@@ -245,13 +245,13 @@ class TrackerConformance:
         store: TrialStore,
     ) -> None:
         """A process of its own fills a target, and fills it again after it was emptied."""
-        end(store, folder)
+        _end(store, folder)
         order = order_for(make_tracker(folder), store)
         assert catch_up(order).trials == 3
         shutil.rmtree(folder)
         folder.mkdir()
         assert catch_up(order).trials == 3
-        assert cleaned(read_target(folder)) == stored(store)
+        assert _cleaned(read_target(folder)) == _stored(store)
 
     def test_odd_values(
         self,
@@ -268,10 +268,10 @@ class TrackerConformance:
         add_trial(store, (), TrialState.FAILED, reason="r" * 10_000, error="\ud800" * 10_000)
         end_session(store, {"best_score": math.nan}, {"best_": "\0"}, {}, "failed")
         assert follow(make_tracker(folder), store).complete
-        assert cleaned(read_target(folder)) == stored(store)
+        assert _cleaned(read_target(folder)) == _stored(store)
 
 
-def end(store: TrialStore, folder: Path) -> None:
+def _end(store: TrialStore, folder: Path) -> None:
     """End the driver's session of a study, with a report."""
     report = folder / "report.html"
     report.write_text("<html>")
@@ -279,13 +279,13 @@ def end(store: TrialStore, folder: Path) -> None:
     end_session(store, metrics, {"best_lr": 0.1}, {"report.html": report}, "complete")
 
 
-def stored(store: TrialStore) -> dict[int, Steps]:
+def _stored(store: TrialStore) -> dict[int, Steps]:
     """Return the steps and scores of all trials as the storage has them."""
     reader = StoredStudy(store.name, store.url)
-    return cleaned({r.number: [(s.step, s.value) for s in r.reports] for r in reader.records()})
+    return _cleaned({r.number: [(s.step, s.value) for s in r.reports] for r in reader.records()})
 
 
-def cleaned(target: Mapping[int, Sequence[tuple[int, float]]]) -> dict[int, Steps]:
+def _cleaned(target: Mapping[int, Sequence[tuple[int, float]]]) -> dict[int, Steps]:
     """Return what `read_target` has returned, with values that can be compared.
 
     None stands for nan, and the greatest float for infinity, which databases do not have.

@@ -11,9 +11,7 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING, TextIO
 
 from hpo._redaction import redact
 from hpo.storage.stored_study import StoredStudy
@@ -22,6 +20,9 @@ from hpo.storage.urls import file_of
 from hpo.trackers._order import Order, Outcome, read_outcome, write_outcome
 from hpo.trackers.base import WHOLE, BaseTracker, TrialChange, trial_mark
 from hpo.trial import TrialRecord, TrialState
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 __all__ = ["DONE", "ELSEWHERE", "GAVE_UP", "Driver", "Follower", "follow_once", "main"]
 
@@ -113,6 +114,8 @@ class Follower:
         int
             `DONE`, `GAVE_UP` or `ELSEWHERE`.
         """
+        from filelock import FileLock  # a driver starts followers and needs none
+
         self._order.place.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self._order.place / "lock")
         if not self._acquire(lock):
@@ -125,11 +128,11 @@ class Follower:
             lock.release()
         return code
 
-    def _acquire(self, lock: FileLock) -> bool:
+    def _acquire(self, lock: "BaseFileLock") -> bool:
         """Wait for the lock; return False if its holder has read the storage after our driver."""
         done_at = 0.0
         while True:
-            with suppress(Timeout):
+            with suppress(TimeoutError):
                 lock.acquire(timeout=0)
                 return True
             if not self._driver.done:

@@ -14,7 +14,7 @@ from hpo.trackers._follower import DONE, ELSEWHERE, GAVE_UP
 from hpo.trackers._order import Order, Outcome, read_outcome
 from hpo.trackers.base import BaseTracker
 
-__all__ = ["Following", "catch_up", "environment", "left_message"]
+__all__ = ["Following", "catch_up", "environment", "left_message", "start"]
 
 LOG_BYTES = 1_000_000
 
@@ -81,7 +81,7 @@ class Following:
         outcome = read_outcome(self._order.place) or Outcome(cause=self._problem)
         if code != DONE:
             return left_message(self._order, outcome)
-        return refused_message(self._order, outcome)
+        return _refused_message(self._order, outcome)
 
     def _end(self, deadline: float) -> int | None:
         """Return the exit code of the follower, or None if it had to be killed."""
@@ -141,7 +141,7 @@ def left_message(order: Order, outcome: Outcome) -> str:
     )
 
 
-def refused_message(order: Order, outcome: Outcome) -> str:
+def _refused_message(order: Order, outcome: Outcome) -> str:
     """Return a note for the user on what the target has rejected; empty if that is nothing."""
     if not outcome.refused:
         return ""

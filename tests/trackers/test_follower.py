@@ -15,6 +15,7 @@ from hpo.storage.study_facts import end_session
 from hpo.testing.trackers import INFO, add_trial, new_store, order_for
 from hpo.trackers import Following, all_orders, catch_up, read_outcome, start
 from hpo.trackers.mlflow import MlflowTracker
+from hpo.trial import Report, TrialState
 
 STUDY = INFO.name
 
@@ -134,6 +135,42 @@ def test_a_dead_driver(store, read, tmp_path):
     assert again.parent(STUDY).info.run_id == parent.info.run_id
     assert again.parent(STUDY).info.status == "FINISHED"
     assert again.parent(STUDY).data.metrics == {"best_score": 0.75}
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_running_trial_is_seen_as_it_grows(store, read, tmp_path):
+    kept = new_store(tmp_path)
+    following = Following(MlflowTracker(store), kept)
+    following.start()
+    record = add_trial(kept, (0.5,), TrialState.RUNNING)
+
+    def steps():
+        found = read(store)
+        if found.client.get_experiment_by_name(STUDY) is None:
+            return []
+        return [
+            point for run in found.trials(STUDY).values() for point in found.history(run, "score")
+        ]
+
+    wait_until(lambda: steps() == [(1, 0.5)])
+    (run,) = read(store).trials(STUDY).values()
+    assert (run.info.status, run.data.tags["state"]) == ("RUNNING", "running")
+    assert read(store).parent(STUDY).info.status == "RUNNING"
+    report = Report(0, 2, 0.75, (0.75, 0.75), time=time.time())
+    kept.report(report)
+    wait_until(lambda: len(steps()) == 2)
+    reports = (*record.reports, report)
+    kept.tell(replace(record, reports=reports, state=TrialState.COMPLETE, ended=time.time()))
+    end(kept)
+    assert following.finish() == ""
+    assert steps() == [(1, 0.5), (2, 0.75)]
+    assert_whole(kept, store, read)
 
 
 def test_a_killed_follower_is_started_again_at_the_end(store, read, tmp_path):
