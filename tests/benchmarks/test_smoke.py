@@ -67,6 +67,13 @@ def test_ask_cost(load, capsys):
     assert "| optuna_tpe |" in capsys.readouterr().out
 
 
+def test_trial_cost(load, capsys):
+    costs = load("trial_cost").main(load("run_all").TINY_TRIALS)
+    assert len(costs) == 6
+    assert all(ms > 0 for cost in costs.values() for ms in cost.values())
+    assert "| journal |  median |" in capsys.readouterr().out
+
+
 def test_against_optuna_search_cv(load, capsys):
     pytest.importorskip("optuna_integration", reason="its package is not one that hpo needs")
     figures = load("optuna_search_cv").main([*TINY, "--repeats", "1", "--untracked"])
@@ -134,6 +141,7 @@ def test_all_of_them_are_run_by_one_command(load, monkeypatch, capsys):
         "lora",
         "optuna_search_cv",
         "tracking",
+        "trial_cost",
     ):
         monkeypatch.setattr(load(name), "main", lambda *_, name=name: ran.append(name))
     run_all.main(["--tiny"])
