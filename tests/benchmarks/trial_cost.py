@@ -2,8 +2,8 @@
 
 Whole studies of trials that cost nothing: five parameters, drawn at random, and ten reports. Each
 trial is better than all before it, so none is stopped, and a pruner has every finished trial
-for a peer at every report. Targets are of processor time. Then what it takes to read the longest study
-of a journal. A tracker would follow the storage in a process of its own.
+for a peer at every report. Targets are of processor time. Then what it takes to read the longest
+study of a journal. A tracker would follow the storage in a process of its own.
 """
 
 import sys
