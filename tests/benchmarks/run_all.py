@@ -21,12 +21,14 @@ import import_time
 import lora
 import optuna_search_cv
 import tracking
+import trial_cost
 from _bench import one_thread
 
 from hpo.exceptions import DataError
 
 TINY = ["--folds", "2", "--epochs", "2"]
 TINY_ASK = ["--n-finished", "20", "--n-in-sqlite", "5", "--repeats", "2"]
+TINY_TRIALS = ["--n-trials", "5", "10", "--storages", "memory", "journal"]
 TINY_FUSED = [
     *[*TINY, "--n-trials", "3", "--n-alone", "1", "--n-compared", "3", "--repeats", "2"],
     *["--modules", "MLP 2x32", "MLP 2x64", "MLP 2x128"],
@@ -65,6 +67,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     run_tracking(*((3, 2) if tiny else (1000, 20)))
     print()
     ask_cost.main(TINY_ASK if tiny else [])
+    print()
+    trial_cost.main(TINY_TRIALS if tiny else [])
     print()
     fused.main(TINY_FUSED if tiny else [])
     print()

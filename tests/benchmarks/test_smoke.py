@@ -40,10 +40,12 @@ def test_driver_cost(load, capsys):
 
 
 def test_trial_cost(load, capsys):
-    costs = load("trial_cost").main(["--n-trials", "100"])
-    assert set(costs) == {"nop 100", "median 100"}
-    assert all(cost > 0 for cost in costs.values())
-    assert "| 100 records |" in capsys.readouterr().out
+    costs = load("trial_cost").main(load("run_all").TINY_TRIALS)
+    assert len(costs) == 6
+    assert all(ms > 0 for cost in costs.values() for ms in cost.values())
+    told = capsys.readouterr().out
+    assert "| journal |  median |" in told
+    assert "| journal of |" in told
 
 
 def test_bits(load, capsys):
@@ -141,6 +143,7 @@ def test_all_of_them_are_run_by_one_command(load, monkeypatch, capsys):
         "lora",
         "optuna_search_cv",
         "tracking",
+        "trial_cost",
     ):
         monkeypatch.setattr(load(name), "main", lambda *_, name=name: ran.append(name))
     run_all.main(["--tiny"])

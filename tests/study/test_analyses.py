@@ -103,6 +103,17 @@ def test_options_and_mistakes_in_names(tmp_path):
         PreparedStudy(study(tmp_path, analyses=["ensemble:k=7", "ensemble"]))
 
 
+def test_what_cannot_be_made_is_refused_before_anything_is_trained(tmp_path):
+    untested = study(tmp_path, data=StudyData(X=data().X, y=data().y))
+    with pytest.raises(StudyError, match="'analyses' names confusion, ensemble, made on the held"):
+        run_study(untested.replace(analyses=["confusion", "ensemble", Recorder()]))
+    with pytest.raises(StudyError, match="'analyses' are made of the refitted winner"):
+        run_study(study(tmp_path, analyses=["confusion"], refit=False))
+    assert list(tmp_path.iterdir()) == []
+    (found,) = run_study(untested.replace(analyses=[Recorder()])).analyses.values()
+    assert found["n"] == 80
+
+
 def test_one_that_fails_is_told_and_the_others_are_kept(tmp_path):
     result = run_study(study(tmp_path, analyses=[Failing(), "confusion"]))
     failed, confusion = result.analyses.values()
