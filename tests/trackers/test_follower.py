@@ -162,6 +162,8 @@ def test_a_running_trial_is_seen_as_it_grows(store, read, tmp_path):
     (run,) = read(store).trials(STUDY).values()
     assert (run.info.status, run.data.tags["state"]) == ("RUNNING", "running")
     assert read(store).parent(STUDY).info.status == "RUNNING"
+    # Another follower leaves the work to this one, once it has read what there is now.
+    assert catch_up(order_for(MlflowTracker(store), kept)).trials == 0
     report = Report(0, 2, 0.75, (0.75, 0.75), time=time.time())
     kept.report(report)
     wait_until(lambda: len(steps()) == 2)
