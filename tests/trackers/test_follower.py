@@ -73,7 +73,8 @@ def test_two_at_once(store, read, tmp_path, cache):
     end(kept)
     order = order_for(MlflowTracker(store), kept)
     processes = [start(order, watched=False) for _ in range(2)]
-    assert [process.wait(60) for process in processes] == [0, 0]
+    # The second may leave: the first has read the storage after it was asked to.
+    assert {process.wait(60) for process in processes} in ({0}, {0, 4})
     assert_whole(kept, store, read)
     assert list(all_orders()) == []
 
