@@ -13,7 +13,7 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
-    """Keep spools and unzipped data of the tests out of the user's cache folder."""
+    """Keep orders of trackers and unzipped data of the tests out of the user's cache folder."""
     folder = tmp_path_factory.mktemp("cache")
     before = os.environ.get("HPO_CACHE")
     os.environ["HPO_CACHE"] = str(folder)

@@ -73,7 +73,8 @@ def test_two_at_once(store, read, tmp_path, cache):
     end(kept)
     order = order_for(MlflowTracker(store), kept)
     processes = [start(order, watched=False) for _ in range(2)]
-    assert [process.wait(60) for process in processes] == [0, 0]
+    # The second may leave: the first has read the storage after it was asked to.
+    assert {process.wait(60) for process in processes} in ({0}, {0, 4})
     assert_whole(kept, store, read)
     assert list(all_orders()) == []
 
@@ -162,6 +163,8 @@ def test_a_running_trial_is_seen_as_it_grows(store, read, tmp_path):
     (run,) = read(store).trials(STUDY).values()
     assert (run.info.status, run.data.tags["state"]) == ("RUNNING", "running")
     assert read(store).parent(STUDY).info.status == "RUNNING"
+    # Another follower leaves the work to this one, once it has read what there is now.
+    assert catch_up(order_for(MlflowTracker(store), kept)).trials == 0
     report = Report(0, 2, 0.75, (0.75, 0.75), time=time.time())
     kept.report(report)
     wait_until(lambda: len(steps()) == 2)

@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -57,7 +58,9 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(empty_store, tmp_path_factory):
-    server = Server(empty_store)
+    database = tmp_path_factory.mktemp("server") / "mlflow.db"
+    shutil.copy(empty_store, database)
+    server = Server(database)
     yield server
     server.stop()
 
