@@ -57,9 +57,7 @@ def old_trials(space: SearchSpace, n: int) -> Iterator[FrozenTrial]:
 
 def fill(store: TrialStore, n: int) -> None:
     """Put finished trials into the trial store's study."""
-    study = store._study
-    for trial in old_trials(store.space, n):
-        study._storage.create_new_trial(study._study_id, template_trial=trial)
+    store.insert(list(old_trials(store.space, n)))
 
 
 class Cost(NamedTuple):
@@ -93,7 +91,7 @@ def measure(sampler: str, storage: str | None, n: int, repeats: int) -> Cost:
 
 def main(argv: Sequence[str] | None = None) -> dict[tuple[str, str, int], Cost]:
     """Run the benchmark, print its table and return the costs."""
-    parser = sizes(__doc__, n_finished=[1000, 10_000], n_in_sqlite=[1000], repeats=50)
+    parser = sizes(__doc__, n_finished=[1000, 10_000], n_in_journal=[1000, 10_000], repeats=50)
     size = parser.parse_args(argv)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     cost = {}
@@ -101,10 +99,10 @@ def main(argv: Sequence[str] | None = None) -> dict[tuple[str, str, int], Cost]:
         for n in size.n_finished:
             for sampler in SAMPLERS:
                 cost[sampler, "memory", n] = measure(sampler, None, n, size.repeats)
-        for n in size.n_in_sqlite:
+        for n in size.n_in_journal:
             for sampler in SAMPLERS:
-                url = f"sqlite:///{folder}/study.db"
-                cost[sampler, "SQLite", n] = measure(sampler, url, n, size.repeats)
+                url = f"journal:///{folder}/{sampler}-{n}.journal"
+                cost[sampler, "journal", n] = measure(sampler, url, n, size.repeats)
     rows = [
         (*who, f"{ms.wall:.2f}", f"{ms.cpu:.2f}", *_judged(who, ms.cpu)) for who, ms in cost.items()
     ]

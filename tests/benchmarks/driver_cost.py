@@ -1,6 +1,6 @@
 """What the driver costs: ``python tests/benchmarks/driver_cost.py``.
 
-The wall time of a study (pruning off, an SQLite storage, tracked to an SQLite MLflow), from
+The wall time of a study (pruning off, a journal, tracked to an SQLite MLflow), from
 its first check to the last value sent, over that of the same skorch fits and scores in a bare
 loop. hpo loads whole minibatches at once and skorch row by row, which hides part of the
 driver's cost; so the two are also compared with each other's loading.

@@ -4,7 +4,7 @@ A sweep of digits, five folds a trial, by the fused executor, batches of ever mo
 against skorch under cross_val_score in one process and in several that share the GPU. All is told
 in milliseconds for ten epochs of a trial, on all its folds. *Executor* is training, scores and
 reports of a full batch, without what it takes to begin (told apart); *study* is a whole study, with
-sampler, pruner, SQLite and what it takes to begin, untracked.
+sampler, pruner, storage and what it takes to begin, untracked.
 """
 
 import argparse

@@ -3,7 +3,7 @@
 The same space (that of search_spaces/mlp.yaml, without the momentum: OptunaSearchCV knows no
 conditions), the same sampler and seed, folds and epochs. OptunaSearchCV runs without pruning,
 by which it saves nothing, in memory and untracked. hpo runs as it does by default: the median
-pruner, an SQLite storage, every trial tracked to MLflow, all of it timed.
+pruner, a journal, every trial tracked to MLflow, all of it timed.
 
 OptunaSearchCV is in a package of its own, which hpo does not need:
 ``pip install optuna-integration``.

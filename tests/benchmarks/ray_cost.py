@@ -56,7 +56,7 @@ def rising(trial: Trial) -> list[float]:
 
 
 def run_ours(n_trials: int) -> float:
-    """Return the seconds a trivial trial takes; the study is kept in an SQLite file."""
+    """Return the seconds a trivial trial takes; the study is kept in a journal."""
     from hpo.backends.ray import RayBackend
 
     with tempfile.TemporaryDirectory(prefix="hpo-benchmark-") as folder:

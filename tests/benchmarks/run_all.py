@@ -27,7 +27,7 @@ from _bench import one_thread
 from hpo.exceptions import DataError
 
 TINY = ["--folds", "2", "--epochs", "2"]
-TINY_ASK = ["--n-finished", "20", "--n-in-sqlite", "5", "--repeats", "2"]
+TINY_ASK = ["--n-finished", "20", "--n-in-journal", "5", "--repeats", "2"]
 TINY_TRIALS = ["--n-trials", "5", "10", "--storages", "memory", "journal"]
 TINY_FUSED = [
     *[*TINY, "--n-trials", "3", "--n-alone", "1", "--n-compared", "3", "--repeats", "2"],

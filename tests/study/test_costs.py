@@ -13,6 +13,7 @@ from hpo.modules import MLP
 from hpo.nets import RegularizedClassifier
 from hpo.result import StudyResult
 from hpo.review import write_report
+from hpo.space import SearchSpace
 from hpo.storage.trial_store import TrialStore
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 
@@ -114,6 +115,6 @@ def test_what_cannot_have_costs_is_refused_before_anything_is_made(tmp_path):
 
 def test_a_study_of_other_objectives_is_refused(tmp_path):
     storage = f"sqlite:///{tmp_path}/s.db"
-    TrialStore("s", None, storage)
+    TrialStore("s", SearchSpace.load({}), storage)
     with pytest.raises(StorageError, match=r"objectives maximize, and this one maximize, minimize"):
-        TrialStore("s", None, storage, costs=["seconds"])
+        TrialStore("s", SearchSpace.load({}), storage, costs=["seconds"])

@@ -22,6 +22,7 @@ from torch import nn
 
 from hpo import HPOSearchCV, Study, StudyData, run_study
 from hpo.exceptions import StudyError
+from hpo.space import SearchSpace
 from hpo.storage.open import open_storage
 from hpo.storage.trial_store import TrialStore
 from hpo.study.prepared import PreparedStudy
@@ -329,7 +330,7 @@ def test_what_says_nothing_does_not_count(study):
 
 def test_code_of_another_python_is_told_as_such(study, monkeypatch):
     run_study(study.replace(estimator=own()))
-    store = TrialStore("iris", None, study.storage)
+    store = TrialStore("iris", SearchSpace.load({}), study.storage)
     kept = store.get_attr("fingerprint")
     store.set_attr(
         "fingerprint", {**kept, "python": "3.10", "code": dict.fromkeys(kept["code"], "x")}
@@ -343,7 +344,7 @@ def test_code_of_another_python_is_told_as_such(study, monkeypatch):
 
 def test_a_study_of_the_first_version_is_recognised(study):
     run_study(study)
-    store = TrialStore("iris", None, study.storage)
+    store = TrialStore("iris", SearchSpace.load({}), study.storage)
     store.set_attr("fingerprint", {"estimator": "0a1b", "data": "2c3d", "search space": "4e5f"})
     with pytest.raises(StudyError, match=r"made by hpo 0\.1\.0.*\nGo on with --accept-code"):
         run_study(study.replace(n_trials=3))
@@ -353,7 +354,9 @@ def test_a_study_of_the_first_version_is_recognised(study):
 
 def test_one_of_the_first_version_with_another_space_is_not_accepted(study):
     run_study(study)
-    TrialStore("iris", None, study.storage).set_attr("fingerprint", {"estimator": "0a1b"})
+    TrialStore("iris", SearchSpace.load({}), study.storage).set_attr(
+        "fingerprint", {"estimator": "0a1b"}
+    )
     other = study.replace(search_space={"alpha": [0.1, 0.2]})
     with pytest.raises(StudyError, match="search space: another one"):
         run_study(other, accept_code=True)
@@ -361,7 +364,7 @@ def test_one_of_the_first_version_with_another_space_is_not_accepted(study):
 
 def test_a_study_of_a_newer_version_is_refused(study):
     run_study(study)
-    TrialStore("iris", None, study.storage).set_attr("fingerprint", {"format": 99})
+    TrialStore("iris", SearchSpace.load({}), study.storage).set_attr("fingerprint", {"format": 99})
     with pytest.raises(StudyError, match="newer hpo"):
         run_study(study, accept_code=True)
 
@@ -413,7 +416,7 @@ def test_what_is_kept_has_a_place_in_every_database(study):
     layers = [nn.Linear(4, 4) for _ in range(300)]
     estimator = net(nn.Sequential(*layers, nn.Linear(4, 3)))
     run_study(study.replace(estimator=estimator, search_space={"lr": [0.1, 0.2]}, n_trials=1))
-    kept = TrialStore("iris", None, study.storage).get_attr("fingerprint")
+    kept = TrialStore("iris", SearchSpace.load({}), study.storage).get_attr("fingerprint")
     assert len(json.dumps(kept)) < 65_535
 
 

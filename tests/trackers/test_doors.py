@@ -101,6 +101,20 @@ def test_a_search_in_memory_leaves_nothing_but_the_target(tmp_path, monkeypatch,
     assert list((cache / "unsaved").iterdir()) == []
 
 
+def test_a_search_takes_the_trackers_of_a_study(tmp_path, read_events):
+    search = HPOSearchCV(
+        SGDClassifier(random_state=0),
+        SPACE,
+        n_trials=2,
+        cv=2,
+        epochs=2,
+        sampler="random",
+        tracker=f"tensorboard:folder={tmp_path / 'runs'}",
+    )
+    search.fit(X, y)
+    assert scores(tmp_path, read_events) == WHOLE
+
+
 def test_a_tracker_that_cannot_travel_is_refused(tmp_path):
     tracker = TensorboardTracker(tmp_path / "runs")
     tracker.lock = threading.Lock()

@@ -346,6 +346,8 @@ class Scorer:
         return float((estimator.predict(SHOWN[self.name](X)) == y).mean())
 
 
+# torch says so once in a process, of the frame's own rows.
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
 @pytest.mark.parametrize("name", SHOWN)
 def test_scorers_that_predict_on_data_sets(name, three_classes):
     X, y = three_classes
