@@ -71,7 +71,7 @@ class Workplace:
         self._folder.cleanup()
 
     def run(self, study: Study, *, notes: bool = False) -> Timed:
-        """Run ``study`` under a name of its own, stored in a journal and tracked in an SQLite file here.
+        """Run ``study`` under its own name, kept in a journal and tracked in an SQLite file here.
 
         Whatever goes wrong is raised; so is a note of it, unless ``notes`` are expected.
         """
