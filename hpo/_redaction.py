@@ -43,8 +43,13 @@ _SETTING = re.compile(
     rf"(?P<head>\b[a-z_]{{0,40}}passw(?:or)?d=)(?!\*)(?:{_QUOTED}|{_VALUE})", re.IGNORECASE
 )
 _HEADER = re.compile(r"(?P<head>\bauthorization\W{1,6}(?:basic|bearer) )[\w+/=.~-]+", re.IGNORECASE)
-# Python's and urllib3's words for a password with a slash, which they take for a port.
-_PORT = re.compile(r"(?P<head>integer value as |nonnumeric port: )'[^\n]{1,300}'", re.IGNORECASE)
+# The words of Python, urllib3 and psycopg for a password that they take for a port or a host.
+_PORT = re.compile(
+    r"""(?P<head>
+        (?:integer\ value\ as|nonnumeric\ port:|invalid\ integer\ value|failed\ to\ parse:)\ )
+        (?:'[^\n]{1,300}'|"[^\n]{1,300}")""",
+    re.IGNORECASE | re.VERBOSE,
+)
 
 
 def redact(text: str) -> str:

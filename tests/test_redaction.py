@@ -1,7 +1,6 @@
 """No password of an address is printed, logged, kept in a report or told in an error."""
 
 import pickle
-
 import string
 from urllib.parse import quote
 
