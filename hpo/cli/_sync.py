@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable
 
-import typer
-
 from hpo._discovery import build
 from hpo._redaction import redact
+from hpo.cli._console import echo
 from hpo.cli._storage import readable_storage, stored_name
 from hpo.storage.stored_study import StoredStudy
 from hpo.storage.studies import study_names
@@ -47,12 +46,12 @@ def send(
             sent = f"{outcome.trials} trials and {outcome.reports} reports sent"
         else:
             sent = f"all {outcome.total} trials are there"
-        typer.echo(f"{order.name}: {sent} ({redact(order.target)}).")
+        echo(f"{order.name}: {sent} ({redact(order.target)}).")
         if not outcome.complete:
             exit_code = 1
-            typer.echo(left_message(order, outcome), err=True)
+            echo(left_message(order, outcome), err=True)
     if not orders:
-        typer.echo("Nothing waits to be sent.")
+        echo("Nothing waits to be sent.")
     return exit_code
 
 

@@ -17,6 +17,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo._own_files import make_file, mode_of
+
 __all__ = ["Journal", "JournalFile"]
 
 _CHUNK = 65_536
@@ -69,7 +71,7 @@ class JournalFile(BaseJournalBackend):
     Parameters
     ----------
     path : str or Path
-        Created if it does not exist.
+        Created for the user alone if it does not exist.
     lock : {"advisory", "file"}, default="advisory"
         The operating system releases an advisory lock when its holder dies. Some network file
         systems do not have them; there, the existence of a file can be the lock, as Optuna does
@@ -87,7 +89,7 @@ class JournalFile(BaseJournalBackend):
         self._path = Path(path).absolute()
         self._lock_kind = lock
         self._n_read = self._end = 0  # lines read, and the position after the last of them
-        os.close(os.open(self._path, os.O_RDONLY | os.O_CREAT, 0o666))
+        make_file(self._path)
         with self._path.open("rb") as file:
             start = file.readline(_CHUNK)
         if start and not start.lstrip().startswith(b'{"op_code":'):
@@ -137,7 +139,7 @@ class JournalFile(BaseJournalBackend):
             return _ExistenceLock(str(self._path))
         from filelock import FileLock  # takes 60 ms, and one who only reads needs no lock
 
-        return FileLock(f"{self._path}.lock")
+        return FileLock(f"{self._path}.lock", mode=mode_of(self._path))
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self._path, "lock": self._lock_kind}

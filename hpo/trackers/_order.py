@@ -26,6 +26,7 @@ from typing import Any
 
 import cloudpickle
 
+from hpo._own_files import is_own, make_folder
 from hpo.data.folder import cache_folder
 from hpo.exceptions import PluginError
 from hpo.storage.urls import file_of, is_there
@@ -100,7 +101,8 @@ class Order:
     def write(self) -> Path:
         """Write the order to its file, and return the path; raise `OSError` if that fails."""
         path = self.path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
+        path.parent.chmod(0o700)  # an older version made it with the user's mask
         # The order may hold the password of a server.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
@@ -109,7 +111,12 @@ class Order:
 
     @classmethod
     def read(cls, path: Path) -> "Order":
-        """Return the order in a file."""
+        """Return the order in a file; raise `PermissionError` if another user can write it.
+
+        An order is a pickle, so that who writes one runs code as the user who reads it.
+        """
+        if not is_own(path):
+            raise PermissionError(f"{path} is not this user's alone, so it is not read.")
         return cls(**pickle.loads(path.read_bytes()))
 
     def withdraw(self, drivers: Collection[str]) -> None:
