@@ -1,6 +1,8 @@
 """The console of the command line."""
 
+import errno
 import io
+import os
 import sys
 from collections.abc import Iterable
 
@@ -39,6 +41,15 @@ def make_console() -> Console:
 
 def print_line(console: Console, what: RenderableType = "", style: str | None = None) -> None:
     """Print ``what``, without trailing blanks if the output is not a terminal."""
+    try:
+        _print(console, what, style)
+    except OSError as error:
+        if error.errno not in {errno.EPIPE, errno.EIO}:
+            raise
+        _silence_output()  # `| head -1`, or the terminal was closed: nobody reads on
+
+
+def _print(console: Console, what: RenderableType, style: str | None) -> None:
     if console.is_terminal:
         console.print(what, style=style)
         return
@@ -51,3 +62,10 @@ def print_line(console: Console, what: RenderableType = "", style: str | None = 
 def echo(text: str, *, err: bool = False) -> None:
     """Print a text to standard output or standard error, with control characters as escapes."""
     typer.echo(printable(text), err=err)
+
+
+def _silence_output() -> None:
+    """Have standard output lead nowhere, or Python would fail once more when it flushes it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
