@@ -47,7 +47,9 @@ DRIVERS = """
         sampler = make_sampler("random", seed, parallel=True)
         store = TrialStore(NAME, SPACE, URL, sampler=sampler)
         store.fail_stale_trials()
-        objective = ScriptedObjective(lambda trial: [trial.params["x"]], n_steps=1)
+        # Those that are killed are killed early, so that there is somebody to notice.
+        delay = 0.02 if N_KILLED and death is None else 0.0
+        objective = ScriptedObjective(lambda trial: [trial.params["x"]], n_steps=1, delay=delay)
         trials = TrialManager(store, MedianPruner(), Budget(40), max_steps=objective.max_steps)
         if death is not None:
             die_at(death)
@@ -69,7 +71,7 @@ DRIVERS = """
         if not pid:
             os.close(gate_in)
             os.read(gate_out, 1)  # all begin at once, when the parent closes its end
-            drive(SEED * 10 + i, chance.randint(1, 25) if i < N_KILLED else None)
+            drive(SEED * 10 + i, chance.randint(1, 12) if i < N_KILLED else None)
             os._exit(0)
         pids.append(pid)
         chance.random()
