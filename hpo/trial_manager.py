@@ -27,6 +27,11 @@ __all__ = ["TrialManager"]
 
 _CONTINUE = PruneDecision(stop=False)
 
+_TAKEN = "another process has ended it, because this one was silent for so long"
+
+_SETTLING_SECONDS = 1.0
+"""How often to look for dead drivers, at most, while trials of our own are running."""
+
 
 class TrialManager:
     """One run of a study, as a backend sees it: asks for trials, reports and ends them.
@@ -73,6 +78,7 @@ class TrialManager:
         self._records = TrialRecords(storage.records())
         self._n_elsewhere = 0  # trials that run under other drivers
         self._n_left: float | None = None
+        self._next_settling = 0.0
 
     # -- what there is -----------------------------------------------------------------------
 
@@ -142,14 +148,21 @@ class TrialManager:
         trained_by : str
             How it will be trained, if this is already known; see `TrialRecord.trained_by`.
         """
-        self._sync_other_workers()
-        self._n_left = self._count_left()
-        if self._n_left < 1:
-            return None
-        trial = self._storage.ask()
-        if not self._is_within_budget(trial.number):
-            self._withdraw(trial)
-            return None
+        while True:
+            self._sync_other_workers()
+            self._n_left = self._count_left()
+            if self._n_left < 1 and self._n_elsewhere and self._settle():
+                continue
+            if self._n_left < 1:
+                return None
+            trial = self._storage.ask()
+            if self._storage.is_surplus(trial.number):
+                self._withdraw(trial, "not begun: another process runs its parameters")
+            elif not self._is_within_budget(trial.number):
+                reason = "not begun: another process has started the last trial of the budget"
+                self._withdraw(trial, reason)
+            else:
+                break
         self._n_left -= 1
         max_steps = None if self._max_steps is None else self._max_steps(trial.params)
         record = TrialRecord(
@@ -186,14 +199,25 @@ class TrialManager:
     def _n_counted_before(self, number: int) -> int:
         return number - self._records.n_interrupted_before(number)
 
-    def _withdraw(self, trial: Trial) -> None:
-        """End a trial before it begins; like an interrupted one, it is tried again later."""
-        self._n_left = 0
+    def _withdraw(self, trial: Trial, reason: str) -> None:
+        """End a trial before it begins."""
         record = TrialRecord(trial, started=time.time(), select=self._select)
-        reason = "not begun: another process has started the last trial of the budget"
         record = ended(record, TrialState.INTERRUPTED, reason, cause=Cause.WITHDRAWN)
-        self._storage.tell(record)
-        self._records.store(record)
+        self._records.store(self._storage.tell(record))
+
+    def _settle(self) -> bool:
+        """End the trials of drivers that have died; return whether there were any.
+
+        It is called when nothing is left to begin but others run: there may be something again.
+        """
+        now = time.monotonic()
+        if self.running and now < self._next_settling:
+            return False  # it takes as long as a report; there will be another chance
+        self._next_settling = now + _SETTLING_SECONDS
+        closed = self._storage.fail_stale_trials(withdrawn=False)
+        for record in closed:
+            self._ended(record)
+        return bool(closed)
 
     def set_trained_by(self, number: int, how: str, reason: str = "") -> None:
         """Record how a running trial is trained; may be called at every step."""
@@ -225,10 +249,13 @@ class TrialManager:
         PluginError
             If the pruner raises.
         """
-        for report in reports:
-            self._record_report(report)
+        taken = [report.number for report in reports if not self._record_report(report)]
         stopped = []
         for report in reports:
+            if report.number in taken:
+                self.end(report.number, TrialState.INTERRUPTED, _TAKEN)
+                stopped.append(report.number)
+                continue
             decision = self._decide(report)
             if decision.stop:
                 self.end(report.number, TrialState.PRUNED, decision.reason, cause=decision.cause)
@@ -262,8 +289,7 @@ class TrialManager:
             None is the usual one of the state.
         """
         record = ended(self._records[number], state, reason, error, cause)
-        self._storage.tell(record)
-        self._ended(record)
+        self._ended(self._storage.tell(record))
 
     def revoke(self, number: int, reason: str) -> None:
         """Discard the reports of a trial, even of an ended one; its parameters are tried again."""
@@ -293,15 +319,18 @@ class TrialManager:
 
     # -- helpers -----------------------------------------------------------------------------
 
-    def _record_report(self, report: Report) -> None:
+    def _record_report(self, report: Report) -> bool:
+        """Record a report; return False if the trial is no longer this driver's."""
         self._check_costs(report)
         record = self._records[report.number]
         report = report if report.time else replace(report, time=time.time())
         record = replace(record, reports=(*record.reports, report))
-        self._storage.report(report)
+        if not self._storage.report(report):
+            return False
         self._records.store(record)
         for observer in self._observers:
             observer.on_report(record, report)
+        return True
 
     def _check_costs(self, report: Report) -> None:
         measured = {SECONDS, *report.metrics}

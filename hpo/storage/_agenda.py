@@ -10,9 +10,17 @@ from optuna.trial import TrialState as OptunaState
 
 from hpo.space import SearchSpace
 from hpo.storage.finite_points import FinitePoints
-from hpo.storage.records import RETRY, SOURCE, params_of, was_interrupted
+from hpo.storage.records import (
+    FIXED,
+    RETRY,
+    SOURCE,
+    SURPLUS,
+    cause_of,
+    params_of,
+    was_interrupted,
+)
 from hpo.storage.tried_points import Tried, key_of
-from hpo.trial import TrialRecord
+from hpo.trial import Cause, TrialRecord
 
 __all__ = ["Agenda"]
 
@@ -102,17 +110,52 @@ class Agenda:
         done = getattr(self._study.sampler, "is_exhausted", None)
         return done is not None and bool(done(self._study))
 
-    def requeue_interrupted(self) -> None:
-        """Enqueue the parameters of interrupted and retried trials that were not enqueued yet."""
+    def requeue_interrupted(self, *, withdrawn: bool = True) -> None:
+        """Enqueue the parameters of interrupted and retried trials that were not enqueued yet.
+
+        Several drivers may do so at once; see `is_surplus`.
+
+        Parameters
+        ----------
+        withdrawn : bool
+            Also those of trials that were beyond the budget.
+        """
         trials = self._study.get_trials(deepcopy=False)
         retried = {trial.user_attrs.get(RETRY) for trial in trials}
         for trial in trials:
-            if self._deserves_another(trial) and trial.number not in retried:
-                self._study.enqueue_trial(dict(trial.params), user_attrs={RETRY: trial.number})
+            if trial.number in retried or not self._deserves_another(trial):
+                continue
+            if withdrawn or cause_of(trial) != Cause.WITHDRAWN:
+                # Its driver may have died before all parameters of a waiting trial were taken.
+                params = trial.system_attrs.get(FIXED, {}) | trial.params
+                self._study.enqueue_trial(params, user_attrs={RETRY: trial.number})
+
+    def is_surplus(self, number: int) -> bool:
+        """Return whether a trial that was just asked for is one too many.
+
+        Another driver may have enqueued the same retry, or taken the last point of a grid.
+        """
+        trials = self._study.get_trials(deepcopy=False)
+        trial = trials[number]
+        retry = trial.user_attrs.get(RETRY)
+        if retry is None:
+            return self._limited and FIXED not in trial.system_attrs
+        return any(earlier.user_attrs.get(RETRY) == retry for earlier in trials[:number])
+
+    def n_died(self, trial: FrozenTrial) -> int:
+        """Return how many drivers died before a trial, while they ran the same parameters."""
+        trials = self._study.get_trials(deepcopy=False)
+        n_died = 0
+        while (number := trial.user_attrs.get(RETRY)) is not None:
+            trial = trials[number]
+            n_died += cause_of(trial) == Cause.DRIVER_DIED
+        return n_died
 
     def _counted(self) -> list[FrozenTrial]:
         trials = self._study.get_trials(deepcopy=False)
         return [trial for trial in trials if not self._deserves_another(trial)]
 
     def _deserves_another(self, trial: FrozenTrial) -> bool:
+        if SURPLUS in trial.system_attrs:
+            return False
         return was_interrupted(trial) or trial.number in self._retried

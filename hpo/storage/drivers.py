@@ -4,31 +4,73 @@ import os
 import socket
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
-__all__ = ["driver_lives", "new_driver"]
+__all__ = ["at_work", "driver_lives", "host_of", "new_driver"]
 
 _SILENT_SECONDS = 3600.0
 """A driver on another machine is considered dead after this long without a heartbeat."""
 
+_SAME_START_SECONDS = 5.0
+"""Two starts of a process that are nearer than this are one: a system tells it in coarse units."""
+
+_AT_WORK: set[str] = set()
+"""The drivers in this process that are running trials."""
+
+
+@contextmanager
+def at_work(driver: str) -> Iterator[None]:
+    """Have a driver in this process be alive as long as the block runs."""
+    _AT_WORK.add(driver)
+    try:
+        yield
+    finally:
+        _AT_WORK.discard(driver)
+
 
 def new_driver() -> str:
-    """Return a unique name for a driver in this process."""
-    return f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
+    """Return a unique name for a driver in this process.
+
+    It has the time at which the process was started, in seconds since the machine was: its number
+    alone may be that of another process once this one has ended.
+    """
+    pid = os.getpid()
+    return f"{socket.gethostname()}/{pid}@{_start_of(pid) or 0.0:.1f}/{uuid.uuid4().hex[:8]}"
+
+
+def host_of(driver: str) -> str:
+    """Return the name of the machine of a driver."""
+    return driver.partition("/")[0]
 
 
 def driver_lives(driver: str, last: float) -> bool:
     """Return whether another driver is alive; ``last`` is the time of its last heartbeat."""
-    host, pid, _ = driver.rsplit("/", 2)
-    if host == socket.gethostname():
-        return int(pid) != os.getpid() and _process_exists(int(pid))
-    return time.time() - last < _SILENT_SECONDS
-
-
-def _process_exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+    host, process, _ = driver.rsplit("/", 2)
+    if host != socket.gethostname():
+        return time.time() - last < _SILENT_SECONDS
+    pid, _, start = process.partition("@")
+    if int(pid) == os.getpid():
+        return driver in _AT_WORK
+    now = _start_of(int(pid))
+    if now is None:
         return False
-    except PermissionError:
-        return True
-    return True
+    # Version 0.3 and before stored no start.
+    return not start or abs(float(start) - now) < _SAME_START_SECONDS
+
+
+def _start_of(pid: int) -> float | None:
+    """Return when a process was started, in seconds since the machine was; None if it is over.
+
+    Not in seconds since the epoch: setting the clock would make it another process.
+    """
+    import psutil  # 20 ms, and one who only lists studies needs none of it
+
+    try:
+        process = psutil.Process(pid)
+        with suppress(psutil.AccessDenied):
+            if process.status() == psutil.STATUS_ZOMBIE:  # dead, and its parent has not looked yet
+                return None
+        return float(process.create_time() - psutil.boot_time())
+    except psutil.NoSuchProcess:
+        return None

@@ -59,6 +59,8 @@ def storage_errors(url: str | None) -> Iterator[None]:
             f"The study's storage {shown(url)} needs a database driver that is not installed: "
             f"{error.__cause__ or error}. For PostgreSQL: pip install 'hpo-torch[postgres]'."
         ) from error
+    except optuna.exceptions.UpdateFinishedTrialError:
+        raise  # the storage is sound: another driver was faster
     except RuntimeError as error:
         raise StorageError(f"The study's storage {shown(url)} cannot be used: {error}") from error
 

@@ -27,14 +27,17 @@ from hpo.trial import (
 
 __all__ = [
     "END",
+    "FIXED",
     "FROM_OPTUNA",
     "OWNER",
     "RETRY",
     "SEED_NUMBER",
     "SOURCE",
     "START",
+    "SURPLUS",
     "TO_OPTUNA",
     "attributes_of",
+    "cause_of",
     "frozen_of",
     "packed_end",
     "packed_report",
@@ -47,6 +50,9 @@ __all__ = [
 
 OWNER = "hpo:owner"
 """The attribute of a trial with the name of the driver that runs it."""
+
+FIXED = "fixed_params"
+"""Optuna's attribute of a trial with the parameters with which it was enqueued."""
 
 START = "hpo:start"
 """The attribute of a trial with what is known of it when it starts."""
@@ -62,6 +68,9 @@ _OLDER_RECORD = "hpo:record"
 
 RETRY = "hpo:retry_of"
 """The user attribute with the number of the interrupted trial that this trial runs again."""
+
+SURPLUS = "hpo:surplus"
+"""The attribute of a trial that was withdrawn for good: its parameters are tried elsewhere."""
 
 SEED_NUMBER = "seed_number"
 """Key of the number under which a trial that was copied from another study was trained."""
@@ -161,10 +170,16 @@ def was_interrupted(trial: FrozenTrial) -> bool:
     return older or stored.get("state") == TrialState.INTERRUPTED
 
 
+def cause_of(trial: FrozenTrial) -> str | None:
+    """Return why a trial ended before its last step, as stored by version 0.3 and later."""
+    cause: str | None = trial.system_attrs.get(END, {}).get("cause")
+    return cause
+
+
 def params_of(trial: FrozenTrial) -> dict[str, Any]:
     """Return a trial's parameters as stored; for a waiting trial, those it was enqueued with."""
     waits = trial.state is OptunaState.WAITING
-    return dict(trial.system_attrs["fixed_params"] if waits else trial.params)
+    return dict(trial.system_attrs[FIXED] if waits else trial.params)
 
 
 def stored_of(trial: FrozenTrial) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from optuna.trial import TrialState as OptunaState
 
 from hpo.exceptions import StorageError
 from hpo.space import SearchSpace
+from hpo.storage._signing import owners_of
 from hpo.storage.drivers import driver_lives
 from hpo.storage.open import open_storage, storage_errors
-from hpo.storage.records import FROM_OPTUNA, OWNER, record_of
+from hpo.storage.records import FROM_OPTUNA, record_of
 from hpo.storage.studies import quiet, study_attr, study_attrs
 from hpo.storage.urls import shown
 from hpo.trial import Cause, TrialRecord, TrialState
@@ -125,7 +126,7 @@ class StoredStudy:
         return {
             trial.number
             for trial in self.trials(OptunaState.RUNNING)
-            if _owner(trial) in gone or not self._alive(trial)
+            if not self._alive(trial, gone)
         }
 
     @property
@@ -163,17 +164,15 @@ class StoredStudy:
             reason=f"tried again after {record.reason or 'it failed'}",
         )
 
-    def _alive(self, trial: FrozenTrial) -> bool:
-        owner = _owner(trial)
-        if owner is None:  # its driver died before it set the owner, or is about to set it
+    def _alive(self, trial: FrozenTrial, gone: Collection[str] = ()) -> bool:
+        owners = owners_of(trial)
+        if not owners:  # another program's; hpo's have an owner from their first moment
             began = trial.datetime_start
             return began is not None and time.time() - began.timestamp() < HEARTBEAT_SECONDS
-        return driver_lives(owner, float(self.get_attr(f"{ALIVE}{owner}") or 0.0))
-
-
-def _owner(trial: FrozenTrial) -> str | None:
-    """Return the driver of a trial; version 0.2 and before had it in a user attribute."""
-    return trial.system_attrs.get(OWNER) or trial.user_attrs.get(OWNER)
+        return any(
+            driver_lives(owner, float(self.get_attr(f"{ALIVE}{owner}") or 0.0))
+            for owner in owners - set(gone)
+        )
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import optuna
@@ -17,18 +18,20 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import InMemoryStorage, get_storage
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from hpo.space import SearchSpace
 from hpo.storage._agenda import Agenda
+from hpo.storage._signing import sign_trials
 from hpo.storage.drivers import new_driver
 from hpo.storage.open import open_storage, storage_errors
 from hpo.storage.records import (
     FROM_OPTUNA,
-    OWNER,
     SOURCE,
+    SURPLUS,
     TO_OPTUNA,
     frozen_of,
     packed_end,
@@ -39,7 +42,10 @@ from hpo.storage.stored_study import ALIVE, HEARTBEAT_SECONDS, RETRIED, REVOKED,
 from hpo.storage.studies import open_study, quiet, set_study_attr
 from hpo.trial import Cause, Report, Trial, TrialRecord, TrialState, derive_seed
 
-__all__ = ["TrialStore"]
+__all__ = ["MAX_RETRIES", "TrialStore"]
+
+MAX_RETRIES = 2
+"""How often the parameters of a trial are tried again because its driver died."""
 
 
 class TrialStore(StoredStudy):
@@ -93,6 +99,8 @@ class TrialStore(StoredStudy):
         self._space = space
         self._costs = tuple(costs)
         self._durable = not isinstance(opened, InMemoryStorage)
+        if self._durable:
+            sign_trials(backend, self.driver)
         self._trials: dict[int, optuna.Trial] = {}
         self._ids: dict[int, int] = {}
         self._asked: set[int] = set()
@@ -153,11 +161,16 @@ class TrialStore(StoredStudy):
         )
         return finished, running
 
-    def fail_stale_trials(self) -> list[TrialRecord]:
+    def fail_stale_trials(self, *, withdrawn: bool = True) -> list[TrialRecord]:
         """Finish the running trials of dead drivers, and enqueue their parameters again.
 
         A driver may have died after it stored the result of a trial and before it told the
         sampler: such a trial keeps its result.
+
+        Parameters
+        ----------
+        withdrawn : bool
+            Also enqueue the parameters of trials that were beyond the budget.
 
         Returns
         -------
@@ -170,17 +183,13 @@ class TrialStore(StoredStudy):
                 continue
             record = self._record(trial)
             if record.state is TrialState.RUNNING:
-                record = dataclasses.replace(
-                    record,
-                    state=TrialState.INTERRUPTED,
-                    cause=Cause.DRIVER_DIED,
-                    reason="the process that ran it is gone",
-                    ended=time.time(),
-                )
-            self._close(trial.number, record)
-            closed.append(record)
+                with storage_errors(self.url):
+                    record = _abandoned(record, self._agenda.n_died(trial) + 1)
+            with suppress(UpdateFinishedTrialError):  # another driver has done so
+                self._close(trial.number, record)
+                closed.append(record)
         with storage_errors(self.url):
-            self._agenda.requeue_interrupted()
+            self._agenda.requeue_interrupted(withdrawn=withdrawn)
         return closed
 
     def retry_failed(self) -> int:
@@ -258,37 +267,58 @@ class TrialStore(StoredStudy):
 
     def ask(self) -> Trial:
         """Return the next trial to run."""
+        self.heartbeat()  # drivers on other machines know by it that the new trial's is alive
         with storage_errors(self.url):
             optuna_trial = self._study.ask()
             number = optuna_trial.number
-            if self._durable:  # before sampling, so that the trial has an owner if this driver dies
-                self._set(number, OWNER, self.driver)
             stored = self.space.sample(lambda name, dist: _suggest(optuna_trial, name, dist))
         self._trials[number] = optuna_trial
         self._asked.add(number)
         return Trial(number, self.space.read(stored), derive_seed(self._seed, "trial", number))
 
+    def is_surplus(self, number: int) -> bool:
+        """Return whether the trial that `ask` returned is tried by another driver in its place."""
+        with storage_errors(self.url):
+            if not (self._durable and self._agenda.is_surplus(number)):
+                return False
+            self._set(number, SURPLUS, True)
+        return True
+
     def begin(self, record: TrialRecord) -> None:
         """Store what is known of a trial when it starts, and again when more of it is known."""
-        with storage_errors(self.url):
+        with suppress(UpdateFinishedTrialError), storage_errors(self.url):
             self._set(record.number, *packed_start(record, params=self.space.translates))
 
-    def report(self, report: Report) -> None:
-        """Store a report.
+    def report(self, report: Report) -> bool:
+        """Store a report; return False if another driver has ended the trial.
 
         Its value is also stored as an intermediate value of Optuna, which counts steps from 0,
         unless the study has several objectives.
         """
-        with storage_errors(self.url):
-            self._set(report.number, *packed_report(report))
-            if not self._costs:
-                trial_id = self._id_of(report.number)
-                self._backend.set_trial_intermediate_value(trial_id, report.step - 1, report.value)
+        try:
+            with storage_errors(self.url):
+                self._set(report.number, *packed_report(report))
+                if not self._costs:
+                    trial_id, step = self._id_of(report.number), report.step - 1
+                    self._backend.set_trial_intermediate_value(trial_id, step, report.value)
+        except UpdateFinishedTrialError:  # this process was silent for so long that it seemed dead
+            return False
+        return True
 
-    def tell(self, record: TrialRecord) -> None:
-        """Store the result of a trial, and tell the sampler."""
-        self._close(record.number, record)
-        self._trials.pop(record.number, None)
+    def tell(self, record: TrialRecord) -> TrialRecord:
+        """Store the result of a trial, and tell the sampler; return what is stored.
+
+        This is another record if another driver has ended the trial, because this one was silent
+        for so long that it seemed dead.
+        """
+        number = record.number
+        try:
+            self._close(number, record)
+        except UpdateFinishedTrialError:
+            with storage_errors(self.url):
+                record = self._record(self._backend.get_trial(self._id_of(number)))
+        self._trials.pop(number, None)
+        return record
 
     def revoke(self, record: TrialRecord) -> None:
         """Void the reports of a trial, even of a finished one, and enqueue its parameters again.
@@ -347,7 +377,25 @@ class TrialStore(StoredStudy):
                 trial = self._trials.get(number)
                 if trial is not None and "memory" not in trial.constraints:
                     trial.set_constraint("memory", 1.0)  # above 0 means infeasible
-            self._study.tell(number, values, state=TO_OPTUNA[record.state])
+            self._study.tell(number, values, TO_OPTUNA[record.state], skip_if_finished=True)
+
+
+def _abandoned(record: TrialRecord, n_died: int) -> TrialRecord:
+    """Return the end of a trial whose driver has died, as the last of ``n_died`` of them."""
+    fails = n_died > MAX_RETRIES
+    reason = "the process that ran it is gone"
+    if fails:
+        reason = (
+            f"the process that ran it died, as did those of {n_died - 1} trials with the same "
+            "parameters before: it is not tried again"
+        )
+    return dataclasses.replace(
+        record,
+        state=TrialState.FAILED if fails else TrialState.INTERRUPTED,
+        cause=Cause.DRIVER_DIED,
+        reason=reason,
+        ended=time.time(),
+    )
 
 
 def _suggest(trial: optuna.Trial, name: str, dist: BaseDistribution) -> Any:

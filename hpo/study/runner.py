@@ -18,6 +18,7 @@ from hpo.budget import Budget
 from hpo.exceptions import RefitError
 from hpo.observer import BaseObserver, StudyInfo
 from hpo.result import StudyResult
+from hpo.storage.drivers import at_work
 from hpo.storage.trial_store import TrialStore
 from hpo.storage.unsaved import is_unsaved
 from hpo.study._adding import describe_additions
@@ -156,7 +157,7 @@ def _trials(
     if search.grid is not None:
         store.set_grid(search.grid)
     began = time.perf_counter()
-    with search.executor as executor:
+    with at_work(store.driver), search.executor as executor:
         stopped = search.backend.run(manager, executor)
     seconds = time.perf_counter() - began + (store.get_attr("seconds") or 0.0)
     store.set_attr("seconds", seconds)

@@ -1,0 +1,113 @@
+"""Five drivers of one study make exactly as many trials as its budget has, also if some are killed.
+
+``HPO_FAULT_ROUNDS=50 pytest tests/faults/test_many_drivers.py`` is the long form.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+ROUNDS = int(os.environ.get("HPO_FAULT_ROUNDS", "1"))
+
+DRIVERS = """
+    import json, os, random, signal, sys
+    from hpo.backends.optuna import OptunaBackend
+    from hpo.budget import Budget
+    from hpo.executors.serial import SerialExecutor
+    from hpo.pruners.median import MedianPruner
+    from hpo.samplers.base import make_sampler
+    from hpo.space import SearchSpace
+    from hpo.storage.drivers import at_work
+    from hpo.storage.journal import JournalFile
+    from hpo.storage.trial_store import TrialStore
+    from hpo.testing import ScriptedObjective
+    from hpo.trial_manager import TrialManager
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    SPACE = SearchSpace.load({"x": {"type": "float", "low": 0.0, "high": 1.0}})
+    URL, N_KILLED, SEED, NAME = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+    chance = random.Random(SEED)
+
+    def die_at(write):
+        left = [write]
+        def count(*_):
+            left[0] -= 1
+            if left[0] < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        event.listen(Engine, "commit", count)
+        append = JournalFile.append_logs
+        JournalFile.append_logs = lambda self, logs: (count(), append(self, logs))
+
+    def drive(seed, death=None):
+        sampler = make_sampler("random", seed, parallel=True)
+        store = TrialStore(NAME, SPACE, URL, sampler=sampler)
+        store.fail_stale_trials()
+        # Those that are killed are killed early, so that there is somebody to notice.
+        delay = 0.02 if N_KILLED and death is None else 0.0
+        objective = ScriptedObjective(lambda trial: [trial.params["x"]], n_steps=1, delay=delay)
+        trials = TrialManager(store, MedianPruner(), Budget(40), max_steps=objective.max_steps)
+        if death is not None:
+            die_at(death)
+        with at_work(store.driver), SerialExecutor(objective) as executor:
+            OptunaBackend().run(trials, executor)
+        return store
+
+    def facts(store):
+        records = store.records(running=True)
+        counted = [r for r in records if not r.interrupted]
+        begun = [r.trial.params["x"] for r in counted]
+        return {"n": len(counted), "n_points": len(set(begun)),
+                "running": sum(r.state == "running" for r in records)}
+
+    gate_out, gate_in = os.pipe()
+    pids = []
+    for i in range(5):
+        pid = os.fork()
+        if not pid:
+            os.close(gate_in)
+            os.read(gate_out, 1)  # all begin at once, when the parent closes its end
+            drive(SEED * 10 + i, chance.randint(1, 12) if i < N_KILLED else None)
+            os._exit(0)
+        pids.append(pid)
+        chance.random()
+    os.close(gate_in)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+    at_once = facts(TrialStore(NAME, SPACE, URL))
+    print(json.dumps({"codes": codes, "at_once": at_once, "later": facts(drive(SEED * 10 + 9))}))
+"""
+
+
+def url_of(kind, tmp_path):
+    if kind == "postgresql":
+        return os.environ.get("HPO_TEST_POSTGRESQL") or pytest.skip(
+            "set HPO_TEST_POSTGRESQL to the URL of an empty database"
+        )
+    return {"sqlite": f"sqlite:///{tmp_path}/s.db", "journal": f"journal:///{tmp_path}/s.log"}[kind]
+
+
+@pytest.mark.timeout(60 + 60 * ROUNDS)
+@pytest.mark.parametrize("n_killed", [0, 2])
+@pytest.mark.parametrize("kind", ["sqlite", "journal", "postgresql"])
+def test_five_drivers_make_exactly_the_trials_of_the_budget(kind, n_killed, tmp_path):
+    url = url_of(kind, tmp_path)
+    for seed in range(ROUNDS):
+        name = f"{os.getpid()}-{n_killed}-{seed}"
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(DRIVERS), url, str(n_killed), str(seed), name],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        outcome = json.loads(done.stdout)
+        killed, others = outcome["codes"][:n_killed], outcome["codes"][n_killed:]
+        assert set(killed) <= {-9, 0}, done.stderr  # 0 if the others were much faster
+        assert others == [0] * (5 - n_killed), done.stderr
+        exactly = {"n": 40, "n_points": 40, "running": 0}
+        assert (outcome["at_once"], outcome["later"]) == (exactly, exactly)
