@@ -8,7 +8,7 @@ from hpo.cli._console import echo
 from hpo.cli._storage import readable_storage, stored_name
 from hpo.storage.stored_study import StoredStudy
 from hpo.storage.studies import study_names
-from hpo.trackers import BaseTracker, Order, all_orders, catch_up, left_message
+from hpo.trackers import BaseTracker, Order, all_orders, catch_up, left_message, unreadable_orders
 
 __all__ = ["send"]
 
@@ -50,7 +50,15 @@ def send(
         if not outcome.complete:
             exit_code = 1
             echo(left_message(order, outcome), err=True)
-    if not orders:
+    unreadable = list(unreadable_orders()) if name is None else []
+    for path in unreadable:
+        exit_code = 1
+        echo(
+            f"{path} is damaged or not your own, so it is not known what waits there: remove it, "
+            "and send its study with `hpo sync NAME`.",
+            err=True,
+        )
+    if not (orders or unreadable):
         echo("Nothing waits to be sent.")
     return exit_code
 

@@ -27,6 +27,21 @@ _NOTHING = {"op_code": 2, "worker_id": "", "study_id": -1, "user_attr": {"": Non
 """An entry for a study that does not exist, which `JournalStorage` ignores."""
 
 
+_KEYS: dict[int, set[str]] = {
+    0: {"study_name", "directions"},
+    1: {"study_id"},
+    2: {"study_id", "user_attr"},
+    3: {"study_id", "system_attr"},
+    4: {"study_id", "datetime_start"},
+    5: {"trial_id", "param_name", "param_value_internal", "distribution"},
+    6: {"trial_id", "state", "values"},
+    7: {"trial_id", "step", "intermediate_value"},
+    8: {"trial_id", "user_attr"},
+    9: {"trial_id", "system_attr"},
+}
+"""What an entry has, by its operation (`optuna.storages.journal._storage.JournalOperation`)."""
+
+
 class Journal(JournalStorage):
     """Optuna's `JournalStorage`, in which `optuna.Study.ask` need not look at every trial.
 
@@ -64,7 +79,7 @@ class JournalFile(BaseJournalBackend):
     """An append-only file of JSON lines that several processes share.
 
     A line counts once its line break is written. Before it appends anything, a process removes
-    what another one has left of an unfinished line. Lines that are not valid JSON are skipped.
+    what another one has left of an unfinished line. Lines that are no valid entries are skipped.
 
     A killed process loses no line that was written; a power cut may lose the last ones.
 
@@ -167,7 +182,10 @@ def _entry(line: bytes) -> dict[str, Any]:
     with suppress(ValueError):
         entry = json.loads(line)
         if isinstance(entry, dict) and {"op_code", "worker_id"} <= entry.keys():
-            return entry
+            operation = entry["op_code"]
+            # A newer Optuna may have more operations than are known here.
+            if isinstance(operation, int) and _KEYS.get(operation, set()) <= entry.keys():
+                return entry
     return dict(_NOTHING)
 
 

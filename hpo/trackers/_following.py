@@ -132,7 +132,10 @@ def catch_up(order: Order, timeout: float = 600.0) -> Outcome:
     """
     began = time.time()
     order = replace(order, driver="")
-    process = start(order, watched=False)
+    try:
+        process = start(order, watched=False)
+    except OSError as error:
+        return Outcome(cause=f"its follower cannot be started: {error}")
     try:
         code: int | None = process.wait(timeout)
     except subprocess.TimeoutExpired:

@@ -32,7 +32,15 @@ from hpo.exceptions import PluginError
 from hpo.storage.urls import file_of, is_there
 from hpo.trackers.base import BaseTracker
 
-__all__ = ["Order", "Outcome", "all_orders", "place_of", "read_outcome", "write_outcome"]
+__all__ = [
+    "Order",
+    "Outcome",
+    "all_orders",
+    "place_of",
+    "read_outcome",
+    "unreadable_orders",
+    "write_outcome",
+]
 
 _NAME = "order-"
 
@@ -188,6 +196,17 @@ def all_orders() -> Iterator[Order]:
                 yield order
                 break
             path.unlink(missing_ok=True)
+
+
+def unreadable_orders() -> Iterator[Path]:
+    """Return the files of orders that are damaged, or not the user's alone."""
+    for path in sorted((cache_folder() / "tracking").glob(f"*/*/{_NAME}*")):
+        try:
+            Order.read(path)
+        except FileNotFoundError:
+            continue
+        except Exception:  # a damaged pickle may raise anything
+            yield path
 
 
 def read_outcome(place: Path) -> Outcome | None:
