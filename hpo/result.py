@@ -75,6 +75,11 @@ class StudyResult:
         Folders with the files that callbacks wrote (``fold_0/params.pt``), by the trial's number:
         the winner's, or all that the study keeps. Without a storage they are removed with the
         process. Empty if nothing was written, or on another machine.
+    finished_by : str, default=""
+        The other processes to one of which this one has left the refit of the winner, because
+        they run trials of the same study; empty if this one has finished the study.
+    silent_trials : tuple of int, default=()
+        Numbers of the trials that run on machines of which there was no sign for minutes.
     """
 
     name: str
@@ -99,6 +104,8 @@ class StudyResult:
     files: Mapping[int, Path] = field(default_factory=dict)
     key: str = ""
     fingerprint: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    finished_by: str = ""
+    silent_trials: tuple[int, ...] = ()
 
     @property
     def winner(self) -> TrialRecord | None:

@@ -204,7 +204,7 @@ def _end_study(
         keeps_artifacts = any(getattr(part, "keeps_artifacts", False) for part in observers)
         keeps_artifacts |= tracking.keeps_files
         files = _write_artifacts(result, Path(folder), info) if keeps_artifacts else {}
-        tracking.end(metrics, params, files, state)
+        tracking.end(metrics, params, files, state, finished=not result.finished_by)
         for observer in observers:
             observer.on_study_end(metrics, params, files, state=state)
 
