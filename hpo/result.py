@@ -182,8 +182,8 @@ class StudyResult:
 
     @property
     def n_trials(self) -> int:
-        """Number of trials, including running ones."""
-        return len(self.records)
+        """Number of trials as a budget counts them: running ones too, but not interrupted ones."""
+        return len(self.records) - self.n_interrupted
 
     @property
     def n_complete(self) -> int:
@@ -314,12 +314,14 @@ class StudyResult:
             return self.failure_summary()
         if not self.records:
             return f"Study '{self.name}' has no trials yet, so there is no best one."
-        states = Counter(str(r.state) for r in self.records)
-        counts = ", ".join(f"{n} {state}" for state, n in states.most_common())
+        states = Counter(str(r.state) for r in self.records if not r.interrupted)
+        counts = [f"{n} {state}" for state, n in states.most_common()]
+        if self.n_interrupted:
+            counts.append(f"not counting {self.n_interrupted} interrupted")
         pruned = [record for record in self.records if record.state is TrialState.PRUNED]
         parts = [
             f"None of the {self.n_trials} trials of study '{self.name}' is complete with a "
-            f"finite score ({counts}), so there is no best one.",
+            f"finite score ({', '.join(counts)}), so there is no best one.",
             self.failure_summary(),
             _grouped(pruned, "pruned at"),
             "The budget did not last for a step: give more time."

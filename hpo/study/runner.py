@@ -272,6 +272,7 @@ def _summary(result: StudyResult) -> tuple[dict[str, float], dict[str, Any]]:
         "n_complete": result.n_complete,
         "n_pruned": result.n_pruned,
         "n_failed": result.n_failed,
+        "n_interrupted": result.n_interrupted,
         "epochs_saved_fraction": result.epochs_saved_fraction,
     }
     params: dict[str, Any] = {}

@@ -43,7 +43,8 @@ DRIVERS = """
     X = rng.random((80, 2))
     y = (X[:, 0] > 0.3).astype(int)
     study = Study(
-        name="s", estimator=Model(), data=StudyData(X=X[:60], y=y[:60], X_test=X[60:], y_test=y[60:]),
+        name="s", estimator=Model(),
+        data=StudyData(X=X[:60], y=y[:60], X_test=X[60:], y_test=y[60:]),
         search_space={"x": {"type": "float", "low": 0.0, "high": 1.0}}, n_trials=12, cv=2,
         storage=f"journal:///{FOLDER}/s.log", executor="serial", tracker="null", sampler="random",
     )
