@@ -75,6 +75,11 @@ class StudyResult:
         Folders with the files that callbacks wrote (``fold_0/params.pt``), by the trial's number:
         the winner's, or all that the study keeps. Without a storage they are removed with the
         process. Empty if nothing was written, or on another machine.
+    finished_by : str, default=""
+        The other processes to one of which this one has left the refit of the winner, because
+        they run trials of the same study; empty if this one has finished the study.
+    silent_trials : tuple of int, default=()
+        Numbers of the trials that run on machines of which there was no sign for minutes.
     """
 
     name: str
@@ -99,6 +104,8 @@ class StudyResult:
     files: Mapping[int, Path] = field(default_factory=dict)
     key: str = ""
     fingerprint: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    finished_by: str = ""
+    silent_trials: tuple[int, ...] = ()
 
     @property
     def winner(self) -> TrialRecord | None:
@@ -175,8 +182,8 @@ class StudyResult:
 
     @property
     def n_trials(self) -> int:
-        """Number of trials, including running ones."""
-        return len(self.records)
+        """Number of trials as a budget counts them: running ones too, but not interrupted ones."""
+        return len(self.records) - self.n_interrupted
 
     @property
     def n_complete(self) -> int:
@@ -307,12 +314,14 @@ class StudyResult:
             return self.failure_summary()
         if not self.records:
             return f"Study '{self.name}' has no trials yet, so there is no best one."
-        states = Counter(str(r.state) for r in self.records)
-        counts = ", ".join(f"{n} {state}" for state, n in states.most_common())
+        states = Counter(str(r.state) for r in self.records if not r.interrupted)
+        counts = [f"{n} {state}" for state, n in states.most_common()]
+        if self.n_interrupted:
+            counts.append(f"not counting {self.n_interrupted} interrupted")
         pruned = [record for record in self.records if record.state is TrialState.PRUNED]
         parts = [
             f"None of the {self.n_trials} trials of study '{self.name}' is complete with a "
-            f"finite score ({counts}), so there is no best one.",
+            f"finite score ({', '.join(counts)}), so there is no best one.",
             self.failure_summary(),
             _grouped(pruned, "pruned at"),
             "The budget did not last for a step: give more time."

@@ -79,6 +79,7 @@ class TrialManager:
         self._n_elsewhere = 0  # trials that run under other drivers
         self._n_left: float | None = None
         self._next_settling = 0.0
+        self._suspects: set[int] = set()
 
     # -- what there is -----------------------------------------------------------------------
 
@@ -135,6 +136,18 @@ class TrialManager:
         left = self._budget.trials_left(n_counted)
         return 0 if left < 1 else max(min(left, self._storage.left), 0)
 
+    @property
+    def must_wait(self) -> bool:
+        """Whether the next trial may begin only when the running ones have ended.
+
+        A trial whose parameters have cost two drivers their lives is tried a last time, alone.
+        """
+        if not self.running:
+            return False
+        return bool(self._suspects & {r.number for r in self.running}) or (
+            self._storage.next_is_suspect
+        )
+
     # -- what a backend tells ----------------------------------------------------------------
 
     def ask(self, trained_by: str = "") -> Trial | None:
@@ -174,6 +187,8 @@ class TrialManager:
         )
         self._records.store(record)
         self._storage.begin(record)
+        if self._storage.is_suspect(trial.number):
+            self._suspects.add(trial.number)
         for observer in self._observers:
             observer.on_trial_start(record)
         return trial

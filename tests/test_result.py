@@ -89,7 +89,7 @@ def test_states_are_counted_apart():
         outcome.n_failed,
         outcome.n_interrupted,
     )
-    assert counts == (5, 1, 1, 1, 1)
+    assert counts == (4, 1, 1, 1, 1)
 
 
 def test_epochs_saved_are_those_of_pruned_trials_alone():
@@ -139,9 +139,9 @@ def test_without_a_complete_trial_the_message_says_how_they_ended():
     with pytest.raises(NoCompletedTrialError) as caught:
         _ = outcome.best_score
     assert str(caught.value) == (
-        "None of the 4 trials of study 'study' is complete with a finite score (1 pruned, "
-        "1 failed, 1 complete, 1 interrupted), so there is no best one. 1 of 4 trials failed. "
-        "1 failed with: ValueError: no. 1 pruned at: epoch 1: nan."
+        "None of the 3 trials of study 'study' is complete with a finite score (1 pruned, "
+        "1 failed, 1 complete, not counting 1 interrupted), so there is no best one. 1 of 3 trials "
+        "failed. 1 failed with: ValueError: no. 1 pruned at: epoch 1: nan."
     )
     with pytest.raises(NoCompletedTrialError, match="'study' has no trials yet"):
         _ = result().best_params

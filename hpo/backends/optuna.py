@@ -31,6 +31,8 @@ class OptunaBackend(BaseBackend):
 def _fill(trials: TrialManager, executor: BaseExecutor) -> None:
     """Start a trial in each free slot, as long as there are any."""
     for _ in range(executor.capacity - len(trials.running)):
+        if trials.must_wait:
+            return
         trial = trials.ask()
         executor.n_trials_left = trials.n_left
         if trial is None:

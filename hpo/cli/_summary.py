@@ -34,6 +34,8 @@ from hpo.trackers.mlflow.uri import resolve_tracking_uri
 __all__ = ["RunSummary", "print_refit_error"]
 
 
+SILENT = 3
+"""Exit code of a study of which trials are left on machines that have given no sign for minutes."""
 N_FILES = 3
 """Maximal number of folders to list."""
 
@@ -113,6 +115,10 @@ class RunSummary:
             raise self._failure
         if interrupted:
             return exit_code(interrupted)
+        if result.silent_trials:
+            return SILENT
+        if result.finished_by:
+            return 0
         result.best_record  # raises without one # noqa: B018
         return 0
 

@@ -41,14 +41,16 @@ _FACTS = 28
 
 
 def counts(result: StudyResult) -> Text:
-    """Return ``30 trials: 14 complete, 15 pruned, 1 failed``."""
-    states = Counter(str(r.state) for r in result.records)
+    """Return ``30 trials: 14 complete, 15 pruned, 1 failed (and 2 interrupted)``."""
+    states = Counter(str(r.state) for r in result.records if not r.interrupted)
     text = Text(counted(result.n_trials, "trial"))
     for i, (state, color) in enumerate(
         (state, color) for state, color in COLORS.items() if states[state]
     ):
         text.append(": " if i == 0 else ", ")
         text.append(f"{states[state]} {state}", style=color)
+    if result.n_interrupted:
+        text.append(f" (and {result.n_interrupted} interrupted)")
     return text
 
 

@@ -126,7 +126,7 @@ def _is_number(text: str) -> bool:
 
 
 def _document(result: StudyResult, images: Mapping[str, bytes], settings: Mapping[str, Any]) -> str:
-    ended = result.n_complete + result.n_pruned + result.n_failed + result.n_interrupted
+    ended = result.n_complete + result.n_pruned + result.n_failed
     running = result.n_trials - ended
     lead = f"{result.n_trials} trials" + (f", {running} of them still running" if running else "")
     return _html.page(

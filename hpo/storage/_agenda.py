@@ -130,20 +130,27 @@ class Agenda:
                 params = trial.system_attrs.get(FIXED, {}) | trial.params
                 self._study.enqueue_trial(params, user_attrs={RETRY: trial.number})
 
-    def is_surplus(self, number: int) -> bool:
+    def is_surplus(self, trial: FrozenTrial) -> bool:
         """Return whether a trial that was just asked for is one too many.
 
         Another driver may have enqueued the same retry, or taken the last point of a grid.
         """
-        trials = self._study.get_trials(deepcopy=False)
-        trial = trials[number]
         retry = trial.user_attrs.get(RETRY)
         if retry is None:
             return self._limited and FIXED not in trial.system_attrs
-        return any(earlier.user_attrs.get(RETRY) == retry for earlier in trials[:number])
+        earlier = self._study.get_trials(deepcopy=False)[: trial.number]
+        return any(other.user_attrs.get(RETRY) == retry for other in earlier)
+
+    @property
+    def next(self) -> FrozenTrial | None:
+        """The waiting trial that is taken next, if there is one."""
+        waiting = self._study.get_trials(deepcopy=False, states=(OptunaState.WAITING,))
+        return waiting[0] if waiting else None
 
     def n_died(self, trial: FrozenTrial) -> int:
         """Return how many drivers died before a trial, while they ran the same parameters."""
+        if RETRY not in trial.user_attrs:
+            return 0
         trials = self._study.get_trials(deepcopy=False)
         n_died = 0
         while (number := trial.user_attrs.get(RETRY)) is not None:

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-__all__ = ["at_work", "driver_lives", "host_of", "new_driver"]
+__all__ = ["at_work", "driver_lives", "host_of", "name_of", "new_driver"]
 
 _SILENT_SECONDS = 3600.0
 """A driver on another machine is considered dead after this long without a heartbeat."""
@@ -42,6 +42,14 @@ def new_driver() -> str:
 def host_of(driver: str) -> str:
     """Return the name of the machine of a driver."""
     return driver.partition("/")[0]
+
+
+def name_of(driver: str) -> str:
+    """Return a driver's name for people: ``process 4711 on node3``."""
+    if driver.count("/") != 2:
+        return "another program"
+    host, process, _ = driver.split("/")
+    return f"process {process.partition('@')[0]} on {host}"
 
 
 def driver_lives(driver: str, last: float) -> bool:

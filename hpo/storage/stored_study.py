@@ -129,6 +129,19 @@ class StoredStudy:
             if not self._alive(trial, gone)
         }
 
+    def drivers_of_running(self) -> dict[int, str]:
+        """Return the drivers of the running trials, by number; empty for other programs' trials."""
+        running = self.trials(OptunaState.RUNNING)
+        return {trial.number: next(iter(sorted(owners_of(trial))), "") for trial in running}
+
+    def lives(self, driver: str) -> bool:
+        """Return whether another driver of the study is alive."""
+        return driver_lives(driver, self.last_sign(driver))
+
+    def last_sign(self, driver: str) -> float:
+        """Return when a driver last showed that it is alive, in seconds since the epoch."""
+        return float(self.get_attr(f"{ALIVE}{driver}") or 0.0)
+
     @property
     def revoked(self) -> Mapping[int, str]:
         """Reasons why finished trials are void, by their numbers."""
@@ -169,10 +182,7 @@ class StoredStudy:
         if not owners:  # another program's; hpo's have an owner from their first moment
             began = trial.datetime_start
             return began is not None and time.time() - began.timestamp() < HEARTBEAT_SECONDS
-        return any(
-            driver_lives(owner, float(self.get_attr(f"{ALIVE}{owner}") or 0.0))
-            for owner in owners - set(gone)
-        )
+        return any(self.lives(owner) for owner in owners - set(gone))
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -106,6 +106,8 @@ def end_session(
     results: Mapping[str, Any],
     files: Mapping[str, Path],
     state: str,
+    *,
+    finished: bool = True,
 ) -> str:
     """Store the results of a study, and that this driver has ended.
 
@@ -118,6 +120,8 @@ def end_session(
         Name to a local file, which is copied: beside the file of the storage, or into the cache
         folder if the storage is a server.
     state : {"complete", "failed", "interrupted"}
+    finished : bool, default=True
+        False if another driver finishes the study: the results are then its own.
 
     Returns
     -------
@@ -126,6 +130,10 @@ def end_session(
     """
     from optuna.artifacts import FileSystemArtifactStore  # loads clients of servers
 
+    ended = {"state": state, "time": time.time()}
+    if not finished:
+        store.set_attr(f"{_DRIVER}{store.driver}", ended)
+        return ""
     folder = _files_folder(store)
     mode = mode_of(file_of(store.url or "") or folder, folder=True)
     kept, note = [], ""
@@ -139,7 +147,7 @@ def end_session(
             note = f"The file '{name}' of the study could not be stored in {folder}: {error}."
     plain = {name: _plain(value) for name, value in results.items()}
     store.set_attr(_RESULTS, {"metrics": dict(metrics), "results": plain, "files": kept})
-    store.set_attr(f"{_DRIVER}{store.driver}", {"state": state, "time": time.time()})
+    store.set_attr(f"{_DRIVER}{store.driver}", ended | {"time": time.time()})
     return note
 
 

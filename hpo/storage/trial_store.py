@@ -102,6 +102,7 @@ class TrialStore(StoredStudy):
         if self._durable:
             sign_trials(backend, self.driver)
         self._trials: dict[int, optuna.Trial] = {}
+        self._begun: dict[int, FrozenTrial] = {}  # as they were when they were asked for
         self._ids: dict[int, int] = {}
         self._asked: set[int] = set()
         self._n_seen = 0
@@ -272,14 +273,31 @@ class TrialStore(StoredStudy):
             optuna_trial = self._study.ask()
             number = optuna_trial.number
             stored = self.space.sample(lambda name, dist: _suggest(optuna_trial, name, dist))
+            self._begun[number] = self._backend.get_trial(self._id_of(number))
         self._trials[number] = optuna_trial
         self._asked.add(number)
         return Trial(number, self.space.read(stored), derive_seed(self._seed, "trial", number))
 
+    @property
+    def next_is_suspect(self) -> bool:
+        """Whether the parameters that `ask` returns next get their last chance."""
+        with storage_errors(self.url):
+            trial = self._agenda.next
+            return trial is not None and self._agenda.n_died(trial) >= MAX_RETRIES
+
+    def is_suspect(self, number: int) -> bool:
+        """Return whether so many drivers died with a trial's parameters that this is its last try.
+
+        One of the trials that run together may have killed their driver. So a suspect runs alone:
+        if its driver dies again, it is no other trial's doing.
+        """
+        with storage_errors(self.url):
+            return self._agenda.n_died(self._begun[number]) >= MAX_RETRIES
+
     def is_surplus(self, number: int) -> bool:
         """Return whether the trial that `ask` returned is tried by another driver in its place."""
         with storage_errors(self.url):
-            if not (self._durable and self._agenda.is_surplus(number)):
+            if not (self._durable and self._agenda.is_surplus(self._begun[number])):
                 return False
             self._set(number, SURPLUS, True)
         return True
@@ -318,6 +336,7 @@ class TrialStore(StoredStudy):
             with storage_errors(self.url):
                 record = self._record(self._backend.get_trial(self._id_of(number)))
         self._trials.pop(number, None)
+        self._begun.pop(number, None)
         return record
 
     def revoke(self, record: TrialRecord) -> None:

@@ -45,11 +45,13 @@ class Tracking:
         results: Mapping[str, Any],
         files: Mapping[str, Path],
         state: str,
+        *,
+        finished: bool = True,
     ) -> None:
         """Store how the session has ended; see `end_session`."""
         if self._store.url is not None:
             kept = files if self.keeps_files else {}
-            self._note = end_session(self._store, metrics, results, kept, state)
+            self._note = end_session(self._store, metrics, results, kept, state, finished=finished)
 
     def close(self, interrupt: StopSignal) -> str:
         """Wait until the target agrees; return a note for the user, empty if it does.

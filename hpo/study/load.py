@@ -50,7 +50,7 @@ def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | Non
     winner = None if result.winner is None else result.winner.number
     refit, failed = store.get_attr("refit") or {}, store.get_attr("refit_error") or {}
     if winner is not None and winner == refit.get("number"):
-        outcome = {key: refit[key] for key in refit if key not in {"number", "mark"}}
+        outcome = {key: refit[key] for key in refit if key not in {"number", "mark", "driver"}}
         result = replace(result, **outcome)
     if winner is not None and winner == failed.get("number"):
         result = replace(result, refit_error=failed["text"])

@@ -9,6 +9,8 @@ from hpo._stop_signal import StopSignal
 from hpo.exceptions import NoCompletedTrialError, StudyError
 from hpo.observer import BaseObserver
 from hpo.result import StudyResult
+from hpo.storage.drivers import name_of
+from hpo.study._finisher import Elsewhere, finishing
 from hpo.study.definition import Study
 from hpo.study.load import nothing_scored
 from hpo.study.opening import Allowed
@@ -71,6 +73,8 @@ def run_study(
     Returns
     -------
     StudyResult
+        If other processes still run trials of the study, one of them refits the winner
+        (`StudyResult.finished_by`).
 
     Raises
     ------
@@ -94,22 +98,41 @@ def run_study(
     if retry_failed:
         store.retry_failed()
 
+    refitted_before = store.get_attr("refit") or {}
+
     def finish(result: StudyResult) -> StudyResult:
+        elsewhere = Elsewhere(store)
+        if elsewhere and not interrupt.reason:
+            prepared.search.notes += [elsewhere.note]
+            return replace(
+                result, finished_by=elsewhere.drivers, silent_trials=elsewhere.silent_trials
+            )
         if result.stopped and result.winner is None:
             return result
         best = result.best_record
         result = replace(result, resolved_params=prepared.space.resolve(best.best_params))
         if not study.refit or interrupt.reason:
             return result
-        return finish_winner(
-            result,
-            best,
-            prepared,
-            store,
-            interrupt=interrupt,
-            advice=_advice(study),
-            reuse=reuse_refit,
-        )
+        with finishing(store) as holder:
+            refitted = store.get_attr("refit") or {}
+            is_done = refitted != refitted_before and refitted.get("number") == best.number
+            # It is done if another driver's last trial ended with ours.
+            other = holder or (refitted.get("driver", "") if is_done else "")
+            if other:
+                who = name_of(other)
+                prepared.search.notes += [f"{who.capitalize()} finishes the study, once for all."]
+                result = replace(result, finished_by=who)
+                if not is_done:
+                    return result
+            return finish_winner(
+                result,
+                best,
+                prepared,
+                store,
+                interrupt=interrupt,
+                advice=_advice(study),
+                reuse=reuse_refit or is_done,
+            )
 
     try:
         with interrupt.listening():

@@ -206,7 +206,7 @@ def _end_study(
         keeps_artifacts |= tracking.keeps_files
         wanted = keeps_artifacts and not hurried
         files = _write_artifacts(result, Path(folder), info) if wanted else {}
-        tracking.end(metrics, params, files, state)
+        tracking.end(metrics, params, files, state, finished=not result.finished_by)
         for observer in observers:
             observer.on_study_end(metrics, params, files, state=state)
 
@@ -274,6 +274,7 @@ def _summary(result: StudyResult) -> tuple[dict[str, float], dict[str, Any]]:
         "n_complete": result.n_complete,
         "n_pruned": result.n_pruned,
         "n_failed": result.n_failed,
+        "n_interrupted": result.n_interrupted,
         "epochs_saved_fraction": result.epochs_saved_fraction,
     }
     params: dict[str, Any] = {}

@@ -77,7 +77,7 @@ def finish_winner(
     mark = _mark(prepared) if prepared.study.storage is not None else ""
     same = previous.get("number") == record.number and previous.get("mark") == mark
     if reuse and same and requested <= set(previous.get("analyses", ())):
-        return replace(result, **{k: v for k, v in previous.items() if k not in {"number", "mark"}})
+        return replace(result, **{name: previous[name] for name in _OUTCOME if name in previous})
 
     @contextmanager
     def fitting(estimator: Any) -> Iterator[None]:
@@ -92,7 +92,8 @@ def finish_winner(
         raise
     result = _analysed(result, record, prepared)
     outcome = {name: getattr(result, name) for name in _OUTCOME}
-    store.set_attr("refit", {"number": record.number, "mark": mark, **outcome})
+    made = {"number": record.number, "mark": mark, "driver": store.driver}
+    store.set_attr("refit", made | outcome)
     if store.get_attr("refit_error"):
         store.set_attr("refit_error", None)
     return result

@@ -53,7 +53,7 @@ def test_the_counts_and_the_best_are_those_of_the_result() -> None:
         assert progress.counts["pruned"] == result.n_pruned
         assert progress.counts["failed"] == result.n_failed
         assert progress.counts["interrupted"] == result.n_interrupted
-        assert progress.n_done == result.n_trials - result.n_interrupted
+        assert progress.n_done == result.n_trials
         assert [progress.best] == (result.top(1) or [None])
         if progress.best is not None:
             assert progress.best_error == pytest.approx(result.best_score_se)

@@ -58,7 +58,7 @@ def test_counts_name_the_states_that_there_are() -> None:
     records = [_record(number, state) for number, state in enumerate(states)]
     records.append(_record(4, TrialState.INTERRUPTED, reason="Ctrl-C"))
     assert counts(StudyResult(name="x", records=tuple(records))).plain == (
-        "5 trials: 1 complete, 1 pruned, 1 failed, 1 interrupted, 1 running"
+        "4 trials: 1 complete, 1 pruned, 1 failed, 1 running (and 1 interrupted)"
     )
     assert counts(StudyResult(name="x", records=())).plain == "0 trials"
 

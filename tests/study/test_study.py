@@ -213,7 +213,7 @@ def test_an_interrupt_keeps_what_is_there_and_leaves_the_test_set_held_out(study
     assert (result.n_complete, result.n_interrupted) == (2, 1)
     assert result.test_score is None
     resumed = run_study(study)
-    assert resumed.n_trials - resumed.n_interrupted == 10
+    assert resumed.n_trials == 10
     assert resumed.records[3].trial.params == result.records[2].trial.params
 
 
