@@ -7,14 +7,22 @@ share a storage may set it.
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["is_own", "make_file", "make_folder", "mode_of"]
 
 
 def make_file(path: Path) -> None:
-    """Make an empty file for the user alone, unless there is one; raise `OSError` if that fails."""
-    os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))
+    """Make an empty file for the user alone, unless there is one; raise `OSError` if that fails.
+
+    One that is there is not even opened: closing it would release the locks that this process
+    has on it, such as those of SQLite.
+    """
+    if path.exists():
+        return
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def make_folder(folder: Path, mode: int = 0o700) -> None:

@@ -6,7 +6,7 @@ from html import escape as escape_markup
 
 from hpo._format import printable
 
-__all__ = ["definitions", "image", "page", "paragraph", "section", "table"]
+__all__ = ["definitions", "escape", "image", "page", "paragraph", "section", "table"]
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c2430; margin: 2.5rem auto; max-width: 62rem;
