@@ -2,10 +2,14 @@
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["brief_value", "number", "score", "short_names", "single_line"]
+__all__ = ["brief_value", "number", "printable", "score", "short_names", "single_line"]
+
+_JOINERS = "\u200c\u200d"
+"""Control characters that words of some languages and signs of several parts need."""
 
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
@@ -18,8 +22,26 @@ def number(value: Any, digits: int = 4) -> str:
 
 
 def single_line(text: str) -> str:
-    """Return ``text`` with every run of whitespace, including newlines, as one space."""
-    return " ".join(text.split())
+    """Return ``text`` as one line: `printable`, with every run of whitespace as one space."""
+    return printable(" ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with control characters, but line breaks and tabs, as escapes.
+
+    Names, values and errors come from elsewhere: a terminal would obey an escape sequence in them,
+    and marks of the writing direction make a text look like another one.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(map(_printable, text.replace("\r\n", "\n")))
+
+
+def _printable(character: str) -> str:
+    if character.isprintable() or character in "\n\t" or character in _JOINERS:
+        return character
+    unwanted = unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    return character.encode("unicode_escape").decode("ascii") if unwanted else character
 
 
 def score(value: float, error: float = math.nan) -> str:

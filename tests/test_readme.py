@@ -109,7 +109,7 @@ class TestThePrunerInOneFile(PrunerConformance):
     @pytest.fixture
     def pruner(self, tmp_path, monkeypatch):
         page = (ROOT / "docs" / "extending.md").read_text()
-        (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+        (example,) = re.findall(r"```python\n(# studies/rules.py\n.*?)```", page, re.DOTALL)
         (tmp_path / "rules.py").write_text(example)
         monkeypatch.syspath_prepend(tmp_path)
         monkeypatch.delitem(sys.modules, "rules", raising=False)

@@ -1,9 +1,13 @@
 """No password of an address is printed, logged, kept in a report or told in an error."""
 
 import pickle
+import string
+from urllib.parse import quote
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from hpo import HPOSearchCV, Study, StudyData, run_study
@@ -24,7 +28,80 @@ KEPT = [
     "sqlite:///x.db",
     "sqlite:////a/b:c@d.db",
     "no address: ada:secret@host",
+    "cannot reach http://host: mail ops@home",
+    "cannot reach postgresql://host: mail ops@home",
+    "https://h/?page=2&tokens",
+    "basic authorization is off",
 ]
+
+CHARACTERS = string.ascii_letters + string.digits + "/:@?#%&=+;,.!$*()[]{}~^|\\-_é"
+UNUSUAL = " '\"<>"
+
+passwords = st.builds(
+    lambda before, after: f"{before}{SECRET}{after}",
+    st.text(CHARACTERS, max_size=8),
+    st.text(CHARACTERS, max_size=8),
+)
+schemes = st.sampled_from(["postgresql", "postgresql+psycopg", "mysql", "redis", "s3", "mlflow+x"])
+users = st.sampled_from(["ada", "", "a.b", "ada%40corp", "ada@corp"])
+texts = st.sampled_from(
+    [
+        *("{0}", "'{0}'", '"{0}"', "({0})", "<{0}>", "no answer of {0}: x", "{0}, {0}", "{0}\n{0}"),
+        *("--storage={0} --tracking-uri {0}", "{{'a': '{0}', 'b': \"{0}\"}}", "[{0}] at {0}."),
+    ]
+)
+
+
+@given(schemes, users, passwords, texts)
+@settings(max_examples=3000, deadline=None, derandomize=True)
+def test_no_password_before_a_host_is_shown(scheme, user, password, text):
+    for written in (password, quote(password + UNUSUAL, safe="")):
+        url = f"{scheme}://{user}:{written}@host:5432/db"
+        assert SECRET not in redact(text.format(url))
+        assert redact(redact(url)) == redact(url)
+    web = f"https://{user}:{quote(password + UNUSUAL, safe=':@')}@host/api"
+    assert SECRET not in redact(text.format(web))
+
+
+@given(
+    st.sampled_from(["postgresql://h/db?", "https://h/?a=b&", "sqlite:///x.db?", "/api?", "h/#"]),
+    st.sampled_from(
+        [
+            *("password", "sslpassword", "PASSWD", "pwd", "pass", "db_pass", "passphrase", "token"),
+            *("access_token", "X-Amz-Security-Token", "X-Amz-Signature", "X-Amz-Credential"),
+            *("api_key", "api-key", "apikey", "AWSAccessKeyId", "client_secret", "sig", "key"),
+        ]
+    ),
+    passwords,
+    texts,
+)
+@settings(max_examples=2000, deadline=None, derandomize=True)
+def test_no_password_of_a_query_is_shown(start, key, password, text):
+    for written in (password.replace("&", "").replace("#", ""), quote(password, safe="")):
+        assert SECRET not in redact(text.format(f"{start}{key}={written}"))
+        assert SECRET not in redact(text.format(f"{start}{key}={written}&x=1#y"))
+
+
+@pytest.mark.parametrize("odd", UNUSUAL)
+@pytest.mark.parametrize("scheme", ["postgresql", "https"])
+def test_passwords_with_blanks_and_quotes_are_masked(scheme, odd):
+    for password in (f"x{odd}{SECRET}", f"{SECRET}{odd}x"):
+        assert redact(f"at {scheme}://a:{password}@host/b: no") == f"at {scheme}://a:***@host/b: no"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"host=h password={SECRET} user=a",
+        f"PGPASSWORD='{SECRET}'",
+        f"Authorization: Bearer {SECRET}",
+        f"{{'Authorization': 'Basic {SECRET}'}}",
+        f"Port could not be cast to integer value as '{SECRET}'",
+    ],
+)
+def test_passwords_in_other_forms_are_masked(text):
+    assert SECRET not in redact(text)
+    assert "***" in redact(text)
 
 
 @pytest.mark.parametrize("text", KEPT)
@@ -53,7 +130,10 @@ def test_passwords_are_masked_wherever_an_address_has_them(text, shown):
     assert redact(redact(text)) == redact(text)
 
 
-@pytest.mark.parametrize("text", ["x://a:b", "http://", "a.a.", "?", "://a:", "x://a@"])
+@pytest.mark.parametrize(
+    "text",
+    ["x://a:b", "http://", "a.a.", "?", "://a:", "x://a@", "?pass", "password", "http://a:b'"],
+)
 def test_long_texts_take_no_time(text):
     redact(f"{text * 100_000}://")  # a quadratic pattern would take minutes
 

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 import hpo
+from hpo._format import printable
 from hpo.cli._options import (
     STORES,
     STUDYS_STORAGE,
@@ -58,7 +59,7 @@ def _print_error(error: HpoError) -> None:
     """Write one message for each mistake to standard error."""
     for problem in error.problems if isinstance(error, SpaceError) else [str(error)]:
         typer.secho("error: ", fg=typer.colors.RED, bold=True, nl=False, err=True)
-        typer.echo(problem, err=True)
+        typer.echo(printable(problem), err=True)
 
 
 app = typer.Typer(

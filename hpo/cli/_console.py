@@ -1,14 +1,32 @@
 """The console of the command line."""
 
+import errno
 import io
+import os
 import sys
+from collections.abc import Iterable
 
-from rich.console import Console, RenderableType
+import typer
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
-__all__ = ["make_console", "print_line"]
+from hpo._format import printable
+
+__all__ = ["echo", "make_console", "print_line"]
 
 _WIDE = 10_000
 """Width if the output is not a terminal: lines are read by programs and never wrapped."""
+
+
+class _SafeConsole(Console):
+    """A console that prints control characters in texts as escapes."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            text, style, control = segment
+            yield segment if control else Segment(printable(text), style)
 
 
 def make_console() -> Console:
@@ -16,11 +34,22 @@ def make_console() -> Console:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a limited encoding must not end a study
     terminal = sys.stdout.isatty()
-    return Console(highlight=False, markup=False, emoji=False, width=None if terminal else _WIDE)
+    return _SafeConsole(
+        highlight=False, markup=False, emoji=False, width=None if terminal else _WIDE
+    )
 
 
 def print_line(console: Console, what: RenderableType = "", style: str | None = None) -> None:
     """Print ``what``, without trailing blanks if the output is not a terminal."""
+    try:
+        _print(console, what, style)
+    except OSError as error:
+        if error.errno not in {errno.EPIPE, errno.EIO}:
+            raise
+        _silence_output()  # `| head -1`, or the terminal was closed: nobody reads on
+
+
+def _print(console: Console, what: RenderableType, style: str | None) -> None:
     if console.is_terminal:
         console.print(what, style=style)
         return
@@ -28,3 +57,15 @@ def print_line(console: Console, what: RenderableType = "", style: str | None = 
         console.print(what, style=style)
     console.file.write("".join(f"{line.rstrip()}\n" for line in printed.get().splitlines()))
     console.file.flush()
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print a text to standard output or standard error, with control characters as escapes."""
+    typer.echo(printable(text), err=err)
+
+
+def _silence_output() -> None:
+    """Have standard output lead nowhere, or Python would fail once more when it flushes it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)

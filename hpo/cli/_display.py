@@ -15,6 +15,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from hpo._format import printable
 from hpo.cli._progress import Plan, Progress
 from hpo.cli._screen import heading, screen
 from hpo.cli._text import clock, counted, ending, not_in_a_batch, score
@@ -126,7 +127,7 @@ class PlainDisplay(BaseDisplay):
     def _write(self, line: str) -> None:
         # A closed pipe or a full disk must not end the study.
         with suppress(OSError, ValueError):
-            self._stream.write(f"{line}\n")
+            self._stream.write(f"{printable(line)}\n")
             self._stream.flush()
 
 

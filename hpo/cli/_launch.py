@@ -13,7 +13,7 @@ from hpo.backends.base import BaseBackend
 from hpo.cli._display import BaseDisplay
 from hpo.cli._progress import Plan
 from hpo.cli._storage import exists, storage_of
-from hpo.cli._study_file import StudyFile, load_study_file
+from hpo.cli._study_file import StudyFile, load_study_file, user_errors
 from hpo.cli._summary import RunSummary
 from hpo.exceptions import HpoError, PluginError, RefitError
 from hpo.storage.finite_points import MOST_POINTS
@@ -77,18 +77,19 @@ def launch(
     study = study.replace(**{**_without_n_jobs(changes), "storage": storage, "backend": backend})
     display.plan(_plan(study, file.folder, fresh=fresh, retry_failed=retry_failed))
     try:
-        result = run_study(
-            study,
-            folder=file.folder,
-            fresh=fresh,
-            extend=extend,
-            accept_code=accept_code,
-            observers=[display],
-            interrupt=interrupt,
-            artifacts=_artifacts(file),
-            reuse_refit=True,
-            retry_failed=retry_failed,
-        )
+        with user_errors(path):
+            result = run_study(
+                study,
+                folder=file.folder,
+                fresh=fresh,
+                extend=extend,
+                accept_code=accept_code,
+                observers=[display],
+                interrupt=interrupt,
+                artifacts=_artifacts(file),
+                reuse_refit=True,
+                retry_failed=retry_failed,
+            )
     except RefitError as failure:
         return RunSummary(study, failure.result, display.progress, failure)
     return RunSummary(study, result, display.progress)

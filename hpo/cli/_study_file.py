@@ -20,7 +20,7 @@ from hpo.cli._study_source import compile_source, read_source
 from hpo.exceptions import HpoError, SpaceError, StudyError
 from hpo.study import Study
 
-__all__ = ["StudyFile", "load_study_file"]
+__all__ = ["StudyFile", "load_study_file", "user_errors"]
 
 _NAME = "study"
 _PACKAGE = Path(hpo.__file__).absolute().parent
@@ -112,6 +112,33 @@ def _file_errors(path: Path, when: str) -> Iterator[None]:
         raise _format_error(error, path, when) from error
 
 
+@contextmanager
+def user_errors(path: Path) -> Iterator[None]:
+    """Turn errors of the file's functions, such as ``data``, into messages with their lines.
+
+    An error that has not passed the user's code is one of hpo, which keeps its traceback.
+
+    Parameters
+    ----------
+    path : Path
+        The study file.
+
+    Raises
+    ------
+    StudyError
+        In the place of an error of the user's code.
+    """
+    try:
+        yield
+    except HpoError:
+        raise
+    except (Exception, SystemExit) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        if not any(_is_user_code(frame.filename, path) for frame in frames):
+            raise
+        raise _format_error(error, path, "its study was run") from error
+
+
 def _format_error(error: BaseException, path: Path, when: str) -> HpoError:
     if isinstance(error, SpaceError):
         return SpaceError(error.problems)
@@ -123,7 +150,7 @@ def _format_error(error: BaseException, path: Path, when: str) -> HpoError:
     if isinstance(error, SystemExit):
         return StudyError(
             f"{where}: the file ended the program (SystemExit: {error.code}). "
-            "A study file only defines `study`; keep the rest under "
+            "A study file only defines `study` and what it needs; keep the rest under "
             'if __name__ == "__main__".'
         )
     lines = [*traceback.format_list(user_frames), *traceback.format_exception_only(error)]

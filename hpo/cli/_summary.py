@@ -7,6 +7,7 @@ from rich.text import Text
 
 from hpo._discovery import parse_spec
 from hpo._redaction import redact
+from hpo._stop_signal import exit_code
 from hpo._trained_by import asked_for_batches
 from hpo.cli._command import Command
 from hpo.cli._console import print_line
@@ -113,7 +114,7 @@ class RunSummary:
                 print_refit_error(console, result)
             raise self._failure
         if interrupted:
-            return 143 if interrupted == "terminated" else 130
+            return exit_code(interrupted)
         if result.silent_trials:
             return SILENT
         if result.finished_by:

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable
 
-import typer
-
 from hpo._discovery import build
 from hpo._redaction import redact
+from hpo.cli._console import echo
 from hpo.cli._storage import readable_storage, stored_name
 from hpo.storage.stored_study import StoredStudy
 from hpo.storage.studies import study_names
-from hpo.trackers import BaseTracker, Order, all_orders, catch_up, left_message
+from hpo.trackers import BaseTracker, Order, all_orders, catch_up, left_message, unreadable_orders
 
 __all__ = ["send"]
 
@@ -47,12 +46,20 @@ def send(
             sent = f"{outcome.trials} trials and {outcome.reports} reports sent"
         else:
             sent = f"all {outcome.total} trials are there"
-        typer.echo(f"{order.name}: {sent} ({redact(order.target)}).")
+        echo(f"{order.name}: {sent} ({redact(order.target)}).")
         if not outcome.complete:
             exit_code = 1
-            typer.echo(left_message(order, outcome), err=True)
-    if not orders:
-        typer.echo("Nothing waits to be sent.")
+            echo(left_message(order, outcome), err=True)
+    unreadable = list(unreadable_orders()) if name is None else []
+    for path in unreadable:
+        exit_code = 1
+        echo(
+            f"{path} is damaged or not your own, so it is not known what waits there: remove it, "
+            "and send its study with `hpo sync NAME`.",
+            err=True,
+        )
+    if not (orders or unreadable):
+        echo("Nothing waits to be sent.")
     return exit_code
 
 

@@ -11,9 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-import typer
-
 from hpo._redaction import redact
+from hpo.cli._console import echo
 from hpo.cli._storage import readable_storage, stored_name
 from hpo.exceptions import HpoError, StorageError
 from hpo.storage.stored_study import StoredStudy
@@ -53,7 +52,7 @@ def serve(tracking_uri: str | None, port: int, name: str | None, storage: str | 
     uri = resolve_tracking_uri(tracking_uri)
     key = _key(name, storage) if name else None
     if uri.startswith(("http://", "https://")):
-        typer.echo(redact(_address(uri, uri, name, key)))
+        echo(redact(_address(uri, uri, name, key)))
         return 0
     path = Path(uri.removeprefix("sqlite:///").partition("?")[0])
     if uri.startswith("sqlite:///") and not path.exists():
@@ -63,13 +62,13 @@ def serve(tracking_uri: str | None, port: int, name: str | None, storage: str | 
         )
     free = _free_port(port)
     if free != port:
-        typer.echo(f"Port {port} is taken.")
-    typer.echo("MLflow is starting ...")
+        echo(f"Port {port} is taken.")
+    echo("MLflow is starting ...")
     with tempfile.TemporaryFile() as log, _server(ui_command(uri, _HOST, free), log) as server:
         try:
             _await(server, free, log)
             page = _address(f"http://{_HOST}:{free}", uri, name, key)
-            typer.echo(f"{page}   (Ctrl-C ends it)")
+            echo(f"{page}   (Ctrl-C ends it)")
             return _exit_code(server.wait(), log)
         except KeyboardInterrupt:
             return 0

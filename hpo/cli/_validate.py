@@ -14,7 +14,7 @@ from hpo._redaction import redact
 from hpo.backends.base import BaseBackend
 from hpo.cli._console import make_console, print_line
 from hpo.cli._storage import exists, storage_of
-from hpo.cli._study_file import StudyFile, load_study_file
+from hpo.cli._study_file import StudyFile, load_study_file, user_errors
 from hpo.cli._study_source import is_space_file
 from hpo.cli._tables import facts_table
 from hpo.cli._text import counted, number
@@ -59,9 +59,10 @@ def validate_file(path: Path, study_options: Mapping[str, Any]) -> None:
     file = load_study_file(path, study_options)
     storage = storage_of(file.study, None)
     study = file.study.replace(storage=storage)
-    prepared = _prepared(study, file)
-    stored = _stored(prepared)
-    prepared.search.rehearse()
+    with user_errors(path):
+        prepared = _prepared(study, file)
+        stored = _stored(prepared)
+        prepared.search.rehearse()
     print_line(console, f"{path} is in order; nothing was created.", style="green")
     print_line(console, facts_table([("", ""), *_options(file), *_facts(prepared, stored)]))
     _print_space(console, prepared.space)

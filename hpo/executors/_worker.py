@@ -38,9 +38,11 @@ def main(
     settings : Settings
         The driver's settings.
     """
+    _end_with_the_driver()
+    # The server has its workers ignore these signals too; their children must not inherit that.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # Ctrl-C reaches every process of the terminal; only the driver handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _end_with_the_driver()
     settings.enter(here=True)
     with ExitStack() as limits:
         loaded = _load(address, n_threads, settings, limits)

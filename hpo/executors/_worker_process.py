@@ -4,22 +4,24 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
 from typing import Any
 
+from hpo._stop_signal import signals_ignored
 from hpo.executors import _worker
 from hpo.executors._payload import Payload, hidden_main
 from hpo.executors._settings import THREADS, Settings
 from hpo.executors.base import Ended, Event, Failed, LoadError
 from hpo.trial import Trial
 
-__all__ = ["WorkerProcess", "next_ready", "start_server"]
+__all__ = ["WorkerProcess", "end_all", "next_ready", "start_server"]
 
 _SECONDS_TO_DIE = 10.0
+_SECONDS_TO_EXIT = 1.0
 
 
 class WorkerProcess:
@@ -109,16 +111,31 @@ class WorkerProcess:
             return f"killed by signal {-code}{hint}"
         return f"exit code {code}"
 
-    def close(self) -> None:
-        """End the process: give an idle one a second to exit, then kill it."""
+    def hang_up(self) -> None:
+        """Let the process end by itself, which it does once it waits for its next command."""
         with contextlib.suppress(OSError):
             self.connection.close()
-        self.process.join(timeout=0 if self.number is not None else 1)
-        if self.process.is_alive():
-            self._at_exit()
-            self.process.kill()
-            self.process.join()
+
+    def kill(self) -> None:
+        """End the process now, with all processes that it has started."""
+        self.hang_up()
+        self._at_exit()
+        self.process.kill()
+        self.process.join()
         self._at_exit.cancel()
+
+
+def end_all(workers: Sequence[WorkerProcess]) -> None:
+    """End workers: together, they have a second to exit by themselves if they train nothing."""
+    for worker in workers:
+        worker.hang_up()
+    idle = [worker.process.sentinel for worker in workers if worker.number is None]
+    deadline = time.monotonic() + _SECONDS_TO_EXIT
+    while idle and (left := deadline - time.monotonic()) > 0:
+        ended = set(wait(idle, left))
+        idle = [sentinel for sentinel in idle if sentinel not in ended]
+    for worker in workers:
+        worker.kill()
 
 
 def _kill_group(pid: int) -> None:
@@ -164,7 +181,7 @@ def start_server() -> bool:
     before = {name: os.environ[name] for name in THREADS if name in os.environ}
     os.environ.update(dict.fromkeys(THREADS, "1"))
     try:
-        with hidden_main(), _ignore_sigint():
+        with hidden_main(), signals_ignored():
             forkserver.ensure_running()
     except ChildProcessError:
         return False
@@ -173,19 +190,6 @@ def start_server() -> bool:
             del os.environ[name]
         os.environ.update(before)
     return True
-
-
-@contextlib.contextmanager
-def _ignore_sigint() -> Iterator[None]:
-    """Make processes started inside the block ignore Ctrl-C, even while they still load torch."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager

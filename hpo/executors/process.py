@@ -7,7 +7,7 @@ import joblib
 from hpo.exceptions import ExecutorError
 from hpo.executors._payload import Payload
 from hpo.executors._settings import Settings, settings_of_this_process
-from hpo.executors._worker_process import WorkerProcess, next_ready, start_server
+from hpo.executors._worker_process import WorkerProcess, end_all, next_ready, start_server
 from hpo.executors.base import BaseExecutor, Event, Failed, LoadError
 from hpo.training import BaseObjective
 from hpo.trial import Cause, Trial
@@ -137,8 +137,7 @@ class ProcessExecutor(BaseExecutor):
 
     def close(self) -> None:
         """End all workers and remove the files that they shared."""
-        for worker in self._workers:
-            worker.close()
+        end_all(self._workers)
         self._workers = []
         if self._payload is not None:
             self._payload.close()

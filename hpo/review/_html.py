@@ -2,7 +2,9 @@
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from html import escape as escape_markup
+
+from hpo._format import printable
 
 __all__ = ["definitions", "image", "page", "paragraph", "section", "table"]
 
@@ -20,6 +22,11 @@ div.wide { overflow-x: auto; font-size: .85rem; }
 code { font-size: .92em; }
 img { max-width: 100%; height: auto; margin-top: .4rem; }
 """
+
+
+def escape(text: str) -> str:
+    """Return a text that is shown as it is: no markup, and control characters as escapes."""
+    return escape_markup(printable(text))
 
 
 def page(title: str, lead: str, sections: Iterable[str]) -> str:

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter, Formatter, FuncFormatter
 
+from hpo._format import printable
 from hpo._trained_by import format_trained_by
 from hpo.result import StudyResult
 from hpo.review import _html, plots
@@ -16,6 +19,9 @@ from hpo.review.comparison_plots import comparison, comparison_curves
 from hpo.trial import TrialRecord
 
 __all__ = ["write_report"]
+
+_FORMULA = ("=", "+", "-", "@", "\t")
+"""What a spreadsheet takes for the beginning of a formula."""
 
 
 def write_report(
@@ -64,13 +70,59 @@ def write_report(
         if figure is None:
             continue
         files[name] = folder / name
+        _show_literally(figure)
         figure.savefig(files[name])
     images = {name: path.read_bytes() for name, path in files.items()}
     files["trials.csv"] = folder / "trials.csv"
-    result.to_frame().to_csv(files["trials.csv"], index=False)
+    _literal(result.to_frame()).to_csv(files["trials.csv"], index=False)
     files["report.html"] = folder / "report.html"
     files["report.html"].write_text(_document(result, images, settings or {}), encoding="utf-8")
     return files
+
+
+def _show_literally(figure: Figure) -> None:
+    """Show names and values as they are; matplotlib would typeset what is between two ``$``."""
+    of_axes: set[Text] = set()  # numbers, some of which are typeset as powers of ten
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        formatter = axis.get_major_formatter()
+        if isinstance(formatter, FixedFormatter | FuncFormatter):
+            axis.set_major_formatter(FuncFormatter(_Literal(formatter)))
+        of_axes |= {*axis.get_ticklabels(which="both"), axis.get_offset_text()}
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and text not in of_axes:
+            text.set_parse_math(False)
+            text.set_text(printable(text.get_text()))
+
+
+class _Literal:
+    """A function for the labels of an axis: those of a formatter, each as it is."""
+
+    def __init__(self, formatter: Formatter) -> None:
+        self._formatter = formatter
+
+    def __call__(self, value: float, position: int | None = None) -> str:
+        return printable(self._formatter(value, position)).replace("$", r"\$")
+
+
+def _literal(frame: Any) -> Any:
+    """Return a table whose texts no spreadsheet takes for formulas."""
+    frame = frame.map(_cell)
+    return frame.rename(columns=_cell)
+
+
+def _cell(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.startswith(_FORMULA) and not _is_number(text) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _document(result: StudyResult, images: Mapping[str, bytes], settings: Mapping[str, Any]) -> str:

@@ -14,7 +14,6 @@ from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import (
     BaseSampler,
-    CmaEsSampler,
     GPSampler,
     QMCSampler,
     RandomSampler,
@@ -33,7 +32,6 @@ __all__ = [
     "BaseOptunaFactory",
     "BaseSampler",
     "BaseSamplerFactory",
-    "CmaEsSampler",
     "GPSampler",
     "PerTrialSampler",
     "QMCSampler",

@@ -88,7 +88,7 @@ def run(search: Any, prepared: PreparedStudy, tasks: CallbackTasks) -> StudyResu
     with interrupt.listening():
         tracked = tracker is not None and bool(tracker.target)
         store = _begin(search, prepared, quotes=not raises, tracked=tracked)
-    with ExitStack() as searching:
+    with ExitStack() as searching, interrupt.listening():
         searching.enter_context(tasks.trials(n_trials, objective))
 
         def finish(result: StudyResult) -> StudyResult:

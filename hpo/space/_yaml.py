@@ -20,6 +20,10 @@ __all__ = ["Document", "parse_text", "read_text", "write_value"]
 _TAG = "tag:yaml.org,2002:"
 _SUFFIXES = (".yaml", ".yml")
 
+_MOST_VALUES = 100_000
+"""Values that the aliases of a text may stand for: some hundred bytes could stand for millions."""
+_MOST_LEVELS = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Document:
@@ -129,6 +133,10 @@ def parse_text(text: str, source: str) -> Document | list[Document]:
     except YAMLError as error:
         description = " ".join(str(error).split())
         raise SpaceError([f"{source}: is not valid YAML: {description}."]) from None
+    except (ValueError, OverflowError) as error:  # an escape such as \\U99999999 is no character
+        if isinstance(error, SpaceError):
+            raise
+        raise SpaceError([f"{source}: is not valid YAML: {error}."]) from None
     except RecursionError:
         raise SpaceError([f"{source}: is nested too deeply to be a search space."]) from None
 
@@ -143,6 +151,8 @@ class _Reader:
     unread: set[Any] = field(default_factory=set)
     _cache: dict[int, Any] = field(default_factory=dict)
     _in_progress: set[int] = field(default_factory=set)
+    _extents: dict[int, tuple[int, int]] = field(default_factory=dict)
+    _n_aliased: int = 0
 
     def document(self, node: Any) -> Document:
         """Return the content of ``node``, which is None for an empty text."""
@@ -157,7 +167,7 @@ class _Reader:
             self._unknown_tag(node, path)
             return None
         if id(node) in self._cache:  # an alias: read once, however often it is used
-            return self._cache[id(node)]
+            return self._aliased(node, path)
         if id(node) in self._in_progress:
             self._problem(path, "an alias refers to what it stands in", node)
             return None
@@ -165,7 +175,36 @@ class _Reader:
         build = self._mapping if node.id == "mapping" else self._sequence
         self._cache[id(node)] = data = build(node, path)
         self._in_progress.discard(id(node))
+        self._extents[id(node)] = self._extent(node)
         return data
+
+    def _aliased(self, node: Any, path: tuple[Any, ...]) -> Any:
+        """Return the data of a node that was read before.
+
+        Whoever compares, prints or stores the data meets all values, not only those written.
+
+        Raises
+        ------
+        SpaceError
+            If that becomes too much.
+        """
+        n_values, n_levels = self._extents[id(node)]
+        self._n_aliased += n_values
+        too_much = ""
+        if self._n_aliased > _MOST_VALUES:
+            too_much = f"stand for more than {_MOST_VALUES:,} values"
+        elif n_levels + len(self._in_progress) > _MOST_LEVELS:
+            too_much = f"are nested deeper than {_MOST_LEVELS} levels"
+        if too_much:
+            line = node.start_mark.line + 1
+            raise SpaceError([f"{self.source}: {path[0]}: its aliases {too_much} (line {line})."])
+        return self._cache[id(node)]
+
+    def _extent(self, node: Any) -> tuple[int, int]:
+        """Return how many values a list or a mapping has, those in it included, and its depth."""
+        parts = [pair[1] for pair in node.value] if node.id == "mapping" else node.value
+        extents = [self._extents.get(id(part), (1, 0)) for part in parts]
+        return 1 + sum(n for n, _ in extents), 1 + max((depth for _, depth in extents), default=0)
 
     def _mapping(self, node: Any, path: tuple[Any, ...]) -> dict[Any, Any]:
         data: dict[Any, Any] = {}

@@ -79,6 +79,7 @@ def read_choices(values: Sequence[Any], problem: Callable[[str], None]) -> tuple
     """Return ``values`` as choices; call ``problem`` with a message for each mistake."""
     choices: list[Choice] = []
     parsed: list[Any] = []
+    places = _Places()
     for item in values:
         try:
             choice = _read(item)
@@ -86,13 +87,46 @@ def read_choices(values: Sequence[Any], problem: Callable[[str], None]) -> tuple
         except ValueError as error:
             problem(str(error))
             continue
-        duplicate = next((c for c, v in zip(choices, parsed, strict=True) if same(v, value)), None)
+        code = _hash(value)
+        duplicate = next((i for i in places.candidates(code) if same(parsed[i], value)), None)
         if duplicate is not None:
-            problem(_duplicate_message(duplicate, choice))
+            problem(_duplicate_message(choices[duplicate], choice))
             continue
+        places.add(code)
         choices.append(choice)
         parsed.append(value)
     return _with_unique_labels(choices)
+
+
+class _Places:
+    """Where the values are that another one may equal: those of its hash, and those of none."""
+
+    def __init__(self) -> None:
+        self._n = 0
+        self._by_hash: dict[int, list[int]] = {}
+        self._without: list[int] = []
+
+    def candidates(self, code: int | None) -> Sequence[int]:
+        if code is None:
+            return range(self._n)
+        return sorted([*self._by_hash.get(code, ()), *self._without])
+
+    def add(self, code: int | None) -> None:
+        (self._without if code is None else self._by_hash.setdefault(code, [])).append(self._n)
+        self._n += 1
+
+
+def _hash(value: Any) -> int | None:
+    """Return a number that is the same for plain data that is `same`; None for anything else."""
+    if type(value) in _PRIMITIVES:
+        return 0 if _is_nan(value) else hash(value)
+    if type(value) is dict:
+        codes = {key: _hash(item) for key, item in value.items()}
+        return None if None in codes.values() else hash(frozenset(codes.items()))
+    if type(value) in {list, tuple}:
+        items = [_hash(item) for item in value]
+        return None if None in items else hash((type(value), *items))
+    return None
 
 
 def _duplicate_message(first: Choice, second: Choice) -> str:
@@ -109,14 +143,16 @@ def _format_choice(choice: Choice) -> str:
 def _with_unique_labels(choices: list[Choice]) -> tuple[Choice, ...]:
     """Return the choices, with a number added to each label that another choice has too."""
     used_labels: set[Stored] = {c.stored for c in choices if c.kind != "object"}
+    numbers: dict[Stored, int] = {}
     unique = []
     for choice in choices:
         if choice.kind == "object":
-            label, number = choice.stored, 1
+            label, number = choice.stored, numbers.get(choice.stored, 1)
             while label in used_labels:
                 number += 1
                 label = f"{choice.stored} #{number}"
             used_labels.add(label)
+            numbers[choice.stored] = number
             choice = replace(choice, stored=label)  # noqa: PLW2901
         unique.append(choice)
     return tuple(unique)

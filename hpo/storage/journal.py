@@ -17,12 +17,29 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo._own_files import make_file, mode_of
+
 __all__ = ["Journal", "JournalFile"]
 
 _CHUNK = 65_536
 
 _NOTHING = {"op_code": 2, "worker_id": "", "study_id": -1, "user_attr": {"": None}}
 """An entry for a study that does not exist, which `JournalStorage` ignores."""
+
+
+_KEYS: dict[int, set[str]] = {
+    0: {"study_name", "directions"},
+    1: {"study_id"},
+    2: {"study_id", "user_attr"},
+    3: {"study_id", "system_attr"},
+    4: {"study_id", "datetime_start"},
+    5: {"trial_id", "param_name", "param_value_internal", "distribution"},
+    6: {"trial_id", "state", "values"},
+    7: {"trial_id", "step", "intermediate_value"},
+    8: {"trial_id", "user_attr"},
+    9: {"trial_id", "system_attr"},
+}
+"""What an entry has, by its operation (`optuna.storages.journal._storage.JournalOperation`)."""
 
 
 class Journal(JournalStorage):
@@ -62,14 +79,14 @@ class JournalFile(BaseJournalBackend):
     """An append-only file of JSON lines that several processes share.
 
     A line counts once its line break is written. Before it appends anything, a process removes
-    what another one has left of an unfinished line. Lines that are not valid JSON are skipped.
+    what another one has left of an unfinished line. Lines that are no valid entries are skipped.
 
     A killed process loses no line that was written; a power cut may lose the last ones.
 
     Parameters
     ----------
     path : str or Path
-        Created if it does not exist.
+        Created for the user alone if it does not exist.
     lock : {"advisory", "file"}, default="advisory"
         The operating system releases an advisory lock when its holder dies. Some network file
         systems do not have them; there, the existence of a file can be the lock, as Optuna does
@@ -87,7 +104,7 @@ class JournalFile(BaseJournalBackend):
         self._path = Path(path).absolute()
         self._lock_kind = lock
         self._n_read = self._end = 0  # lines read, and the position after the last of them
-        os.close(os.open(self._path, os.O_RDONLY | os.O_CREAT, 0o666))
+        make_file(self._path)
         with self._path.open("rb") as file:
             start = file.readline(_CHUNK)
         if start and not start.lstrip().startswith(b'{"op_code":'):
@@ -137,7 +154,7 @@ class JournalFile(BaseJournalBackend):
             return _ExistenceLock(str(self._path))
         from filelock import FileLock  # takes 60 ms, and one who only reads needs no lock
 
-        return FileLock(f"{self._path}.lock")
+        return FileLock(f"{self._path}.lock", mode=mode_of(self._path))
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self._path, "lock": self._lock_kind}
@@ -165,7 +182,10 @@ def _entry(line: bytes) -> dict[str, Any]:
     with suppress(ValueError):
         entry = json.loads(line)
         if isinstance(entry, dict) and {"op_code", "worker_id"} <= entry.keys():
-            return entry
+            operation = entry["op_code"]
+            # A newer Optuna may have more operations than are known here.
+            if isinstance(operation, int) and _KEYS.get(operation, set()) <= entry.keys():
+                return entry
     return dict(_NOTHING)
 
 

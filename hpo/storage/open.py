@@ -13,6 +13,7 @@ from typing import Any
 import optuna
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 
+from hpo._own_files import make_file
 from hpo.exceptions import StorageError
 from hpo.storage.journal import Journal, JournalFile
 from hpo.storage.urls import JOURNAL, SQLITE, shown
@@ -146,6 +147,9 @@ def _open_sqlite(url: str) -> RDBStorage:
     path = Path(url.removeprefix(SQLITE))
     if path.is_dir():
         raise StorageError(f"The study's storage {shown(url)} is a directory: name a file in it.")
+    if path.name and not path.name.startswith((":", "file:")):
+        with suppress(OSError):  # SQLite says why it cannot be made
+            make_file(path.with_name(path.name.partition("?")[0]))
     storage = _make_tables(url, engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}})
     storage.engine.dispose()
 

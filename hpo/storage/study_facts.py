@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hpo._own_files import make_folder, mode_of
 from hpo.data.folder import cache_folder
 from hpo.observer import StudyInfo
 from hpo.storage.drivers import driver_lives
@@ -134,10 +135,11 @@ def end_session(
         store.set_attr(f"{_DRIVER}{store.driver}", ended)
         return ""
     folder = _files_folder(store)
+    mode = mode_of(file_of(store.url or "") or folder, folder=True)
     kept, note = [], ""
     for name, path in files.items():
         try:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            make_folder((folder / name).parent, mode)
             with path.open("rb") as file:
                 FileSystemArtifactStore(folder).write(name, file)
             kept.append(name)

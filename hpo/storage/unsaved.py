@@ -4,6 +4,7 @@ import re
 import uuid
 from pathlib import Path
 
+from hpo._own_files import make_folder
 from hpo.data.folder import cache_folder
 from hpo.storage.urls import file_of
 
@@ -16,7 +17,7 @@ def unsaved_storage(name: str) -> str:
     It is removed once the tracker's target has everything.
     """
     folder = _folder()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     readable = re.sub(r"[^\w.-]+", "_", name)[:40].strip(".")
     return f"journal:///{folder / f'{readable}-{uuid.uuid4().hex[:8]}.log'}"
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hpo._stop_signal import StopSignal
 from hpo.observer import StudyInfo
 from hpo.storage.study_facts import begin_session, end_session
 from hpo.storage.trial_store import TrialStore
@@ -52,7 +53,17 @@ class Tracking:
             kept = files if self.keeps_files else {}
             self._note = end_session(self._store, metrics, results, kept, state, finished=finished)
 
-    def close(self) -> str:
-        """Wait until the target agrees; return a note for the user, empty if it does."""
-        notes = [self._note, self._following.finish() if self._following else ""]
+    def close(self, interrupt: StopSignal) -> str:
+        """Wait until the target agrees; return a note for the user, empty if it does.
+
+        Ctrl-C ends the waiting, and the target is completed without this process.
+        """
+        before = interrupt.reason
+        notes = [self._note]
+        if self._following:
+            notes.append(
+                self._following.finish(
+                    hurried=lambda: interrupt.at_once or interrupt.reason != before
+                )
+            )
         return "\n".join(note for note in notes if note)

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
+from hpo._own_files import make_folder
 from hpo._scratch import new_folder
 from hpo.data.folder import cache_folder
 from hpo.observer import BaseObserver
@@ -106,7 +107,7 @@ class KeptFiles(BaseObserver):
         if not any(path.is_file() for path in source.rglob("*")):
             return
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             shutil.rmtree(target, ignore_errors=True)
             shutil.move(source, target)
         except OSError as error:

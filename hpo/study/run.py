@@ -135,17 +135,18 @@ def run_study(
             )
 
     try:
-        return run_search(
-            prepared.search,
-            store,
-            info=prepared.info(store, artifacts or {}),
-            observers=observers,
-            tracker=tracker,
-            interrupt=interrupt,
-            budget=prepared.budget(),
-            finish=finish,
-            fail_fast=study.fail_fast,
-        )
+        with interrupt.listening():
+            return run_search(
+                prepared.search,
+                store,
+                info=prepared.info(store, artifacts or {}),
+                observers=observers,
+                tracker=tracker,
+                interrupt=interrupt,
+                budget=prepared.budget(),
+                finish=finish,
+                fail_fast=study.fail_fast,
+            )
     except NoCompletedTrialError as error:
         if study.storage is None:
             raise

@@ -62,7 +62,7 @@ def run_search(
     observers : sequence of BaseObserver
         Notified in order, and closed at the end.
     interrupt : StopSignal
-        Listened to until ``finish`` is done.
+        The caller listens to it (`StopSignal.listening`) until this function returns.
     budget : Budget
     finish : callable
         Called with the result when the trials are over. Returns the result completed with the
@@ -92,24 +92,23 @@ def run_search(
         for observer in observers:
             observer.on_study_start(info)
         try:
-            with interrupt.listening():
-                failures = FirstFailures(interrupt, fail_fast, search.space, store.records())
-                told = (*observers, failures)
-                result = _trials(search, store, told, interrupt, budget, kept_files=kept_files)
-                if failures.stopped:
-                    raise failures.error(result)
-                result = finish(result)
+            failures = FirstFailures(interrupt, fail_fast, search.space, store.records())
+            told = (*observers, failures)
+            result = _trials(search, store, told, interrupt, budget, kept_files=kept_files)
+            if failures.stopped:
+                raise failures.error(result)
+            result = finish(result)
             state = "interrupted" if interrupt.reason else "complete"
         except RefitError as error:
             failure, result = error, error.result
         finally:
-            _end_study(result, info, observers, tracking, state)
+            _end_study(result, info, observers, tracking, state, hurried=interrupt.at_once)
     finally:
         report_notes = (
             note for record in result.records for r in record.reports for note in r.notes
         )
         closing_notes = [observer.close() for observer in (*observers, kept_files)]
-        closing_notes.append(tracking.close())
+        closing_notes.append(tracking.close(interrupt))
         notes += [*search.notes, result.winner_note(), *dict.fromkeys(report_notes)]
         notes += [
             *search.executor.notes,
@@ -198,12 +197,15 @@ def _end_study(
     observers: Sequence[BaseObserver],
     tracking: Tracking,
     state: str,
+    *,
+    hurried: bool = False,
 ) -> None:
     metrics, params = _summary(result)
     with tempfile.TemporaryDirectory(prefix="hpo-") as folder:
         keeps_artifacts = any(getattr(part, "keeps_artifacts", False) for part in observers)
         keeps_artifacts |= tracking.keeps_files
-        files = _write_artifacts(result, Path(folder), info) if keeps_artifacts else {}
+        wanted = keeps_artifacts and not hurried
+        files = _write_artifacts(result, Path(folder), info) if wanted else {}
         tracking.end(metrics, params, files, state, finished=not result.finished_by)
         for observer in observers:
             observer.on_study_end(metrics, params, files, state=state)

@@ -35,7 +35,7 @@ from hpo.trial import TrialRecord
 
 __all__ = ["SearchConfig"]
 
-_SINGLE_OBJECTIVE = {"CmaEsSampler", "RaySampler"}
+_SINGLE_OBJECTIVE = {"CheckedCmaEsSampler", "CmaEsSampler", "RaySampler"}
 
 
 class SearchConfig:

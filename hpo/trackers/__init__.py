@@ -5,7 +5,7 @@ Each public module holds one tracker and is found by its name; see `BaseTracker`
 
 from hpo.trackers._follower import follow_once
 from hpo.trackers._following import Following, catch_up, environment, left_message, start
-from hpo.trackers._order import Order, Outcome, all_orders, read_outcome
+from hpo.trackers._order import Order, Outcome, all_orders, read_outcome, unreadable_orders
 from hpo.trackers.base import BaseTracker, TrialChange, Written, step_metrics
 
 __all__ = [
@@ -23,4 +23,5 @@ __all__ = [
     "read_outcome",
     "start",
     "step_metrics",
+    "unreadable_orders",
 ]

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from hpo._own_files import make_folder
 from hpo._redaction import redact
 from hpo.storage.stored_study import StoredStudy
 from hpo.storage.study_facts import StudyRecord, current_records, read_study
@@ -116,7 +117,7 @@ class Follower:
         """
         from filelock import FileLock  # a driver starts followers and needs none
 
-        self._order.place.mkdir(parents=True, exist_ok=True)
+        make_folder(self._order.place)
         lock = FileLock(self._order.place / "lock")
         if not self._acquire(lock):
             return ELSEWHERE

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,15 @@ from hpo.trackers.base import BaseTracker
 __all__ = ["Following", "catch_up", "environment", "left_message", "start"]
 
 LOG_BYTES = 1_000_000
+
+_LOOK = 0.2
+"""Seconds between two looks at whether the driver is in a hurry."""
+
+_AT_WORK = -100
+"""Stands for the exit code of a follower that has none yet."""
+
+_left_at_work: list["subprocess.Popen[bytes]"] = []
+"""Followers that nobody waits for; forgotten ones would be warned of."""
 
 # -P: a file in the current folder must not shadow a module of the follower.
 COMMAND = [sys.executable, "-P", "-m", "hpo.trackers"]
@@ -58,13 +68,15 @@ class Following:
         """Id of the follower's process; None if it could not be started."""
         return None if self._process is None else self._process.pid
 
-    def finish(self, timeout: float = 60.0) -> str:
+    def finish(self, timeout: float = 60.0, *, hurried: Callable[[], bool] = lambda: False) -> str:
         """Say that the study has ended, and wait for the follower.
 
         Parameters
         ----------
         timeout : float, default=60.0
             Seconds to wait at most.
+        hurried : callable
+            Asked meanwhile; once it returns True, the follower is left to finish by itself.
 
         Returns
         -------
@@ -72,19 +84,24 @@ class Following:
             A note for the user; empty if everything is in the target.
         """
         deadline = time.monotonic() + timeout
-        code = self._end(deadline)
-        if code not in {DONE, GAVE_UP, ELSEWHERE, None}:  # it was killed, or never started
+        code = self._end(deadline, hurried)
+        if code not in {DONE, GAVE_UP, ELSEWHERE, _AT_WORK, None}:  # it was killed, or not started
             self.start()
-            code = self._end(deadline)
+            code = self._end(deadline, hurried)
         if code == ELSEWHERE:
             return ""
+        if code == _AT_WORK:
+            return redact(
+                f"'{self._order.name}' is still on its way to {self._order.target}, by a process "
+                f"of its own. `hpo sync {self._order.name}` sends what is missing there."
+            )
         outcome = read_outcome(self._order.place) or Outcome(cause=self._problem)
         if code != DONE:
             return left_message(self._order, outcome)
         return _refused_message(self._order, outcome)
 
-    def _end(self, deadline: float) -> int | None:
-        """Return the exit code of the follower, or None if it had to be killed."""
+    def _end(self, deadline: float, hurried: Callable[[], bool]) -> int | None:
+        """Return the exit code of the follower, `_AT_WORK`, or None if it had to be killed."""
         process = self._process
         if process is None:
             return -1
@@ -93,12 +110,15 @@ class Following:
                 process.stdin.write(b".")
             with suppress(OSError):
                 process.stdin.close()
-        try:
-            return process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            return None
+        while (left := deadline - time.monotonic()) > 0:
+            with suppress(subprocess.TimeoutExpired):
+                return process.wait(min(left, _LOOK))
+            if hurried():
+                _left_at_work.append(process)
+                return _AT_WORK
+        process.kill()
+        process.wait()
+        return None
 
 
 def catch_up(order: Order, timeout: float = 600.0) -> Outcome:
@@ -112,7 +132,10 @@ def catch_up(order: Order, timeout: float = 600.0) -> Outcome:
     """
     began = time.time()
     order = replace(order, driver="")
-    process = start(order, watched=False)
+    try:
+        process = start(order, watched=False)
+    except OSError as error:
+        return Outcome(cause=f"its follower cannot be started: {error}")
     try:
         code: int | None = process.wait(timeout)
     except subprocess.TimeoutExpired:

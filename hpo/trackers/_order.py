@@ -26,12 +26,21 @@ from typing import Any
 
 import cloudpickle
 
+from hpo._own_files import is_own, make_folder
 from hpo.data.folder import cache_folder
 from hpo.exceptions import PluginError
 from hpo.storage.urls import file_of, is_there
 from hpo.trackers.base import BaseTracker
 
-__all__ = ["Order", "Outcome", "all_orders", "place_of", "read_outcome", "write_outcome"]
+__all__ = [
+    "Order",
+    "Outcome",
+    "all_orders",
+    "place_of",
+    "read_outcome",
+    "unreadable_orders",
+    "write_outcome",
+]
 
 _NAME = "order-"
 
@@ -100,7 +109,8 @@ class Order:
     def write(self) -> Path:
         """Write the order to its file, and return the path; raise `OSError` if that fails."""
         path = self.path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
+        path.parent.chmod(0o700)  # an older version made it with the user's mask
         # The order may hold the password of a server.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
@@ -109,7 +119,12 @@ class Order:
 
     @classmethod
     def read(cls, path: Path) -> "Order":
-        """Return the order in a file."""
+        """Return the order in a file; raise `PermissionError` if another user can write it.
+
+        An order is a pickle, so that who writes one runs code as the user who reads it.
+        """
+        if not is_own(path):
+            raise PermissionError(f"{path} is not this user's alone, so it is not read.")
         return cls(**pickle.loads(path.read_bytes()))
 
     def withdraw(self, drivers: Collection[str]) -> None:
@@ -181,6 +196,17 @@ def all_orders() -> Iterator[Order]:
                 yield order
                 break
             path.unlink(missing_ok=True)
+
+
+def unreadable_orders() -> Iterator[Path]:
+    """Return the files of orders that are damaged, or not the user's alone."""
+    for path in sorted((cache_folder() / "tracking").glob(f"*/*/{_NAME}*")):
+        try:
+            Order.read(path)
+        except FileNotFoundError:
+            continue
+        except Exception:  # a damaged pickle may raise anything
+            yield path
 
 
 def read_outcome(place: Path) -> Outcome | None:

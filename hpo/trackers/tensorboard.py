@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hpo._format import printable
 from hpo.storage.study_facts import StudyRecord
 from hpo.trackers.base import BaseTracker, TrialChange, Written, number, step_metrics
 from hpo.trial import TrialState
@@ -140,5 +141,5 @@ def _set_mark(folder: Path, mark: str) -> None:
 
 
 def _text(text: str) -> str:
-    """Return a text that can be encoded."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    """Return a text that can be encoded, without control characters."""
+    return printable(text)

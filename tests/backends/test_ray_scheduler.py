@@ -147,10 +147,15 @@ class TestOnOneCluster:
         assert [str(r.state) for r in records] == ["complete"] * 6
         changed = 0
         for record in records:
-            assert [r.step for r in record.reports] == list(range(1, STEPS + 1))
+            # One that goes on from the weights of a trial ahead of it misses a step.
+            steps = [r.step for r in record.reports]
+            assert (steps[0], steps[-1]) == (1, STEPS)
+            assert steps == sorted(set(steps))
             xs = [report.metrics[f"{CHANGED}x"] for report in record.reports]
             assert xs[0] == (record.trial.params["x"],) * 2
-            assert [r.value for r in record.reports] == [x[0] * (i + 1) for i, x in enumerate(xs)]
+            assert [r.value for r in record.reports] == [
+                x[0] * n for x, n in zip(xs, steps, strict=True)
+            ]
             assert all(0.0 <= x[0] <= 1.0 for x in xs)
             changed += xs[-1] != xs[0]
             best = record.best_report

@@ -21,6 +21,7 @@ from hpo.trial import TrialState
 
 STOPPING = "stopping after this epoch (Ctrl-C again: at once)"
 COMMAND = [sys.executable, "-m", "hpo.cli"]
+LONG_CALL = "__import__('hashlib').pbkdf2_hmac('sha256', b'', b'', 10**9)"
 Write = Callable[..., str]
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -208,3 +209,39 @@ print(sorted(heavy & set(sys.modules)))
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout == "[]\n"
+
+
+def test_a_second_ctrl_c_ends_a_call_of_c_at_once(start: Start, write_study: Write) -> None:
+    file = write_study({"time.sleep(1.0)": LONG_CALL}, seconds=1.0)
+    process = start("run", file)
+    _wait_for(Path("training").exists)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == 130
+    assert time.monotonic() - began < 3
+    assert b"stopped at once. Go on with" in process.communicate()[1]
+
+
+def test_a_closed_terminal_is_a_request_to_stop(start: Start, write_study: Write) -> None:
+    process = start("run", write_study(seconds=0.05), "--n-trials=500", start_new_session=True)
+    _wait_for(Path("training").exists)
+    for _ in range(2):  # the kernel and the shell send it
+        os.killpg(process.pid, signal.SIGHUP)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 129
+    assert b"Stopped (the terminal was closed): everything so far is kept" in out
+    result, _ = load_result("tiny", "journal:///hpo.journal")
+    assert {r.state for r in result.records} <= {TrialState.COMPLETE, TrialState.INTERRUPTED}
+
+
+def test_a_reader_that_hangs_up_does_not_end_a_study(start: Start, write_study: Write) -> None:
+    process = start("run", write_study())
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+    assert process.wait(timeout=60) == 0
+    assert len(_finished()) == 6

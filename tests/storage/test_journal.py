@@ -89,7 +89,8 @@ def test_a_damaged_line_is_skipped(path):
     url = f"journal:///{path}"
     told = complete(TrialStore("s", SPACE, url), 2)
     lines = path.read_bytes().splitlines(keepends=True)
-    for damage in (b"\0\0\0\0\n", b'{"op_code": 5, "wor\n', b"[1]\n", b"{}\n"):
+    incomplete = b'{"op_code":5,"worker_id":"x"}\n{"op_code":"x","worker_id":"x"}\n'
+    for damage in (b"\0\0\0\0\n", b'{"op_code": 5, "wor\n', b"[1]\n", b"{}\n", incomplete):
         path.write_bytes(b"".join([*lines, damage]))
         store = TrialStore("s", SPACE, url)
         assert store.records() == told

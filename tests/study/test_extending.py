@@ -359,7 +359,7 @@ def test_a_void_trial_is_tried_again_in_the_new_study(study):
     assert [r.state for r in result.records] == ["complete", "interrupted", "complete"]
     assert result.records[1].reason == "a test"
     assert result.records[2].trial.params == old.records[1].trial.params
-    trials = StoredStudy("line@2", study.storage).study.trials
+    trials = StoredStudy("line@2", study.storage).trials()
     assert [t.state.name for t in trials] == ["COMPLETE", "FAIL", "COMPLETE"]
 
 
@@ -374,7 +374,7 @@ def test_what_a_sampler_needs_is_taken_over(study):
     wider = two.replace(search_space={"a": {**LINE["a"], "high": 2.0}}, n_trials=4)
     result = run_study(wider, extend=True)
     assert result.n_trials == 4
-    trials = StoredStudy("line@2", study.storage).study.trials
+    trials = StoredStudy("line@2", study.storage).trials()
     assert [t.values for t in trials[:3]] == [[r.value, r.cost("seconds")] for r in old.records]
     assert trials[3].constraints == {"memory": 1.0}
     assert all(t.distributions["a"].high == 2.0 for t in trials)

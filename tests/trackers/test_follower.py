@@ -236,3 +236,31 @@ def test_no_password_in_logs_and_messages(tmp_path, cache):
     assert "s3cr3t" not in message + "".join(texts)
     (order,) = cache.rglob("order-*")
     assert order.stat().st_mode & 0o077 == 0
+
+
+def test_a_target_that_cannot_be_opened_is_told_at_once(tmp_path):
+    kept = new_store(tmp_path)
+    add_trial(kept, [0.5])
+    (tmp_path / "mlflow.db").mkdir()  # like a file in a folder that may not be written to
+    following = Following(MlflowTracker(str(tmp_path / "mlflow.db")), kept)
+    following.start()
+    end(kept)
+    note = following.finish()
+    assert "unable to open database file" in note  # 60 s of waiting would end without a cause
+    assert f"hpo sync {STUDY}" in note or "`hpo sync`" in note
+
+
+def test_a_driver_in_a_hurry_leaves_the_rest_to_its_follower(tmp_path, read):
+    kept = new_store(tmp_path)
+    add_trial(kept, [0.5])
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    following = Following(MlflowTracker(store), kept)
+    following.start()
+    end(kept)
+    note = following.finish(hurried=lambda: True)
+    assert "by a process of its own" in note
+    (order,) = all_orders()
+    deadline = time.monotonic() + 60
+    while order.path.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert_whole(kept, store, read)

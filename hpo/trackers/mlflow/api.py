@@ -16,6 +16,7 @@ __all__ = ["KEY_TAG", "KIND_TAG", "MlflowApi", "connect", "find_parent", "quoted
 
 KEY_TAG = "hpo.study_key"
 KIND_TAG = "hpo.kind"
+DATABASES = {"mssql", "mysql", "postgresql", "sqlite"}
 REFUSALS = {
     "INVALID_PARAMETER_VALUE",
     "INVALID_STATE",
@@ -57,6 +58,7 @@ def connect(tracking_uri: str) -> MlflowApi:
         # MLflow puts the artifacts of an SQLite store into the current folder.
         sys.path[:] = [str(Path(entry).absolute()) for entry in sys.path]
         os.chdir(home)
+    _check_database(tracking_uri)
     # Garbage collection during the import of 2000 modules, and of them later, takes a third of the
     # start time and finds nothing.
     gc.disable()
@@ -69,6 +71,21 @@ def connect(tracking_uri: str) -> MlflowApi:
         gc.freeze()
         gc.enable()
     return MlflowApi(client, Metric, Param, RunTag, one_transaction(client))
+
+
+def _check_database(tracking_uri: str) -> None:
+    """Raise if a database cannot be opened: MLflow itself would try for 100 seconds."""
+    from sqlalchemy import create_engine
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+    from sqlalchemy.pool import NullPool
+
+    try:
+        url = make_url(tracking_uri)
+    except ArgumentError:  # a folder, or a name of MLflow's
+        return
+    if url.get_backend_name() in DATABASES:
+        create_engine(url, poolclass=NullPool).connect().close()
 
 
 def quoted(text: str) -> str:

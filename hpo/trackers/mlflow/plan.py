@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hpo._format import printable
 from hpo.storage.study_facts import StudyRecord
 from hpo.trackers.base import TrialChange, number, step_metrics
 from hpo.trial import TRAINED_BY, TrialRecord, TrialState
@@ -132,8 +133,8 @@ def _ms(seconds: float) -> int:
 
 
 def _text(value: Any, limit: int | None = None) -> str:
-    """Return a text that any database and encoding accepts."""
-    text = str(value).replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+    """Return a text that any database, encoding and terminal accepts."""
+    text = printable(str(value).replace("\0", ""))
     return text if limit is None or len(text) <= limit else text[: limit - 3] + "..."
 
 
