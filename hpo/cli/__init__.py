@@ -1,7 +1,7 @@
 """The command line: ``hpo init``, ``run``, ``validate``, ``list``, ``show``, ``ui`` and ``sync``.
 
 Exit codes: 0 all went well; 1 the study ended without a complete trial; 2 invalid input,
-explained by a message; 130 after Ctrl-C, 143 after SIGTERM.
+explained by a message; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP (a closed terminal).
 """
 
 from hpo.cli._app import app, main
