@@ -16,9 +16,6 @@ __all__ = ["SecondCtrlC", "StopSignal", "exit_code", "is_ctrl_c", "signals_ignor
 
 _TERMINATED, _HUNG_UP = "terminated", "the terminal was closed"
 
-HUNG = 124
-"""Exit code of a process whose training did not return in time, as that of ``timeout``."""
-
 _GRACE = 0.3
 """Seconds that the main thread has to handle a second Ctrl-C before another thread does."""
 
@@ -138,7 +135,7 @@ class StopSignal:
             self.request(_HUNG_UP)
             return
         if self.reason and self._exit_on_second:
-            self._exit(128 + number)
+            self._exit(number)
         if self._on_signal is not None:
             self._on_signal(not self.reason)
         if self.reason:
@@ -146,16 +143,11 @@ class StopSignal:
             raise SecondCtrlC
         self.request("Ctrl-C" if number == signal.SIGINT else _TERMINATED)
 
-    def end_process(self) -> None:
-        """End the process now and say why, where its main thread cannot end it any more."""
-        os.write(2, f"\n{self.reason}.".encode())
-        self._exit(HUNG)
-
-    def _exit(self, code: int) -> None:
+    def _exit(self, number: int) -> None:
         if self._exiting.acquire(blocking=False):
             if self._on_signal is not None:
                 self._on_signal(False)
-            os._exit(code)
+            os._exit(128 + number)
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
@@ -186,7 +178,7 @@ class StopSignal:
                 n_received += number in {signal.SIGINT, signal.SIGTERM}
                 if n_received > 1:
                     threading.Event().wait(_GRACE)
-                    self._exit(128 + number)
+                    self._exit(number)
 
 
 def _is_ignored(number: int) -> bool:

@@ -19,8 +19,6 @@ class Budget:
         Wall time of this run in seconds.
     max_total_epochs : int or None
         Epochs (steps) of all trials of the study.
-    trial_timeout : float or None
-        Wall time of one trial in seconds.
     began : float
         `time.monotonic` at the start of this run.
     """
@@ -28,7 +26,6 @@ class Budget:
     n_trials: int | None = None
     timeout: float | None = None
     max_total_epochs: int | None = None
-    trial_timeout: float | None = None
     began: float = field(default_factory=time.monotonic)
 
     def seconds_left(self) -> float | None:

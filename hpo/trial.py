@@ -61,8 +61,6 @@ class Cause(StrEnum):
     """It made all its steps, and the score of the last one is not finite."""
     ERROR = "error"
     """The user's code raised."""
-    TIMEOUT = "timeout"
-    """It took longer than a trial may (``trial_timeout``)."""
     WORKER_DIED = "worker_died"
     """The process that trained it died more often than is retried."""
     STOPPED = "stopped"

@@ -13,7 +13,6 @@ from typing import Any
 from hpo._discovery import did_you_mean
 from hpo._failures import message_of, where_of
 from hpo._stop_signal import StopSignal
-from hpo._trial_clock import TrialClock
 from hpo._trial_end import divergence, ended
 from hpo.budget import Budget
 from hpo.exceptions import HpoError, PluginError, StudyError
@@ -71,7 +70,6 @@ class TrialManager:
         self._storage = storage
         self._pruner = pruner
         self._budget = budget or Budget()
-        self._clock = TrialClock(self._budget)
         self._interrupt = interrupt or StopSignal()
         self._observers = tuple(observers)
         self._costs = tuple(costs)
@@ -187,7 +185,6 @@ class TrialManager:
             select=self._select,
             trained_by=trained_by,
         )
-        self._clock.start(trial.number)
         self._records.store(record)
         self._storage.begin(record)
         if self._storage.is_suspect(trial.number):
@@ -315,32 +312,6 @@ class TrialManager:
         self._storage.revoke(record)
         self._ended(record)
 
-    @property
-    def deadline(self) -> float:
-        """When, by `time.monotonic`, the run or the first of its trials must end; inf is never."""
-        return self._clock.deadline
-
-    def end_overdue(self) -> list[int]:
-        """Fail the trials that have taken longer than a trial may; return their numbers."""
-        overdue = self._clock.overdue
-        for number in overdue:
-            reason = f"it took longer than {self._budget.trial_timeout:g} s (the trial time-out)"
-            self.end(number, TrialState.FAILED, reason, cause=Cause.TIMEOUT)
-        return overdue
-
-    def abandon(self) -> None:
-        """End all trials and the process, because the training of one of them does not return."""
-        overdue = self.end_overdue()
-        why = f"trial {overdue[0]} had to be ended" if overdue else self.stop_reason
-        self._interrupt.request(f"{why}, and its training does not return")
-        self.interrupt_all()
-        self._interrupt.end_process()
-
-    @property
-    def may_abandon(self) -> bool:
-        """Whether the process is there for the study alone; see `abandon`."""
-        return self._interrupt.owns_process
-
     def interrupt_all(self) -> None:
         """End the running trials: as complete if they made all steps, else as interrupted.
 
@@ -409,7 +380,6 @@ class TrialManager:
             ) from error
 
     def _ended(self, record: TrialRecord) -> None:
-        self._clock.stop(record.number)
         self._records.store(record)
         for observer in self._observers:
             observer.on_trial_end(record)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from hpo._deadline import Watchdog
 from hpo.backends.base import BaseBackend
 from hpo.executors import BaseExecutor, Ended, Event, Failed, Reported, Revoked
 from hpo.trial import TrialState
@@ -17,18 +16,12 @@ class OptunaBackend(BaseBackend):
     def run(self, trials: TrialManager, executor: BaseExecutor) -> str:
         """Start trials in free slots, pass on what happens to them, and stop them when told."""
         try:
-            with Watchdog(trials.abandon if trials.may_abandon else None) as watchdog:
-                while not (reason := trials.stop_reason):
-                    executor.deadline = trials.deadline
-                    _fill(trials, executor)
-                    if not trials.running:
-                        return ""
-                    executor.deadline = trials.deadline
-                    with watchdog.guarding(executor.deadline):
-                        events = executor.poll()
-                    _take(trials, executor, events)
-                    executor.kill(trials.end_overdue())
-                    trials.heartbeat()
+            while not (reason := trials.stop_reason):
+                _fill(trials, executor)
+                if not trials.running:
+                    return ""
+                _advance(trials, executor)
+                trials.heartbeat()
             return reason
         finally:  # also after an error: no trial is left open
             executor.stop([record.number for record in trials.running])
@@ -47,7 +40,8 @@ def _fill(trials: TrialManager, executor: BaseExecutor) -> None:
         executor.start([trial])
 
 
-def _take(trials: TrialManager, executor: BaseExecutor, events: Sequence[Event]) -> None:
+def _advance(trials: TrialManager, executor: BaseExecutor) -> None:
+    events = executor.poll()
     for record in trials.running:
         trials.set_trained_by(record.number, *executor.trained_by(record.number))
     executor.stop(trials.report([e.report for e in events if isinstance(e, Reported)]))

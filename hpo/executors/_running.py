@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import cloudpickle
 
-from hpo._deadline import TimeIsUp
 from hpo._failures import traceback_of
 from hpo._stop_signal import is_ctrl_c
 from hpo.executors._memory import clear_memory, oom_reason
@@ -52,7 +51,7 @@ class RunningTrial:
                 return Reported(report)
             event: Event = Ended(self.number)
         except BaseException as error:
-            if is_ctrl_c(error) or isinstance(error, TimeIsUp):
+            if is_ctrl_c(error):
                 raise
             event, out_of_memory = self._fail(own_error(error))
         self.close()
@@ -79,7 +78,7 @@ class RunningTrial:
             if steps is not None:
                 steps.close()
         except BaseException as error:
-            if is_ctrl_c(error) or isinstance(error, TimeIsUp):
+            if is_ctrl_c(error):
                 raise
 
 

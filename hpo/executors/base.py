@@ -150,12 +150,6 @@ class BaseExecutor(ABC):
     n_trials_left: float = math.inf
     """Trials that the driver still means to start, if known; an executor may plan by it."""
 
-    deadline: float = math.inf
-    """When, by `time.monotonic`, the next `poll` should have returned; inf is whenever it does.
-
-    Only an executor that trains in this process needs it: it ends a step that takes longer.
-    """
-
     @property
     def notes(self) -> list[str]:
         """What the user should know about how the trials were trained; usually empty."""
@@ -200,10 +194,6 @@ class BaseExecutor(ABC):
     @abstractmethod
     def stop(self, numbers: Iterable[int]) -> None:
         """End these trials now and free their slots."""
-
-    def kill(self, numbers: Iterable[int]) -> None:
-        """End these trials now although they are in the middle of a step, which may never end."""
-        self.stop(numbers)
 
     @abstractmethod
     def close(self) -> None:

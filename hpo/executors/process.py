@@ -135,13 +135,6 @@ class ProcessExecutor(BaseExecutor):
             if worker.number in ended:
                 worker.stop()
 
-    def kill(self, numbers: Iterable[int]) -> None:
-        """End these trials with their workers; new workers take their places when needed."""
-        ended = set(numbers)
-        for worker in [worker for worker in self._workers if worker.number in ended]:
-            self._workers.remove(worker)
-            worker.kill()
-
     def close(self) -> None:
         """End all workers and remove the files that they shared."""
         end_all(self._workers)

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
-from hpo._deadline import TimeIsUp, alarm
 from hpo.executors._running import RunningTrial
 from hpo.executors.base import BaseExecutor, Event, Reported
 from hpo.training import BaseObjective
@@ -59,12 +58,7 @@ class SerialExecutor(BaseExecutor):
         running, self.errors = self._running, {}
         if running is None:
             return []
-        try:
-            with alarm(self.deadline):
-                event = running.step()
-        except TimeIsUp:  # the driver knows whether the trial or the study has had its time
-            self.stop([running.number])
-            return []
+        event = running.step()
         if not isinstance(event, Reported):
             self._running = None
         if running.error is not None:

@@ -50,9 +50,6 @@ class Study(pydantic.BaseModel):
         Trials of the whole study, over all runs.
     timeout : float or None, default=None
         Seconds of wall time of one run.
-    trial_timeout : float or None, default=None
-        Seconds of wall time of one trial, from its start. One that takes longer is FAILED with
-        the cause ``timeout``, even in the middle of an epoch; its worker process is killed.
     max_total_epochs : int or None, default=None
         Epochs of all trials together.
     pruner : str, BasePruner or None, default="median"
@@ -136,7 +133,6 @@ class Study(pydantic.BaseModel):
     select: Literal["best", "last"] = "best"
     n_trials: int | None = pydantic.Field(default=50, ge=1)
     timeout: float | None = pydantic.Field(default=None, gt=0)
-    trial_timeout: float | None = pydantic.Field(default=None, gt=0)
     max_total_epochs: int | None = pydantic.Field(default=None, ge=1)
     pruner: Any = "median"
     sampler: Any = "tpe"

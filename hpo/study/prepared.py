@@ -172,7 +172,7 @@ class PreparedStudy:
     def budget(self) -> Budget:
         """Return the study's budget, whose time begins now."""
         study = self.study
-        return Budget(study.n_trials, study.timeout, study.max_total_epochs, study.trial_timeout)
+        return Budget(study.n_trials, study.timeout, study.max_total_epochs)
 
     def begin(
         self, *, fresh: bool = False, allowed: Allowed | None = None, tracked: bool = False

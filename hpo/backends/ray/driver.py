@@ -138,8 +138,6 @@ class StudyController:
             )
         self._n_dead_at_start = 0
         trials = self.trials
-        if self.has_ended(event.number):  # it had its time, just when this was on its way
-            return True
         match event:
             case Reported(report):
                 if report.step <= trials.record(report.number).last_step:
@@ -155,14 +153,8 @@ class StudyController:
                 trials.end(number, TrialState.FAILED, reason, error, event.cause)
         return True
 
-    def has_ended(self, number: int) -> bool:
-        """Return whether a trial has ended, so that nothing of its training counts any more."""
-        return self.trials.record(number).state is not TrialState.RUNNING
-
     def handle_trial_death(self, trial: Trial, cause: str) -> None:
         """Restart a trial whose worker died, or fail it if that has happened too often."""
-        if self.has_ended(trial.number):
-            return
         self._deaths[trial.number] += 1
         deaths = self._deaths[trial.number]
         if deaths <= self._max_failures:
@@ -267,20 +259,14 @@ class StoreScheduler(TuneScheduler):  # type: ignore[misc]  # Ray has no types
     def choose_trial_to_run(self, tune_controller: Any) -> None:
         """Leave the choice to Ray Tune: first come, first served."""
 
-    def kill_all(self) -> None:
+    def kill(self) -> None:
         """Kill the actors of all running trials, even in the middle of a step."""
-        self.kill([trial.config[TRIAL].number for trial in self._live.values()])
-
-    def kill(self, numbers: Collection[int]) -> None:
-        """Kill the actors of these trials."""
-        for trial_id, trial in list(self._live.items()):
-            if trial.config[TRIAL].number not in numbers:
-                continue
+        for trial in self._live.values():
             actor = trial.temporary_state.ray_actor
             if actor is not None:
                 with contextlib.suppress(ray.exceptions.RayError, ValueError):
                     ray.kill(actor)
-            del self._live[trial_id]
+        self._live.clear()
 
     def debug_string(self) -> str:
         """Return a line for Ray Tune's status."""
@@ -305,11 +291,9 @@ class StudyStopper(Stopper):  # type: ignore[misc]  # Ray has no types
         """Return whether the run must end; called after every event, and every 0.1 s."""
         driver = self._driver
         driver.guarded(driver.trials.heartbeat, None)
-        overdue: list[int] = driver.guarded(driver.trials.end_overdue, [])
-        driver.guarded(lambda: self._scheduler.kill(overdue), None)
         if not (driver.error or driver.why_stop()):
             return False
-        driver.guarded(self._scheduler.kill_all, None)  # Ray Tune would wait for their steps to end
+        driver.guarded(self._scheduler.kill, None)  # Ray Tune would wait for their steps to end
         return True
 
     def __getstate__(self) -> dict[str, Any]:

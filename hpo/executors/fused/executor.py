@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from hpo._deadline import TimeIsUp, alarm
 from hpo._discovery import find
 from hpo._stop_signal import is_ctrl_c
 from hpo.executors._memory import clear_memory, clear_memory_after, oom_reason
@@ -113,7 +112,6 @@ class FusedExecutor(BaseExecutor):
         self._limits = ExitStack()
         self._batches: dict[str, TrialBatch] = {}
         self._refused: dict[str, str] = {}
-        self._late: tuple[TrialBatch, TimeIsUp] | None = None
         self._n_placed = 0
         self._n_trials = 0
         process: Any = find("hpo.executors", "process", BaseExecutor)
@@ -169,8 +167,7 @@ class FusedExecutor(BaseExecutor):
         for trial in trials:
             self._n_trials += 1
             try:
-                with alarm(self.deadline):
-                    self._place(trial)
+                self._place(trial)
             except BaseException as error:
                 if is_ctrl_c(error):
                     raise
@@ -215,21 +212,16 @@ class FusedExecutor(BaseExecutor):
         """Train the selected batches for one epoch; return the events of all trials."""
         self.errors = {}
         events: list[Event] = []
-        self._move_late()
         for batch in self._select_batches():
             try:
-                with alarm(self.deadline):
-                    if not batch.decided:
-                        self._decide(batch)
-                    batch_events = batch.advance()
+                if not batch.decided:
+                    self._decide(batch)
+                batch_events = batch.advance()
                 reported = (e.number for e in batch_events if isinstance(e, Reported))
                 self._notes.add_batched(reported, batch.way)
                 events += batch_events
             except UnlikeError as error:
                 events += self._revoke(batch, error)
-            except TimeIsUp as error:  # the driver knows whose time, and ends these trials first
-                self._late = batch, error
-                break
             except BaseException as error:
                 if is_ctrl_c(error):
                     raise
@@ -238,12 +230,6 @@ class FusedExecutor(BaseExecutor):
             events += self._pool.poll(0.0 if events else timeout)
             self.errors = self._pool.errors
         return events
-
-    def _move_late(self) -> None:
-        """Let worker processes train the mates of a trial whose time was up within a step."""
-        if self._late is not None:
-            (batch, error), self._late = self._late, None
-            self._fail_batch(batch, error)
 
     def _select_batches(self) -> list[TrialBatch]:
         """Return the batches with few idle slots; if all have many, the fullest one."""
@@ -254,18 +240,9 @@ class FusedExecutor(BaseExecutor):
     def stop(self, numbers: Iterable[int]) -> None:
         """End these trials and free their slots."""
         ended = set(numbers)
-        self._drop(ended)
-        self._pool.stop(ended)
-
-    def kill(self, numbers: Iterable[int]) -> None:
-        """End these trials in the middle of a step; those of a batch can only be left out."""
-        ended = set(numbers)
-        self._drop(ended)
-        self._pool.kill(ended)
-
-    def _drop(self, numbers: set[int]) -> None:
         for batch in self._batches.values():
-            batch.drop(numbers)
+            batch.drop(ended)
+        self._pool.stop(ended)
 
     # -- how a batch is trained ---------------------------------------------------------------
 

@@ -79,12 +79,6 @@ class WorkerPool:
         self._executor.stop(self._running & numbers)
         self._running -= numbers
 
-    def kill(self, numbers: AbstractSet[int]) -> None:
-        """End these trials in the middle of a step, with their workers."""
-        self._executor.kill(self._running & numbers)
-        self._running -= numbers
-        self.stop(numbers)
-
     def close(self) -> None:
         """End all trials and the executor."""
         self._running = set()
