@@ -129,6 +129,7 @@ def _document(result: StudyResult, images: Mapping[str, bytes], settings: Mappin
     ended = result.n_complete + result.n_pruned + result.n_failed
     running = result.n_trials - ended
     lead = f"{result.n_trials} trials" + (f", {running} of them still running" if running else "")
+    lead += f" (and {result.n_interrupted} interrupted)" if result.n_interrupted else ""
     return _html.page(
         result.name,
         lead,

@@ -173,7 +173,7 @@ def test_a_wrong_option(hpo_command: Run, write_study: Write, option: str, told:
     assert "Traceback" not in err
 
 
-def test_an_error_of_the_users_own_keeps_its_traceback(
+def test_an_error_of_the_users_own_is_shown_with_its_lines(
     hpo_command: Run, write_study: Write
 ) -> None:
     loader = "def load():\n    raise FileNotFoundError('digits.csv')\n\n\nstudy = Study("
@@ -183,5 +183,7 @@ def test_an_error_of_the_users_own_keeps_its_traceback(
             "data=StudyData(X=X[:100], y=y[:100], X_test=X[100:], y_test=y[100:])": "data=load",
         }
     )
-    with pytest.raises(FileNotFoundError, match=r"digits\.csv"):
-        hpo_command("run", file)
+    code, _, err = hpo_command("run", file)
+    assert code == 2
+    assert "FileNotFoundError: digits.csv" in err
+    assert f'{Path(file).name}", line' in err

@@ -96,12 +96,12 @@ def test_the_report_holds_everything(result, tmp_path):
     for part in (
         "cross-validated accuracy 0.9 ± 0.01 (s.e.)",
         "held-out test accuracy 0.88 (-2.0 standard errors from the cross-validated)",
-        "6 trials, 1 of them still running",
+        "5 trials, 1 of them still running (and 1 interrupted)",
         "torch.optim.Adam",
         "epochs saved by pruning 25%",
         "search time 1 min 15 s",
         "refit 2.0 s, 3 epochs",
-        "1 of 6 trials failed. 1 failed with: ValueError: &lt;b&gt;bad&lt;/b&gt; &amp; ugly.",
+        "1 of 5 trials failed. 1 failed with: ValueError: &lt;b&gt;bad&lt;/b&gt; &amp; ugly.",
         "sampler tpe",
     ):
         assert part in text, part
