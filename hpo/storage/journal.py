@@ -101,7 +101,8 @@ class JournalFile(BaseJournalBackend):
     """
 
     def __init__(self, path: str | Path, *, lock: str = "advisory") -> None:
-        self._path = Path(path).absolute()
+        # Resolved: through a symbolic link, the lock must be that of the file itself.
+        self._path = Path(path).resolve()
         self._lock_kind = lock
         self._n_read = self._end = 0  # lines read, and the position after the last of them
         make_file(self._path)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hpo._redaction import redact
 from hpo._stop_signal import StopSignal
@@ -10,6 +11,7 @@ from hpo.exceptions import NoCompletedTrialError, StudyError
 from hpo.observer import BaseObserver
 from hpo.result import StudyResult
 from hpo.storage.drivers import name_of
+from hpo.storage.trial_store import TrialStore
 from hpo.study._finisher import Elsewhere, finishing
 from hpo.study.definition import Study
 from hpo.study.load import nothing_scored
@@ -17,6 +19,7 @@ from hpo.study.opening import Allowed
 from hpo.study.prepared import PreparedStudy
 from hpo.study.runner import run_search
 from hpo.study.winner import finish_winner
+from hpo.trial import TrialRecord
 
 __all__ = ["run_study"]
 
@@ -98,42 +101,7 @@ def run_study(
     if retry_failed:
         store.retry_failed()
 
-    refitted_before = store.get_attr("refit") or {}
-
-    def finish(result: StudyResult) -> StudyResult:
-        elsewhere = Elsewhere(store)
-        if elsewhere and not interrupt.reason:
-            prepared.search.notes += [elsewhere.note]
-            return replace(
-                result, finished_by=elsewhere.drivers, silent_trials=elsewhere.silent_trials
-            )
-        if result.stopped and result.winner is None:
-            return result
-        best = result.best_record
-        result = replace(result, resolved_params=prepared.space.resolve(best.best_params))
-        if not study.refit or interrupt.reason:
-            return result
-        with finishing(store) as holder:
-            refitted = store.get_attr("refit") or {}
-            is_done = refitted != refitted_before and refitted.get("number") == best.number
-            # It is done if another driver's last trial ended with ours.
-            other = holder or (refitted.get("driver", "") if is_done else "")
-            if other:
-                who = name_of(other)
-                prepared.search.notes += [f"{who.capitalize()} finishes the study, once for all."]
-                result = replace(result, finished_by=who)
-                if not is_done:
-                    return result
-            return finish_winner(
-                result,
-                best,
-                prepared,
-                store,
-                interrupt=interrupt,
-                advice=_advice(study),
-                reuse=reuse_refit or is_done,
-            )
-
+    finish = _Finish(prepared, store, interrupt, reuse=reuse_refit)
     try:
         with interrupt.listening():
             return run_search(
@@ -151,6 +119,75 @@ def run_study(
         if study.storage is None:
             raise
         raise NoCompletedTrialError(f"{error} {_RETRYING}") from error
+
+
+class _Finish:
+    """Refits the winner when the trials are over, unless another driver does.
+
+    Parameters
+    ----------
+    prepared : PreparedStudy
+    store : TrialStore
+    interrupt : StopSignal
+    reuse : bool
+        See `run_study`.
+    """
+
+    def __init__(
+        self, prepared: PreparedStudy, store: TrialStore, interrupt: StopSignal, *, reuse: bool
+    ) -> None:
+        self._prepared = prepared
+        self._store = store
+        self._interrupt = interrupt
+        self._reuse = reuse
+        self._before = self._refit()
+
+    def __call__(self, result: StudyResult) -> StudyResult:
+        """Return the result, completed."""
+        elsewhere = Elsewhere(self._store)
+        if elsewhere and not self._interrupt.reason:
+            self._note(elsewhere.note)
+            return replace(
+                result, finished_by=elsewhere.drivers, silent_trials=elsewhere.silent_trials
+            )
+        if result.stopped and result.winner is None:
+            return result
+        best = result.best_record
+        params = self._prepared.space.resolve(best.best_params)
+        result = replace(result, resolved_params=params)
+        if not self._prepared.study.refit or self._interrupt.reason:
+            return result
+        with finishing(self._store) as holder:
+            return self._refitted(result, best, holder)
+
+    def _refitted(self, result: StudyResult, best: TrialRecord, holder: str) -> StudyResult:
+        """Refit the winner, unless the driver ``holder`` does or another one has done so."""
+        refit = self._refit()
+        is_done = refit != self._before and refit.get("number") == best.number
+        # It is done if another driver's last trial ended with ours.
+        other = holder or (refit.get("driver", "") if is_done else "")
+        if other:
+            who = name_of(other)
+            self._note(f"{who.capitalize()} finishes the study, once for all.")
+            result = replace(result, finished_by=who)
+            if not is_done:
+                return result
+        return finish_winner(
+            result,
+            best,
+            self._prepared,
+            self._store,
+            interrupt=self._interrupt,
+            advice=_advice(self._prepared.study),
+            reuse=self._reuse or is_done,
+        )
+
+    def _refit(self) -> dict[str, Any]:
+        """Return what the storage has of the last refit."""
+        return self._store.get_attr("refit") or {}
+
+    def _note(self, text: str) -> None:
+        self._prepared.search.notes.append(text)
 
 
 def _advice(study: Study) -> str:

@@ -10,9 +10,11 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import optuna
 import pytest
+from filelock import Timeout
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.testing.pytest_storages import StorageTestCase
@@ -170,6 +172,20 @@ def test_several_processes_write_at_a_time(path, query):
     records = TrialStore("s", SPACE, url).records()
     assert [record.number for record in records] == list(range(45))
     assert all(record.reports[0].fold_values == (0.25, 0.75) for record in records)
+
+
+def test_a_link_to_a_journal_has_the_lock_of_the_file(path, tmp_path):
+    """Or one process could cut off the line that another one is writing."""
+    told = complete(TrialStore("s", SPACE, f"journal:///{path}"))
+    link = tmp_path / "elsewhere" / "a link.journal"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    with JournalFile(path)._lock:
+        assert not Path(f"{link}.lock").exists()
+        with pytest.raises(Timeout):
+            JournalFile(link)._lock.acquire(timeout=0)
+    assert complete(TrialStore("s", SPACE, f"journal:///{link}"))[:1] == told
+    assert sorted(p.name for p in link.parent.iterdir()) == [link.name]
 
 
 def test_a_file_that_is_gone_is_not_made_anew(path):

@@ -103,7 +103,7 @@ def test_a_running_trial_can_be_read_by_anyone(kind, tmp_path):
         store.report(report)
         record = replace(record, reports=(*record.reports, report))
         (read,) = other.records(running=True)
-        assert text(replace(read, trial=trial)) == text(record)
+        assert text(read) == text(record)  # its seed too, which the reader cannot derive
     store.begin(replace(record, trained_by="process"))
     assert other.records(running=True)[0].trained_by == "process"
     assert other.records() == []
