@@ -27,8 +27,8 @@ from hpo.cli._tables import (
 from hpo.cli._text import ago, score
 from hpo.exceptions import HpoError, StorageError, StudyError
 from hpo.result import StudyResult
-from hpo.storage.studies import study_names
-from hpo.study import load_result
+from hpo.storage.reader import StorageReader
+from hpo.study.load import read_outline, read_result
 from hpo.trial import TrialState
 
 __all__ = ["list_studies", "show_study"]
@@ -48,7 +48,8 @@ def list_studies(option: str | None) -> None:
         If there is no such storage.
     """
     storage = readable_storage(option)
-    names = study_names(storage)
+    reader = StorageReader(storage)
+    names = reader.names
     console = make_console()
     if not names:
         print_line(console, f"There are no studies in {redact(storage)} yet.")
@@ -61,13 +62,13 @@ def list_studies(option: str | None) -> None:
     table.add_column("last trial", no_wrap=True)
     for name in names:
         is_oldest = f"{name}@2" in names
-        table.add_row(*_row(name, f"{name}@1" if is_oldest else name, storage))
+        table.add_row(*_row(name, f"{name}@1" if is_oldest else name, reader))
     print_line(console, table)
 
 
-def _row(name: str, exact: str, storage: str) -> list[Text]:
+def _row(name: str, exact: str, reader: StorageReader) -> list[Text]:
     try:
-        result, _ = load_result(exact, storage)
+        result = read_outline(reader, exact)
     except HpoError as error:
         return [Text(name), Text("-"), Text(), Text(f"not readable: {error}", style="red"), Text()]
     best = score(result.best_score, result.best_score_se) if result.winner else "-"
@@ -138,12 +139,13 @@ def show_study(name: str, option: str | None, plots: Path | None) -> None:
 
 
 def _read(name: str, storage: str) -> StudyResult:
-    names = study_names(storage)
+    reader = StorageReader(storage)
+    names = reader.names
     if name.removesuffix("@1") not in names:
         listing = f" It has: {', '.join(names)}." if names else " It has none."
         hint = did_you_mean(name, names) or "."
         raise StorageError(f"There is no study '{name}' in {storage}{hint}{listing}")
-    result, _ = load_result(name, storage)
+    result, _ = read_result(reader, name)
     return result
 
 

@@ -7,7 +7,8 @@ killed process blocks all others for 30 seconds.
 
 import json
 import os
-from collections.abc import Container, Iterator
+from collections import deque
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -18,10 +19,22 @@ from optuna.storages.journal import BaseJournalBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo._own_files import make_file, mode_of
+from hpo.storage.many_objects import many_objects
+from hpo.storage._snapshot import (
+    CREATE_TRIAL,
+    Snapshot,
+    entry_of,
+    folded,
+    load_snapshot,
+    save_snapshot,
+)
 
 __all__ = ["Journal", "JournalFile"]
 
 _CHUNK = 65_536
+
+_BEHIND = 10_000
+"""Lines after those of a snapshot, after which it is worth while to write another one."""
 
 _NOTHING = {"op_code": 2, "worker_id": "", "study_id": -1, "user_attr": {"": None}}
 """An entry for a study that does not exist, which `JournalStorage` ignores."""
@@ -41,11 +54,16 @@ _KEYS: dict[int, set[str]] = {
 }
 """What an entry has, by its operation (`optuna.storages.journal._storage.JournalOperation`)."""
 
+_OF_TRIALS = range(5, 10)
+"""Operations that change a trial."""
+
 
 class Journal(JournalStorage):
-    """Optuna's `JournalStorage`, in which `optuna.Study.ask` need not look at every trial.
+    """Optuna's `JournalStorage` for studies of thousands of trials.
 
-    It asks for the waiting trials, which takes 8 ms among 10,000.
+    `optuna.Study.ask` asks for the waiting trials, which takes 8 ms among 10,000: here it need not
+    look at every trial. Whoever opens a journal and has much of it to read leaves a snapshot
+    for the next one.
 
     Parameters
     ----------
@@ -53,7 +71,10 @@ class Journal(JournalStorage):
     """
 
     def __init__(self, file: "JournalFile") -> None:
-        super().__init__(file)
+        with many_objects():
+            super().__init__(file)
+        self._file = file
+        self.save_snapshot(max(_BEHIND, file.n_lines // 20))
         self._seen: dict[int, int] = {}  # by study, how many trials were looked at
         self._waiting: dict[int, list[int]] = {}
 
@@ -73,6 +94,20 @@ class Journal(JournalStorage):
         numbers = [*self._waiting.get(study_id, ()), *unknown]
         self._waiting[study_id] = [n for n in numbers if trials[n].state is TrialState.WAITING]
         return [trials[n] for n in self._waiting[study_id]]
+
+    def save_snapshot(self, behind: int) -> None:
+        """Write a snapshot if the last one lacks so many lines; without a word if it cannot be."""
+        if self._file.n_lines - self._file.n_saved < behind:
+            return
+        for _ in range(3):
+            before, trials = -1, {}
+            for study_id in self._file.study_ids:
+                with suppress(KeyError):  # the study has been deleted
+                    trials[study_id] = super().get_all_trials(study_id, deepcopy=False)
+                before = self._file.n_lines if before < 0 else before
+            if before == self._file.n_lines:  # all studies as they were at one moment
+                self._file.save_snapshot(trials)
+                return
 
 
 class JournalFile(BaseJournalBackend):
@@ -104,17 +139,33 @@ class JournalFile(BaseJournalBackend):
         # Resolved: through a symbolic link, the lock must be that of the file itself.
         self._path = Path(path).resolve()
         self._lock_kind = lock
-        self._n_read = self._end = 0  # lines read, and the position after the last of them
+        self.n_lines = self._end = 0  # lines read, and the position after the last of them
+        self.n_saved = 0  # of those, lines for which the snapshot stands
+        self._n_given = 0  # entries given to Optuna: fewer than lines, after a snapshot
+        self._of_snapshot: deque[bytes] = deque()  # its lines, which are still to be given
+        self._outline: list[bytes | int] = []  # see `folded`
         make_file(self._path)
         with self._path.open("rb") as file:
             start = file.readline(_CHUNK)
         if start and not start.lstrip().startswith(b'{"op_code":'):
             raise ValueError("the file is something else than a journal of Optuna")
 
+    @property
+    def study_ids(self) -> set[int]:
+        """Optuna's numbers of the studies that have had trials."""
+        return {item for item in self._outline if isinstance(item, int)}
+
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        """Yield the entries from a number on."""
-        if log_number_from != self._n_read:
-            self._n_read = self._end = 0
+        """Yield the entries from a number on: from the first one, or where the last call ended.
+
+        They begin with those of the snapshot, if there is one, and so are no lines of the file.
+        """
+        if log_number_from == 0:
+            self._begin()
+        elif log_number_from != self._n_given:
+            raise RuntimeError("the entries of a journal are read one after the other")
+        while self._of_snapshot:
+            yield self._given(self._of_snapshot.popleft(), entry_of)
         if self._path.stat().st_size <= self._end:
             return
         with self._path.open("rb") as file:
@@ -122,10 +173,39 @@ class JournalFile(BaseJournalBackend):
             for line in file:
                 if not line.endswith(b"\n"):  # a process is writing it, or has died meanwhile
                     return
-                self._n_read += 1
+                self.n_lines += 1
                 self._end += len(line)
-                if self._n_read > log_number_from:
-                    yield _entry(line)
+                yield self._given(line.rstrip(b"\n"), _entry)
+
+    def _begin(self) -> None:
+        snapshot = load_snapshot(self._path) or Snapshot(0, 0, ())
+        self._end, self.n_lines, lines = snapshot
+        self.n_saved, self._n_given = self.n_lines, 0
+        self._of_snapshot, self._outline = deque(lines), []
+
+    def _given(self, line: bytes, read: Callable[[bytes], dict[str, Any]]) -> dict[str, Any]:
+        """Return the entry of a line; note what of it belongs into a snapshot."""
+        entry = read(line)
+        operation = entry["op_code"]
+        if operation == CREATE_TRIAL:
+            self._outline.append(entry["study_id"])
+        elif operation not in _OF_TRIALS:
+            self._outline.append(line)
+        self._n_given += 1
+        return entry
+
+    def save_snapshot(self, trials: Mapping[int, Sequence[FrozenTrial]]) -> None:
+        """Write a snapshot of what was read, if that can be done.
+
+        Parameters
+        ----------
+        trials : mapping of int to sequence of FrozenTrial
+            The trials of each study that has not been deleted, as they are now.
+        """
+        lines = folded(self._outline, trials, load_snapshot(self._path))
+        if lines is not None:
+            save_snapshot(self._path, Snapshot(self._end, self.n_lines, lines))
+        self.n_saved = self.n_lines  # not tried again before there is more, either way
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append entries: all of them or, if they cannot be written, none.

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage, get_storage
 
 from hpo._own_files import make_file
 from hpo.exceptions import StorageError
 from hpo.storage.journal import Journal, JournalFile
 from hpo.storage.urls import JOURNAL, SQLITE, shown
 
-__all__ = ["open_storage", "storage_errors"]
+__all__ = ["open_cached", "open_storage", "storage_errors"]
 
 _LOCKS = {"": "advisory", "lock=advisory": "advisory", "lock=file": "file"}
 """The query of a journal's URL, and how the file is locked."""
@@ -96,6 +96,11 @@ def open_storage(url: str | None) -> BaseStorage:
         if url.startswith(SQLITE):
             return _open_sqlite(url)
         return _make_tables(url)
+
+
+def open_cached(url: str) -> BaseStorage:
+    """Return the Optuna storage at ``url``, with Optuna's cache if it is a database."""
+    return get_storage(open_storage(url))
 
 
 def _open_journal(url: str) -> Journal:

@@ -7,6 +7,7 @@ for each report, and one at its end.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
@@ -30,6 +31,7 @@ __all__ = [
     "FIXED",
     "FROM_OPTUNA",
     "OWNER",
+    "REPORT",
     "RETRY",
     "SEED_NUMBER",
     "SOURCE",
@@ -39,6 +41,7 @@ __all__ = [
     "attributes_of",
     "cause_of",
     "frozen_of",
+    "outline_of",
     "packed_end",
     "packed_report",
     "packed_start",
@@ -60,7 +63,7 @@ START = "hpo:start"
 END = "hpo:end"
 """The attribute of a trial with how it ended, written before Optuna's state."""
 
-_REPORT_OF_STEP = "hpo:report:"
+REPORT = "hpo:report:"
 """Start of the names of the attributes of a trial that contain a report each."""
 
 _OLDER_RECORD = "hpo:record"
@@ -138,6 +141,33 @@ def record_of(
     )
 
 
+def outline_of(trial: FrozenTrial, select: str) -> TrialRecord | None:
+    """Return the record of a trial that has ended without its parameters and most of its reports.
+
+    It has the report that stands for the trial, with its score alone. It is None for a trial
+    of which that cannot be known without reading its reports: a running one, one of another program
+    or an older version, or of a study with several objectives.
+    """
+    end = trial.system_attrs.get(END)
+    values = trial.intermediate_values
+    if end is None or not values or not trial.state.is_finished():
+        return None
+    steps = values if select == "best" else [max(values)]
+    finite = [step for step in steps if math.isfinite(values[step])]
+    best = max(finite, key=lambda step: (values[step], -step), default=None)
+    state, cause, reason = _end(trial, end)
+    return TrialRecord(
+        trial=Trial(trial.number, {}, end["seed"]),
+        state=state,
+        reports=() if best is None else (Report(trial.number, best + 1, values[best]),),
+        reason=reason,
+        started=end["started"],
+        ended=end["ended"],
+        select=select,
+        cause=cause,
+    )
+
+
 def _end(trial: FrozenTrial, stored: Mapping[str, Any]) -> tuple[TrialState, Cause | None, str]:
     """Return state, cause and reason; the record, written first, may be ahead of Optuna."""
     state = FROM_OPTUNA.get(trial.state) or TrialState(stored.get("state", TrialState.RUNNING))
@@ -187,7 +217,7 @@ def stored_of(trial: FrozenTrial) -> dict[str, Any]:
     if _OLDER_RECORD in trial.user_attrs:
         return dict(trial.user_attrs[_OLDER_RECORD])
     attributes = trial.system_attrs
-    reports = [value for key, value in attributes.items() if key.startswith(_REPORT_OF_STEP)]
+    reports = [value for key, value in attributes.items() if key.startswith(REPORT)]
     return {
         **attributes.get(START, {}),
         **attributes.get(END, {}),
@@ -197,7 +227,7 @@ def stored_of(trial: FrozenTrial) -> dict[str, Any]:
 
 def attributes_of(stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return the attributes of a finished trial; `stored_of` is the inverse."""
-    reports = {f"{_REPORT_OF_STEP}{report[0]}": report for report in stored["reports"]}
+    reports = {f"{REPORT}{report[0]}": report for report in stored["reports"]}
     end = {key: value for key, value in stored.items() if key != "reports"}
     return reports | {END: end}
 
@@ -222,7 +252,7 @@ def packed_start(record: TrialRecord, *, params: bool) -> tuple[str, dict[str, A
 
 def packed_report(report: Report) -> tuple[str, list[Any]]:
     """Return name and value of the attribute of a report."""
-    return f"{_REPORT_OF_STEP}{report.step}", [getattr(report, name) for name in _FIELDS]
+    return f"{REPORT}{report.step}", [getattr(report, name) for name in _FIELDS]
 
 
 def packed_end(record: TrialRecord, *, params: bool) -> tuple[str, dict[str, Any]]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage, get_storage
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
@@ -15,8 +15,9 @@ from hpo.exceptions import StorageError
 from hpo.space import SearchSpace
 from hpo.storage._signing import owners_of
 from hpo.storage.drivers import driver_lives
-from hpo.storage.open import open_storage, storage_errors
-from hpo.storage.records import FROM_OPTUNA, record_of
+from hpo.storage.open import open_cached, storage_errors
+from hpo.storage.many_objects import many_objects
+from hpo.storage.records import FROM_OPTUNA, outline_of, record_of
 from hpo.storage.studies import quiet, study_attr, study_attrs
 from hpo.storage.urls import shown
 from hpo.trial import Cause, TrialRecord, TrialState
@@ -68,8 +69,7 @@ class StoredStudy:
         self._finished: dict[int, TrialRecord] = {}
         self._retried: set[int] = set()
         self._revoked: dict[str, str] = {}
-        # With Optuna's cache for a database.
-        self._backend = get_storage(open_storage(storage)) if backend is None else backend
+        self._backend = open_cached(storage) if backend is None else backend
         with storage_errors(storage), quiet():
             names = optuna.get_all_study_names(self._backend)
             if name not in names:
@@ -103,7 +103,25 @@ class StoredStudy:
         """Return the records of all finished trials; with ``running``, of running ones too."""
         states = {*FROM_OPTUNA, OptunaState.RUNNING} if running else set(FROM_OPTUNA)
         self._read_voided()
-        return [self._record(trial) for trial in self.trials(*states)]
+        with many_objects():
+            return [self._record(trial) for trial in self.trials(*states)]
+
+    def outlines(self) -> list[TrialRecord]:
+        """Return the records of all trials that began, with what a list of studies shows of them.
+
+        They have states, times and the score that stands for a trial, as a report without the
+        scores of the folds, where that can be known without reading all reports.
+        """
+        self._read_voided()
+        with many_objects():
+            return [
+                self._voided(outline_of(trial, self.select)) or self._record(trial)
+                for trial in self.trials(*FROM_OPTUNA, OptunaState.RUNNING)
+            ]
+
+    def record(self, number: int) -> TrialRecord:
+        """Return the record of a trial."""
+        return self._record(self.trials()[number])
 
     @property
     def has_complete(self) -> bool:
@@ -162,13 +180,18 @@ class StoredStudy:
         return record
 
     def _read(self, trial: FrozenTrial) -> TrialRecord:
-        record = record_of(trial, self._seed, self.space.read, self.select)
-        if why := self._revoked.get(str(trial.number)):
+        return self._voided(record_of(trial, self._seed, self.space.read, self.select))
+
+    def _voided(self, record: TrialRecord | None) -> TrialRecord | None:
+        """Return the record of a trial as it counts now."""
+        if record is None:
+            return None
+        if why := self._revoked.get(str(record.number)):
             void = why.removeprefix("interrupted: ")  # written by version 0.2 and before
             return dataclasses.replace(
                 record, state=TrialState.INTERRUPTED, reason=void, cause=Cause.REVOKED
             )
-        if trial.number not in self._retried or record.interrupted:
+        if record.number not in self._retried or record.interrupted:
             return record
         return dataclasses.replace(
             record,

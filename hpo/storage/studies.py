@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -16,6 +16,8 @@ from hpo.storage.open import open_storage, storage_errors
 
 __all__ = [
     "delete_study",
+    "names_in",
+    "newest_of",
     "open_study",
     "quiet",
     "set_study_attr",
@@ -39,8 +41,12 @@ def study_names(storage: str) -> list[str]:
     StorageError
         If it cannot be read.
     """
-    backend = open_storage(storage)
-    with storage_errors(storage):
+    return names_in(open_storage(storage), storage)
+
+
+def names_in(backend: BaseStorage, url: str) -> list[str]:
+    """Return the names of the studies in an opened storage, sorted."""
+    with storage_errors(url):
         return sorted(optuna.get_all_study_names(backend))
 
 
@@ -48,14 +54,29 @@ def versioned_name(name: str, storage: str | None, *, fresh: bool) -> str:
     """Return the stored name of a study: ``name``, or ``name@2`` etc. after a fresh start."""
     if storage is None:
         return name
-    names = set(study_names(storage))
+    names = study_names(storage)
+    return next_of(name, names) if fresh else newest_of(name, names)
+
+
+def newest_of(name: str, names: Collection[str]) -> str:
+    """Return which of the stored names is that of the newest study of a name."""
+    last = _n_starts(name, names)
+    return name if last < 2 else f"{name}@{last}"
+
+
+def next_of(name: str, names: Collection[str]) -> str:
+    """Return the stored name of a study that is started afresh beside those that are there."""
+    last = _n_starts(name, names)
+    return name if last == 0 else f"{name}@{last + 1}"
+
+
+def _n_starts(name: str, names: Collection[str]) -> int:
     if name not in names:
-        return name
+        return 0
     last = 1
     while f"{name}@{last + 1}" in names:
         last += 1
-    number = last + 1 if fresh else last
-    return name if number == 1 else f"{name}@{number}"
+    return last
 
 
 def delete_study(storage: str, name: str) -> None:

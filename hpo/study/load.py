@@ -1,16 +1,19 @@
 """Read a study back from its storage."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from hpo.result import StudyResult
 from hpo.space import SearchSpace
+from hpo.storage.reader import StorageReader
 from hpo.storage.stored_study import StoredStudy
-from hpo.storage.studies import study_names, versioned_name
+from hpo.storage.studies import newest_of
 from hpo.storage.urls import is_there
 from hpo.study.kept_files import files_kept
+from hpo.trial import TrialRecord
 
-__all__ = ["load_result", "nothing_scored"]
+__all__ = ["load_result", "nothing_scored", "read_outline", "read_result"]
 
 
 def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | None]:
@@ -33,20 +36,44 @@ def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | Non
     StorageError
         If the storage cannot be read or has no such study.
     """
-    first = name.removesuffix("@1")
-    stored = first if first != name else versioned_name(name, storage, fresh=False)
-    store = StoredStudy(stored, storage)
+    return read_result(StorageReader(storage), name)
+
+
+def read_result(reader: StorageReader, name: str) -> tuple[StudyResult, SearchSpace | None]:
+    """Read a study from an opened storage; see `load_result`."""
+    store = reader.study(reader.stored_name(name))
     text = store.get_attr("space")
     space = SearchSpace.loads(text, source=store.name) if text else None
-    result = StudyResult(
+    return _with_refit(store, _result(store, store.records(running=True))), space
+
+
+def read_outline(reader: StorageReader, name: str) -> StudyResult:
+    """Read of a study what a list of studies shows: its winner, and how the trials stand.
+
+    Of the other trials the result has outlines (`StoredStudy.outlines`).
+    """
+    store = reader.study(reader.stored_name(name))
+    outline = _result(store, store.outlines())
+    if outline.winner is None:
+        return outline
+    winner = store.record(outline.winner.number)
+    records = (winner if r.number == winner.number else r for r in outline.records)
+    return replace(outline, records=tuple(records))
+
+
+def _result(store: StoredStudy, records: Sequence[TrialRecord]) -> StudyResult:
+    return StudyResult(
         name=store.name,
-        records=tuple(store.records(running=True)),
+        records=tuple(records),
         seconds=store.get_attr("seconds"),
         key=store.key,
         fingerprint=store.get_attr("fingerprint") or {},
         files=files_kept(store.key),
         **_search_settings(store),
     )
+
+
+def _with_refit(store: StoredStudy, result: StudyResult) -> StudyResult:
     winner = None if result.winner is None else result.winner.number
     refit, failed = store.get_attr("refit") or {}, store.get_attr("refit_error") or {}
     if winner is not None and winner == refit.get("number"):
@@ -54,7 +81,7 @@ def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | Non
         result = replace(result, **outcome)
     if winner is not None and winner == failed.get("number"):
         result = replace(result, refit_error=failed["text"])
-    return result, space
+    return result
 
 
 def _search_settings(store: StoredStudy) -> dict[str, Any]:
@@ -73,8 +100,9 @@ def nothing_scored(name: str, storage: str | None) -> bool:
     """Return whether the newest study of a name is stored and none of its trials has a score."""
     if storage is None or not is_there(storage):
         return False
-    stored = versioned_name(name, storage, fresh=False)
-    if stored not in study_names(storage):
+    reader = StorageReader(storage)
+    stored = newest_of(name, reader.names)
+    if stored not in reader.names:
         return False
-    records = StoredStudy(stored, storage).records(running=True)
+    records = reader.study(stored).records(running=True)
     return not any(record.reports for record in records)
