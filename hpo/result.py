@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from operator import le
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,7 +108,7 @@ class StudyResult:
     finished_by: str = ""
     silent_trials: tuple[int, ...] = ()
 
-    @property
+    @cached_property
     def winner(self) -> TrialRecord | None:
         """The complete trial with the greatest score, the earliest in a tie; None without one.
 
@@ -243,12 +244,17 @@ class StudyResult:
 
     def top(self, n: int = 10) -> list[TrialRecord]:
         """Return the ``n`` best complete trials, best first, the earlier first among equals."""
+        return self._ranked[:n]
+
+    @cached_property
+    def _ranked(self) -> list[TrialRecord]:
+        """All complete trials that have a score, best first; asked for again and again."""
         scored = [
-            record
+            (-record.value, record.number, record)
             for record in self.records
             if record.state is TrialState.COMPLETE and record.best_report
         ]
-        return sorted(scored, key=lambda record: (-record.value, record.number))[:n]
+        return [record for _, _, record in sorted(scored)]
 
     def enqueued_trials(self) -> list[tuple[int | None, TrialRecord]]:
         """Return the trials of the `enqueued` points, with their rank among the complete ones.

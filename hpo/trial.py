@@ -210,9 +210,11 @@ class TrialRecord:
         With ``select="best"`` it is the one with the greatest score, the earliest in a tie;
         with ``"last"`` it is the last one.
         """
-        candidates = self.reports if self.select == "best" else self.reports[-1:]
-        finite = [report for report in candidates if math.isfinite(report.value)]
-        return max(finite, key=lambda report: (report.value, -report.step), default=None)
+        best = None
+        for report in self.reports if self.select == "best" else self.reports[-1:]:
+            if math.isfinite(report.value) and (best is None or report.value > best.value):
+                best = report
+        return best
 
     @property
     def value(self) -> float:

@@ -350,8 +350,10 @@ def init(
 def list_(storage: Storage = None) -> None:
     """List the studies in a storage: how their trials stand and the best score."""
     from hpo.cli._show import list_studies
+    from hpo.storage.many_objects import many_objects
 
-    list_studies(storage)
+    with many_objects():
+        list_studies(storage)
 
 
 @app.command(
@@ -376,8 +378,10 @@ def show(
 ) -> None:
     """Show a study: its winner, the ten best trials, what pruning saved, what failed."""
     from hpo.cli._show import show_study
+    from hpo.storage.many_objects import many_objects
 
-    show_study(name, storage, plots)
+    with many_objects():
+        show_study(name, storage, plots)
 
 
 @app.command(epilog=examples("hpo ui digits_mlp --port 8080"))

@@ -10,7 +10,6 @@ from hpo._discovery import did_you_mean
 from hpo._redaction import redact
 from hpo.cli._console import make_console, print_line
 from hpo.cli._storage import readable_storage
-from hpo.cli._summary import print_refit_error
 from hpo.cli._tables import (
     counts,
     enqueued_table,
@@ -18,6 +17,7 @@ from hpo.cli._tables import (
     front_table,
     print_analyses,
     print_comparison,
+    print_refit_error,
     saved,
     times,
     top_table,
@@ -32,6 +32,9 @@ from hpo.study.load import read_outline, read_result
 from hpo.trial import TrialState
 
 __all__ = ["list_studies", "show_study"]
+
+N_TOP = 10
+"""How many of the best trials are shown."""
 
 
 def list_studies(option: str | None) -> None:
@@ -98,7 +101,7 @@ def show_study(name: str, option: str | None, plots: Path | None) -> None:
         If there is no such study, or the report cannot be written.
     """
     storage = readable_storage(option)
-    result = _read(name, storage)
+    result = _read(name, storage, outline=plots is None)
     console = make_console()
     print_line(console, Text.assemble((result.name, "bold"), "  ", counts(result)))
     facts = [
@@ -122,7 +125,7 @@ def show_study(name: str, option: str | None, plots: Path | None) -> None:
         print_comparison(console, result)
         print_analyses(console, result)
         print_line(console, "\nTop ten", style="bold")
-        print_line(console, top_table(result, console.width))
+        print_line(console, top_table(result, console.width, N_TOP))
     else:
         print_line(console, "No trial is complete with a finite score yet.", style="yellow")
     if result.refit_error:
@@ -138,15 +141,14 @@ def show_study(name: str, option: str | None, plots: Path | None) -> None:
         print_line(console, f"\nThe report is {_write(result, plots)}")
 
 
-def _read(name: str, storage: str) -> StudyResult:
+def _read(name: str, storage: str, *, outline: bool) -> StudyResult:
     reader = StorageReader(storage)
     names = reader.names
     if name.removesuffix("@1") not in names:
         listing = f" It has: {', '.join(names)}." if names else " It has none."
         hint = did_you_mean(name, names) or "."
         raise StorageError(f"There is no study '{name}' in {storage}{hint}{listing}")
-    result, _ = read_result(reader, name)
-    return result
+    return read_outline(reader, name, n_whole=N_TOP) if outline else read_result(reader, name)[0]
 
 
 def _write(result: StudyResult, folder: Path) -> Path:

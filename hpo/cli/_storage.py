@@ -4,11 +4,14 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hpo.exceptions import StorageError
 from hpo.storage.studies import versioned_name
 from hpo.storage.urls import SQLITE, default_storage, file_of, is_there
-from hpo.study import Study
+
+if TYPE_CHECKING:
+    from hpo.study import Study
 
 __all__ = ["exists", "named_storage", "readable_storage", "storage_of", "stored_name"]
 
@@ -18,7 +21,7 @@ def named_storage(option: str | None) -> str:
     return option or os.environ.get("HPO_STORAGE") or default_storage()
 
 
-def storage_of(study: Study, option: str | None) -> str | None:
+def storage_of(study: "Study", option: str | None) -> str | None:
     """Return the storage of ``study``; its file takes precedence over ``$HPO_STORAGE``."""
     if option is None and "storage" in study.model_fields_set:
         return study.storage

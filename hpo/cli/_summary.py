@@ -20,6 +20,7 @@ from hpo.cli._tables import (
     front_table,
     print_analyses,
     print_comparison,
+    print_refit_error,
     saved,
     times,
     trained,
@@ -31,7 +32,7 @@ from hpo.result import StudyResult
 from hpo.study import Study
 from hpo.trackers.mlflow.uri import resolve_tracking_uri
 
-__all__ = ["RunSummary", "print_refit_error"]
+__all__ = ["RunSummary"]
 
 
 SILENT = 3
@@ -179,14 +180,6 @@ class RunSummary:
             ("study in", redact(storage) if storage else "memory: it ends with this process"),
             ("tracked in", redact(resolve_tracking_uri(uri)) if tracked else "nothing"),
         ]
-
-
-def print_refit_error(console: Console, result: StudyResult) -> None:
-    """Print the traceback of a refit that failed."""
-    print_line(
-        console, f"\nTraceback of the refit of trial {result.best_record.number}", style="bold"
-    )
-    print_line(console, result.refit_error.rstrip())
 
 
 def _section(console: Console, heading: str, lines: list[str]) -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "held_out_verdict",
     "print_analyses",
     "print_comparison",
+    "print_refit_error",
     "saved",
     "times",
     "top_table",
@@ -245,6 +246,14 @@ def comparison_table(comparison: Comparison, width: int) -> Table:
     for row, group in zip(rows, comparison.groups, strict=True):
         table.add_row(*map(Text, row), style="bold" if group.verdict == BEST else "")
     return table
+
+
+def print_refit_error(console: Console, result: StudyResult) -> None:
+    """Print the traceback of a refit that failed."""
+    print_line(
+        console, f"\nTraceback of the refit of trial {result.best_record.number}", style="bold"
+    )
+    print_line(console, result.refit_error.rstrip())
 
 
 def print_analyses(console: Console, result: StudyResult) -> None:

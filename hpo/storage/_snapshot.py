@@ -24,7 +24,15 @@ from optuna.trial import TrialState as OptunaState
 from hpo._own_files import mode_of
 from hpo.storage.records import REPORT
 
-__all__ = ["CREATE_TRIAL", "Snapshot", "entry_of", "folded", "load_snapshot", "save_snapshot", "snapshot_of"]
+__all__ = [
+    "CREATE_TRIAL",
+    "Snapshot",
+    "folded",
+    "folded_entry",
+    "load_snapshot",
+    "save_snapshot",
+    "snapshot_of",
+]
 
 CREATE_TRIAL = 4
 """Operation of the entry that creates a trial (Optuna's `JournalOperation`)."""
@@ -44,12 +52,15 @@ class Snapshot(NamedTuple):
         For how many bytes of the journal it stands.
     n_lines : int
         For how many lines.
+    hash : hashlib's object
+        SHA-256 of those bytes.
     lines : tuple of bytes
         Its own lines, without line breaks.
     """
 
     size: int
     n_lines: int
+    hash: Any
     lines: tuple[bytes, ...]
 
 
@@ -64,14 +75,13 @@ def load_snapshot(journal: Path) -> Snapshot | None:
     with suppress(OSError, ValueError, KeyError, TypeError):
         if not _trusted(path, journal):
             return None
-        head, _, content = path.read_bytes().partition(b"\n")
-        told = json.loads(head)
-        if (
-            told["format"] == _FORMAT
-            and told["content"] == hashlib.sha256(content).hexdigest()
-            and told["journal"] == _hash(journal, told["size"])
-        ):
-            return Snapshot(told["size"], told["lines"], tuple(content.split(b"\n")))
+        with path.open("rb") as file:
+            told, content = json.loads(file.readline()), file.read()
+        if told["format"] == _FORMAT and told["content"] == hashlib.sha256(content).hexdigest():
+            found = _hash(journal, told["size"])
+            if told["journal"] == found.hexdigest():
+                lines = tuple(content.split(b"\n"))
+                return Snapshot(told["size"], told["lines"], found, lines)
     return None
 
 
@@ -83,14 +93,14 @@ def save_snapshot(journal: Path, snapshot: Snapshot) -> None:
         "format": _FORMAT,
         "lines": snapshot.n_lines,
         "size": snapshot.size,
-        "journal": _hash(journal, snapshot.size),
+        "journal": snapshot.hash.hexdigest(),
         "content": hashlib.sha256(content).hexdigest(),
     }
     new = path.with_name(f"{path.name}.{os.getpid()}")
     with suppress(OSError):
         try:
             descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode_of(journal))
-            with open(descriptor, "wb") as file:
+            with os.fdopen(descriptor, "wb") as file:
                 file.write(b"%s\n%s" % (json.dumps(told).encode(), content))
             new.replace(path)
         except OSError:
@@ -100,9 +110,9 @@ def save_snapshot(journal: Path, snapshot: Snapshot) -> None:
 def folded(
     outline: Iterable[bytes | int],
     trials: Mapping[int, Sequence[FrozenTrial]],
-    before: Snapshot | None,
-) -> tuple[bytes, ...] | None:
-    """Return the lines of a snapshot; None if they would not have the effect of the journal.
+    before: Iterable[bytes],
+) -> tuple[bytes, ...]:
+    """Return the lines of a snapshot; none if they would not have the effect of the journal.
 
     Parameters
     ----------
@@ -111,10 +121,10 @@ def folded(
         creates a trial, the number of the trial's study.
     trials : mapping of int to sequence of FrozenTrial
         The trials of each study that has not been deleted.
-    before : Snapshot or None
-        An earlier snapshot of this journal: trials that had ended in it are as they were.
+    before : iterable of bytes
+        The lines of an earlier snapshot of this journal: trials that had ended are as they were.
     """
-    ended = [line for line in before.lines if line.startswith(_TRIAL)] if before else []
+    ended = [line for line in before if line.startswith(_TRIAL)]
     lines, n_trials, taken = [], 0, dict.fromkeys(trials, 0)
     for item in outline:
         if isinstance(item, bytes):
@@ -123,19 +133,21 @@ def folded(
         line = ended[n_trials] if n_trials < len(ended) else b""
         number = taken.get(item, 0)
         if item in trials and number >= len(trials[item]):
-            return None  # one of the lines had no effect
+            return ()  # one of the lines had no effect
         if b"\t" not in line:
             line = _line(trials[item][number], item) if item in trials else _deleted(item)
         lines.append(line)
         n_trials += 1
         taken[item] = number + 1
     if any(taken[study_id] != len(those) for study_id, those in trials.items()):
-        return None
+        return ()
     return tuple(lines)
 
 
-def entry_of(line: bytes) -> dict[str, Any]:
-    """Return the entry of a line of a snapshot."""
+def folded_entry(line: bytes) -> dict[str, Any] | None:
+    """Return the entry of a line of a snapshot that makes a trial; None for any other line."""
+    if not line.startswith(_TRIAL):
+        return None
     text, _, reports = line.partition(b"\t")
     entry: dict[str, Any] = json.loads(text)
     if reports:
@@ -207,7 +219,7 @@ def _trusted(path: Path, journal: Path) -> bool:
     return path.lstat().st_uid in {0, os.getuid(), journal.stat().st_uid}
 
 
-def _hash(path: Path, size: int) -> str:
+def _hash(path: Path, size: int) -> Any:
     """Return the hash of the first ``size`` bytes of a file; raise `ValueError` if it has less."""
     found = hashlib.sha256()
     with path.open("rb") as file:
@@ -217,7 +229,7 @@ def _hash(path: Path, size: int) -> str:
                 raise ValueError("the file is shorter")
             found.update(chunk)
             size -= len(chunk)
-    return found.hexdigest()
+    return found
 
 
 class _Attributes(dict[str, Any]):
@@ -239,7 +251,9 @@ class _Attributes(dict[str, Any]):
         raise KeyError(key)
 
     def get(self, key: str, default: Any = None) -> Any:
-        return self[key] if key in self else default
+        if isinstance(key, str) and key.startswith(REPORT):
+            self._read()
+        return super().get(key, default)
 
     def __contains__(self, key: object) -> bool:
         if isinstance(key, str) and key.startswith(REPORT):
@@ -260,7 +274,7 @@ class _Attributes(dict[str, Any]):
         self._read()
         return super().__eq__(other)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def __repr__(self) -> str:
         self._read()

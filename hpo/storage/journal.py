@@ -5,10 +5,11 @@ killed process), the next line is appended to the half line and lost with it; an
 killed process blocks all others for 30 seconds.
 """
 
+import hashlib
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -19,26 +20,31 @@ from optuna.storages.journal import BaseJournalBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo._own_files import make_file, mode_of
-from hpo.storage.many_objects import many_objects
 from hpo.storage._snapshot import (
     CREATE_TRIAL,
     Snapshot,
-    entry_of,
     folded,
+    folded_entry,
     load_snapshot,
     save_snapshot,
 )
+from hpo.storage.many_objects import many_objects
 
 __all__ = ["Journal", "JournalFile"]
 
 _CHUNK = 65_536
 
 _BEHIND = 10_000
-"""Lines after those of a snapshot, after which it is worth while to write another one."""
+"""Lines that a snapshot may lack before one who has read them writes another one."""
+
+_LEFT_BEHIND = 2_000
+"""Lines that a snapshot may lack when a driver ends."""
 
 _NOTHING = {"op_code": 2, "worker_id": "", "study_id": -1, "user_attr": {"": None}}
 """An entry for a study that does not exist, which `JournalStorage` ignores."""
 
+
+_NONE = Snapshot(0, 0, hashlib.sha256(), ())
 
 _KEYS: dict[int, set[str]] = {
     0: {"study_name", "directions"},
@@ -95,7 +101,7 @@ class Journal(JournalStorage):
         self._waiting[study_id] = [n for n in numbers if trials[n].state is TrialState.WAITING]
         return [trials[n] for n in self._waiting[study_id]]
 
-    def save_snapshot(self, behind: int) -> None:
+    def save_snapshot(self, behind: int = _LEFT_BEHIND) -> None:
         """Write a snapshot if the last one lacks so many lines; without a word if it cannot be."""
         if self._file.n_lines - self._file.n_saved < behind:
             return
@@ -141,6 +147,8 @@ class JournalFile(BaseJournalBackend):
         self._lock_kind = lock
         self.n_lines = self._end = 0  # lines read, and the position after the last of them
         self.n_saved = 0  # of those, lines for which the snapshot stands
+        self._hash = hashlib.sha256()  # of what was read: the file may be another one by now
+        self._last_hash = ""  # what it was at the last snapshot
         self._n_given = 0  # entries given to Optuna: fewer than lines, after a snapshot
         self._of_snapshot: deque[bytes] = deque()  # its lines, which are still to be given
         self._outline: list[bytes | int] = []  # see `folded`
@@ -153,7 +161,7 @@ class JournalFile(BaseJournalBackend):
     @property
     def study_ids(self) -> set[int]:
         """Optuna's numbers of the studies that have had trials."""
-        return {item for item in self._outline if isinstance(item, int)}
+        return {item for item in self._outline if not isinstance(item, bytes)}
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
         """Yield the entries from a number on: from the first one, or where the last call ended.
@@ -165,7 +173,8 @@ class JournalFile(BaseJournalBackend):
         elif log_number_from != self._n_given:
             raise RuntimeError("the entries of a journal are read one after the other")
         while self._of_snapshot:
-            yield self._given(self._of_snapshot.popleft(), entry_of)
+            line = self._of_snapshot.popleft()
+            yield self._noted(line, folded_entry(line) or _entry(line))
         if self._path.stat().st_size <= self._end:
             return
         with self._path.open("rb") as file:
@@ -175,23 +184,26 @@ class JournalFile(BaseJournalBackend):
                     return
                 self.n_lines += 1
                 self._end += len(line)
-                yield self._given(line.rstrip(b"\n"), _entry)
+                self._hash.update(line)
+                yield self._noted(line.rstrip(b"\n"), _entry(line))
 
     def _begin(self) -> None:
-        snapshot = load_snapshot(self._path) or Snapshot(0, 0, ())
-        self._end, self.n_lines, lines = snapshot
+        snapshot = load_snapshot(self._path) or _NONE
+        self._end, self.n_lines, lines = snapshot.size, snapshot.n_lines, snapshot.lines
+        self._hash = snapshot.hash.copy()
         self.n_saved, self._n_given = self.n_lines, 0
+        self._last_hash = self._hash.hexdigest()
         self._of_snapshot, self._outline = deque(lines), []
 
-    def _given(self, line: bytes, read: Callable[[bytes], dict[str, Any]]) -> dict[str, Any]:
-        """Return the entry of a line; note what of it belongs into a snapshot."""
-        entry = read(line)
-        operation = entry["op_code"]
-        if operation == CREATE_TRIAL:
-            self._outline.append(entry["study_id"])
-        elif operation not in _OF_TRIALS:
-            self._outline.append(line)
+    def _noted(self, line: bytes, entry: dict[str, Any] | None) -> dict[str, Any]:
+        """Return the entry to give for a line; note what of it belongs into a snapshot."""
         self._n_given += 1
+        if entry is None:
+            return dict(_NOTHING)
+        if entry["op_code"] == CREATE_TRIAL:
+            self._outline.append(entry["study_id"])
+        elif entry["op_code"] not in _OF_TRIALS:
+            self._outline.append(line)
         return entry
 
     def save_snapshot(self, trials: Mapping[int, Sequence[FrozenTrial]]) -> None:
@@ -202,10 +214,16 @@ class JournalFile(BaseJournalBackend):
         trials : mapping of int to sequence of FrozenTrial
             The trials of each study that has not been deleted, as they are now.
         """
-        lines = folded(self._outline, trials, load_snapshot(self._path))
-        if lines is not None:
-            save_snapshot(self._path, Snapshot(self._end, self.n_lines, lines))
-        self.n_saved = self.n_lines  # not tried again before there is more, either way
+        self.n_saved = self.n_lines  # if it cannot be done, it is not tried again before long
+        there = load_snapshot(self._path) or _NONE
+        if there.size >= self._end:
+            return
+        known = there.hash.hexdigest() == self._last_hash
+        lines = folded(self._outline, trials, there.lines if known else ())
+        if lines:
+            now = Snapshot(self._end, self.n_lines, self._hash, lines)
+            save_snapshot(self._path, now)
+            self._last_hash = self._hash.hexdigest()
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append entries: all of them or, if they cannot be written, none.
@@ -258,8 +276,8 @@ class _ExistenceLock:
             self._lock.release()
 
 
-def _entry(line: bytes) -> dict[str, Any]:
-    """Return the entry of a line; an entry without effect if the line is damaged."""
+def _entry(line: bytes) -> dict[str, Any] | None:
+    """Return the entry of a line; None if the line is damaged."""
     with suppress(ValueError):
         entry = json.loads(line)
         if isinstance(entry, dict) and {"op_code", "worker_id"} <= entry.keys():
@@ -267,7 +285,7 @@ def _entry(line: bytes) -> dict[str, Any]:
             # A newer Optuna may have more operations than are known here.
             if isinstance(operation, int) and _KEYS.get(operation, set()) <= entry.keys():
                 return entry
-    return dict(_NOTHING)
+    return None
 
 
 def _repair(descriptor: int) -> int:

@@ -98,7 +98,7 @@ def open_storage(url: str | None) -> BaseStorage:
         return _make_tables(url)
 
 
-def open_cached(url: str) -> BaseStorage:
+def open_cached(url: str | None) -> BaseStorage:
     """Return the Optuna storage at ``url``, with Optuna's cache if it is a database."""
     return get_storage(open_storage(url))
 

@@ -1,6 +1,5 @@
 """A storage that is opened once, to read several studies of it."""
 
-from hpo.storage.many_objects import many_objects
 from hpo.storage.open import open_cached
 from hpo.storage.stored_study import StoredStudy
 from hpo.storage.studies import names_in, newest_of

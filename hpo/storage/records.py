@@ -84,6 +84,8 @@ SOURCE = "hpo:source"
 _FIELDS = tuple(field.name for field in dataclasses.fields(Report) if field.name != "number")
 """Fields of a report in the order in which they are stored, without names: add new ones last."""
 
+_METRICS = _FIELDS.index("metrics")
+
 TO_OPTUNA = {
     TrialState.COMPLETE: OptunaState.COMPLETE,
     TrialState.PRUNED: OptunaState.PRUNED,
@@ -120,13 +122,32 @@ def record_of(
     if not reports:
         steps = sorted(trial.intermediate_values.items())
         reports = tuple(Report(trial.number, s + 1, value) for s, value in steps)
+    own_seed = derive_seed(seed, "trial", stored.get(SEED_NUMBER, trial.number))
+    return _record(
+        trial,
+        stored,
+        params=params,
+        reports=reports,
+        seed=stored.get("seed", own_seed),
+        select=select,
+    )
+
+
+def _record(
+    trial: FrozenTrial,
+    stored: Mapping[str, Any],
+    *,
+    params: dict[str, Any],
+    reports: tuple[Report, ...],
+    seed: int,
+    select: str,
+) -> TrialRecord:
     started = trial.datetime_start.timestamp() if trial.datetime_start else None
     ended = trial.datetime_complete.timestamp() if trial.datetime_complete else None
     state, cause, reason = _end(trial, stored)
-    own_seed = derive_seed(seed, "trial", stored.get(SEED_NUMBER, trial.number))
     trained_by, why = stored.get(TRAINED_BY, ("", ""))  # older studies do not have it
     return TrialRecord(
-        trial=Trial(trial.number, params, stored.get("seed", own_seed)),
+        trial=Trial(trial.number, params, seed),
         state=state,
         reports=reports,
         reason=reason,
@@ -141,30 +162,31 @@ def record_of(
     )
 
 
-def outline_of(trial: FrozenTrial, select: str) -> TrialRecord | None:
-    """Return the record of a trial that has ended without its parameters and most of its reports.
+def outline_of(
+    trial: FrozenTrial, read: Callable[[Mapping[str, Any]], dict[str, Any]], select: str
+) -> TrialRecord | None:
+    """Return the record of a trial that has ended, with two of its reports at most.
 
-    It has the report that stands for the trial, with its score alone. It is None for a trial
-    of which that cannot be known without reading its reports: a running one, one of another program
-    or an older version, or of a study with several objectives.
+    They are the one that stands for the trial and the last one, with their scores alone. It is None
+    for a trial of which that cannot be known without reading its reports: a running one, one of
+    another program or of an older version, or of a study with several objectives.
     """
     end = trial.system_attrs.get(END)
     values = trial.intermediate_values
-    if end is None or not values or not trial.state.is_finished():
+    if end is None or "seed" not in end or not values or not trial.state.is_finished():
         return None
-    steps = values if select == "best" else [max(values)]
-    finite = [step for step in steps if math.isfinite(values[step])]
-    best = max(finite, key=lambda step: (values[step], -step), default=None)
-    state, cause, reason = _end(trial, end)
-    return TrialRecord(
-        trial=Trial(trial.number, {}, end["seed"]),
-        state=state,
-        reports=() if best is None else (Report(trial.number, best + 1, values[best]),),
-        reason=reason,
-        started=end["started"],
-        ended=end["ended"],
+    last = max(values)
+    finite = [step for step in values if math.isfinite(values[step])]
+    best = max(finite, key=lambda step: (values[step], -step), default=last)
+    return _record(
+        trial,
+        end,
+        params=end["params"] if "params" in end else read(trial.params),
+        reports=tuple(
+            Report(trial.number, step + 1, values[step]) for step in sorted({best, last})
+        ),
+        seed=end["seed"],
         select=select,
-        cause=cause,
     )
 
 
@@ -305,9 +327,7 @@ def frozen_of(
 
 
 def _unpack(number: int, item: Sequence[Any]) -> Report:
-    fields = dict(zip(_FIELDS, item, strict=False))  # older studies have no `recorded`
-    fields["metrics"] = {name: tuple(values) for name, values in fields["metrics"].items()}
-    frozen: dict[str, Any] = {
-        name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()
-    }
-    return Report(number, **frozen)
+    # In the order of the fields; older studies lack the last ones.
+    values: list[Any] = [tuple(each) if isinstance(each, list) else each for each in item]
+    values[_METRICS] = {name: tuple(each) for name, each in item[_METRICS].items()}
+    return Report(number, *values)

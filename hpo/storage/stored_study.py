@@ -15,8 +15,8 @@ from hpo.exceptions import StorageError
 from hpo.space import SearchSpace
 from hpo.storage._signing import owners_of
 from hpo.storage.drivers import driver_lives
-from hpo.storage.open import open_cached, storage_errors
 from hpo.storage.many_objects import many_objects
+from hpo.storage.open import open_cached, storage_errors
 from hpo.storage.records import FROM_OPTUNA, outline_of, record_of
 from hpo.storage.studies import quiet, study_attr, study_attrs
 from hpo.storage.urls import shown
@@ -107,17 +107,14 @@ class StoredStudy:
             return [self._record(trial) for trial in self.trials(*states)]
 
     def outlines(self) -> list[TrialRecord]:
-        """Return the records of all trials that began, with what a list of studies shows of them.
+        """Return the records of all trials that began, with two reports each at most.
 
-        They have states, times and the score that stands for a trial, as a report without the
-        scores of the folds, where that can be known without reading all reports.
+        They are the one that stands for the trial and the last one, without the scores of the
+        folds; a trial of which that cannot be known without reading all reports has them all.
         """
         self._read_voided()
         with many_objects():
-            return [
-                self._voided(outline_of(trial, self.select)) or self._record(trial)
-                for trial in self.trials(*FROM_OPTUNA, OptunaState.RUNNING)
-            ]
+            return [self._outline(t) for t in self.trials(*FROM_OPTUNA, OptunaState.RUNNING)]
 
     def record(self, number: int) -> TrialRecord:
         """Return the record of a trial."""
@@ -182,10 +179,12 @@ class StoredStudy:
     def _read(self, trial: FrozenTrial) -> TrialRecord:
         return self._voided(record_of(trial, self._seed, self.space.read, self.select))
 
-    def _voided(self, record: TrialRecord | None) -> TrialRecord | None:
+    def _outline(self, trial: FrozenTrial) -> TrialRecord:
+        outline = outline_of(trial, self.space.read, self.select)
+        return self._record(trial) if outline is None else self._voided(outline)
+
+    def _voided(self, record: TrialRecord) -> TrialRecord:
         """Return the record of a trial as it counts now."""
-        if record is None:
-            return None
         if why := self._revoked.get(str(record.number)):
             void = why.removeprefix("interrupted: ")  # written by version 0.2 and before
             return dataclasses.replace(

@@ -133,6 +133,7 @@ def end_session(
     ended = {"state": state, "time": time.time()}
     if not finished:
         store.set_attr(f"{_DRIVER}{store.driver}", ended)
+        store.save_snapshot()
         return ""
     folder = _files_folder(store)
     mode = mode_of(file_of(store.url or "") or folder, folder=True)
@@ -148,6 +149,7 @@ def end_session(
     plain = {name: _plain(value) for name, value in results.items()}
     store.set_attr(_RESULTS, {"metrics": dict(metrics), "results": plain, "files": kept})
     store.set_attr(f"{_DRIVER}{store.driver}", ended | {"time": time.time()})
+    store.save_snapshot()
     return note
 
 

@@ -27,6 +27,7 @@ from hpo.space import SearchSpace
 from hpo.storage._agenda import Agenda
 from hpo.storage._signing import sign_trials
 from hpo.storage.drivers import new_driver
+from hpo.storage.journal import Journal
 from hpo.storage.open import open_storage, storage_errors
 from hpo.storage.records import (
     FROM_OPTUNA,
@@ -368,6 +369,12 @@ class TrialStore(StoredStudy):
         """Insert finished trials of another study."""
         with storage_errors(self.url):
             self._study.add_trials(trials)
+
+    def save_snapshot(self) -> None:
+        """Have the next one read the study quickly, if the storage is a journal."""
+        if isinstance(self._backend, Journal):
+            with storage_errors(self.url):
+                self._backend.save_snapshot()
 
     # -- helpers -----------------------------------------------------------------------------
 

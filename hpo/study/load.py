@@ -47,18 +47,21 @@ def read_result(reader: StorageReader, name: str) -> tuple[StudyResult, SearchSp
     return _with_refit(store, _result(store, store.records(running=True))), space
 
 
-def read_outline(reader: StorageReader, name: str) -> StudyResult:
-    """Read of a study what a list of studies shows: its winner, and how the trials stand.
+def read_outline(reader: StorageReader, name: str, *, n_whole: int = 1) -> StudyResult:
+    """Read of a study what is shown of it in a few lines; see `load_result`.
 
-    Of the other trials the result has outlines (`StoredStudy.outlines`).
+    The winner and the ``n_whole`` best trials are as they are; of the others the result has
+    outlines (`StoredStudy.outlines`), unless values are compared, which takes all scores.
     """
     store = reader.study(reader.stored_name(name))
+    if n_whole > 1 and _search_settings(store).get("compare"):
+        return read_result(reader, name)[0]
     outline = _result(store, store.outlines())
-    if outline.winner is None:
-        return outline
-    winner = store.record(outline.winner.number)
-    records = (winner if r.number == winner.number else r for r in outline.records)
-    return replace(outline, records=tuple(records))
+    shown = {record.number for record in outline.top(n_whole)}
+    if outline.winner is not None:
+        shown.add(outline.winner.number)
+    records = (store.record(r.number) if r.number in shown else r for r in outline.records)
+    return _with_refit(store, replace(outline, records=tuple(records)))
 
 
 def _result(store: StoredStudy, records: Sequence[TrialRecord]) -> StudyResult:

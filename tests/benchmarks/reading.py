@@ -1,20 +1,12 @@
 """How long it takes to read a long study: ``python tests/benchmarks/reading.py``.
 
-Studies are written trial by trial, as a driver does it. Then the commands that read them run, each in
-a process of its own, and a driver opens the study to go on with it. Targets are of wall time.
+Studies are written trial by trial, as a driver does it. Then the commands that read them run, each
+in a process of its own, and a driver opens the study to go on with it.
 """
 
 import random
-import shutil
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-
-from _bench import report, sizes, table, verdict
+from collections.abc import Iterator
 
 from hpo.samplers.base import make_sampler
 from hpo.space import SearchSpace
@@ -29,7 +21,9 @@ TARGETS = {"hpo list": 1.0, "hpo show": 2.0, "hpo show --plots": 20.0}
 
 def make(url: str, n_trials: int, n_steps: int, n_folds: int) -> None:
     """Write a study; a third of its trials is pruned at their last step but one."""
-    store = TrialStore(NAME, SPACE, url, sampler=make_sampler("random", 0, parallel=False, space=SPACE))
+    store = TrialStore(
+        NAME, SPACE, url, sampler=make_sampler("random", 0, parallel=False, space=SPACE)
+    )
     draw = random.Random(0)
     for _ in range(n_trials):
         trial = store.ask()
