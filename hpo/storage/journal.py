@@ -105,12 +105,11 @@ class Journal(JournalStorage):
         """Write a snapshot if the last one lacks so many lines; without a word if it cannot be."""
         if self._file.n_lines - self._file.n_saved < behind:
             return
-        for _ in range(3):
-            before, trials = -1, {}
+        for _ in range(5):  # others may write meanwhile
+            before, trials = self._file.n_lines, {}
             for study_id in self._file.study_ids:
                 with suppress(KeyError):  # the study has been deleted
                     trials[study_id] = super().get_all_trials(study_id, deepcopy=False)
-                before = self._file.n_lines if before < 0 else before
             if before == self._file.n_lines:  # all studies as they were at one moment
                 self._file.save_snapshot(trials)
                 return

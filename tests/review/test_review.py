@@ -1,12 +1,15 @@
 import math
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.image import imread
 
 from hpo.result import StudyResult
 from hpo.review import history, learning_curves, parameters, write_report
+from hpo.review.plots import COLORS
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 
 
@@ -41,19 +44,30 @@ def result():
     )
 
 
-def labelled(axes):
-    return {line.get_label(): line for line in axes.lines if line.get_label().startswith("trial")}
-
-
 def test_learning_curves_draw_each_trial_and_the_winner_bold(result):
-    lines = labelled(learning_curves(result).axes[0])
-    assert set(lines) == {"trial 0", "trial 1", "trial 2", "trial 5"}
-    assert lines["trial 0"].get_ydata().tolist() == [0.1, 0.5, 0.6, 0.7]
-    assert lines["trial 0"].get_xdata().tolist() == [1, 2, 3, 4]
-    widths = {label: line.get_linewidth() for label, line in lines.items()}
-    assert max(widths, key=widths.__getitem__) == "trial 1"
-    assert lines["trial 0"].get_color() == "#4878a8"
-    assert lines["trial 2"].get_color() != lines["trial 0"].get_color()
+    axes = learning_curves(result).axes[0]
+    (curves,) = axes.collections[:1]
+    drawn = [segment.tolist() for segment in curves.get_segments()]
+    others = [result.records[number] for number in (0, 2, 5)]
+    assert drawn == [[[r.step, r.value] for r in record.reports] for record in others]
+    colors = [to_hex(color) for color in curves.get_colors()]
+    assert colors == [COLORS[record.state] for record in others]
+    assert len(set(colors)) == 3
+    (winner,) = (line for line in axes.lines if line.get_label() == "trial 1")
+    assert winner.get_linewidth() > max(curves.get_linewidths())
+    crosses = [line.get_xydata().tolist() for line in axes.lines if line.get_marker() == "x"]
+    assert [[result.records[2].reports[-1].step, result.records[2].reports[-1].value]] in crosses
+    left, right = axes.get_xlim()
+    assert left <= 1
+    assert right >= max(report.step for record in others for report in record.reports)
+
+
+def test_a_trial_that_was_interrupted_after_an_epoch_is_drawn(result, tmp_path):
+    cut_off = record(6, [0.2, 0.4], TrialState.INTERRUPTED, "no time left", lr=0.1)
+    result = replace(result, records=(*result.records, cut_off))
+    assert write_report(result, tmp_path)["learning_curves.png"].exists()
+    curves = learning_curves(result).axes[0].collections[0]
+    assert curves.get_segments()[-1].tolist() == [[1, 0.2], [2, 0.4]]
 
 
 def test_history_counts_complete_trials_in_the_order_of_their_ends(result):
