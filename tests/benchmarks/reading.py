@@ -1,12 +1,21 @@
 """How long it takes to read a long study: ``python tests/benchmarks/reading.py``.
 
 Studies are written trial by trial, as a driver does it. Then the commands that read them run, each
-in a process of its own, and a driver opens the study to go on with it.
+in a process of its own, and a driver opens the study to go on with it. A journal is read twice: as
+it was written, and with the snapshot that the first reader leaves. Targets are of processor time.
 """
 
+import os
 import random
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from _bench import report, sizes, table, verdict
 
 from hpo.samplers.base import make_sampler
 from hpo.space import SearchSpace
@@ -15,8 +24,20 @@ from hpo.trial import Cause, Report, TrialRecord, TrialState
 
 SPACE = SearchSpace.load({f"x{i}": {"type": "float", "low": 0.0, "high": 1.0} for i in range(5)})
 NAME = "long"
-TARGETS = {"hpo list": 1.0, "hpo show": 2.0, "hpo show --plots": 20.0}
-"""Seconds that a command may take."""
+COMMANDS = {
+    "list": ("list",),
+    "show": ("show", NAME),
+    "show --plots": ("show", NAME, "--plots", "report"),
+}
+TARGETS = {"list": 1.0, "show": 2.0, "show --plots": 20.0}
+"""Seconds of the processor that a command may take."""
+
+
+class Taken(NamedTuple):
+    """Seconds of the processor, and of the clock."""
+
+    processor: float
+    clock: float
 
 
 def make(url: str, n_trials: int, n_steps: int, n_folds: int) -> None:
@@ -59,3 +80,74 @@ def curve(draw: random.Random, number: int, n_steps: int, n_folds: int) -> Itera
             recorded=("train_loss",),
             time=time.time(),
         )
+
+
+def run(code: Sequence[str], folder: Path) -> Taken:
+    """Run Python with these arguments; return what it took.
+
+    Raises
+    ------
+    RuntimeError
+        If it fails.
+    """
+    began, before = time.perf_counter(), os.times()
+    done = subprocess.run(
+        [sys.executable, *code], cwd=folder, capture_output=True, text=True, check=False
+    )
+    clock, after = time.perf_counter() - began, os.times()
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    user = after.children_user - before.children_user
+    return Taken(user + after.children_system - before.children_system, clock)
+
+
+def measure(url: str, folder: Path) -> dict[str, Taken]:
+    """Return what each command takes, and a driver that opens the study."""
+    taken = {
+        name: run(["-m", "hpo.cli", *command, "--storage", url], folder)
+        for name, command in COMMANDS.items()
+    }
+    code = f"import reading; reading.TrialStore({NAME!r}, reading.SPACE, {url!r}).records()"
+    taken["a driver opens it"] = run(
+        ["-c", f"import sys; sys.path += {sys.path!r}; {code}"], folder
+    )
+    return taken
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, dict[str, Taken]]:
+    """Run the benchmark, print its table and return what everything took."""
+    parser = sizes(__doc__, n_trials=8400, epochs=10, folds=5)
+    parser.add_argument("--storages", nargs="+", default=["journal"], choices=("journal", "sqlite"))
+    size = parser.parse_args(argv)
+    taken: dict[str, dict[str, Taken]] = {}
+    with tempfile.TemporaryDirectory(prefix="hpo-benchmark-") as name:
+        folder = Path(name)
+        for storage in size.storages:
+            url = f"{storage}:///{folder / storage}"
+            make(url, size.n_trials, size.epochs, size.folds)
+            if storage == "journal":
+                first = run(["-m", "hpo.cli", "list", "--storage", url], folder)
+                taken["journal, no snapshot yet"] = {"list": first}
+            taken[storage] = measure(url, folder)
+    rows = [
+        (
+            storage,
+            command,
+            f"{seconds.processor:.2f}",
+            f"{seconds.clock:.2f}",
+            f"<= {TARGETS[command]:g}" if command in TARGETS else "",
+            verdict(seconds.processor <= TARGETS[command]) if command in TARGETS else "",
+        )
+        for storage, those in taken.items()
+        for command, seconds in those.items()
+    ]
+    report(
+        "Reading a long study",
+        f"{size.n_trials} trials x {size.epochs} reports x {size.folds} folds.",
+        table(("storage", "hpo ...", "processor, s", "clock, s", "target", ""), rows),
+    )
+    return taken
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -20,6 +20,7 @@ import fused
 import import_time
 import lora
 import optuna_search_cv
+import reading
 import tracking
 import trial_cost
 from _bench import one_thread
@@ -29,6 +30,7 @@ from hpo.exceptions import DataError
 TINY = ["--folds", "2", "--epochs", "2"]
 TINY_ASK = ["--n-finished", "20", "--n-in-journal", "5", "--repeats", "2"]
 TINY_TRIALS = ["--n-trials", "5", "10", "--storages", "memory", "journal"]
+TINY_READING = ["--n-trials", "6", "--epochs", "2", "--folds", "2"]
 TINY_FUSED = [
     *[*TINY, "--n-trials", "3", "--n-alone", "1", "--n-compared", "3", "--repeats", "2"],
     *["--modules", "MLP 2x32", "MLP 2x64", "MLP 2x128"],
@@ -69,6 +71,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     ask_cost.main(TINY_ASK if tiny else [])
     print()
     trial_cost.main(TINY_TRIALS if tiny else [])
+    print()
+    reading.main(TINY_READING if tiny else [])
     print()
     fused.main(TINY_FUSED if tiny else [])
     print()

@@ -48,6 +48,14 @@ def test_trial_cost(load, capsys):
     assert "| journal of |" in told
 
 
+def test_reading(load, capsys):
+    taken = load("reading").main(load("run_all").TINY_READING)
+    assert list(taken) == ["journal, no snapshot yet", "journal"]
+    assert len(taken["journal"]) == 4
+    assert all(seconds.processor > 0 for those in taken.values() for seconds in those.values())
+    assert "| show --plots |" in capsys.readouterr().out
+
+
 def test_bits(load, capsys):
     figures = load("bits").main([*TINY, "--untracked"])
     # two trials of two epochs: the mean score, and the score and loss of each of two folds
@@ -142,6 +150,7 @@ def test_all_of_them_are_run_by_one_command(load, monkeypatch, capsys):
         "import_time",
         "lora",
         "optuna_search_cv",
+        "reading",
         "tracking",
         "trial_cost",
     ):
