@@ -18,6 +18,7 @@ __all__ = [
     "delete_study",
     "names_in",
     "newest_of",
+    "next_of",
     "open_study",
     "quiet",
     "set_study_attr",
