@@ -107,11 +107,10 @@ def measure(url: str, folder: Path) -> dict[str, Taken]:
         name: run(["-m", "hpo.cli", *command, "--storage", url], folder)
         for name, command in COMMANDS.items()
     }
-    code = f"import reading; reading.TrialStore({NAME!r}, reading.SPACE, {url!r}).records()"
-    taken["a driver opens it"] = run(
-        ["-c", f"import sys; sys.path += {sys.path!r}; {code}"], folder
-    )
-    return taken
+    began, before = time.perf_counter(), time.process_time()
+    TrialStore(NAME, SPACE, url)
+    opened = Taken(time.process_time() - before, time.perf_counter() - began)
+    return taken | {"a driver opens it": opened}
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, dict[str, Taken]]:

@@ -190,6 +190,27 @@ def test_many_drivers_in_turn(path):
         assert len(StoredStudy("s", f"journal:///{path}").records()) == 2 * n
 
 
+@pytest.mark.parametrize("n_times", [1, 3, 100])
+def test_others_that_write_while_it_is_made(long, n_times, monkeypatch):
+    """A study that comes up between two looks at the storage is not taken for a deleted one."""
+    storage = open_storage(f"journal:///{long}")
+    theirs = JournalStorage(JournalFileBackend(str(long)))
+    read, names = storage._file.read_logs, iter(range(n_times))
+
+    def read_news(number):
+        if (name := next(names, None)) is not None:
+            study = optuna.create_study(study_name=f"new {name}", storage=theirs)
+            study.add_trial(create_trial(value=9.0))
+        return read(number)
+
+    monkeypatch.setattr(storage._file, "read_logs", read_news)
+    storage.set_study_user_attr(0, "x", 1)
+    storage.save_snapshot(1)
+    monkeypatch.undo()
+    monkeypatch.setattr(journal, "_BEHIND", 10**9)
+    assert by_snapshot(long)[0] == told(long)
+
+
 DAMAGE = {
     "empty": lambda data: b"",
     "cut": lambda data: data[: len(data) // 2],
