@@ -12,7 +12,7 @@ import cloudpickle
 from hpo._failures import traceback_of
 from hpo._private_parts import missing_parts
 from hpo._redaction import redact
-from hpo._stop_signal import StopSignal, is_ctrl_c
+from hpo._stop_signal import StopSignal, is_signal
 from hpo._trained_by import format_trained_by
 from hpo.budget import Budget
 from hpo.exceptions import RefitError
@@ -260,7 +260,7 @@ def _write_or_report(
     try:
         return make()
     except BaseException as error:
-        if is_ctrl_c(error):
+        if is_signal(error):
             raise
         path = folder / f"{what}_error.txt"
         path.write_text(traceback_of(error))

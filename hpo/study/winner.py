@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hpo._failures import message_of
-from hpo._stop_signal import StopSignal, is_ctrl_c
+from hpo._stop_signal import StopSignal, is_signal
 from hpo.analyses import CLASS, Winner
 from hpo.exceptions import RefitError
 from hpo.result import StudyResult
@@ -179,7 +179,7 @@ def _analysed(result: StudyResult, record: TrialRecord, prepared: PreparedStudy)
             with limit_threads(prepared.search.n_threads):
                 analyses[analysis.name] = json.loads(json.dumps(analysis.compute(winner)))
         except BaseException as error:
-            if is_ctrl_c(error):
+            if is_signal(error):
                 raise
             analyses[analysis.name] = {"error": message_of(error)}
         if analysis.reference != analysis.name:
