@@ -113,13 +113,18 @@ def ends():
     return {r.trial.params["how"]: (r.state, r.cause) for r in records()}
 
 
-def left_processes():
-    """Return the processes that work in this folder."""
-    found = []
-    for process in psutil.process_iter(["cwd", "status"]):
-        if process.info["cwd"] == str(Path.cwd()) and process.info["status"] != "zombie":
-            found.append(process)
-    return [process for process in found if process.pid != psutil.Process().pid]
+def wait_for_the_end_of_all_processes():
+    """Wait until no other process works in this folder."""
+    end = time.monotonic() + TIMEOUT
+    while left := [
+        process
+        for process in psutil.process_iter(["cwd", "status"])
+        if process.info["cwd"] == str(Path.cwd())
+        and process.info["status"] != psutil.STATUS_ZOMBIE
+        and process.pid != psutil.Process().pid
+    ]:
+        assert time.monotonic() < end, left
+        time.sleep(0.1)
 
 
 HANGS_OF_PYTHON = ["sleep", "busy", "lock", "stubborn", "child"]
@@ -142,17 +147,28 @@ def test_a_trial_over_its_time_has_failed_and_the_study_goes_on(executor, hangs)
     assert {r.reason for r in late} == {REASON}
     assert {r.last_step for r in late} == {1}
     assert len(records()) == 2 + len(hangs)  # none was tried again
-    assert not left_processes()
+    wait_for_the_end_of_all_processes()
 
 
-@pytest.mark.parametrize("executor", ["serial", "process:n_jobs=2", "fused:n_jobs=2"])
-def test_a_study_ends_within_a_step_and_goes_on_with_it(executor):
-    ended = run(["sleep"], "--timeout", "4", "--executor", executor)
+def test_ray_ends_a_trial_over_its_time():
+    backend = "ray:max_concurrent=2"
+    ended = run(["sleep", "gil"], "--trial-timeout", "2", "--backend", backend)
     assert ended.returncode == 0, ended
-    assert "the time budget of 4 s is spent" in ended.stdout
+    late = {"sleep": TIMED_OUT, "gil": TIMED_OUT}
+    assert ends() == {"none": COMPLETE, "nothing": COMPLETE, **late}
+    assert {r.reason for r in records() if r.cause is Cause.TIMEOUT} == {REASON}
+    assert len(records()) == 4
+    wait_for_the_end_of_all_processes()
+
+
+@pytest.mark.parametrize(("executor", "seconds"), [("serial", 5), ("process:n_jobs=2", 20)])
+def test_a_study_ends_within_a_step_and_goes_on_with_it(executor, seconds):
+    ended = run(["sleep"], f"--timeout={seconds}", "--executor", executor)
+    assert ended.returncode == 0, ended
+    assert f"the time budget of {seconds} s is spent" in ended.stdout
     assert ends()["sleep"] == INTERRUPTED
     assert [r.last_step for r in records() if r.interrupted] == [1]
-    ended = run(["sleep"], "--trial-timeout", "2", "--executor", executor)
+    ended = run(["sleep"], "--trial-timeout", "2", "--executor", "process")
     assert ended.returncode == 0, ended
     assert ends() == {"none": COMPLETE, "nothing": COMPLETE, "sleep": TIMED_OUT}
 
@@ -161,7 +177,7 @@ def test_a_study_ends_within_a_step_and_goes_on_with_it(executor):
     ("how", "option", "end"),
     [
         ("call", "--trial-timeout=2", TIMED_OUT),
-        ("call", "--timeout=4", INTERRUPTED),
+        ("call", "--timeout=5", INTERRUPTED),
         ("endless", "--trial-timeout=2", TIMED_OUT),
     ],
 )
@@ -193,7 +209,12 @@ def test_a_trial_timeout_is_refused_where_nothing_can_be_interrupted():
 
     def fit(executor):
         search = HPOSearchCV(
-            DummyClassifier(), {"strategy": ["prior"]}, trial_timeout=60, executor=executor, cv=2
+            DummyClassifier(),
+            {"strategy": ["prior"]},
+            n_trials=1,
+            trial_timeout=60,
+            executor=executor,
+            cv=2,
         )
         try:
             search.fit(X, y)
