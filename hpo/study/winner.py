@@ -42,6 +42,7 @@ def finish_winner(
     interrupt: StopSignal,
     advice: str,
     reuse: bool = False,
+    keeps: bool = True,
     within: Within = nullcontext,
 ) -> StudyResult:
     """Refit a trial, score it once on the held-out test part, analyse it, and store the outcome.
@@ -59,6 +60,8 @@ def finish_winner(
         For a `RefitError`: where the trials are, and how to continue.
     reuse : bool, default=False
         Return what is stored of an equal refit, without the estimator, instead of another one.
+    keeps : bool, default=True
+        Store the outcome; False if another driver does.
     within : callable
         ``within(estimator)`` returns a context manager in which the estimator is fitted.
 
@@ -88,9 +91,12 @@ def finish_winner(
     try:
         result = _refitted(result, record, prepared, advice, fitting)
     except RefitError as error:
-        store.set_attr("refit_error", {"number": record.number, "text": error.result.refit_error})
+        if keeps:
+            store.set_attr("refit_error", {"number": record.number, "text": error.result.refit_error})
         raise
     result = _analysed(result, record, prepared)
+    if not keeps:
+        return result
     outcome = {name: getattr(result, name) for name in _OUTCOME}
     made = {"number": record.number, "mark": mark, "driver": store.driver}
     store.set_attr("refit", made | outcome)
