@@ -30,7 +30,7 @@ __all__ = ["TrialManager"]
 
 _CONTINUE = PruneDecision(stop=False)
 
-_TAKEN = "another process has ended it, because this one was silent for so long"
+_TAKEN = "another process tries it again, because this one was silent for so long"
 
 _SETTLING_SECONDS = 1.0
 """How often to look for dead drivers, at most, while trials of our own are running."""
@@ -317,7 +317,10 @@ class TrialManager:
             None is the usual one of the state.
         """
         record = ended(self._records[number], state, reason, error, cause)
-        self._ended(self._storage.tell(record))
+        stored = self._storage.tell(record)
+        if stored is not record and stored.state is TrialState.INTERRUPTED:
+            stored = replace(stored, reason=_TAKEN)
+        self._ended(stored)
 
     def time_out(self, number: int) -> None:
         """End a trial that was in training for longer than a trial may be.

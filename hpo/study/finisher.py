@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from hpo.storage.drivers import host_of, name_of
+from hpo.storage.drivers import STALE_SECONDS, host_of, name_of
 from hpo.storage.stored_study import HEARTBEAT_SECONDS
 from hpo.storage.trial_store import TrialStore
 
@@ -77,8 +77,8 @@ class Elsewhere:
             minutes = max(self._silent.values()) / 60
             text += (
                 f" There has been no sign of {_named(self._silent)} for {minutes:.0f} min. If it "
-                "is gone, run the study again later: after an hour without a sign, its trials are "
-                "tried again."
+                "is gone, run the study again later: after "
+                f"{STALE_SECONDS / 60:.0f} min without a sign, its trials are tried again."
             )
         return text
 

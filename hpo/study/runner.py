@@ -94,10 +94,11 @@ def run_search(
         try:
             failures = FirstFailures(interrupt, fail_fast, search.space, store.records())
             told = (*observers, failures)
-            result = _trials(search, store, told, interrupt, budget, kept_files=kept_files)
-            if failures.stopped:
-                raise failures.error(result)
-            result = finish(result)
+            with store.beating():
+                result = _trials(search, store, told, interrupt, budget, kept_files=kept_files)
+                if failures.stopped:
+                    raise failures.error(result)
+                result = finish(result)
             state = "interrupted" if interrupt.reason else "complete"
         except RefitError as error:
             failure, result = error, error.result
