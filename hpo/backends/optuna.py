@@ -15,7 +15,6 @@ class OptunaBackend(BaseBackend):
 
     def run(self, trials: TrialManager, executor: BaseExecutor) -> str:
         """Start trials in free slots, pass on what happens to them, and stop them when told."""
-        executor.limits = trials.limits
         try:
             while not (reason := trials.stop_reason):
                 _fill(trials, executor)

@@ -145,9 +145,9 @@ class BaseExecutor(ABC):
 
     The driver fills free slots with `start`, reads events with `poll`, and ends a trial with
     `stop`. A trial waits for the next `poll` after each of its reports, so that a stop always
-    takes effect at the report that it answers. After `stop`, `Ended`, `Failed` or `TimedOut` there are no
-    more events of a trial, unless its reports are `Revoked`. Use an executor as a context manager:
-    leaving the block closes it.
+    takes effect at the report that it answers. After `stop`, `Ended`, `Failed` or `TimedOut` there
+    are no more events of a trial, unless its reports are `Revoked`. Use an executor as a context
+    manager: leaving the block closes it.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ class BaseExecutor(ABC):
     """Trials that the driver still means to start, if known; an executor may plan by it."""
 
     limits: TimeLimits = TimeLimits()
-    """How long it may train, set by the driver before the first `start`.
+    """How long it may train, set by the study before the first `start`.
 
     A trial that has been in training for ``trial_timeout`` is ended wherever it is, and `TimedOut`.
     At the ``deadline`` of the run, `poll` returns, whatever it trains; the driver ends the rest.

@@ -66,12 +66,7 @@ def driver_lives(driver: str, last: float) -> bool:
     """Return whether another driver is alive; ``last`` is the time of its last heartbeat."""
     host, process, _ = driver.rsplit("/", 2)
     if host != socket.gethostname():
-        now = time.monotonic()
-        seen, since = _SEEN.get(driver, (-math.inf, now))
-        if last > seen:
-            _SEEN[driver] = last, now
-            since = now
-        return now - since < _SILENT_SECONDS and time.time() - last < STALE_SECONDS
+        return _is_heard_of(driver, last)
     pid, _, start = process.partition("@")
     if int(pid) == os.getpid():
         return driver in _AT_WORK
@@ -80,6 +75,15 @@ def driver_lives(driver: str, last: float) -> bool:
         return False
     # Version 0.3 and before stored no start.
     return not start or abs(float(start) - now) < _SAME_START_SECONDS
+
+
+def _is_heard_of(driver: str, last: float) -> bool:
+    now = time.monotonic()
+    seen, since = _SEEN.get(driver, (-math.inf, now))
+    if last > seen:
+        _SEEN[driver] = last, now
+        since = now
+    return now - since < _SILENT_SECONDS and time.time() - last < STALE_SECONDS
 
 
 def _start_of(pid: int) -> float | None:

@@ -54,8 +54,7 @@ class Study(pydantic.BaseModel):
     trial_timeout : float or None, default=None
         Seconds that a trial may be in training, not counting what it waits for. One that takes
         longer is ended, even within an epoch, and is FAILED with the cause ``timeout``; it is not
-        tried again. See "Trials that take too long" in docs/search.md for what each executor can
-        end.
+        tried again. docs/executors.md says what each executor can end.
     max_total_epochs : int or None, default=None
         Epochs of all trials together.
     pruner : str, BasePruner or None, default="median"

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from hpo._redaction import redact
 from hpo._stop_signal import StopSignal
@@ -12,8 +11,8 @@ from hpo.observer import BaseObserver
 from hpo.result import StudyResult
 from hpo.storage.drivers import name_of
 from hpo.storage.trial_store import TrialStore
-from hpo.study.finisher import Elsewhere, Finisher
 from hpo.study.definition import Study
+from hpo.study.finisher import Elsewhere, Finisher
 from hpo.study.load import nothing_scored
 from hpo.study.opening import Allowed
 from hpo.study.prepared import PreparedStudy

@@ -159,6 +159,7 @@ def _trials(
         store.set_grid(search.grid)
     began = time.perf_counter()
     with at_work(store.driver), search.executor as executor:
+        executor.limits = manager.limits
         stopped = search.backend.run(manager, executor)
     seconds = time.perf_counter() - began + (store.get_attr("seconds") or 0.0)
     store.set_attr("seconds", seconds)

@@ -92,7 +92,9 @@ def finish_winner(
         result = _refitted(result, record, prepared, advice, fitting)
     except RefitError as error:
         if keeps:
-            store.set_attr("refit_error", {"number": record.number, "text": error.result.refit_error})
+            store.set_attr(
+                "refit_error", {"number": record.number, "text": error.result.refit_error}
+            )
         raise
     result = _analysed(result, record, prepared)
     if not keeps:

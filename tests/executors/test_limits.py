@@ -1,4 +1,4 @@
-"""Limits of the time that an executor trains; `tests/study/test_time_limits.py` has whole studies."""
+"""How long an executor trains; `tests/study/test_time_limits.py` has whole studies."""
 
 import math
 import time
