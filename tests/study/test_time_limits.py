@@ -21,7 +21,7 @@ from hpo.exceptions import StudyError
 from hpo.storage.stored_study import StoredStudy
 from hpo.trial import Cause, TrialState
 
-TIMEOUT = 100
+TIMEOUT = 250
 """Seconds after which a study that still hangs is killed; the hangs last longer."""
 
 STUDY = """
