@@ -7,11 +7,11 @@ __all__ = ["redact"]
 _MASK = "***"
 
 # A password may contain a slash, which SQLAlchemy accepts, or an unescaped @, so everything up to
-# the last @ of the word is masked. In a web address, digits before a slash are a port, and an @
-# after it is part of a path. All repetitions are bounded, because long texts would take minutes
-# otherwise.
+# the last @ of the word is masked, even if a parser would read a port and a path there: rather too
+# much is masked than a password shown. All repetitions are bounded, because long texts would take
+# minutes otherwise.
 _SCHEME = r"(?P<scheme>(?P<web>https?)|[a-z][a-z0-9+.\-]{0,30}(?<!http)(?<!https))://"
-_NO_PORT = r"""(?!\d{0,5}(?:["'<>\s]|$)|(?(web)\d{0,5}[/?\#]|(?!)))"""
+_NO_PORT = r"""(?!\d{0,5}(?:["'<>\s]|$))"""
 _USER_AND_PASSWORD = re.compile(
     rf"""(?P<head>{_SCHEME}(?:[^\s:/?\#"'<>]{{0,100}}|(?(web)(?!)|[^\n:/"']{{0,100}})))
         :{_NO_PORT}

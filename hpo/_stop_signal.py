@@ -12,9 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["SecondCtrlC", "StopSignal", "exit_code", "is_ctrl_c", "signals_ignored"]
+from hpo._time_limits import TimeIsUp
+
+__all__ = ["SecondCtrlC", "StopSignal", "exit_code", "is_signal", "signals_ignored"]
 
 _TERMINATED, _HUNG_UP = "terminated", "the terminal was closed"
+
+_HUNG = 124
+"""Exit code of a process whose training did not return in time, as that of ``timeout``."""
 
 _GRACE = 0.3
 """Seconds that the main thread has to handle a second Ctrl-C before another thread does."""
@@ -24,14 +29,14 @@ class SecondCtrlC(KeyboardInterrupt):
     """Raised by a second Ctrl-C; user code never raises it, so it does not fail a trial."""
 
 
-def is_ctrl_c(error: BaseException) -> bool:
-    """Return whether an error was caused by Ctrl-C, and not raised by code of a trial.
+def is_signal(error: BaseException) -> bool:
+    """Return whether an error came from outside (Ctrl-C, a time limit), not from a trial's code.
 
     A `KeyboardInterrupt` is due to Ctrl-C only if Python itself turns Ctrl-C into one: in the
     main thread, while no `StopSignal` is listening.
     """
     if type(error) is not KeyboardInterrupt:
-        return isinstance(error, SecondCtrlC)
+        return isinstance(error, SecondCtrlC | TimeIsUp)
     by_python = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     return by_python and threading.current_thread() is threading.main_thread()
 
@@ -135,7 +140,7 @@ class StopSignal:
             self.request(_HUNG_UP)
             return
         if self.reason and self._exit_on_second:
-            self._exit(number)
+            self._exit(128 + number)
         if self._on_signal is not None:
             self._on_signal(not self.reason)
         if self.reason:
@@ -143,11 +148,16 @@ class StopSignal:
             raise SecondCtrlC
         self.request("Ctrl-C" if number == signal.SIGINT else _TERMINATED)
 
-    def _exit(self, number: int) -> None:
+    def end_process(self, why: str) -> None:
+        """End the process at once, from whatever thread, because its training does not return."""
+        os.write(2, f"\n{why}\n".encode())
+        self._exit(_HUNG)
+
+    def _exit(self, code: int) -> None:
         if self._exiting.acquire(blocking=False):
             if self._on_signal is not None:
                 self._on_signal(False)
-            os._exit(128 + number)
+            os._exit(code)
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
@@ -178,7 +188,7 @@ class StopSignal:
                 n_received += number in {signal.SIGINT, signal.SIGTERM}
                 if n_received > 1:
                     threading.Event().wait(_GRACE)
-                    self._exit(number)
+                    self._exit(128 + number)
 
 
 def _is_ignored(number: int) -> bool:

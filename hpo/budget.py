@@ -19,6 +19,8 @@ class Budget:
         Wall time of this run in seconds.
     max_total_epochs : int or None
         Epochs (steps) of all trials of the study.
+    trial_timeout : float or None
+        Seconds that one trial may be in training.
     began : float
         `time.monotonic` at the start of this run.
     """
@@ -26,11 +28,17 @@ class Budget:
     n_trials: int | None = None
     timeout: float | None = None
     max_total_epochs: int | None = None
+    trial_timeout: float | None = None
     began: float = field(default_factory=time.monotonic)
 
     def seconds_left(self) -> float | None:
         """Return the wall time left, None if there is no limit."""
         return None if self.timeout is None else self.timeout - (time.monotonic() - self.began)
+
+    @property
+    def deadline(self) -> float:
+        """When, by `time.monotonic`, the wall time is spent; inf is never."""
+        return math.inf if self.timeout is None else self.began + self.timeout
 
     def overdrawn(self, n_steps: int) -> str:
         """Return why running trials must end now; an empty string if they may continue.

@@ -61,6 +61,8 @@ class Cause(StrEnum):
     """It made all its steps, and the score of the last one is not finite."""
     ERROR = "error"
     """The user's code raised."""
+    TIMEOUT = "timeout"
+    """It was in training for longer than a trial may be (``trial_timeout``)."""
     WORKER_DIED = "worker_died"
     """The process that trained it died more often than is retried."""
     STOPPED = "stopped"

@@ -5,7 +5,9 @@ keeps the budget, tells the storage and the observers of everything that happens
 asks the pruner.
 """
 
+import math
 import time
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 from hpo._discovery import did_you_mean
 from hpo._failures import message_of, where_of
 from hpo._stop_signal import StopSignal
+from hpo._time_limits import TimeLimits
 from hpo._trial_end import divergence, ended
 from hpo.budget import Budget
 from hpo.exceptions import HpoError, PluginError, StudyError
@@ -27,7 +30,7 @@ __all__ = ["TrialManager"]
 
 _CONTINUE = PruneDecision(stop=False)
 
-_TAKEN = "another process has ended it, because this one was silent for so long"
+_TAKEN = "another process tries it again, because this one was silent for so long"
 
 _SETTLING_SECONDS = 1.0
 """How often to look for dead drivers, at most, while trials of our own are running."""
@@ -135,6 +138,16 @@ class TrialManager:
         n_counted = self._records.n_counted + self._n_elsewhere
         left = self._budget.trials_left(n_counted)
         return 0 if left < 1 else max(min(left, self._storage.left), 0)
+
+    @property
+    def limits(self) -> TimeLimits:
+        """How long the executor may train."""
+        return TimeLimits(
+            deadline=self._budget.deadline,
+            trial_timeout=self._budget.trial_timeout or math.inf,
+            on_hang=self._abandon,
+            last_resort=self._interrupt.owns_process,
+        )
 
     @property
     def must_wait(self) -> bool:
@@ -304,7 +317,54 @@ class TrialManager:
             None is the usual one of the state.
         """
         record = ended(self._records[number], state, reason, error, cause)
-        self._ended(self._storage.tell(record))
+        stored = self._storage.tell(record)
+        if stored is not record and stored.state is TrialState.INTERRUPTED:
+            stored = replace(stored, reason=_TAKEN)
+        self._ended(stored)
+
+    def time_out(self, number: int) -> None:
+        """End a trial that was in training for longer than a trial may be.
+
+        It has failed, with the reports that it has made, unless these are all.
+        """
+        record = self._records[number]
+        if record.made_all_steps:
+            self.end(number)
+            return
+        reason = (
+            f"epoch {record.last_step + 1}: not over after {self._budget.trial_timeout:g} s of "
+            "training, the time that a trial may take (trial_timeout)"
+        )
+        self.end(number, TrialState.FAILED, reason, cause=Cause.TIMEOUT)
+
+    def _abandon(self, numbers: Collection[int]) -> None:
+        """Deal with a step in this process that does not return though its time is over.
+
+        Called from another thread. Only the end of the process can end such a step, so all trials
+        are ended before it. If several are trained together, any of them may be to blame: they
+        are counted as the trials of a driver that died, which are tried alone in the end.
+        """
+        spent = self._budget.overdrawn(self._records.n_steps)
+        names = f"trial{'s' * (len(numbers) > 1)} {', '.join(map(str, sorted(numbers)))}"
+        why = (
+            f"{spent or 'The time of a trial is over'}, but the training of {names} is in a call "
+            "that Python cannot interrupt. A worker process could have been ended: "
+            "--executor process (executor='process')."
+        )
+        if not self._interrupt.owns_process:
+            warnings.warn(why, RuntimeWarning, stacklevel=1)
+            return
+        try:
+            if not spent and len(numbers) == 1:
+                self.time_out(*numbers)
+            elif not spent:
+                for number in numbers:
+                    reason = f"the training of {names} did not return"
+                    self.end(number, TrialState.INTERRUPTED, reason, cause=Cause.DRIVER_DIED)
+                self._interrupt.request("the training of other trials did not return")
+            self.interrupt_all()
+        finally:
+            self._interrupt.end_process(f"{why[0].upper()}{why[1:]}")
 
     def revoke(self, number: int, reason: str) -> None:
         """Discard the reports of a trial, even of an ended one; its parameters are tried again."""

@@ -21,9 +21,8 @@ SECRET = "s3cr3t"
 
 KEPT = [
     "postgresql://ada@host/db",
-    "http://host:5000/a@b",
     "http://host:5000",
-    "http://host:5000?user=me@x",
+    "http://host:5000/a/b?page=2#c",
     "http://host:80 or mail to me@home",
     "sqlite:///x.db",
     "sqlite:////a/b:c@d.db",
@@ -121,6 +120,9 @@ def test_what_is_no_password_stays(text):
         (f"postgresql://h/db?user=a&password={SECRET}&x=1", "postgresql://h/db?user=a&password=***&x=1"),
         (f"https://h/?access_token={SECRET}", "https://h/?access_token=***"),
         (f"s3://key:{SECRET}@bucket", "s3://key:***@bucket"),
+        (f"http://ada:12/{SECRET}@host/api", "http://ada:***@host/api"),
+        (f"https://ada:12?{SECRET}@host", "https://ada:***@host"),
+        (f"https://ada:1#{SECRET}@host:80", "https://ada:***@host:80"),
         (f"'http://a:{SECRET}@h' and \"http://b:{SECRET}@h\"", "'http://a:***@h' and \"http://b:***@h\""),
     ],
 )  # fmt: skip

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from hpo._stop_signal import SecondCtrlC, StopSignal, is_ctrl_c
+from hpo._stop_signal import SecondCtrlC, StopSignal, is_signal
 from hpo.executors import Failed, Reported
 from hpo.executors.serial import SerialExecutor
 from hpo.testing import ScriptedObjective
@@ -33,16 +33,16 @@ def step(curve):
     return event
 
 
-def test_what_is_ctrl_c():
-    assert is_ctrl_c(SecondCtrlC())
-    assert not is_ctrl_c(Own())
-    assert not is_ctrl_c(SystemExit())
+def test_what_is_signal():
+    assert is_signal(SecondCtrlC())
+    assert not is_signal(Own())
+    assert not is_signal(SystemExit())
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert is_ctrl_c(KeyboardInterrupt())
+    assert is_signal(KeyboardInterrupt())
     with StopSignal().listening():
-        assert not is_ctrl_c(KeyboardInterrupt())
+        assert not is_signal(KeyboardInterrupt())
     elsewhere = []
-    thread = threading.Thread(target=lambda: elsewhere.append(is_ctrl_c(KeyboardInterrupt())))
+    thread = threading.Thread(target=lambda: elsewhere.append(is_signal(KeyboardInterrupt())))
     thread.start()
     thread.join()
     assert elsewhere == [False]
@@ -62,7 +62,7 @@ def test_the_first_ctrl_c_is_a_wish_and_the_second_ends_the_step():
         assert interrupt.reason == "Ctrl-C"
         with pytest.raises(KeyboardInterrupt) as raised:
             step(presses_ctrl_c)
-    assert is_ctrl_c(raised.value)
+    assert is_signal(raised.value)
 
 
 def test_where_nobody_listens_ctrl_c_ends_the_step():

@@ -25,8 +25,9 @@ class BaseBackend(ABC):
     def run(self, trials: TrialManager, executor: BaseExecutor) -> str:
         """Run trials until no more may begin, or `TrialManager.stop_reason` says to stop.
 
-        Trials come from ``trials.ask()``; their reports go to ``trials.report`` and their ends to
-        ``trials.end``. ``trials.heartbeat()`` must be called about every second, and
+        Trials come from ``trials.ask()``; their reports go to ``trials.report``, their ends to
+        ``trials.end``, and those that had their time (`TimedOut`, ``trials.limits``) to
+        ``trials.time_out``. ``trials.heartbeat()`` must be called about every second, and
         ``trials.interrupt_all()`` at the end, also after an error.
 
         Parameters

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from hpo.backends.base import BaseBackend
-from hpo.executors import BaseExecutor, Ended, Event, Failed, Reported, Revoked
+from hpo.executors import BaseExecutor, Ended, Event, Failed, Reported, Revoked, TimedOut
 from hpo.trial import TrialState
 from hpo.trial_manager import TrialManager
 
@@ -57,3 +57,5 @@ def _end(trials: TrialManager, events: Sequence[Event]) -> None:
                 trials.end(number, TrialState.FAILED, reason, error, event.cause)
             case Revoked(number, reason):
                 trials.revoke(number, reason)
+            case TimedOut(number):
+                trials.time_out(number)

@@ -123,6 +123,9 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         int | None, budget("N", "Trials of the whole study, those of earlier runs included.")
     ] = None,
     timeout: Annotated[float | None, budget("SECONDS", "Wall time of this run.")] = None,
+    trial_timeout: Annotated[
+        float | None, budget("SECONDS", "Training time of a trial; one that takes longer fails.")
+    ] = None,
     max_total_epochs: Annotated[int | None, budget("N", "Epochs of all trials together.")] = None,
     epochs: Annotated[int | None, budget("N", "Epochs of one trial, at most.")] = None,
     eval_every: Annotated[
@@ -261,6 +264,7 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
     changes = {
         "n_trials": n_trials,
         "timeout": timeout,
+        "trial_timeout": trial_timeout,
         "max_total_epochs": max_total_epochs,
         "epochs": epochs,
         "eval_every": eval_every,

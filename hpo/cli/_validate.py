@@ -172,7 +172,8 @@ def _budget(prepared: PreparedStudy) -> str:
     limits += [f"{study.max_total_epochs} epochs in all"] if study.max_total_epochs else []
     n_steps = prepared.search.objective.max_steps({})
     text = " or ".join(limits) or "none: the study runs until Ctrl-C"
-    return f"{text}; {counted(n_steps, 'epoch')} a trial at most"
+    seconds = f" and {number(study.trial_timeout)} s" if study.trial_timeout else ""
+    return f"{text}; {counted(n_steps, 'epoch')}{seconds} a trial at most"
 
 
 def _pruner(prepared: PreparedStudy) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import cloudpickle
 
 from hpo._failures import traceback_of
-from hpo._stop_signal import is_ctrl_c
+from hpo._stop_signal import is_signal
 from hpo.executors._memory import clear_memory, oom_reason
 from hpo.executors.base import Ended, Event, Failed, Reported, reason_of
 from hpo.training import StepError
@@ -51,7 +51,7 @@ class RunningTrial:
                 return Reported(report)
             event: Event = Ended(self.number)
         except BaseException as error:
-            if is_ctrl_c(error):
+            if is_signal(error):
                 raise
             event, out_of_memory = self._fail(own_error(error))
         self.close()
@@ -78,7 +78,7 @@ class RunningTrial:
             if steps is not None:
                 steps.close()
         except BaseException as error:
-            if is_ctrl_c(error):
+            if is_signal(error):
                 raise
 
 

@@ -18,7 +18,10 @@ from hpo.executors.base import LoadError, Reported, reason_of
 from hpo.training import BaseObjective
 from hpo.trial import Trial
 
-__all__ = ["main"]
+__all__ = ["BEGUN", "main"]
+
+BEGUN = "begun"
+"""Sent when a trial begins, the objective having been loaded."""
 
 
 def main(
@@ -30,7 +33,7 @@ def main(
     ----------
     connection : Connection
         Receives ``("start", trial)``, then after each report ``("step", None)`` or
-        ``("stop", None)``; sends events.
+        ``("stop", None)``; sends `BEGUN` once it trains, then events.
     address : tuple
         Address of the objective's `Payload`.
     device : str
@@ -102,6 +105,7 @@ def _serve(connection: Connection, loaded: BaseObjective | LoadError, device: st
 def _train(connection: Connection, objective: BaseObjective, trial: Trial, device: str) -> None:
     """Make the trial's steps, waiting for the driver's answer after each report."""
     running = RunningTrial(trial.number, partial(objective.run, trial, device))
+    connection.send((BEGUN, trial.number))
     try:
         while isinstance(event := running.step_for_the_driver(), Reported):
             connection.send(event)

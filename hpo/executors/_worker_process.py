@@ -53,12 +53,14 @@ class WorkerProcess:
         # Runs before multiprocessing ends its daemons, which would leave their children alive.
         self._at_exit = Finalize(self, _kill_group, args=(self.process.pid,), exitpriority=0)
         self.number: int | None = None
+        self.is_training = False
+        """Whether it has begun its trial."""
         self.has_reported = False
         self._awaits_answer = False
 
     def start(self, trial: Trial) -> None:
         """Begin ``trial``; if the worker has just died, the next `receive` raises."""
-        self.number = trial.number
+        self.number, self.is_training = trial.number, False
         self._awaits_answer = False
         self._send(("start", trial))
 
@@ -79,7 +81,7 @@ class WorkerProcess:
             self.connection.send(message)
 
     def receive(self) -> Event | LoadError | None:
-        """Return the next event, or None if it belongs to a trial that was stopped meanwhile.
+        """Return the next event; None if a trial has begun, or has been stopped meanwhile.
 
         Raises
         ------
@@ -88,7 +90,11 @@ class WorkerProcess:
         """
         if not self.connection.poll():
             raise EOFError  # the process has ended and sent nothing
-        event: Event | LoadError = self.connection.recv()
+        event: Event | LoadError | tuple[str, int] = self.connection.recv()
+        if isinstance(event, tuple):
+            _, number = event
+            self.is_training = number == self.number
+            return None
         self.has_reported = True
         if event.number != self.number:
             return None

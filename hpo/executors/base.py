@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from hpo._failures import message_of
+from hpo._time_limits import TimeLimits
 from hpo.executors._memory import oom_reason
 from hpo.training import BaseObjective
 from hpo.trial import Cause, Report, Trial
@@ -21,6 +22,7 @@ __all__ = [
     "LoadError",
     "Reported",
     "Revoked",
+    "TimedOut",
     "reason_of",
 ]
 
@@ -101,7 +103,19 @@ class Revoked:
     reason: str
 
 
-Event = Reported | Ended | Failed | Revoked
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """A trial was in training for longer than a trial may be, and was ended; its slot is free.
+
+    Parameters
+    ----------
+    number : int
+    """
+
+    number: int
+
+
+Event = Reported | Ended | Failed | Revoked | TimedOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +145,9 @@ class BaseExecutor(ABC):
 
     The driver fills free slots with `start`, reads events with `poll`, and ends a trial with
     `stop`. A trial waits for the next `poll` after each of its reports, so that a stop always
-    takes effect at the report that it answers. After `stop`, `Ended` or `Failed` there are no
-    more events of a trial, unless its reports are `Revoked`. Use an executor as a context manager:
-    leaving the block closes it.
+    takes effect at the report that it answers. After `stop`, `Ended`, `Failed` or `TimedOut` there
+    are no more events of a trial, unless its reports are `Revoked`. Use an executor as a context
+    manager: leaving the block closes it.
 
     Parameters
     ----------
@@ -149,6 +163,16 @@ class BaseExecutor(ABC):
 
     n_trials_left: float = math.inf
     """Trials that the driver still means to start, if known; an executor may plan by it."""
+
+    limits: TimeLimits = TimeLimits()
+    """How long it may train, set by the study before the first `start`.
+
+    A trial that has been in training for ``trial_timeout`` is ended wherever it is, and `TimedOut`.
+    At the ``deadline`` of the run, `poll` returns, whatever it trains; the driver ends the rest.
+    """
+
+    trains_here: bool = False
+    """Whether it trains trials in this process, and so ends no call of C that does not return."""
 
     @property
     def notes(self) -> list[str]:

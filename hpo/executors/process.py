@@ -7,8 +7,9 @@ import joblib
 from hpo.exceptions import ExecutorError
 from hpo.executors._payload import Payload
 from hpo.executors._settings import Settings, settings_of_this_process
+from hpo.executors._training_clock import TrainingClock
 from hpo.executors._worker_process import WorkerProcess, end_all, next_ready, start_server
-from hpo.executors.base import BaseExecutor, Event, Failed, LoadError
+from hpo.executors.base import BaseExecutor, Event, Failed, LoadError, TimedOut
 from hpo.training import BaseObjective
 from hpo.trial import Cause, Trial
 
@@ -67,6 +68,7 @@ class ProcessExecutor(BaseExecutor):
         self._settings: Settings | None = None
         self._workers: list[WorkerProcess] = []
         self._n_dead = 0
+        self._clock = TrainingClock()
         start_server()
 
     @property
@@ -94,18 +96,31 @@ class ProcessExecutor(BaseExecutor):
     def poll(self, timeout: float = 0.1) -> list[Event]:
         """Let trials that reported continue; return what the workers send within ``timeout`` s."""
         self.errors = {}
+        events: list[Event | None] = [*self._end_overdue()]
         busy = [worker for worker in self._workers if worker.number is not None]
         for worker in busy:
             worker.go_on()
-        events = [self._receive(worker) for worker in next_ready(busy, timeout)]
+        events += [self._receive(worker) for worker in next_ready(busy, 0 if events else timeout)]
         return [event for event in events if event is not None]
+
+    def _end_overdue(self) -> list[TimedOut]:
+        """Kill the workers whose trials have had their time; new ones take their places."""
+        training = {w.number: w for w in self._workers if w.number is not None and w.is_training}
+        overdue = self._clock.look(training, self.limits.trial_timeout)
+        # What has been sent counts, and may be the end of the trial.
+        overdue = [number for number in overdue if not training[number].connection.poll()]
+        for worker in (training[number] for number in overdue):
+            self._workers.remove(worker)
+            worker.kill()
+        return [TimedOut(number) for number in overdue]
 
     def _receive(self, worker: WorkerProcess) -> Event | None:
         try:
             event = worker.receive()
         except (EOFError, OSError):
             return self._handle_dead_worker(worker)
-        self._n_dead = 0
+        if event is not None:
+            self._n_dead = 0
         if isinstance(event, LoadError):
             raise ExecutorError(
                 f"The study cannot be loaded in a worker process: {event.reason}. What it imports "

@@ -1,15 +1,20 @@
 """One trial at a time, in the driver's own process."""
 
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
+from hpo._time_limits import TimeIsUp, time_limit
 from hpo.executors._running import RunningTrial
-from hpo.executors.base import BaseExecutor, Event, Reported
+from hpo.executors.base import BaseExecutor, Event, Reported, TimedOut
 from hpo.training import BaseObjective
 from hpo.trial import Trial
 
 __all__ = ["SerialExecutor"]
+
+_SECONDS_TO_CLOSE = 2.0
+"""Seconds that a training has to clean up after its time."""
 
 
 class SerialExecutor(BaseExecutor):
@@ -26,6 +31,7 @@ class SerialExecutor(BaseExecutor):
     """
 
     way = "serial"
+    trains_here = True
 
     def __init__(
         self, objective: BaseObjective, *, n_threads: int = 1, device: str | None = None
@@ -34,6 +40,7 @@ class SerialExecutor(BaseExecutor):
         self._n_threads = n_threads
         self._device = device
         self._running: RunningTrial | None = None
+        self._seconds = 0.0
         self._limits = ExitStack()
 
     @property
@@ -51,6 +58,7 @@ class SerialExecutor(BaseExecutor):
     def start(self, trials: Sequence[Trial]) -> None:
         """Begin the trial."""
         (trial,) = trials
+        self._seconds = 0.0
         self._running = RunningTrial(trial.number, partial(self.objective.run, trial, self._device))
 
     def poll(self, timeout: float = 0.1) -> list[Event]:
@@ -58,21 +66,42 @@ class SerialExecutor(BaseExecutor):
         running, self.errors = self._running, {}
         if running is None:
             return []
-        event = running.step()
-        if not isinstance(event, Reported):
-            self._running = None
+        began = time.monotonic()
+        events: list[Event] = []
+        try:
+            with self.limits.step([running.number], self._seconds):
+                events.append(running.step())
+        except TimeIsUp:
+            self._abandon()
+        self._seconds += time.monotonic() - began
         if running.error is not None:
             self.errors = {running.number: running.error}
-        return [event]
+        if events and not isinstance(events[0], Reported):
+            self._running = None
+        elif self._seconds >= self.limits.trial_timeout:
+            self._abandon()
+            events.append(TimedOut(running.number))
+        return events
+
+    def _abandon(self) -> None:
+        """End the running trial, whose code may not want to end."""
+        try:
+            with time_limit(time.monotonic() + _SECONDS_TO_CLOSE):
+                self._end_trial()
+        except TimeIsUp:
+            pass
 
     def stop(self, numbers: Iterable[int]) -> None:
         """End the running trial if it is among ``numbers``."""
         if self._running is not None and self._running.number in set(numbers):
-            running, self._running = self._running, None
+            self._end_trial()
+
+    def _end_trial(self) -> None:
+        running, self._running = self._running, None
+        if running is not None:
             running.close()
 
     def close(self) -> None:
         """End the running trial and restore the number of threads."""
-        if self._running is not None:
-            self.stop([self._running.number])
+        self._end_trial()
         self._limits.close()

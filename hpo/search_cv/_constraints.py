@@ -20,6 +20,7 @@ CONSTRAINTS: dict[str, Any] = {
     "search_space": "no_validation",
     "n_trials": [*_POSITIVE, None],
     "timeout": [*interval(Real, 0, closed="neither"), None],
+    "trial_timeout": [*interval(Real, 0, closed="neither"), None],
     "max_total_epochs": [*_POSITIVE, None],
     "backend": [str, BaseBackend],
     "sampler": "no_validation",

@@ -1,6 +1,7 @@
 """One fit of an `HPOSearchCV`: prepare its study, run it, and refit the winner."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from hpo._stop_signal import StopSignal
@@ -13,7 +14,9 @@ from hpo.search_cv._definition import definition_of
 from hpo.search_cv._found import set_found
 from hpo.search_cv.deprecations import warn_of_cut_grid, warn_of_cut_off, warn_of_failures
 from hpo.search_cv.observers import CallbackTasks, FailFast, Printer, WatchedObjective
+from hpo.storage.drivers import name_of
 from hpo.storage.trial_store import TrialStore
+from hpo.study.finisher import Elsewhere, Finisher
 from hpo.study.opening import FOR_SEARCHES, Allowed
 from hpo.study.prepared import FitSettings, PreparedStudy
 from hpo.study.runner import run_search
@@ -88,6 +91,7 @@ def run(search: Any, prepared: PreparedStudy, tasks: CallbackTasks) -> StudyResu
     with interrupt.listening():
         tracked = tracker is not None and bool(tracker.target)
         store = _begin(search, prepared, quotes=not raises, tracked=tracked)
+    finisher = Finisher(store)
     with ExitStack() as searching, interrupt.listening():
         searching.enter_context(tasks.trials(n_trials, objective))
 
@@ -100,9 +104,16 @@ def run(search: Any, prepared: PreparedStudy, tasks: CallbackTasks) -> StudyResu
             warn_of_failures(result, search.error_score)
             warn_of_cut_off(result, interrupt.reason)
             result, record = set_found(search, result, config.objective)
+            elsewhere = Elsewhere(store)
+            if elsewhere:
+                config.notes.append(elsewhere.note_of_search)
+                result = replace(result, finished_by=elsewhere.drivers)
             if record is None or not study.refit:
                 return result
-            with tasks.refit() as within:
+            with ExitStack() as refitting:
+                if not elsewhere:
+                    other, _ = refitting.enter_context(finisher.claim(record.number))
+                    result = replace(result, finished_by=name_of(other) if other else "")
                 return finish_winner(
                     result,
                     record,
@@ -110,7 +121,8 @@ def run(search: Any, prepared: PreparedStudy, tasks: CallbackTasks) -> StudyResu
                     store,
                     interrupt=interrupt,
                     advice=_advice(search),
-                    within=within,
+                    keeps=not result.finished_by,
+                    within=refitting.enter_context(tasks.refit()),
                 )
 
         return run_search(

@@ -43,6 +43,10 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
     timeout : float or None, default=None
         Seconds after which all trials are stopped; the best complete trial wins. If there is none,
         the best report of an interrupted trial wins, with a warning.
+    trial_timeout : float or None, default=None
+        Seconds of training after which a trial is ended, even within a step. It has failed and
+        has ``error_score``; with ``error_score="raise"`` it has nan, for it has raised nothing. In
+        a thread other than the main one, only the executor ``process`` can do it.
     max_total_epochs : int or None, default=None
         Steps (epochs, unless ``eval_every`` says otherwise) of all trials together, after which
         the search ends as by ``timeout``.
@@ -210,6 +214,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         *,
         n_trials: int | None = 50,
         timeout: float | None = None,
+        trial_timeout: float | None = None,
         max_total_epochs: int | None = None,
         backend: Any = "optuna",
         sampler: Any = "tpe",
@@ -257,6 +262,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         self.search_space = search_space
         self.n_trials = n_trials
         self.timeout = timeout
+        self.trial_timeout = trial_timeout
         self.max_total_epochs = max_total_epochs
         self.backend = backend
         self.sampler = sampler

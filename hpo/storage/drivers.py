@@ -1,5 +1,6 @@
 """Names of the processes that drive a study, and a check whether one is still alive."""
 
+import math
 import os
 import socket
 import time
@@ -7,16 +8,25 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-__all__ = ["at_work", "driver_lives", "host_of", "name_of", "new_driver"]
+__all__ = ["STALE_SECONDS", "at_work", "driver_lives", "host_of", "name_of", "new_driver"]
 
-_SILENT_SECONDS = 3600.0
-"""A driver on another machine is considered dead after this long without a heartbeat."""
+_SILENT_SECONDS = 300.0
+"""A driver on another machine is dead if this process has seen no new heartbeat for so long."""
+
+STALE_SECONDS = 900.0
+"""It is dead, too, if its last heartbeat is as old as this, though clocks may differ by minutes."""
 
 _SAME_START_SECONDS = 5.0
 """Two starts of a process that are nearer than this are one: a system tells it in coarse units."""
 
 _AT_WORK: set[str] = set()
 """The drivers in this process that are running trials."""
+
+_SEEN: dict[str, tuple[float, float]] = {}
+"""The last heartbeat of each driver on another machine, and when it was first seen.
+
+The first by the other machine's clock, the second by `time.monotonic` here.
+"""
 
 
 @contextmanager
@@ -56,7 +66,7 @@ def driver_lives(driver: str, last: float) -> bool:
     """Return whether another driver is alive; ``last`` is the time of its last heartbeat."""
     host, process, _ = driver.rsplit("/", 2)
     if host != socket.gethostname():
-        return time.time() - last < _SILENT_SECONDS
+        return _is_heard_of(driver, last)
     pid, _, start = process.partition("@")
     if int(pid) == os.getpid():
         return driver in _AT_WORK
@@ -65,6 +75,15 @@ def driver_lives(driver: str, last: float) -> bool:
         return False
     # Version 0.3 and before stored no start.
     return not start or abs(float(start) - now) < _SAME_START_SECONDS
+
+
+def _is_heard_of(driver: str, last: float) -> bool:
+    now = time.monotonic()
+    seen, since = _SEEN.get(driver, (-math.inf, now))
+    if last > seen:
+        _SEEN[driver] = last, now
+        since = now
+    return now - since < _SILENT_SECONDS and time.time() - last < STALE_SECONDS
 
 
 def _start_of(pid: int) -> float | None:

@@ -6,9 +6,10 @@ once, so that anyone can read a running trial at any moment. See `records` for w
 
 import dataclasses
 import math
+import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import optuna
@@ -23,6 +24,7 @@ from optuna.storages import InMemoryStorage, get_storage
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from hpo.exceptions import StorageError
 from hpo.space import SearchSpace
 from hpo.storage._agenda import Agenda
 from hpo.storage._signing import sign_trials
@@ -364,6 +366,31 @@ class TrialStore(StoredStudy):
         if self._durable and now - self._last_heartbeat > HEARTBEAT_SECONDS:
             self._last_heartbeat = now
             self.set_attr(f"{ALIVE}{self.driver}", now)
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Show in the block that this driver is alive, and watch the others, whatever it does.
+
+        A thread does so, for an epoch or a refit may take hours.
+        """
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(HEARTBEAT_SECONDS):
+                with suppress(StorageError):  # the driver itself will meet it
+                    self.heartbeat()
+                    self.abandoned()
+
+        thread = threading.Thread(target=beat, name="hpo-heartbeat", daemon=True)
+        if self._durable:
+            self.heartbeat()
+            thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            if self._durable:
+                thread.join()
 
     def insert(self, trials: Sequence[FrozenTrial]) -> None:
         """Insert finished trials of another study."""

@@ -56,6 +56,7 @@ def smoke_changes(
         "eval_every": min(eval_every, _N_STEPS) if eval_every else None,
         "n_trials": 1,
         "timeout": None,
+        "trial_timeout": None,
         "max_total_epochs": None,
         "executor": None,
         "n_jobs": None,

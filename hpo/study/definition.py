@@ -49,7 +49,12 @@ class Study(pydantic.BaseModel):
     n_trials : int or None, default=50
         Trials of the whole study, over all runs.
     timeout : float or None, default=None
-        Seconds of wall time of one run.
+        Seconds of wall time of one run, without the refit. At their end the running trials are
+        interrupted, even within an epoch.
+    trial_timeout : float or None, default=None
+        Seconds that a trial may be in training, not counting what it waits for. One that takes
+        longer is ended, even within an epoch, and is FAILED with the cause ``timeout``; it is not
+        tried again. docs/executors.md says what each executor can end.
     max_total_epochs : int or None, default=None
         Epochs of all trials together.
     pruner : str, BasePruner or None, default="median"
@@ -133,6 +138,7 @@ class Study(pydantic.BaseModel):
     select: Literal["best", "last"] = "best"
     n_trials: int | None = pydantic.Field(default=50, ge=1)
     timeout: float | None = pydantic.Field(default=None, gt=0)
+    trial_timeout: float | None = pydantic.Field(default=None, gt=0)
     max_total_epochs: int | None = pydantic.Field(default=None, ge=1)
     pruner: Any = "median"
     sampler: Any = "tpe"

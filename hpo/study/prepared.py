@@ -92,6 +92,8 @@ class PreparedStudy:
             enqueue=study.enqueue,
             add_trials=study.add_trials,
             n_trials=study.n_trials,
+            timeout=study.timeout,
+            trial_timeout=study.trial_timeout,
             select=study.select,
             keep=study.keep,
             n_jobs=study.n_jobs,
@@ -172,7 +174,7 @@ class PreparedStudy:
     def budget(self) -> Budget:
         """Return the study's budget, whose time begins now."""
         study = self.study
-        return Budget(study.n_trials, study.timeout, study.max_total_epochs)
+        return Budget(study.n_trials, study.timeout, study.max_total_epochs, study.trial_timeout)
 
     def begin(
         self, *, fresh: bool = False, allowed: Allowed | None = None, tracked: bool = False

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from hpo._failures import message_of, traceback_of
-from hpo._stop_signal import is_ctrl_c
+from hpo._stop_signal import is_signal
 from hpo.exceptions import RefitError
 from hpo.result import StudyResult
 
@@ -28,7 +28,7 @@ def refit_errors(what: str, result: StudyResult, trials_note: str) -> Iterator[N
     try:
         yield
     except BaseException as error:
-        if is_ctrl_c(error):
+        if is_signal(error):
             raise
         result = replace(result, refit_error=traceback_of(error))
         raise RefitError(f"{what} failed: {message_of(error)}. {trials_note}", result) from error

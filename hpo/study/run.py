@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from hpo._redaction import redact
 from hpo._stop_signal import StopSignal
@@ -12,8 +11,8 @@ from hpo.observer import BaseObserver
 from hpo.result import StudyResult
 from hpo.storage.drivers import name_of
 from hpo.storage.trial_store import TrialStore
-from hpo.study._finisher import Elsewhere, finishing
 from hpo.study.definition import Study
+from hpo.study.finisher import Elsewhere, Finisher
 from hpo.study.load import nothing_scored
 from hpo.study.opening import Allowed
 from hpo.study.prepared import PreparedStudy
@@ -140,7 +139,7 @@ class _Finish:
         self._store = store
         self._interrupt = interrupt
         self._reuse = reuse
-        self._before = self._refit()
+        self._finisher = Finisher(store)
 
     def __call__(self, result: StudyResult) -> StudyResult:
         """Return the result, completed."""
@@ -157,15 +156,13 @@ class _Finish:
         result = replace(result, resolved_params=params)
         if not self._prepared.study.refit or self._interrupt.reason:
             return result
-        with finishing(self._store) as holder:
-            return self._refitted(result, best, holder)
+        with self._finisher.claim(best.number) as (other, is_done):
+            return self._refitted(result, best, other, is_done=is_done)
 
-    def _refitted(self, result: StudyResult, best: TrialRecord, holder: str) -> StudyResult:
-        """Refit the winner, unless the driver ``holder`` does or another one has done so."""
-        refit = self._refit()
-        is_done = refit != self._before and refit.get("number") == best.number
-        # It is done if another driver's last trial ended with ours.
-        other = holder or (refit.get("driver", "") if is_done else "")
+    def _refitted(
+        self, result: StudyResult, best: TrialRecord, other: str, *, is_done: bool
+    ) -> StudyResult:
+        """Refit the winner, unless the driver ``other`` does or has done so."""
         if other:
             who = name_of(other)
             self._note(f"{who.capitalize()} finishes the study, once for all.")
@@ -181,10 +178,6 @@ class _Finish:
             advice=_advice(self._prepared.study),
             reuse=self._reuse or is_done,
         )
-
-    def _refit(self) -> dict[str, Any]:
-        """Return what the storage has of the last refit."""
-        return self._store.get_attr("refit") or {}
 
     def _note(self, text: str) -> None:
         self._prepared.search.notes.append(text)

@@ -12,7 +12,7 @@ import cloudpickle
 from hpo._failures import traceback_of
 from hpo._private_parts import missing_parts
 from hpo._redaction import redact
-from hpo._stop_signal import StopSignal, is_ctrl_c
+from hpo._stop_signal import StopSignal, is_signal
 from hpo._trained_by import format_trained_by
 from hpo.budget import Budget
 from hpo.exceptions import RefitError
@@ -94,10 +94,11 @@ def run_search(
         try:
             failures = FirstFailures(interrupt, fail_fast, search.space, store.records())
             told = (*observers, failures)
-            result = _trials(search, store, told, interrupt, budget, kept_files=kept_files)
-            if failures.stopped:
-                raise failures.error(result)
-            result = finish(result)
+            with store.beating():
+                result = _trials(search, store, told, interrupt, budget, kept_files=kept_files)
+                if failures.stopped:
+                    raise failures.error(result)
+                result = finish(result)
             state = "interrupted" if interrupt.reason else "complete"
         except RefitError as error:
             failure, result = error, error.result
@@ -158,6 +159,7 @@ def _trials(
         store.set_grid(search.grid)
     began = time.perf_counter()
     with at_work(store.driver), search.executor as executor:
+        executor.limits = manager.limits
         stopped = search.backend.run(manager, executor)
     seconds = time.perf_counter() - began + (store.get_attr("seconds") or 0.0)
     store.set_attr("seconds", seconds)
@@ -260,7 +262,7 @@ def _write_or_report(
     try:
         return make()
     except BaseException as error:
-        if is_ctrl_c(error):
+        if is_signal(error):
             raise
         path = folder / f"{what}_error.txt"
         path.write_text(traceback_of(error))

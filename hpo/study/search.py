@@ -1,5 +1,7 @@
 """Configure a search: its parts are built from their names, nothing is created yet."""
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -7,9 +9,10 @@ from typing import Any
 
 from hpo._discovery import build, parse_spec
 from hpo._redaction import redact
+from hpo._time_limits import TimeIsUp, can_interrupt, time_limit
 from hpo.backends.base import BaseBackend
 from hpo.exceptions import PluginError, StudyError
-from hpo.executors import make_executor
+from hpo.executors import BaseExecutor, make_executor
 from hpo.observer import StudyInfo
 from hpo.pruners import BasePruner
 from hpo.samplers.base import make_sampler
@@ -63,6 +66,8 @@ class SearchConfig:
         Other studies whose finished trials are added; see `Study`.
     n_trials : int or None
         Number of trials to run, if known; a finite space gets no more trials than it has points.
+    timeout, trial_timeout : float or None
+        Limits of the run and of a trial in seconds; the rehearsal takes no longer either.
     select : {"best", "last"}
         Which report represents a trial; see `Study`.
     keep : {"winner", "all"}
@@ -73,6 +78,8 @@ class SearchConfig:
     Raises
     ------
     SpaceError, PluginError
+    StudyError
+        If the executor cannot end a trial after ``trial_timeout``.
     """
 
     def __init__(
@@ -92,6 +99,8 @@ class SearchConfig:
         enqueue: Sequence[Mapping[str, Any]] = (),
         add_trials: Any = (),
         n_trials: int | None = None,
+        timeout: float | None = None,
+        trial_timeout: float | None = None,
         select: str = "best",
         keep: str = "winner",
         n_jobs: int | None = None,
@@ -125,6 +134,9 @@ class SearchConfig:
         self.executor = make_executor(
             executor, objective, n_jobs=n_jobs, n_threads=n_threads, device=device, seed=seed
         )
+        if trial_timeout is not None and not self.backend.runs_trials_itself:
+            _check_trial_timeout(self.executor)
+        self._rehearsal_seconds = min(timeout or math.inf, trial_timeout or math.inf)
         parallel = self.backend.is_parallel(self.executor)
         self.sampler = make_sampler(sampler, seed, parallel=parallel, space=space)
         sampler_name = _name(sampler).partition(":")[0].strip()
@@ -221,13 +233,20 @@ class SearchConfig:
         DataError
             If the trials cannot succeed.
         """
-        self.notes += rehearse(
-            self.objective,
-            rehearsed_points(self.space, self.enqueue),
-            device=devices(self.device)[0],
-            n_threads=self.n_threads,
-            quotes=quotes and not self.backend.runs_trials_itself,
-        )
+        try:
+            with time_limit(time.monotonic() + self._rehearsal_seconds):
+                self.notes += rehearse(
+                    self.objective,
+                    rehearsed_points(self.space, self.enqueue),
+                    device=devices(self.device)[0],
+                    n_threads=self.n_threads,
+                    quotes=quotes and not self.backend.runs_trials_itself,
+                )
+        except TimeIsUp:  # it refuses nothing that may work
+            self.notes.append(
+                f"The rehearsal, a batch of each fold before the first trial, was not over after "
+                f"{self._rehearsal_seconds:g} s and was left out."
+            )
 
     def begin(
         self,
@@ -386,3 +405,15 @@ def _check_costs(costs: Sequence[str], sampler: Any) -> None:
 
 def _name(spec: Any) -> str:
     return redact(spec) if isinstance(spec, str) else type(spec).__name__
+
+
+def _check_trial_timeout(executor: BaseExecutor) -> None:
+    """Raise `StudyError` if trials run in this process and cannot be interrupted in it."""
+    if not executor.trains_here or can_interrupt():
+        return
+    name = type(executor).__name__.removesuffix("Executor").lower()
+    raise StudyError(
+        f"trial_timeout cannot end the trials of the executor '{name}' here: they are trained in "
+        "this process, and only the main thread of a process can be interrupted, and not on "
+        "Windows. Choose executor='process', whose workers can be ended anywhere."
+    )

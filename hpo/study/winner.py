@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hpo._failures import message_of
-from hpo._stop_signal import StopSignal, is_ctrl_c
+from hpo._stop_signal import StopSignal, is_signal
 from hpo.analyses import CLASS, Winner
 from hpo.exceptions import RefitError
 from hpo.result import StudyResult
@@ -42,6 +42,7 @@ def finish_winner(
     interrupt: StopSignal,
     advice: str,
     reuse: bool = False,
+    keeps: bool = True,
     within: Within = nullcontext,
 ) -> StudyResult:
     """Refit a trial, score it once on the held-out test part, analyse it, and store the outcome.
@@ -59,6 +60,8 @@ def finish_winner(
         For a `RefitError`: where the trials are, and how to continue.
     reuse : bool, default=False
         Return what is stored of an equal refit, without the estimator, instead of another one.
+    keeps : bool, default=True
+        Store the outcome; False if another driver does.
     within : callable
         ``within(estimator)`` returns a context manager in which the estimator is fitted.
 
@@ -88,9 +91,14 @@ def finish_winner(
     try:
         result = _refitted(result, record, prepared, advice, fitting)
     except RefitError as error:
-        store.set_attr("refit_error", {"number": record.number, "text": error.result.refit_error})
+        if keeps:
+            store.set_attr(
+                "refit_error", {"number": record.number, "text": error.result.refit_error}
+            )
         raise
     result = _analysed(result, record, prepared)
+    if not keeps:
+        return result
     outcome = {name: getattr(result, name) for name in _OUTCOME}
     made = {"number": record.number, "mark": mark, "driver": store.driver}
     store.set_attr("refit", made | outcome)
@@ -179,7 +187,7 @@ def _analysed(result: StudyResult, record: TrialRecord, prepared: PreparedStudy)
             with limit_threads(prepared.search.n_threads):
                 analyses[analysis.name] = json.loads(json.dumps(analysis.compute(winner)))
         except BaseException as error:
-            if is_ctrl_c(error):
+            if is_signal(error):
                 raise
             analyses[analysis.name] = {"error": message_of(error)}
         if analysis.reference != analysis.name:

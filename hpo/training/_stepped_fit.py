@@ -8,6 +8,7 @@ from typing import Any
 from greenlet import GreenletExit, getcurrent, greenlet
 from skorch import NeuralNet
 
+from hpo._time_limits import TimeIsUp
 from hpo.training._batches import load_whole_batches
 from hpo.training._held import SuspendedSettings
 from hpo.training._hooks import listen
@@ -116,14 +117,18 @@ class _Greenlet(greenlet):  # type: ignore[misc]
 
 def _advance(fit: _Greenlet, settings: SuspendedSettings) -> bool:
     fit.parent = getcurrent()
+    broken_off = False
     with settings:
         try:
             fit.switch()
         except KeyboardInterrupt:
             if not (fit.epochs.in_loop or fit.epochs.refuse):
                 raise
+        except TimeIsUp:  # anywhere, even where the fit was about to put a setting back
+            broken_off = True
+            raise
         finally:
-            settings.finished = fit.dead
+            settings.finished = fit.dead and not broken_off
     return not fit.dead
 
 

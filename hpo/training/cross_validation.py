@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import cloudpickle
 
-from hpo._stop_signal import is_ctrl_c
+from hpo._stop_signal import is_signal
 from hpo.training.base import StepError
 from hpo.training.files import TrialFiles
 from hpo.training.fold import Fold
@@ -141,7 +141,7 @@ class CrossValidation(Generator[Report, None, None]):
             try:
                 fold.close()
             except BaseException as error:
-                if is_ctrl_c(error):
+                if is_signal(error):
                     raise
         if self.files is not None and not was_closed:
             self.files.end(complete=complete)

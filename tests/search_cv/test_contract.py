@@ -36,6 +36,7 @@ from torch import nn
 
 from hpo import HPOSearchCV
 from hpo.exceptions import DataError, NoCompletedTrialError, SpaceError
+from hpo.trial import Cause
 
 IRIS = load_iris(return_X_y=True)
 DIABETES = load_diabetes(return_X_y=True)
@@ -275,11 +276,13 @@ def test_a_timeout_shorter_than_a_trial_gives_its_best_report():
     assert search.cv_results_["rank_test_score"][search.best_index_] == 1
 
 
-def test_a_trial_that_made_its_last_step_in_time_is_complete():
-    search = HPOSearchCV(Slow(0.3), {"start": [0.1, 0.2]}, n_trials=2, timeout=0.4, cv=2)
+def test_a_trial_that_made_its_last_step_in_time_is_complete_and_another_is_cut_off():
+    space = {"seconds": [0.0, 1000.0]}
+    search = HPOSearchCV(Slow(), space, n_trials=2, sampler="grid", timeout=5, cv=2)
     search.fit(*IRIS)
-    assert search.result_.n_complete == 1
-    assert search.result_.records[0].reason == ""
+    assert [r.trial.params["seconds"] for r in search.result_.records] == [0.0, 1000.0]
+    assert [r.cause for r in search.result_.records] == [None, Cause.BUDGET]
+    assert search.best_params_ == {"seconds": 0.0}
 
 
 def test_a_timeout_shorter_than_a_step_gives_an_error():

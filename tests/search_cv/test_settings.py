@@ -87,6 +87,7 @@ CHANGES = {
     "select": ("select", "last", "last"),
     "n_trials": ("n_trials", np.int64(9), 9),
     "timeout": ("timeout", 60, 60),
+    "trial_timeout": ("trial_timeout", 9.5, 9.5),
     "max_total_epochs": ("max_total_epochs", 40, 40),
     "pruner": ("pruner", "halving", "halving"),
     "sampler": ("sampler", "random", "random"),

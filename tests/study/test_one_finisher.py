@@ -6,10 +6,11 @@ import sys
 import textwrap
 import time
 
+from hpo import load_result
 from hpo.space import SearchSpace
 from hpo.storage.drivers import at_work
 from hpo.storage.trial_store import TrialStore
-from hpo.study._finisher import Elsewhere, finishing
+from hpo.study.finisher import Elsewhere, finishing
 
 SPACE = SearchSpace.load({"x": {"type": "float", "low": 0.0, "high": 1.0}})
 
@@ -66,6 +67,27 @@ DRIVERS = """
 """
 
 
+SEARCHES = """
+    search = HPOSearchCV(
+        Model(), {"x": {"type": "float", "low": 0.0, "high": 1.0}}, n_trials=8, cv=2,
+        storage=f"journal:///{FOLDER}/s.log", study_name="s", executor="serial", sampler="random",
+        random_state=0,
+    )
+    gate_out, gate_in = os.pipe()
+    for i in range(3):
+        if not os.fork():
+            os.close(gate_in)
+            os.read(gate_out, 1)
+            search.fit(X[:60], y[:60])
+            facts = [search.result_.finished_by, search.best_estimator_.x, search.refit_time_ > 0]
+            with open(f"{FOLDER}/result_{i}", "w") as file:
+                json.dump(facts, file)
+            os._exit(0)
+    os.close(gate_in)
+    print(json.dumps([os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(3)]))
+"""
+
+
 def run_drivers(folder):
     """Run three drivers at once, and one more when they have ended."""
     done = subprocess.run(
@@ -92,6 +114,29 @@ def test_one_of_three_drivers_refits_the_winner_and_the_others_say_who(tmp_path)
             assert not fitted
             assert other.startswith("process ")
             assert any("finishes the study" in note for note in notes)
+
+
+def test_of_searches_that_share_a_study_each_refits_and_one_writes_the_result(tmp_path):
+    head = DRIVERS.partition("    study = Study(")[0]
+    code = textwrap.dedent(head.replace("import Study, run_study", "import run_study") + SEARCHES)
+    code = code.replace("import numpy as np", "import numpy as np\nfrom hpo import HPOSearchCV")
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [0, 0, 0]
+    results = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("result_*"))]
+    assert len((tmp_path / "refits").read_text().split()) == 3
+    assert all(refitted for _, _, refitted in results)
+    assert [by for by, _, _ in results].count("") == 1
+    written = (tmp_path / "s.log").read_text()
+    assert written.count('"hpo:refit":') == written.count('"hpo:results":') == 1
+    winner = load_result("s", f"journal:///{tmp_path}/s.log")[0].best_params
+    assert winner["x"] in [x for by, x, _ in results if not by]
 
 
 def test_a_refit_whose_driver_died_is_left_to_the_next_run(tmp_path):

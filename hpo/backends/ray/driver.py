@@ -16,7 +16,7 @@ from hpo._failures import MAX_LENGTH, shortened
 from hpo._redaction import redact
 from hpo.backends.ray.worker import CHANGES, EVENT, TRIAL
 from hpo.exceptions import ExecutorError
-from hpo.executors import Ended, Event, Failed, Reported
+from hpo.executors import Ended, Event, Failed, Reported, TrainingClock
 from hpo.executors.base import LoadError
 from hpo.training import BaseObjective
 from hpo.training.folders import trial_folder, write_contents
@@ -138,6 +138,8 @@ class StudyController:
             )
         self._n_dead_at_start = 0
         trials = self.trials
+        if self.has_ended(event.number):  # it had its time while this was on its way
+            return True
         match event:
             case Reported(report):
                 if report.step <= trials.record(report.number).last_step:
@@ -153,8 +155,14 @@ class StudyController:
                 trials.end(number, TrialState.FAILED, reason, error, event.cause)
         return True
 
+    def has_ended(self, number: int) -> bool:
+        """Return whether a trial has ended, so that nothing of its training counts any more."""
+        return self.trials.record(number).state is not TrialState.RUNNING
+
     def handle_trial_death(self, trial: Trial, cause: str) -> None:
         """Restart a trial whose worker died, or fail it if that has happened too often."""
+        if self.has_ended(trial.number):  # its worker was killed because it had its time
+            return
         self._deaths[trial.number] += 1
         deaths = self._deaths[trial.number]
         if deaths <= self._max_failures:
@@ -228,6 +236,7 @@ class StoreScheduler(TuneScheduler):  # type: ignore[misc]  # Ray has no types
         self._driver = driver
         self._live: dict[str, Any] = {}
         self._trials: dict[str, Trial] = {}
+        self._clock = TrainingClock()
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> str:
         """Handle the event in ``result``."""
@@ -259,14 +268,31 @@ class StoreScheduler(TuneScheduler):  # type: ignore[misc]  # Ray has no types
     def choose_trial_to_run(self, tune_controller: Any) -> None:
         """Leave the choice to Ray Tune: first come, first served."""
 
+    def end_overdue(self) -> None:
+        """End the trials that have been in training for too long; to be called all the time.
+
+        Trials that wait for a place, or are put aside, are not in training.
+        """
+        trials = self._driver.trials
+        training = {
+            self._trials[trial_id].number: trial_id
+            for trial_id, trial in self._live.items()
+            if trial.status == "RUNNING"
+        }
+        for number in self._clock.look(training, trials.limits.trial_timeout):
+            trials.time_out(number)
+            self._kill(training[number])
+
     def kill(self) -> None:
         """Kill the actors of all running trials, even in the middle of a step."""
-        for trial in self._live.values():
-            actor = trial.temporary_state.ray_actor
-            if actor is not None:
-                with contextlib.suppress(ray.exceptions.RayError, ValueError):
-                    ray.kill(actor)
-        self._live.clear()
+        for trial_id in list(self._live):
+            self._kill(trial_id)
+
+    def _kill(self, trial_id: str) -> None:
+        actor = self._live.pop(trial_id).temporary_state.ray_actor
+        if actor is not None:
+            with contextlib.suppress(ray.exceptions.RayError, ValueError):
+                ray.kill(actor)
 
     def debug_string(self) -> str:
         """Return a line for Ray Tune's status."""
@@ -291,6 +317,7 @@ class StudyStopper(Stopper):  # type: ignore[misc]  # Ray has no types
         """Return whether the run must end; called after every event, and every 0.1 s."""
         driver = self._driver
         driver.guarded(driver.trials.heartbeat, None)
+        driver.guarded(self._scheduler.end_overdue, None)
         if not (driver.error or driver.why_stop()):
             return False
         driver.guarded(self._scheduler.kill, None)  # Ray Tune would wait for their steps to end

@@ -3,7 +3,7 @@
 import pickle
 import sys
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -68,11 +68,17 @@ class Worker(tune.Trainable):  # type: ignore[misc]  # Ray has no types
     """
 
     def setup(self, config: dict[str, Any], payload: WorkerPayload | None = None) -> None:
-        """Accept the first trial; slow initialization is left to the first step."""
+        """Load the objective, which is no part of a trial's time, and accept the first trial.
+
+        If it cannot be loaded, the first step says so: an error here would be raised again and
+        again.
+        """
         assert payload is not None
         self._payload = payload
         self._objective: BaseObjective | None = None
         self._limits = ExitStack()
+        with suppress(BaseException):  # loading runs the user's code
+            self._load()
         self._accept(config)
 
     def reset_config(self, new_config: Mapping[str, Any]) -> bool:

@@ -1,12 +1,15 @@
 """An executor that trains trials in batches, and those that cannot be fused in processes."""
 
 import math
-from collections.abc import Iterable, Sequence
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 from hpo._discovery import find
-from hpo._stop_signal import is_ctrl_c
+from hpo._stop_signal import is_signal
+from hpo._time_limits import TimeIsUp
 from hpo.executors._memory import clear_memory, clear_memory_after, oom_reason
 from hpo.executors.base import BaseExecutor, Event, Reported, Revoked
 from hpo.executors.fused.batch import TrialBatch, UnlikeError
@@ -36,6 +39,7 @@ MANY_STRUCTURES = 16
 
 _VOID = "the batch did not train it as its own net does"
 _FASTER = "that is faster (with the executor fused they are trained in a batch all the same)"
+_TOO_SLOW = "a batch of them takes longer than a trial may ({limit:g} s)"
 _TOO_FEW = (
     "too few trials of their structure are to come for timing it to pay (with the executor fused "
     "they are trained in a batch all the same)"
@@ -84,6 +88,8 @@ class FusedExecutor(BaseExecutor):
         If an argument is out of its range.
     """
 
+    trains_here = True
+
     def __init__(
         self,
         objective: BaseObjective,
@@ -112,6 +118,8 @@ class FusedExecutor(BaseExecutor):
         self._limits = ExitStack()
         self._batches: dict[str, TrialBatch] = {}
         self._refused: dict[str, str] = {}
+        self._seconds: defaultdict[int, float] = defaultdict(float)
+        """How long each trial has been in training in a batch."""
         self._n_placed = 0
         self._n_trials = 0
         process: Any = find("hpo.executors", "process", BaseExecutor)
@@ -167,15 +175,23 @@ class FusedExecutor(BaseExecutor):
         for trial in trials:
             self._n_trials += 1
             try:
-                self._place(trial)
+                with self.limits.step([trial.number]):
+                    self._place(trial)
+            except TimeIsUp:
+                self._drop({trial.number})
+                if not self.limits.run_is_over:
+                    self._give_to_worker(trial, _TOO_SLOW.format(limit=self.limits.trial_timeout))
             except BaseException as error:
-                if is_ctrl_c(error):
+                if is_signal(error):
                     raise
                 # The error may be the trial's own: trained alone, the trial raises it itself.
                 why = reason_unbatched(error, "the net cannot be prepared for a batch")
-                self._notes.add_unbatched([trial.number], why)
-                self._pool.start(trial)
+                self._give_to_worker(trial, why)
                 clear_memory_after(error)
+
+    def _give_to_worker(self, trial: Trial, why: str) -> None:
+        self._notes.add_unbatched([trial.number], why)
+        self._pool.start(trial)
 
     def _place(self, trial: Trial) -> None:
         if self._extractor is None:
@@ -214,22 +230,68 @@ class FusedExecutor(BaseExecutor):
         events: list[Event] = []
         for batch in self._select_batches():
             try:
-                if not batch.decided:
-                    self._decide(batch)
-                batch_events = batch.advance()
+                batch_events = self._advance(batch)
                 reported = (e.number for e in batch_events if isinstance(e, Reported))
                 self._notes.add_batched(reported, batch.way)
                 events += batch_events
             except UnlikeError as error:
                 events += self._revoke(batch, error)
             except BaseException as error:
-                if is_ctrl_c(error):
+                if is_signal(error):
                     raise
                 self._fail_batch(batch, error)
         if self._pool.is_busy:
+            self._pool.limit(self.limits)
             events += self._pool.poll(0.0 if events else timeout)
             self.errors = self._pool.errors
         return events
+
+    def _advance(self, batch: TrialBatch) -> list[Event]:
+        """Train a batch for one epoch, within the time that its trials have left."""
+        trials, steps = [extracted.trial for extracted in batch.extracted_trials], batch.last_steps
+        try:
+            if not batch.decided:
+                with self.limits.step(batch.live):
+                    self._decide(batch)
+            return self._train_epoch(batch)
+        except TimeIsUp:
+            self._break_off(batch, trials, steps)
+            return []
+
+    def _train_epoch(self, batch: TrialBatch) -> list[Event]:
+        numbers, began = batch.live, time.monotonic()
+        used = max((self._seconds[number] for number in numbers), default=0.0)
+        try:
+            with self.limits.step(numbers, used):
+                return batch.advance()
+        finally:
+            for number in numbers:
+                self._seconds[number] += time.monotonic() - began
+
+    def _break_off(
+        self, batch: TrialBatch, trials: Sequence[Trial], steps: Mapping[int, int]
+    ) -> None:
+        """Give up a batch that was interrupted somewhere within an epoch.
+
+        One of its trials may keep all of them. So they go to worker processes, where each has the
+        time of a trial for itself; if the run is over, they go nowhere.
+
+        Parameters
+        ----------
+        batch : TrialBatch
+        trials : sequence of Trial
+            Its trials before the epoch.
+        steps : mapping of int to int
+            The last step that each of them has reported.
+        """
+        key = batch.first.key
+        self._batches.pop(key, None)
+        if self.limits.run_is_over:
+            return
+        why = self._refused[key] = _TOO_SLOW.format(limit=self.limits.trial_timeout)
+        self._pool.skip_reported(steps)
+        for trial in trials:
+            self._give_to_worker(trial, why)
 
     def _select_batches(self) -> list[TrialBatch]:
         """Return the batches with few idle slots; if all have many, the fullest one."""
@@ -240,9 +302,12 @@ class FusedExecutor(BaseExecutor):
     def stop(self, numbers: Iterable[int]) -> None:
         """End these trials and free their slots."""
         ended = set(numbers)
-        for batch in self._batches.values():
-            batch.drop(ended)
+        self._drop(ended)
         self._pool.stop(ended)
+
+    def _drop(self, numbers: set[int]) -> None:
+        for batch in self._batches.values():
+            batch.drop(numbers)
 
     # -- how a batch is trained ---------------------------------------------------------------
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
-from hpo.executors.base import BaseExecutor, Ended, Event, Failed, Reported
+from hpo._time_limits import TimeLimits
+from hpo.executors.base import BaseExecutor, Ended, Event, Failed, Reported, TimedOut
 from hpo.trial import Trial
 
 __all__ = ["WorkerPool"]
@@ -48,6 +49,10 @@ class WorkerPool:
         """Prepare the executor."""
         self._executor.__enter__()
 
+    def limit(self, limits: TimeLimits) -> None:
+        """Set how long the trials may train."""
+        self._executor.limits = limits
+
     def start(self, trial: Trial) -> None:
         """Begin a trial, as soon as a worker is free."""
         if len(self._running) >= self.capacity:
@@ -65,7 +70,7 @@ class WorkerPool:
         while self._waiting and len(self._running) < self.capacity:
             self.start(self._waiting.pop(0))
         events = [event for event in self._executor.poll(timeout) if not self._is_repeated(event)]
-        self._running -= {e.number for e in events if isinstance(e, Ended | Failed)}
+        self._running -= {e.number for e in events if isinstance(e, Ended | Failed | TimedOut)}
         return events
 
     def _is_repeated(self, event: Event) -> bool:

@@ -10,7 +10,7 @@ from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 from skorch.dataset import get_len
 
-from hpo._stop_signal import is_ctrl_c
+from hpo._stop_signal import is_signal
 from hpo.training._routing import fit_params_by_step
 from hpo.training.adapters import last_step
 from hpo.training.callbacks import copy_of
@@ -185,7 +185,7 @@ class Attempt:
                 try:
                     outcome = step()
                 except BaseException as error:
-                    if is_ctrl_c(error):
+                    if is_signal(error):
                         raise
                     return Outcome(error=error, where=where)
                 if not outcome.passed:

@@ -9,7 +9,7 @@ from typing import Any
 from skorch import NeuralNet
 
 from hpo._failures import message_of
-from hpo._stop_signal import is_ctrl_c
+from hpo._stop_signal import is_signal
 from hpo.exceptions import DataError, HpoError
 from hpo.training.adapters import last_step
 from hpo.training.callbacks import copy_of
@@ -127,7 +127,7 @@ class _Rehearsal:
             try:
                 part = self._part(point, i, files)
             except BaseException as error:
-                if is_ctrl_c(error):
+                if is_signal(error):
                     raise
                 return Outcome(error=error, where="preprocessing")
             return Attempt(part, self._objective, thorough=i < _THOROUGH_FOLDS).run()

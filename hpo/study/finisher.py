@@ -1,18 +1,20 @@
 """Which of the drivers of a study finishes it: refits the winner and opens the held-out part.
 
 Only one does, the one that ends the study: those that end while others still run trials leave it
-to them, and of several that end at once one takes it, without a lock.
+to them, and of several that end at once one takes it, without a lock. Searches that share a study
+(`HPOSearchCV`) each refit the winner, as each needs an estimator; one of them writes it down.
 """
 
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from hpo.storage.drivers import host_of, name_of
+from hpo.storage.drivers import STALE_SECONDS, host_of, name_of
 from hpo.storage.stored_study import HEARTBEAT_SECONDS
 from hpo.storage.trial_store import TrialStore
 
-__all__ = ["Elsewhere", "finishing"]
+__all__ = ["Elsewhere", "Finisher", "finishing"]
 
 _FINISHER = "finisher:"
 """Start of the names of the attributes of the study with what a driver has to do with its end."""
@@ -51,23 +53,68 @@ class Elsewhere:
         return bool(self._drivers)
 
     @property
-    def note(self) -> str:
-        """A note for the user: which trials they are, and who finishes the study."""
+    def _named_trials(self) -> str:
         numbers = sorted(self._drivers)
         trials = "Trial" if len(numbers) == 1 else "Trials"
+        return f"{trials} {', '.join(map(str, numbers))} still run elsewhere ({self.drivers})"
+
+    @property
+    def note_of_search(self) -> str:
+        """A note for a search, which has an estimator now: of which trials it is the winner."""
+        return (
+            f"{self._named_trials}. The winner of those that have ended was chosen here; the "
+            "process that ends last stores the result of the study."
+        )
+
+    @property
+    def note(self) -> str:
+        """A note for the user: which trials they are, and who finishes the study."""
         text = (
-            f"{trials} {', '.join(map(str, numbers))} still run elsewhere ({self.drivers}). The "
-            "process that ends last finishes the study: it refits the winner and scores it on the "
-            "held-out part."
+            f"{self._named_trials}. The process that ends last finishes the study: it refits the "
+            "winner and scores it on the held-out part."
         )
         if self._silent:
             minutes = max(self._silent.values()) / 60
             text += (
                 f" There has been no sign of {_named(self._silent)} for {minutes:.0f} min. If it "
-                "is gone, run the study again later: after an hour without a sign, its trials are "
-                "tried again."
+                "is gone, run the study again later: after "
+                f"{STALE_SECONDS / 60:.0f} min without a sign, its trials are tried again."
             )
         return text
+
+
+class Finisher:
+    """Who writes down the end of a study, as one of its drivers sees it; made when that begins.
+
+    Parameters
+    ----------
+    store : TrialStore
+    """
+
+    def __init__(self, store: TrialStore) -> None:
+        self._store = store
+        self._before = self._refit()
+
+    @contextmanager
+    def claim(self, number: int) -> Iterator[tuple[str, bool]]:
+        """Claim the end of the study, with this trial as its winner, for the block.
+
+        Yields
+        ------
+        other : str
+            The driver that does it instead, or has done it; empty if it is this one.
+        is_done : bool
+            Whether the other one has done it, since this driver began.
+        """
+        with finishing(self._store) as holder:
+            refit = self._refit()
+            is_done = refit != self._before and refit.get("number") == number
+            # It is done if another driver's last trial ended with ours.
+            yield holder or (refit.get("driver", "") if is_done else ""), is_done
+
+    def _refit(self) -> dict[str, Any]:
+        """Return what the storage has of the last refit."""
+        return self._store.get_attr("refit") or {}
 
 
 @contextmanager

@@ -1,0 +1,247 @@
+"""A trial, or a study, whose time is over in the middle of a step.
+
+The studies run as processes of their own, as `hpo run` does: signals and the end of the process
+are what is tested. No test measures a time; what does not end is killed by `TIMEOUT`.
+"""
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from sklearn.dummy import DummyClassifier
+
+from hpo import HPOSearchCV
+from hpo._time_limits import TimeIsUp, time_limit
+from hpo.exceptions import StudyError
+from hpo.storage.stored_study import StoredStudy
+from hpo.trial import Cause, TrialState
+
+TIMEOUT = 250
+"""Seconds after which a study that still hangs is killed; the hangs last longer."""
+
+STUDY = """
+import hashlib, os, signal, subprocess, sys, threading, time
+import numpy as np
+from pathlib import Path
+from sklearn.linear_model import SGDClassifier
+from hpo import Study, StudyData
+
+def hang(how):
+    if how == "sleep":
+        time.sleep(1000)
+    if how == "busy":
+        while True:
+            pass
+    if how == "lock":
+        lock = threading.Lock()
+        lock.acquire()
+        lock.acquire()
+    if how == "stubborn":  # catches what interrupts it, once
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        try:
+            time.sleep(1000)
+        except BaseException:
+            time.sleep(1000)
+    if how == "endless":  # catches whatever interrupts it
+        while True:
+            try:
+                time.sleep(1000)
+            except BaseException:
+                pass
+    if how == "child":
+        subprocess.run([sys.executable, "-c", "import time; time.sleep(1000)"])
+    if how == "fork":
+        if not os.fork():
+            Path(f"grandchild_{os.getpid()}").touch()
+            time.sleep(1000)
+        os.wait()
+    if how == "call":  # a call of C that lets other threads run
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 2_000_000_000)
+    if how == "gil":  # one that does not
+        pow(3, 10**9)
+
+class Stuck(SGDClassifier):
+    def __init__(self, how="", random_state=0):
+        super().__init__(random_state=random_state)
+        self.how = how
+        self.n_steps = 0
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        self.n_steps += 1
+        if self.n_steps == 2:
+            hang(self.how)
+        return super().partial_fit(X, y, classes)
+
+rng = np.random.default_rng(0)
+X = rng.random((40, 2))
+study = Study(
+    name="stuck", estimator=Stuck(), data=StudyData(X=X, y=(X[:, 0] > 0.5).astype(int)),
+    search_space={"how": ["none", *@HOW@, "nothing"]}, sampler="grid", cv=2, epochs=3,
+    tracker="null", pruner=None, storage="journal:///s.journal",
+)
+"""
+
+TIMED_OUT = TrialState.FAILED, Cause.TIMEOUT
+COMPLETE = TrialState.COMPLETE, None
+INTERRUPTED = TrialState.INTERRUPTED, Cause.BUDGET
+REASON = "epoch 2: not over after 2 s of training, the time that a trial may take (trial_timeout)"
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HPO_CACHE", str(tmp_path / "cache"))
+
+
+def run(how, *options):
+    """Run a study in which the trials between the first and the last one hang."""
+    Path("stuck.py").write_text(STUDY.replace("@HOW@", repr(list(how))))
+    command = [sys.executable, "-m", "hpo.cli", "run", "stuck.py", *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+
+
+def records(name="stuck"):
+    return StoredStudy(name, "journal:///s.journal").records(running=True)
+
+
+def ends():
+    """Return how the last trial of each point has ended."""
+    return {r.trial.params["how"]: (r.state, r.cause) for r in records()}
+
+
+def wait_for_the_end_of_all_processes():
+    """Wait until no other process works in this folder."""
+    end = time.monotonic() + TIMEOUT
+    while left := [
+        process
+        for process in psutil.process_iter(["cwd", "status"])
+        if process.info["cwd"] == str(Path.cwd())
+        and process.info["status"] != psutil.STATUS_ZOMBIE
+        and process.pid != psutil.Process().pid
+    ]:
+        assert time.monotonic() < end, left
+        time.sleep(0.1)
+
+
+HANGS_OF_PYTHON = ["sleep", "busy", "lock", "stubborn", "child"]
+
+
+@pytest.mark.parametrize(
+    ("executor", "hangs"),
+    [
+        ("serial", HANGS_OF_PYTHON),
+        ("process:n_jobs=2", [*HANGS_OF_PYTHON, "endless", "call", "gil", "fork"]),
+        ("fused:n_jobs=2", ["sleep"]),
+        ("auto:n_jobs=2", ["call"]),
+    ],
+)
+def test_a_trial_over_its_time_has_failed_and_the_study_goes_on(executor, hangs):
+    ended = run(hangs, "--trial-timeout", "2", "--executor", executor)
+    assert ended.returncode == 0, ended
+    assert ends() == {"none": COMPLETE, "nothing": COMPLETE, **dict.fromkeys(hangs, TIMED_OUT)}
+    late = [r for r in records() if r.cause is Cause.TIMEOUT]
+    assert {r.reason for r in late} == {REASON}
+    assert {r.last_step for r in late} == {1}
+    assert len(records()) == 2 + len(hangs)  # none was tried again
+    wait_for_the_end_of_all_processes()
+
+
+def test_ray_ends_a_trial_over_its_time():
+    backend = "ray:max_concurrent=2"
+    ended = run(["sleep", "gil"], "--trial-timeout", "2", "--backend", backend)
+    assert ended.returncode == 0, ended
+    late = {"sleep": TIMED_OUT, "gil": TIMED_OUT}
+    assert ends() == {"none": COMPLETE, "nothing": COMPLETE, **late}
+    assert {r.reason for r in records() if r.cause is Cause.TIMEOUT} == {REASON}
+    assert len(records()) == 4
+    wait_for_the_end_of_all_processes()
+
+
+@pytest.mark.parametrize(("executor", "seconds"), [("serial", 5), ("process:n_jobs=2", 20)])
+def test_a_study_ends_within_a_step_and_goes_on_with_it(executor, seconds):
+    ended = run(["sleep"], f"--timeout={seconds}", "--executor", executor)
+    assert ended.returncode == 0, ended
+    assert f"the time budget of {seconds} s is spent" in ended.stdout
+    assert ends()["sleep"] == INTERRUPTED
+    assert [r.last_step for r in records() if r.interrupted] == [1]
+    ended = run(["sleep"], "--trial-timeout", "2", "--executor", "process")
+    assert ended.returncode == 0, ended
+    assert ends() == {"none": COMPLETE, "nothing": COMPLETE, "sleep": TIMED_OUT}
+
+
+@pytest.mark.parametrize(
+    ("how", "option", "end"),
+    [
+        ("call", "--trial-timeout=2", TIMED_OUT),
+        ("call", "--timeout=5", INTERRUPTED),
+        ("endless", "--trial-timeout=2", TIMED_OUT),
+    ],
+)
+def test_what_cannot_be_interrupted_ends_the_process_and_the_next_run_goes_on(how, option, end):
+    ended = run([how], option, "--executor", "serial")
+    assert ended.returncode == 124, ended
+    assert "is in a call that Python cannot interrupt" in ended.stderr
+    assert "--executor process" in ended.stderr
+    assert "Go on with\n" in ended.stderr
+    assert ends()[how] == end
+    ended = run([how], "--trial-timeout", "2", "--executor", "process")
+    assert ended.returncode == 0, ended
+    assert ends() == {"none": COMPLETE, "nothing": COMPLETE, how: TIMED_OUT}
+
+
+def test_a_call_that_lets_no_thread_run_ends_the_process_too():
+    ended = run(["gil"], "--trial-timeout", "1", "--executor", "serial")
+    assert ended.returncode == 1
+    assert "Timeout (0:00:2" in ended.stderr
+    assert "in hang" in ended.stderr  # where it was
+    ended = run(["gil"], "--trial-timeout", "2", "--executor", "process")
+    assert ended.returncode == 0, ended
+    assert ends() == {"none": COMPLETE, "nothing": COMPLETE, "gil": TIMED_OUT}
+
+
+def test_a_trial_timeout_is_refused_where_nothing_can_be_interrupted():
+    X, y = np.zeros((12, 2)), [0, 1] * 6
+    errors = []
+
+    def fit(executor):
+        search = HPOSearchCV(
+            DummyClassifier(),
+            {"strategy": ["prior"]},
+            n_trials=1,
+            trial_timeout=60,
+            executor=executor,
+            cv=2,
+        )
+        try:
+            search.fit(X, y)
+        except StudyError as error:
+            errors.append(str(error))
+
+    for executor in ("serial", "fused:n_jobs=1", "process:n_jobs=1"):
+        thread = threading.Thread(target=fit, args=[executor])
+        thread.start()
+        thread.join()
+    assert len(errors) == 2
+    assert all("Choose executor='process'" in error for error in errors)
+    fit("serial")
+    assert len(errors) == 2
+
+
+def test_code_that_catches_it_is_interrupted_again():
+    def catch_and_sleep():
+        with pytest.raises(TimeIsUp):
+            time.sleep(60)
+        time.sleep(60)
+
+    with pytest.raises(TimeIsUp), time_limit(time.monotonic() + 0.1):
+        catch_and_sleep()
+
+
+def test_what_returns_in_time_is_not_interrupted():
+    with time_limit(time.monotonic() + 0.2):
+        pass
+    time.sleep(0.3)
