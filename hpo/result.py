@@ -13,6 +13,9 @@ import numpy as np
 from hpo._cv_results import cv_results
 from hpo._trained_by import count_ways
 from hpo.exceptions import NoCompletedTrialError
+from hpo.out_of_fold import OutOfFold
+from hpo.out_of_fold_files import OutOfFoldFiles
+from hpo.statistics.selection_bias import CorrectedScore
 from hpo.trial import TRAINED_BY, TrialRecord, TrialState
 
 if TYPE_CHECKING:
@@ -75,6 +78,11 @@ class StudyResult:
         Folders with the files that callbacks wrote (``fold_0/params.pt``), by the trial's number:
         the winner's, or all that the study keeps. Without a storage they are removed with the
         process. Empty if nothing was written, or on another machine.
+    corrected : CorrectedScore or None, default=None
+        What the winner would score on new rows, corrected for having been chosen; see
+        `hpo.statistics.selection_bias`. None if it cannot be told.
+    out_of_fold : OutOfFoldFiles or None, default=None
+        Where the out-of-fold predictions are; see `oof`.
     finished_by : str, default=""
         The other processes to one of which this one has left the refit of the winner, because
         they run trials of the same study; empty if this one has finished the study.
@@ -104,6 +112,8 @@ class StudyResult:
     files: Mapping[int, Path] = field(default_factory=dict)
     key: str = ""
     fingerprint: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    corrected: CorrectedScore | None = None
+    out_of_fold: OutOfFoldFiles | None = field(default=None, repr=False)
     finished_by: str = ""
     silent_trials: tuple[int, ...] = ()
 
@@ -179,6 +189,25 @@ class StudyResult:
         if len(values) < 2:
             return math.nan
         return float(np.std(values, ddof=1) / math.sqrt(len(values)))
+
+    @property
+    def corrected_score(self) -> float:
+        """What the winner would score on new rows; nan if that cannot be told. See `corrected`."""
+        return math.nan if self.corrected is None else self.corrected.value
+
+    def oof(self, number: int | None = None) -> OutOfFold:
+        """Return the out-of-fold predictions of a complete trial, by default the winner's.
+
+        Raises
+        ------
+        KeyError
+            If they are not kept: the trial is not complete, or was run on another machine, or its
+            predictions were removed in favour of better trials' (``out_of_fold_mb``).
+        """
+        number = self.best_record.number if number is None else number
+        if self.out_of_fold is None:
+            raise KeyError("No out-of-fold predictions are kept of this study.")
+        return self.out_of_fold.load(number)
 
     @property
     def n_trials(self) -> int:

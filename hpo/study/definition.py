@@ -95,6 +95,10 @@ class Study(pydantic.BaseModel):
         The trials whose files, written by callbacks (``Checkpoint``, loggers), are kept. Each fold
         of each trial has its own folder for them; only the refit writes to the callbacks' paths.
         `StudyResult.files` has the folders.
+    out_of_fold_mb : float, default=500
+        Megabytes that the out-of-fold predictions of the trials may take
+        (`StudyResult.oof`); those of the trials with the smallest scores are removed first. 0
+        keeps none, and the score of the winner is not corrected.
     enqueue : sequence of mapping, default=()
         Parameters to try first, all of a trial's or some: values as the estimator takes them (as
         in ``best_params_``) or as the storage has them.
@@ -149,6 +153,7 @@ class Study(pydantic.BaseModel):
     refit: bool = True
     add_trials: Any = ()
     keep: Literal["winner", "all"] = "winner"
+    out_of_fold_mb: float = pydantic.Field(default=500, ge=0)
     enqueue: Sequence[Mapping[str, Any]] = ()
     compare: Sequence[str] | None = None
     watch: Sequence[str] = ()

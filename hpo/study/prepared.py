@@ -94,6 +94,7 @@ class PreparedStudy:
             n_trials=study.n_trials,
             select=study.select,
             keep=study.keep,
+            out_of_fold_mb=study.out_of_fold_mb,
             n_jobs=study.n_jobs,
             n_threads=study.n_threads,
             device=study.device,

@@ -4,6 +4,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +13,29 @@ import cloudpickle
 from hpo._failures import traceback_of
 from hpo._private_parts import missing_parts
 from hpo._redaction import redact
+from hpo._scratch import new_folder
 from hpo._stop_signal import StopSignal, is_ctrl_c
 from hpo._trained_by import format_trained_by
 from hpo.budget import Budget
 from hpo.exceptions import RefitError
 from hpo.observer import BaseObserver, StudyInfo
+from hpo.out_of_fold_files import OUT_OF_FOLD, OutOfFoldFiles
 from hpo.result import StudyResult
 from hpo.storage.drivers import at_work
+from hpo.storage.study_facts import files_folder
 from hpo.storage.trial_store import TrialStore
 from hpo.storage.unsaved import is_unsaved
 from hpo.study._adding import describe_additions
+from hpo.study._corrected import corrected
 from hpo.study._first_failures import FirstFailures
 from hpo.study._notes import note_on_majority
 from hpo.study._tracking import Tracking
 from hpo.study.kept_files import KeptFiles
 from hpo.study.search import SearchConfig
 from hpo.trackers import BaseTracker
+from hpo.training.objective import Objective
 from hpo.training.refit import save_artifacts
+from hpo.training.row_scores import study_rows
 from hpo.trial import TRAINED_BY, TrialRecord
 from hpo.trial_manager import TrialManager
 
@@ -136,6 +143,8 @@ def _trials(
     added = [r for addition in search.additions for r in store.add(addition.records, addition.key)]
     note = describe_additions(search.additions, len(added))
     search.notes += [note] if note else []
+    out_of_fold = _out_of_fold(search, store)
+    search.objective.keeps_rows = out_of_fold is not None
     manager = TrialManager(
         store,
         search.pruner,
@@ -145,6 +154,7 @@ def _trials(
         costs=search.costs,
         select=search.select,
         max_steps=search.objective.max_steps,
+        out_of_fold=out_of_fold,
     )
     kept_files.begin(manager.records)
     search.objective.home, search.objective.keeps_all = kept_files.home, kept_files.keeps_all
@@ -168,10 +178,23 @@ def _trials(
         stopped=stopped,
         key=store.key,
         fingerprint=_fingerprint(search),
+        out_of_fold=out_of_fold,
         **search.shown,
     )
+    result = replace(result, corrected=corrected(result))
+    search.notes += [out_of_fold.note] if out_of_fold and out_of_fold.note else []
     winner = result.winner.number if result.winner else None
     return replace(result, files=kept_files.finalize(manager.numbers, winner))
+
+
+def _out_of_fold(search: SearchConfig, store: TrialStore) -> OutOfFoldFiles | None:
+    """Return where the out-of-fold predictions are kept; None if they are not."""
+    if not search.out_of_fold_mb or not isinstance(search.objective, Objective):
+        return None
+    saved = store.url is not None and not is_unsaved(store.url)
+    folder = files_folder(store) if saved else new_folder()
+    rows = partial(study_rows, search.objective)
+    return OutOfFoldFiles(folder / OUT_OF_FOLD, rows, int(search.out_of_fold_mb * 1e6))
 
 
 def _fingerprint(search: SearchConfig) -> Mapping[str, Any]:

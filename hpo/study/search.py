@@ -67,6 +67,8 @@ class SearchConfig:
         Which report represents a trial; see `Study`.
     keep : {"winner", "all"}
         The trials whose files, written by callbacks, are kept.
+    out_of_fold_mb : float
+        See `Study`.
     n_jobs, n_threads, device
         Passed to executors that accept them, unless their options set them.
 
@@ -94,6 +96,7 @@ class SearchConfig:
         n_trials: int | None = None,
         select: str = "best",
         keep: str = "winner",
+        out_of_fold_mb: float = 500,
         n_jobs: int | None = None,
         n_threads: int = 1,
         device: str | None = None,
@@ -130,6 +133,7 @@ class SearchConfig:
         sampler_name = _name(sampler).partition(":")[0].strip()
         self.grid, self.n_points = _points(space, sampler_name, n_trials)
         _check_costs(self.costs, self.sampler)
+        self.out_of_fold_mb = out_of_fold_mb
         self.compare = compared(compare, space, grid=sampler_name == "grid")
         self.watch = tuple(watch)
         self.enqueue = space.points(enqueue, "enqueue")

@@ -17,13 +17,14 @@ from sklearn.model_selection import (
 
 from hpo.exceptions import DataError
 from hpo.training import checks
-from hpo.training.adapters import changeable, steps_of
+from hpo.training.adapters import changeable, last_step, steps_of
 from hpo.training.base import BaseObjective
 from hpo.training.callbacks import portable
 from hpo.training.cross_validation import CrossValidation
 from hpo.training.files import TrialFiles, check_files
 from hpo.training.fold import Fold, FoldData
 from hpo.training.indexing import as_numpy, n_samples, split_input
+from hpo.training.row_scores import RowRecorder, row_formula
 from hpo.training.scoring import Scoring
 from hpo.trial import Trial, derive_seed
 
@@ -114,8 +115,10 @@ class Objective(BaseObjective):
         splitting = dict(split_params or {})
         if groups is not None:
             splitting["groups"] = groups
+        self.groups = splitting.get("groups")
         self.splits = make_splits(estimator, X, y, cv, splitting)
         self.classes = checks.check_folds(estimator, y, self.splits)
+        self._n_validated = sum(len(valid) for _, valid in self.splits)
         self._all_classes = checks.all_classes(estimator, y)
 
     @property
@@ -144,7 +147,12 @@ class Objective(BaseObjective):
             self.scoring,
             n_steps,
             files,
+            recorder=self.recorder(),
         )
+
+    def recorder(self) -> RowRecorder | None:
+        """Return what makes the rows of a trial's reports; None if they are not kept."""
+        return RowRecorder(self._n_validated) if self.keeps_rows else None
 
     def resume(
         self,
@@ -194,6 +202,8 @@ class Objective(BaseObjective):
             eval_every=self.eval_every,
             return_train_score=self.return_train_score,
             files=files.fold(i),
+            row_formula=row_formula(self.scoring, last_step(self.estimator)),
+            keeps_rows=self.keeps_rows,
         )
 
 
