@@ -57,6 +57,15 @@ def score(value: float, error: float = math.nan) -> str:
     return f"{value:.{decimals}f} ± {error:.{decimals}f}"
 
 
+def score_with_interval(value: float, interval: tuple[float, float] | None) -> str:
+    """Format a score with its interval of 95 %: ``0.9583 (95 %: 0.943 to 0.970)``."""
+    if interval is None or not all(map(math.isfinite, interval)):
+        return score(value)
+    low, high = interval
+    decimals = min(8, max(0, 2 - math.floor(math.log10(max(high - low, 1e-8)))))
+    return f"{value:.{decimals}f} (95 %: {low:.{decimals}f} to {high:.{decimals}f})"
+
+
 def short_names(names: Iterable[str]) -> dict[str, str]:
     """Return the last part of each parameter name if that is unique: ``weight_decay``."""
     names = list(names)

@@ -56,8 +56,7 @@ class OutOfFold:
     step : int
         The step (epoch) of ``predictions``: the trial's best one, or its last one.
     predictions : ndarray of shape (n_rows, ...)
-        In half precision if they are probabilities. Columns of classes stand in the order of
-        ``classes``.
+        Columns of classes stand in the order of ``classes``.
     last_predictions : ndarray of shape (n_rows, ...)
         At the trial's last step.
     y : ndarray of shape (n_rows, ...) or None

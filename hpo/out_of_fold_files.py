@@ -28,8 +28,6 @@ OUT_OF_FOLD = "out_of_fold"
 
 _ROWS = "rows.npz"
 _PREDICTIONS = ("best", "last")
-_LOSSLESS = 2
-"""Most columns of probabilities that are kept in single precision; more are in half precision."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -168,9 +166,10 @@ class OutOfFoldFiles:
         complete = record.state is TrialState.COMPLETE
         for name, rows in zip(_PREDICTIONS, (best, running.last), strict=True):
             if complete and rows is not None and rows.predictions is not None:
-                arrays[name] = _compact(rows.predictions, rows.kind)
-                arrays[f"{name}_step"] = rows.step
                 arrays["kind"] = rows.kind
+                arrays[f"{name}_step"] = rows.step
+                if name == "best" or rows is not best:
+                    arrays[name] = _plain(rows.predictions)
         self._save(self._path(record.number), arrays)
         if "best" in arrays:
             heapq.heappush(self._removable, (record.value, record.number))
@@ -255,7 +254,7 @@ class OutOfFoldFiles:
         """
         path = self._path(number)
         stored = _read(path)
-        if stored is None or any(name not in stored for name in _PREDICTIONS):
+        if stored is None or "best" not in stored or "last_step" not in stored:
             raise KeyError(f"No out-of-fold predictions of trial {number} are kept.")
         study = self.rows
         kind = str(stored["kind"])
@@ -266,7 +265,7 @@ class OutOfFoldFiles:
             kind=kind,
             step=int(stored["best_step"]),
             predictions=stored["best"],
-            last_predictions=stored["last"],
+            last_predictions=stored.get("last", stored["best"]),
             y=study.y,
             classes=study.classes,
         )
@@ -303,14 +302,6 @@ def _packed(scores: np.ndarray) -> dict[str, Any]:
     if scores.dtype == bool:
         return {"scores": np.packbits(scores, axis=1), "n_rows": scores.shape[1]}
     return {"scores": scores.astype(np.float32)}
-
-
-def _compact(predictions: np.ndarray, kind: str) -> np.ndarray:
-    if kind == "predict_proba" and predictions.ndim == 2 and predictions.shape[1] > _LOSSLESS:
-        return predictions.astype(np.float16)
-    if predictions.dtype == np.float64:
-        return predictions.astype(np.float32)
-    return _plain(predictions)
 
 
 def _plain(values: Any) -> np.ndarray:

@@ -52,6 +52,9 @@ class StudyResult:
         Traceback if the refit, or a step after it, failed; empty otherwise.
     test_score : float or None, default=None
         The refitted winner's score on the held-out test part; None without one.
+    test_interval : (float, float) or None, default=None
+        Interval of 95 % of ``test_score``, over the rows of the held-out test part; nan where it
+        is not known.
     recommendation : str, default=""
         How to use the refitted winner, as it describes itself (a line of code).
     seconds : float or None, default=None
@@ -81,6 +84,8 @@ class StudyResult:
     corrected : CorrectedScore or None, default=None
         What the winner would score on new rows, corrected for having been chosen; see
         `hpo.statistics.selection_bias`. None if it cannot be told.
+    uncorrected : str, default=""
+        Why there is no ``corrected``.
     out_of_fold : OutOfFoldFiles or None, default=None
         Where the out-of-fold predictions are; see `oof`.
     finished_by : str, default=""
@@ -99,6 +104,7 @@ class StudyResult:
     refit_seconds: float | None = None
     refit_error: str = ""
     test_score: float | None = None
+    test_interval: tuple[float, float] | None = None
     recommendation: str = ""
     seconds: float | None = None
     stopped: str = ""
@@ -113,6 +119,7 @@ class StudyResult:
     key: str = ""
     fingerprint: Mapping[str, Any] = field(default_factory=dict, repr=False)
     corrected: CorrectedScore | None = None
+    uncorrected: str = ""
     out_of_fold: OutOfFoldFiles | None = field(default=None, repr=False)
     finished_by: str = ""
     silent_trials: tuple[int, ...] = ()

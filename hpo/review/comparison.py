@@ -15,6 +15,7 @@ import numpy as np
 from hpo._discovery import did_you_mean
 from hpo._format import brief_value, score, short_names
 from hpo.result import StudyResult
+from hpo.statistics.paired import adjusted_by_holm, paired_difference
 from hpo.trial import SECONDS, TrialRecord, TrialState
 
 __all__ = [
@@ -25,10 +26,8 @@ __all__ = [
     "WORSE",
     "Comparison",
     "Group",
-    "adjusted_by_holm",
     "compare",
     "is_number",
-    "paired_difference",
     "place_of",
     "seconds_per_epoch",
 ]
@@ -236,53 +235,6 @@ def _add_verdicts(
 def _folds(group: Group) -> Sequence[float]:
     report = group.record.best_report if group.record else None
     return report.fold_values if report else ()
-
-
-def paired_difference(
-    scores: Sequence[float], others: Sequence[float], fold_sizes: Sequence[tuple[int, int]] = ()
-) -> tuple[float, float, float]:
-    """Return the mean of ``scores - others`` over the folds, its standard error, and a p-value.
-
-    The corrected resampled t-test of Nadeau and Bengio (2003, *Inference for the
-    Generalization Error*, Machine Learning 52, section 3.5): training parts of folds overlap,
-    so the variance of a mean over ``J`` folds is taken as ``(1 / J + n_valid / n_train)`` times
-    that of the differences, with ``J - 1`` degrees of freedom.
-
-    Parameters
-    ----------
-    scores, others : sequence of float, length n_folds
-    fold_sizes : sequence of (int, int)
-        Training and validation samples of each fold; by default those of ``J`` folds that
-        partition all samples.
-
-    Returns
-    -------
-    difference, error, p : float
-        Error and p (two-sided) are nan with one fold, or if a score is not finite.
-    """
-    differences = np.asarray(scores, dtype=float) - np.asarray(others, dtype=float)
-    n = len(differences)
-    mean = float(differences.mean()) if n else math.nan
-    if n < 2 or not np.isfinite(differences).all():
-        return mean, math.nan, math.nan
-    train, valid = np.sum(fold_sizes, axis=0) if len(fold_sizes) else (n - 1, 1)
-    error = float(differences.std(ddof=1) * math.sqrt(1 / n + valid / train))
-    if error == 0:
-        return mean, 0.0, 1.0 if mean == 0 else 0.0
-    from scipy.special import stdtr  # the distribution function of Student's t
-
-    return mean, error, float(2 * stdtr(n - 1, -abs(mean / error)))
-
-
-def adjusted_by_holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values corrected for their number (Holm 1979), in the order given."""
-    n = len(p_values)
-    adjusted = [1.0] * n
-    largest = 0.0
-    for rank, i in enumerate(sorted(range(n), key=lambda i: p_values[i])):
-        largest = max(largest, min(1.0, (n - rank) * p_values[i]))
-        adjusted[i] = largest
-    return adjusted
 
 
 def _sort_groups(groups: Sequence[Group]) -> list[Group]:

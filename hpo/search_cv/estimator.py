@@ -136,6 +136,9 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
         The trials whose files, written by callbacks (``Checkpoint``, loggers), are kept. Each fold
         of each trial has its own folder for them; only the refit writes to the callbacks' paths.
         ``result_.files`` has the folders; without a storage they are removed with the process.
+    out_of_fold_mb : float, default=500
+        Megabytes that the out-of-fold predictions of the trials may take (``result_.oof``); those
+        of the trials with the smallest scores are removed first. 0 keeps none.
     compare : list of str or None, default=None
         Parameters whose values the report compares: the best complete trial of each combination
         represents it (``hpo.review.compare(result_)``). None is all parameters of a grid, and none
@@ -159,6 +162,10 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
 multimetric_, classes_, n_features_in_, feature_names_in_
         As in ``GridSearchCV``. ``best_index_`` is the row of ``result_.best_record``, unless
         ``refit`` is a function.
+    corrected_score_ : float
+        What the winner would score on new rows: ``best_score_`` without the luck of having been
+        chosen. ``result_.corrected`` has its interval. Missing where it cannot be told
+        (``result_.uncorrected`` says why), or ``refit`` is a function.
     test_score_ : float
         Score of ``best_estimator_`` on the held-out test part, if ``fit`` was given one.
     analyses_ : dict of str to dict
@@ -239,6 +246,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         add_trials: Any = (),
         select: str = "best",
         keep: str = "winner",
+        out_of_fold_mb: float = 500,
         compare: Sequence[str] | None = None,
         watch: Sequence[str] = (),
         analyses: Sequence[Any] | None = None,
@@ -279,6 +287,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         self.add_trials = add_trials
         self.select = select
         self.keep = keep
+        self.out_of_fold_mb = out_of_fold_mb
         self.compare = compare
         self.watch = watch
         self.analyses = analyses

@@ -4,12 +4,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["LEVEL", "bootstrap_interval", "interval_of_mean", "interval_of_share"]
+__all__ = ["LEVEL", "bootstrap_interval", "error_of", "interval_of_mean", "interval_of_share"]
 
 LEVEL = 0.95
 """Probability with which an interval covers."""
 
 N_BOOTSTRAPS = 1000
+
+
+def error_of(interval: tuple[float, float] | None) -> float:
+    """Return the standard error of which a normal score would have an interval; nan without one."""
+    return float("nan") if interval is None else (interval[1] - interval[0]) / (2 * 1.96)
 
 
 def interval_of_share(n_right: int, n: int) -> tuple[float, float]:

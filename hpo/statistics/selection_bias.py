@@ -53,6 +53,7 @@ def corrected_score(
     *,
     trials: np.ndarray,
     groups: np.ndarray | None = None,
+    training_se: float = 0.0,
     seed: int = 0,
     n_bootstraps: int = N_BOOTSTRAPS,
 ) -> CorrectedScore | None:
@@ -61,8 +62,8 @@ def corrected_score(
     The choice is repeated: rows are drawn with replacement within each fold, the candidate with
     the greatest score (the mean over folds of the mean over rows) on the drawn rows is chosen, and
     scored on the rows that were not drawn. The mean of these scores is the corrected one. Their
-    spread is that of the rows out of the bag, of which there are fewer than rows, so the interval
-    is narrower than their quantiles by the root of that share.
+    spread is that of the mean of the rows out of the bag, a share p of all rows; the interval is
+    narrower than their quantiles by ``sqrt(p / (1 - p))``, because all rows enter into the mean.
 
     Everything that was chosen by the rows has to be a candidate. A trial has one for each of its
     epochs if its best one represents it, and trials that were stopped are candidates too: they
@@ -79,6 +80,8 @@ def corrected_score(
     groups : ndarray of shape (n_rows,) or None
         Rows with the same value are drawn together: those of one subject, or the columns of one
         row. None means that all are independent.
+    training_se : float, default=0.0
+        Least standard error: what other training sets would change.
     seed : int
     n_bootstraps : int
 
@@ -109,14 +112,18 @@ def corrected_score(
     if len(finite) < n_bootstraps / 2:
         return None
     value = float(finite.mean())
-    # A score out of the bag is the mean of 0.37 of the rows; their mean is one of all rows.
-    share = float(np.sqrt((out_of_bag > 0).mean()))
+    # A score out of the bag is the mean of a share of the rows, drawn without replacement, which
+    # varies more than the mean of all rows.
+    outside_share = (out_of_bag > 0).mean()
+    shrink = float(np.sqrt(outside_share / (1 - outside_share)))
+    se = shrink * float(finite.std(ddof=1))
+    widen = shrink * max(1.0, training_se / se if se else 1.0)
     low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return CorrectedScore(
         value=value,
-        low=value - share * (value - float(low)),
-        high=value + share * (float(high) - value),
-        se=share * float(finite.std(ddof=1)),
+        low=value - widen * (value - float(low)),
+        high=value + widen * (float(high) - value),
+        se=max(se, training_se),
         n_candidates=n_trials,
     )
 

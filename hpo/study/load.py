@@ -3,11 +3,14 @@
 from dataclasses import replace
 from typing import Any
 
+from hpo.out_of_fold_files import OUT_OF_FOLD, OutOfFoldFiles
 from hpo.result import StudyResult
 from hpo.space import SearchSpace
 from hpo.storage.stored_study import StoredStudy
 from hpo.storage.studies import study_names, versioned_name
+from hpo.storage.study_facts import files_folder
 from hpo.storage.urls import is_there
+from hpo.study._corrected import CORRECTED, read_corrected
 from hpo.study.kept_files import files_kept
 
 __all__ = ["load_result", "nothing_scored"]
@@ -45,12 +48,16 @@ def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | Non
         key=store.key,
         fingerprint=store.get_attr("fingerprint") or {},
         files=files_kept(store.key),
+        out_of_fold=OutOfFoldFiles(files_folder(store) / OUT_OF_FOLD),
         **_search_settings(store),
+        **read_corrected(store.get_attr(CORRECTED)),
     )
     winner = None if result.winner is None else result.winner.number
     refit, failed = store.get_attr("refit") or {}, store.get_attr("refit_error") or {}
     if winner is not None and winner == refit.get("number"):
         outcome = {key: refit[key] for key in refit if key not in {"number", "mark", "driver"}}
+        if outcome.get("test_interval") is not None:
+            outcome["test_interval"] = tuple(outcome["test_interval"])
         result = replace(result, **outcome)
     if winner is not None and winner == failed.get("number"):
         result = replace(result, refit_error=failed["text"])

@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from hpo.storage.study_facts import files_folder
 from hpo.storage.trial_store import TrialStore
 from hpo.storage.unsaved import is_unsaved
 from hpo.study._adding import describe_additions
-from hpo.study._corrected import corrected
+from hpo.study._corrected import CORRECTED, corrected, read_corrected
 from hpo.study._first_failures import FirstFailures
 from hpo.study._notes import note_on_majority
 from hpo.study._tracking import Tracking
@@ -101,7 +101,15 @@ def run_search(
         try:
             failures = FirstFailures(interrupt, fail_fast, search.space, store.records())
             told = (*observers, failures)
-            result = _trials(search, store, told, interrupt, budget, kept_files=kept_files)
+            result = _trials(
+                search,
+                store,
+                told,
+                interrupt,
+                budget,
+                kept_files=kept_files,
+                any_may_win=any_may_win,
+            )
             if failures.stopped:
                 raise failures.error(result)
             result = finish(result)
@@ -138,6 +146,7 @@ def _trials(
     budget: Budget,
     *,
     kept_files: KeptFiles,
+    any_may_win: bool,
 ) -> StudyResult:
     stale = store.fail_stale_trials()
     added = [r for addition in search.additions for r in store.add(addition.records, addition.key)]
@@ -181,7 +190,10 @@ def _trials(
         out_of_fold=out_of_fold,
         **search.shown,
     )
-    result = replace(result, corrected=corrected(result))
+    if not any_may_win:
+        found = corrected(result)
+        store.set_attr(CORRECTED, found if isinstance(found, str) else asdict(found))
+        result = replace(result, **read_corrected(found))
     search.notes += [out_of_fold.note] if out_of_fold and out_of_fold.note else []
     winner = result.winner.number if result.winner else None
     return replace(result, files=kept_files.finalize(manager.numbers, winner))
@@ -306,8 +318,15 @@ def _summary(result: StudyResult) -> tuple[dict[str, float], dict[str, Any]]:
     if result.winner is None:
         return metrics, params
     metrics |= {"best_score": result.best_score, "best_score_se": result.best_score_se}
+    if result.corrected is not None:
+        low, high = result.corrected.interval
+        metrics["corrected_score"] = result.corrected.value
+        metrics |= {"corrected_score_low": low, "corrected_score_high": high}
     if result.test_score is not None:
         metrics["test_score"] = result.test_score
+    if result.test_interval is not None:
+        low, high = result.test_interval
+        metrics |= {"test_score_low": low, "test_score_high": high}
     for name, analysis in result.analyses.items():
         numbers = {key: value for key, value in analysis.items() if isinstance(value, int | float)}
         metrics |= {f"{name}_{key}": value for key, value in numbers.items()}

@@ -19,7 +19,8 @@ from hpo.training.checks import check_kernel
 from hpo.training.files import FoldFiles
 from hpo.training.indexing import as_numpy, index_fit_params, n_samples, take
 from hpo.training.random_stream import RandomStream
-from hpo.training.row_scores import FoldRows, RowFormula, predictions_of, rows_of, watched
+from hpo.training.row_formulas import RowFormula
+from hpo.training.row_scores import FoldRows, predictions_of, rows_of, watched
 from hpo.training.scoring import Scoring
 
 __all__ = ["Fold", "FoldData", "configure", "set_classes"]

@@ -24,7 +24,8 @@ from hpo.training.cross_validation import CrossValidation
 from hpo.training.files import TrialFiles, check_files
 from hpo.training.fold import Fold, FoldData
 from hpo.training.indexing import as_numpy, n_samples, split_input
-from hpo.training.row_scores import RowRecorder, row_formula
+from hpo.training.row_formulas import row_formula
+from hpo.training.row_scores import RowRecorder
 from hpo.training.scoring import Scoring
 from hpo.trial import Trial, derive_seed
 

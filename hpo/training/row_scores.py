@@ -1,29 +1,24 @@
 """The rows of a validation part: what was predicted for each, and each one's share of the score."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
 import numpy as np
-from sklearn.base import ClassifierMixin
 
 from hpo.out_of_fold import ValidatedRows
 from hpo.out_of_fold_files import StudyRows
 from hpo.training.indexing import as_numpy
-from hpo.training.scorer_parts import is_the_scorer
-from hpo.training.scoring import Scoring
+from hpo.training.row_formulas import Predicted, RowFormula
 from hpo.trial import Report
 
 __all__ = [
     "FoldRows",
-    "Predicted",
-    "RowFormula",
     "RowRecorder",
     "predictions_of",
-    "row_formula",
     "rows_of",
     "study_rows",
     "watched",
@@ -52,10 +47,6 @@ class FoldRows:
     scores: np.ndarray | None = None
     predictions: np.ndarray | None = None
     kind: str = ""
-
-
-Predicted = dict[str, np.ndarray]
-"""Predictions by the name of the method that made them."""
 
 
 @contextmanager
@@ -115,7 +106,7 @@ def rows_of(
     y: Any,
     *,
     score: float,
-    formula: "RowFormula | None",
+    formula: RowFormula | None,
     classes: np.ndarray | None,
 ) -> FoldRows:
     """Return the rows of a fold.
@@ -244,79 +235,3 @@ def joined(parts: Sequence[np.ndarray | None], n_rows: int) -> np.ndarray | None
         return None
     rows = np.concatenate(known)
     return rows if len(rows) == n_rows else None
-
-
-# -- scores that are means over the rows ---------------------------------------------------------
-
-RowFormula = Callable[[Predicted, Any], np.ndarray | None]
-"""Returns each row's score from the predictions and y, of shape (n_rows,); None if it cannot."""
-
-
-def row_formula(scoring: Scoring, estimator: Any) -> RowFormula | None:
-    """Return the formula of each row's score if the trial's score is a mean over rows, else None.
-
-    Parameters
-    ----------
-    scoring : Scoring
-    estimator : estimator
-        Its own ``score`` counts where there is no scorer.
-    """
-    if not scoring.looks_at_predictions_only:
-        return None
-    scorer = scoring.scorers().get(scoring.metric)
-    if scorer is None:
-        method = getattr(type(estimator), "score", None)
-        if method is ClassifierMixin.score:
-            return _FORMULAS["accuracy"]
-        return None
-    return next((f for name, f in _FORMULAS.items() if is_the_scorer(scorer, name)), None)
-
-
-def _accuracy(predicted: Predicted, y: Any) -> np.ndarray | None:
-    labels = predicted.get("predict")
-    if labels is None or labels.shape != np.shape(y):
-        return None
-    right: np.ndarray = np.asarray(labels == y)
-    return right if right.ndim == 1 else np.asarray(right.all(axis=1))
-
-
-def _neg_log_loss(predicted: Predicted, y: Any) -> np.ndarray | None:
-    proba = predicted.get("predict_proba")
-    if proba is None or proba.ndim != 2 or np.ndim(y) != 1:
-        return None
-    labels, columns = np.unique(y, return_inverse=True)
-    if len(labels) != proba.shape[1]:
-        return None
-    eps = np.finfo(proba.dtype).eps
-    total = proba.sum(axis=1)
-    return np.asarray(np.log(np.clip(proba[np.arange(len(y)), columns] / total, eps, 1 - eps)))
-
-
-def _neg_mean_squared_error(predicted: Predicted, y: Any) -> np.ndarray | None:
-    error = _errors(predicted, y)
-    return None if error is None else -_per_row(error * error)
-
-
-def _neg_mean_absolute_error(predicted: Predicted, y: Any) -> np.ndarray | None:
-    error = _errors(predicted, y)
-    return None if error is None else -_per_row(np.abs(error))
-
-
-def _errors(predicted: Predicted, y: Any) -> np.ndarray | None:
-    values = predicted.get("predict")
-    if values is None or values.shape != np.shape(y):
-        return None
-    return np.asarray(values, dtype=np.float64) - np.asarray(y, dtype=np.float64)
-
-
-def _per_row(values: np.ndarray) -> np.ndarray:
-    mean: np.ndarray = values.reshape(len(values), -1).mean(axis=1)
-    return mean
-
-
-_FORMULAS: Mapping[str, RowFormula] = {
-    "accuracy": _accuracy,
-    "neg_log_loss": _neg_log_loss,
-    "neg_mean_squared_error": _neg_mean_squared_error,
-    "neg_mean_absolute_error": _neg_mean_absolute_error,
-}

@@ -16,10 +16,9 @@ from hpo.review.comparison import (
     MISSING,
     SAME,
     WORSE,
-    adjusted_by_holm,
-    paired_difference,
     seconds_per_epoch,
 )
+from hpo.statistics.paired import adjusted_by_holm, paired_difference
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 
 N_FOLDS = 5

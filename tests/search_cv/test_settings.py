@@ -99,6 +99,7 @@ CHANGES = {
     "fail_fast": ("fail_fast", 5, 5),
     "add_trials": ("add_trials", "old", "old"),
     "keep": ("keep", "all", "all"),
+    "out_of_fold_mb": ("out_of_fold_mb", 10, 10),
     "enqueue": ("enqueue", [{"lr": 0.1}], [{"lr": 0.1}]),
     "costs": ("costs", ["seconds"], ["seconds"]),
     "compare": ("compare", ["lr"], ["lr"]),

@@ -18,7 +18,8 @@ from hpo.executors.fused.sentinel import EpochResult, check_epoch
 from hpo.fused import FusedModels, ModelState, NotFusibleError, Plan
 from hpo.training.adapters import last_step
 from hpo.training.cross_validation import report_of
-from hpo.training.row_scores import FoldRows, RowRecorder, row_formula
+from hpo.training.row_formulas import row_formula
+from hpo.training.row_scores import FoldRows, RowRecorder
 
 __all__ = ["TrialBatch", "UnlikeError", "is_watched"]
 

@@ -11,7 +11,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 
 from hpo.executors.fused.data import in_shape_of_target
-from hpo.training.row_scores import FoldRows, RowFormula, rows_of
+from hpo.training.row_formulas import RowFormula
+from hpo.training.row_scores import FoldRows, rows_of
 from hpo.training.scorer_parts import is_the_scorer
 from hpo.training.scoring import Scoring
 
