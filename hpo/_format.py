@@ -6,7 +6,15 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["brief_value", "number", "printable", "score", "short_names", "single_line"]
+__all__ = [
+    "brief_value",
+    "number",
+    "printable",
+    "score",
+    "score_with_interval",
+    "short_names",
+    "single_line",
+]
 
 _JOINERS = "\u200c\u200d"
 """Control characters that words of some languages and signs of several parts need."""

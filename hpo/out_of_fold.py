@@ -78,10 +78,10 @@ class OutOfFold:
     @property
     def labels(self) -> np.ndarray:
         """Predicted labels of a classifier, of shape (n_rows,); otherwise the predictions."""
-        return labels_of(self.predictions, self.kind, self.classes)
+        return _labels(self.predictions, self.kind, self.classes)
 
 
-def labels_of(predictions: np.ndarray, kind: str, classes: Any) -> np.ndarray:
+def _labels(predictions: np.ndarray, kind: str, classes: Any) -> np.ndarray:
     """Return the labels that predictions of a kind stand for."""
     if kind == "predict" or classes is None:
         return predictions

@@ -18,6 +18,7 @@ from hpo.trial import Report
 __all__ = [
     "FoldRows",
     "RowRecorder",
+    "is_mean",
     "predictions_of",
     "rows_of",
     "study_rows",
@@ -212,7 +213,7 @@ class RowRecorder:
         last : bool
             Whether it is the trial's last step, whose predictions are sent in any case.
         """
-        self._scores.append(joined([fold.scores for fold in folds], self._n_rows))
+        self._scores.append(_joined([fold.scores for fold in folds], self._n_rows))
         self._unsent += 1
         unsent = self._scores[len(self._scores) - self._unsent :]
         self._unsent = 0
@@ -222,13 +223,13 @@ class RowRecorder:
         if not (improved or last):
             return ValidatedRows(report.step, stacked)
         kinds = {fold.kind for fold in folds}
-        predictions = joined([fold.predictions for fold in folds], self._n_rows)
+        predictions = _joined([fold.predictions for fold in folds], self._n_rows)
         if len(kinds) > 1 or predictions is None:
             return ValidatedRows(report.step, stacked)
         return ValidatedRows(report.step, stacked, predictions, kinds.pop())
 
 
-def joined(parts: Sequence[np.ndarray | None], n_rows: int) -> np.ndarray | None:
+def _joined(parts: Sequence[np.ndarray | None], n_rows: int) -> np.ndarray | None:
     """Return the rows of all folds; None if a fold lacks them, or they are of different kinds."""
     known = [part for part in parts if part is not None]
     if len(known) < len(parts) or len({part.shape[1:] for part in known}) != 1:

@@ -64,3 +64,26 @@ def test_chunks_make_no_difference(monkeypatch):
     chunked = corrected_score(scores, np.arange(100) % 4, trials=np.arange(30))
     assert chunked.value == pytest.approx(whole.value, abs=1e-3)
     assert chunked.interval == pytest.approx(whole.interval, abs=5e-3)
+
+
+def test_rows_that_are_validated_twice_are_no_more_evidence():
+    scores = np.random.default_rng(0).random((10, 200)) < 0.7
+    folds, rows = np.arange(200) % 4, np.arange(200)
+    once = corrected_score(scores, folds, trials=np.arange(10), groups=rows)
+    twice = corrected_score(
+        np.hstack([scores, scores]),
+        np.concatenate([folds, folds + 4]),
+        trials=np.arange(10),
+        groups=np.concatenate([rows, rows]),
+    )
+    assert twice.value == pytest.approx(once.value, abs=0.005)
+    assert twice.se == pytest.approx(once.se, rel=0.1)
+
+
+def test_training_sets_may_matter_more_than_rows():
+    scores = np.random.default_rng(0).random((10, 200)) < 0.7
+    narrow = corrected_score(scores, np.arange(200) % 4, trials=np.arange(10))
+    wide = corrected_score(scores, np.arange(200) % 4, trials=np.arange(10), training_se=0.1)
+    assert wide.value == narrow.value
+    assert wide.se == 0.1
+    assert (wide.high - wide.low) / (narrow.high - narrow.low) == pytest.approx(0.1 / narrow.se)
