@@ -8,7 +8,13 @@ import numpy as np
 
 from hpo.result import StudyResult
 from hpo.statistics.paired import corrected_resampled_se
-from hpo.statistics.selection_bias import FEWEST_ROWS, N_BOOTSTRAPS, CorrectedScore, corrected_score
+from hpo.statistics.selection_bias import (
+    FEWEST_ROWS,
+    N_BOOTSTRAPS,
+    Bags,
+    CorrectedScore,
+    corrected_score,
+)
 from hpo.trial import TrialState
 
 __all__ = ["CORRECTED", "corrected", "read_corrected"]
@@ -55,11 +61,9 @@ def corrected(result: StudyResult) -> CorrectedScore | str:
     training_se = corrected_resampled_se(report.fold_values, result.fold_sizes) if report else 0.0
     found = corrected_score(
         scores,
-        study.folds,
+        Bags(study.folds, study.units, n=n_bootstraps),
         trials=trials,
-        groups=study.units,
         training_se=0.0 if math.isnan(training_se) else training_se,
-        n_bootstraps=n_bootstraps,
     )
     return found or f"there are fewer than {FEWEST_ROWS} independent rows"
 
