@@ -156,7 +156,7 @@ class OutOfFoldFiles:
         self._path(number).unlink(missing_ok=True)
 
     def _write(self, record: TrialRecord, running: _Running) -> None:
-        if not (self._folder / _ROWS).exists():
+        if not self.exists:
             self._write_rows()
         steps = sorted(running.scores)
         arrays: dict[str, Any] = {"value": record.value, "steps": np.array(steps, dtype=np.int32)}
@@ -230,6 +230,11 @@ class OutOfFoldFiles:
     # -- what anyone does ------------------------------------------------------------------------
 
     @property
+    def exists(self) -> bool:
+        """Whether anything is kept."""
+        return (self._folder / _ROWS).exists()
+
+    @property
     def rows(self) -> StudyRows:
         """The rows of the study.
 
@@ -239,7 +244,7 @@ class OutOfFoldFiles:
             If nothing is kept.
         """
         path = self._folder / _ROWS
-        if not path.exists():
+        if not self.exists:
             raise KeyError("No out-of-fold predictions are kept of this study.")
         with np.load(path) as stored:
             return StudyRows(**{name: stored[name] for name in stored.files})

@@ -219,20 +219,26 @@ def print_comparison(console: Console, result: StudyResult) -> None:
 def comparison_table(comparison: Comparison, width: int) -> Table:
     """Return a table of the groups.
 
-    If it is wider than ``width``, the errors of watched metrics are left out.
+    If it is wider than ``width``, the errors of watched metrics are left out, and then the number
+    of repeats.
     """
-    rows = comparison.rows()
-    columns = zip(comparison.header, *rows, strict=True)
-    if sum(max(map(len, column)) + 2 for column in columns) > width + 2:
+    header, rows = comparison.header, comparison.rows()
+    if _width(header, rows) > width:
         rows = comparison.rows(errors=False)
+    if _width(header, rows) > width:
+        header, rows = header[:-1], [row[:-1] for row in rows]
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     n_names = len(comparison.names)
-    for i, header in enumerate(comparison.header):
-        left = i < n_names or i == len(comparison.header) - 1
-        table.add_column(Text(header), justify="left" if left else "right")
+    for i, name in enumerate(header):
+        left = i < n_names or name == "verdict"
+        table.add_column(Text(name), justify="left" if left else "right")
     for row, group in zip(rows, comparison.groups, strict=True):
         table.add_row(*map(Text, row), style="bold" if group.verdict == BEST else "")
     return table
+
+
+def _width(header: list[str], rows: list[list[str]]) -> int:
+    return sum(max(map(len, column)) + 2 for column in zip(header, *rows, strict=True)) - 2
 
 
 def print_analyses(console: Console, result: StudyResult) -> None:

@@ -70,12 +70,19 @@ def paired_difference(
     return mean, error, float(2 * stdtr(n - 1, -abs(mean / error)))
 
 
-def adjusted_by_holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values corrected for their number (Holm 1979), in the order given."""
-    n = len(p_values)
-    adjusted = [1.0] * n
+def adjusted_by_holm(p_values: Sequence[float], n: int | None = None) -> list[float]:
+    """Return p-values corrected for their number (Holm 1979), in the order given.
+
+    Parameters
+    ----------
+    p_values : sequence of float
+    n : int or None
+        Number of all tests, of which these have the smallest p-values; by default these alone.
+    """
+    n = len(p_values) if n is None else n
+    adjusted = [1.0] * len(p_values)
     largest = 0.0
-    for rank, i in enumerate(sorted(range(n), key=lambda i: p_values[i])):
+    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
         largest = max(largest, min(1.0, (n - rank) * p_values[i]))
         adjusted[i] = largest
     return adjusted
