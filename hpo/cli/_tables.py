@@ -219,15 +219,16 @@ def print_comparison(console: Console, result: StudyResult) -> None:
 def comparison_table(comparison: Comparison, width: int) -> Table:
     """Return a table of the groups.
 
-    If it is wider than ``width``, the errors of watched metrics are left out, and then the number
-    of repeats.
+    If it is wider than ``width``, the errors of watched metrics are left out, then the number of
+    repeats, and then columns are closer to each other.
     """
     header, rows = comparison.header, comparison.rows()
     if _width(header, rows) > width:
         rows = comparison.rows(errors=False)
     if _width(header, rows) > width:
         header, rows = header[:-1], [row[:-1] for row in rows]
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    padding = 2 if _width(header, rows) <= width else 1
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, padding, 0, 0))
     n_names = len(comparison.names)
     for i, name in enumerate(header):
         left = i < n_names or name == "verdict"
