@@ -129,6 +129,10 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         int | None,
         budget("N", "Optimizer steps of a net between two reports, instead of an epoch."),
     ] = None,
+    repeats: Annotated[
+        int | None,
+        search("N", "Sets of folds, each shuffled anew, on which trials are trained."),
+    ] = None,
     select: Annotated[
         str | None,
         search("WHICH", "Which epoch's score stands for a trial: best or last."),
@@ -264,6 +268,7 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         "max_total_epochs": max_total_epochs,
         "epochs": epochs,
         "eval_every": eval_every,
+        "repeats": repeats,
         "select": select,
         "scoring": scoring,
         "keep": keep,

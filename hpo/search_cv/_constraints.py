@@ -36,6 +36,7 @@ CONSTRAINTS: dict[str, Any] = {
     "costs": _NAMES,
     "random_state": ["random_state"],
     "fail_fast": [*_POSITIVE, None],
+    "repeats": _POSITIVE,
     "out_of_fold_mb": interval(Real, 0, closed="left"),
     "epochs": [*_POSITIVE, None],
     "eval_every": [*_POSITIVE, None],

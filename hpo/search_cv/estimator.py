@@ -96,6 +96,8 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
         partial. ``select`` determines the number of epochs of the refit.
     cv : int, splitter, iterable or None, default=None
         None is 5 folds; they are stratified for a classifier and not shuffled.
+    repeats : int, default=1
+        Sets of such folds on which trials are trained. With several, each is shuffled.
     n_jobs : int or None, default=None
         Trials at a time; -1 is one per core, or one per GPU. Without an executor each trial is
         trained in its own process.
@@ -234,6 +236,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         costs: Sequence[str] = (),
         refit: Any = True,
         cv: Any = None,
+        repeats: int = 1,
         n_jobs: int | None = None,
         verbose: int = 0,
         random_state: Any = None,
@@ -262,6 +265,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             return_train_score=return_train_score,
         )
         del self.pre_dispatch  # joblib's
+        self.repeats = repeats
         self.search_space = search_space
         self.n_trials = n_trials
         self.timeout = timeout

@@ -37,6 +37,9 @@ class Study(pydantic.BaseModel):
         report. The study then ends with the Pareto front too; pruning looks at the score.
     cv : int, splitter or iterable, default=5
         A number means that many folds, stratified for a classifier, shuffled by ``seed``.
+    repeats : int, default=1
+        Sets of such folds, each shuffled anew: trials are trained on all of them, which tells
+        smaller differences apart.
     epochs : int or None, default=None
         Epochs a trial; None takes a net's ``max_epochs``.
     eval_every : int or None, default=None
@@ -132,6 +135,7 @@ class Study(pydantic.BaseModel):
     metric: str | None = None
     costs: Sequence[str] = ()
     cv: Any = 5
+    repeats: int = pydantic.Field(default=1, ge=1)
     epochs: int | None = pydantic.Field(default=None, ge=1)
     eval_every: int | None = pydantic.Field(default=None, ge=1)
     select: Literal["best", "last"] = "best"

@@ -145,9 +145,19 @@ class PreparedStudy:
         if isinstance(cv, int) and not isinstance(cv, bool):
             if cv < 2:
                 raise DataError(f"cv must be at least 2 folds. Got {cv} instead.")
-            if settings.shuffle:
-                classifier = is_classifier(study.estimator)
-                cv = shuffled_folds(cv, study.seed, data.y, classifier=classifier)
+            if settings.shuffle or study.repeats > 1:
+                cv = shuffled_folds(
+                    cv,
+                    study.seed,
+                    data.y,
+                    classifier=is_classifier(study.estimator),
+                    repeats=study.repeats,
+                )
+        elif study.repeats > 1:
+            raise DataError(
+                f"repeats={study.repeats} reshuffles folds, and cv={cv!r} makes its own: give a "
+                "number of folds, or a splitter that repeats itself (RepeatedKFold)."
+            )
         return settings.objective_class(
             study.estimator,
             data.X,

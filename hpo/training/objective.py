@@ -11,6 +11,8 @@ from sklearn.base import is_classifier
 from sklearn.model_selection import (
     BaseCrossValidator,
     KFold,
+    RepeatedKFold,
+    RepeatedStratifiedKFold,
     StratifiedKFold,
     check_cv,
 )
@@ -248,10 +250,19 @@ def make_splits(
     return [(np.asarray(train), np.asarray(valid)) for train, valid in folds]
 
 
-def shuffled_folds(n_folds: int, seed: int, y: Any, *, classifier: bool) -> BaseCrossValidator:
-    """Return ``n_folds`` folds shuffled by ``seed``, stratified as scikit-learn would."""
+def shuffled_folds(
+    n_folds: int, seed: int, y: Any, *, classifier: bool, repeats: int = 1
+) -> BaseCrossValidator:
+    """Return ``n_folds`` folds shuffled by ``seed``, stratified as scikit-learn would.
+
+    With ``repeats`` there are so many sets of them, each shuffled anew.
+    """
     kind = type(check_cv(n_folds, as_numpy(y), classifier=classifier))
-    return kind(n_folds, shuffle=True, random_state=derive_seed(seed, "folds") % 2**32)
+    random_state = derive_seed(seed, "folds") % 2**32
+    if repeats == 1:
+        return kind(n_folds, shuffle=True, random_state=random_state)
+    repeated = RepeatedStratifiedKFold if kind is StratifiedKFold else RepeatedKFold
+    return repeated(n_splits=n_folds, n_repeats=repeats, random_state=random_state)
 
 
 def _on_cpu(y: Any) -> Any:
