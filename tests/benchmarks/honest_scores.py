@@ -1,10 +1,10 @@
 """Whether the scores can be believed: ``python tests/benchmarks/honest_scores.py PART``.
 
-``shuffled``: nets on digits with shuffled labels, trained in batches. Whatever is above chance is the
-luck of the choice. ``real``: searches on samples of up to 1,000 rows of six data sets; the truth is
+``shuffled``: nets on digits with shuffled labels, trained in batches. Whatever is above chance is
+the luck of the choice. ``real``: searches on samples of up to 1,000 rows of real data; the truth is
 the refitted winner's score on the many rows that were left out. ``gap``: fixed models without any
-choice; how often the verdict on a held-out part says "more than chance". ``verdicts``: comparisons of
-values that make no difference. Without ``$HPO_DATA`` the sets of scikit-learn alone are used.
+choice; how often the verdict on the held-out part is "more than chance". ``verdicts``: comparisons
+of values that make no difference. Without ``$HPO_DATA`` the sets of scikit-learn alone are used.
 """
 
 import argparse
