@@ -12,6 +12,7 @@ import numpy as np
 
 from hpo._cv_results import cv_results
 from hpo._trained_by import count_ways
+from hpo._winner import winner_of
 from hpo.exceptions import NoCompletedTrialError
 from hpo.out_of_fold import OutOfFold
 from hpo.out_of_fold_files import OutOfFoldFiles
@@ -81,6 +82,10 @@ class StudyResult:
         Folders with the files that callbacks wrote (``fold_0/params.pt``), by the trial's number:
         the winner's, or all that the study keeps. Without a storage they are removed with the
         process. Empty if nothing was written, or on another machine.
+    choose : {"best", "one_se", "finalists"}, default="best"
+        How the winner is chosen; see `Study`.
+    finalists : mapping of int to sequence of float, default={}
+        Scores of the best trials on fresh folds, by number; empty unless they choose the winner.
     corrected : CorrectedScore or None, default=None
         What the winner would score on new rows, corrected for having been chosen; see
         `hpo.statistics.selection_bias`. None if it cannot be told.
@@ -118,6 +123,8 @@ class StudyResult:
     files: Mapping[int, Path] = field(default_factory=dict)
     key: str = ""
     fingerprint: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    choose: str = "best"
+    finalists: Mapping[int, Sequence[float]] = field(default_factory=dict)
     corrected: CorrectedScore | None = None
     uncorrected: str = ""
     out_of_fold: OutOfFoldFiles | None = field(default=None, repr=False)
@@ -128,11 +135,15 @@ class StudyResult:
     def winner(self) -> TrialRecord | None:
         """The complete trial with the greatest score, the earliest in a tie; None without one.
 
+        Another rule may choose it; see `choose`.
+
         If no trial is complete, it is the best one that ended because the budget was spent.
         """
+        winner = winner_of(self.top(len(self.records)), self.choose, self.finalists)
+        if winner is not None:
+            return winner
         cut_off = [r for r in self.records if r.out_of_budget and r.best_report]
-        best = sorted(cut_off, key=lambda record: (-record.value, record.number))
-        return next(iter([*self.top(1), *best]), None)
+        return min(cut_off, key=lambda record: (-record.value, record.number), default=None)
 
     @property
     def best_record(self) -> TrialRecord:

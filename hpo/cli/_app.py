@@ -137,6 +137,10 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         str | None,
         search("WHICH", "Which epoch's score stands for a trial: best or last."),
     ] = None,
+    choose: Annotated[
+        str | None,
+        search("WHICH", "Which trial wins: best, one_se or finalists."),
+    ] = None,
     scoring: Annotated[
         str | None,
         search("NAME", "What trials are compared by: a scorer of scikit-learn, such as roc_auc."),
@@ -270,6 +274,7 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         "eval_every": eval_every,
         "repeats": repeats,
         "select": select,
+        "choose": choose,
         "scoring": scoring,
         "keep": keep,
         "sampler": sampler,

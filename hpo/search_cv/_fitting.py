@@ -14,6 +14,7 @@ from hpo.search_cv._found import set_found
 from hpo.search_cv.deprecations import warn_of_cut_grid, warn_of_cut_off, warn_of_failures
 from hpo.search_cv.observers import CallbackTasks, FailFast, Printer, WatchedObjective
 from hpo.storage.trial_store import TrialStore
+from hpo.study._finalists import with_finalists
 from hpo.study.opening import FOR_SEARCHES, Allowed
 from hpo.study.prepared import FitSettings, PreparedStudy
 from hpo.study.runner import run_search
@@ -99,6 +100,7 @@ def run(search: Any, prepared: PreparedStudy, tasks: CallbackTasks) -> StudyResu
                 raise KeyboardInterrupt(f"{interrupt.reason}: no trial is complete.")
             warn_of_failures(result, search.error_score)
             warn_of_cut_off(result, interrupt.reason)
+            result = with_finalists(result, prepared, store, interrupt)
             result, record = set_found(search, result, config.objective)
             if record is None or not study.refit:
                 return result

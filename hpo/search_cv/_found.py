@@ -83,8 +83,11 @@ def _choose(
 ) -> tuple[StudyResult, TrialRecord]:
     eligible = [r.state is TrialState.COMPLETE or r is result.winner for r in result.candidates]
     complete = np.flatnonzero(eligible)
-    row = best_row(search.refit, primary, rows_of(search.cv_results_, complete))
-    search.best_index_ = complete[row]
+    if search.choose == "best" or callable(search.refit):
+        row = best_row(search.refit, primary, rows_of(search.cv_results_, complete))
+        search.best_index_ = complete[row]
+    else:
+        search.best_index_ = result.candidates.index(result.best_record)
     if not callable(search.refit):
         search.best_score_ = search.cv_results_[f"mean_test_{primary}"][search.best_index_]
     winner = result.candidates[search.best_index_]

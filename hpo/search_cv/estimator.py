@@ -134,6 +134,11 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
         for as many steps, so that cross-validation also chooses the number of epochs and the score
         is optimistic by the noise between epochs. ``"last"``: the last one, and the refit trains
         all steps, as in ``GridSearchCV``.
+    choose : {"best", "one_se", "finalists"}, default="best"
+        Which trial wins unless ``refit`` is a function: the one with the greatest score; the
+        cheapest of those within one standard error of it (the fewest epochs, then the least
+        seconds); or, of the five best, which are trained again on fresh folds, the one with the
+        greatest mean of both scores.
     keep : {"winner", "all"}, default="winner"
         The trials whose files, written by callbacks (``Checkpoint``, loggers), are kept. Each fold
         of each trial has its own folder for them; only the refit writes to the callbacks' paths.
@@ -248,6 +253,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         enqueue: Sequence[Mapping[str, Any]] = (),
         add_trials: Any = (),
         select: str = "best",
+        choose: str = "best",
         keep: str = "winner",
         out_of_fold_mb: float = 500,
         compare: Sequence[str] | None = None,
@@ -290,6 +296,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         self.enqueue = enqueue
         self.add_trials = add_trials
         self.select = select
+        self.choose = choose
         self.keep = keep
         self.out_of_fold_mb = out_of_fold_mb
         self.compare = compare

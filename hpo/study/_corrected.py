@@ -42,6 +42,8 @@ def corrected(result: StudyResult) -> CorrectedScore | str:
     chosen = [record for record in ended if record.best_report]
     if files is None or result.winner is None or not chosen:
         return ""
+    if result.choose != "best":
+        return f"it is not known for choose='{result.choose}'"
     known = [files.row_scores(record.number) for record in chosen]
     n_missing = sum(
         rows is None or len(rows.steps) != record.last_step

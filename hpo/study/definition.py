@@ -49,6 +49,11 @@ class Study(pydantic.BaseModel):
         Which epoch's score represents a trial. ``"best"``: the best one, and the winner is
         refitted for as many epochs, so that cross-validation also chooses the number of epochs.
         ``"last"``: the last one, and the refit trains all epochs, as in scikit-learn's searches.
+    choose : {"best", "one_se", "finalists"}, default="best"
+        Which complete trial wins. ``"best"``: the one with the greatest score. ``"one_se"``: of
+        those within one standard error of the best score, the cheapest: the fewest epochs, then
+        the least seconds. ``"finalists"``: the five best are trained again on fresh folds, and
+        the greatest mean of both scores wins.
     n_trials : int or None, default=50
         Trials of the whole study, over all runs.
     timeout : float or None, default=None
@@ -139,6 +144,7 @@ class Study(pydantic.BaseModel):
     epochs: int | None = pydantic.Field(default=None, ge=1)
     eval_every: int | None = pydantic.Field(default=None, ge=1)
     select: Literal["best", "last"] = "best"
+    choose: Literal["best", "one_se", "finalists"] = "best"
     n_trials: int | None = pydantic.Field(default=50, ge=1)
     timeout: float | None = pydantic.Field(default=None, gt=0)
     max_total_epochs: int | None = pydantic.Field(default=None, ge=1)

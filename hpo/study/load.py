@@ -1,5 +1,6 @@
 """Read a study back from its storage."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,10 @@ from hpo.storage.urls import is_there
 from hpo.study._corrected import CORRECTED, read_corrected
 from hpo.study.kept_files import files_kept
 
-__all__ = ["load_result", "nothing_scored"]
+__all__ = ["FINALISTS", "load_result", "nothing_scored", "read_finalists"]
+
+FINALISTS = "finalists"
+"""Attribute of the study with the scores of the finalists on fresh folds."""
 
 
 def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | None]:
@@ -50,6 +54,7 @@ def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | Non
         files=files_kept(store.key),
         out_of_fold=OutOfFoldFiles(files_folder(store) / OUT_OF_FOLD),
         **_search_settings(store),
+        finalists=read_finalists(store),
         **read_corrected(store.get_attr(CORRECTED)),
     )
     winner = None if result.winner is None else result.winner.number
@@ -64,6 +69,12 @@ def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | Non
     return result, space
 
 
+def read_finalists(store: StoredStudy) -> dict[int, Sequence[float]]:
+    """Return the scores of the finalists on fresh folds, by trial number."""
+    stored: Mapping[str, Sequence[float]] = store.get_attr(FINALISTS) or {}
+    return {int(number): tuple(values) for number, values in stored.items()}
+
+
 def _search_settings(store: StoredStudy) -> dict[str, Any]:
     """Return the settings of the search that were stored for displaying the result."""
     shown = store.get_attr("shown")
@@ -73,7 +84,9 @@ def _search_settings(store: StoredStudy) -> dict[str, Any]:
     sizes = tuple((train, valid) for train, valid in shown.pop("fold_sizes"))
     names = {name: tuple(shown[name]) for name in ("costs", "compare", "watch")}
     points = tuple(shown.get("enqueued", ()))
-    return {"scoring": shown["scoring"], "fold_sizes": sizes, "enqueued": points, **names}
+    choose = shown.get("choose", "best")
+    settings = {"scoring": shown["scoring"], "enqueued": points, "choose": choose}
+    return {**settings, "fold_sizes": sizes, **names}
 
 
 def nothing_scored(name: str, storage: str | None) -> bool:

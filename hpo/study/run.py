@@ -12,6 +12,7 @@ from hpo.observer import BaseObserver
 from hpo.result import StudyResult
 from hpo.storage.drivers import name_of
 from hpo.storage.trial_store import TrialStore
+from hpo.study._finalists import with_finalists
 from hpo.study._finisher import Elsewhere, finishing
 from hpo.study.definition import Study
 from hpo.study.load import nothing_scored
@@ -152,6 +153,7 @@ class _Finish:
             )
         if result.stopped and result.winner is None:
             return result
+        result = with_finalists(result, self._prepared, self._store, self._interrupt)
         best = result.best_record
         params = self._prepared.space.resolve(best.best_params)
         result = replace(result, resolved_params=params)

@@ -93,7 +93,11 @@ def run_search(
     failure: RefitError | None = None
     result = StudyResult(name=store.name, records=())
     saved = store.url is not None and not is_unsaved(store.url)
-    kept_files = KeptFiles(store.key if saved else None, search.keep, any_may_win=any_may_win)
+    kept_files = KeptFiles(
+        store.key if saved else None,
+        search.keep,
+        any_may_win=any_may_win or search.choose != "best",
+    )
     tracking = Tracking(tracker, store, info)
     try:
         for observer in observers:

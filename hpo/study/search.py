@@ -65,6 +65,8 @@ class SearchConfig:
         Number of trials to run, if known; a finite space gets no more trials than it has points.
     select : {"best", "last"}
         Which report represents a trial; see `Study`.
+    choose : {"best", "one_se", "finalists"}
+        How the winner is chosen; see `Study`.
     keep : {"winner", "all"}
         The trials whose files, written by callbacks, are kept.
     out_of_fold_mb : float
@@ -95,6 +97,7 @@ class SearchConfig:
         add_trials: Any = (),
         n_trials: int | None = None,
         select: str = "best",
+        choose: str = "best",
         keep: str = "winner",
         out_of_fold_mb: float = 500,
         n_jobs: int | None = None,
@@ -134,6 +137,7 @@ class SearchConfig:
         self.grid, self.n_points = _points(space, sampler_name, n_trials)
         _check_costs(self.costs, self.sampler)
         self.out_of_fold_mb = out_of_fold_mb
+        self.choose = choose
         self.compare = compared(compare, space, grid=sampler_name == "grid")
         self.watch = tuple(watch)
         self.enqueue = space.points(enqueue, "enqueue")
@@ -192,6 +196,7 @@ class SearchConfig:
             "compare": self.compare,
             "watch": self.watch,
             "enqueued": self.enqueue,
+            "choose": self.choose,
             "fold_sizes": tuple((len(train), len(v)) for train, v in self.objective.splits),
         }
 

@@ -84,6 +84,7 @@ CHANGES = {
     "cv": ("cv", 4, 4),
     "epochs": ("epochs", 2, 2),
     "eval_every": ("eval_every", 5, 5),
+    "choose": ("choose", "one_se", "one_se"),
     "repeats": ("repeats", 2, 2),
     "select": ("select", "last", "last"),
     "n_trials": ("n_trials", np.int64(9), 9),
