@@ -14,7 +14,7 @@ from hpo.search_cv._found import set_found
 from hpo.search_cv.deprecations import warn_of_cut_grid, warn_of_cut_off, warn_of_failures
 from hpo.search_cv.observers import CallbackTasks, FailFast, Printer, WatchedObjective
 from hpo.storage.trial_store import TrialStore
-from hpo.study._finalists import with_finalists
+from hpo.study.finalists import with_finalists
 from hpo.study.opening import FOR_SEARCHES, Allowed
 from hpo.study.prepared import FitSettings, PreparedStudy
 from hpo.study.runner import run_search

@@ -12,9 +12,9 @@ from hpo.observer import BaseObserver
 from hpo.result import StudyResult
 from hpo.storage.drivers import name_of
 from hpo.storage.trial_store import TrialStore
-from hpo.study._finalists import with_finalists
 from hpo.study._finisher import Elsewhere, finishing
 from hpo.study.definition import Study
+from hpo.study.finalists import with_finalists
 from hpo.study.load import nothing_scored
 from hpo.study.opening import Allowed
 from hpo.study.prepared import PreparedStudy
