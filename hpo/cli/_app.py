@@ -390,6 +390,26 @@ def show(
     show_study(name, storage, plots)
 
 
+@app.command(epilog=examples("hpo audit digits_mlp", "hpo audit digits_mlp --pruner halving:eta=4"))
+def audit(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Study.", show_default=False)],
+    storage: Storage = None,
+    pruners: Annotated[
+        list[str] | None,
+        option(
+            "RULE",
+            f"Another rule: {either('hpo.pruners')}; may be given several times.",
+            False,
+            "--pruner",
+        ),
+    ] = None,
+) -> None:
+    """Replay a study's curves under other rules: what pruning would save or lose."""
+    from hpo.cli._audit import audit_study
+
+    audit_study(name, storage, pruners or [])
+
+
 @app.command(epilog=examples("hpo ui digits_mlp --port 8080"))
 def ui(
     name: Annotated[

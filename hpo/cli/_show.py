@@ -31,7 +31,7 @@ from hpo.storage.studies import study_names
 from hpo.study import load_result
 from hpo.trial import TrialState
 
-__all__ = ["list_studies", "show_study"]
+__all__ = ["list_studies", "read", "show_study"]
 
 
 def list_studies(option: str | None) -> None:
@@ -97,7 +97,7 @@ def show_study(name: str, option: str | None, plots: Path | None) -> None:
         If there is no such study, or the report cannot be written.
     """
     storage = readable_storage(option)
-    result = _read(name, storage)
+    result = read(name, storage)
     console = make_console()
     print_line(console, Text.assemble((result.name, "bold"), "  ", counts(result)))
     facts = [
@@ -137,7 +137,8 @@ def show_study(name: str, option: str | None, plots: Path | None) -> None:
         print_line(console, f"\nThe report is {_write(result, plots)}")
 
 
-def _read(name: str, storage: str) -> StudyResult:
+def read(name: str, storage: str) -> StudyResult:
+    """Return a study's result; raise `StorageError` with a hint if there is none."""
     names = study_names(storage)
     if name.removesuffix("@1") not in names:
         listing = f" It has: {', '.join(names)}." if names else " It has none."
