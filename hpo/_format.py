@@ -6,7 +6,15 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["brief_value", "number", "printable", "score", "short_names", "single_line"]
+__all__ = [
+    "brief_value",
+    "number",
+    "printable",
+    "score",
+    "score_with_interval",
+    "short_names",
+    "single_line",
+]
 
 _JOINERS = "\u200c\u200d"
 """Control characters that words of some languages and signs of several parts need."""
@@ -55,6 +63,15 @@ def score(value: float, error: float = math.nan) -> str:
         return f"{value:.4f}" if abs(value) < 100 else f"{value:.6g}"
     decimals = min(8, max(0, 1 - math.floor(math.log10(error))))
     return f"{value:.{decimals}f} ± {error:.{decimals}f}"
+
+
+def score_with_interval(value: float, interval: tuple[float, float] | None) -> str:
+    """Format a score with its interval of 95 %: ``0.9583 (95 %: 0.943 to 0.970)``."""
+    if interval is None or not all(map(math.isfinite, interval)):
+        return score(value)
+    low, high = interval
+    decimals = min(8, max(0, 2 - math.floor(math.log10(max(high - low, 1e-8)))))
+    return f"{value:.{decimals}f} (95 %: {low:.{decimals}f} to {high:.{decimals}f})"
 
 
 def short_names(names: Iterable[str]) -> dict[str, str]:

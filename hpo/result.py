@@ -13,7 +13,11 @@ import numpy as np
 
 from hpo._cv_results import cv_results
 from hpo._trained_by import count_ways
+from hpo._winner import winner_of
 from hpo.exceptions import NoCompletedTrialError
+from hpo.out_of_fold import OutOfFold
+from hpo.out_of_fold_files import OutOfFoldFiles
+from hpo.statistics.selection_bias import CorrectedScore
 from hpo.trial import TRAINED_BY, TrialRecord, TrialState
 
 if TYPE_CHECKING:
@@ -50,6 +54,9 @@ class StudyResult:
         Traceback if the refit, or a step after it, failed; empty otherwise.
     test_score : float or None, default=None
         The refitted winner's score on the held-out test part; None without one.
+    test_interval : (float, float) or None, default=None
+        Interval of 95 % of ``test_score``, over the rows of the held-out test part; nan where it
+        is not known.
     recommendation : str, default=""
         How to use the refitted winner, as it describes itself (a line of code).
     seconds : float or None, default=None
@@ -76,6 +83,17 @@ class StudyResult:
         Folders with the files that callbacks wrote (``fold_0/params.pt``), by the trial's number:
         the winner's, or all that the study keeps. Without a storage they are removed with the
         process. Empty if nothing was written, or on another machine.
+    choose : {"best", "one_se", "finalists"}, default="best"
+        How the winner is chosen; see `Study`.
+    finalists : mapping of int to sequence of float, default={}
+        Scores of the best trials on fresh folds, by number; empty unless they choose the winner.
+    corrected : CorrectedScore or None, default=None
+        What the winner would score on new rows, corrected for having been chosen; see
+        `hpo.statistics.selection_bias`. None if it cannot be told.
+    uncorrected : str, default=""
+        Why there is no ``corrected``.
+    out_of_fold : OutOfFoldFiles or None, default=None
+        Where the out-of-fold predictions are; see `oof`.
     finished_by : str, default=""
         The other processes to one of which this one has left the refit of the winner, because
         they run trials of the same study; empty if this one has finished the study.
@@ -92,6 +110,7 @@ class StudyResult:
     refit_seconds: float | None = None
     refit_error: str = ""
     test_score: float | None = None
+    test_interval: tuple[float, float] | None = None
     recommendation: str = ""
     seconds: float | None = None
     stopped: str = ""
@@ -105,6 +124,11 @@ class StudyResult:
     files: Mapping[int, Path] = field(default_factory=dict)
     key: str = ""
     fingerprint: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    choose: str = "best"
+    finalists: Mapping[int, Sequence[float]] = field(default_factory=dict)
+    corrected: CorrectedScore | None = None
+    uncorrected: str = ""
+    out_of_fold: OutOfFoldFiles | None = field(default=None, repr=False)
     finished_by: str = ""
     silent_trials: tuple[int, ...] = ()
 
@@ -112,11 +136,15 @@ class StudyResult:
     def winner(self) -> TrialRecord | None:
         """The complete trial with the greatest score, the earliest in a tie; None without one.
 
+        Another rule may choose it; see `choose`.
+
         If no trial is complete, it is the best one that ended because the budget was spent.
         """
+        winner = winner_of(self.top(len(self.records)), self.choose, self.finalists)
+        if winner is not None:
+            return winner
         cut_off = [r for r in self.records if r.out_of_budget and r.best_report]
-        best = sorted(cut_off, key=lambda record: (-record.value, record.number))
-        return next(iter([*self.top(1), *best]), None)
+        return min(cut_off, key=lambda record: (-record.value, record.number), default=None)
 
     @property
     def best_record(self) -> TrialRecord:
@@ -180,6 +208,25 @@ class StudyResult:
         if len(values) < 2:
             return math.nan
         return float(np.std(values, ddof=1) / math.sqrt(len(values)))
+
+    @property
+    def corrected_score(self) -> float:
+        """What the winner would score on new rows; nan if that cannot be told. See `corrected`."""
+        return math.nan if self.corrected is None else self.corrected.value
+
+    def oof(self, number: int | None = None) -> OutOfFold:
+        """Return the out-of-fold predictions of a complete trial, by default the winner's.
+
+        Raises
+        ------
+        KeyError
+            If they are not kept: the trial is not complete, or was run on another machine, or its
+            predictions were removed in favour of better trials' (``out_of_fold_mb``).
+        """
+        number = self.best_record.number if number is None else number
+        if self.out_of_fold is None:
+            raise KeyError("No out-of-fold predictions are kept of this study.")
+        return self.out_of_fold.load(number)
 
     @property
     def n_trials(self) -> int:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from hpo.out_of_fold import ValidatedRows
+
 __all__ = [
     "CHANGED",
     "SECONDS",
@@ -138,6 +140,8 @@ class Report:
         What the user should know of how the trial was trained; empty as a rule.
     time : float
         When it arrived, in seconds since the epoch; 0 if unknown.
+    rows : ValidatedRows or None
+        What the trial did on each validated row. The driver takes it out and keeps it apart.
     """
 
     number: int
@@ -151,6 +155,7 @@ class Report:
     recorded: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     time: float = field(default=0.0, compare=False)
+    rows: ValidatedRows | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from hpo._trial_end import divergence, ended
 from hpo.budget import Budget
 from hpo.exceptions import HpoError, PluginError, StudyError
 from hpo.observer import BaseObserver
+from hpo.out_of_fold_files import OutOfFoldFiles
 from hpo.pruners import BasePruner, PruneDecision
 from hpo.space import SearchSpace
 from hpo.storage.trial_store import TrialStore
@@ -56,6 +57,8 @@ class TrialManager:
         Which report represents a trial; see `TrialRecord`.
     max_steps : callable or None
         ``max_steps(params)`` returns the steps of a trial that nothing stops, or None.
+    out_of_fold : OutOfFoldFiles or None
+        Keeps what reports carry of the validated rows.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class TrialManager:
         costs: Sequence[str] = (),
         select: str = "best",
         max_steps: Callable[[Mapping[str, Any]], int | None] | None = None,
+        out_of_fold: OutOfFoldFiles | None = None,
     ) -> None:
         self._storage = storage
         self._pruner = pruner
@@ -78,6 +82,7 @@ class TrialManager:
         self._costs = tuple(costs)
         self._select = select
         self._max_steps = max_steps
+        self._out_of_fold = out_of_fold
         self._records = TrialRecords(storage.records())
         self._n_elsewhere = 0  # trials that run under other drivers
         self._n_left: float | None = None
@@ -370,6 +375,8 @@ class TrialManager:
         """Discard the reports of a trial, even of an ended one; its parameters are tried again."""
         record = ended(self._records[number], TrialState.INTERRUPTED, reason, cause=Cause.REVOKED)
         self._storage.revoke(record)
+        if self._out_of_fold is not None:
+            self._out_of_fold.discard(number)
         self._ended(record)
 
     def interrupt_all(self) -> None:
@@ -398,10 +405,13 @@ class TrialManager:
         """Record a report; return False if the trial is no longer this driver's."""
         self._check_costs(report)
         record = self._records[report.number]
-        report = report if report.time else replace(report, time=time.time())
+        rows = report.rows
+        report = replace(report, time=report.time or time.time(), rows=None)
         record = replace(record, reports=(*record.reports, report))
         if not self._storage.report(report):
             return False
+        if self._out_of_fold is not None:
+            self._out_of_fold.add(report.number, report.value, rows)
         self._records.store(record)
         for observer in self._observers:
             observer.on_report(record, report)
@@ -441,5 +451,7 @@ class TrialManager:
 
     def _ended(self, record: TrialRecord) -> None:
         self._records.store(record)
+        if self._out_of_fold is not None:
+            self._out_of_fold.end(record)
         for observer in self._observers:
             observer.on_trial_end(record)

@@ -129,5 +129,5 @@ def _bootstrap(y: Any, rng: np.random.Generator, n: int) -> np.ndarray:
 
 def _verdict(gain: float, error: float) -> str:
     if abs(gain) <= 2 * error or gain == 0:
-        return "within noise"
+        return "not told apart"
     return "better" if gain > 0 else "worse"

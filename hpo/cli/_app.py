@@ -132,9 +132,17 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         int | None,
         budget("N", "Optimizer steps of a net between two reports, instead of an epoch."),
     ] = None,
+    repeats: Annotated[
+        int | None,
+        search("N", "Sets of folds, each shuffled anew, on which trials are trained."),
+    ] = None,
     select: Annotated[
         str | None,
         search("WHICH", "Which epoch's score stands for a trial: best or last."),
+    ] = None,
+    choose: Annotated[
+        str | None,
+        search("WHICH", "Which trial wins: best, one_se or finalists."),
     ] = None,
     scoring: Annotated[
         str | None,
@@ -268,7 +276,9 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         "max_total_epochs": max_total_epochs,
         "epochs": epochs,
         "eval_every": eval_every,
+        "repeats": repeats,
         "select": select,
+        "choose": choose,
         "scoring": scoring,
         "keep": keep,
         "sampler": sampler,
@@ -386,6 +396,26 @@ def show(
 
     with many_objects():
         show_study(name, storage, plots)
+
+
+@app.command(epilog=examples("hpo audit digits_mlp", "hpo audit digits_mlp --pruner halving:eta=4"))
+def audit(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Study.", show_default=False)],
+    storage: Storage = None,
+    pruners: Annotated[
+        list[str] | None,
+        option(
+            "RULE",
+            f"Another rule: {either('hpo.pruners')}; may be given several times.",
+            False,
+            "--pruner",
+        ),
+    ] = None,
+) -> None:
+    """Replay a study's curves under other rules: what pruning would save or lose."""
+    from hpo.cli._audit import audit_study
+
+    audit_study(name, storage, pruners or [])
 
 
 @app.command(epilog=examples("hpo ui digits_mlp --port 8080"))

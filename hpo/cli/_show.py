@@ -31,7 +31,7 @@ from hpo.storage.reader import StorageReader
 from hpo.study.load import read_outline, read_result
 from hpo.trial import TrialState
 
-__all__ = ["list_studies", "show_study"]
+__all__ = ["list_studies", "read", "show_study"]
 
 N_TOP = 10
 """How many of the best trials are shown."""
@@ -101,7 +101,7 @@ def show_study(name: str, option: str | None, plots: Path | None) -> None:
         If there is no such study, or the report cannot be written.
     """
     storage = readable_storage(option)
-    result = _read(name, storage, outline=plots is None)
+    result = read(name, storage, outline=plots is None)
     console = make_console()
     print_line(console, Text.assemble((result.name, "bold"), "  ", counts(result)))
     facts = [
@@ -141,7 +141,8 @@ def show_study(name: str, option: str | None, plots: Path | None) -> None:
         print_line(console, f"\nThe report is {_write(result, plots)}")
 
 
-def _read(name: str, storage: str, *, outline: bool) -> StudyResult:
+def read(name: str, storage: str, *, outline: bool = False) -> StudyResult:
+    """Return a study's result, or its outline; raise `StorageError` if there is none."""
     reader = StorageReader(storage)
     names = reader.names
     if name.removesuffix("@1") not in names:

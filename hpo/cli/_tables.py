@@ -11,10 +11,21 @@ from rich.text import Text
 from hpo._trained_by import format_reasons, format_trained_by
 from hpo.cli._console import print_line
 from hpo.cli._screen import COLORS
-from hpo.cli._text import amount, brief, brief_value, counted, duration, number, score, short_names
+from hpo.cli._text import (
+    amount,
+    brief,
+    brief_value,
+    counted,
+    duration,
+    number,
+    score,
+    score_with_interval,
+    short_names,
+)
 from hpo.result import StudyResult
 from hpo.review.analyses import found_analyses, told
 from hpo.review.comparison import BEST, Comparison, compare
+from hpo.review.gap import gap_to_held_out
 from hpo.trial import TrialState
 
 __all__ = [
@@ -23,8 +34,6 @@ __all__ = [
     "enqueued_table",
     "facts_table",
     "front_table",
-    "gap_explained",
-    "held_out_verdict",
     "print_analyses",
     "print_comparison",
     "print_refit_error",
@@ -35,8 +44,6 @@ __all__ = [
     "winner_table",
 ]
 
-N_ERRORS = 2.0
-"""Standard errors by which the test score may deviate from the cross-validated score."""
 _FACTS = 28
 """Width in columns of a trial's number, score and epoch."""
 
@@ -101,44 +108,25 @@ def winner_table(result: StudyResult) -> Table:
     which = "last epoch" if result.select == "last" else "epoch"
     text.append(f", {which} {result.best_step}{total}", style="not bold")
     rows += [("", ""), (f"{result.scoring}, {folds}", text)]
-    if result.test_score is not None:
-        text = Text(score(result.test_score), style="bold")
-        text.append(f", {held_out_verdict(result)}", style="not bold")
-        rows.append((f"{result.scoring}, held-out test", text))
-        rows += [("", explained)] if (explained := gap_explained(result)) else []
+    rows += _honest_scores(result)
     return facts_table(rows)
 
 
-def held_out_verdict(result: StudyResult) -> str:
-    """Describe how the held-out test score compares with the cross-validated one."""
-    assert result.test_score is not None
-    gap, error = result.test_score - result.best_score, result.best_score_se
-    if gap == 0:
-        return "the same"
-    size = f"{abs(gap):.2g} {'above' if gap > 0 else 'below'} that"
-    if not (math.isfinite(error) and error > 0):
-        return f"{size}, which has no standard error"
-    if abs(gap) <= N_ERRORS * error:
-        return "within two standard errors of that"
-    return f"{size}: the gap is {abs(gap) / error:.1f} standard errors"
-
-
-def gap_explained(result: StudyResult) -> str:
-    """Explain a test score far from the cross-validated one; empty if it is not far."""
-    if result.test_score is None or not result.best_score_se > 0:
-        return ""
-    gap = (result.test_score - result.best_score) / result.best_score_se
-    if abs(gap) <= N_ERRORS:
-        return ""
-    if gap < 0:
-        return (
-            f"The winner of {counted(result.n_trials, 'trial')} is chosen for its luck too, and "
-            "the test part has an error of its own: the test score is the honest one."
-        )
-    return (
-        "The refit had more data than each fold, and the test part has an error of its own and "
-        "may be easier."
-    )
+def _honest_scores(result: StudyResult) -> list[tuple[str, str | Text]]:
+    """Return rows of the corrected and of the held-out score."""
+    rows: list[tuple[str, str | Text]] = []
+    if result.corrected is not None:
+        value = score_with_interval(result.corrected.value, result.corrected.interval)
+        rows.append(("corrected for the choice", Text(value, style="bold")))
+    elif result.uncorrected:
+        rows.append(("corrected for the choice", f"cannot be told: {result.uncorrected}"))
+    if result.test_score is not None:
+        verdict, advice = gap_to_held_out(result)
+        text = Text(score_with_interval(result.test_score, result.test_interval), style="bold")
+        text.append(f", {verdict}", style="not bold")
+        rows.append((f"{result.scoring}, held-out test", text))
+        rows += [("", advice)] if advice else []
+    return rows
 
 
 def front_table(result: StudyResult) -> Table:
@@ -232,17 +220,20 @@ def print_comparison(console: Console, result: StudyResult) -> None:
 def comparison_table(comparison: Comparison, width: int) -> Table:
     """Return a table of the groups.
 
-    If it is wider than ``width``, the errors of watched metrics are left out.
+    If it is wider than ``width``, the errors of watched metrics are left out, then the number of
+    repeats, and then columns are closer to each other.
     """
-    rows = comparison.rows()
-    columns = zip(comparison.header, *rows, strict=True)
-    if sum(max(map(len, column)) + 2 for column in columns) > width + 2:
+    header, rows = comparison.header, comparison.rows()
+    if _width(header, rows) > width:
         rows = comparison.rows(errors=False)
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    if _width(header, rows) > width:
+        header, rows = header[:-1], [row[:-1] for row in rows]
+    padding = 2 if _width(header, rows) <= width else 1
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, padding, 0, 0))
     n_names = len(comparison.names)
-    for i, header in enumerate(comparison.header):
-        left = i < n_names or i == len(comparison.header) - 1
-        table.add_column(Text(header), justify="left" if left else "right")
+    for i, name in enumerate(header):
+        left = i < n_names or name == "verdict"
+        table.add_column(Text(name), justify="left" if left else "right")
     for row, group in zip(rows, comparison.groups, strict=True):
         table.add_row(*map(Text, row), style="bold" if group.verdict == BEST else "")
     return table
@@ -254,6 +245,10 @@ def print_refit_error(console: Console, result: StudyResult) -> None:
         console, f"\nTraceback of the refit of trial {result.best_record.number}", style="bold"
     )
     print_line(console, result.refit_error.rstrip())
+
+
+def _width(header: list[str], rows: list[list[str]]) -> int:
+    return sum(max(map(len, column)) + 2 for column in zip(header, *rows, strict=True)) - 2
 
 
 def print_analyses(console: Console, result: StudyResult) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from hpo._format import brief_value, number, score, short_names, single_line
+from hpo._format import brief_value, number, score, score_with_interval, short_names, single_line
 from hpo.trial import TrialRecord, TrialState
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "not_in_a_batch",
     "number",
     "score",
+    "score_with_interval",
     "short_names",
     "single_line",
 ]

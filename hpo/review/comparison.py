@@ -15,29 +15,29 @@ import numpy as np
 from hpo._discovery import did_you_mean
 from hpo._format import brief_value, score, short_names
 from hpo.result import StudyResult
+from hpo.review._differences import LEVEL, Difference, differences_to
 from hpo.trial import SECONDS, TrialRecord, TrialState
 
 __all__ = [
     "BEST",
+    "BETTER",
     "LEVEL",
     "MISSING",
     "SAME",
     "WORSE",
     "Comparison",
     "Group",
-    "adjusted_by_holm",
     "compare",
     "is_number",
-    "paired_difference",
     "place_of",
     "seconds_per_epoch",
 ]
 
-LEVEL = 0.05
-"""Maximal probability that any difference is reported although there is none."""
 MISSING = "–"
 """Placeholder for a parameter that does not exist with the values of the others."""
-BEST, WORSE, SAME = "best", "worse", "within noise"
+BEST, BETTER, WORSE, SAME = "best", "better", "worse", "not told apart"
+
+_MANY_REPEATS = 100
 
 Estimate = tuple[float, float]
 """A mean over the folds and its standard error, nan if there is none."""
@@ -63,11 +63,12 @@ class Group:
     watched : mapping of str to (float, float)
         The watched metrics at that epoch, in the same form.
     difference : (float, float)
-        This score minus the best group's, paired over the folds, and its standard error
-        corrected for the training data that folds share.
+        This score minus the best group's, and its standard error; see `differences_to`.
     verdict : str
-        `BEST`, `WORSE` or `SAME`; how its trials ended if none is complete; empty if there is only
-        one fold.
+        `BEST`, `BETTER`, `WORSE` or `SAME`; how its trials ended if none is complete; empty if it
+        cannot be told.
+    n_times : float
+        How many times as many repeats it would take to tell it from the best group; nan if it is.
     """
 
     values: tuple[Any, ...]
@@ -78,6 +79,15 @@ class Group:
     watched: Mapping[str, Estimate]
     difference: Estimate = (math.nan, math.nan)
     verdict: str = ""
+    n_times: float = math.nan
+
+    @property
+    def more_repeats(self) -> str:
+        """About how many more repeats would tell it from the best group; empty if it is."""
+        if not math.isfinite(self.n_times):
+            return ""
+        n_more = max(1, math.ceil(self.n_times - 1))
+        return f"{n_more}" if n_more <= _MANY_REPEATS else f"> {_MANY_REPEATS}"
 
     @property
     def label(self) -> str:
@@ -118,7 +128,7 @@ class Comparison:
     def header(self) -> list[str]:
         """Headers of `rows`."""
         names = [*short_names(self.names).values(), self.scoring, "epoch", "s/epoch"]
-        return [*names, *self.watch, "difference", "verdict"]
+        return [*names, *self.watch, "difference", "verdict", "repeats"]
 
     def rows(self, *, errors: bool = True) -> list[list[str]]:
         """Return a row of texts per group; ``errors=False`` omits errors of watched metrics."""
@@ -136,6 +146,7 @@ class Comparison:
             *(_format(value, error if errors else math.nan) for value, error in watched),
             MISSING if group.verdict == BEST else _format(*group.difference, sign=True),
             group.verdict or MISSING,
+            group.more_repeats or MISSING,
         ]
 
 
@@ -159,14 +170,14 @@ def compare(result: StudyResult) -> Comparison | None:
     if not result.compare or len(groups) < 2 or not scored:
         return None
     best = max(scored, key=lambda group: group.score[0])
-    groups_with_verdicts = _add_verdicts(groups, best, result.fold_sizes)
+    judged, method = _add_verdicts(groups, list(by_values.values()), best, result)
     n_folds = len(best.record.best_report.fold_values)  # type: ignore[union-attr]
     return Comparison(
         names=result.compare,
-        groups=tuple(_sort_groups(groups_with_verdicts)),
+        groups=tuple(_sort_groups(judged)),
         watch=watch,
         scoring=result.scoring,
-        note=_note(n_folds, len(scored)) + _note_on_unreported(watch, scored),
+        note=_note(n_folds, len(scored), method) + _note_on_unreported(watch, scored),
     )
 
 
@@ -212,77 +223,35 @@ def _estimate(values: Sequence[float]) -> Estimate:
 
 
 def _add_verdicts(
-    groups: Sequence[Group], best: Group, fold_sizes: Sequence[tuple[int, int]]
-) -> list[Group]:
-    """Return the groups with their differences to the best one, and verdicts."""
-    tests = {}
-    for i, group in enumerate(groups):
-        if group is not best and group.record is not None:
-            tests[i] = paired_difference(_folds(group), _folds(best), fold_sizes)
-    tested = [i for i, (*_, p) in tests.items() if math.isfinite(p)]
-    adjusted = dict(zip(tested, adjusted_by_holm([tests[i][2] for i in tested]), strict=True))
-    groups_with_verdicts = []
-    for i, group in enumerate(groups):
-        if group is best:
-            groups_with_verdicts.append(replace(group, verdict=BEST, difference=(0.0, math.nan)))
-        elif i in tests:
-            verdict = (WORSE if adjusted[i] < LEVEL else SAME) if i in adjusted else ""
-            groups_with_verdicts.append(replace(group, verdict=verdict, difference=tests[i][:2]))
-        else:
-            groups_with_verdicts.append(group)
-    return groups_with_verdicts
+    groups: Sequence[Group],
+    trials: Sequence[Sequence[TrialRecord]],
+    best: Group,
+    result: StudyResult,
+) -> tuple[list[Group], str]:
+    """Return the groups with their differences to the best one and verdicts, and the method."""
+    scored = [i for i, group in enumerate(groups) if group.record is not None]
+    place = [groups[i] is best for i in scored].index(True)
+    differences, method = differences_to(place, [trials[i] for i in scored], result)
+    judged = list(groups)
+    for i, difference in zip(scored, differences, strict=True):
+        if groups[i] is best:
+            judged[i] = replace(groups[i], verdict=BEST, difference=(0.0, math.nan))
+            continue
+        judged[i] = replace(
+            groups[i],
+            verdict=_verdict(difference),
+            difference=(difference.value, difference.se),
+            n_times=difference.n_times,
+        )
+    return judged, method
 
 
-def _folds(group: Group) -> Sequence[float]:
-    report = group.record.best_report if group.record else None
-    return report.fold_values if report else ()
-
-
-def paired_difference(
-    scores: Sequence[float], others: Sequence[float], fold_sizes: Sequence[tuple[int, int]] = ()
-) -> tuple[float, float, float]:
-    """Return the mean of ``scores - others`` over the folds, its standard error, and a p-value.
-
-    The corrected resampled t-test of Nadeau and Bengio (2003, *Inference for the
-    Generalization Error*, Machine Learning 52, section 3.5): training parts of folds overlap,
-    so the variance of a mean over ``J`` folds is taken as ``(1 / J + n_valid / n_train)`` times
-    that of the differences, with ``J - 1`` degrees of freedom.
-
-    Parameters
-    ----------
-    scores, others : sequence of float, length n_folds
-    fold_sizes : sequence of (int, int)
-        Training and validation samples of each fold; by default those of ``J`` folds that
-        partition all samples.
-
-    Returns
-    -------
-    difference, error, p : float
-        Error and p (two-sided) are nan with one fold, or if a score is not finite.
-    """
-    differences = np.asarray(scores, dtype=float) - np.asarray(others, dtype=float)
-    n = len(differences)
-    mean = float(differences.mean()) if n else math.nan
-    if n < 2 or not np.isfinite(differences).all():
-        return mean, math.nan, math.nan
-    train, valid = np.sum(fold_sizes, axis=0) if len(fold_sizes) else (n - 1, 1)
-    error = float(differences.std(ddof=1) * math.sqrt(1 / n + valid / train))
-    if error == 0:
-        return mean, 0.0, 1.0 if mean == 0 else 0.0
-    from scipy.special import stdtr  # the distribution function of Student's t
-
-    return mean, error, float(2 * stdtr(n - 1, -abs(mean / error)))
-
-
-def adjusted_by_holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values corrected for their number (Holm 1979), in the order given."""
-    n = len(p_values)
-    adjusted = [1.0] * n
-    largest = 0.0
-    for rank, i in enumerate(sorted(range(n), key=lambda i: p_values[i])):
-        largest = max(largest, min(1.0, (n - rank) * p_values[i]))
-        adjusted[i] = largest
-    return adjusted
+def _verdict(difference: Difference) -> str:
+    if math.isnan(difference.p):
+        return ""
+    if not difference.is_told_apart:
+        return SAME
+    return WORSE if difference.value < 0 else BETTER
 
 
 def _sort_groups(groups: Sequence[Group]) -> list[Group]:
@@ -303,14 +272,15 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _note(n_folds: int, n_groups: int) -> str:
+def _note(n_folds: int, n_groups: int, method: str) -> str:
     if n_folds < 2:
-        return "One fold alone does not tell which differences are larger than noise."
-    holm = f", Holm's correction for {n_groups - 1} comparisons" if n_groups > 2 else ""
+        return "One fold alone does not tell which differences are larger than chance."
+    n_pairs = n_groups * (n_groups - 1) // 2
+    holm = f", Holm's correction for {n_pairs} pairs" if n_pairs > 1 else ""
     return (
-        f"± is one standard error over {n_folds} folds. Differences to the best are paired over "
-        "the folds and judged by the corrected resampled t-test (Nadeau and Bengio 2003: folds "
-        f"share training data){holm}, level {LEVEL}."
+        f"± is one standard error over {n_folds} folds. Differences to the best are {method}"
+        f"{holm}, level {LEVEL}. Repeats: about how many more of the folds, reshuffled, would tell "
+        "a difference of that size apart."
     )
 
 

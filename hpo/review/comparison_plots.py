@@ -14,7 +14,17 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from hpo._format import brief_value, short_names
 from hpo.result import StudyResult
 from hpo.review import plots
-from hpo.review.comparison import BEST, SAME, WORSE, Comparison, Group, compare, is_number, place_of
+from hpo.review.comparison import (
+    BEST,
+    BETTER,
+    SAME,
+    WORSE,
+    Comparison,
+    Group,
+    compare,
+    is_number,
+    place_of,
+)
 from hpo.trial import Report, TrialRecord
 
 __all__ = ["comparison", "comparison_curves"]
@@ -36,7 +46,13 @@ _COLORS = (
     "#e3c04f",
 )
 _SECONDS = "seconds per epoch"
-_VERDICTS = {BEST: plots.WINNER, SAME: "#4878a8", WORSE: "#d39a6a", "": "#888888"}
+_VERDICTS = {
+    BEST: plots.WINNER,
+    SAME: "#4878a8",
+    BETTER: "#2f7d4f",
+    WORSE: "#d39a6a",
+    "": "#888888",
+}
 
 
 def comparison(result: StudyResult) -> Figure | None:
@@ -118,7 +134,7 @@ def _display_names(compared: Comparison) -> str:
 
 def _verdict_legend(figure: Figure, groups: Sequence[Group]) -> None:
     verdicts = {group.verdict for group in groups}
-    labels = {BEST: "best", SAME: "within noise of the best", WORSE: "worse"}
+    labels = {BEST: "best", SAME: "not told apart from the best", WORSE: "worse", BETTER: "better"}
     handles = [
         Line2D([], [], color=_VERDICTS[key], marker="o", linestyle="", label=label)
         for key, label in labels.items()

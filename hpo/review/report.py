@@ -9,13 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, Formatter, FuncFormatter
 
-from hpo._format import printable
+from hpo._format import printable, score_with_interval
 from hpo._trained_by import format_trained_by
 from hpo.result import StudyResult
 from hpo.review import _html, plots
 from hpo.review.analyses import found_analyses, told
 from hpo.review.comparison import compare
 from hpo.review.comparison_plots import comparison, comparison_curves
+from hpo.review.gap import gap_to_held_out
 from hpo.trial import TrialRecord
 
 __all__ = ["write_report"]
@@ -163,8 +164,7 @@ def _winner(result: StudyResult) -> str:
         f"cross-validated {result.scoring}": f"{_text(result.best_score)}{spread}",
         f"{result.select} epoch": str(result.best_step),
     }
-    if result.test_score is not None:
-        facts[f"held-out test {result.scoring}"] = _text(result.test_score) + _gap(result)
+    facts |= _honest_scores(result)
     if result.refit_seconds is not None:
         epochs = f", {result.refit_epochs} epochs" if result.refit_epochs else ""
         facts["refit"] = f"{_seconds(result.refit_seconds)}{epochs}"
@@ -174,12 +174,19 @@ def _winner(result: StudyResult) -> str:
     return f"{_html.definitions(facts)}\n<br>\n{_html.definitions(params)}"
 
 
-def _gap(result: StudyResult) -> str:
-    """Return the distance of the test score from the cross-validated one, in standard errors."""
-    if result.test_score is None or not result.best_score_se > 0:
-        return ""
-    gap = (result.test_score - result.best_score) / result.best_score_se
-    return f" ({gap:+.1f} standard errors from the cross-validated)"
+def _honest_scores(result: StudyResult) -> dict[str, str]:
+    """Return the corrected score and the one on the held-out part, with their intervals."""
+    facts = {}
+    if result.corrected is not None:
+        value = score_with_interval(result.corrected.value, result.corrected.interval)
+        facts["corrected for the choice"] = value
+    elif result.uncorrected:
+        facts["corrected for the choice"] = f"cannot be told: {result.uncorrected}"
+    if result.test_score is not None:
+        value = score_with_interval(result.test_score, result.test_interval)
+        told = (text.rstrip(".") for text in gap_to_held_out(result) if text)
+        facts[f"held-out test {result.scoring}"] = f"{value}, {'. '.join(told)}"
+    return facts
 
 
 def _search(result: StudyResult) -> dict[str, str]:

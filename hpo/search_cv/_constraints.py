@@ -3,6 +3,7 @@
 from numbers import Integral, Real
 from typing import Any
 
+from hpo._winner import CHOOSE
 from hpo.backends.base import BaseBackend
 from hpo.pruners import BasePruner
 from hpo.search_cv._sklearn_parts import inherited_constraints, interval, one_of
@@ -37,11 +38,14 @@ CONSTRAINTS: dict[str, Any] = {
     "costs": _NAMES,
     "random_state": ["random_state"],
     "fail_fast": [*_POSITIVE, None],
+    "repeats": _POSITIVE,
+    "out_of_fold_mb": interval(Real, 0, closed="left"),
     "epochs": [*_POSITIVE, None],
     "eval_every": [*_POSITIVE, None],
     "enqueue": "no_validation",
     "add_trials": "no_validation",
     "select": one_of(*SELECT),
+    "choose": one_of(*CHOOSE),
     "keep": one_of("winner", "all"),
     "compare": [*_NAMES, None],
     "watch": _NAMES,

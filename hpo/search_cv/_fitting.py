@@ -16,6 +16,7 @@ from hpo.search_cv.deprecations import warn_of_cut_grid, warn_of_cut_off, warn_o
 from hpo.search_cv.observers import CallbackTasks, FailFast, Printer, WatchedObjective
 from hpo.storage.drivers import name_of
 from hpo.storage.trial_store import TrialStore
+from hpo.study.finalists import with_finalists
 from hpo.study.finisher import Elsewhere, Finisher
 from hpo.study.opening import FOR_SEARCHES, Allowed
 from hpo.study.prepared import FitSettings, PreparedStudy
@@ -103,6 +104,7 @@ def run(search: Any, prepared: PreparedStudy, tasks: CallbackTasks) -> StudyResu
                 raise KeyboardInterrupt(f"{interrupt.reason}: no trial is complete.")
             warn_of_failures(result, search.error_score)
             warn_of_cut_off(result, interrupt.reason)
+            result = with_finalists(result, prepared, store, interrupt)
             result, record = set_found(search, result, config.objective)
             elsewhere = Elsewhere(store)
             if elsewhere:

@@ -15,7 +15,14 @@ from hpo.trial import TrialRecord, TrialState
 
 __all__ = ["set_found", "set_refitted"]
 
-_OF_REFIT = ("best_estimator_", "refit_time_", "feature_names_in_", "test_score_", "analyses_")
+_OF_REFIT = (
+    "best_estimator_",
+    "refit_time_",
+    "feature_names_in_",
+    "corrected_score_",
+    "test_score_",
+    "analyses_",
+)
 """Attributes that an earlier fit may have left."""
 
 
@@ -63,6 +70,8 @@ def set_found(
     )
     warn_of_scores(result, search.cv_results_, names)
     best = result.best_record  # raises if there is none
+    if result.corrected is not None:
+        search.corrected_score_ = result.corrected.value
     search.result_ = replace(result, resolved_params=objective.resolve(best.best_params))
     if not search.refit and search.multimetric_:
         return search.result_, None
@@ -74,8 +83,11 @@ def _choose(
 ) -> tuple[StudyResult, TrialRecord]:
     eligible = [r.state is TrialState.COMPLETE or r is result.winner for r in result.candidates]
     complete = np.flatnonzero(eligible)
-    row = best_row(search.refit, primary, rows_of(search.cv_results_, complete))
-    search.best_index_ = complete[row]
+    if search.choose == "best" or callable(search.refit):
+        row = best_row(search.refit, primary, rows_of(search.cv_results_, complete))
+        search.best_index_ = complete[row]
+    else:
+        search.best_index_ = result.candidates.index(result.best_record)
     if not callable(search.refit):
         search.best_score_ = search.cv_results_[f"mean_test_{primary}"][search.best_index_]
     winner = result.candidates[search.best_index_]

@@ -100,6 +100,8 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
         partial. ``select`` determines the number of epochs of the refit.
     cv : int, splitter, iterable or None, default=None
         None is 5 folds; they are stratified for a classifier and not shuffled.
+    repeats : int, default=1
+        Sets of such folds on which trials are trained. With several, each is shuffled.
     n_jobs : int or None, default=None
         Trials at a time; -1 is one per core, or one per GPU. Without an executor each trial is
         trained in its own process.
@@ -136,10 +138,18 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
         for as many steps, so that cross-validation also chooses the number of epochs and the score
         is optimistic by the noise between epochs. ``"last"``: the last one, and the refit trains
         all steps, as in ``GridSearchCV``.
+    choose : {"best", "one_se", "finalists"}, default="best"
+        Which trial wins unless ``refit`` is a function: the one with the greatest score; the
+        cheapest of those within one standard error of it (the fewest epochs, then the least
+        seconds); or, of the five best, which are trained again on fresh folds, the one with the
+        greatest mean of both scores.
     keep : {"winner", "all"}, default="winner"
         The trials whose files, written by callbacks (``Checkpoint``, loggers), are kept. Each fold
         of each trial has its own folder for them; only the refit writes to the callbacks' paths.
         ``result_.files`` has the folders; without a storage they are removed with the process.
+    out_of_fold_mb : float, default=500
+        Megabytes that the out-of-fold predictions of the trials may take (``result_.oof``); those
+        of the trials with the smallest scores are removed first. 0 keeps none.
     compare : list of str or None, default=None
         Parameters whose values the report compares: the best complete trial of each combination
         represents it (``hpo.review.compare(result_)``). None is all parameters of a grid, and none
@@ -163,6 +173,10 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
 multimetric_, classes_, n_features_in_, feature_names_in_
         As in ``GridSearchCV``. ``best_index_`` is the row of ``result_.best_record``, unless
         ``refit`` is a function.
+    corrected_score_ : float
+        What the winner would score on new rows: ``best_score_`` without the luck of having been
+        chosen. ``result_.corrected`` has its interval. Missing where it cannot be told
+        (``result_.uncorrected`` says why), or ``refit`` is a function.
     test_score_ : float
         Score of ``best_estimator_`` on the held-out test part, if ``fit`` was given one.
     analyses_ : dict of str to dict
@@ -232,6 +246,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         costs: Sequence[str] = (),
         refit: Any = True,
         cv: Any = None,
+        repeats: int = 1,
         n_jobs: int | None = None,
         verbose: int = 0,
         random_state: Any = None,
@@ -243,7 +258,9 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         enqueue: Sequence[Mapping[str, Any]] = (),
         add_trials: Any = (),
         select: str = "best",
+        choose: str = "best",
         keep: str = "winner",
+        out_of_fold_mb: float = 500,
         compare: Sequence[str] | None = None,
         watch: Sequence[str] = (),
         analyses: Sequence[Any] | None = None,
@@ -259,6 +276,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
             return_train_score=return_train_score,
         )
         del self.pre_dispatch  # joblib's
+        self.repeats = repeats
         self.search_space = search_space
         self.n_trials = n_trials
         self.timeout = timeout
@@ -284,7 +302,9 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         self.enqueue = enqueue
         self.add_trials = add_trials
         self.select = select
+        self.choose = choose
         self.keep = keep
+        self.out_of_fold_mb = out_of_fold_mb
         self.compare = compare
         self.watch = watch
         self.analyses = analyses

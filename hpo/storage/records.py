@@ -81,7 +81,7 @@ SEED_NUMBER = "seed_number"
 SOURCE = "hpo:source"
 """The user attribute with the origin of a trial of another study, as ``key/number``."""
 
-_FIELDS = tuple(field.name for field in dataclasses.fields(Report) if field.name != "number")
+_FIELDS = tuple(f.name for f in dataclasses.fields(Report) if f.name not in {"number", "rows"})
 """Fields of a report in the order in which they are stored, without names: add new ones last."""
 
 _METRICS = _FIELDS.index("metrics")

@@ -19,7 +19,14 @@ from hpo.storage.trial_store import TrialStore
 from hpo.storage.urls import file_of
 from hpo.trial import Cause, TrialRecord, TrialState
 
-__all__ = ["StudyRecord", "begin_session", "current_records", "end_session", "read_study"]
+__all__ = [
+    "StudyRecord",
+    "begin_session",
+    "current_records",
+    "end_session",
+    "files_folder",
+    "read_study",
+]
 
 _SETTINGS = "settings"
 _RESULTS = "results"
@@ -135,7 +142,7 @@ def end_session(
         store.set_attr(f"{_DRIVER}{store.driver}", ended)
         store.save_snapshot()
         return ""
-    folder = _files_folder(store)
+    folder = files_folder(store)
     mode = mode_of(file_of(store.url or "") or folder, folder=True)
     kept, note = [], ""
     for name, path in files.items():
@@ -178,7 +185,7 @@ def read_study(store: StoredStudy, gone: Collection[str] = ()) -> StudyRecord:
             ended, state = last, session_state
     if not (ended or drivers):  # an older study, or another program's, says nothing of its drivers
         ended = max((r.ended or 0.0 for r in store.records()), default=0.0)
-    folder = _files_folder(store)
+    folder = files_folder(store)
     files = {name: folder / name for name in results.get("files", ())}
     return StudyRecord(
         name=store.name,
@@ -221,7 +228,7 @@ def _interrupted(record: TrialRecord) -> TrialRecord:
     )
 
 
-def _files_folder(store: StoredStudy) -> Path:
+def files_folder(store: StoredStudy) -> Path:
     """Return the folder of the study's files."""
     path = file_of(store.url or "")
     root = cache_folder() / "studies" if path is None else path.with_name(f"{path.name}.files")

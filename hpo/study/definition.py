@@ -37,6 +37,9 @@ class Study(pydantic.BaseModel):
         report. The study then ends with the Pareto front too; pruning looks at the score.
     cv : int, splitter or iterable, default=5
         A number means that many folds, stratified for a classifier, shuffled by ``seed``.
+    repeats : int, default=1
+        Sets of such folds, each shuffled anew: trials are trained on all of them, which tells
+        smaller differences apart.
     epochs : int or None, default=None
         Epochs a trial; None takes a net's ``max_epochs``.
     eval_every : int or None, default=None
@@ -46,6 +49,11 @@ class Study(pydantic.BaseModel):
         Which epoch's score represents a trial. ``"best"``: the best one, and the winner is
         refitted for as many epochs, so that cross-validation also chooses the number of epochs.
         ``"last"``: the last one, and the refit trains all epochs, as in scikit-learn's searches.
+    choose : {"best", "one_se", "finalists"}, default="best"
+        Which complete trial wins. ``"best"``: the one with the greatest score. ``"one_se"``: of
+        those within one standard error of the best score, the cheapest: the fewest epochs, then
+        the least seconds. ``"finalists"``: the five best are trained again on fresh folds, and
+        the greatest mean of both scores wins.
     n_trials : int or None, default=50
         Trials of the whole study, over all runs.
     timeout : float or None, default=None
@@ -100,6 +108,10 @@ class Study(pydantic.BaseModel):
         The trials whose files, written by callbacks (``Checkpoint``, loggers), are kept. Each fold
         of each trial has its own folder for them; only the refit writes to the callbacks' paths.
         `StudyResult.files` has the folders.
+    out_of_fold_mb : float, default=500
+        Megabytes that the out-of-fold predictions of the trials may take
+        (`StudyResult.oof`); those of the trials with the smallest scores are removed first. 0
+        keeps none, and the score of the winner is not corrected.
     enqueue : sequence of mapping, default=()
         Parameters to try first, all of a trial's or some: values as the estimator takes them (as
         in ``best_params_``) or as the storage has them.
@@ -133,9 +145,11 @@ class Study(pydantic.BaseModel):
     metric: str | None = None
     costs: Sequence[str] = ()
     cv: Any = 5
+    repeats: int = pydantic.Field(default=1, ge=1)
     epochs: int | None = pydantic.Field(default=None, ge=1)
     eval_every: int | None = pydantic.Field(default=None, ge=1)
     select: Literal["best", "last"] = "best"
+    choose: Literal["best", "one_se", "finalists"] = "best"
     n_trials: int | None = pydantic.Field(default=50, ge=1)
     timeout: float | None = pydantic.Field(default=None, gt=0)
     trial_timeout: float | None = pydantic.Field(default=None, gt=0)
@@ -155,6 +169,7 @@ class Study(pydantic.BaseModel):
     refit: bool = True
     add_trials: Any = ()
     keep: Literal["winner", "all"] = "winner"
+    out_of_fold_mb: float = pydantic.Field(default=500, ge=0)
     enqueue: Sequence[Mapping[str, Any]] = ()
     compare: Sequence[str] | None = None
     watch: Sequence[str] = ()

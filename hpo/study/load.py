@@ -1,19 +1,32 @@
 """Read a study back from its storage."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from hpo.out_of_fold_files import OUT_OF_FOLD, OutOfFoldFiles
 from hpo.result import StudyResult
 from hpo.space import SearchSpace
 from hpo.storage.reader import StorageReader
 from hpo.storage.stored_study import StoredStudy
 from hpo.storage.studies import newest_of
+from hpo.storage.study_facts import files_folder
 from hpo.storage.urls import is_there
+from hpo.study._corrected import CORRECTED, read_corrected
 from hpo.study.kept_files import files_kept
 from hpo.trial import TrialRecord
 
-__all__ = ["load_result", "nothing_scored", "read_outline", "read_result"]
+__all__ = [
+    "FINALISTS",
+    "load_result",
+    "nothing_scored",
+    "read_finalists",
+    "read_outline",
+    "read_result",
+]
+
+FINALISTS = "finalists"
+"""Attribute of the study with the scores of the finalists on fresh folds."""
 
 
 def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | None]:
@@ -51,10 +64,12 @@ def read_outline(reader: StorageReader, name: str, *, n_whole: int = 1) -> Study
     """Read of a study what is shown of it in a few lines; see `load_result`.
 
     The winner and the ``n_whole`` best trials are as they are; of the others the result has
-    outlines (`StoredStudy.outlines`), unless values are compared, which takes all scores.
+    outlines (`StoredStudy.outlines`), unless values are compared or the rule that chooses the
+    winner looks at more than scores.
     """
     store = reader.study(reader.stored_name(name))
-    if n_whole > 1 and _search_settings(store).get("compare"):
+    settings = _search_settings(store)
+    if (n_whole > 1 and settings.get("compare")) or settings.get("choose") == "one_se":
         return read_result(reader, name)[0]
     outline = _result(store, store.outlines())
     shown = {record.number for record in outline.top(n_whole)}
@@ -72,7 +87,10 @@ def _result(store: StoredStudy, records: Sequence[TrialRecord]) -> StudyResult:
         key=store.key,
         fingerprint=store.get_attr("fingerprint") or {},
         files=files_kept(store.key),
+        out_of_fold=OutOfFoldFiles(files_folder(store) / OUT_OF_FOLD),
         **_search_settings(store),
+        finalists=read_finalists(store),
+        **read_corrected(store.get_attr(CORRECTED)),
     )
 
 
@@ -81,10 +99,18 @@ def _with_refit(store: StoredStudy, result: StudyResult) -> StudyResult:
     refit, failed = store.get_attr("refit") or {}, store.get_attr("refit_error") or {}
     if winner is not None and winner == refit.get("number"):
         outcome = {key: refit[key] for key in refit if key not in {"number", "mark", "driver"}}
+        if outcome.get("test_interval") is not None:
+            outcome["test_interval"] = tuple(outcome["test_interval"])
         result = replace(result, **outcome)
     if winner is not None and winner == failed.get("number"):
         result = replace(result, refit_error=failed["text"])
     return result
+
+
+def read_finalists(store: StoredStudy) -> dict[int, Sequence[float]]:
+    """Return the scores of the finalists on fresh folds, by trial number."""
+    stored: Mapping[str, Sequence[float]] = store.get_attr(FINALISTS) or {}
+    return {int(number): tuple(values) for number, values in stored.items()}
 
 
 def _search_settings(store: StoredStudy) -> dict[str, Any]:
@@ -96,7 +122,9 @@ def _search_settings(store: StoredStudy) -> dict[str, Any]:
     sizes = tuple((train, valid) for train, valid in shown.pop("fold_sizes"))
     names = {name: tuple(shown[name]) for name in ("costs", "compare", "watch")}
     points = tuple(shown.get("enqueued", ()))
-    return {"scoring": shown["scoring"], "fold_sizes": sizes, "enqueued": points, **names}
+    choose = shown.get("choose", "best")
+    settings = {"scoring": shown["scoring"], "enqueued": points, "choose": choose}
+    return {**settings, "fold_sizes": sizes, **names}
 
 
 def nothing_scored(name: str, storage: str | None) -> bool:

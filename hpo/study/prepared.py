@@ -78,7 +78,7 @@ class PreparedStudy:
         self.space = load_space(study, self.folder)
         self.data = study.data() if callable(study.data) else study.data
         self.search = SearchConfig(
-            self._objective(),
+            self.objective(),
             self.space,
             seed=study.seed,
             scoring=study.scoring,
@@ -95,7 +95,9 @@ class PreparedStudy:
             timeout=study.timeout,
             trial_timeout=study.trial_timeout,
             select=study.select,
+            choose=study.choose,
             keep=study.keep,
+            out_of_fold_mb=study.out_of_fold_mb,
             n_jobs=study.n_jobs,
             n_threads=study.n_threads,
             device=study.device,
@@ -137,18 +139,38 @@ class PreparedStudy:
             )
         return analyses
 
-    def _objective(self) -> Objective:
+    def objective(self, seed: int | None = None) -> Objective:
+        """Return the objective, its folds shuffled by ``seed``, by default the study's."""
+        fresh = seed is not None
+        seed = self.study.seed if seed is None else seed
         study, data = self.study, self.data
         if not isinstance(data, StudyData):
             raise StudyError(f"Study's data must be (or return) a StudyData. Got {type(data)}.")
         check_estimator_kind(study.estimator)
         cv, settings = study.cv, self._settings
+        if cv is None and study.choose == "finalists":
+            cv = 5  # what None means in scikit-learn
         if isinstance(cv, int) and not isinstance(cv, bool):
             if cv < 2:
                 raise DataError(f"cv must be at least 2 folds. Got {cv} instead.")
-            if settings.shuffle:
-                classifier = is_classifier(study.estimator)
-                cv = shuffled_folds(cv, study.seed, data.y, classifier=classifier)
+            if settings.shuffle or study.repeats > 1 or fresh:
+                cv = shuffled_folds(
+                    cv,
+                    seed,
+                    data.y,
+                    classifier=is_classifier(study.estimator),
+                    repeats=study.repeats,
+                )
+        elif study.choose == "finalists":
+            raise DataError(
+                f"choose='finalists' trains again on fresh folds, and cv={cv!r} makes its own: "
+                "give a number of folds."
+            )
+        elif study.repeats > 1:
+            raise DataError(
+                f"repeats={study.repeats} reshuffles folds, and cv={cv!r} makes its own: give a "
+                "number of folds, or a splitter that repeats itself (RepeatedKFold)."
+            )
         return settings.objective_class(
             study.estimator,
             data.X,

@@ -12,6 +12,7 @@ from hpo.result import StudyResult
 from hpo.storage.drivers import name_of
 from hpo.storage.trial_store import TrialStore
 from hpo.study.definition import Study
+from hpo.study.finalists import with_finalists
 from hpo.study.finisher import Elsewhere, Finisher
 from hpo.study.load import nothing_scored
 from hpo.study.opening import Allowed
@@ -151,6 +152,7 @@ class _Finish:
             )
         if result.stopped and result.winner is None:
             return result
+        result = with_finalists(result, self._prepared, self._store, self._interrupt)
         best = result.best_record
         params = self._prepared.space.resolve(best.best_params)
         result = replace(result, resolved_params=params)

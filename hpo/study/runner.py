@@ -3,7 +3,8 @@
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +13,29 @@ import cloudpickle
 from hpo._failures import traceback_of
 from hpo._private_parts import missing_parts
 from hpo._redaction import redact
+from hpo._scratch import new_folder
 from hpo._stop_signal import StopSignal, is_signal
 from hpo._trained_by import format_trained_by
 from hpo.budget import Budget
 from hpo.exceptions import RefitError
 from hpo.observer import BaseObserver, StudyInfo
+from hpo.out_of_fold_files import OUT_OF_FOLD, OutOfFoldFiles
 from hpo.result import StudyResult
 from hpo.storage.drivers import at_work
+from hpo.storage.study_facts import files_folder
 from hpo.storage.trial_store import TrialStore
 from hpo.storage.unsaved import is_unsaved
 from hpo.study._adding import describe_additions
+from hpo.study._corrected import CORRECTED, corrected, read_corrected
 from hpo.study._first_failures import FirstFailures
 from hpo.study._notes import note_on_majority
 from hpo.study._tracking import Tracking
 from hpo.study.kept_files import KeptFiles
 from hpo.study.search import SearchConfig
 from hpo.trackers import BaseTracker
+from hpo.training.objective import Objective
 from hpo.training.refit import save_artifacts
+from hpo.training.row_scores import study_rows
 from hpo.trial import TRAINED_BY, TrialRecord
 from hpo.trial_manager import TrialManager
 
@@ -86,7 +93,11 @@ def run_search(
     failure: RefitError | None = None
     result = StudyResult(name=store.name, records=())
     saved = store.url is not None and not is_unsaved(store.url)
-    kept_files = KeptFiles(store.key if saved else None, search.keep, any_may_win=any_may_win)
+    kept_files = KeptFiles(
+        store.key if saved else None,
+        search.keep,
+        any_may_win=any_may_win or search.choose != "best",
+    )
     tracking = Tracking(tracker, store, info)
     try:
         for observer in observers:
@@ -95,7 +106,15 @@ def run_search(
             failures = FirstFailures(interrupt, fail_fast, search.space, store.records())
             told = (*observers, failures)
             with store.beating():
-                result = _trials(search, store, told, interrupt, budget, kept_files=kept_files)
+                result = _trials(
+                    search,
+                    store,
+                    told,
+                    interrupt,
+                    budget,
+                    kept_files=kept_files,
+                    any_may_win=any_may_win,
+                )
                 if failures.stopped:
                     raise failures.error(result)
                 result = finish(result)
@@ -132,11 +151,14 @@ def _trials(
     budget: Budget,
     *,
     kept_files: KeptFiles,
+    any_may_win: bool,
 ) -> StudyResult:
     stale = store.fail_stale_trials()
     added = [r for addition in search.additions for r in store.add(addition.records, addition.key)]
     note = describe_additions(search.additions, len(added))
     search.notes += [note] if note else []
+    out_of_fold = _out_of_fold(search, store)
+    search.objective.keeps_rows = out_of_fold is not None
     manager = TrialManager(
         store,
         search.pruner,
@@ -146,6 +168,7 @@ def _trials(
         costs=search.costs,
         select=search.select,
         max_steps=search.objective.max_steps,
+        out_of_fold=out_of_fold,
     )
     kept_files.begin(manager.records)
     search.objective.home, search.objective.keeps_all = kept_files.home, kept_files.keeps_all
@@ -170,10 +193,26 @@ def _trials(
         stopped=stopped,
         key=store.key,
         fingerprint=_fingerprint(search),
+        out_of_fold=out_of_fold,
         **search.shown,
     )
+    if not any_may_win:
+        found = corrected(result)
+        store.set_attr(CORRECTED, found if isinstance(found, str) else asdict(found))
+        result = replace(result, **read_corrected(found))
+    search.notes += [out_of_fold.note] if out_of_fold and out_of_fold.note else []
     winner = result.winner.number if result.winner else None
     return replace(result, files=kept_files.finalize(manager.numbers, winner))
+
+
+def _out_of_fold(search: SearchConfig, store: TrialStore) -> OutOfFoldFiles | None:
+    """Return where the out-of-fold predictions are kept; None if they are not."""
+    if not search.out_of_fold_mb or not isinstance(search.objective, Objective):
+        return None
+    saved = store.url is not None and not is_unsaved(store.url)
+    folder = files_folder(store) if saved else new_folder()
+    rows = partial(study_rows, search.objective)
+    return OutOfFoldFiles(folder / OUT_OF_FOLD, rows, int(search.out_of_fold_mb * 1e6))
 
 
 def _fingerprint(search: SearchConfig) -> Mapping[str, Any]:
@@ -285,8 +324,15 @@ def _summary(result: StudyResult) -> tuple[dict[str, float], dict[str, Any]]:
     if result.winner is None:
         return metrics, params
     metrics |= {"best_score": result.best_score, "best_score_se": result.best_score_se}
+    if result.corrected is not None:
+        low, high = result.corrected.interval
+        metrics["corrected_score"] = result.corrected.value
+        metrics |= {"corrected_score_low": low, "corrected_score_high": high}
     if result.test_score is not None:
         metrics["test_score"] = result.test_score
+    if result.test_interval is not None:
+        low, high = result.test_interval
+        metrics |= {"test_score_low": low, "test_score_high": high}
     for name, analysis in result.analyses.items():
         numbers = {key: value for key, value in analysis.items() if isinstance(value, int | float)}
         metrics |= {f"{name}_{key}": value for key, value in numbers.items()}

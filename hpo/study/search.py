@@ -70,8 +70,12 @@ class SearchConfig:
         Limits of the run and of a trial in seconds; the rehearsal takes no longer either.
     select : {"best", "last"}
         Which report represents a trial; see `Study`.
+    choose : {"best", "one_se", "finalists"}
+        How the winner is chosen; see `Study`.
     keep : {"winner", "all"}
         The trials whose files, written by callbacks, are kept.
+    out_of_fold_mb : float
+        See `Study`.
     n_jobs, n_threads, device
         Passed to executors that accept them, unless their options set them.
 
@@ -102,7 +106,9 @@ class SearchConfig:
         timeout: float | None = None,
         trial_timeout: float | None = None,
         select: str = "best",
+        choose: str = "best",
         keep: str = "winner",
+        out_of_fold_mb: float = 500,
         n_jobs: int | None = None,
         n_threads: int = 1,
         device: str | None = None,
@@ -142,6 +148,8 @@ class SearchConfig:
         sampler_name = _name(sampler).partition(":")[0].strip()
         self.grid, self.n_points = _points(space, sampler_name, n_trials)
         _check_costs(self.costs, self.sampler)
+        self.out_of_fold_mb = out_of_fold_mb
+        self.choose = choose
         self.compare = compared(compare, space, grid=sampler_name == "grid")
         self.watch = tuple(watch)
         self.enqueue = space.points(enqueue, "enqueue")
@@ -200,6 +208,7 @@ class SearchConfig:
             "compare": self.compare,
             "watch": self.watch,
             "enqueued": self.enqueue,
+            "choose": self.choose,
             "fold_sizes": tuple((len(train), len(v)) for train, v in self.objective.splits),
         }
 

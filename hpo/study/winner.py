@@ -19,6 +19,7 @@ from hpo.storage.trial_store import TrialStore
 from hpo.study._fingerprint import mark_of_data, summary
 from hpo.study.prepared import PreparedStudy
 from hpo.study.refit_errors import refit_errors
+from hpo.training.held_out import held_out_score
 from hpo.training.indexing import index_fit_params, take
 from hpo.training.refit import recommendation_of, refit
 from hpo.training.scoring import Scoring
@@ -29,7 +30,14 @@ __all__ = ["finish_winner"]
 
 Within = Callable[[Any], AbstractContextManager[Any]]
 
-_OUTCOME = ("test_score", "refit_epochs", "refit_seconds", "recommendation", "analyses")
+_OUTCOME = (
+    "test_score",
+    "test_interval",
+    "refit_epochs",
+    "refit_seconds",
+    "recommendation",
+    "analyses",
+)
 """Fields of a `StudyResult` that are stored with a refit."""
 
 
@@ -128,19 +136,19 @@ def _refitted(
     result = replace(result, estimator=estimator, refit_epochs=epochs, refit_seconds=seconds)
     what = f"The scoring of the refitted trial {number} on the held-out test part"
     with refit_errors(what, result, advice):
-        result = replace(result, test_score=_test_score(estimator, prepared))
+        result = _scored(result, estimator, prepared)
     with refit_errors(f"The recommendation of the refitted trial {number}", result, advice):
         return replace(result, recommendation=recommendation_of(estimator))
 
 
-def _test_score(estimator: Any, prepared: PreparedStudy) -> float | None:
+def _scored(result: StudyResult, estimator: Any, prepared: PreparedStudy) -> StudyResult:
     study, data = prepared.study, prepared.data
     if data.X_test is None:
-        return None
+        return result
     with limit_threads(prepared.search.n_threads):
         scoring = Scoring(estimator, study.scoring, study.metric)
-        scores = scoring(estimator, data.X_test, data.y_test)
-        return scores[scoring.main(scores)]
+        score, interval = held_out_score(estimator, scoring, data.X_test, data.y_test)
+    return replace(result, test_score=score, test_interval=interval)
 
 
 def _fit(

@@ -30,10 +30,13 @@ class BaseObjective(ABC):
         of the trials are kept.
     keeps_all : bool
         Whether the files of a stopped trial are kept too.
+    keeps_rows : bool
+        Whether reports carry what the trial did on each validated row (`Report.rows`).
     """
 
     home: Path | None = None
     keeps_all: bool = False
+    keeps_rows: bool = False
 
     @abstractmethod
     def run(self, trial: Trial, device: str | None = None) -> Generator[Report]:

@@ -14,6 +14,7 @@ from hpo._stop_signal import is_signal
 from hpo.training.base import StepError
 from hpo.training.files import TrialFiles
 from hpo.training.fold import Fold
+from hpo.training.row_scores import RowRecorder
 from hpo.training.scoring import Scoring, mean
 from hpo.trial import Report
 
@@ -34,6 +35,8 @@ class CrossValidation(Generator[Report, None, None]):
         Number of steps after which it is exhausted, unless all folds end earlier.
     files : TrialFiles or None
         Files that the folds' callbacks write; they are removed if the trial is abandoned.
+    recorder : RowRecorder or None
+        Makes the rows of the reports; None leaves them out.
     """
 
     def __init__(
@@ -43,8 +46,11 @@ class CrossValidation(Generator[Report, None, None]):
         scoring: Scoring,
         n_steps: int,
         files: TrialFiles | None = None,
+        *,
+        recorder: RowRecorder | None = None,
     ) -> None:
         self.files = files
+        self._recorder = recorder
         self._number = number
         self._fold_makers = folds
         self._scoring = scoring
@@ -83,7 +89,9 @@ class CrossValidation(Generator[Report, None, None]):
 
         The data are not included. It is a pickle (cloudpickle): only load states you trust.
         """
-        state: bytes = cloudpickle.dumps((self._done, [fold.state() for fold in self._folds]))
+        rows = self._recorder.state if self._recorder else None
+        folds = [fold.state() for fold in self._folds]
+        state: bytes = cloudpickle.dumps((self._done, folds, rows))
         return state
 
     def load_state(self, state: bytes, changes: Mapping[str, Any]) -> None:
@@ -96,9 +104,11 @@ class CrossValidation(Generator[Report, None, None]):
         changes : mapping of str to object
             Parameters of the estimator to change for the rest of the training.
         """
-        self._done, folds = cloudpickle.loads(state)
+        self._done, folds, rows = cloudpickle.loads(state)
         if not folds:  # the training had not begun
             return
+        if self._recorder and rows:
+            self._recorder.load_state(rows)
         self._set_up()
         for fold, fold_state in zip(self._folds, folds, strict=True):
             fold.load_state(fold_state, changes)
@@ -120,6 +130,9 @@ class CrossValidation(Generator[Report, None, None]):
             self._done = self._n_steps  # the first step was the whole training
         report = report_of(self._number, self._done, self._folds, self._scoring, seconds)
         notes = dict.fromkeys(stepper.note for stepper in steppers if finished and stepper.note)
+        if self._recorder is not None:
+            rows = self._recorder.rows(report, [fold.rows for fold in self._folds], last=finished)
+            report = replace(report, rows=rows)
         return replace(report, notes=tuple(notes))
 
     def _set_up(self) -> None:

@@ -17,11 +17,16 @@ from hpo.training.adapters import BaseStepper, last_step, make_stepper, net_pref
 from hpo.training.callbacks import copy_of
 from hpo.training.checks import check_kernel
 from hpo.training.files import FoldFiles
-from hpo.training.indexing import as_numpy, index_fit_params, take
+from hpo.training.indexing import as_numpy, index_fit_params, n_samples, take
 from hpo.training.random_stream import RandomStream
+from hpo.training.row_formulas import RowFormula
+from hpo.training.row_scores import FoldRows, predictions_of, rows_of, watched
 from hpo.training.scoring import Scoring
 
 __all__ = ["Fold", "FoldData", "configure", "set_classes"]
+
+
+_ROWS_SEED = 0x0F01D
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +138,10 @@ class Fold:
     return_train_score : bool
     files : FoldFiles or None
         Where its callbacks write. If None, it is a temporary folder that is removed with the fold.
+    row_formula : callable or None
+        See `hpo.training.row_scores.row_formula`.
+    keeps_rows : bool, default=False
+        Whether to keep what was predicted for each row in `rows`.
     """
 
     def __init__(
@@ -148,7 +157,13 @@ class Fold:
         eval_every: int | None = None,
         return_train_score: bool = False,
         files: FoldFiles | None = None,
+        row_formula: RowFormula | None = None,
+        keeps_rows: bool = False,
     ) -> None:
+        self.rows = FoldRows()
+        self._row_formula = row_formula
+        self._keeps_rows = keeps_rows
+        self._device = device
         self._files = files or FoldFiles()
         self._own_files = files is None
         self._scoring = scoring
@@ -177,6 +192,7 @@ class Fold:
         # scikit-learn's metrics compare with NumPy predictions
         self._y_valid = as_numpy(take(data.y, data.valid))
         self._y_train = as_numpy(y)
+        self._classes = data.classes if isinstance(data.classes, np.ndarray) else None
         check_kernel(estimator, data.X)
         if get_tags(estimator).input_tags.pairwise:  # X is a kernel: its columns are samples too
             X, X_valid = X[:, data.train], X_valid[:, data.train]
@@ -234,15 +250,36 @@ class Fold:
         self.recorded = set(metrics)
         if not math.isfinite(metrics.get("train_loss", 0.0)):
             # Predictions of a diverged net may still be numbers, but are meaningless.
+            self.rows = FoldRows()
             return {self._scoring.metric: math.nan, **metrics}
         self._preprocess()
         scored = self._estimator
-        scores = self._scoring(scored, self._X_valid, self._y_valid, **self._score_params)
+        scores = self._score_valid(scored)
         if self._return_train_score:
             train = self._scoring(scored, self._X_train, self._y_train, **self._train_score_params)
             scores |= {f"train_{name}": value for name, value in train.items()}
         self.recorded -= set(scores)
         return {**scores, **metrics, **scores}  # scores come first and override recorded metrics
+
+    def _score_valid(self, scored: Any) -> dict[str, float]:
+        """Score the validation part, and keep its rows."""
+        score, X, y = self._scoring, self._X_valid, self._y_valid
+        if not self._keeps_rows:
+            return score(scored, X, y, **self._score_params)
+        n_rows = n_samples(X if y is None else y)
+        final = last_step(scored)
+        if score.looks_at_predictions_only:
+            with watched(final, n_rows) as predicted:
+                scores = score(scored, X, y, **self._score_params)
+        else:
+            scores = score(scored, X, y, **self._score_params)
+            with RandomStream(_ROWS_SEED, self._device).active():  # scores do not depend on it
+                predicted = predictions_of(scored, X, n_rows)
+        main = scores[score.main(scores)]
+        self.rows = rows_of(
+            final, predicted, y, score=main, formula=self._row_formula, classes=self._classes
+        )
+        return scores
 
     def _preprocess(self) -> None:
         """Transform the data once, if the scorers do not need the Pipeline's preprocessing.

@@ -11,19 +11,23 @@ from sklearn.base import is_classifier
 from sklearn.model_selection import (
     BaseCrossValidator,
     KFold,
+    RepeatedKFold,
+    RepeatedStratifiedKFold,
     StratifiedKFold,
     check_cv,
 )
 
 from hpo.exceptions import DataError
 from hpo.training import checks
-from hpo.training.adapters import changeable, steps_of
+from hpo.training.adapters import changeable, last_step, steps_of
 from hpo.training.base import BaseObjective
 from hpo.training.callbacks import portable
 from hpo.training.cross_validation import CrossValidation
 from hpo.training.files import TrialFiles, check_files
 from hpo.training.fold import Fold, FoldData
 from hpo.training.indexing import as_numpy, n_samples, split_input
+from hpo.training.row_formulas import row_formula
+from hpo.training.row_scores import RowRecorder
 from hpo.training.scoring import Scoring
 from hpo.trial import Trial, derive_seed
 
@@ -114,8 +118,10 @@ class Objective(BaseObjective):
         splitting = dict(split_params or {})
         if groups is not None:
             splitting["groups"] = groups
+        self.groups = splitting.get("groups")
         self.splits = make_splits(estimator, X, y, cv, splitting)
         self.classes = checks.check_folds(estimator, y, self.splits)
+        self._n_validated = sum(len(valid) for _, valid in self.splits)
         self._all_classes = checks.all_classes(estimator, y)
 
     @property
@@ -144,7 +150,12 @@ class Objective(BaseObjective):
             self.scoring,
             n_steps,
             files,
+            recorder=self.recorder(),
         )
+
+    def recorder(self) -> RowRecorder | None:
+        """Return what makes the rows of a trial's reports; None if they are not kept."""
+        return RowRecorder(self._n_validated) if self.keeps_rows else None
 
     def resume(
         self,
@@ -194,6 +205,8 @@ class Objective(BaseObjective):
             eval_every=self.eval_every,
             return_train_score=self.return_train_score,
             files=files.fold(i),
+            row_formula=row_formula(self.scoring, last_step(self.estimator)),
+            keeps_rows=self.keeps_rows,
         )
 
 
@@ -237,10 +250,19 @@ def make_splits(
     return [(np.asarray(train), np.asarray(valid)) for train, valid in folds]
 
 
-def shuffled_folds(n_folds: int, seed: int, y: Any, *, classifier: bool) -> BaseCrossValidator:
-    """Return ``n_folds`` folds shuffled by ``seed``, stratified as scikit-learn would."""
+def shuffled_folds(
+    n_folds: int, seed: int, y: Any, *, classifier: bool, repeats: int = 1
+) -> BaseCrossValidator:
+    """Return ``n_folds`` folds shuffled by ``seed``, stratified as scikit-learn would.
+
+    With ``repeats`` there are so many sets of them, each shuffled anew.
+    """
     kind = type(check_cv(n_folds, as_numpy(y), classifier=classifier))
-    return kind(n_folds, shuffle=True, random_state=derive_seed(seed, "folds") % 2**32)
+    random_state = derive_seed(seed, "folds") % 2**32
+    if repeats == 1:
+        return kind(n_folds, shuffle=True, random_state=random_state)
+    repeated = RepeatedStratifiedKFold if kind is StratifiedKFold else RepeatedKFold
+    return repeated(n_splits=n_folds, n_repeats=repeats, random_state=random_state)
 
 
 def _on_cpu(y: Any) -> Any:

@@ -118,7 +118,7 @@ def test_an_ensemble_of_members_that_err_on_different_samples_is_better(winner):
     assert data["bagging_gain"] == 0.0
     told = dict(Ensemble().summarize(data))
     assert "better" in told["3 best trials"]
-    assert "within noise" in told["3 bootstrap refits of it"]
+    assert "not told apart" in told["3 bootstrap refits of it"]
 
 
 def test_bags_are_drawn_with_replacement_and_hold_every_class(winner):

@@ -1,10 +1,9 @@
 import io
 import math
 
-import pytest
 from rich.console import Console
 
-from hpo.cli._tables import counts, gap_explained, held_out_verdict, saved, top_table
+from hpo.cli._tables import counts, saved, top_table
 from hpo.result import StudyResult
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 
@@ -26,31 +25,6 @@ def _result(test_score: float | None = None, folds: int = 3, n: int = 5) -> Stud
         report = Report(0, 1, 0.9, (0.9,))
         records = (TrialRecord(Trial(0, {}, 0), TrialState.COMPLETE, (report,)),)
     return StudyResult(name="x", records=records, test_score=test_score)
-
-
-@pytest.mark.parametrize(
-    ("test_score", "verdict", "explained"),
-    [
-        (0.9, "the same", ""),
-        (0.9 + 1.9 * ERROR, "within two standard errors of that", ""),
-        (0.9 - 1.9 * ERROR, "within two standard errors of that", ""),
-        (0.9 - 3 * ERROR, "0.035 below that: the gap is 3.0 standard errors", "luck"),
-        (0.9 + 3 * ERROR, "0.035 above that: the gap is 3.0 standard errors", "more data"),
-    ],
-)
-def test_the_held_out_score_is_set_beside_the_winners(
-    test_score: float, verdict: str, explained: str
-) -> None:
-    result = _result(test_score)
-    assert held_out_verdict(result) == verdict
-    assert bool(gap_explained(result)) == bool(explained)
-    assert explained in gap_explained(result)
-
-
-def test_one_fold_has_no_standard_error() -> None:
-    result = _result(0.8, folds=1)
-    assert held_out_verdict(result) == "0.1 below that, which has no standard error"
-    assert gap_explained(result) == ""
 
 
 def test_counts_name_the_states_that_there_are() -> None:

@@ -16,10 +16,9 @@ from hpo.review.comparison import (
     MISSING,
     SAME,
     WORSE,
-    adjusted_by_holm,
-    paired_difference,
     seconds_per_epoch,
 )
+from hpo.statistics.paired import adjusted_by_holm, paired_difference
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 
 N_FOLDS = 5
@@ -65,7 +64,7 @@ def test_the_best_complete_trial_stands_for_its_group():
     assert [group.n_trials for group in compared.groups] == [2, 2, 3]
     assert [group.verdict for group in compared.groups] == [BEST, WORSE, WORSE]
     assert "over 5 folds" in compared.note
-    assert "2 comparisons" in compared.note
+    assert "3 pairs" in compared.note
 
 
 def test_differences_are_paired_over_the_folds():
@@ -184,7 +183,7 @@ def test_equal_values_have_no_error():
     ]
     compared = compare(result(records, ("a",), watch=("lr",), fold_sizes=()))
     assert compared.groups[0].watched["lr"] == (pytest.approx(0.003), 0.0)
-    assert "±" not in "".join(compared.rows()[0][:-2])
+    assert "±" not in "".join(compared.rows()[0][:-3])
 
 
 def test_nothing_to_compare():

@@ -109,7 +109,7 @@ def test_the_report_holds_everything(result, tmp_path):
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page.replace("<style>", "<!--")))
     for part in (
         "cross-validated accuracy 0.9 ± 0.01 (s.e.)",
-        "held-out test accuracy 0.88 (-2.0 standard errors from the cross-validated)",
+        "held-out test accuracy 0.8800, 0.02 below the cross-validated score",
         "5 trials, 1 of them still running (and 1 interrupted)",
         "torch.optim.Adam",
         "epochs saved by pruning 25%",

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from sklearn.linear_model import SGDClassifier
+from sklearn.model_selection import KFold
 
 from hpo import Study, StudyData, load_result, run_study
-from hpo.exceptions import StudyError
+from hpo.exceptions import DataError, StudyError
 from hpo.study.prepared import PreparedStudy
 
 SPACE = {
@@ -65,3 +66,15 @@ def test_they_are_noted_and_can_change_without_making_another_study(tmp_path):
     assert (loaded.compare, loaded.watch) == (("loss", "alpha"), ())
     assert loaded.fold_sizes == result.fold_sizes
     assert loaded.scoring == result.scoring
+
+
+def test_repeats_train_every_trial_on_reshuffled_folds():
+    result = run_study(study(cv=3, repeats=2))
+    assert len(result.best_record.best_report.fold_values) == 6
+    assert len(result.fold_sizes) == 6
+    rows = result.out_of_fold.rows
+    first, second = (rows.rows[np.isin(rows.folds, folds)] for folds in ((0, 1, 2), (3, 4, 5)))
+    assert sorted(first) == sorted(second)
+    assert list(first) != list(second)
+    with pytest.raises(DataError, match="repeats=2 reshuffles folds"):
+        run_study(study(cv=KFold(3), repeats=2))

@@ -13,10 +13,13 @@ from hpo.executors.fused.epoch_end import callbacks_of, end_epoch
 from hpo.executors.fused.extract import ExtractedTrial, ModelExtractor
 from hpo.executors.fused.proof import prove
 from hpo.executors.fused.replayed_callbacks import BaseReplayed
-from hpo.executors.fused.scores import batch_scores
+from hpo.executors.fused.scores import batch_predictions, batch_rows, batch_scores
 from hpo.executors.fused.sentinel import EpochResult, check_epoch
 from hpo.fused import FusedModels, ModelState, NotFusibleError, Plan
+from hpo.training.adapters import last_step
 from hpo.training.cross_validation import report_of
+from hpo.training.row_formulas import row_formula
+from hpo.training.row_scores import FoldRows, RowRecorder
 
 __all__ = ["TrialBatch", "UnlikeError", "is_watched"]
 
@@ -52,7 +55,8 @@ class _FoldScores:
     fit_seconds: float = 0.0
     score_seconds: float = 0.0
     finished: bool = False
-    past: list[dict[str, float]] = field(default_factory=list)
+    rows: FoldRows = field(default_factory=FoldRows)
+    past: list[tuple[dict[str, float], FoldRows]] = field(default_factory=list)
 
 
 @dataclass
@@ -62,6 +66,7 @@ class _Seat:
     extracted: ExtractedTrial
     folds: list[_FoldScores]
     nth: int
+    recorder: RowRecorder | None = None
     step: int = 0
 
     @property
@@ -115,6 +120,8 @@ class TrialBatch:
         self._seats: list[_Seat | None] = []
         self._waiting: list[ExtractedTrial] = []
         self._epoch = 0
+        objective = extractor.objective
+        self._row_formula = row_formula(objective.scoring, last_step(objective.estimator))
         self._sentinel = sentinel
         self._n_begun = 0
         self.reported: list[int] = []
@@ -228,7 +235,8 @@ class TrialBatch:
                 new[slot] = extracted.member
                 self._n_begun += 1
                 folds = [_FoldScores() for _ in extracted.member.states]
-                self._seats[slot] = _Seat(extracted, folds, nth=self._n_begun)
+                recorder = self._extractor.objective.recorder()
+                self._seats[slot] = _Seat(extracted, folds, self._n_begun, recorder)
         if new:
             self._models.put_all(new)
 
@@ -253,10 +261,12 @@ class TrialBatch:
         losses = trained_losses.tolist()
         trained_at = time.perf_counter()
         outputs = self._models.predict(self.X_valid)
-        scores = self._score(outputs)
+        scores, rows = self._score(outputs)
         scored_at = time.perf_counter()
         self._check_against_nets(losses, outputs)
-        return events + self._reports(losses, scores, trained_at - began, scored_at - trained_at)
+        return events + self._reports(
+            losses, scores, rows, trained_at - began, scored_at - trained_at
+        )
 
     def _end_epoch(self, losses: torch.Tensor) -> None:
         """Score the nets' own validation parts, and call the callbacks."""
@@ -278,19 +288,34 @@ class TrialBatch:
             except NotFusibleError as error:
                 raise UnlikeError(seat.extracted.trial.number, str(error)) from error
 
-    def _score(self, outputs: torch.Tensor) -> list[list[dict[str, float]]]:
-        """Return the scores by fold, then by occupied slot."""
+    def _score(
+        self, outputs: torch.Tensor
+    ) -> tuple[list[list[dict[str, float]]], list[list[FoldRows]]]:
+        """Return the scores and the validated rows by fold, then by occupied slot."""
         arrays = self._extractor.arrays
         occupied = [slot for slot, seat in enumerate(self._seats) if seat]
         if len(occupied) < len(self._seats):
             outputs = outputs[:, torch.tensor(occupied, device=outputs.device)]
         nets = [seat.extracted.net for seat in self._seats if seat]
-        return batch_scores(self._extractor.objective.scoring, nets, outputs, arrays.y_valid)
+        objective, y = self._extractor.objective, arrays.y_valid
+        scores = batch_scores(objective.scoring, nets, outputs, y)
+        if not objective.keeps_rows:
+            return scores, [[FoldRows()] * len(nets)] * len(y)
+        rows = batch_rows(
+            nets,
+            batch_predictions(nets, outputs, y),
+            y,
+            scores,
+            main=objective.scoring.metric,
+            formula=self._row_formula,
+        )
+        return scores, rows
 
     def _reports(
         self,
         losses: Sequence[Sequence[float]],
         scores: Sequence[Sequence[dict[str, float]]],
+        rows: Sequence[Sequence[FoldRows]],
         fit_seconds: float,
         score_seconds: float,
     ) -> list[Event]:
@@ -305,12 +330,13 @@ class TrialBatch:
             for i, fold in enumerate(seat.folds):
                 if fold.finished:  # a finished fold keeps its last scores
                     continue
+                scored = scores[i][j], rows[i][j]
                 if callbacks:
                     fold.finished = callbacks[i].finished
-                    fold_scores = self._final_scores(seat, fold, callbacks[i], scores[i][j])
-                    self._set_scores(fold, fold_scores, callbacks[i].figures)
+                    final = self._final_scores(seat, fold, callbacks[i], scored)
+                    self._set_scores(fold, final, callbacks[i].figures)
                 else:
-                    self._set_scores(fold, scores[i][j], {"train_loss": losses[i][slot]})
+                    self._set_scores(fold, scored, {"train_loss": losses[i][slot]})
                 fold.fit_seconds += fit_seconds * share
                 fold.score_seconds += score_seconds * share
             report = report_of(
@@ -320,26 +346,38 @@ class TrialBatch:
                 self._extractor.objective.scoring,
                 (fit_seconds + score_seconds) / len(occupied),
             )
+            if seat.recorder is not None:
+                validated = [fold.rows for fold in seat.folds]
+                validated_rows = seat.recorder.rows(report, validated, last=seat.is_over)
+                report = replace(report, rows=validated_rows)
             events.append(Reported(report))
         return events
 
     @staticmethod
     def _final_scores(
-        seat: _Seat, fold: _FoldScores, callbacks: BaseReplayed, scores: dict[str, float]
-    ) -> dict[str, float]:
+        seat: _Seat,
+        fold: _FoldScores,
+        callbacks: BaseReplayed,
+        scored: tuple[dict[str, float], FoldRows],
+    ) -> tuple[dict[str, float], FoldRows]:
         """Return the scores of a fold's weights, which its callbacks may restore at the end."""
         if not callbacks.may_restore:
-            return scores
-        fold.past.append(scores)
+            return scored
+        fold.past.append(scored)
         finished = fold.finished or seat.step >= seat.extracted.n_steps
-        return fold.past[callbacks.end_train() - 1] if finished else scores
+        return fold.past[callbacks.end_train() - 1] if finished else scored
 
     def _set_scores(
-        self, fold: _FoldScores, scores: dict[str, float], figures: dict[str, float]
+        self,
+        fold: _FoldScores,
+        scored: tuple[dict[str, float], FoldRows],
+        figures: dict[str, float],
     ) -> None:
+        scores, fold.rows = scored
         fold.recorded = set(figures)
         if math.isfinite(figures.get("train_loss", 0.0)):
             fold.recorded -= set(scores)
             fold.scores = {**scores, **figures, **scores}
         else:  # predictions of a diverged net may be finite, but are meaningless
+            fold.rows = FoldRows()
             fold.scores = {self._extractor.objective.scoring.metric: math.nan, **figures}

@@ -1,5 +1,6 @@
 """Scores of many models from their outputs, as scikit-learn's scorers would compute them."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,10 +11,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 
 from hpo.executors.fused.data import in_shape_of_target
+from hpo.training.row_formulas import RowFormula
+from hpo.training.row_scores import FoldRows, rows_of
 from hpo.training.scorer_parts import is_the_scorer
 from hpo.training.scoring import Scoring
 
-__all__ = ["batch_scores"]
+__all__ = ["batch_predictions", "batch_rows", "batch_scores"]
 
 
 class _JudgedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -77,11 +80,80 @@ def batch_scores(
     list of list of dict of str to float
         By fold, then by model.
     """
-    predictions = in_shape_of_target(nets[0], _predictions(nets[0], outputs), np.ndim(y[0]))
+    predictions = batch_predictions(nets, outputs, y)
     return [
-        _score_fold(scoring, nets, predictions[i][:, : len(labels)], labels)
-        for i, labels in enumerate(y)
+        _score_fold(scoring, nets, of_fold, labels)
+        for of_fold, labels in zip(predictions, y, strict=True)
     ]
+
+
+def batch_predictions(
+    nets: Sequence[Any], outputs: torch.Tensor, y: Sequence[Any]
+) -> list[torch.Tensor]:
+    """Return what each model predicts for each fold's validation part.
+
+    Parameters
+    ----------
+    nets, outputs, y
+        See `batch_scores`.
+
+    Returns
+    -------
+    list of tensor of shape (n_models, n_rows, ...)
+        By fold: probabilities of a classifier, values of a regressor.
+    """
+    predictions = in_shape_of_target(nets[0], _predictions(nets[0], outputs), np.ndim(y[0]))
+    return [predictions[i][:, : len(labels)] for i, labels in enumerate(y)]
+
+
+def batch_rows(
+    nets: Sequence[Any],
+    predictions: Sequence[torch.Tensor],
+    y: Sequence[Any],
+    scores: Sequence[Sequence[Mapping[str, float]]],
+    *,
+    main: str,
+    formula: RowFormula | None,
+) -> list[list[FoldRows]]:
+    """Return the validated rows of each model; see `hpo.training.row_scores`.
+
+    Parameters
+    ----------
+    nets, y
+        See `batch_scores`.
+    predictions
+        See `batch_predictions`.
+    scores : sequence of sequence of mapping
+        By fold, then by model.
+    main : str
+        Name of the trial's score.
+    formula : callable or None
+
+    Returns
+    -------
+    list of list of FoldRows
+        By fold, then by model.
+    """
+    is_regressor = isinstance(nets[0], NeuralNetRegressor)
+    rows = []
+    for values, labels, of_models in zip(predictions, y, scores, strict=True):
+        arrays = values.cpu().numpy()
+        predicted = arrays if is_regressor else _labels(nets, values).cpu().numpy()
+        kind = "predict" if is_regressor else "predict_proba"
+        rows.append(
+            [
+                rows_of(
+                    net,
+                    {"predict": predicted[j], kind: arrays[j]},
+                    labels,
+                    score=of_models[j].get(main, math.nan),
+                    formula=formula,
+                    classes=None,
+                )
+                for j, net in enumerate(nets)
+            ]
+        )
+    return rows
 
 
 def _score_fold(

@@ -1,0 +1,79 @@
+"""The winner's score without the luck of having been chosen, from what the trials have kept."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from hpo.result import StudyResult
+from hpo.statistics.paired import corrected_resampled_se
+from hpo.statistics.selection_bias import (
+    FEWEST_ROWS,
+    N_BOOTSTRAPS,
+    Bags,
+    CorrectedScore,
+    corrected_score,
+)
+from hpo.trial import TrialState
+
+__all__ = ["CORRECTED", "corrected", "read_corrected"]
+
+CORRECTED = "corrected"
+"""Attribute of the study with its `CorrectedScore`."""
+
+_WORK, _FEWEST = 1e11, 50
+"""Products of scores and bootstrap samples that are summed up, and least number of the latter."""
+
+
+def corrected(result: StudyResult) -> CorrectedScore | str:
+    """Return the corrected score of a study's winner, or why it cannot be told.
+
+    Candidates are all trials that ended by themselves or were pruned, with each of their epochs, or
+    their last ones where these represent the trials.
+
+    Parameters
+    ----------
+    result : StudyResult
+        The trials of the study, and where their out-of-fold predictions are.
+    """
+    files = result.out_of_fold
+    ended = [r for r in result.records if r.state in {TrialState.COMPLETE, TrialState.PRUNED}]
+    chosen = [record for record in ended if record.best_report]
+    if files is None or result.winner is None or not chosen:
+        return ""
+    if result.choose != "best":
+        return f"it is not known for choose='{result.choose}'"
+    known = [files.row_scores(record.number) for record in chosen]
+    n_missing = sum(
+        rows is None or len(rows.steps) != record.last_step
+        for rows, record in zip(known, chosen, strict=True)
+    )
+    if n_missing == len(chosen):
+        return "the scorer's value is not known as a mean over rows"
+    if n_missing:  # the winner was chosen from all
+        return f"what {n_missing} of {len(chosen)} trials predicted is not kept on this machine"
+    study = files.rows
+    last = result.select == "last"
+    parts = [rows.scores[-1:] if last else rows.scores for rows in known if rows is not None]
+    trials = np.repeat([record.number for record in chosen], [len(part) for part in parts])
+    scores = np.concatenate(parts)
+    n_bootstraps = int(np.clip(_WORK / scores.size, _FEWEST, N_BOOTSTRAPS))
+    report = result.winner.best_report
+    training_se = corrected_resampled_se(report.fold_values, result.fold_sizes) if report else 0.0
+    found = corrected_score(
+        scores,
+        Bags(study.folds, study.units, n=n_bootstraps),
+        trials=trials,
+        training_se=0.0 if math.isnan(training_se) else training_se,
+    )
+    return found or f"there are fewer than {FEWEST_ROWS} independent rows"
+
+
+def read_corrected(found: CorrectedScore | Mapping[str, Any] | str | None) -> dict[str, Any]:
+    """Return the fields of a `StudyResult` from what `corrected` returned, or from the storage."""
+    if isinstance(found, Mapping):
+        found = CorrectedScore(**found)
+    if isinstance(found, CorrectedScore):
+        return {"corrected": found}
+    return {"uncorrected": found or ""}

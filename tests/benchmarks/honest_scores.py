@@ -1,0 +1,272 @@
+"""Whether the scores can be believed: ``python tests/benchmarks/honest_scores.py PART``.
+
+``shuffled``: nets on digits with shuffled labels, trained in batches. Whatever is above chance is
+the luck of the choice. ``real``: searches on samples of up to 1,000 rows of real data; the truth is
+the refitted winner's score on the many rows that were left out. ``gap``: fixed models without any
+choice; how often the verdict on the held-out part is "more than chance". ``verdicts``: comparisons
+of values that make no difference. Without ``$HPO_DATA`` the sets of scikit-learn alone are used.
+"""
+
+import argparse
+import warnings
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from _bench import one_thread
+from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import train_test_split
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+from skorch import NeuralNetClassifier
+
+from hpo import Study, StudyData, run_study
+from hpo.data.folder import data_folder
+from hpo.modules import MLP
+from hpo.result import StudyResult
+from hpo.review import compare
+from hpo.review.gap import gap_to_held_out
+
+TREE = {
+    "max_depth": {"type": "int", "low": 1, "high": 12},
+    "min_samples_leaf": {"type": "int", "low": 1, "high": 30, "log": True},
+    "criterion": ["gini", "entropy"],
+}
+LOGISTIC = {"logisticregression__C": {"type": "float", "low": 1e-4, "high": 1e2, "log": True}}
+NEIGHBORS = {
+    "n_neighbors": {"type": "int", "low": 1, "high": 40},
+    "weights": ["uniform", "distance"],
+}
+NET = {
+    "lr": {"type": "float", "low": 1e-3, "high": 1.0, "log": True},
+    "optimizer__weight_decay": {"type": "float", "low": 1e-6, "high": 1e-1, "log": True},
+}
+
+
+def net(n_features: int, n_classes: int, max_epochs: int = 10) -> NeuralNetClassifier:
+    """Return a perceptron."""
+    return NeuralNetClassifier(
+        MLP,
+        module__n_features=n_features,
+        module__n_classes=n_classes,
+        module__hidden_units=16,
+        module__n_layers=1,
+        criterion=torch.nn.CrossEntropyLoss,
+        optimizer=torch.optim.SGD,
+        optimizer__momentum=0.9,
+        batch_size=64,
+        iterator_train__drop_last=True,
+        iterator_train__shuffle=True,
+        max_epochs=max_epochs,
+        train_split=None,
+        verbose=0,
+    )
+
+
+def logistic() -> Any:
+    """Return a scaled logistic regression."""
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=100))
+
+
+def searched(estimator: Any, space: Any, data: StudyData, **settings: Any) -> StudyResult:
+    """Run a study in memory."""
+    study = Study(
+        name="honest",
+        estimator=estimator,
+        data=data,
+        search_space=space,
+        storage=None,
+        tracker="null",
+        analyses=(),
+        sampler=settings.pop("sampler", "random"),
+        **settings,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return run_study(study)
+
+
+# -- shuffled labels -----------------------------------------------------------------------------
+
+
+def shuffled(n_studies: int, n_trials: int, n_rows: int = 200) -> dict[str, float]:
+    """Return how far scores are above chance where there is nothing to learn."""
+    X, y = load_digits(return_X_y=True)
+    X, y = (X / 16).astype("float32"), (y % 2).astype("int64")
+    best, corrected, covered = [], [], 0
+    for seed in range(n_studies):
+        rng = np.random.default_rng(seed)
+        rows = rng.choice(len(X), n_rows, replace=False)
+        labels = rng.permutation(np.arange(n_rows) % 2)
+        data = StudyData(X=X[rows], y=labels)
+        result = searched(
+            net(64, 2), NET, data, n_trials=n_trials, seed=seed, executor="fused", refit=False
+        )
+        assert result.corrected is not None
+        best.append(result.best_score - 0.5)
+        corrected.append(result.corrected.value - 0.5)
+        covered += result.corrected.low <= 0.5 <= result.corrected.high
+    return {
+        "best_score above chance": float(np.mean(best)),
+        "corrected above chance": float(np.mean(corrected)),
+        "its error": float(np.std(corrected) / np.sqrt(n_studies)),
+        "interval covers": covered / n_studies,
+    }
+
+
+# -- real data -----------------------------------------------------------------------------------
+
+
+@cache
+def sets() -> dict[str, tuple[Any, Any, Any, Any, int]]:
+    """Return name: X, y, estimator, space, rows to search on."""
+    digits, labels = load_digits(return_X_y=True)
+    digits = (digits / 16).astype("float32")
+    cancer, ill = load_breast_cancer(return_X_y=True)
+    found = {
+        "digits, net": (digits, labels, net(64, 10), NET, 300),
+        "digits, neighbors": (digits, labels, KNeighborsClassifier(), NEIGHBORS, 200),
+        "cancer, tree": (cancer, ill, DecisionTreeClassifier(random_state=0), TREE, 150),
+        "cancer, logistic": (cancer, ill, logistic(), LOGISTIC, 150),
+    }
+    folder = data_folder()
+    if folder is not None:
+        path = folder / "covertype" / "covtype_random15000.csv.gz"
+        table_ = np.loadtxt(path, delimiter=",", skiprows=1)
+        X, y = table_[:, :-1].astype("float32"), table_[:, -1].astype("int64")
+        keep = np.isin(y, (1, 2, 3, 7))
+        X, y = X[keep], y[keep]
+        tree = DecisionTreeClassifier(random_state=0)
+        found["covertype, tree"] = (X, y, tree, TREE, 1000)
+        found["covertype, logistic"] = (X, y, logistic(), LOGISTIC, 800)
+        with np.load(folder / "fashion_mnist_part" / "fashion_mnist_part.npz") as part:
+            images = next(part[k] for k in part.files if part[k].ndim >= 3 and len(part[k]) > 8000)
+            names = next(part[k] for k in part.files if part[k].ndim == 1 and len(part[k]) > 8000)
+        small = images.reshape(len(images), 14, 2, 14, 2).mean((2, 4)).reshape(len(images), -1)
+        small = (small / 255).astype("float32")
+        found["fashion, net"] = (small, names.astype("int64"), net(196, 10), NET, 500)
+    return found
+
+
+def real(n_seeds: int, n_trials: int) -> Iterator[tuple[str, dict[str, float]]]:
+    """Yield for each data set how far scores are from those on the rows left out."""
+    for name, (X, y, estimator, space, n_rows) in sets().items():
+        gaps = []
+        for seed in range(n_seeds):
+            train, test = train_test_split(
+                np.arange(len(X)), train_size=n_rows, random_state=seed, stratify=y
+            )
+            data = StudyData(X=X[train], y=y[train], X_test=X[test], y_test=y[test])
+            executor = "fused" if isinstance(estimator, NeuralNetClassifier) else "serial"
+            result = searched(
+                estimator, space, data, n_trials=n_trials, seed=seed, executor=executor
+            )
+            corrected = result.corrected
+            assert corrected is not None
+            assert result.test_score is not None
+            truth = result.test_score
+            gaps.append(
+                (
+                    result.best_score - truth,
+                    corrected.value - truth,
+                    corrected.low <= truth <= corrected.high,
+                    not gap_to_held_out(result)[1],
+                )
+            )
+        best, corrected_gap, covers, expected = np.array(gaps, dtype=float).T
+        yield (
+            name,
+            {
+                "bias of best": best.mean(),
+                "of corrected": corrected_gap.mean(),
+                "nearer": (np.abs(corrected_gap) < np.abs(best)).mean(),
+                "covers": covers.mean(),
+                "as expected": expected.mean(),
+            },
+        )
+
+
+# -- gaps without a choice, verdicts without a difference ------------------------------------------
+
+
+def gap(n_splits: int) -> dict[str, float]:
+    """Return how often fixed models' gaps are called more than chance."""
+    digits, labels = load_digits(return_X_y=True)
+    cancer, ill = load_breast_cancer(return_X_y=True)
+    models = {
+        "digits, neighbors": (digits, labels, KNeighborsClassifier(), {"p": [2]}),
+        "cancer, tree": (cancer, ill, DecisionTreeClassifier(random_state=0), {"max_depth": [4]}),
+        "cancer, logistic": (cancer, ill, logistic(), {"logisticregression__C": [1.0]}),
+    }
+    shares = {}
+    for name, (X, y, estimator, space) in models.items():
+        n_called = 0
+        for seed in range(n_splits):
+            X_, X_test, y_, y_test = train_test_split(
+                X, y, test_size=0.3, random_state=seed, stratify=y
+            )
+            data = StudyData(X=X_, y=y_, X_test=X_test, y_test=y_test)
+            result = searched(estimator, space, data, n_trials=1, seed=seed, sampler="grid")
+            n_called += bool(gap_to_held_out(result)[1])
+        shares[name] = n_called / n_splits
+    return shares
+
+
+def verdicts(n_families: int) -> float:
+    """Return the share of comparisons on shuffled labels in which any value is called worse."""
+    X, _ = load_digits(return_X_y=True)
+    n_false = 0
+    space = {"max_depth": [1, 2, 3, 5, 8, 12], "min_samples_leaf": [1, 5, 20]}
+    for seed in range(n_families):
+        rng = np.random.default_rng(seed)
+        rows = rng.choice(len(X), 200, replace=False)
+        data = StudyData(X=X[rows], y=rng.permutation(np.arange(200) % 2))
+        result = searched(
+            DecisionTreeClassifier(random_state=0),
+            space,
+            data,
+            n_trials=18,
+            sampler="grid",
+            compare=["max_depth"],
+            pruner="nop",
+            refit=False,
+            seed=seed,
+        )
+        compared = compare(result)
+        assert compared is not None
+        n_false += any(group.verdict in {"worse", "better"} for group in compared.groups)
+    return n_false / n_families
+
+
+def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    """Measure a part and print its figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", choices=("shuffled", "real", "gap", "verdicts"))
+    parser.add_argument("--n", type=int, default=20, help="studies, seeds, splits or families")
+    parser.add_argument("--n-trials", type=int, default=30)
+    args = parser.parse_args(arguments)
+    with one_thread():
+        if args.part == "shuffled":
+            found: dict[str, Any] = shuffled(args.n, args.n_trials)
+        elif args.part == "real":
+            found = {}
+            for name, figures in real(args.n, args.n_trials):
+                found[name] = figures
+                print(name, {k: round(float(v), 4) for k, v in figures.items()}, flush=True)
+        elif args.part == "gap":
+            found = gap(args.n)
+        else:
+            found = {"families with a false verdict": verdicts(args.n)}
+    if args.part != "real":
+        for name, value in found.items():
+            print(f"| {name} | {value:.4f} |")
+    return found
+
+
+if __name__ == "__main__":
+    main()
