@@ -15,7 +15,7 @@ from hpo._stop_signal import signals_ignored
 from hpo.executors import _worker
 from hpo.executors._payload import Payload, hidden_main
 from hpo.executors._settings import THREADS, Settings
-from hpo.executors.base import Ended, Event, Failed, LoadError
+from hpo.executors.base import Ended, Event, Failed, LoadError, PutAside, Revoked
 from hpo.trial import Trial
 
 __all__ = ["WorkerProcess", "end_all", "next_ready", "start_server"]
@@ -74,11 +74,16 @@ class WorkerProcess:
         self._awaits_answer = False
         self._send(("stop", None))
 
+    def put_aside(self) -> None:
+        """Have the trial put aside after the step that it makes, and ended; `PutAside` answers."""
+        self._awaits_answer = False
+        self._send(("put_aside", None))
+
     def _send(self, message: tuple[str, Any]) -> None:
         with contextlib.suppress(OSError):
             self.connection.send(message)
 
-    def receive(self) -> Event | LoadError | None:
+    def receive(self) -> Event | LoadError | PutAside | None:
         """Return the next event, or None if it belongs to a trial that was stopped meanwhile.
 
         Raises
@@ -88,11 +93,11 @@ class WorkerProcess:
         """
         if not self.connection.poll():
             raise EOFError  # the process has ended and sent nothing
-        event: Event | LoadError = self.connection.recv()
+        event: Event | LoadError | PutAside = self.connection.recv()
         self.has_reported = True
         if event.number != self.number:
             return None
-        if isinstance(event, Ended | Failed):
+        if isinstance(event, Ended | Failed | Revoked | PutAside):
             self.number = None
         else:
             self._awaits_answer = True

@@ -19,6 +19,7 @@ __all__ = [
     "Event",
     "Failed",
     "LoadError",
+    "PutAside",
     "Reported",
     "Revoked",
     "reason_of",
@@ -99,6 +100,13 @@ class Revoked:
 
     number: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PutAside:
+    """A worker has put its training aside, and ended it."""
+
+    number: int
 
 
 Event = Reported | Ended | Failed | Revoked
@@ -194,6 +202,18 @@ class BaseExecutor(ABC):
     @abstractmethod
     def stop(self, numbers: Iterable[int]) -> None:
         """End these trials now and free their slots."""
+
+    def put_aside(self, timeout: float = 5.0) -> list[Event]:
+        """Put the running trials aside, as they are to be ended for now.
+
+        This loses no step that ends within ``timeout`` seconds. By default, nothing is done.
+
+        Returns
+        -------
+        list of Event
+            What happened meanwhile.
+        """
+        return []
 
     @abstractmethod
     def close(self) -> None:

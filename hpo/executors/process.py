@@ -1,5 +1,6 @@
 """Several trials at a time, each in a worker process with its own device and threads."""
 
+import time
 from collections.abc import Iterable, Sequence
 
 import joblib
@@ -8,7 +9,7 @@ from hpo.exceptions import ExecutorError
 from hpo.executors._payload import Payload
 from hpo.executors._settings import Settings, settings_of_this_process
 from hpo.executors._worker_process import WorkerProcess, end_all, next_ready, start_server
-from hpo.executors.base import BaseExecutor, Event, Failed, LoadError
+from hpo.executors.base import BaseExecutor, Event, Failed, LoadError, PutAside
 from hpo.training import BaseObjective
 from hpo.trial import Cause, Trial
 
@@ -98,9 +99,9 @@ class ProcessExecutor(BaseExecutor):
         for worker in busy:
             worker.go_on()
         events = [self._receive(worker) for worker in next_ready(busy, timeout)]
-        return [event for event in events if event is not None]
+        return [e for e in events if not (e is None or isinstance(e, PutAside))]
 
-    def _receive(self, worker: WorkerProcess) -> Event | None:
+    def _receive(self, worker: WorkerProcess) -> Event | PutAside | None:
         try:
             event = worker.receive()
         except (EOFError, OSError):
@@ -134,6 +135,21 @@ class ProcessExecutor(BaseExecutor):
         for worker in self._workers:
             if worker.number in ended:
                 worker.stop()
+
+    def put_aside(self, timeout: float = 5.0) -> list[Event]:
+        """Have all trials put aside, once those in the middle of a step have made it."""
+        if self.objective.checkpointing is None:
+            return []
+        busy = [worker for worker in self._workers if worker.number is not None]
+        for worker in busy:
+            worker.put_aside()
+        events: list[Event] = []
+        deadline = time.monotonic() + timeout
+        while busy and (left := deadline - time.monotonic()) > 0:
+            received = [self._receive(worker) for worker in next_ready(busy, left)]
+            events += [e for e in received if not (e is None or isinstance(e, PutAside))]
+            busy = [w for w in busy if w in self._workers and w.number is not None]
+        return events
 
     def close(self) -> None:
         """End all workers and remove the files that they shared."""

@@ -51,7 +51,9 @@ class SerialExecutor(BaseExecutor):
     def start(self, trials: Sequence[Trial]) -> None:
         """Begin the trial."""
         (trial,) = trials
-        self._running = RunningTrial(trial.number, partial(self.objective.run, trial, self._device))
+        self._running = RunningTrial(
+            trial.number, partial(self.objective.begin, trial, self._device)
+        )
 
     def poll(self, timeout: float = 0.1) -> list[Event]:
         """Make one step of the running trial; ``timeout`` is not used."""
@@ -70,6 +72,12 @@ class SerialExecutor(BaseExecutor):
         if self._running is not None and self._running.number in set(numbers):
             running, self._running = self._running, None
             running.close()
+
+    def put_aside(self, timeout: float = 5.0) -> list[Event]:
+        """Put the running trial aside: it is between two steps."""
+        if self._running is not None:
+            self._running.put_aside()
+        return []
 
     def close(self) -> None:
         """End the running trial and restore the number of threads."""

@@ -19,7 +19,15 @@ from hpo.storage.trial_store import TrialStore
 from hpo.storage.urls import file_of
 from hpo.trial import Cause, TrialRecord, TrialState
 
-__all__ = ["StudyRecord", "begin_session", "current_records", "end_session", "read_study"]
+__all__ = [
+    "StudyRecord",
+    "begin_session",
+    "current_records",
+    "end_session",
+    "files_folder",
+    "mode_of_files",
+    "read_study",
+]
 
 _SETTINGS = "settings"
 _RESULTS = "results"
@@ -134,8 +142,7 @@ def end_session(
     if not finished:
         store.set_attr(f"{_DRIVER}{store.driver}", ended)
         return ""
-    folder = _files_folder(store)
-    mode = mode_of(file_of(store.url or "") or folder, folder=True)
+    folder, mode = files_folder(store), mode_of_files(store)
     kept, note = [], ""
     for name, path in files.items():
         try:
@@ -176,7 +183,7 @@ def read_study(store: StoredStudy, gone: Collection[str] = ()) -> StudyRecord:
             ended, state = last, session_state
     if not (ended or drivers):  # an older study, or another program's, says nothing of its drivers
         ended = max((r.ended or 0.0 for r in store.records()), default=0.0)
-    folder = _files_folder(store)
+    folder = files_folder(store)
     files = {name: folder / name for name in results.get("files", ())}
     return StudyRecord(
         name=store.name,
@@ -219,11 +226,16 @@ def _interrupted(record: TrialRecord) -> TrialRecord:
     )
 
 
-def _files_folder(store: StoredStudy) -> Path:
-    """Return the folder of the study's files."""
+def files_folder(store: StoredStudy) -> Path:
+    """Return the folder of a study's files: beside its storage, or in the cache of this user."""
     path = file_of(store.url or "")
     root = cache_folder() / "studies" if path is None else path.with_name(f"{path.name}.files")
     return root.absolute() / store.key
+
+
+def mode_of_files(store: StoredStudy) -> int:
+    """Return the permissions of the folder: who may read the storage may read the files."""
+    return mode_of(file_of(store.url or "") or files_folder(store), folder=True)
 
 
 def _plain(value: Any) -> Any:

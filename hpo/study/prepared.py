@@ -94,6 +94,7 @@ class PreparedStudy:
             n_trials=study.n_trials,
             select=study.select,
             keep=study.keep,
+            checkpoint_every=study.checkpoint_every,
             n_jobs=study.n_jobs,
             n_threads=study.n_threads,
             device=study.device,

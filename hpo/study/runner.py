@@ -22,12 +22,14 @@ from hpo.storage.drivers import at_work
 from hpo.storage.trial_store import TrialStore
 from hpo.storage.unsaved import is_unsaved
 from hpo.study._adding import describe_additions
+from hpo.study._checkpoints import CheckpointKeeper, checkpoint_files, note_on_resumed
 from hpo.study._first_failures import FirstFailures
 from hpo.study._notes import note_on_majority
 from hpo.study._tracking import Tracking
 from hpo.study.kept_files import KeptFiles
 from hpo.study.search import SearchConfig
 from hpo.trackers import BaseTracker
+from hpo.training.checkpointing import Checkpointing
 from hpo.training.refit import save_artifacts
 from hpo.trial import TRAINED_BY, TrialRecord
 from hpo.trial_manager import TrialManager
@@ -109,7 +111,8 @@ def run_search(
         )
         closing_notes = [observer.close() for observer in (*observers, kept_files)]
         closing_notes.append(tracking.close(interrupt))
-        notes += [*search.notes, result.winner_note(), *dict.fromkeys(report_notes)]
+        notes += [*search.notes, *store.notes, result.winner_note(), *dict.fromkeys(report_notes)]
+        notes.append(note_on_resumed(result.records))
         notes += [
             *search.executor.notes,
             note_on_majority(result, search.objective),
@@ -132,6 +135,9 @@ def _trials(
     *,
     kept_files: KeptFiles,
 ) -> StudyResult:
+    keepers: list[BaseObserver] = [kept_files]
+    if kept_files.is_saved and search.checkpoint_every is not None:
+        keepers += _checkpointed(search, store)
     stale = store.fail_stale_trials()
     added = [r for addition in search.additions for r in store.add(addition.records, addition.key)]
     note = describe_additions(search.additions, len(added))
@@ -141,7 +147,7 @@ def _trials(
         search.pruner,
         budget,
         interrupt,
-        observers=(kept_files, *trackers),
+        observers=(*keepers, *trackers),
         costs=search.costs,
         select=search.select,
         max_steps=search.objective.max_steps,
@@ -156,6 +162,9 @@ def _trials(
     store.enqueue(search.enqueue)
     if search.grid is not None:
         store.set_grid(search.grid)
+    for keeper in keepers:
+        if isinstance(keeper, CheckpointKeeper):
+            keeper.sweep(store.records(running=True))
     began = time.perf_counter()
     with at_work(store.driver), search.executor as executor:
         stopped = search.backend.run(manager, executor)
@@ -172,6 +181,20 @@ def _trials(
     )
     winner = result.winner.number if result.winner else None
     return replace(result, files=kept_files.finalize(manager.numbers, winner))
+
+
+def _checkpointed(search: SearchConfig, store: TrialStore) -> list[CheckpointKeeper]:
+    """Have the trainings of a search put aside on their way; return who removes the checkpoints."""
+    try:
+        files = checkpoint_files(store, _fingerprint(search))
+    except (OSError, ValueError) as error:
+        search.notes.append(f"no training is put aside on its way: {error}")
+        return []
+    store.checkpoints = files
+    every = search.checkpoint_every
+    seconds = None if isinstance(every, str) else every
+    search.objective.checkpointing = Checkpointing(files, seconds)
+    return [CheckpointKeeper(files)]
 
 
 def _fingerprint(search: SearchConfig) -> Mapping[str, Any]:

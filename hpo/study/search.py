@@ -67,6 +67,8 @@ class SearchConfig:
         Which report represents a trial; see `Study`.
     keep : {"winner", "all"}
         The trials whose files, written by callbacks, are kept.
+    checkpoint_every : float, "auto" or None
+        How often trainings are put aside; see `Study`.
     n_jobs, n_threads, device
         Passed to executors that accept them, unless their options set them.
 
@@ -94,6 +96,7 @@ class SearchConfig:
         n_trials: int | None = None,
         select: str = "best",
         keep: str = "winner",
+        checkpoint_every: float | str | None = "auto",
         n_jobs: int | None = None,
         n_threads: int = 1,
         device: str | None = None,
@@ -143,6 +146,7 @@ class SearchConfig:
         """Trials that were copied into it; None if it has not just been extended."""
         self.select = select
         self.keep = keep
+        self.checkpoint_every = checkpoint_every
         self._names = {
             "backend": _name(backend),
             "sampler": _name(sampler),
