@@ -28,9 +28,18 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """A trial made a step and reported."""
+    """A trial made a step and reported.
+
+    Parameters
+    ----------
+    report : Report
+    checkpoint : object
+        The `Checkpoint` after that step, if it is the driver that writes it, in the form in which
+        the backend transfers it.
+    """
 
     report: Report
+    checkpoint: Any = None
 
     @property
     def number(self) -> int:

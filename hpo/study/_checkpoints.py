@@ -97,6 +97,12 @@ class CheckpointKeeper(BaseObserver):
         if not _goes_on(record):
             self._files.remove(record.trial.seed)
 
+    def close(self, timeout: float = 60.0) -> str:
+        """Remove the folder, if nothing is in it."""
+        with suppress(OSError):
+            self._files.folder.rmdir()
+        return ""
+
 
 def _goes_on(record: TrialRecord) -> bool:
     return record.interrupted and record.cause not in _VOID

@@ -111,6 +111,8 @@ def run_search(
         )
         closing_notes = [observer.close() for observer in (*observers, kept_files)]
         closing_notes.append(tracking.close(interrupt))
+        if search.objective.checkpointing is not None:
+            notes.append(search.objective.checkpointing.off)
         notes += [*search.notes, *store.notes, result.winner_note(), *dict.fromkeys(report_notes)]
         notes.append(note_on_resumed(result.records))
         notes += [
@@ -119,7 +121,7 @@ def run_search(
             *closing_notes,
         ]
         notes += missing_parts()
-    result = replace(result, notes=tuple(redact(note) for note in notes if note))
+    result = replace(result, notes=tuple(redact(note) for note in dict.fromkeys(notes) if note))
     if failure is not None:
         failure.result = result
         raise failure
@@ -135,9 +137,7 @@ def _trials(
     *,
     kept_files: KeptFiles,
 ) -> StudyResult:
-    keepers: list[BaseObserver] = [kept_files]
-    if kept_files.is_saved and search.checkpoint_every is not None:
-        keepers += _checkpointed(search, store)
+    keeper = _checkpointed(search, store) if kept_files.is_saved else None
     stale = store.fail_stale_trials()
     added = [r for addition in search.additions for r in store.add(addition.records, addition.key)]
     note = describe_additions(search.additions, len(added))
@@ -147,7 +147,7 @@ def _trials(
         search.pruner,
         budget,
         interrupt,
-        observers=(*keepers, *trackers),
+        observers=(kept_files, *([keeper] if keeper else []), *trackers),
         costs=search.costs,
         select=search.select,
         max_steps=search.objective.max_steps,
@@ -162,12 +162,13 @@ def _trials(
     store.enqueue(search.enqueue)
     if search.grid is not None:
         store.set_grid(search.grid)
-    for keeper in keepers:
-        if isinstance(keeper, CheckpointKeeper):
-            keeper.sweep(store.records(running=True))
+    if keeper:
+        keeper.sweep(store.records(running=True))
     began = time.perf_counter()
     with at_work(store.driver), search.executor as executor:
         stopped = search.backend.run(manager, executor)
+    if keeper:
+        keeper.close()
     seconds = time.perf_counter() - began + (store.get_attr("seconds") or 0.0)
     store.set_attr("seconds", seconds)
     result = StudyResult(
@@ -183,18 +184,25 @@ def _trials(
     return replace(result, files=kept_files.finalize(manager.numbers, winner))
 
 
-def _checkpointed(search: SearchConfig, store: TrialStore) -> list[CheckpointKeeper]:
+def _checkpointed(search: SearchConfig, store: TrialStore) -> CheckpointKeeper | None:
     """Have the trainings of a search put aside on their way; return who removes the checkpoints."""
+    if search.checkpoint_every is None:
+        return None
+    if search.backend.prunes_itself:
+        search.notes.append(
+            "no training is put aside on its way: Ray's schedulers begin anew with each run"
+        )
+        return None
     try:
         files = checkpoint_files(store, _fingerprint(search))
     except (OSError, ValueError) as error:
         search.notes.append(f"no training is put aside on its way: {error}")
-        return []
+        return None
     store.checkpoints = files
     every = search.checkpoint_every
     seconds = None if isinstance(every, str) else every
     search.objective.checkpointing = Checkpointing(files, seconds)
-    return [CheckpointKeeper(files)]
+    return CheckpointKeeper(files)
 
 
 def _fingerprint(search: SearchConfig) -> Mapping[str, Any]:

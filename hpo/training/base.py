@@ -41,10 +41,19 @@ class BaseObjective(ABC):
     keeps_all: bool = False
     checkpointing: "Checkpointing | None" = None
 
-    def begin(self, trial: Trial, device: str | None = None) -> Generator[Report]:
+    def begin(
+        self, trial: Trial, device: str | None = None, state: bytes | None = None
+    ) -> Generator[Report]:
         """Return the run of ``trial``, put aside on its way if the study asks for it.
 
         It goes on from where the trial that it resumes was put aside; see `Trial.resumed_from`.
+
+        Parameters
+        ----------
+        trial : Trial
+        device : str or None
+        state : bytes or None
+            The state to go on from, where the files are on another machine.
 
         Raises
         ------
@@ -53,7 +62,7 @@ class BaseObjective(ABC):
         """
         if self.checkpointing is None:
             return self.run(trial, device)
-        return self.checkpointing.begin(self, trial, device)
+        return self.checkpointing.begin(self, trial, device, state)
 
     @abstractmethod
     def run(self, trial: Trial, device: str | None = None) -> Generator[Report]:

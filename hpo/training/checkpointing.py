@@ -81,6 +81,10 @@ class Checkpointing:
         self._proved: set[Hashable] = set()
         self._every = every
 
+    def elsewhere(self) -> "Checkpointing":
+        """Return how processes on any machine do the same, which leave the files to the driver."""
+        return Checkpointing(replace(self.files, key=b""), self._every, writes=False)
+
     @property
     def first_after(self) -> float:
         """Seconds from the begin of a training until its state is proved."""
