@@ -13,7 +13,7 @@ from hpo.executors.base import BaseExecutor, Event, Reported, Revoked
 from hpo.executors.fused.batch import TrialBatch, UnlikeError
 from hpo.executors.fused.benchmark import Choice, ExecutionPlan, check_choice, choose
 from hpo.executors.fused.checkpoints import BatchCheckpoints
-from hpo.executors.fused.extract import ModelExtractor
+from hpo.executors.fused.extract import ExtractedTrial, ModelExtractor
 from hpo.executors.fused.pool import WorkerPool
 from hpo.executors.fused.proof import prove_callbacks
 from hpo.executors.fused.told import TrainingNotes, reason_unbatched
@@ -190,11 +190,7 @@ class FusedExecutor(BaseExecutor):
             self._pool.start(trial)
             return
         extracted = self._extractor.extract_model(trial)
-        if trial.resumed_from is not None and self._checkpoints:
-            resumed = self._checkpoints.resume(extracted)
-            if resumed is None:
-                raise NotFusibleError(_RESUMED)
-            extracted = resumed
+        model = self._resumed(extracted)
         if extracted.key in self._refused:
             raise NotFusibleError(self._refused[extracted.key])
         self._n_placed += 1
@@ -210,7 +206,16 @@ class FusedExecutor(BaseExecutor):
             )
         elif extracted.callbacks != self._batches[extracted.key].first.callbacks:
             prove_callbacks(self._extractor, extracted, self._device)
-        self._batches[extracted.key].add(extracted)
+        self._batches[extracted.key].add(model)
+
+    def _resumed(self, extracted: ExtractedTrial) -> ExtractedTrial:
+        """Return a trial as it was put aside; the same trial if it begins."""
+        if extracted.trial.resumed_from is None or self._checkpoints is None:
+            return extracted
+        resumed = self._checkpoints.resume(extracted)
+        if resumed is None:
+            raise NotFusibleError(_RESUMED)
+        return resumed
 
     def _check_structures(self) -> None:
         """Refuse a new structure if nearly every trial has its own, so that nothing is gained."""
