@@ -11,7 +11,7 @@ from skorch.dataset import ValidSplit
 from torch import nn
 
 from hpo.callbacks import LRSchedule
-from hpo.executors import Ended, Reported, Revoked
+from hpo.executors import Ended, Failed, Reported, Revoked
 from hpo.executors.fused import FusedExecutor
 from hpo.executors.serial import SerialExecutor
 from hpo.training.checkpointing import Checkpointing
@@ -35,14 +35,14 @@ class Net(nn.Sequential):
 
 
 def net(**params):
-    given = {"criterion": nn.CrossEntropyLoss, "optimizer": torch.optim.Adam, "batch_size": 16}
+    given = {"criterion": nn.CrossEntropyLoss, "optimizer": torch.optim.Adam, "batch_size": 20}
     given |= {"max_epochs": N_EPOCHS, "iterator_train__shuffle": True, "verbose": 0}
     return NeuralNetClassifier(Net, **{"train_split": None, **given, **params})
 
 
 def objective(files, estimator=None):
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(131, 6)).astype("float32")
+    X = rng.normal(size=(132, 6)).astype("float32")
     y = (X[:, 0] * X[:, 1] > 0).astype("int64")
     made = Objective(estimator or net(), X, y, cv=3, scoring="accuracy")
     made.checkpointing = Checkpointing(files, every=0.0)
@@ -66,7 +66,7 @@ def drive(executor, trials, until=N_EPOCHS):
             for event in executor.poll():
                 if not isinstance(event, Reported):
                     others.append(event)
-                    n_ended += isinstance(event, Ended | Revoked)
+                    n_ended += isinstance(event, Ended | Failed | Revoked)
                     continue
                 r = event.report
                 found[r.number, r.step] = (r.value, r.fold_values, dict(r.metrics))
@@ -95,8 +95,8 @@ def test_a_batch_goes_on_as_if_nothing_had_happened(estimator, files):
     def fused():
         return FusedExecutor(objective(files, estimator), compile=False, n_jobs=1, device="cpu")
 
-    whole, _ = drive(fused(), TRIALS)
-    assert len(whole) == N_EPOCHS * len(TRIALS)
+    whole, others = drive(fused(), TRIALS)
+    assert len(whole) == N_EPOCHS * len(TRIALS), others
     drive(fused(), TRIALS, until=AT)
     rest, others = drive(fused(), goes_on(TRIALS))
     assert all(isinstance(event, Ended) for event in others)
