@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import cloudpickle
-
 from hpo.executors.fused.extract import ExtractedTrial
 from hpo.fused import ModelState
+from hpo.training.pickling import dumps
 
 __all__ = ["FoldScores", "Seat", "SeatState"]
 
@@ -47,9 +46,8 @@ class SeatState:
 
     def dumps(self) -> bytes:
         """Return it pickled."""
-        content = (self.step, self.epoch, self.folds, self.model.states, self.model.progress)
-        data: bytes = cloudpickle.dumps(content)
-        return data
+        model = self.model
+        return dumps((self.step, self.epoch, self.folds, model.states, model.progress))
 
     @staticmethod
     def loads(data: bytes, extracted: ExtractedTrial) -> ExtractedTrial:
