@@ -31,12 +31,16 @@ class ValidatedRows:
         the best one so far nor the last one.
     kind : str
         The method that made the predictions.
+    earlier : (float, ValidatedRows) or None
+        The best score of the steps before, and its rows with the predictions: sent by a training
+        that goes on in another process, once.
     """
 
     step: int
     scores: np.ndarray | None
     predictions: np.ndarray | None = None
     kind: str = ""
+    earlier: "tuple[float, ValidatedRows] | None" = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -78,7 +78,6 @@ class _Running:
     """What is known of a trial in training."""
 
     scores: dict[int, np.ndarray] = field(default_factory=dict)
-    last_step: int = 0
     best: ValidatedRows | None = None
     best_value: float = -math.inf
     last: ValidatedRows | None = None
@@ -129,7 +128,8 @@ class OutOfFoldFiles:
         if rows is None:
             return
         running = self._running.setdefault(number, _Running())
-        running.last_step = rows.step
+        if rows.earlier is not None and running.best is None:
+            running.best_value, running.best = rows.earlier
         if rows.scores is not None:
             first = rows.step - len(rows.scores) + 1
             for i, scores in enumerate(rows.scores):

@@ -266,8 +266,8 @@ class StudyResult:
 
     @property
     def epochs_run(self) -> int:
-        """Steps (epochs) reported by all trials together."""
-        return sum(record.last_step for record in self.records)
+        """Steps (epochs) that were made in all trials together."""
+        return sum(record.n_made for record in self.records)
 
     @property
     def epochs_saved_fraction(self) -> float:

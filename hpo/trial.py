@@ -104,12 +104,19 @@ class Trial:
         strings, booleans or None. `SearchSpace.resolve` turns them into what the
         estimator takes (a dotted path into the class it names).
     seed : int
-        Owned by this trial; every fold derives its random stream from it.
+        Owned by this trial; every fold derives its random stream from it. A trial that runs an
+        interrupted one again has the seed of that.
+    resumed_from : int or None
+        Number of the interrupted trial whose training it goes on with; None if it begins anew.
+    resumed_step : int
+        The step after which it goes on; the reports up to there are those of the other trial.
     """
 
     number: int
     params: Mapping[str, Any]
     seed: int
+    resumed_from: int | None = None
+    resumed_step: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +216,11 @@ class TrialRecord:
     def last_step(self) -> int:
         """The last step reported; 0 before the first report."""
         return self.reports[-1].step if self.reports else 0
+
+    @property
+    def n_made(self) -> int:
+        """Number of steps that were made in this trial, and not in one that it goes on with."""
+        return max(0, self.last_step - self.trial.resumed_step)
 
     @property
     def best_report(self) -> Report | None:

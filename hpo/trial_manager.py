@@ -198,6 +198,7 @@ class TrialManager:
         max_steps = None if self._max_steps is None else self._max_steps(trial.params)
         record = TrialRecord(
             trial,
+            reports=self._storage.reports_before(trial),
             max_steps=max_steps,
             started=time.time(),
             select=self._select,
@@ -205,6 +206,8 @@ class TrialManager:
         )
         self._records.store(record)
         self._storage.begin(record)
+        for report in record.reports:
+            self._storage.report(report)
         if self._storage.is_suspect(trial.number):
             self._suspects.add(trial.number)
         for observer in self._observers:

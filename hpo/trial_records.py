@@ -22,13 +22,14 @@ class TrialRecords:
         self._records: dict[int, TrialRecord] = {}
         self._running: dict[int, None] = {}  # in the order in which they started
         self._interrupted: set[int] = set()
+        self._resumed: set[int] = set()
         self.ended: list[TrialRecord] = []
-        """Records of ended trials in the order of their ends.
+        """Records of ended trials in the order of their ends, without those that others go on with.
 
         This list only grows; once a record in it is replaced, the attribute is another list.
         """
         self.n_steps = 0
-        """Total number of steps of all trials."""
+        """Total number of steps that were made in all trials."""
         for record in records:
             self.store(record)
 
@@ -41,7 +42,7 @@ class TrialRecords:
         """Add the record of a trial, or replace it."""
         number, old = record.number, self._records.get(record.number)
         self._records[number] = record
-        self.n_steps += record.last_step - (old.last_step if old else 0)
+        self.n_steps += record.n_made - (old.n_made if old else 0)
         if record.interrupted:
             self._interrupted.add(number)
         else:
@@ -50,8 +51,13 @@ class TrialRecords:
             self._running[number] = None
         else:
             self._running.pop(number, None)
-        if old is not None and old.state is not TrialState.RUNNING:
-            self.ended = [r for r in self._records.values() if r.number not in self._running]
+        resumed = record.trial.resumed_from
+        is_first = resumed is not None and resumed not in self._resumed
+        if resumed is not None:
+            self._resumed.add(resumed)
+        if is_first or (old is not None and old.state is not TrialState.RUNNING):
+            ended = (r for r in self._records.values() if r.number not in self._running)
+            self.ended = [r for r in ended if r.number not in self._resumed]
         elif record.state is not TrialState.RUNNING:
             self.ended.append(record)
 
@@ -77,6 +83,10 @@ class TrialRecords:
         """Return the number of interrupted trials with smaller numbers."""
         return sum(interrupted < number for interrupted in self._interrupted)
 
+    def is_resumed(self, number: int) -> bool:
+        """Return whether another trial goes on with this one, in whose place it stands."""
+        return number in self._resumed
+
     def peers_of(self, number: int) -> "Peers":
         """Return the records of all trials but ``number``."""
         return Peers(self, number)
@@ -93,6 +103,8 @@ class TrialRecords:
 
 class Peers(Sequence[TrialRecord]):
     """The records of all trials of a study but one, as they are now: nothing is copied.
+
+    Interrupted trials that others go on with are left out too: those have the same reports.
 
     Parameters
     ----------
@@ -122,10 +134,11 @@ class Peers(Sequence[TrialRecord]):
 
     def __iter__(self) -> Iterator[TrialRecord]:
         number = self._number
-        return (record for record in self._records if record.number != number)
+        records = self._records
+        return (r for r in records if r.number != number and not records.is_resumed(r.number))
 
     def __len__(self) -> int:
-        return len(self._records) - (self._number in self._records)
+        return sum(1 for _ in self)
 
     @overload
     def __getitem__(self, index: int) -> TrialRecord: ...

@@ -22,6 +22,7 @@ class OptunaBackend(BaseBackend):
                     return ""
                 _advance(trials, executor)
                 trials.heartbeat()
+            _take(trials, executor, executor.put_aside())
             return reason
         finally:  # also after an error: no trial is left open
             executor.stop([record.number for record in trials.running])
@@ -44,6 +45,10 @@ def _advance(trials: TrialManager, executor: BaseExecutor) -> None:
     events = executor.poll()
     for record in trials.running:
         trials.set_trained_by(record.number, *executor.trained_by(record.number))
+    _take(trials, executor, events)
+
+
+def _take(trials: TrialManager, executor: BaseExecutor, events: Sequence[Event]) -> None:
     executor.stop(trials.report([e.report for e in events if isinstance(e, Reported)]))
     _end(trials, events)
 

@@ -18,7 +18,7 @@ from rich.text import Text
 from hpo._format import printable
 from hpo.cli._progress import Plan, Progress
 from hpo.cli._screen import heading, screen
-from hpo.cli._text import clock, counted, ending, not_in_a_batch, score
+from hpo.cli._text import clock, counted, ending, going_on, not_in_a_batch, score
 from hpo.observer import BaseObserver, StudyInfo
 from hpo.trial import Report, TrialRecord
 
@@ -93,8 +93,10 @@ class PlainDisplay(BaseDisplay):
         self._write(f"{info.name}{status}: {heading(info.params)}")
 
     def on_trial_start(self, record: TrialRecord) -> None:
-        """Update the progress."""
+        """Update the progress; print if the trial goes on with an interrupted one."""
         self.progress.started(record)
+        if record.trial.resumed_from is not None:
+            self._write(f"trial {record.number} {going_on(record)}")
 
     def trial_trained_by(self, record: TrialRecord) -> None:
         """Print why the trial is not batched, if it is the first one with that reason."""

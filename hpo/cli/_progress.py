@@ -75,7 +75,7 @@ class Progress:
         for record in earlier:
             if record.state is not TrialState.RUNNING:
                 self._count(record)
-                self._n_epochs_before += record.last_step
+                self._n_epochs_before += record.n_made
 
     def begin(self, copied: Sequence[TrialRecord] | None = None) -> None:
         """Start the clock.

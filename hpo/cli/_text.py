@@ -15,6 +15,7 @@ __all__ = [
     "counted",
     "duration",
     "ending",
+    "going_on",
     "not_in_a_batch",
     "number",
     "score",
@@ -71,6 +72,12 @@ def not_in_a_batch(record: TrialRecord) -> str:
     """Return how a trial that is not batched is trained: ``is trained by ..., because ...``."""
     who = {"process": "a worker process"}.get(record.trained_by, record.trained_by)
     return f"is trained by {who}, because {single_line(record.trained_by_reason)}"
+
+
+def going_on(record: TrialRecord) -> str:
+    """Return from where a trial goes on: ``goes on from epoch 12 (of trial 4)``."""
+    trial = record.trial
+    return f"goes on from epoch {trial.resumed_step} (of trial {trial.resumed_from})"
 
 
 def ending(record: TrialRecord) -> str:

@@ -9,8 +9,9 @@ import cloudpickle
 from hpo._failures import traceback_of
 from hpo._stop_signal import is_signal
 from hpo.executors._memory import clear_memory, oom_reason
-from hpo.executors.base import Ended, Event, Failed, Reported, reason_of
+from hpo.executors.base import Ended, Event, Failed, Reported, Revoked, reason_of
 from hpo.training import StepError
+from hpo.training.checkpointing import CheckpointedRun, ResumeError
 from hpo.trial import Cause, Report
 
 __all__ = ["RunningTrial", "failed", "own_error"]
@@ -50,6 +51,8 @@ class RunningTrial:
             if report is not None:
                 return Reported(report)
             event: Event = Ended(self.number)
+        except ResumeError as error:
+            event = Revoked(self.number, f"it could not go on where it was put aside: {error}")
         except BaseException as error:
             if is_signal(error):
                 raise
@@ -70,6 +73,11 @@ class RunningTrial:
         out_of_memory = bool(oom_reason(error))
         self.error = None if out_of_memory else error
         return failed(self.number, error), out_of_memory
+
+    def put_aside(self) -> None:
+        """Put the training aside as it is, between two steps, if it can be."""
+        if isinstance(self.steps, CheckpointedRun):
+            self.steps.put_aside()
 
     def close(self) -> None:
         """End the training; what its code raises meanwhile is ignored."""

@@ -14,7 +14,7 @@ from hpo._failures import traceback_of
 from hpo.executors._payload import load
 from hpo.executors._running import RunningTrial
 from hpo.executors._settings import Settings
-from hpo.executors.base import LoadError, Reported, reason_of
+from hpo.executors.base import LoadError, PutAside, Reported, reason_of
 from hpo.training import BaseObjective
 from hpo.trial import Trial
 
@@ -32,8 +32,8 @@ def main(
     Parameters
     ----------
     connection : Connection
-        Receives ``("start", trial)``, then after each report ``("step", None)`` or
-        ``("stop", None)``; sends `BEGUN` once it trains, then events.
+        Receives ``("start", trial)``, then after each report ``("step", None)``,
+        ``("stop", None)`` or ``("put_aside", None)``; sends `BEGUN` once it trains, then events.
     address : tuple
         Address of the objective's `Payload`.
     device : str
@@ -104,13 +104,16 @@ def _serve(connection: Connection, loaded: BaseObjective | LoadError, device: st
 
 def _train(connection: Connection, objective: BaseObjective, trial: Trial, device: str) -> None:
     """Make the trial's steps, waiting for the driver's answer after each report."""
-    running = RunningTrial(trial.number, partial(objective.run, trial, device))
+    running = RunningTrial(trial.number, partial(objective.begin, trial, device))
     connection.send((BEGUN, trial.number))
     try:
         while isinstance(event := running.step_for_the_driver(), Reported):
             connection.send(event)
             command, _ = connection.recv()
-            if command == "stop":
+            if command == "put_aside":
+                running.put_aside()
+                connection.send(PutAside(trial.number))
+            if command != "step":
                 return
         connection.send(event)
     finally:

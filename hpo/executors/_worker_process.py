@@ -15,7 +15,7 @@ from hpo._stop_signal import signals_ignored
 from hpo.executors import _worker
 from hpo.executors._payload import Payload, hidden_main
 from hpo.executors._settings import THREADS, Settings
-from hpo.executors.base import Ended, Event, Failed, LoadError
+from hpo.executors.base import Ended, Event, Failed, LoadError, PutAside, Revoked
 from hpo.trial import Trial
 
 __all__ = ["WorkerProcess", "end_all", "next_ready", "start_server"]
@@ -76,11 +76,16 @@ class WorkerProcess:
         self._awaits_answer = False
         self._send(("stop", None))
 
+    def put_aside(self) -> None:
+        """Have the trial put aside after the step that it makes, and ended; `PutAside` answers."""
+        self._awaits_answer = False
+        self._send(("put_aside", None))
+
     def _send(self, message: tuple[str, Any]) -> None:
         with contextlib.suppress(OSError):
             self.connection.send(message)
 
-    def receive(self) -> Event | LoadError | None:
+    def receive(self) -> Event | LoadError | PutAside | None:
         """Return the next event; None if a trial has begun, or has been stopped meanwhile.
 
         Raises
@@ -90,7 +95,7 @@ class WorkerProcess:
         """
         if not self.connection.poll():
             raise EOFError  # the process has ended and sent nothing
-        event: Event | LoadError | tuple[str, int] = self.connection.recv()
+        event: Event | LoadError | PutAside | tuple[str, int] = self.connection.recv()
         if isinstance(event, tuple):
             _, number = event
             self.is_training = number == self.number
@@ -98,7 +103,7 @@ class WorkerProcess:
         self.has_reported = True
         if event.number != self.number:
             return None
-        if isinstance(event, Ended | Failed):
+        if isinstance(event, Ended | Failed | Revoked | PutAside):
             self.number = None
         else:
             self._awaits_answer = True

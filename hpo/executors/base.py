@@ -20,6 +20,7 @@ __all__ = [
     "Event",
     "Failed",
     "LoadError",
+    "PutAside",
     "Reported",
     "Revoked",
     "TimedOut",
@@ -29,9 +30,18 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """A trial made a step and reported."""
+    """A trial made a step and reported.
+
+    Parameters
+    ----------
+    report : Report
+    checkpoint : object
+        The `Checkpoint` after that step, if it is the driver that writes it, in the form in which
+        the backend transfers it.
+    """
 
     report: Report
+    checkpoint: Any = None
 
     @property
     def number(self) -> int:
@@ -111,6 +121,13 @@ class TimedOut:
     ----------
     number : int
     """
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class PutAside:
+    """A worker has put its training aside, and ended it."""
 
     number: int
 
@@ -218,6 +235,18 @@ class BaseExecutor(ABC):
     @abstractmethod
     def stop(self, numbers: Iterable[int]) -> None:
         """End these trials now and free their slots."""
+
+    def put_aside(self, timeout: float = 5.0) -> list[Event]:
+        """Put the running trials aside, as they are to be ended for now.
+
+        This loses no step that ends within ``timeout`` seconds. By default, nothing is done.
+
+        Returns
+        -------
+        list of Event
+            What happened meanwhile.
+        """
+        return []
 
     @abstractmethod
     def close(self) -> None:

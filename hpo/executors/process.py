@@ -1,5 +1,6 @@
 """Several trials at a time, each in a worker process with its own device and threads."""
 
+import time
 from collections.abc import Iterable, Sequence
 
 import joblib
@@ -9,7 +10,7 @@ from hpo.executors._payload import Payload
 from hpo.executors._settings import Settings, settings_of_this_process
 from hpo.executors._training_clock import TrainingClock
 from hpo.executors._worker_process import WorkerProcess, end_all, next_ready, start_server
-from hpo.executors.base import BaseExecutor, Event, Failed, LoadError, TimedOut
+from hpo.executors.base import BaseExecutor, Event, Failed, LoadError, PutAside, TimedOut
 from hpo.training import BaseObjective
 from hpo.trial import Cause, Trial
 
@@ -96,12 +97,13 @@ class ProcessExecutor(BaseExecutor):
     def poll(self, timeout: float = 0.1) -> list[Event]:
         """Let trials that reported continue; return what the workers send within ``timeout`` s."""
         self.errors = {}
-        events: list[Event | None] = [*self._end_overdue()]
+        events: list[Event] = [*self._end_overdue()]
         busy = [worker for worker in self._workers if worker.number is not None]
         for worker in busy:
             worker.go_on()
-        events += [self._receive(worker) for worker in next_ready(busy, 0 if events else timeout)]
-        return [event for event in events if event is not None]
+        received = [self._receive(w) for w in next_ready(busy, 0 if events else timeout)]
+        events += [e for e in received if not (e is None or isinstance(e, PutAside))]
+        return events
 
     def _end_overdue(self) -> list[TimedOut]:
         """Kill the workers whose trials have had their time; new ones take their places."""
@@ -114,7 +116,7 @@ class ProcessExecutor(BaseExecutor):
             worker.kill()
         return [TimedOut(number) for number in overdue]
 
-    def _receive(self, worker: WorkerProcess) -> Event | None:
+    def _receive(self, worker: WorkerProcess) -> Event | PutAside | None:
         try:
             event = worker.receive()
         except (EOFError, OSError):
@@ -149,6 +151,21 @@ class ProcessExecutor(BaseExecutor):
         for worker in self._workers:
             if worker.number in ended:
                 worker.stop()
+
+    def put_aside(self, timeout: float = 5.0) -> list[Event]:
+        """Have all trials put aside, once those in the middle of a step have made it."""
+        if self.objective.checkpointing is None:
+            return []
+        busy = [worker for worker in self._workers if worker.number is not None]
+        for worker in busy:
+            worker.put_aside()
+        events: list[Event] = []
+        deadline = time.monotonic() + timeout
+        while busy and (left := deadline - time.monotonic()) > 0:
+            received = [self._receive(worker) for worker in next_ready(busy, left)]
+            events += [e for e in received if not (e is None or isinstance(e, PutAside))]
+            busy = [w for w in busy if w in self._workers and w.number is not None]
+        return events
 
     def close(self) -> None:
         """End all workers and remove the files that they shared."""

@@ -59,7 +59,9 @@ class SerialExecutor(BaseExecutor):
         """Begin the trial."""
         (trial,) = trials
         self._seconds = 0.0
-        self._running = RunningTrial(trial.number, partial(self.objective.run, trial, self._device))
+        self._running = RunningTrial(
+            trial.number, partial(self.objective.begin, trial, self._device)
+        )
 
     def poll(self, timeout: float = 0.1) -> list[Event]:
         """Make one step of the running trial; ``timeout`` is not used."""
@@ -100,6 +102,12 @@ class SerialExecutor(BaseExecutor):
         running, self._running = self._running, None
         if running is not None:
             running.close()
+
+    def put_aside(self, timeout: float = 5.0) -> list[Event]:
+        """Put the running trial aside: it is between two steps."""
+        if self._running is not None:
+            self._running.put_aside()
+        return []
 
     def close(self) -> None:
         """End the running trial and restore the number of threads."""

@@ -10,7 +10,7 @@ import torch
 from hpo.fused._criteria import Criterion
 from hpo.fused._leaves import BatchableModule
 
-__all__ = ["EXTRAS", "ModelState", "Plan", "Schedule"]
+__all__ = ["EXTRAS", "ModelState", "Plan", "Progress", "Schedule"]
 
 EXTRAS = ("l1_lambda", "l2_lambda", "label_smoothing")
 """Numbers of a model on which its loss depends."""
@@ -68,6 +68,25 @@ class Schedule(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a model stands in its training, beside its weights.
+
+    Parameters
+    ----------
+    slots : mapping of str to mapping of str to tensor of shape (n_folds, ...)
+        State of the optimizer by weight.
+    updates : float64 tensor of shape (n_folds,)
+        Number of updates that were made.
+    schedules : sequence of Schedule
+        One per fold; empty if the learning rate is constant.
+    """
+
+    slots: Mapping[str, Mapping[str, torch.Tensor]]
+    updates: torch.Tensor
+    schedules: Sequence[Schedule]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelState:
     """One model, ready to be trained on every fold.
 
@@ -83,9 +102,12 @@ class ModelState:
     schedules : callable or None
         ``schedules(lr, n_folds)`` makes the schedules of the folds, which start from ``lr``; None
         means a constant learning rate.
+    progress : Progress or None
+        Where it goes on; None if it begins.
     """
 
     states: Sequence[Mapping[str, torch.Tensor]]
     numbers: Mapping[str, float]
     rates: Mapping[str, float] = field(default_factory=dict)
     schedules: Callable[[float, int], Sequence[Schedule]] | None = None
+    progress: Progress | None = None

@@ -28,10 +28,13 @@ class Schedules:
         return self._schedules[slot]
 
     def put(self, slot: int, member: ModelState) -> None:
-        """Begin the schedules of ``member``."""
+        """Begin the schedules of ``member``, or go on with them."""
         lr, make = float(member.numbers["lr"]), member.schedules
         self._lr[slot] = lr
-        self._schedules[slot] = list(make(lr, self._n_folds)) if make else []
+        if member.progress is not None:
+            self._schedules[slot] = list(member.progress.schedules)
+        else:
+            self._schedules[slot] = list(make(lr, self._n_folds)) if make else []
 
     def remove(self, slot: int) -> None:
         """Remove the schedules of a slot."""

@@ -7,6 +7,7 @@ makes the difference between two models less random.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 
 import torch
@@ -15,7 +16,7 @@ from hpo.fused._criteria import mean_losses
 from hpo.fused._draws import Batch, draw_epoch
 from hpo.fused._dropout import layer_of
 from hpo.fused._functional import FUNCTIONS
-from hpo.fused._plan import EXTRAS, ModelState, Plan, Schedule
+from hpo.fused._plan import EXTRAS, ModelState, Plan, Progress, Schedule
 from hpo.fused._program import Graph, Program
 from hpo.fused._schedules import Schedules
 from hpo.fused._step import N_FIXED, Stacked, broadcast_like, make_forward, make_step
@@ -175,10 +176,18 @@ class FusedModels:
                 stacked[:, slots] = broadcast_like(
                     self._initial_values(members.values()), stacked
                 ).to(stacked)
+        self._updates[:, slots] = 0
         for slot, member in members.items():
             self._members[slot] = member
             self._schedules.put(slot, member)
-        self._updates[:, slots] = 0
+            if member.progress is not None:
+                self._go_on(slot, member.progress)
+
+    def _go_on(self, slot: int, progress: Progress) -> None:
+        self._updates[:, slot] = progress.updates
+        for name, state_of in self._stacked.slots.items():
+            for part, stacked in state_of.items():
+                stacked[:, slot] = progress.slots[name][part].to(stacked)
 
     def _initial_values(self, members: Iterable[ModelState]) -> torch.Tensor:
         """Return the initial value of each member's optimizer state, of shape (1, n_members)."""
@@ -213,6 +222,21 @@ class FusedModels:
             {name: stacked[i, slot].clone() for name, stacked in tensors.items()}
             for i in range(self.n_folds)
         ]
+
+    def model_state(self, slot: int) -> ModelState:
+        """Return the model in a slot as it is now, on the CPU, to go on with it elsewhere."""
+        member = self._members[slot]
+        assert member is not None
+        progress = Progress(
+            slots={
+                name: {part: stacked[:, slot].cpu().clone() for part, stacked in state_of.items()}
+                for name, state_of in self._stacked.slots.items()
+            },
+            updates=self._updates[:, slot].clone(),
+            schedules=self.schedules(slot),
+        )
+        states = [{name: t.cpu() for name, t in fold.items()} for fold in self.states(slot)]
+        return replace(member, states=states, progress=progress)
 
     def schedules(self, slot: int) -> list[Schedule]:
         """Return the schedules of a slot's model, one per fold; empty if its rate is constant."""

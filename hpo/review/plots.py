@@ -102,7 +102,7 @@ def history(result: StudyResult) -> Figure:
     figure, left, right = _two_panels(10.0, 4.2)
     scored = [record for record in result.records if record.best_report]
     ended = sorted(result.records, key=lambda r: (r.ended or math.inf, r.number))
-    spent = list(accumulate(record.last_step for record in ended))
+    spent = list(accumulate(record.n_made for record in ended))
     bottom = _limit_scores(left, _comparable(scored))  # the right panel shares its axis
     for axes, xs, records in (
         (left, [record.number for record in result.records], result.records),

@@ -30,6 +30,7 @@ CONSTRAINTS: dict[str, Any] = {
     "n_threads": _POSITIVE,
     "device": [str, None],
     "storage": [str, None],
+    "checkpoint_every": [*interval(Real, 0, closed="left"), *one_of("auto"), None],
     "study_name": [str, None],
     "extend": ["boolean"],
     "accept_code": ["boolean"],

@@ -150,6 +150,10 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
     out_of_fold_mb : float, default=500
         Megabytes that the out-of-fold predictions of the trials may take (``result_.oof``); those
         of the trials with the smallest scores are removed first. 0 keeps none.
+    checkpoint_every : float, "auto" or None, default="auto"
+        Seconds from one checkpoint of a training to the next, from which the next fit with the same
+        storage goes on. ``"auto"`` is as often as costs at most 2 % of the time; None and 0 make
+        none. A search without a storage has none either.
     compare : list of str or None, default=None
         Parameters whose values the report compares: the best complete trial of each combination
         represents it (``hpo.review.compare(result_)``). None is all parameters of a grid, and none
@@ -261,6 +265,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         choose: str = "best",
         keep: str = "winner",
         out_of_fold_mb: float = 500,
+        checkpoint_every: float | str | None = "auto",
         compare: Sequence[str] | None = None,
         watch: Sequence[str] = (),
         analyses: Sequence[Any] | None = None,
@@ -305,6 +310,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         self.choose = choose
         self.keep = keep
         self.out_of_fold_mb = out_of_fold_mb
+        self.checkpoint_every = checkpoint_every
         self.compare = compare
         self.watch = watch
         self.analyses = analyses

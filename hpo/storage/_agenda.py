@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from hpo.space import SearchSpace
+from hpo.storage._resuming import predecessors, resumed_step
 from hpo.storage.finite_points import FinitePoints
 from hpo.storage.records import (
     FIXED,
@@ -147,16 +148,30 @@ class Agenda:
         waiting = self._study.get_trials(deepcopy=False, states=(OptunaState.WAITING,))
         return waiting[0] if waiting else None
 
-    def n_died(self, trial: FrozenTrial) -> int:
-        """Return how many drivers died before a trial, while they ran the same parameters."""
-        if RETRY not in trial.user_attrs:
-            return 0
-        trials = self._study.get_trials(deepcopy=False)
+    def n_died(self, trial: FrozenTrial, start: int = 0) -> int:
+        """Return how many drivers died before a trial, while they ran the same parameters.
+
+        Those do not count whose trainings were put aside further on than they began: such a
+        training comes to its end, however often it is interrupted.
+
+        Parameters
+        ----------
+        trial : FrozenTrial
+        start : int, default=0
+            The step from which it goes on.
+        """
         n_died = 0
-        while (number := trial.user_attrs.get(RETRY)) is not None:
-            trial = trials[number]
-            n_died += cause_of(trial) == Cause.DRIVER_DIED
+        for earlier in self.predecessors(trial):
+            began = resumed_step(earlier)
+            n_died += cause_of(earlier) == Cause.DRIVER_DIED and start <= began
+            start = began
         return n_died
+
+    def predecessors(self, trial: FrozenTrial) -> list[FrozenTrial]:
+        """Return the trials that were to run a trial's point before it, the last one first."""
+        if RETRY not in trial.user_attrs:
+            return []
+        return predecessors(trial, self._study.get_trials(deepcopy=False))
 
     def _counted(self) -> list[FrozenTrial]:
         trials = self._study.get_trials(deepcopy=False)

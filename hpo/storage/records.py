@@ -32,6 +32,7 @@ __all__ = [
     "FROM_OPTUNA",
     "OWNER",
     "REPORT",
+    "RESUMED",
     "RETRY",
     "SEED_NUMBER",
     "SOURCE",
@@ -74,6 +75,9 @@ RETRY = "hpo:retry_of"
 
 SURPLUS = "hpo:surplus"
 """The attribute of a trial that was withdrawn for good: its parameters are tried elsewhere."""
+
+RESUMED = "resumed"
+"""Key of the number of the interrupted trial that a trial goes on with, and of the step there."""
 
 SEED_NUMBER = "seed_number"
 """Key of the number under which a trial that was copied from another study was trained."""
@@ -147,7 +151,7 @@ def _record(
     state, cause, reason = _end(trial, stored)
     trained_by, why = stored.get(TRAINED_BY, ("", ""))  # older studies do not have it
     return TrialRecord(
-        trial=Trial(trial.number, params, seed),
+        trial=Trial(trial.number, params, seed, *stored.get(RESUMED, (None, 0))),
         state=state,
         reports=reports,
         reason=reason,
@@ -263,9 +267,12 @@ def packed_start(record: TrialRecord, *, params: bool) -> tuple[str, dict[str, A
     params : bool
         Whether to store the params too, because those that Optuna has differ.
     """
+    trial = record.trial
+    resumed = [trial.resumed_from, trial.resumed_step]
     return START, {
-        **({"params": dict(record.trial.params)} if params else {}),
-        "seed": record.trial.seed,
+        **({"params": dict(trial.params)} if params else {}),
+        **({RESUMED: resumed} if trial.resumed_from is not None else {}),
+        "seed": trial.seed,
         "max_steps": record.max_steps,
         "started": record.started,
         TRAINED_BY: [record.trained_by, record.trained_by_reason],

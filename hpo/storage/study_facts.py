@@ -25,6 +25,7 @@ __all__ = [
     "current_records",
     "end_session",
     "files_folder",
+    "mode_of_files",
     "read_study",
 ]
 
@@ -142,8 +143,7 @@ def end_session(
         store.set_attr(f"{_DRIVER}{store.driver}", ended)
         store.save_snapshot()
         return ""
-    folder = files_folder(store)
-    mode = mode_of(file_of(store.url or "") or folder, folder=True)
+    folder, mode = files_folder(store), mode_of_files(store)
     kept, note = [], ""
     for name, path in files.items():
         try:
@@ -229,10 +229,15 @@ def _interrupted(record: TrialRecord) -> TrialRecord:
 
 
 def files_folder(store: StoredStudy) -> Path:
-    """Return the folder of the study's files."""
+    """Return the folder of a study's files: beside its storage, or in the cache of this user."""
     path = file_of(store.url or "")
     root = cache_folder() / "studies" if path is None else path.with_name(f"{path.name}.files")
     return root.absolute() / store.key
+
+
+def mode_of_files(store: StoredStudy) -> int:
+    """Return the permissions of the folder: who may read the storage may read the files."""
+    return mode_of(file_of(store.url or "") or files_folder(store), folder=True)
 
 
 def _plain(value: Any) -> Any:

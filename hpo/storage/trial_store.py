@@ -27,6 +27,7 @@ from optuna.trial import TrialState as OptunaState
 from hpo.exceptions import StorageError
 from hpo.space import SearchSpace
 from hpo.storage._agenda import Agenda
+from hpo.storage._resuming import Places, reports_up_to, resumed, resumed_step
 from hpo.storage._signing import sign_trials
 from hpo.storage.drivers import new_driver
 from hpo.storage.journal import Journal
@@ -43,7 +44,8 @@ from hpo.storage.records import (
 )
 from hpo.storage.stored_study import ALIVE, HEARTBEAT_SECONDS, RETRIED, REVOKED, StoredStudy
 from hpo.storage.studies import open_study, quiet, set_study_attr
-from hpo.trial import Cause, Report, Trial, TrialRecord, TrialState, derive_seed
+from hpo.training.checkpoints import CheckpointError, CheckpointFiles
+from hpo.trial import Cause, Report, Trial, TrialRecord, TrialState
 
 __all__ = ["MAX_RETRIES", "TrialStore"]
 
@@ -75,6 +77,11 @@ class TrialStore(StoredStudy):
         Name of this driver of the study, by which other drivers identify it.
     is_new : bool
         Whether the study was created by this object.
+    checkpoints : CheckpointFiles or None
+        Where interrupted trainings were put aside, so that the trials in their place go on from
+        there; None if they start anew.
+    notes : list of str
+        Why a checkpoint was not used.
 
     Raises
     ------
@@ -104,8 +111,12 @@ class TrialStore(StoredStudy):
         self._durable = not isinstance(opened, InMemoryStorage)
         if self._durable:
             sign_trials(backend, self.driver)
+        self.checkpoints: CheckpointFiles | None = None
+        self.notes: list[str] = []
+        self._places = Places()
         self._trials: dict[int, optuna.Trial] = {}
         self._begun: dict[int, FrozenTrial] = {}  # as they were when they were asked for
+        self._starts: dict[int, int] = {}  # the steps from which trials go on
         self._ids: dict[int, int] = {}
         self._asked: set[int] = set()
         self._n_seen = 0
@@ -188,7 +199,7 @@ class TrialStore(StoredStudy):
             record = self._record(trial)
             if record.state is TrialState.RUNNING:
                 with storage_errors(self.url):
-                    record = _abandoned(record, self._agenda.n_died(trial) + 1)
+                    record = _abandoned(record, self._n_died_with(trial))
             with suppress(UpdateFinishedTrialError):  # another driver has done so
                 self._close(trial.number, record)
                 closed.append(record)
@@ -279,14 +290,54 @@ class TrialStore(StoredStudy):
             self._begun[number] = self._backend.get_trial(self._id_of(number))
         self._trials[number] = optuna_trial
         self._asked.add(number)
-        return Trial(number, self.space.read(stored), derive_seed(self._seed, "trial", number))
+        seed = self._places.seed(self._seed, number, self.trials())
+        return self._resuming(Trial(number, self.space.read(stored), seed))
+
+    def _resuming(self, trial: Trial) -> Trial:
+        """Return the trial as one that goes on with an interrupted one, if that was put aside."""
+        with storage_errors(self.url):
+            earlier = self._agenda.predecessors(self._begun[trial.number])
+        if self.checkpoints is not None and earlier:
+            trial, note = resumed(trial, earlier, self.checkpoints, self._record)
+            self.notes += [note] if note else []
+            self._starts[trial.number] = trial.resumed_step
+        return trial
+
+    def reports_before(self, trial: Trial) -> tuple[Report, ...]:
+        """Return the reports of the trial that ``trial`` goes on with, as its own."""
+        if trial.resumed_from is None:
+            return ()
+        record = self._record(self.trials()[trial.resumed_from])
+        reports = reports_up_to(record, trial.resumed_step)
+        return tuple(dataclasses.replace(report, number=trial.number) for report in reports)
+
+    def _n_died_with(self, trial: FrozenTrial) -> int:
+        """Return how many drivers died with the parameters of a trial whose own is dead."""
+        start = resumed_step(trial)
+        n_died = self._agenda.n_died(trial, start) + 1
+        if n_died <= MAX_RETRIES:  # however far it came
+            return n_died
+        return n_died - (self._step_put_aside(trial) > start)
+
+    def _step_put_aside(self, trial: FrozenTrial) -> int:
+        """Return the step at which the training of a trial was put aside last; 0 if it was not."""
+        if self.checkpoints is None:
+            return 0
+        try:
+            checkpoint = self.checkpoints.read(self._record(trial).trial)
+        except CheckpointError:
+            return 0
+        return checkpoint.step if checkpoint else 0
 
     @property
     def next_is_suspect(self) -> bool:
         """Whether the parameters that `ask` returns next get their last chance."""
         with storage_errors(self.url):
             trial = self._agenda.next
-            return trial is not None and self._agenda.n_died(trial) >= MAX_RETRIES
+            if trial is None or self._agenda.n_died(trial) < MAX_RETRIES:
+                return False
+            start = self._step_put_aside(self._agenda.predecessors(trial)[0])
+            return self._agenda.n_died(trial, start) >= MAX_RETRIES
 
     def is_suspect(self, number: int) -> bool:
         """Return whether so many drivers died with a trial's parameters that this is its last try.
@@ -295,7 +346,8 @@ class TrialStore(StoredStudy):
         if its driver dies again, it is no other trial's doing.
         """
         with storage_errors(self.url):
-            return self._agenda.n_died(self._begun[number]) >= MAX_RETRIES
+            start = self._starts.get(number, 0)
+            return self._agenda.n_died(self._begun[number], start) >= MAX_RETRIES
 
     def is_surplus(self, number: int) -> bool:
         """Return whether the trial that `ask` returned is tried by another driver in its place."""

@@ -52,6 +52,8 @@ class KeptFiles(BaseObserver):
         Folder that trials write to.
     note : str
         What the user should know; usually empty.
+    is_saved : bool
+        Whether the study is stored.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class KeptFiles(BaseObserver):
     ) -> None:
         self.home = new_folder()
         self.note = ""
+        self.is_saved = key is not None
         self._folder = new_folder() if key is None else _study_folder(key)
         self._all = keep == "all"
         self._any_may_win = any_may_win

@@ -98,6 +98,7 @@ class PreparedStudy:
             choose=study.choose,
             keep=study.keep,
             out_of_fold_mb=study.out_of_fold_mb,
+            checkpoint_every=study.checkpoint_every,
             n_jobs=study.n_jobs,
             n_threads=study.n_threads,
             device=study.device,

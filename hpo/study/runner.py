@@ -26,6 +26,7 @@ from hpo.storage.study_facts import files_folder
 from hpo.storage.trial_store import TrialStore
 from hpo.storage.unsaved import is_unsaved
 from hpo.study._adding import describe_additions
+from hpo.study._checkpoints import CheckpointKeeper, checkpoint_files, note_on_resumed
 from hpo.study._corrected import CORRECTED, corrected, read_corrected
 from hpo.study._first_failures import FirstFailures
 from hpo.study._notes import note_on_majority
@@ -33,6 +34,7 @@ from hpo.study._tracking import Tracking
 from hpo.study.kept_files import KeptFiles
 from hpo.study.search import SearchConfig
 from hpo.trackers import BaseTracker
+from hpo.training.checkpointing import Checkpointing
 from hpo.training.objective import Objective
 from hpo.training.refit import save_artifacts
 from hpo.training.row_scores import study_rows
@@ -129,14 +131,17 @@ def run_search(
         )
         closing_notes = [observer.close() for observer in (*observers, kept_files)]
         closing_notes.append(tracking.close(interrupt))
-        notes += [*search.notes, result.winner_note(), *dict.fromkeys(report_notes)]
+        if search.objective.checkpointing is not None:
+            notes.append(search.objective.checkpointing.off)
+        notes += [*search.notes, *store.notes, result.winner_note(), *dict.fromkeys(report_notes)]
+        notes.append(note_on_resumed(result.records))
         notes += [
             *search.executor.notes,
             note_on_majority(result, search.objective),
             *closing_notes,
         ]
         notes += missing_parts()
-    result = replace(result, notes=tuple(redact(note) for note in notes if note))
+    result = replace(result, notes=tuple(redact(note) for note in dict.fromkeys(notes) if note))
     if failure is not None:
         failure.result = result
         raise failure
@@ -153,6 +158,7 @@ def _trials(
     kept_files: KeptFiles,
     any_may_win: bool,
 ) -> StudyResult:
+    keeper = _checkpointed(search, store) if kept_files.is_saved else None
     stale = store.fail_stale_trials()
     added = [r for addition in search.additions for r in store.add(addition.records, addition.key)]
     note = describe_additions(search.additions, len(added))
@@ -164,7 +170,7 @@ def _trials(
         search.pruner,
         budget,
         interrupt,
-        observers=(kept_files, *trackers),
+        observers=(kept_files, *([keeper] if keeper else []), *trackers),
         costs=search.costs,
         select=search.select,
         max_steps=search.objective.max_steps,
@@ -180,10 +186,14 @@ def _trials(
     store.enqueue(search.enqueue)
     if search.grid is not None:
         store.set_grid(search.grid)
+    if keeper:
+        keeper.sweep(store.records(running=True))
     began = time.perf_counter()
     with at_work(store.driver), search.executor as executor:
         executor.limits = manager.limits
         stopped = search.backend.run(manager, executor)
+    if keeper:
+        keeper.close()
     seconds = time.perf_counter() - began + (store.get_attr("seconds") or 0.0)
     store.set_attr("seconds", seconds)
     result = StudyResult(
@@ -213,6 +223,27 @@ def _out_of_fold(search: SearchConfig, store: TrialStore) -> OutOfFoldFiles | No
     folder = files_folder(store) if saved else new_folder()
     rows = partial(study_rows, search.objective)
     return OutOfFoldFiles(folder / OUT_OF_FOLD, rows, int(search.out_of_fold_mb * 1e6))
+
+
+def _checkpointed(search: SearchConfig, store: TrialStore) -> CheckpointKeeper | None:
+    """Have the trainings of a search put aside on their way; return who removes the checkpoints."""
+    if search.checkpoint_every is None:
+        return None
+    if search.backend.prunes_itself:
+        search.notes.append(
+            "no training is put aside on its way: Ray's schedulers begin anew with each run"
+        )
+        return None
+    try:
+        files = checkpoint_files(store, _fingerprint(search))
+    except (OSError, ValueError) as error:
+        search.notes.append(f"no training is put aside on its way: {error}")
+        return None
+    store.checkpoints = files
+    every = search.checkpoint_every
+    seconds = None if isinstance(every, str) else every
+    search.objective.checkpointing = Checkpointing(files, seconds)
+    return CheckpointKeeper(files)
 
 
 def _fingerprint(search: SearchConfig) -> Mapping[str, Any]:

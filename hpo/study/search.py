@@ -76,6 +76,8 @@ class SearchConfig:
         The trials whose files, written by callbacks, are kept.
     out_of_fold_mb : float
         See `Study`.
+    checkpoint_every : float, "auto" or None
+        How often trainings are put aside; see `Study`.
     n_jobs, n_threads, device
         Passed to executors that accept them, unless their options set them.
 
@@ -109,6 +111,7 @@ class SearchConfig:
         choose: str = "best",
         keep: str = "winner",
         out_of_fold_mb: float = 500,
+        checkpoint_every: float | str | None = "auto",
         n_jobs: int | None = None,
         n_threads: int = 1,
         device: str | None = None,
@@ -163,6 +166,7 @@ class SearchConfig:
         """Trials that were copied into it; None if it has not just been extended."""
         self.select = select
         self.keep = keep
+        self.checkpoint_every = checkpoint_every
         self._names = {
             "backend": _name(backend),
             "sampler": _name(sampler),

@@ -3,9 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpo.trial import Report, Trial
+
+if TYPE_CHECKING:
+    from hpo.training.checkpointing import Checkpointing
 
 __all__ = ["BaseObjective", "StepError"]
 
@@ -32,11 +35,37 @@ class BaseObjective(ABC):
         Whether the files of a stopped trial are kept too.
     keeps_rows : bool
         Whether reports carry what the trial did on each validated row (`Report.rows`).
+    checkpointing : Checkpointing or None
+        How trainings are put aside on their way; None if they are not.
     """
 
     home: Path | None = None
     keeps_all: bool = False
     keeps_rows: bool = False
+    checkpointing: "Checkpointing | None" = None
+
+    def begin(
+        self, trial: Trial, device: str | None = None, state: bytes | None = None
+    ) -> Generator[Report]:
+        """Return the run of ``trial``, put aside on its way if the study asks for it.
+
+        It goes on from where the trial that it resumes was put aside; see `Trial.resumed_from`.
+
+        Parameters
+        ----------
+        trial : Trial
+        device : str or None
+        state : bytes or None
+            The state to go on from, where the files are on another machine.
+
+        Raises
+        ------
+        ResumeError
+            If it cannot.
+        """
+        if self.checkpointing is None:
+            return self.run(trial, device)
+        return self.checkpointing.begin(self, trial, device, state)
 
     @abstractmethod
     def run(self, trial: Trial, device: str | None = None) -> Generator[Report]:

@@ -2,18 +2,18 @@
 
 import contextlib
 import math
+import pickle
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Protocol
 
-import cloudpickle
-
 from hpo._stop_signal import is_signal
 from hpo.training.base import StepError
 from hpo.training.files import TrialFiles
 from hpo.training.fold import Fold
+from hpo.training.pickling import dumps
 from hpo.training.row_scores import RowRecorder
 from hpo.training.scoring import Scoring, mean
 from hpo.trial import Report
@@ -90,9 +90,7 @@ class CrossValidation(Generator[Report, None, None]):
         The data are not included. It is a pickle (cloudpickle): only load states you trust.
         """
         rows = self._recorder.state if self._recorder else None
-        folds = [fold.state() for fold in self._folds]
-        state: bytes = cloudpickle.dumps((self._done, folds, rows))
-        return state
+        return dumps((self._done, [fold.state() for fold in self._folds], rows))
 
     def load_state(self, state: bytes, changes: Mapping[str, Any]) -> None:
         """Continue from a ``state`` of this trial or of one with the same model.
@@ -104,7 +102,7 @@ class CrossValidation(Generator[Report, None, None]):
         changes : mapping of str to object
             Parameters of the estimator to change for the rest of the training.
         """
-        self._done, folds, rows = cloudpickle.loads(state)
+        self._done, folds, rows = pickle.loads(state)
         if not folds:  # the training had not begun
             return
         if self._recorder and rows:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any
 
@@ -189,19 +189,22 @@ class RowRecorder:
         self._scores: list[np.ndarray | None] = []
         self._unsent = 0
         self._best = -math.inf
+        self._best_rows: ValidatedRows | None = None
+        self._earlier: tuple[float, ValidatedRows] | None = None
 
     @property
-    def state(self) -> tuple[list[np.ndarray | None], float]:
-        """The scores of all steps, and the best score so far.
+    def state(self) -> tuple[Any, ...]:
+        """The scores of all steps, the best score so far and its rows.
 
         A training that goes on in another process needs them in order to send them again.
         """
-        return self._scores, self._best
+        return self._scores, self._best, self._best_rows
 
-    def load_state(self, state: tuple[list[np.ndarray | None], float]) -> None:
-        """Go on from a `state`: the next report has the scores of its steps, too."""
-        scores, self._best = state
+    def load_state(self, state: tuple[Any, ...]) -> None:
+        """Go on from a `state`: the next report has the rows of its steps, too."""
+        scores, self._best, self._best_rows = state
         self._scores, self._unsent = list(scores), len(scores)
+        self._earlier = (self._best, self._best_rows) if self._best_rows else None
 
     def rows(self, report: Report, folds: Sequence[FoldRows], *, last: bool) -> ValidatedRows:
         """Return the rows of a report.
@@ -219,14 +222,17 @@ class RowRecorder:
         self._unsent = 0
         known = [scores for scores in unsent if scores is not None]
         stacked = np.stack(known) if len(known) == len(unsent) else None
+        earlier, self._earlier = self._earlier, None
         improved, self._best = report.value > self._best, max(self._best, report.value)
-        if not (improved or last):
-            return ValidatedRows(report.step, stacked)
         kinds = {fold.kind for fold in folds}
-        predictions = _joined([fold.predictions for fold in folds], self._n_rows)
-        if len(kinds) > 1 or predictions is None:
-            return ValidatedRows(report.step, stacked)
-        return ValidatedRows(report.step, stacked, predictions, kinds.pop())
+        predictions = None
+        if (improved or last) and len(kinds) == 1:
+            predictions = _joined([fold.predictions for fold in folds], self._n_rows)
+        kind = kinds.pop() if predictions is not None else ""
+        rows = ValidatedRows(report.step, stacked, predictions, kind, earlier)
+        if improved and predictions is not None:
+            self._best_rows = replace(rows, scores=None, earlier=None)
+        return rows
 
 
 def _joined(parts: Sequence[np.ndarray | None], n_rows: int) -> np.ndarray | None:

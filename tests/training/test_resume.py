@@ -70,8 +70,14 @@ def sgd():
 
 @pytest.mark.parametrize(
     "estimator",
-    [net(), net(train_split=None), make_pipeline(StandardScaler(), net()), sgd()],
-    ids=["net", "net without a validation part", "pipeline", "partial_fit"],
+    [
+        net(),
+        net(train_split=None),
+        make_pipeline(StandardScaler(), net()),
+        sgd(),
+        net(callbacks=[("stop", EarlyStopping(patience=9, load_best=True))]),
+    ],
+    ids=["net", "net without a validation part", "pipeline", "partial_fit", "best weights"],
 )
 @pytest.mark.parametrize("at", [0, 1, 4])
 def test_going_on_changes_nothing(estimator, at):

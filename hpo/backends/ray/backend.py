@@ -1,5 +1,6 @@
 """Backend that lets Optuna propose trials and Ray Tune train them, here or on a cluster."""
 
+import copy
 import math
 import tempfile
 from collections.abc import Mapping
@@ -198,6 +199,9 @@ class RayBackend(BaseBackend):
 
         from hpo.backends.ray.worker import Worker, WorkerPayload
 
+        if objective.checkpointing is not None:
+            objective = copy.copy(objective)
+            objective.checkpointing = objective.checkpointing.elsewhere()
         head, buffers = pickled(objective)
         payload = WorkerPayload(
             head=head,

@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,11 +15,12 @@ from ray.tune.search import Searcher
 
 from hpo._failures import MAX_LENGTH, shortened
 from hpo._redaction import redact
-from hpo.backends.ray.worker import CHANGES, EVENT, TRIAL
+from hpo.backends.ray.worker import CHANGES, EVENT, RESUMED, TRIAL
 from hpo.exceptions import ExecutorError
-from hpo.executors import Ended, Event, Failed, Reported, TrainingClock
+from hpo.executors import Ended, Event, Failed, Reported, Revoked, TrainingClock
 from hpo.executors.base import LoadError
 from hpo.training import BaseObjective
+from hpo.training.checkpoints import Checkpoint, CheckpointError
 from hpo.training.folders import trial_folder, write_contents
 from hpo.trial import Cause, Trial, TrialState
 from hpo.trial_manager import TrialManager
@@ -67,6 +69,7 @@ class StudyController:
         """
         self.stopped = ""
         self._objective = objective
+        self._checkpointing = objective.checkpointing
         self._n_slots = n_slots
         self._n_places, self._checked_at = n_slots(), time.monotonic()
         self._max_failures = max_failures
@@ -86,8 +89,36 @@ class StudyController:
         return getattr(self.trials.sampler, "searcher", None)
 
     def config(self, trial: Trial) -> dict[str, Any]:
-        """Return the Ray config of ``trial``."""
-        return {TRIAL: trial, CHANGES: {name: trial.params[name] for name in self.changing}}
+        """Return the Ray config of ``trial``, which goes on from its checkpoint if it has one."""
+        changes = {name: trial.params[name] for name in self.changing}
+        checkpoint = self._checkpoint_of(trial)
+        if checkpoint is None:
+            return {TRIAL: trial, CHANGES: changes}
+        before = trial.number if trial.resumed_from is None else trial.resumed_from
+        trial = replace(trial, resumed_from=before, resumed_step=checkpoint.step)
+        return {TRIAL: trial, CHANGES: changes, RESUMED: ray.put(checkpoint.state)}
+
+    def _checkpoint_of(self, trial: Trial) -> Checkpoint | None:
+        if self._checkpointing is None:
+            return None
+        try:
+            checkpoint = self._checkpointing.files.read(trial)
+        except CheckpointError:
+            return None
+        n_reported = self.trials.record(trial.number).last_step
+        return checkpoint if checkpoint and 0 < checkpoint.step <= n_reported else None
+
+    def _keep(self, number: int, checkpoint: ray.ObjectRef) -> None:
+        """Write the checkpoint of a trial that continues."""
+        checkpointing = self._checkpointing
+        if checkpointing is None or checkpointing.off:
+            return
+        try:
+            checkpointing.files.write(self.trials.record(number).trial, ray.get(checkpoint))
+        except ray.exceptions.RayError:  # its worker has just died
+            return
+        except OSError as error:
+            checkpointing.off = f"no training is put aside any more: {error}"
 
     def why_stop(self) -> str:
         """Return why the run must end now; an empty string if it may continue."""
@@ -141,10 +172,14 @@ class StudyController:
         if self.has_ended(event.number):  # it had its time while this was on its way
             return True
         match event:
-            case Reported(report):
+            case Reported(report, checkpoint):
                 if report.step <= trials.record(report.number).last_step:
                     return False  # a restarted trial repeats its reports exactly
-                return bool(trials.report([report]))
+                if trials.report([report]):
+                    return True
+                if checkpoint is not None:
+                    self._keep(report.number, checkpoint)
+                return False
             case Ended(number, files):
                 if files is not None and self._objective.home is not None:
                     write_contents(ray.get(files), trial_folder(self._objective.home, number))
@@ -153,6 +188,8 @@ class StudyController:
                 if not trials.stop_reason:
                     self.errors = event.loaded()
                 trials.end(number, TrialState.FAILED, reason, error, event.cause)
+            case Revoked(number, reason):
+                trials.revoke(number, reason)
         return True
 
     def has_ended(self, number: int) -> bool:

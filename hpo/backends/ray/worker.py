@@ -15,12 +15,14 @@ from hpo._failures import traceback_of
 from hpo.executors import RunningTrial, Settings
 from hpo.executors.base import Ended, Event, LoadError, Reported, reason_of
 from hpo.training import BaseObjective
+from hpo.training.checkpointing import CheckpointedRun
 from hpo.trial import Report, Trial
 
-__all__ = ["CHANGES", "EVENT", "SCORE", "STEP", "TRIAL", "Worker", "WorkerPayload"]
+__all__ = ["CHANGES", "EVENT", "RESUMED", "SCORE", "STEP", "TRIAL", "Worker", "WorkerPayload"]
 
-TRIAL, CHANGES = "trial", "changes"
-"""Keys of a Ray trial's config: the trial, and the parameters changed since its start."""
+TRIAL, CHANGES, RESUMED = "trial", "changes", "resumed"
+"""Keys of a Ray trial's config: the trial, the parameters changed since its start, and the state
+from which it goes on, in the object store."""
 
 EVENT, SCORE, STEP = "event", "score", "step"
 """Keys of a result: the event, and for Ray the value and the step of a report."""
@@ -118,6 +120,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]  # Ray has no types
     def _accept(self, config: Mapping[str, Any]) -> None:
         self._trial: Trial = config[TRIAL]
         self._changes: Mapping[str, Any] = config.get(CHANGES, {})
+        self._resumed: ray.ObjectRef | None = config.get(RESUMED)
         self._running = RunningTrial(self._trial.number, self._begin)
         self._state = None
         self._last = {}
@@ -130,12 +133,18 @@ class Worker(tune.Trainable):  # type: ignore[misc]  # Ray has no types
         with self._payload.settings.warning_alike():
             steps = self._running.steps
             event = self._running.step_for_the_driver()
-        return replace(event, files=_remote_files(steps)) if isinstance(event, Ended) else event
+        if isinstance(event, Ended):
+            return replace(event, files=_remote_files(steps))
+        if isinstance(event, Reported) and isinstance(self._running.steps, CheckpointedRun):
+            checkpoint = self._running.steps.take()
+            return replace(event, checkpoint=ray.put(checkpoint)) if checkpoint else event
+        return event
 
     def _begin(self) -> Generator[Report]:
         objective, trial, device = self._load(), self._trial, self._payload.device
         if self._state is None:
-            return objective.run(trial, device)
+            resumed = None if self._resumed is None else ray.get(self._resumed)
+            return objective.begin(trial, device, resumed)
         return objective.resume(trial, self._state, device, self._changes)
 
     def _load(self) -> BaseObjective:

@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -14,12 +14,14 @@ from hpo.executors.fused.extract import ExtractedTrial, ModelExtractor
 from hpo.executors.fused.proof import prove
 from hpo.executors.fused.replayed_callbacks import BaseReplayed
 from hpo.executors.fused.scores import batch_predictions, batch_rows, batch_scores
+from hpo.executors.fused.seats import FoldScores, Seat, SeatState
 from hpo.executors.fused.sentinel import EpochResult, check_epoch
 from hpo.fused import FusedModels, ModelState, NotFusibleError, Plan
 from hpo.training.adapters import last_step
 from hpo.training.cross_validation import report_of
 from hpo.training.row_formulas import row_formula
-from hpo.training.row_scores import FoldRows, RowRecorder
+from hpo.training.row_scores import FoldRows
+from hpo.trial import Trial
 
 __all__ = ["TrialBatch", "UnlikeError", "is_watched"]
 
@@ -44,35 +46,6 @@ class UnlikeError(NotFusibleError):
 def is_watched(nth: int) -> bool:
     """Return whether the n-th trial of a structure is trained again: the 1st, 50th, 500th ..."""
     return nth == 1 or (nth >= 50 and str(nth).rstrip("0") == "5")
-
-
-@dataclass
-class _FoldScores:
-    """Scores and times of one fold of a trial; see `ScoredFold`."""
-
-    scores: dict[str, float] = field(default_factory=dict)
-    recorded: set[str] = field(default_factory=set)
-    fit_seconds: float = 0.0
-    score_seconds: float = 0.0
-    finished: bool = False
-    rows: FoldRows = field(default_factory=FoldRows)
-    past: list[tuple[dict[str, float], FoldRows]] = field(default_factory=list)
-
-
-@dataclass
-class _Seat:
-    """One trial in a slot of a batch."""
-
-    extracted: ExtractedTrial
-    folds: list[_FoldScores]
-    nth: int
-    recorder: RowRecorder | None = None
-    step: int = 0
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the trial has made all its steps, or all its folds have ended early."""
-        return self.step >= self.extracted.n_steps or all(fold.finished for fold in self.folds)
 
 
 class TrialBatch:
@@ -117,7 +90,7 @@ class TrialBatch:
         self._plan = first.plan()
         self.n_slots = n_slots
         self._models = self.make_models(0)
-        self._seats: list[_Seat | None] = []
+        self._seats: list[Seat | None] = []
         self._waiting: list[ExtractedTrial] = []
         self._epoch = 0
         objective = extractor.objective
@@ -234,11 +207,36 @@ class TrialBatch:
                 extracted = self._waiting.pop(0)
                 new[slot] = extracted.member
                 self._n_begun += 1
-                folds = [_FoldScores() for _ in extracted.member.states]
                 recorder = self._extractor.objective.recorder()
-                self._seats[slot] = _Seat(extracted, folds, self._n_begun, recorder)
+                self._seats[slot] = Seat.of(extracted, self._n_begun, recorder)
+                if extracted.resumed:
+                    # The order of minibatches goes on, if none has been trained here meanwhile.
+                    self._epoch = self._epoch or self._epoch_of_resumed()
         if new:
             self._models.put_all(new)
+
+    def _epoch_of_resumed(self) -> int:
+        trials = self.extracted_trials
+        return max(extracted.resumed.epoch for extracted in trials if extracted.resumed)
+
+    def seat_states(self) -> Iterator[tuple[Trial, SeatState]]:
+        """Yield the trials that have made a step and go on, as they are now."""
+        for slot, seat in enumerate(self._seats):
+            if seat and seat.step and not seat.is_over:
+                model = self._models.model_state(slot)
+                state = SeatState(
+                    seat.step,
+                    self._epoch,
+                    seat.folds,
+                    model,
+                    seat.recorder.state if seat.recorder else None,
+                )
+                yield seat.extracted.trial, state
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a trial in it goes on with one that was put aside in a batch."""
+        return any(extracted.resumed for extracted in self.extracted_trials)
 
     def advance(self) -> list[Event]:
         """Train one epoch; return the reports, and the ends of trials that were already finished.
@@ -323,7 +321,7 @@ class TrialBatch:
         occupied = [(slot, seat) for slot, seat in enumerate(self._seats) if seat]
         share = 1 / len(occupied) / len(scores)
         for j, (slot, seat) in enumerate(occupied):
-            if seat.step == 0:
+            if seat.step == seat.first_step:
                 self.reported.append(seat.extracted.trial.number)
             seat.step += 1
             callbacks = callbacks_of(self._models, slot)
@@ -355,8 +353,8 @@ class TrialBatch:
 
     @staticmethod
     def _final_scores(
-        seat: _Seat,
-        fold: _FoldScores,
+        seat: Seat,
+        fold: FoldScores,
         callbacks: BaseReplayed,
         scored: tuple[dict[str, float], FoldRows],
     ) -> tuple[dict[str, float], FoldRows]:
@@ -369,7 +367,7 @@ class TrialBatch:
 
     def _set_scores(
         self,
-        fold: _FoldScores,
+        fold: FoldScores,
         scored: tuple[dict[str, float], FoldRows],
         figures: dict[str, float],
     ) -> None:

@@ -5,6 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from typing import Any
 
 from hpo._discovery import find
@@ -14,12 +15,14 @@ from hpo.executors._memory import clear_memory, clear_memory_after, oom_reason
 from hpo.executors.base import BaseExecutor, Event, Reported, Revoked
 from hpo.executors.fused.batch import TrialBatch, UnlikeError
 from hpo.executors.fused.benchmark import Choice, ExecutionPlan, check_choice, choose
-from hpo.executors.fused.extract import ModelExtractor
+from hpo.executors.fused.checkpoints import BatchCheckpoints
+from hpo.executors.fused.extract import ExtractedTrial, ModelExtractor
 from hpo.executors.fused.pool import WorkerPool
 from hpo.executors.fused.proof import prove_callbacks
 from hpo.executors.fused.told import TrainingNotes, reason_unbatched
 from hpo.fused import NotFusibleError
 from hpo.training import BaseObjective
+from hpo.training.checkpointing import ResumeError
 from hpo.training.objective import Objective
 from hpo.training.threads import devices, limit_threads
 from hpo.trial import Trial
@@ -37,6 +40,8 @@ MAX_STRUCTURES = 4
 MANY_STRUCTURES = 16
 """Structures from which on not nearly every trial may have a new one."""
 
+LOST = "it could not go on where it was put aside: {}"
+_RESUMED = "they go on where a worker process has put them aside"
 _VOID = "the batch did not train it as its own net does"
 _FASTER = "that is faster (with the executor fused they are trained in a batch all the same)"
 _TOO_SLOW = "a batch of them takes longer than a trial may ({limit:g} s)"
@@ -128,6 +133,7 @@ class FusedExecutor(BaseExecutor):
         )
         self._pool = WorkerPool(executor)
         self._notes = TrainingNotes(executor)
+        self._events: list[Event] = []  # of trials that could not begin
         self._extractor = self._make_extractor()
 
     def _make_extractor(self) -> ModelExtractor | None:
@@ -181,6 +187,8 @@ class FusedExecutor(BaseExecutor):
                 self._drop({trial.number})
                 if not self.limits.run_is_over:
                     self._give_to_worker(trial, _TOO_SLOW.format(limit=self.limits.trial_timeout))
+            except ResumeError as error:
+                self._events.append(Revoked(trial.number, LOST.format(error)))
             except BaseException as error:
                 if is_signal(error):
                     raise
@@ -198,6 +206,7 @@ class FusedExecutor(BaseExecutor):
             self._pool.start(trial)
             return
         extracted = self._extractor.extract_model(trial)
+        model = self._resumed(extracted)
         if extracted.key in self._refused:
             raise NotFusibleError(self._refused[extracted.key])
         self._n_placed += 1
@@ -213,7 +222,16 @@ class FusedExecutor(BaseExecutor):
             )
         elif extracted.callbacks != self._batches[extracted.key].first.callbacks:
             prove_callbacks(self._extractor, extracted, self._device)
-        self._batches[extracted.key].add(extracted)
+        self._batches[extracted.key].add(model)
+
+    def _resumed(self, extracted: ExtractedTrial) -> ExtractedTrial:
+        """Return a trial as it was put aside; the same trial if it begins."""
+        if extracted.trial.resumed_from is None or self._checkpoints is None:
+            return extracted
+        resumed = self._checkpoints.resume(extracted)
+        if resumed is None:
+            raise NotFusibleError(_RESUMED)
+        return resumed
 
     def _check_structures(self) -> None:
         """Refuse a new structure if nearly every trial has its own, so that nothing is gained."""
@@ -227,7 +245,7 @@ class FusedExecutor(BaseExecutor):
     def poll(self, timeout: float = 0.1) -> list[Event]:
         """Train the selected batches for one epoch; return the events of all trials."""
         self.errors = {}
-        events: list[Event] = []
+        events, self._events = self._events, []
         for batch in self._select_batches():
             try:
                 batch_events = self._advance(batch)
@@ -253,6 +271,8 @@ class FusedExecutor(BaseExecutor):
             if not batch.decided:
                 with self.limits.step(batch.live):
                     self._decide(batch)
+            if self._checkpoints:
+                self._checkpoints.save_if_due(batch)
             return self._train_epoch(batch)
         except TimeIsUp:
             self._break_off(batch, trials, steps)
@@ -309,13 +329,25 @@ class FusedExecutor(BaseExecutor):
         for batch in self._batches.values():
             batch.drop(numbers)
 
+    def put_aside(self, timeout: float = 5.0) -> list[Event]:
+        """Put the trials in batches aside, and those in worker processes."""
+        if self._checkpoints:
+            for batch in self._live:
+                self._checkpoints.save(batch)
+        return self._pool.put_aside(timeout)
+
+    @cached_property
+    def _checkpoints(self) -> BatchCheckpoints | None:
+        checkpointing = self.objective.checkpointing
+        return BatchCheckpoints(checkpointing) if checkpointing else None
+
     # -- how a batch is trained ---------------------------------------------------------------
 
     def _decide(self, batch: TrialBatch) -> None:
         """Decide how a batch is trained, before its first epoch."""
         batch.decided = True
         try:
-            if self._is_small(batch):
+            if not batch.goes_on and self._is_small(batch):
                 raise NotFusibleError(_TOO_FEW)
             batch.certify()
         except NotFusibleError as error:
@@ -385,7 +417,7 @@ class FusedExecutor(BaseExecutor):
                 work=batch.first.n_steps * self._n_expected(batch),
                 compile=self._compile,
                 precision=self._precision,
-                others=self._other_plans(batch),
+                others=[] if batch.goes_on else self._other_plans(batch),
             )
         except Exception as error:
             if not oom_reason(error) or batch.n_slots == 1:

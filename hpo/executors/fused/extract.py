@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -34,6 +34,9 @@ from hpo.training.random_stream import RandomStream
 from hpo.training.scoring import Scoring
 from hpo.trial import Trial, derive_seed
 
+if TYPE_CHECKING:
+    from hpo.executors.fused.seats import SeatState
+
 __all__ = ["ExtractedTrial", "ModelExtractor"]
 
 
@@ -56,6 +59,8 @@ class ExtractedTrial:
         Scorers of the net's own validation part, by their names in its history.
     callbacks : str
         The kind of the net's callbacks; see `kind_of_callbacks`.
+    resumed : SeatState or None
+        Where it goes on; None if it begins.
     """
 
     trial: Trial
@@ -66,6 +71,7 @@ class ExtractedTrial:
     n_steps: int
     scorings: Mapping[str, Scoring] = field(default_factory=dict)
     callbacks: str = ""
+    resumed: "SeatState | None" = None
 
 
 class ModelExtractor:

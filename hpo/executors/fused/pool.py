@@ -1,10 +1,14 @@
 """The worker processes that train the trials that are not in a batch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from hpo._time_limits import TimeLimits
-from hpo.executors.base import BaseExecutor, Ended, Event, Failed, Reported, TimedOut
+from hpo.executors.base import (
+    BaseExecutor,
+    Event,
+    Reported,
+)
 from hpo.trial import Trial
 
 __all__ = ["WorkerPool"]
@@ -69,9 +73,16 @@ class WorkerPool:
         """Return what happened within about ``timeout`` seconds."""
         while self._waiting and len(self._running) < self.capacity:
             self.start(self._waiting.pop(0))
-        events = [event for event in self._executor.poll(timeout) if not self._is_repeated(event)]
-        self._running -= {e.number for e in events if isinstance(e, Ended | Failed | TimedOut)}
-        return events
+        return self._taken(self._executor.poll(timeout))
+
+    def put_aside(self, timeout: float) -> list[Event]:
+        """Put the trials in training aside; return what happened meanwhile."""
+        return self._taken(self._executor.put_aside(timeout))
+
+    def _taken(self, events: Sequence[Event]) -> list[Event]:
+        new = [event for event in events if not self._is_repeated(event)]
+        self._running -= {event.number for event in new if not isinstance(event, Reported)}
+        return new
 
     def _is_repeated(self, event: Event) -> bool:
         """Return whether a trial that is trained again repeats a step that it has reported."""
