@@ -119,7 +119,7 @@ def test_a_clock_counts_the_time_in_training_alone(monkeypatch):
 
     for _ in range(10):
         look(0.1, [1])
-    look(500.0, [2])  # the driver was suspended
+    assert look(500.0, [2], limit=2.0) == []  # the driver was suspended
     for _ in range(9):
         look(0.1, [2])
     assert look(0.2, [1, 2], limit=2.0) == [2]

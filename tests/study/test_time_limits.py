@@ -14,11 +14,14 @@ import numpy as np
 import psutil
 import pytest
 from sklearn.dummy import DummyClassifier
+from skorch import NeuralNetClassifier
+from torch import nn
 
-from hpo import HPOSearchCV
+from hpo import HPOSearchCV, Study, StudyData
 from hpo._time_limits import TimeIsUp, time_limit
 from hpo.exceptions import StudyError
 from hpo.storage.stored_study import StoredStudy
+from hpo.study.prepared import PreparedStudy
 from hpo.trial import Cause, TrialState
 
 TIMEOUT = 250
@@ -181,16 +184,17 @@ def test_a_study_ends_within_a_step_and_goes_on_with_it(executor, seconds):
         ("endless", "--trial-timeout=2", TIMED_OUT),
     ],
 )
-def test_what_cannot_be_interrupted_ends_the_process_and_the_next_run_goes_on(how, option, end):
+def test_what_cannot_be_interrupted_ends_the_process_and_loses_nothing(how, option, end):
     ended = run([how], option, "--executor", "serial")
     assert ended.returncode == 124, ended
     assert "is in a call that Python cannot interrupt" in ended.stderr
     assert "--executor process" in ended.stderr
     assert "Go on with\n" in ended.stderr
     assert ends()[how] == end
-    ended = run([how], "--trial-timeout", "2", "--executor", "process")
-    assert ended.returncode == 0, ended
-    assert ends() == {"none": COMPLETE, "nothing": COMPLETE, how: TIMED_OUT}
+    if end == INTERRUPTED:  # it is tried again
+        ended = run([how], "--trial-timeout", "2", "--executor", "process")
+        assert ended.returncode == 0, ended
+        assert ends() == {"none": COMPLETE, "nothing": COMPLETE, how: TIMED_OUT}
 
 
 def test_a_call_that_lets_no_thread_run_ends_the_process_too():
@@ -245,3 +249,28 @@ def test_what_returns_in_time_is_not_interrupted():
     with time_limit(time.monotonic() + 0.2):
         pass
     time.sleep(0.3)
+
+
+class Endless(nn.Linear):
+    """Never returns."""
+
+    def forward(self, X):
+        time.sleep(1000)
+
+
+def test_a_rehearsal_takes_no_longer_than_a_trial():
+    net = NeuralNetClassifier(
+        Endless, module__in_features=2, module__out_features=2, max_epochs=1, verbose=0
+    )
+    study = Study(
+        name="endless",
+        estimator=net,
+        data=StudyData(X=np.zeros((12, 2), np.float32), y=np.array([0, 1] * 6)),
+        search_space={"lr": [0.1, 0.2]},
+        cv=2,
+        trial_timeout=0.5,
+    )
+    search = PreparedStudy(study).search
+    search.rehearse()
+    (note,) = [note for note in search.notes if "rehearsal" in note]
+    assert "was not over after 0.5 s and was left out" in note
