@@ -12,12 +12,12 @@ import os
 import struct
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from hpo._own_files import make_folder
 from hpo.trial import Trial
@@ -100,7 +100,7 @@ class CheckpointFiles:
         self._write(self.path(trial.seed), [(trial, checkpoint)])
 
     def write_batch(self, name: str, checkpoints: Iterable[tuple[Trial, Checkpoint]]) -> None:
-        """Replace the checkpoints of trainings that go on together, all at once or none; see `write`.
+        """Replace the checkpoints of trainings that go on together, all at once; see `write`.
 
         Parameters
         ----------
@@ -120,10 +120,11 @@ class CheckpointFiles:
                     content = self._content(trial, checkpoint)
                     file.write(_ENTRY.pack(trial.seed, sum(map(len, content))))
                     file.writelines(content)
-            part.replace(path)
-        except BaseException:
+                is_empty = not file.tell()
+            if not is_empty:
+                part.replace(path)
+        finally:
             part.unlink(missing_ok=True)
-            raise
 
     def _content(self, trial: Trial, checkpoint: Checkpoint) -> list[bytes]:
         header = self._header(trial) | {"step": checkpoint.step, "kind": checkpoint.kind}
@@ -139,18 +140,20 @@ class CheckpointFiles:
         CheckpointError
             If it is damaged, or was not made by this user for this training.
         """
-        found: list[Checkpoint] = []
-        errors: list[CheckpointError] = []
-        for path in (self.path(trial.seed), *self.folder.glob(f"{_BATCH}*{_SUFFIX}")):
+        own, error = self.path(trial.seed), None
+        files = [own, *self.folder.glob(f"{_BATCH}*{_SUFFIX}")]
+        for path in sorted(filter(Path.exists, files), key=_written, reverse=True):
             try:
-                content = _entries(path).get(trial.seed)
+                content = _entry(path, trial.seed)
                 if content is not None:
-                    found.append(self._checked(content, trial))
-            except CheckpointError as error:
-                errors.append(error)
-        if errors and not found:
-            raise errors[0]
-        return max(found, key=lambda checkpoint: checkpoint.step, default=None)
+                    return self._checked(content, trial)
+                if path == own:
+                    raise CheckpointError(_DAMAGED)
+            except CheckpointError as why:
+                error = error or why
+        if error is not None:
+            raise error
+        return None
 
     def _checked(self, content: bytes, trial: Trial) -> Checkpoint:
         mark_at, size_at = len(_MAGIC), len(_MAGIC) + _MARK_BYTES
@@ -189,10 +192,10 @@ class CheckpointFiles:
 
     def sweep(self, seeds: AbstractSet[int]) -> None:
         """Remove the checkpoints of all trainings but these, and the folder if nothing is left."""
+        known = {self.path(seed) for seed in seeds}
         for path in self.folder.glob(f"*{_SUFFIX}"):
-            with suppress(CheckpointError):
-                if not seeds & _entries(path).keys():
-                    _remove(path)
+            if path not in known and not seeds & _seeds_in(path):
+                _remove(path)
         for path in self.folder.glob(f"*{_PART}"):
             with suppress(OSError):
                 if time.time() - path.stat().st_mtime > _DEAD_SECONDS or not seeds:
@@ -201,33 +204,51 @@ class CheckpointFiles:
             self.folder.rmdir()
 
 
+def _written(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _seeds_in(path: Path) -> set[int]:
+    """Return the seeds of the trainings in a batch's file; none if it is no such file."""
+    if not path.name.startswith(_BATCH):
+        return set()
+    try:
+        with path.open("rb") as file:
+            return {seed for seed, _ in _index(file)}
+    except OSError:
+        return set()
+
+
 def _remove(path: Path) -> None:
     with suppress(OSError):
         path.unlink(missing_ok=True)
 
 
-def _entries(path: Path) -> dict[int, bytes]:
-    """Return the contents of a file by seeds; none if there is no file.
+def _entry(path: Path, seed: int) -> bytes | None:
+    """Return the content of a training in a file; None if it is not in there.
 
     Raises
     ------
     CheckpointError
-        If it cannot be read.
+        If the file cannot be read.
     """
     try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return {}
+        with path.open("rb") as file:
+            for found, size in _index(file):
+                if found == seed:
+                    return file.read(size)
     except OSError as error:
         raise CheckpointError(f"it cannot be read ({error.strerror})") from None
-    entries, at = {}, 0
-    while at < len(content):
-        if len(content) < at + _ENTRY.size:
-            raise CheckpointError(_DAMAGED)
-        seed, size = _ENTRY.unpack_from(content, at)
-        at += _ENTRY.size
-        entries[seed] = content[at : at + size]
-        at += size
-    if at != len(content) or not entries:
-        raise CheckpointError(_DAMAGED)
-    return entries
+    return None
+
+
+def _index(file: BinaryIO) -> Iterator[tuple[int, int]]:
+    """Yield the seed of each training in a file and the size of its content, which is next."""
+    while len(head := file.read(_ENTRY.size)) == _ENTRY.size:
+        seed, size = _ENTRY.unpack(head)
+        at = file.tell()
+        yield seed, size
+        file.seek(at + size)

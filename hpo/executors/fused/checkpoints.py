@@ -42,12 +42,11 @@ class BatchCheckpoints:
         if checkpointing.off:
             return
         try:
-            trials = [
+            checkpoints = (
                 (trial, Checkpoint(state.step, _KIND, state.dumps()))
                 for trial, state in batch.seat_states()
-            ]
-            if trials:
-                checkpointing.files.write_batch(batch.name, trials)
+            )
+            checkpointing.files.write_batch(batch.name, checkpoints)
         except Exception as error:
             checkpointing.off = (
                 f"trials in a batch cannot be put aside ({message_of(error)}): one that is "
