@@ -104,8 +104,10 @@ def resumed(
         if checkpoint is None:
             return trial, ""
     for record in map(record_of, earlier):
-        if checkpoint is None or record.cause in _VOID:
+        if checkpoint is None:
             break
+        if record.cause in _VOID:
+            return trial, ""
         if len(reports_up_to(record, checkpoint.step)) == checkpoint.step:
             step = checkpoint.step
             return dataclasses.replace(trial, resumed_from=record.number, resumed_step=step), ""

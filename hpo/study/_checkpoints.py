@@ -86,22 +86,15 @@ class CheckpointKeeper(BaseObserver):
 
     def sweep(self, records: Iterable[TrialRecord]) -> None:
         """Remove the checkpoints of all trainings but those that may be gone on with."""
-        seeds: dict[int, bool] = {}
-        for record in records:
-            goes_on = record.state is TrialState.RUNNING or _goes_on(record)
-            seeds[record.trial.seed] = goes_on and seeds.get(record.trial.seed, True)
-        self._files.sweep({seed for seed, goes_on in seeds.items() if goes_on})
+        last = {r.trial.seed: r for r in sorted(records, key=lambda record: record.number)}
+        self._files.sweep(
+            {s for s, r in last.items() if r.state is TrialState.RUNNING or _goes_on(r)}
+        )
 
     def on_trial_end(self, record: TrialRecord) -> None:
         """Remove the checkpoint of the trial, unless it is interrupted."""
         if not _goes_on(record):
             self._files.remove(record.trial.seed)
-
-    def close(self, timeout: float = 60.0) -> str:
-        """Remove the folder, if nothing is in it."""
-        with suppress(OSError):
-            self._files.folder.rmdir()
-        return ""
 
 
 def _goes_on(record: TrialRecord) -> bool:

@@ -193,7 +193,7 @@ def _trials(
         executor.limits = manager.limits
         stopped = search.backend.run(manager, executor)
     if keeper:
-        keeper.close()
+        keeper.sweep(store.records(running=True))
     seconds = time.perf_counter() - began + (store.get_attr("seconds") or 0.0)
     store.set_attr("seconds", seconds)
     result = StudyResult(

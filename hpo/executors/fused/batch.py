@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from uuid import uuid4
 
 import torch
 
@@ -85,6 +86,7 @@ class TrialBatch:
         sentinel: bool = True,
     ) -> None:
         self._extractor = extractor
+        self.name = uuid4().hex
         self.first = first
         self.device, self._seed = device, seed
         self._plan = first.plan()

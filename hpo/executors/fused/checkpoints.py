@@ -42,9 +42,11 @@ class BatchCheckpoints:
         if checkpointing.off:
             return
         try:
-            for trial, state in batch.seat_states():
-                checkpoint = Checkpoint(state.step, _KIND, state.dumps())
-                checkpointing.files.write(trial, checkpoint)
+            checkpoints = (
+                (trial, Checkpoint(state.step, _KIND, state.dumps()))
+                for trial, state in batch.seat_states()
+            )
+            checkpointing.files.write_batch(batch.name, checkpoints)
         except Exception as error:
             checkpointing.off = (
                 f"trials in a batch cannot be put aside ({message_of(error)}): one that is "
