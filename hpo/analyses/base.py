@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hpo.out_of_fold import OutOfFold
 from hpo.trial import TrialRecord
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Winner:
         ``take(X, rows)`` returns rows of data of any kind, by an array of their numbers.
     refitter : callable
         See `refit`.
+    oof : callable or None
+        See `out_of_fold`.
     """
 
     estimator: Any
@@ -53,6 +56,7 @@ class Winner:
     seed: int = 0
     take: Callable[[Any, np.ndarray], Any]
     refitter: Callable[[TrialRecord, np.ndarray | None], Any]
+    oof: Callable[[int], OutOfFold] | None = None
 
     def refit(self, record: TrialRecord | None = None, rows: np.ndarray | None = None) -> Any:
         """Return an estimator with a trial's parameters and epochs, newly fitted.
@@ -65,6 +69,22 @@ class Winner:
             Rows of ``X`` to fit on, repeated ones among them; None means all.
         """
         return self.refitter(record or self.ranked[0], rows)
+
+    def out_of_fold(self, record: TrialRecord | None = None) -> OutOfFold:
+        """Return the out-of-fold predictions of a trial, by default the winner's.
+
+        Raises
+        ------
+        ValueError
+            If they are not kept.
+        """
+        number = (record or self.ranked[0]).number
+        try:
+            if self.oof is not None:
+                return self.oof(number)
+        except KeyError as error:
+            raise ValueError(str(error.args[0])) from None
+        raise ValueError("No out-of-fold predictions are kept.")
 
     def labels(self) -> list[str]:
         """Return a name for each class.

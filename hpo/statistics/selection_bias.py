@@ -59,7 +59,7 @@ class Bags:
         A score out of a bag is the mean of a share ``p`` of the rows, drawn without replacement.
         Its variance is ``(1 - p) / p`` times that of the mean of all rows.
         """
-        share = float((self._weights[1] > 0).mean())
+        share = float((self.weights[1] > 0).mean())
         return float(np.sqrt(share / (1 - share)))
 
     def chosen(self, scores: np.ndarray) -> np.ndarray:
@@ -76,7 +76,7 @@ class Bags:
         ndarray of shape (n,)
             nan where a fold has no row out of the bag.
         """
-        inside, outside = self._weights
+        inside, outside = self.weights
         best = np.full(self._n, -np.inf)
         chosen = np.full(self._n, np.nan)
         at_a_time = max(1, _BYTES_AT_A_TIME // (4 * scores.shape[1]))
@@ -91,7 +91,7 @@ class Bags:
         return chosen
 
     @cached_property
-    def _weights(self) -> tuple[np.ndarray, np.ndarray]:
+    def weights(self) -> tuple[np.ndarray, np.ndarray]:
         """Weights of the rows in each bag and out of it, (n_rows, n); each sums up to 1."""
         inside = self._counts()[self._units].astype(np.float32)
         outside = (inside == 0).astype(np.float32)

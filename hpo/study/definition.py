@@ -129,9 +129,9 @@ class Study(pydantic.BaseModel):
         Further columns of a comparison: metrics that trials report (``train_accuracy``, or
         whatever a callback records).
     analyses : sequence of str or BaseAnalysis, or None, default=None
-        Analyses of the refitted winner: confusion, features or ensemble, with options
-        (``"ensemble:k=7"``). None is confusion and features for a net that is a classifier, if
-        there is a held-out test part.
+        Analyses of the winner: confusion, features, calibration, ensemble_selection or ensemble,
+        with options (``"ensemble:k=7"``). None is confusion and features for a net that is a
+        classifier, if there is a held-out test part.
 
     Raises
     ------

@@ -226,4 +226,5 @@ def _winner(result: StudyResult, record: TrialRecord, prepared: PreparedStudy, n
         seed=derive_seed(study.seed, "analysis", name) % 2**32,
         take=take,
         refitter=refitter,
+        oof=result.oof,
     )

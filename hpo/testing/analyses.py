@@ -3,6 +3,7 @@
 import json
 import pickle
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from skorch import NeuralNetClassifier
 from torch import nn
 
 from hpo.analyses import BaseAnalysis, Winner
+from hpo.out_of_fold import OutOfFold
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 
 __all__ = ["AnalysisConformance", "trained_winner"]
@@ -56,6 +58,34 @@ def trained_winner(seed: int = 0) -> Winner:
         seed=seed,
         take=lambda data, rows: data[rows],
         refitter=refitter,
+        oof=partial(_out_of_fold, ranked, X[train], y[train], seed),
+    )
+
+
+def _out_of_fold(
+    ranked: list[TrialRecord], X: np.ndarray, y: np.ndarray, seed: int, number: int
+) -> OutOfFold:
+    """Return a trial's predictions for three folds."""
+    hidden = next(r.trial.params["hidden"] for r in ranked if r.number == number)
+    folds = np.arange(len(y)) % 3
+    order = np.argsort(folds, kind="stable")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed + number)
+        parts = [
+            _net(hidden).fit(X[folds != i], y[folds != i]).predict_proba(X[folds == i])
+            for i in range(3)
+        ]
+    proba = np.concatenate(parts)
+    return OutOfFold(
+        number=number,
+        rows=order,
+        folds=folds[order],
+        kind="predict_proba",
+        step=1,
+        predictions=proba,
+        last_predictions=proba,
+        y=y[order],
+        classes=_CLASSES,
     )
 
 
@@ -161,7 +191,8 @@ class AnalysisConformance:
         self, analysis: BaseAnalysis, winner: Winner
     ) -> None:
         """A `ValueError` that tells what is missing."""
-        with pytest.raises(ValueError, match="held-out test part"):
-            analysis.compute(replace(winner, X_test=None, y_test=None))
+        if analysis.needs_test_part:
+            with pytest.raises(ValueError, match="held-out test part"):
+                analysis.compute(replace(winner, X_test=None, y_test=None))
         with pytest.raises(ValueError, match="classes"):
             analysis.compute(replace(winner, classes=None))
