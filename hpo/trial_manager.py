@@ -285,6 +285,8 @@ class TrialManager:
         PluginError
             If the pruner raises.
         """
+        # An executor that begins a trial anew, which goes on elsewhere, repeats what is known.
+        reports = [r for r in reports if r.step > self._records[r.number].trial.resumed_step]
         taken = [report.number for report in reports if not self._record_report(report)]
         stopped = []
         for report in reports:

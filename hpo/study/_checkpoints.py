@@ -10,7 +10,6 @@ from importlib.metadata import version
 from platform import python_version
 from typing import Any
 
-import hpo
 from hpo._own_files import is_own, make_folder
 from hpo.data.folder import cache_folder
 from hpo.observer import BaseObserver
@@ -22,7 +21,7 @@ from hpo.trial import Cause, TrialRecord, TrialState
 
 __all__ = ["CheckpointKeeper", "checkpoint_files", "note_on_resumed"]
 
-_LIBRARIES = ("torch", "skorch", "scikit-learn", "numpy")
+_LIBRARIES = ("hpo-torch", "torch", "skorch", "scikit-learn", "numpy")
 """A state of other versions may not load, or go on in another way."""
 
 _SECRET_BYTES = 32
@@ -44,7 +43,7 @@ def checkpoint_files(store: TrialStore, fingerprint: Mapping[str, Any]) -> Check
         If this user cannot have a secret.
     """
     made_by = {name: version(name) for name in _LIBRARIES}
-    made_by |= {"hpo": hpo.__version__, "python": python_version(), "study": store.key}
+    made_by |= {"python": python_version(), "study": store.key}
     made_by["fingerprint"] = summary(fingerprint) if fingerprint else ""
     key = hmac.digest(_secret(), store.key.encode(), hashlib.sha256)
     return CheckpointFiles(files_folder(store) / "checkpoints", key, made_by, mode_of_files(store))

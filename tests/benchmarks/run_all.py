@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import ask_cost
 import bits
+import checkpoint_cost
 import driver_cost
 import fused
 import import_time
@@ -31,6 +32,7 @@ TINY = ["--folds", "2", "--epochs", "2"]
 TINY_ASK = ["--n-finished", "20", "--n-in-journal", "5", "--repeats", "2"]
 TINY_TRIALS = ["--n-trials", "5", "10", "--storages", "memory", "journal"]
 TINY_READING = ["--n-trials", "6", "--epochs", "2", "--folds", "2"]
+TINY_CHECKPOINTS = ["--seconds", "1", "--widths", "8"]
 TINY_FUSED = [
     *[*TINY, "--n-trials", "3", "--n-alone", "1", "--n-compared", "3", "--repeats", "2"],
     *["--modules", "MLP 2x32", "MLP 2x64", "MLP 2x128"],
@@ -73,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     trial_cost.main(TINY_TRIALS if tiny else [])
     print()
     reading.main(TINY_READING if tiny else [])
+    checkpoint_cost.main(TINY_CHECKPOINTS if tiny else [])
     print()
     fused.main(TINY_FUSED if tiny else [])
     print()

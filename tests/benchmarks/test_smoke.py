@@ -39,6 +39,12 @@ def test_driver_cost(load, capsys):
     assert "cores of" in told
 
 
+def test_checkpoint_cost(load, capsys):
+    shares = load("checkpoint_cost").main(load("run_all").TINY_CHECKPOINTS)
+    assert [0 <= share < 1 for share in shares] == [True]
+    assert "| width |" in capsys.readouterr().out
+
+
 def test_trial_cost(load, capsys):
     costs = load("trial_cost").main(load("run_all").TINY_TRIALS)
     assert len(costs) == 6
