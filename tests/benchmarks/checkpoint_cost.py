@@ -121,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> list[float]:
     heads = ("width", "MiB", "s an epoch", "checkpoints", "ms each", "writing", "proof", "together")
     report(
         "The cost of checkpoints",
-        f"Trials of {N_EPOCHS} epochs, one after the other for {size.seconds} seconds; {N_FOLDS} folds. "
+        f"Trials of {N_EPOCHS} epochs, one after the other for {size.seconds} s; {N_FOLDS} folds. "
         "Shares of their wall time.",
         table((*heads, "target", ""), rows),
     )
