@@ -88,7 +88,7 @@ def _note(replayed: Sequence[Replay], result: StudyResult) -> Text:
     if n_unknown:
         text += (
             f" {result.n_pruned} trials were pruned in the study itself: where a rule would have "
-            f"let them go on (up to {n_unknown}), their epochs count as far as they are known."
+            f"let them go on (up to {n_unknown}), only the epochs that they trained are known."
         )
     return Text(text, style="dim")
 

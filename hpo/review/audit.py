@@ -32,7 +32,7 @@ class Replay:
     n_unknown : int
         Trials that it would have let go on beyond the end of their known curves.
     saved : float
-        Share of the planned epochs of all trials that would not have been trained.
+        Share of the epochs that are known that would not have been trained.
     stopped_winner_at : int or None
         The step at which the study's winner would have been stopped; None if it would not.
     winner : TrialRecord or None
@@ -93,10 +93,10 @@ def _replay(
     rule: str, pruner: BasePruner, ended: Iterable[TrialRecord], result: StudyResult
 ) -> Replay:
     records = TrialRecords()
-    n_stopped = n_unknown = planned = 0
+    n_stopped = n_unknown = n_known = 0
     stopped_winner_at = None
     for record in sorted(ended, key=lambda r: r.number):
-        planned += record.max_steps or record.last_step
+        n_known += record.last_step
         stopped = _run(record, pruner, records)
         if stopped is not None:
             n_stopped += 1
@@ -115,7 +115,7 @@ def _replay(
         n_epochs=n_epochs,
         n_stopped=n_stopped,
         n_unknown=n_unknown,
-        saved=1 - n_epochs / planned if planned else 0.0,
+        saved=1 - n_epochs / n_known if n_known else 0.0,
         stopped_winner_at=stopped_winner_at,
         winner=winner,
         loss=loss,

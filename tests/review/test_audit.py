@@ -56,6 +56,7 @@ def test_curves_that_were_cut_are_counted_as_far_as_they_are_known():
     (replay,) = replays(cut, pruners("nop"))
     assert replay.n_unknown == cut.n_pruned > 0
     assert replay.n_epochs == cut.epochs_run
+    assert replay.saved == 0
 
 
 def test_choices_of_the_rules(full):
