@@ -6,11 +6,10 @@ import os
 import secrets
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 from typing import Any
 
-import hpo
 from hpo._own_files import is_own, make_folder
 from hpo.data.folder import cache_folder
 from hpo.observer import BaseObserver
@@ -22,7 +21,7 @@ from hpo.trial import Cause, TrialRecord, TrialState
 
 __all__ = ["CheckpointKeeper", "checkpoint_files", "note_on_resumed"]
 
-_LIBRARIES = ("torch", "skorch", "scikit-learn", "numpy")
+_LIBRARIES = ("hpo-torch", "torch", "skorch", "scikit-learn", "numpy")
 """A state of other versions may not load, or go on in another way."""
 
 _SECRET_BYTES = 32
@@ -43,11 +42,18 @@ def checkpoint_files(store: TrialStore, fingerprint: Mapping[str, Any]) -> Check
     OSError
         If this user cannot have a secret.
     """
-    made_by = {name: version(name) for name in _LIBRARIES}
-    made_by |= {"hpo": hpo.__version__, "python": python_version(), "study": store.key}
+    made_by = {name: _version(name) for name in _LIBRARIES}
+    made_by |= {"python": python_version(), "study": store.key}
     made_by["fingerprint"] = summary(fingerprint) if fingerprint else ""
     key = hmac.digest(_secret(), store.key.encode(), hashlib.sha256)
     return CheckpointFiles(files_folder(store) / "checkpoints", key, made_by, mode_of_files(store))
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # hpo itself, run from its folder
+        return ""
 
 
 def _secret() -> bytes:
