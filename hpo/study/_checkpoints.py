@@ -59,9 +59,9 @@ def _version(name: str) -> str:
 def _secret() -> bytes:
     """Return the secret of this user, by which hpo knows the pickles that it has written itself.
 
-    It is in the cache folder; whoever removes it has the checkpoints ignored.
+    It has a folder of its own in the cache; whoever removes it has the checkpoints ignored.
     """
-    path = cache_folder() / "checkpoints.key"
+    path = cache_folder() / "checkpoints" / "key"
     if not path.exists():
         make_folder(path.parent)
         part = path.with_name(f".{secrets.token_hex(8)}.part")
