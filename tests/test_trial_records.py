@@ -60,3 +60,21 @@ def test_peers_are_all_trials_but_one_as_they_are_now():
     assert peers[-1].number == 15
     assert 14 not in {r.number for r in peers.running}
     assert len(records.peers_of(99)) == 16
+
+
+def test_a_trial_that_another_one_goes_on_with_is_no_peer():
+    records = TrialRecords()
+    interrupted = scripted_record(0, [0.5, 0.6], TrialState.INTERRUPTED)
+    records.store(interrupted)
+    records.store(scripted_record(1, [0.5], TrialState.COMPLETE))
+    before = records.ended
+    resumed = scripted_record(2, [0.5, 0.6, 0.7])
+    resumed = replace(resumed, trial=replace(resumed.trial, resumed_from=0, resumed_step=1))
+    records.store(resumed)
+    peers = records.peers_of(2)
+    assert before is not peers.ended
+    assert [record.number for record in peers] == [record.number for record in peers.ended] == [1]
+    assert len(peers) == 1
+    assert records.n_steps == 2 + 1 + 2
+    records.store(replace(resumed, state=TrialState.COMPLETE))
+    assert [record.number for record in records.peers_of(7).ended] == [1, 2]

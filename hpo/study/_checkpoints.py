@@ -6,7 +6,7 @@ import os
 import secrets
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 from typing import Any
 
@@ -42,19 +42,26 @@ def checkpoint_files(store: TrialStore, fingerprint: Mapping[str, Any]) -> Check
     OSError
         If this user cannot have a secret.
     """
-    made_by = {name: version(name) for name in _LIBRARIES}
+    made_by = {name: _version(name) for name in _LIBRARIES}
     made_by |= {"python": python_version(), "study": store.key}
     made_by["fingerprint"] = summary(fingerprint) if fingerprint else ""
     key = hmac.digest(_secret(), store.key.encode(), hashlib.sha256)
     return CheckpointFiles(files_folder(store) / "checkpoints", key, made_by, mode_of_files(store))
 
 
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # hpo itself, run from its folder
+        return ""
+
+
 def _secret() -> bytes:
     """Return the secret of this user, by which hpo knows the pickles that it has written itself.
 
-    It is in the cache folder; whoever removes it has the checkpoints ignored.
+    It has a folder of its own in the cache; whoever removes it has the checkpoints ignored.
     """
-    path = cache_folder() / "checkpoints.key"
+    path = cache_folder() / "checkpoints" / "key"
     if not path.exists():
         make_folder(path.parent)
         part = path.with_name(f".{secrets.token_hex(8)}.part")

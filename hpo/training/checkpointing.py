@@ -236,21 +236,27 @@ class CheckpointedRun(Generator[Report, None, None]):
     def _is_due(self) -> bool:
         return time.monotonic() >= self._next and self._can_be_put_aside()
 
-    def _save(self) -> None:
+    def _save(self, state: bytes | None = None, step: int | None = None) -> None:
+        """Keep a state, by default the one at this moment; the first one is to be proved before."""
         checkpointing, began = self._checkpointing, time.perf_counter()
         try:
-            if self.state is None:
-                raise TypeError(f"{type(self._objective).__name__} has no states")
-            state = self.state()
+            if state is None:
+                state, step = self._state_now(), self._step
             if not checkpointing.is_proved(self._trial):
                 self._unproved = state
                 return
-            self._keep(Checkpoint(self._step, "run", state))
+            self._keep(Checkpoint(step or self._step, "run", state))
         except Exception as error:
             checkpointing.off = _OFF.format(message_of(error))
             return
         checkpointing.pace.took(time.perf_counter() - began)
         self._next = time.monotonic() + checkpointing.pace.seconds
+
+    def _state_now(self) -> bytes:
+        if self.state is None:
+            raise TypeError(f"{type(self._objective).__name__} has no states")
+        state: bytes = self.state()
+        return state
 
     def _keep(self, checkpoint: Checkpoint) -> None:
         if self._checkpointing.writes:
@@ -273,8 +279,9 @@ class CheckpointedRun(Generator[Report, None, None]):
         if differing:
             what = f"one that goes on from its state has another {min(differing)}"
             self._checkpointing.off = _OFF.format(what)
-        else:
-            self._checkpointing.proved(self._trial)
+            return
+        self._checkpointing.proved(self._trial)
+        self._save(state, report.step - 1)
 
     def _repeated(self, state: bytes) -> Report:
         """Return the report of the step after a state, with files of its own."""

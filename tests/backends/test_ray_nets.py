@@ -9,10 +9,12 @@ import torch
 from sklearn.datasets import load_iris
 
 from hpo import HPOSearchCV, Study, run_study
+from hpo._stop_signal import StopSignal
 from hpo.cli._study_file import load_study_file
 from hpo.data import load_digits
 from hpo.modules import MLP
 from hpo.nets import RegularizedClassifier
+from hpo.observer import BaseObserver
 from hpo.testing.backends import timeless
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -31,6 +33,47 @@ def net(**settings):
         verbose=0,
         **settings,
     )
+
+
+class StopAfter(BaseObserver):
+    """Ends a study after a number of reports, as Ctrl-C does."""
+
+    def __init__(self, n):
+        self.signal, self.left = StopSignal(), n
+
+    def on_report(self, record, report):
+        self.left -= 1
+        if not self.left:
+            self.signal.request("enough")
+
+
+def test_a_study_that_was_interrupted_goes_on_from_the_states_that_the_driver_has(tmp_path):
+    study = Study(
+        name="bits",
+        estimator=net(module__n_features=64, module__n_classes=10),
+        data=load_digits(),
+        search_space={"lr": [0.01, 0.1]},
+        sampler="grid",
+        scoring="accuracy",
+        cv=2,
+        epochs=6,
+        pruner="nop",
+        backend="ray:max_concurrent=1",
+        storage=f"journal:///{tmp_path}/whole.journal",
+        tracker="null",
+        refit=False,
+        checkpoint_every=1e-9,
+    )
+    whole = run_study(study).records
+    cut = study.replace(storage=f"journal:///{tmp_path}/cut.journal")
+    stop = StopAfter(10)
+    run_study(cut, observers=[stop], interrupt=stop.signal)
+    again = [record for record in run_study(cut).records if not record.interrupted]
+    assert [record.trial.resumed_step > 0 for record in again] == [False, True]
+    assert [[(p.step, p.fold_values, dict(p.metrics)) for p in r.reports] for r in again] == [
+        [(p.step, p.fold_values, dict(p.metrics)) for p in r.reports] for r in whole
+    ]
+    assert not list(tmp_path.glob("*.files/*/checkpoints/*"))
 
 
 def test_every_score_and_loss_of_a_net_is_the_same_bit_for_bit():

@@ -34,7 +34,8 @@ def test_a_study_runs_and_says_what_came_out(hpo_command: Run, write_study: Writ
     assert "hpo ui" not in out  # nothing is tracked
     assert "study in    journal:///hpo.journal" in out
     assert not [line for line in lines if line != line.rstrip()]
-    assert _files() == {"tiny.py", "hpo.journal", "hpo.journal.lock"}
+    # The cache has the secret by which checkpoints are known.
+    assert _files() == {"tiny.py", "hpo.journal", "hpo.journal.lock", "cache"}
 
 
 def test_trials_of_another_study_are_taken_in(hpo_command: Run, write_study: Write) -> None:

@@ -171,3 +171,16 @@ def test_steps_beyond_the_budget_are_counted_once(tmp_path):
     interrupted(cut, 13)
     again = run_study(cut)
     assert again.epochs_run == 20
+    assert sum(len(r.reports) - r.trial.resumed_step for r in again.records) == 20
+
+
+def test_the_trials_after_an_interrupted_one_have_the_seeds_that_they_would_have_had(tmp_path):
+    settings = {"sampler": "random", "search_space": {"lr": {"type": "float", "low": 0, "high": 1}}}
+    settings["n_trials"] = 3
+    whole = run_study(study(tmp_path, "whole", **settings))
+    cut = study(tmp_path, "cut", **settings)
+    interrupted(cut, 5)
+    again = run_study(cut)
+    seeds = {record.trial.seed for record in again.records}
+    assert len(again.records) == 4
+    assert seeds == {record.trial.seed for record in whole.records}

@@ -75,7 +75,8 @@ def sgd():
         net(train_split=None),
         make_pipeline(StandardScaler(), net()),
         sgd(),
-        net(callbacks=[("stop", EarlyStopping(patience=9, load_best=True))]),
+        # The greatest loss is that of the first epochs, whose weights the training ends with.
+        net(callbacks=[("stop", EarlyStopping(patience=9, lower_is_better=False, load_best=True))]),
     ],
     ids=["net", "net without a validation part", "pipeline", "partial_fit", "best weights"],
 )
