@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import joblib
 
+from hpo._scratch import temporary_files
 from hpo.exceptions import ExecutorError
 from hpo.executors._payload import Payload
 from hpo.executors._settings import Settings, settings_of_this_process
@@ -42,6 +43,8 @@ class ProcessExecutor(BaseExecutor):
     ------
     ExecutorError
         If the objective cannot be sent to workers, or workers die as soon as they start.
+    StorageError
+        If temporary files cannot be written.
     """
 
     way = "process"
@@ -67,7 +70,8 @@ class ProcessExecutor(BaseExecutor):
         self._settings: Settings | None = None
         self._workers: list[WorkerProcess] = []
         self._n_dead = 0
-        start_server()
+        with temporary_files():  # its socket is one
+            start_server()
 
     @property
     def capacity(self) -> int:

@@ -27,6 +27,8 @@ LOCK_SECONDS = 60.0
 """How long a write waits for another process to release the lock of an SQLite file."""
 
 _ADVICE = {
+    "could not be acquired": "Another process holds it for long, and may be suspended (Ctrl-Z, "
+    "kill -STOP): let it go on or end it, and run the same command again.",
     "locked": "Another process holds it: wait for it to end, or use a PostgreSQL URL for many.",
     "readonly": "It is read-only: allow writing to the file and its folder, or choose another.",
     "no such file": "Its folder does not exist, or the file was removed meanwhile.",

@@ -2,7 +2,8 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,8 @@ def run_search(
         except RefitError as error:
             failure, result = error, error.result
         finally:
-            _end_study(result, info, observers, tracking, state, hurried=interrupt.at_once)
+            hurried = interrupt.at_once
+            notes.append(_end_study(result, info, observers, tracking, state, hurried=hurried))
     finally:
         report_notes = (
             note for record in result.records for r in record.reports for note in r.notes
@@ -199,16 +201,33 @@ def _end_study(
     state: str,
     *,
     hurried: bool = False,
-) -> None:
+) -> str:
+    """Tell the storage and the observers; return a note, empty if all files could be written."""
     metrics, params = _summary(result)
-    with tempfile.TemporaryDirectory(prefix="hpo-") as folder:
-        keeps_artifacts = any(getattr(part, "keeps_artifacts", False) for part in observers)
-        keeps_artifacts |= tracking.keeps_files
-        wanted = keeps_artifacts and not hurried
-        files = _write_artifacts(result, Path(folder), info) if wanted else {}
+    keeps_artifacts = any(getattr(part, "keeps_artifacts", False) for part in observers)
+    keeps_artifacts |= tracking.keeps_files
+    with _artifacts(result, info, wanted=keeps_artifacts and not hurried) as (files, note):
         tracking.end(metrics, params, files, state, finished=not result.finished_by)
         for observer in observers:
             observer.on_study_end(metrics, params, files, state=state)
+    return note
+
+
+@contextmanager
+def _artifacts(
+    result: StudyResult, info: StudyInfo, *, wanted: bool
+) -> Iterator[tuple[Mapping[str, Path], str]]:
+    """Yield the files to keep with a study, and a note if they cannot be written."""
+    files: Mapping[str, Path] = {}
+    note = ""
+    with ExitStack() as stack:
+        if wanted:
+            try:
+                folder = tempfile.TemporaryDirectory(prefix="hpo-", ignore_cleanup_errors=True)
+                files = _write_artifacts(result, Path(stack.enter_context(folder)), info)
+            except OSError as error:
+                note = f"The report, the plots and the model could not be written: {error}."
+        yield files, note
 
 
 def _write_artifacts(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Path]:

@@ -95,10 +95,16 @@ class Following:
                 f"'{self._order.name}' is still on its way to {self._order.target}, by a process "
                 f"of its own. `hpo sync {self._order.name}` sends what is missing there."
             )
-        outcome = read_outcome(self._order.place) or Outcome(cause=self._problem)
+        outcome = read_outcome(self._order.place) or Outcome(cause=self._cause(code))
         if code != DONE:
             return left_message(self._order, outcome)
         return _refused_message(self._order, outcome)
+
+    def _cause(self, code: int | None) -> str:
+        """Return why the follower has told nothing."""
+        if self._problem or code is None:  # None: it had no answer from the target
+            return self._problem
+        return f"its process ended with {code}, see {self._order.place / 'follower.log'}"
 
     def _end(self, deadline: float, hurried: Callable[[], bool]) -> int | None:
         """Return the exit code of the follower, `_AT_WORK`, or None if it had to be killed."""

@@ -1,6 +1,9 @@
 """The studies that faults are tried on: a second long, and every trial reports some epochs."""
 
 import os
+from pathlib import Path
+
+HERE = Path(__file__).parent
 
 ROUNDS = int(os.environ.get("HPO_FAULT_ROUNDS", "1"))
 """How often each fault is tried: 1 is the short form, in the suite; more is the long form."""

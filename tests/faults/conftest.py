@@ -1,6 +1,6 @@
-"""What the faults share: commands that can be killed, an empty store, a table of what was tried.
+"""What the faults share: commands that can be killed, and a table of what was tried.
 
-``HPO_FAULT_ROUNDS=50 python -m pytest tests/faults`` is the long form; the suite runs the short one.
+The suite runs the short form; ``HPO_FAULT_ROUNDS=50 python -m pytest tests/faults`` is the long one.
 """
 
 import shutil
@@ -11,7 +11,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parent))  # the helpers of these tests, with a _ before them
 
-from _studies import ROUNDS  # noqa: E402
+from _studies import ROUNDS
 
 _TALLY = pytest.StashKey()
 

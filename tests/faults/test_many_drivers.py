@@ -1,4 +1,4 @@
-"""Many drivers of one study make exactly as many trials as its budget has, also if some are killed."""
+"""Many drivers of one study make exactly its number of trials, also if some are killed."""
 
 import json
 import subprocess
