@@ -1,6 +1,6 @@
 """What the faults share: commands that can be killed, and a table of what was tried.
 
-The suite runs the short form; the long one is ``HPO_FAULT_ROUNDS=50 python -m pytest tests/faults``.
+The suite runs the short form, and ``HPO_FAULT_ROUNDS=50 python -m pytest tests/faults`` the long.
 """
 
 import shutil
