@@ -2,10 +2,9 @@
 
 import http.client
 import os
-import resource
-import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -14,6 +13,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from hpo.trackers.mlflow import ui_command
 
 HTML = b"<html><body>Please sign in to the network.</body></html>"
+
+
+LIMITED = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""Runs a command whose files cannot become larger than so many bytes."""
 
 
 def free_port():
@@ -34,8 +41,9 @@ class Server:
 
     def __init__(self, database, most_bytes=None):
         self.port = free_port()
+        limit = [] if most_bytes is None else [sys.executable, "-c", LIMITED, str(most_bytes)]
         self._process = subprocess.Popen(
-            ui_command(f"sqlite:///{database}", port=self.port),
+            [*limit, *ui_command(f"sqlite:///{database}", port=self.port)],
             env=os.environ
             | {
                 "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -44,7 +52,6 @@ class Server:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=None if most_bytes is None else lambda: limit_files(most_bytes),
         )
         deadline = time.monotonic() + 120
         while True:
@@ -59,10 +66,6 @@ class Server:
     def close(self):
         os.killpg(self._process.pid, 15)
         self._process.wait()
-
-
-def limit_files(most_bytes):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, resource.RLIM_INFINITY))
 
 
 class Proxy:
@@ -149,8 +152,3 @@ class Proxy:
         self.closing.set()
         self._server.shutdown()
         self._server.server_close()
-
-
-def emptied(database, template):
-    """Put an empty store in the place of a server's."""
-    shutil.copy(template, database)

@@ -80,10 +80,8 @@ def test_the_files_that_a_study_writes_are_known(commands, new_folder, temporary
     folder = new_folder("study", SGD)
     command = start(commands, folder, temporary, *PROCESSES)
     assert command.wait() == 0, command.text
-    written = (
-        (folder / "audit.log").read_text().replace(f"{temporary}/", f"{folder.resolve()}/tmp/")
-    )
     place = f"{folder.resolve()}/"
+    written = (folder / "audit.log").read_text().replace(f"{temporary}/", f"{place}tmp/")
     names = {n.removeprefix(place) for n in written.splitlines() if n.startswith(place)}
     names = set(map(without_keys, names))
     names = {name for name in names if not re.fullmatch(OF_OTHERS, name)}
