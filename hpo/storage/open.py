@@ -152,6 +152,7 @@ def _open_sqlite(url: str) -> RDBStorage:
     if path.name and not path.name.startswith((":", "file:")):
         with suppress(OSError):  # SQLite says why it cannot be made
             make_file(path.with_name(path.name.partition("?")[0]))
+        url = f"{SQLITE}{path.absolute()}"  # a trial may change the current folder
     storage = _make_tables(url, engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}})
     storage.engine.dispose()
 

@@ -16,7 +16,6 @@ from hpo.observer import StudyInfo
 from hpo.storage.drivers import driver_lives
 from hpo.storage.stored_study import StoredStudy
 from hpo.storage.trial_store import TrialStore
-from hpo.storage.urls import file_of
 from hpo.trial import Cause, TrialRecord, TrialState
 
 __all__ = ["StudyRecord", "begin_session", "current_records", "end_session", "read_study"]
@@ -135,7 +134,7 @@ def end_session(
         store.set_attr(f"{_DRIVER}{store.driver}", ended)
         return ""
     folder = _files_folder(store)
-    mode = mode_of(file_of(store.url or "") or folder, folder=True)
+    mode = mode_of(store.file or folder, folder=True)
     kept, note = [], ""
     for name, path in files.items():
         try:
@@ -221,9 +220,9 @@ def _interrupted(record: TrialRecord) -> TrialRecord:
 
 def _files_folder(store: StoredStudy) -> Path:
     """Return the folder of the study's files."""
-    path = file_of(store.url or "")
+    path = store.file
     root = cache_folder() / "studies" if path is None else path.with_name(f"{path.name}.files")
-    return root.absolute() / store.key
+    return root / store.key
 
 
 def _plain(value: Any) -> Any:

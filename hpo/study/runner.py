@@ -1,9 +1,10 @@
 """Run a search: notify observers, run the trials, finish the winner and write the report."""
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -95,10 +96,11 @@ def run_search(
         try:
             failures = FirstFailures(interrupt, fail_fast, search.space, store.records())
             told = (*observers, failures)
-            result = _trials(search, store, told, interrupt, budget, kept_files=kept_files)
-            if failures.stopped:
-                raise failures.error(result)
-            result = finish(result)
+            with _current_folder_kept():
+                result = _trials(search, store, told, interrupt, budget, kept_files=kept_files)
+                if failures.stopped:
+                    raise failures.error(result)
+                result = finish(result)
             state = "interrupted" if interrupt.reason else "complete"
         except RefitError as error:
             failure, result = error, error.result
@@ -123,6 +125,21 @@ def run_search(
         failure.result = result
         raise failure
     return result
+
+
+@contextmanager
+def _current_folder_kept() -> Iterator[None]:
+    """Return to the current folder after the block: code of the user's may change it."""
+    try:
+        folder = Path.cwd()
+    except OSError:  # it has been removed
+        yield
+        return
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.chdir(folder)
 
 
 def _trials(

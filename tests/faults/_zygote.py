@@ -10,6 +10,7 @@ import os
 import selectors
 import sys
 import traceback
+from contextlib import suppress
 
 
 def load():
@@ -44,14 +45,15 @@ def become(order):
     except SystemExit as ended:
         code = ended.code or 0
     except BaseException:
-        traceback.print_exc()
+        os.write(2, traceback.format_exc().encode())
     # As an interpreter ends: `multiprocessing` closes what it has started.
     import atexit
     import threading
 
     threading._shutdown()
     atexit._run_exitfuncs()
-    sys.stdout.flush()
+    with suppress(Exception):  # what ran may have closed it
+        sys.stdout.flush()
     os._exit(code)
 
 
