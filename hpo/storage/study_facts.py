@@ -185,7 +185,7 @@ def read_study(store: StoredStudy, gone: Collection[str] = ()) -> StudyRecord:
         texts=settings.get("texts", {}),
         state="running" if drivers else state,
         started=settings.get("started", ended),
-        ended=None if drivers else ended,
+        ended=None if drivers else max(ended, settings.get("started", ended)),
         metrics=results.get("metrics", {}),
         results=results.get("results", {}),
         files={name: path for name, path in files.items() if path.is_file()},
@@ -214,7 +214,7 @@ def _interrupted(record: TrialRecord) -> TrialRecord:
         state=TrialState.INTERRUPTED,
         cause=Cause.DRIVER_DIED,
         reason="the process that ran it is gone",
-        ended=last or record.started,
+        ended=max(last, record.started or 0.0),
     )
 
 

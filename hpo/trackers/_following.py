@@ -136,7 +136,7 @@ def catch_up(order: Order, timeout: float = 600.0) -> Outcome:
     timeout : float, default=600.0
         Seconds to wait at most.
     """
-    began = time.time()
+    before = read_outcome(order.place)
     order = replace(order, driver="")
     try:
         process = start(order, watched=False)
@@ -151,7 +151,7 @@ def catch_up(order: Order, timeout: float = 600.0) -> Outcome:
         process.wait()
         order.path.unlink(missing_ok=True)
     outcome = read_outcome(order.place)
-    if outcome is None or (outcome.read_at < began and code != ELSEWHERE):
+    if outcome is None or (outcome == before and code != ELSEWHERE):
         log = order.place / "follower.log"
         return Outcome(cause=f"the process ended with {code}, see {log}")
     return replace(outcome, trials=0, reports=0) if code == ELSEWHERE else outcome

@@ -116,6 +116,8 @@ def _differences_of_trial(client, record, run):
         wrong.append(f"{where} is {run.info.status}, and the trial {record.state}")
     if run.data.tags.get("state") != record.state:
         wrong.append(f"{where} has the tag {run.data.tags.get('state')}: {record.state}")
+    if run.info.end_time is not None and run.info.end_time < run.info.start_time:
+        wrong.append(f"{where} ends before it starts")
     told = {name: str(value) for name, value in record.trial.params.items()}
     if run.data.params != told:
         wrong.append(f"{where} has {run.data.params}, and the trial {told}")
