@@ -92,12 +92,18 @@ def open_storage(url: str | None) -> BaseStorage:
     """
     if url is None:
         return InMemoryStorage()
-    with storage_errors(url):
-        if url.startswith(JOURNAL):
-            return _open_journal(url)
-        if url.startswith(SQLITE):
-            return _open_sqlite(url)
-        return _make_tables(url)
+    try:
+        with storage_errors(url):
+            if url.startswith(JOURNAL):
+                return _open_journal(url)
+            if url.startswith(SQLITE):
+                return _open_sqlite(url)
+            return _make_tables(url)
+    except (TypeError, ValueError) as error:  # of a path, SQLAlchemy or a driver of a database
+        raise StorageError(
+            f"The study's storage {shown(url)} cannot be used: {error}. Write journal:///FILE, "
+            "sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME."
+        ) from error
 
 
 def _open_journal(url: str) -> Journal:
