@@ -22,6 +22,7 @@ WAYS = {
     "serial": (SGD, []),
     "process": (SGD, ["--executor", "process", "--n-jobs", "2"]),
     "fused": (NET, []),
+    "serial, sqlite": (SGD, ["--storage", "sqlite:///hpo.db"]),
 }
 
 
@@ -50,17 +51,18 @@ def test_a_death_loses_no_finished_trial_and_doubles_none(
     for i in range(rounds):
         folder = new_folder(f"{i}", study)
         monkeypatch.chdir(folder)
+        storage = "sqlite:///hpo.db" if "sqlite" in way else STORAGE
         code, n_killed = run_until_death(commands, folder, args, victim, dice)
-        before = snapshot("faults", STORAGE)
+        before = snapshot("faults", storage)
         is_dead = victim in {"driver", "all"} and n_killed > 0
         assert code == (-9 if is_dead else 0)
         text = commands.run("run", "study.py", *args, folder=folder)
         tracking = f"sqlite:///{folder / 'mlflow.db'}"
-        wrong = complaints("faults", STORAGE, n_trials=N_TRIALS, tracking_uri=tracking)
-        gone = lost(before, "faults", STORAGE)
+        wrong = complaints("faults", storage, n_trials=N_TRIALS, tracking_uri=tracking)
+        gone = lost(before, "faults", storage)
         tally(f"kill -9: {victim}", way, 1, len(gone), len(wrong))
         assert (gone, wrong) == ([], []), text
-        result, _ = load_result("faults", STORAGE)
+        result, _ = load_result("faults", storage)
         assert f"Winner: trial {result.winner.number}\n" in text
         failed = [r for r in result.records if r.cause is Cause.WORKER_DIED]
         assert len(failed) == result.n_failed <= (n_killed if victim == "worker" else 0)

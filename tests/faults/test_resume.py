@@ -1,4 +1,4 @@
-"""A study that goes on with one of its settings changed: refused or allowed, and nothing is lost."""
+"""A study that goes on with one of its settings changed: refused or allowed, nothing lost."""
 
 import warnings
 
@@ -87,7 +87,7 @@ def test_a_study_that_goes_on_with_a_setting_changed(name, tmp_path, monkeypatch
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if fate == REFUSED:
-            with pytest.raises(HpoError, match="Start anew|another name"):
+            with pytest.raises(HpoError, match=r"Start anew|another name"):
                 run_study(changed)
         else:
             if fate == GOES_ON:
