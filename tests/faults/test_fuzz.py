@@ -214,8 +214,10 @@ addresses = st.one_of(
 )
 
 
+@pytest.mark.filterwarnings("ignore:Query string argument:sqlalchemy.exc.SAWarning")
 @fuzz
 @given(address=addresses)
+@example(address="sqlite:///0?=0")
 @example(address="sqlite:///a.db?timeout=x")
 @example(address="postgresql://u:p@127.0.0.1:1/a?connect_timeout=x")
 def test_an_address(address, count):
