@@ -132,6 +132,7 @@ def _make_tables(url: str, **options: Any) -> RDBStorage:
     """
     from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
+    url = url.replace("{", "{{").replace("}", "}}")  # Optuna takes it for a template
     for wait in (0.1, 0.5, 1.0):
         try:
             return RDBStorage(url, **options)

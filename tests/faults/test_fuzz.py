@@ -218,6 +218,8 @@ addresses = st.one_of(
 @fuzz
 @given(address=addresses)
 @example(address="sqlite:///0?=0")
+@example(address="{}")
+@example(address="postgresql://u:{secret}@127.0.0.1:1/a")
 @example(address="sqlite:///a.db?timeout=x")
 @example(address="postgresql://u:p@127.0.0.1:1/a?connect_timeout=x")
 def test_an_address(address, count):
@@ -225,3 +227,10 @@ def test_an_address(address, count):
     for use in (open_storage, study_names, resolve_tracking_uri):
         accepted(HpoError, use, address)
     assert not Path("mlflow.db").exists()
+
+
+def test_braces_in_an_address_stand_for_themselves():
+    """Optuna would take them for places to fill in."""
+    open_storage("sqlite:///{a}{SCHEMA_VERSION}.db")
+    assert Path("{a}{SCHEMA_VERSION}.db").stat().st_size > 0
+    assert [path.name for path in Path().glob("*.db")] == ["{a}{SCHEMA_VERSION}.db"]

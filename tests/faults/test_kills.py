@@ -4,10 +4,10 @@ The victim is the driver, a worker, the follower that writes to MLflow, or all o
 """
 
 import random
+import sqlite3
 import time
 
 import pytest
-from _commands import Commands
 from _compare import complaints, lost, snapshot
 from _studies import N_TRIALS, NET, ROUNDS, SGD
 
@@ -15,21 +15,40 @@ from hpo import load_result
 from hpo.trial import Cause
 
 STORAGE = "journal:///hpo.journal"
-SECONDS = 3.0
-"""About how long a run takes: the moment of a death is drawn from so many."""
+SLOW = SGD.replace("sleep(0.01)", "sleep(0.03)")
 
 WAYS = {
-    "serial": (SGD, []),
-    "process": (SGD, ["--executor", "process", "--n-jobs", "2"]),
+    "serial": (SLOW, []),
+    "process": (SLOW, ["--executor", "process", "--n-jobs", "2"]),
     "fused": (NET, []),
-    "serial, sqlite": (SGD, ["--storage", "sqlite:///hpo.db"]),
+    "serial, sqlite": (SLOW, ["--storage", "sqlite:///hpo.db"]),
 }
 
 
-def run_until_death(commands: Commands, folder, args, victim, dice, seconds=SECONDS):
+def n_sent(folder):
+    """Return how many runs MLflow's store has."""
+    connection = sqlite3.connect(f"file:{folder}/mlflow.db?mode=ro", uri=True, timeout=30)
+    (n,) = connection.execute("SELECT count(*) FROM runs").fetchone()
+    connection.close()
+    return n
+
+
+def wait_for_a_moment(command, folder, dice):
+    """Wait for a time, or until some trials have ended, or are in MLflow, and a little longer."""
+    what, n = dice.choice(["time", "ended", "sent"]), dice.randint(0, N_TRIALS - 1)
+    while not command.over and what != "time":
+        if what == "ended" and f"\ntrial {n} " in command.text:
+            break
+        if what == "sent" and n_sent(folder) > n:
+            break
+        time.sleep(0.01)
+    time.sleep(dice.uniform(0.0, 3.0 if what == "time" else 0.3))
+
+
+def run_until_death(commands, folder, args, victim, dice):
     """Start a run and kill a victim; return the exit code, and how many processes were killed."""
     command = commands.start("run", "study.py", *args, folder=folder)
-    time.sleep(dice.uniform(0.1, seconds))
+    wait_for_a_moment(command, folder, dice)
     while not (n_killed := command.kill(victim)) and not command.over:
         time.sleep(0.02)  # it has not been started yet
     return command.wait(), n_killed
