@@ -25,22 +25,26 @@ WAYS = {
 }
 
 
-def n_sent(folder):
-    """Return how many runs MLflow's store has."""
+def n_sent(folder, status="%"):
+    """Return how many runs of trials MLflow's store has, of any status or of one."""
     connection = sqlite3.connect(f"file:{folder}/mlflow.db?mode=ro", uri=True, timeout=30)
-    (n,) = connection.execute("SELECT count(*) FROM runs").fetchone()
+    (n,) = connection.execute(
+        "SELECT count(*) FROM runs WHERE name LIKE 'trial%' AND status LIKE ?", (status,)
+    ).fetchone()
     connection.close()
     return n
 
 
 def wait_for_a_moment(command, folder, dice):
     """Wait for a time, or until some trials have ended, or are in MLflow, and a little longer."""
-    what, n = dice.choice(["time", "ended", "sent"]), dice.randint(0, N_TRIALS - 1)
+    what, n = dice.choice(["time", "ended", "sent", "open"]), dice.randint(0, N_TRIALS - 1)
     while not command.over and what != "time":
         if what == "ended" and f"\ntrial {n} " in command.text:
             break
         if what == "sent" and n_sent(folder) > n:
             break
+        if what == "open" and n_sent(folder, "RUNNING"):
+            return  # at once: MLflow has half a trial
         time.sleep(0.01)
     time.sleep(dice.uniform(0.0, 3.0 if what == "time" else 0.3))
 
