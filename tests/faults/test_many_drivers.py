@@ -103,4 +103,7 @@ def test_drivers_make_exactly_the_trials_of_the_budget(
         lost = sum(max(40 - each["n"], 0) for each in found)
         doubled = sum(each["n"] - each["n_points"] + max(each["n"] - 40, 0) for each in found)
         tally(f"{n_drivers} drivers, {n_killed} killed while writing", kind, 1, lost, doubled)
-        assert found == [exactly, exactly]
+        assert found[1] == exactly
+        # One that dies after all others have ended leaves its trial to the next run.
+        assert found[0].pop("running") <= n_killed
+        assert found[0] == {"n": 40, "n_points": 40}
