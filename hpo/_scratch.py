@@ -11,14 +11,18 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hpo.exceptions import StorageError
+
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-__all__ = ["new_folder"]
+__all__ = ["new_folder", "temporary_files"]
 
 _PREFIX = "hpo-files-"
 _LOCK = "lock"
@@ -28,8 +32,26 @@ def new_folder() -> Path:
     """Return a new empty folder of this process; it is removed with the process, if not before.
 
     Its location is that of `tempfile`, which ``$TMPDIR`` sets.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be made.
     """
-    return Path(tempfile.mkdtemp(dir=_root(os.getpid())))
+    with temporary_files():
+        return Path(tempfile.mkdtemp(dir=_root(os.getpid())))
+
+
+@contextmanager
+def temporary_files() -> Iterator[None]:
+    """Convert an `OSError` in the block, which writes temporary files, to a `StorageError`."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"hpo cannot write its temporary files: {error}. Free some space there, allow writing, "
+            "or name another folder with $TMPDIR (a short name: sockets need one)."
+        ) from error
 
 
 @cache

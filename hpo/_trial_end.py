@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from hpo.trial import Cause, Report, TrialRecord, TrialState
 
-__all__ = ["divergence", "ended"]
+__all__ = ["divergence", "end_of", "ended"]
 
 _CAUSES = {
     TrialState.PRUNED: Cause.PRUNER,
@@ -34,9 +34,15 @@ def ended(
         state=state,
         reason=reason,
         error=error,
-        ended=time.time(),
+        ended=end_of(record),
         cause=cause or _CAUSES.get(state),
     )
+
+
+def end_of(record: TrialRecord) -> float:
+    """Return the time now, as the end of a trial: never before its start, if the clock was set."""
+    last = record.reports[-1].time if record.reports else 0.0
+    return max(time.time(), record.started or 0.0, last)
 
 
 def divergence(report: Report) -> str:

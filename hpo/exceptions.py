@@ -8,7 +8,7 @@
     ├── DataError             X, y, the folds or the scorer do not fit together (also a ValueError)
     ├── PluginError           no backend, pruner, sampler, executor or tracker of that name,
     │                         or an option that it does not have (also a ValueError)
-    ├── StorageError          the study's database cannot be used
+    ├── StorageError          the study's database, or a file of hpo's own, cannot be used
     ├── ExecutorError         the workers cannot be started or keep dying
     ├── RefitError            the winner could not be refitted, or not be scored afterwards
     ├── MissingExtraError     an optional dependency is not installed (also an ImportError)
@@ -69,7 +69,7 @@ class PluginError(HpoError, ValueError):
 
 
 class StorageError(HpoError):
-    """The database that holds the study cannot be read or written."""
+    """The database that holds the study, or a file that hpo needs, cannot be read or written."""
 
 
 class ExecutorError(HpoError):

@@ -14,6 +14,9 @@ from hpo._format import printable
 
 __all__ = ["echo", "make_console", "print_line"]
 
+_GONE = {errno.EPIPE, errno.EIO, errno.EBADF}
+"""Errors of a pipe, a terminal, and a file that was closed."""
+
 _WIDE = 10_000
 """Width if the output is not a terminal: lines are read by programs and never wrapped."""
 
@@ -43,10 +46,9 @@ def print_line(console: Console, what: RenderableType = "", style: str | None = 
     """Print ``what``, without trailing blanks if the output is not a terminal."""
     try:
         _print(console, what, style)
-    except OSError as error:
-        if error.errno not in {errno.EPIPE, errno.EIO}:
-            raise
-        _silence_output()  # `| head -1`, or the terminal was closed: nobody reads on
+    except (OSError, ValueError) as error:
+        _check_gone(error)
+        _silence(1)  # or Python would fail once more when it flushes it
 
 
 def _print(console: Console, what: RenderableType, style: str | None) -> None:
@@ -61,11 +63,25 @@ def _print(console: Console, what: RenderableType, style: str | None) -> None:
 
 def echo(text: str, *, err: bool = False) -> None:
     """Print a text to standard output or standard error, with control characters as escapes."""
-    typer.echo(printable(text), err=err)
+    try:
+        typer.echo(printable(text), err=err)
+    except (OSError, ValueError) as error:
+        _check_gone(error)
+        _silence(2 if err else 1)
 
 
-def _silence_output() -> None:
-    """Have standard output lead nowhere, or Python would fail once more when it flushes it."""
+def _check_gone(error: OSError | ValueError) -> None:
+    """Raise an error of printing unless it says that nobody reads on.
+
+    `| head -1`, a terminal that was closed, or a stream that a trial has closed (a `ValueError`).
+    """
+    if isinstance(error, OSError) and error.errno not in _GONE:
+        raise error
+
+
+def _silence(descriptor: int) -> None:
+    """Have standard output or standard error lead nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.close(nowhere)
+    if nowhere != descriptor:
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)

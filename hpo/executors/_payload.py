@@ -12,6 +12,7 @@ from typing import Any
 
 import cloudpickle
 
+from hpo._scratch import temporary_files
 from hpo.exceptions import ExecutorError
 
 __all__ = ["Payload", "hidden_main", "load", "pickled"]
@@ -28,10 +29,16 @@ class Payload:
     ------
     ExecutorError
         If the object cannot be pickled; the message names the part that cannot.
+    StorageError
+        If the file cannot be written.
     """
 
     def __init__(self, content: Any) -> None:
         head, buffers = pickled(content)
+        with temporary_files():
+            self._write(head, buffers)
+
+    def _write(self, head: bytes, buffers: list[pickle.PickleBuffer]) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="hpo-", ignore_cleanup_errors=True)
         path = Path(self._folder.name) / "objective"
         sizes = []

@@ -1,5 +1,6 @@
 """A trial in training; the user's code may raise anything at any step."""
 
+import os
 import pickle
 from collections.abc import Callable, Generator
 from dataclasses import replace
@@ -40,9 +41,19 @@ class RunningTrial:
         """What the trial raised; None when out of memory, as an error keeps the memory in use."""
         self.steps: Generator[Report] | None = None
         self._begin = begin
+        self._pid = os.getpid()
 
     def step(self) -> Event:
         """Make one step; after `Ended` and `Failed` all references are released."""
+        try:
+            return self._next()
+        finally:
+            # A fork of the trial's own that has not ended would go on as this process: it would
+            # report the same steps once more, or drive the study.
+            if os.getpid() != self._pid:
+                os._exit(1)
+
+    def _next(self) -> Event:
         out_of_memory = False
         try:
             if self.steps is None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import joblib
 
+from hpo._scratch import temporary_files
 from hpo.exceptions import ExecutorError
 from hpo.executors._payload import Payload
 from hpo.executors._settings import Settings, settings_of_this_process
@@ -44,6 +45,8 @@ class ProcessExecutor(BaseExecutor):
     ------
     ExecutorError
         If the objective cannot be sent to workers, or workers die as soon as they start.
+    StorageError
+        If temporary files cannot be written.
     """
 
     way = "process"
@@ -70,7 +73,8 @@ class ProcessExecutor(BaseExecutor):
         self._workers: list[WorkerProcess] = []
         self._n_dead = 0
         self._clock = TrainingClock()
-        start_server()
+        with temporary_files():  # its socket is one
+            start_server()
 
     @property
     def capacity(self) -> int:

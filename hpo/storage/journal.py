@@ -32,6 +32,9 @@ from hpo.storage.many_objects import many_objects
 
 __all__ = ["Journal", "JournalFile"]
 
+LOCK_SECONDS = 60.0
+"""How long a write waits for another process to release the lock; it takes less than 1 ms."""
+
 _CHUNK = 65_536
 
 _BEHIND = 10_000
@@ -230,7 +233,7 @@ class JournalFile(BaseJournalBackend):
         Raises
         ------
         OSError
-            If they cannot be written.
+            If they cannot be written, or another process does not release the lock.
         """
         lines = "".join(f"{json.dumps(log, separators=(',', ':'))}\n" for log in logs).encode()
         with self._lock:
@@ -252,7 +255,7 @@ class JournalFile(BaseJournalBackend):
             return _ExistenceLock(str(self._path))
         from filelock import FileLock  # takes 60 ms, and one who only reads needs no lock
 
-        return FileLock(f"{self._path}.lock", mode=mode_of(self._path))
+        return FileLock(f"{self._path}.lock", mode=mode_of(self._path), timeout=LOCK_SECONDS)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self._path, "lock": self._lock_kind}

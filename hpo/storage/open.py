@@ -27,6 +27,8 @@ LOCK_SECONDS = 60.0
 """How long a write waits for another process to release the lock of an SQLite file."""
 
 _ADVICE = {
+    "could not be acquired": "Another process holds it for long, and may be suspended (Ctrl-Z, "
+    "kill -STOP): let it go on or end it, and run the same command again.",
     "locked": "Another process holds it: wait for it to end, or use a PostgreSQL URL for many.",
     "readonly": "It is read-only: allow writing to the file and its folder, or choose another.",
     "no such file": "Its folder does not exist, or the file was removed meanwhile.",
@@ -90,12 +92,18 @@ def open_storage(url: str | None) -> BaseStorage:
     """
     if url is None:
         return InMemoryStorage()
-    with storage_errors(url):
-        if url.startswith(JOURNAL):
-            return _open_journal(url)
-        if url.startswith(SQLITE):
-            return _open_sqlite(url)
-        return _make_tables(url)
+    try:
+        with storage_errors(url):
+            if url.startswith(JOURNAL):
+                return _open_journal(url)
+            if url.startswith(SQLITE):
+                return _open_sqlite(url)
+            return _make_tables(url)
+    except (TypeError, ValueError) as error:  # of a path, SQLAlchemy or a driver of a database
+        raise StorageError(
+            f"The study's storage {shown(url)} cannot be used: {error}. Write journal:///FILE, "
+            "sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME."
+        ) from error
 
 
 def open_cached(url: str | None) -> BaseStorage:
@@ -129,6 +137,7 @@ def _make_tables(url: str, **options: Any) -> RDBStorage:
     """
     from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
+    url = url.replace("{", "{{").replace("}", "}}")  # Optuna takes it for a template
     for wait in (0.1, 0.5, 1.0):
         try:
             return RDBStorage(url, **options)
@@ -155,6 +164,7 @@ def _open_sqlite(url: str) -> RDBStorage:
     if path.name and not path.name.startswith((":", "file:")):
         with suppress(OSError):  # SQLite says why it cannot be made
             make_file(path.with_name(path.name.partition("?")[0]))
+        url = f"{SQLITE}{path.absolute()}"  # a trial may change the current folder
     storage = _make_tables(url, engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}})
     storage.engine.dispose()
 

@@ -19,7 +19,7 @@ from hpo.storage.many_objects import many_objects
 from hpo.storage.open import open_cached, storage_errors
 from hpo.storage.records import FROM_OPTUNA, outline_of, record_of
 from hpo.storage.studies import quiet, study_attr, study_attrs
-from hpo.storage.urls import shown
+from hpo.storage.urls import file_of, shown
 from hpo.trial import Cause, TrialRecord, TrialState
 
 __all__ = ["ALIVE", "HEARTBEAT_SECONDS", "RETRIED", "REVOKED", "StoredStudy"]
@@ -48,6 +48,11 @@ class StoredStudy:
     select : {"best", "last"} or None
         Which report stands for a trial (`TrialRecord`); None takes the study's stored setting.
 
+    Attributes
+    ----------
+    file : Path or None
+        The file of the storage, whatever folder a trial may change to; None for a server.
+
     Raises
     ------
     StorageError
@@ -65,6 +70,8 @@ class StoredStudy:
     ) -> None:
         self.name = name
         self.url = storage
+        path = file_of(storage or "")
+        self.file = None if path is None else path.absolute()
         self._seed = seed
         self._finished: dict[int, TrialRecord] = {}
         self._retried: set[int] = set()

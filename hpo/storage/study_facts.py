@@ -16,7 +16,6 @@ from hpo.observer import StudyInfo
 from hpo.storage.drivers import driver_lives
 from hpo.storage.stored_study import StoredStudy
 from hpo.storage.trial_store import TrialStore
-from hpo.storage.urls import file_of
 from hpo.trial import Cause, TrialRecord, TrialState
 
 __all__ = [
@@ -195,7 +194,7 @@ def read_study(store: StoredStudy, gone: Collection[str] = ()) -> StudyRecord:
         texts=settings.get("texts", {}),
         state="running" if drivers else state,
         started=settings.get("started", ended),
-        ended=None if drivers else ended,
+        ended=None if drivers else max(ended, settings.get("started", ended)),
         metrics=results.get("metrics", {}),
         results=results.get("results", {}),
         files={name: path for name, path in files.items() if path.is_file()},
@@ -224,20 +223,20 @@ def _interrupted(record: TrialRecord) -> TrialRecord:
         state=TrialState.INTERRUPTED,
         cause=Cause.DRIVER_DIED,
         reason="the process that ran it is gone",
-        ended=last or record.started,
+        ended=max(last, record.started or 0.0),
     )
 
 
 def files_folder(store: StoredStudy) -> Path:
     """Return the folder of a study's files: beside its storage, or in the cache of this user."""
-    path = file_of(store.url or "")
+    path = store.file
     root = cache_folder() / "studies" if path is None else path.with_name(f"{path.name}.files")
-    return root.absolute() / store.key
+    return root / store.key
 
 
 def mode_of_files(store: StoredStudy) -> int:
     """Return the permissions of the folder: who may read the storage may read the files."""
-    return mode_of(file_of(store.url or "") or files_folder(store), folder=True)
+    return mode_of(store.file or files_folder(store), folder=True)
 
 
 def _plain(value: Any) -> Any:

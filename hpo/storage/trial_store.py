@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import optuna
@@ -24,6 +25,7 @@ from optuna.storages import InMemoryStorage, get_storage
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from hpo._trial_end import end_of
 from hpo.exceptions import StorageError
 from hpo.space import SearchSpace
 from hpo.storage._agenda import Agenda
@@ -284,9 +286,12 @@ class TrialStore(StoredStudy):
         """Return the next trial to run."""
         self.heartbeat()  # drivers on other machines know by it that the new trial's is alive
         with storage_errors(self.url):
-            optuna_trial = self._study.ask()
+            while True:
+                optuna_trial = self._study.ask()
+                with suppress(UpdateFinishedTrialError):  # by another driver: this one seemed dead
+                    stored = self.space.sample(partial(_suggest, optuna_trial))
+                    break
             number = optuna_trial.number
-            stored = self.space.sample(lambda name, dist: _suggest(optuna_trial, name, dist))
             self._begun[number] = self._backend.get_trial(self._id_of(number))
         self._trials[number] = optuna_trial
         self._asked.add(number)
@@ -354,7 +359,8 @@ class TrialStore(StoredStudy):
         with storage_errors(self.url):
             if not (self._durable and self._agenda.is_surplus(self._begun[number])):
                 return False
-            self._set(number, SURPLUS, True)
+            with suppress(UpdateFinishedTrialError):
+                self._set(number, SURPLUS, True)
         return True
 
     def begin(self, record: TrialRecord) -> None:
@@ -499,7 +505,7 @@ def _abandoned(record: TrialRecord, n_died: int) -> TrialRecord:
         state=TrialState.FAILED if fails else TrialState.INTERRUPTED,
         cause=Cause.DRIVER_DIED,
         reason=reason,
-        ended=time.time(),
+        ended=end_of(record),
     )
 
 

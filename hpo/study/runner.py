@@ -1,8 +1,10 @@
 """Run a search: notify observers, run the trials, finish the winner and write the report."""
 
+import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -108,15 +110,16 @@ def run_search(
             failures = FirstFailures(interrupt, fail_fast, search.space, store.records())
             told = (*observers, failures)
             with store.beating():
-                result = _trials(
-                    search,
-                    store,
-                    told,
-                    interrupt,
-                    budget,
-                    kept_files=kept_files,
-                    any_may_win=any_may_win,
-                )
+                with _current_folder_kept():
+                    result = _trials(
+                        search,
+                        store,
+                        told,
+                        interrupt,
+                        budget,
+                        kept_files=kept_files,
+                        any_may_win=any_may_win,
+                    )
                 if failures.stopped:
                     raise failures.error(result)
                 result = finish(result)
@@ -124,7 +127,8 @@ def run_search(
         except RefitError as error:
             failure, result = error, error.result
         finally:
-            _end_study(result, info, observers, tracking, state, hurried=interrupt.at_once)
+            hurried = interrupt.at_once
+            notes.append(_end_study(result, info, observers, tracking, state, hurried=hurried))
     finally:
         report_notes = (
             note for record in result.records for r in record.reports for note in r.notes
@@ -146,6 +150,21 @@ def run_search(
         failure.result = result
         raise failure
     return result
+
+
+@contextmanager
+def _current_folder_kept() -> Iterator[None]:
+    """Return to the current folder after the block: code of the user's may change it."""
+    try:
+        folder = Path.cwd()
+    except OSError:  # it has been removed
+        yield
+        return
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.chdir(folder)
 
 
 def _trials(
@@ -271,16 +290,33 @@ def _end_study(
     state: str,
     *,
     hurried: bool = False,
-) -> None:
+) -> str:
+    """Tell the storage and the observers; return a note, empty if all files could be written."""
     metrics, params = _summary(result)
-    with tempfile.TemporaryDirectory(prefix="hpo-") as folder:
-        keeps_artifacts = any(getattr(part, "keeps_artifacts", False) for part in observers)
-        keeps_artifacts |= tracking.keeps_files
-        wanted = keeps_artifacts and not hurried
-        files = _write_artifacts(result, Path(folder), info) if wanted else {}
+    keeps_artifacts = any(getattr(part, "keeps_artifacts", False) for part in observers)
+    keeps_artifacts |= tracking.keeps_files
+    with _artifacts(result, info, wanted=keeps_artifacts and not hurried) as (files, note):
         tracking.end(metrics, params, files, state, finished=not result.finished_by)
         for observer in observers:
             observer.on_study_end(metrics, params, files, state=state)
+    return note
+
+
+@contextmanager
+def _artifacts(
+    result: StudyResult, info: StudyInfo, *, wanted: bool
+) -> Iterator[tuple[Mapping[str, Path], str]]:
+    """Yield the files to keep with a study, and a note if they cannot be written."""
+    files: Mapping[str, Path] = {}
+    note = ""
+    with ExitStack() as stack:
+        if wanted:
+            try:
+                folder = tempfile.TemporaryDirectory(prefix="hpo-", ignore_cleanup_errors=True)
+                files = _write_artifacts(result, Path(stack.enter_context(folder)), info)
+            except OSError as error:
+                note = f"The report, the plots and the model could not be written: {error}."
+        yield files, note
 
 
 def _write_artifacts(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Path]:

@@ -95,10 +95,16 @@ class Following:
                 f"'{self._order.name}' is still on its way to {self._order.target}, by a process "
                 f"of its own. `hpo sync {self._order.name}` sends what is missing there."
             )
-        outcome = read_outcome(self._order.place) or Outcome(cause=self._problem)
+        outcome = read_outcome(self._order.place) or Outcome(cause=self._cause(code))
         if code != DONE:
             return left_message(self._order, outcome)
         return _refused_message(self._order, outcome)
+
+    def _cause(self, code: int | None) -> str:
+        """Return why the follower has told nothing."""
+        if self._problem or code is None:  # None: it had no answer from the target
+            return self._problem
+        return f"its process ended with {code}, see {self._order.place / 'follower.log'}"
 
     def _end(self, deadline: float, hurried: Callable[[], bool]) -> int | None:
         """Return the exit code of the follower, `_AT_WORK`, or None if it had to be killed."""
@@ -130,7 +136,7 @@ def catch_up(order: Order, timeout: float = 600.0) -> Outcome:
     timeout : float, default=600.0
         Seconds to wait at most.
     """
-    began = time.time()
+    before = read_outcome(order.place)
     order = replace(order, driver="")
     try:
         process = start(order, watched=False)
@@ -145,7 +151,7 @@ def catch_up(order: Order, timeout: float = 600.0) -> Outcome:
         process.wait()
         order.path.unlink(missing_ok=True)
     outcome = read_outcome(order.place)
-    if outcome is None or (outcome.read_at < began and code != ELSEWHERE):
+    if outcome is None or (outcome == before and code != ELSEWHERE):
         log = order.place / "follower.log"
         return Outcome(cause=f"the process ended with {code}, see {log}")
     return replace(outcome, trials=0, reports=0) if code == ELSEWHERE else outcome

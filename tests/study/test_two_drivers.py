@@ -1,14 +1,11 @@
 """Several drivers, on one machine or many, share one study through its storage."""
 
-import os
+import json
 import subprocess
 import sys
 import textwrap
 
 import pytest
-
-from hpo import load_result
-from hpo.trial import Cause
 
 SETUP = """
     import sys
@@ -52,13 +49,16 @@ RACING = """
     print("done")
 """
 
+RECORDS = """
+    import json, sys
+    from hpo import load_result
 
-def url_of(kind, tmp_path):
-    if kind == "postgresql":
-        return os.environ.get("HPO_TEST_POSTGRESQL") or pytest.skip(
-            "set HPO_TEST_POSTGRESQL to the URL of an empty database"
-        )
-    return {"sqlite": f"sqlite:///{tmp_path}/s.db", "journal": f"journal:///{tmp_path}/s.log"}[kind]
+    def told(name):
+        records = load_result(name, sys.argv[1])[0].records
+        return [[r.number, r.trial.params["x"], r.state, r.cause, len(r.reports)] for r in records]
+
+    print(json.dumps([told(name) for name in sys.argv[2:]]))
+"""
 
 
 def start(code, url, *arguments):
@@ -93,33 +93,47 @@ def outputs(drivers):
         yield out
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "journal", "postgresql"])
-def test_two_drivers_share_a_budget_and_no_trial_is_run_twice(kind, tmp_path):
-    url = url_of(kind, tmp_path)
+def records_of(url, *names):
+    """Return for each study its records as lists: number, x, state, cause, number of reports."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(RECORDS), url, *names],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return json.loads(done.stdout)
+
+
+KINDS = pytest.mark.parametrize("kind", ["sqlite", "journal", "postgresql"])
+
+
+@KINDS
+def test_two_drivers_share_a_budget_and_no_trial_is_run_twice(kind, storage_url):
+    url = storage_url(kind)
     drivers = start(SHARING, url)
     let_go(drivers)
     ran = [set(map(int, out.split())) for out in outputs(drivers)]
-    result, _ = load_result("shared", url)
+    (records,) = records_of(url, "shared")
     assert ran[0]
     assert ran[1]
     assert not ran[0] & ran[1]
-    assert ran[0] | ran[1] == {r.number for r in result.records}
-    assert result.n_trials == 16
-    begun = [r.trial.params["x"] for r in result.records if r.reports]
+    assert ran[0] | ran[1] == {number for number, *_ in records}
+    assert sum(state != "interrupted" for _, _, state, _, _ in records) == 16
+    begun = [x for _, x, _, _, n_reports in records if n_reports]
     assert len(set(begun)) == len(begun) == 16
-    assert result.n_pruned
+    assert "pruned" in {state for _, _, state, _, _ in records}
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "journal"])
-def test_two_drivers_that_race_for_the_last_trials_never_make_one_too_many(kind, tmp_path):
-    url = url_of(kind, tmp_path)
+@KINDS
+def test_two_drivers_that_race_for_the_last_trials_never_make_one_too_many(kind, storage_url):
+    url = storage_url(kind)
     names = [f"race {i}" for i in range(8)]
     drivers = start(RACING, url, *names)
     for _ in names:
         let_go(drivers)
     assert list(outputs(drivers)) == ["done\n"] * 2
-    for name in names:
-        records = load_result(name, url)[0].records
-        assert sum(not r.interrupted for r in records) == 3
-        for record in records:
-            assert bool(record.reports) == (record.cause is not Cause.WITHDRAWN)
+    for records in records_of(url, *names):
+        assert sum(state != "interrupted" for _, _, state, _, _ in records) == 3
+        for _, _, _, cause, n_reports in records:
+            assert bool(n_reports) == (cause != "withdrawn")

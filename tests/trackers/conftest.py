@@ -11,16 +11,6 @@ def pytest_itemcollected(item):
     item.add_marker(pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning"))
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory):
-    """An SQLite store with MLflow's tables: making them takes seconds."""
-    from mlflow.tracking import MlflowClient
-
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
 def store(empty_store, tmp_path, monkeypatch):
     """The URI of an empty store of the test's own."""
