@@ -16,9 +16,9 @@ from hpo.training.adapters import last_step, net_prefix
 from hpo.training.indexing import as_numpy
 from hpo.training.objective import Objective
 from hpo.training.scorer_parts import scores_by
-from hpo.trial import TrialState
+from hpo.trial import TrialRecord, TrialState
 
-__all__ = ["note_on_majority", "note_on_train_split"]
+__all__ = ["note_on_lost_reports", "note_on_majority", "note_on_train_split"]
 
 _NEARLY_ALL = 0.9
 """Share of the trials that must score like a constant prediction for a note."""
@@ -63,6 +63,21 @@ def _settings(callback: Any) -> Iterable[Any]:
     if isinstance(callback, type):
         return [parameter.default for parameter in inspect.signature(callback).parameters.values()]
     return list(vars(callback).values())
+
+
+def note_on_lost_reports(records: Iterable[TrialRecord]) -> str:
+    """Return a note if the storage has lost reports: each trial reports steps 1, 2, 3 and so on."""
+    lost = {
+        record.number: sorted({*range(1, record.last_step)} - {r.step for r in record.reports})
+        for record in records
+    }
+    found = [f"{n} (epochs {', '.join(map(str, steps))})" for n, steps in lost.items() if steps]
+    if not found:
+        return ""
+    return (
+        f"the storage has lost reports of the trials {'; '.join(found)}: it was damaged, and what "
+        "stood there may have been their best scores. Their scores are those of what is left"
+    )
 
 
 def note_on_majority(result: StudyResult, objective: Objective) -> str:

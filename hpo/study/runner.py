@@ -31,7 +31,7 @@ from hpo.study._adding import describe_additions
 from hpo.study._checkpoints import CheckpointKeeper, checkpoint_files, note_on_resumed
 from hpo.study._corrected import CORRECTED, corrected, read_corrected
 from hpo.study._first_failures import FirstFailures
-from hpo.study._notes import note_on_majority
+from hpo.study._notes import note_on_lost_reports, note_on_majority
 from hpo.study._tracking import Tracking
 from hpo.study.kept_files import KeptFiles
 from hpo.study.search import SearchConfig
@@ -139,6 +139,8 @@ def run_search(
             notes.append(search.objective.checkpointing.off)
         notes += [*search.notes, *store.notes, result.winner_note(), *dict.fromkeys(report_notes)]
         notes.append(note_on_resumed(result.records))
+        if not search.backend.prunes_itself:  # whose trials may skip a step of another's
+            notes.append(note_on_lost_reports(result.records))
         notes += [
             *search.executor.notes,
             note_on_majority(result, search.objective),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.dummy import DummyClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.metrics import accuracy_score, make_scorer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
@@ -127,3 +127,29 @@ def test_nets_that_name_the_frequent_class_alone_are_told_of():
         RegularizedClassifier, max_epochs=10, verbose=0, optimizer=torch.optim.SGD, batch_size=64
     )
     assert "3 of 3 trials" in majority(RARE, idle, {"lr": [0.4, 0.5, 0.6]}, pruner="nop")
+
+
+def test_reports_that_a_damaged_journal_has_lost_are_told(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 3))
+    study = Study(
+        name="damaged",
+        estimator=SGDClassifier(random_state=0),
+        data=StudyData(X=X, y=(X[:, 0] > 0).astype(int)),
+        search_space={"alpha": {"type": "float", "low": 1e-4, "high": 1.0}},
+        cv=2,
+        epochs=4,
+        n_trials=2,
+        pruner="nop",
+        storage=f"journal:///{tmp_path}/hpo.journal",
+        tracker="null",
+    )
+    assert not any("lost reports" in note for note in run_study(study).notes)
+    path = tmp_path / "hpo.journal"
+    lines = path.read_bytes().splitlines(keepends=True)
+    place = next(i for i, line in enumerate(lines) if b"hpo:report:3" in line)
+    lines[place] = b"#" * (len(lines[place]) - 1) + b"\n"
+    path.write_bytes(b"".join(lines))
+    (tmp_path / "hpo.journal.snapshot").unlink(missing_ok=True)
+    (note,) = [n for n in run_study(study).notes if "lost reports" in n]
+    assert "trials 0 (epochs 3)" in note
