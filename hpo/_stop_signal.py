@@ -14,11 +14,11 @@ from types import FrameType
 
 from hpo._time_limits import TimeIsUp
 
-__all__ = ["SecondCtrlC", "StopSignal", "exit_code", "is_signal", "signals_ignored"]
+__all__ = ["HUNG", "SecondCtrlC", "StopSignal", "exit_code", "is_signal", "signals_ignored"]
 
-_TERMINATED, _HUNG_UP = "terminated", "the terminal was closed"
+_TERMINATED, HUNG_UP = "terminated", "the terminal was closed"
 
-_HUNG = 124
+HUNG = 124
 """Exit code of a process whose training did not return in time, as that of ``timeout``."""
 
 _GRACE = 0.3
@@ -43,7 +43,7 @@ def is_signal(error: BaseException) -> bool:
 
 def exit_code(reason: str) -> int:
     """Return the exit code of a process whose `StopSignal` gave this reason, as a shell would."""
-    return 128 + {_TERMINATED: 15, _HUNG_UP: 1}.get(reason, 2)
+    return 128 + {_TERMINATED: 15, HUNG_UP: 1}.get(reason, 2)
 
 
 def _end_signals() -> list[signal.Signals]:
@@ -137,7 +137,7 @@ class StopSignal:
 
     def _on_signal_received(self, number: int, frame: FrameType | None) -> None:
         if number not in {signal.SIGINT, signal.SIGTERM}:  # a shell and the kernel both send it
-            self.request(_HUNG_UP)
+            self.request(HUNG_UP)
             return
         if self.reason and self._exit_on_second:
             self._exit(128 + number)
@@ -151,7 +151,7 @@ class StopSignal:
     def end_process(self, why: str) -> None:
         """End the process at once, from whatever thread, because its training does not return."""
         os.write(2, f"\n{why}\n".encode())
-        self._exit(_HUNG)
+        self._exit(HUNG)
 
     def _exit(self, code: int) -> None:
         if self._exiting.acquire(blocking=False):

@@ -2,13 +2,16 @@
 
 import faulthandler
 import math
+import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
+from typing import TextIO, cast
 
 __all__ = ["TimeIsUp", "TimeLimits", "can_interrupt", "time_limit"]
 
@@ -111,7 +114,7 @@ def time_limit(
     before = signal.signal(signal.SIGURG, watch.on_signal)
     if last_resort:
         seconds = max(deadline - time.monotonic(), 0.0) + 2 * GRACE_SECONDS
-        faulthandler.dump_traceback_later(seconds, exit=True)
+        faulthandler.dump_traceback_later(seconds, exit=True, file=_standard_error())
     try:
         try:
             watch.start()
@@ -123,6 +126,18 @@ def time_limit(
         signal.signal(signal.SIGURG, before)
         if last_resort:
             faulthandler.cancel_dump_traceback_later()
+
+
+def _standard_error() -> TextIO:
+    """Return where the stacks are written: a file of the system's, which a replaced one may not be.
+
+    A process without one ends without a word.
+    """
+    for file in (sys.stderr, sys.__stderr__):
+        with suppress(AttributeError, OSError, ValueError):  # None, without a number, closed
+            file.fileno()  # type: ignore[union-attr]
+            return cast(TextIO, file)
+    return open(os.devnull, "w")  # noqa: PTH123  # as long as the process
 
 
 class _Watch:

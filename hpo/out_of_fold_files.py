@@ -92,6 +92,8 @@ class OutOfFoldFiles:
         It is made when the first trial has ended.
     rows : callable or None
         Returns the rows of the study; None for readers.
+    mode : int, default=0o700
+        Permissions of the folder: who may read it may read the files.
     budget : int, default=500_000_000
         Bytes that the files may take together. Predictions of the trials with the smallest scores
         are removed first.
@@ -101,10 +103,13 @@ class OutOfFoldFiles:
         self,
         folder: Path,
         rows: Callable[[], StudyRows] | None = None,
+        *,
+        mode: int = 0o700,
         budget: int = 500_000_000,
     ) -> None:
         self._folder = folder
         self._make_rows = rows
+        self._mode = mode
         self._budget = budget
         self._running: dict[int, _Running] = {}
         self._sizes: dict[int, int] | None = None  # bytes by trial, once they have been counted
@@ -176,7 +181,7 @@ class OutOfFoldFiles:
 
     def _write_rows(self) -> None:
         assert self._make_rows is not None
-        make_folder(self._folder)
+        make_folder(self._folder, self._mode)
         study = self._make_rows()
         arrays = {"rows": study.rows, "folds": study.folds}
         for name in ("y", "classes", "groups"):
@@ -187,9 +192,12 @@ class OutOfFoldFiles:
 
     def _save(self, path: Path, arrays: dict[str, Any]) -> None:
         unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-        with open(unfinished, "wb", opener=_for_the_user_alone) as file:
+        with open(unfinished, "wb", opener=self._opener) as file:
             np.savez(file, **arrays)
         unfinished.replace(path)
+
+    def _opener(self, path: str, flags: int) -> int:
+        return os.open(path, flags, self._mode & 0o666)
 
     def _keep_to_budget(self, number: int) -> None:
         """Count the new file of a trial, and remove predictions if all files are too large."""
@@ -297,10 +305,6 @@ def _read(path: Path) -> dict[str, np.ndarray] | None:
         if type(error).__module__ in {"zipfile", "zlib"}:
             return None
         raise
-
-
-def _for_the_user_alone(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _packed(scores: np.ndarray) -> dict[str, Any]:

@@ -30,7 +30,19 @@ from hpo.cli._options import (
 from hpo.cli._study_command import StudyCommand, study_options
 from hpo.exceptions import HpoError, NoCompletedTrialError, RefitError, SpaceError
 
-__all__ = ["app", "hpo_command", "init", "list_", "main", "run", "show", "sync", "ui", "validate"]
+__all__ = [
+    "app",
+    "audit",
+    "hpo_command",
+    "init",
+    "list_",
+    "main",
+    "run",
+    "show",
+    "sync",
+    "ui",
+    "validate",
+]
 
 _ARGS = "hpo.args"
 

@@ -24,7 +24,7 @@ from hpo.observer import BaseObserver, StudyInfo
 from hpo.out_of_fold_files import OUT_OF_FOLD, OutOfFoldFiles
 from hpo.result import StudyResult
 from hpo.storage.drivers import at_work
-from hpo.storage.study_facts import files_folder
+from hpo.storage.study_facts import files_folder, mode_of_files
 from hpo.storage.trial_store import TrialStore
 from hpo.storage.unsaved import is_unsaved
 from hpo.study._adding import describe_additions
@@ -241,9 +241,13 @@ def _out_of_fold(search: SearchConfig, store: TrialStore) -> OutOfFoldFiles | No
     if not search.out_of_fold_mb or not isinstance(search.objective, Objective):
         return None
     saved = store.url is not None and not is_unsaved(store.url)
-    folder = files_folder(store) if saved else new_folder()
-    rows = partial(study_rows, search.objective)
-    return OutOfFoldFiles(folder / OUT_OF_FOLD, rows, int(search.out_of_fold_mb * 1e6))
+    folder, mode = (files_folder(store), mode_of_files(store)) if saved else (new_folder(), 0o700)
+    return OutOfFoldFiles(
+        folder / OUT_OF_FOLD,
+        partial(study_rows, search.objective),
+        mode=mode,
+        budget=int(search.out_of_fold_mb * 1e6),
+    )
 
 
 def _checkpointed(search: SearchConfig, store: TrialStore) -> CheckpointKeeper | None:

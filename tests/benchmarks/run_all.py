@@ -2,8 +2,8 @@
 
 It takes about an hour on two cores, which should have nothing else to do. Those of
 Ray Tune start machines of their own and stay apart: ``ray_*.py``, each with its own command;
-so do ``search/run.py``, which compares ways to search and takes hours, and ``fused_gpu.py``, which
-wants a GPU.
+so do ``search/run.py``, which compares ways to search and takes hours, ``honest_scores.py``, whose
+parts take many studies, and ``fused_gpu.py``, which wants a GPU.
 """
 
 import argparse

@@ -151,6 +151,7 @@ def test_all_of_them_are_run_by_one_command(load, monkeypatch, capsys):
     for name in (
         "ask_cost",
         "bits",
+        "checkpoint_cost",
         "driver_cost",
         "fused",
         "import_time",
@@ -164,9 +165,16 @@ def test_all_of_them_are_run_by_one_command(load, monkeypatch, capsys):
     run_all.main(["--tiny"])
     scripts = {path.stem for path in HERE.glob("[!_]*.py") if not path.stem.startswith("ray_")}
     scripts -= {"run_all", "test_smoke", "fused_gpu", "fused_nets", "random_nets"}
+    scripts -= {"honest_scores"}  # hours; see test_honest_scores
     scripts -= {"published_nets", "test_published_nets"}  # test_published_nets.py runs them
     assert sorted(ran) == sorted(scripts)
     assert capsys.readouterr().out.startswith("# Benchmarks\n")
+
+
+@pytest.mark.parametrize("part", ["shuffled", "gap", "verdicts"])
+def test_honest_scores(load, capsys, part):
+    figures = load("honest_scores").main([part, "--n", "1", "--n-trials", "3"])
+    assert len(capsys.readouterr().out.splitlines()) == len(figures)
 
 
 @pytest.mark.parametrize("executor", ["fused", "auto"])

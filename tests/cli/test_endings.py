@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hpo._stop_signal import StopSignal, exit_code
+from hpo._stop_signal import HUNG, StopSignal, exit_code
 from hpo.cli._summary import SILENT
 
 PAGE = Path(__file__).parents[2] / "docs" / "command_line.md"
@@ -28,13 +28,14 @@ def test_the_signals():
         told[exit_code(stop.reason)] = name
         assert exit_code(stop.reason) == 128 + getattr(signal, name)
     told[128 + signal.SIGKILL] = "SIGKILL"
-    assert {code for code in table() if code > 3} == told.keys()
+    assert {code for code in table() if code > 128} == told.keys()
     for code, name in told.items():
         assert ("Ctrl-C" if name == "SIGINT" else name) in table()[code]
 
 
 def test_the_others_stand_in_the_table():
-    assert {code for code in table() if code < 128} == {0, 1, 2, SILENT}
+    assert {code for code in table() if code < 128} == {0, 1, 2, SILENT, HUNG}
+    assert "time limit" in table()[HUNG]
     assert "another machine" in table()[SILENT]
 
 

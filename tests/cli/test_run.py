@@ -35,7 +35,13 @@ def test_a_study_runs_and_says_what_came_out(hpo_command: Run, write_study: Writ
     assert "study in    journal:///hpo.journal" in out
     assert not [line for line in lines if line != line.rstrip()]
     # The cache has the secret by which checkpoints are known.
-    assert _files() == {"tiny.py", "hpo.journal", "hpo.journal.lock", "cache"}
+    assert _files() == {
+        "tiny.py",
+        "hpo.journal",
+        "hpo.journal.lock",
+        "hpo.journal.files",
+        "cache",
+    }
 
 
 def test_trials_of_another_study_are_taken_in(hpo_command: Run, write_study: Write) -> None:
@@ -301,6 +307,7 @@ def test_a_grid_ends_with_a_comparison_that_show_tells_again(
         "s/epoch",
         "difference",
         "verdict",
+        "repeats",
     ]
     assert sorted(line.split()[0] for line in lines[2:4]) == ["l1", "l2"]
     assert lines[2].endswith("best")

@@ -106,7 +106,8 @@ def no_litter():
     before = set(_root(os.getpid()).iterdir())
     yield
     left = [path for path in set(_root(os.getpid()).iterdir()) - before if any(path.rglob("*"))]
-    assert all(sub.name.startswith("trial_") for path in left for sub in path.iterdir())
+    kept = ("trial_", "out_of_fold")
+    assert all(sub.name.startswith(kept) for path in left for sub in path.iterdir())
 
 
 class Keeper(BaseObserver):

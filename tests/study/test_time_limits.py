@@ -260,7 +260,12 @@ class Endless(nn.Linear):
 
 def test_a_rehearsal_takes_no_longer_than_a_trial():
     net = NeuralNetClassifier(
-        Endless, module__in_features=2, module__out_features=2, max_epochs=1, verbose=0
+        Endless,
+        module__in_features=2,
+        module__out_features=2,
+        max_epochs=1,
+        train_split=None,
+        verbose=0,
     )
     study = Study(
         name="endless",
