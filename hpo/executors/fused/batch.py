@@ -14,7 +14,7 @@ from hpo.executors.fused.epoch_end import callbacks_of, end_epoch
 from hpo.executors.fused.extract import ExtractedTrial, ModelExtractor
 from hpo.executors.fused.proof import prove
 from hpo.executors.fused.replayed_callbacks import BaseReplayed
-from hpo.executors.fused.scores import batch_predictions, batch_rows, batch_scores
+from hpo.executors.fused.scores import batch_predictions, batch_rows, scores_of_predictions
 from hpo.executors.fused.seats import FoldScores, Seat, SeatState
 from hpo.executors.fused.sentinel import EpochResult, check_epoch
 from hpo.fused import FusedModels, ModelState, NotFusibleError, Plan
@@ -298,12 +298,13 @@ class TrialBatch:
             outputs = outputs[:, torch.tensor(occupied, device=outputs.device)]
         nets = [seat.extracted.net for seat in self._seats if seat]
         objective, y = self._extractor.objective, arrays.y_valid
-        scores = batch_scores(objective.scoring, nets, outputs, y)
+        predictions = batch_predictions(nets, outputs, y)
+        scores = scores_of_predictions(objective.scoring, nets, predictions, y)
         if not objective.keeps_rows:
             return scores, [[FoldRows()] * len(nets)] * len(y)
         rows = batch_rows(
             nets,
-            batch_predictions(nets, outputs, y),
+            predictions,
             y,
             scores,
             main=objective.scoring.metric,

@@ -16,7 +16,7 @@ from hpo.training.row_scores import FoldRows, rows_of
 from hpo.training.scorer_parts import is_the_scorer
 from hpo.training.scoring import Scoring
 
-__all__ = ["batch_predictions", "batch_rows", "batch_scores"]
+__all__ = ["batch_predictions", "batch_rows", "batch_scores", "scores_of_predictions"]
 
 
 class _JudgedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -80,7 +80,13 @@ def batch_scores(
     list of list of dict of str to float
         By fold, then by model.
     """
-    predictions = batch_predictions(nets, outputs, y)
+    return scores_of_predictions(scoring, nets, batch_predictions(nets, outputs, y), y)
+
+
+def scores_of_predictions(
+    scoring: Scoring, nets: Sequence[Any], predictions: Sequence[torch.Tensor], y: Sequence[Any]
+) -> list[list[dict[str, float]]]:
+    """Return what `batch_scores` does, from what `batch_predictions` has returned."""
     return [
         _score_fold(scoring, nets, of_fold, labels)
         for of_fold, labels in zip(predictions, y, strict=True)
