@@ -56,6 +56,12 @@ class StudyRows:
         """What is independent, of shape (n_rows,): each row's group, else its number."""
         return self.rows if self.groups is None else self.groups
 
+    @property
+    def labels(self) -> np.ndarray | None:
+        """Each row's class, of shape (n_rows,); None for a regression, or if it is not known."""
+        known = self.classes is not None and self.y is not None and self.y.ndim == 1
+        return self.y if known else None
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowScores:

@@ -166,7 +166,7 @@ def _rows(groups: Sequence[Sequence[TrialRecord]], result: StudyResult) -> _Rows
     if files is None or not files.exists:
         return None
     study = files.rows
-    bags = Bags(study.folds, study.units)
+    bags = Bags(study.folds, study.units, labels=study.labels)
     if bags.n_units < FEWEST_ROWS:
         return None
     candidates, of_trial = [], {}

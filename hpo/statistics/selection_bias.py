@@ -33,6 +33,9 @@ class Bags:
     groups : ndarray of shape (n_rows,) or None
         Rows with the same value are drawn together: those of one subject, or the columns of one
         row. None means that all are independent.
+    labels : ndarray of shape (n_rows,) or None
+        Rows are drawn within their class, too: a model that prefers a class would otherwise look
+        good in samples that happen to have many rows of it, and bad on those that are left.
     n : int
         Number of samples.
     seed : int
@@ -43,12 +46,14 @@ class Bags:
         folds: np.ndarray,
         groups: np.ndarray | None = None,
         *,
+        labels: np.ndarray | None = None,
         n: int = N_BOOTSTRAPS,
         seed: int = 0,
     ) -> None:
         units = np.arange(len(folds)) if groups is None else groups
         self._units = np.unique(units, return_inverse=True)[1]
         self._folds = np.unique(folds, return_inverse=True)[1]
+        self._labels = None if labels is None else np.unique(labels, return_inverse=True)[1]
         self._n, self._seed = n, seed
         self.n_units = int(self._units.max()) + 1 if len(folds) else 0
 
@@ -112,7 +117,12 @@ class Bags:
         """
         within = np.zeros((self.n_units, int(self._folds.max()) + 1), dtype=bool)
         within[self._units, self._folds] = True
-        strata = np.unique(within, axis=0, return_inverse=True)[1].ravel()
+        kinds = within.astype(np.int32)
+        if self._labels is not None:  # of a group with several classes, one of them
+            of_unit = np.zeros(self.n_units, dtype=np.int32)
+            of_unit[self._units] = self._labels
+            kinds = np.column_stack([kinds, of_unit])
+        strata = np.unique(kinds, axis=0, return_inverse=True)[1].ravel()
         rng = np.random.default_rng(self._seed)
         counts = np.zeros((self.n_units, self._n), dtype=np.int32)
         for stratum in range(int(strata.max()) + 1):

@@ -63,7 +63,7 @@ def corrected(result: StudyResult) -> CorrectedScore | str:
     training_se = corrected_resampled_se(report.fold_values, result.fold_sizes) if report else 0.0
     found = corrected_score(
         scores,
-        Bags(study.folds, study.units, n=n_bootstraps),
+        Bags(study.folds, study.units, labels=study.labels, n=n_bootstraps),
         trials=trials,
         training_se=0.0 if math.isnan(training_se) else training_se,
     )

@@ -70,6 +70,7 @@ def note_on_lost_reports(records: Iterable[TrialRecord]) -> str:
     lost = {
         record.number: sorted({*range(1, record.last_step)} - {r.step for r in record.reports})
         for record in records
+        if len(record.reports) > 1  # a fit without epochs reports its last step alone
     }
     found = [f"{n} (epochs {', '.join(map(str, steps))})" for n, steps in lost.items() if steps]
     if not found:
