@@ -180,7 +180,7 @@ class TrialManager:
             How it will be trained, if this is already known; see `TrialRecord.trained_by`.
         """
         while True:
-            self._sync_other_workers()
+            self.learn()
             self._n_left = self._count_left()
             if self._n_left < 1 and self._n_elsewhere and self._settle():
                 continue
@@ -214,7 +214,8 @@ class TrialManager:
             observer.on_trial_start(record)
         return trial
 
-    def _sync_other_workers(self) -> None:
+    def learn(self) -> None:
+        """Learn what other drivers have finished."""
         finished, self._n_elsewhere = self._storage.sync_other_workers(self._records.numbers)
         for record in finished:
             self._records.store(record)
@@ -229,7 +230,7 @@ class TrialManager:
         """
         if self._budget.trials_left(self._n_counted_before(number)) >= 1:
             return True
-        self._sync_other_workers()
+        self.learn()
         return self._budget.trials_left(self._n_counted_before(number)) >= 1
 
     def _n_counted_before(self, number: int) -> int:

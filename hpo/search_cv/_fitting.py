@@ -96,7 +96,7 @@ def run(search: Any, prepared: PreparedStudy, tasks: CallbackTasks) -> StudyResu
     with ExitStack() as searching, interrupt.listening():
         searching.enter_context(tasks.trials(n_trials, objective))
 
-        def finish(result: StudyResult) -> StudyResult:
+        def finish(result: StudyResult, elsewhere: Elsewhere) -> StudyResult:
             searching.close()
             if failures.failed is not None:
                 raise failures.error(config.executor)
@@ -106,7 +106,6 @@ def run(search: Any, prepared: PreparedStudy, tasks: CallbackTasks) -> StudyResu
             warn_of_cut_off(result, interrupt.reason)
             result = with_finalists(result, prepared, store, interrupt)
             result, record = set_found(search, result, config.objective)
-            elsewhere = Elsewhere(store)
             if elsewhere:
                 config.notes.append(elsewhere.note_of_search)
                 result = replace(result, finished_by=elsewhere.drivers)

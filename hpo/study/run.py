@@ -142,9 +142,8 @@ class _Finish:
         self._reuse = reuse
         self._finisher = Finisher(store)
 
-    def __call__(self, result: StudyResult) -> StudyResult:
+    def __call__(self, result: StudyResult, elsewhere: Elsewhere) -> StudyResult:
         """Return the result, completed."""
-        elsewhere = Elsewhere(self._store)
         if elsewhere and not self._interrupt.reason:
             self._note(elsewhere.note)
             return replace(

@@ -33,6 +33,7 @@ from hpo.study._corrected import CORRECTED, corrected, read_corrected
 from hpo.study._first_failures import FirstFailures
 from hpo.study._notes import note_on_lost_reports, note_on_majority
 from hpo.study._tracking import Tracking
+from hpo.study.finisher import Elsewhere
 from hpo.study.kept_files import KeptFiles
 from hpo.study.search import SearchConfig
 from hpo.trackers import BaseTracker
@@ -45,7 +46,7 @@ from hpo.trial_manager import TrialManager
 
 __all__ = ["run_search"]
 
-Finish = Callable[[StudyResult], StudyResult]
+Finish = Callable[[StudyResult, Elsewhere], StudyResult]
 
 
 def run_search(
@@ -76,8 +77,9 @@ def run_search(
         The caller listens to it (`StopSignal.listening`) until this function returns.
     budget : Budget
     finish : callable
-        Called with the result when the trials are over. Returns the result completed with the
-        refitted winner; if it raises, the study ends as failed.
+        Called when the trials are over, with the result and with the trials that other drivers
+        run then. Returns the result completed with the refitted winner; if it raises, the study
+        ends as failed.
     any_may_win : bool, default=False
         Whether ``finish`` may choose another complete trial than the best one.
     fail_fast : int or None
@@ -111,18 +113,14 @@ def run_search(
             told = (*observers, failures)
             with store.beating():
                 with _current_folder_kept():
-                    result = _trials(
-                        search,
-                        store,
-                        told,
-                        interrupt,
-                        budget,
-                        kept_files=kept_files,
-                        any_may_win=any_may_win,
+                    result, elsewhere = _trials(
+                        search, store, told, interrupt, budget, kept_files=kept_files
                     )
                 if failures.stopped:
                     raise failures.error(result)
-                result = finish(result)
+                if not (elsewhere or any_may_win):
+                    result = _with_corrected(result, store)
+                result = finish(result, elsewhere)
             state = "interrupted" if interrupt.reason else "complete"
         except RefitError as error:
             failure, result = error, error.result
@@ -177,8 +175,8 @@ def _trials(
     budget: Budget,
     *,
     kept_files: KeptFiles,
-    any_may_win: bool,
-) -> StudyResult:
+) -> tuple[StudyResult, Elsewhere]:
+    """Run the trials; return what came of them, and which ones other drivers run then."""
     keeper = _checkpointed(search, store) if kept_files.is_saved else None
     stale = store.fail_stale_trials()
     added = [r for addition in search.additions for r in store.add(addition.records, addition.key)]
@@ -213,6 +211,9 @@ def _trials(
     with at_work(store.driver), search.executor as executor:
         executor.limits = manager.limits
         stopped = search.backend.run(manager, executor)
+    # In this order: a trial that has ended elsewhere in between is among the records.
+    elsewhere = Elsewhere(store)
+    manager.learn()
     if keeper:
         keeper.sweep(store.records(running=True))
     seconds = time.perf_counter() - began + (store.get_attr("seconds") or 0.0)
@@ -227,13 +228,16 @@ def _trials(
         out_of_fold=out_of_fold,
         **search.shown,
     )
-    if not any_may_win:
-        found = corrected(result)
-        store.set_attr(CORRECTED, found if isinstance(found, str) else asdict(found))
-        result = replace(result, **read_corrected(found))
     search.notes += [out_of_fold.note] if out_of_fold and out_of_fold.note else []
     winner = result.winner.number if result.winner else None
-    return replace(result, files=kept_files.finalize(manager.numbers, winner))
+    return replace(result, files=kept_files.finalize(manager.numbers, winner)), elsewhere
+
+
+def _with_corrected(result: StudyResult, store: TrialStore) -> StudyResult:
+    """Return the result with the corrected score of its winner, which is stored."""
+    found = corrected(result)
+    store.set_attr(CORRECTED, found if isinstance(found, str) else asdict(found))
+    return replace(result, **read_corrected(found))
 
 
 def _out_of_fold(search: SearchConfig, store: TrialStore) -> OutOfFoldFiles | None:

@@ -5,12 +5,19 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 
-from hpo import load_result
+import numpy as np
+from sklearn.tree import DecisionTreeClassifier
+
+from hpo import Study, StudyData, load_result, run_study
 from hpo.space import SearchSpace
 from hpo.storage.drivers import at_work
 from hpo.storage.trial_store import TrialStore
 from hpo.study.finisher import Elsewhere, finishing
+from hpo.study.opening import Allowed
+from hpo.study.prepared import PreparedStudy
+from hpo.trial import Report, TrialRecord, TrialState
 
 SPACE = SearchSpace.load({"x": {"type": "float", "low": 0.0, "high": 1.0}})
 
@@ -183,3 +190,40 @@ def test_trials_elsewhere_are_named_and_those_without_a_sign_told(tmp_path, monk
     silent = Elsewhere(here)
     assert silent.silent_trials == (0,)
     assert f"no sign of process {rest.partition('@')[0]} on {host} for 10 min" in silent.note
+
+
+def test_what_another_driver_ends_at_the_last_moment_can_win(tmp_path, monkeypatch):
+    """Between this driver's last look and its end, another one ends the best trial of all."""
+    rng = np.random.default_rng(0)
+    X = rng.random((60, 2))
+    study = Study(
+        name="s",
+        estimator=DecisionTreeClassifier(random_state=0),
+        data=StudyData(X=X, y=(X[:, 0] > 0.3).astype(int)),
+        search_space={"min_samples_leaf": {"type": "int", "low": 1, "high": 29}},
+        n_trials=3,
+        cv=2,
+        storage=f"journal:///{tmp_path}/s.log",
+        tracker="null",
+    )
+    prepared = PreparedStudy(study)
+    other = prepared.begin(fresh=False, allowed=Allowed(), tracked=False)
+    trial = other.ask()
+    record = TrialRecord(trial, max_steps=1, started=time.time())
+    other.begin(record)
+
+    class Late(Elsewhere):
+        def __init__(self, store):
+            report = Report(trial.number, 1, 1.0, (1.0, 1.0))
+            other.report(report)
+            other.tell(replace(record, reports=(report,), state=TrialState.COMPLETE))
+            super().__init__(store)
+
+    monkeypatch.setattr("hpo.study.runner.Elsewhere", Late)
+    with at_work(other.driver):
+        result = run_study(study)
+    assert (result.finished_by, result.n_trials) == ("", 3)
+    assert result.winner.number == trial.number
+    assert result.best_score == 1.0
+    assert other.get_attr("refit")["number"] == trial.number
+    assert "1 of 3 trials" in result.uncorrected  # whose predictions nobody has kept
