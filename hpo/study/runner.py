@@ -1,5 +1,6 @@
 """Run a search: notify observers, run the trials, finish the winner and write the report."""
 
+import math
 import os
 import tempfile
 import time
@@ -407,7 +408,7 @@ def _summary(result: StudyResult) -> tuple[dict[str, float], dict[str, Any]]:
         metrics |= {"corrected_score_low": low, "corrected_score_high": high}
     if result.test_score is not None:
         metrics["test_score"] = result.test_score
-    if result.test_interval is not None:
+    if result.test_interval is not None and all(map(math.isfinite, result.test_interval)):
         low, high = result.test_interval
         metrics |= {"test_score_low": low, "test_score_high": high}
     for name, analysis in result.analyses.items():

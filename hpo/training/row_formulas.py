@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
-from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.base import is_classifier, is_regressor
 
 from hpo.training.scorer_parts import is_the_scorer
 from hpo.training.scoring import Scoring
@@ -38,9 +38,10 @@ def row_formula(scoring: Scoring, estimator: Any) -> RowFormula | None:
     if not scoring.looks_at_predictions_only:
         return None
     scorer = scoring.scorers().get(scoring.metric)
-    if scorer is None:
-        own = {ClassifierMixin.score: _accuracy, RegressorMixin.score: _r2}
-        return own.get(getattr(type(estimator), "score", None))
+    if scorer is None:  # the estimator's own, which is one of these as a rule; that is checked
+        if is_classifier(estimator):
+            return _accuracy
+        return _r2 if is_regressor(estimator) else None
     return next((f for name, f in _FORMULAS.items() if is_the_scorer(scorer, name)), None)
 
 

@@ -162,13 +162,13 @@ def study_rows(objective: Any) -> StudyRows:
     """Return the validated rows of an `Objective`, in the order of its folds."""
     valid = [rows for _, rows in objective.splits]
     rows = np.concatenate(valid)
-    y = as_numpy(objective.y)
-    known = isinstance(y, np.ndarray) and y.nbytes <= _MOST_TARGETS and y.dtype != object
+    y = None if objective.y is None else np.asarray(as_numpy(objective.y))
+    known = y is not None and y.ndim > 0 and y.nbytes <= _MOST_TARGETS
     groups = objective.groups
     return StudyRows(
         rows=rows,
         folds=np.repeat(np.arange(len(valid)), [len(each) for each in valid]),
-        y=y[rows] if known else None,
+        y=y[rows] if known and y is not None else None,
         classes=objective.classes,
         groups=None if groups is None else np.unique(groups, return_inverse=True)[1][rows],
     )

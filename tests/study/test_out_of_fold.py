@@ -247,3 +247,24 @@ def test_metrics_of_the_study_have_the_scores(tmp_path):
     metrics = json.loads(json.dumps(StoredStudy("rows", url).get_attr("results")))["metrics"]
     assert metrics["corrected_score"] == result.corrected_score
     assert metrics["test_score_low"] <= metrics["test_score"] <= metrics["test_score_high"]
+
+
+@pytest.mark.parametrize("dtype", [object, "category"])
+def test_targets_of_any_kind_are_kept(dtype):
+    import pandas as pd
+
+    y = pd.Series(np.array(["no", "yes"])[(Y > 0).astype(int)]).astype(dtype)
+    search = HPOSearchCV(LogisticRegression(), {"C": [0.1, 1.0]}, n_trials=2, cv=3).fit(X, y)
+    oof = search.result_.oof()
+    assert set(oof.y) == {"no", "yes"}
+    assert (oof.labels == oof.y).mean() == pytest.approx(search.best_score_, abs=0.01)
+    assert search.result_.out_of_fold.rows.labels is not None
+
+
+def test_an_interval_that_is_not_known_is_no_metric(tmp_path):
+    url = f"journal:///{tmp_path}/hpo.journal"
+    result = run_study(study(n_trials=1, storage=url, scoring=lambda e, X, y: e.score(X, y)))
+    assert np.isnan(result.test_interval).all()
+    metrics = StoredStudy("rows", url).get_attr("results")["metrics"]
+    assert "test_score" in metrics
+    assert "test_score_low" not in metrics

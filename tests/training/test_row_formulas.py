@@ -7,6 +7,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import train_test_split
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
 from hpo.training.row_formulas import _FORMULAS, row_formula
@@ -32,7 +33,13 @@ def split(n=400, **kinds):
 
 
 @pytest.mark.parametrize(
-    "estimator", [LogisticRegression(), RandomForestClassifier(10, random_state=0), SVC()]
+    "estimator",
+    [
+        LogisticRegression(),
+        RandomForestClassifier(10, random_state=0),
+        SVC(),
+        KNeighborsClassifier(),
+    ],
 )
 @pytest.mark.parametrize("name", [None, *CLASSIFYING])
 def test_mean_of_the_rows_is_the_score_of_a_classifier(name, estimator):
