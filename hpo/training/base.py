@@ -3,12 +3,10 @@
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from hpo.training.checkpointing import Checkpointing
 from hpo.trial import Report, Trial
-
-if TYPE_CHECKING:
-    from hpo.training.checkpointing import Checkpointing
 
 __all__ = ["BaseObjective", "StepError"]
 
@@ -42,7 +40,7 @@ class BaseObjective(ABC):
     home: Path | None = None
     keeps_all: bool = False
     keeps_rows: bool = False
-    checkpointing: "Checkpointing | None" = None
+    checkpointing: Checkpointing | None = None
 
     def begin(
         self, trial: Trial, device: str | None = None, state: bytes | None = None

@@ -3,18 +3,18 @@
 import copy
 import math
 import time
-from collections.abc import Generator, Hashable
+from collections.abc import Generator, Hashable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from hpo._failures import message_of
 from hpo._stop_signal import is_signal
-from hpo.training.base import BaseObjective
 from hpo.training.checkpoints import Checkpoint, CheckpointError, CheckpointFiles
 from hpo.trial import Report, Trial
 
-__all__ = ["CheckpointedRun", "Checkpointing", "Pace", "ResumeError"]
+__all__ = ["CheckpointedRun", "Checkpointing", "Pace", "Resumable", "ResumeError"]
 
 SHARE = 0.02
 """Share of the time of a training that putting it aside may take, unless told otherwise."""
@@ -30,6 +30,22 @@ _OFF = (
 
 class ResumeError(Exception):
     """A training cannot go on from its checkpoint; the message says why."""
+
+
+class Resumable(Protocol):
+    """What a training needs of its objective; see `BaseObjective`."""
+
+    home: Path | None
+    checkpointing: "Checkpointing | None"
+
+    def run(self, trial: Trial, device: str | None = None) -> Generator[Report]:
+        """Return the training of a trial from its beginning."""
+
+    def resume(self, trial: Trial, state: bytes, device: str | None = None) -> Generator[Report]:
+        """Return the training of a trial from a state."""
+
+    def max_steps(self, params: Mapping[str, Any]) -> int:
+        """Return how many steps a trial makes at most."""
 
 
 class Pace:
@@ -91,13 +107,13 @@ class Checkpointing:
         return MIN_SECONDS if self._every is None else min(self._every, MIN_SECONDS)
 
     def begin(
-        self, objective: BaseObjective, trial: Trial, device: str | None, state: bytes | None = None
+        self, objective: Resumable, trial: Trial, device: str | None, state: bytes | None = None
     ) -> "CheckpointedRun":
         """Return the training of a trial, from its beginning or from where it was put aside.
 
         Parameters
         ----------
-        objective : BaseObjective
+        objective : Resumable
         trial : Trial
         device : str or None
         state : bytes or None
@@ -155,7 +171,7 @@ class CheckpointedRun(Generator[Report, None, None]):
     Parameters
     ----------
     checkpointing : Checkpointing
-    objective : BaseObjective
+    objective : Resumable
     trial : Trial
     run : generator
         The training.
@@ -167,7 +183,7 @@ class CheckpointedRun(Generator[Report, None, None]):
     def __init__(
         self,
         checkpointing: Checkpointing,
-        objective: BaseObjective,
+        objective: Resumable,
         trial: Trial,
         run: Generator[Report],
         *,

@@ -15,7 +15,8 @@ from hpo.executors.fused.extract import ExtractedTrial, ModelExtractor
 from hpo.executors.fused.proof import prove
 from hpo.executors.fused.replayed_callbacks import BaseReplayed
 from hpo.executors.fused.scores import batch_predictions, batch_rows, scores_of_predictions
-from hpo.executors.fused.seats import FoldScores, Seat, SeatState
+from hpo.executors.fused.seat_state import FoldScores, SeatState
+from hpo.executors.fused.seats import Seat
 from hpo.executors.fused.sentinel import EpochResult, check_epoch
 from hpo.fused import FusedModels, ModelState, NotFusibleError, Plan
 from hpo.training.adapters import last_step

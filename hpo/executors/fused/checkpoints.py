@@ -1,12 +1,13 @@
 """Checkpoints of the trials in batches: all of a batch at once, between two epochs."""
 
 import time
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 from hpo._failures import message_of
 from hpo.executors.fused.batch import TrialBatch
 from hpo.executors.fused.extract import ExtractedTrial
-from hpo.executors.fused.seats import SeatState
+from hpo.executors.fused.seat_state import SeatState
 from hpo.training.checkpointing import Checkpointing, ResumeError
 from hpo.training.checkpoints import Checkpoint, CheckpointError
 
@@ -74,6 +75,7 @@ class BatchCheckpoints:
         if checkpoint.kind != _KIND:
             return None
         try:
-            return SeatState.loads(checkpoint.state, extracted)
+            state = SeatState.loads(checkpoint.state, extracted.member)
         except Exception as error:
             raise ResumeError(f"its state cannot be restored ({message_of(error)})") from error
+        return replace(extracted, member=state.model, resumed=state)

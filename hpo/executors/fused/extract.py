@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from hpo.executors.fused.arrays import FoldArrays, fold_arrays
 from hpo.executors.fused.callbacks import clipping_of, kind_of_callbacks, schedules_of, scorings_of
 from hpo.executors.fused.data import check_target
 from hpo.executors.fused.loss import criterion_structure, hash_of
+from hpo.executors.fused.seat_state import SeatState
 from hpo.executors.fused.structure import module_structure
 from hpo.executors.fused.supported import check_data, check_module, check_net
 from hpo.fused import (
@@ -33,9 +34,6 @@ from hpo.training.objective import Objective
 from hpo.training.random_stream import RandomStream
 from hpo.training.scoring import Scoring
 from hpo.trial import Trial, derive_seed
-
-if TYPE_CHECKING:
-    from hpo.executors.fused.seats import SeatState
 
 __all__ = ["ExtractedTrial", "ModelExtractor"]
 
@@ -71,7 +69,7 @@ class ExtractedTrial:
     n_steps: int
     scorings: Mapping[str, Scoring] = field(default_factory=dict)
     callbacks: str = ""
-    resumed: "SeatState | None" = None
+    resumed: SeatState | None = None
 
 
 class ModelExtractor:
