@@ -14,7 +14,7 @@ from hpo._own_files import make_folder, mode_of
 from hpo.data.folder import cache_folder
 from hpo.observer import StudyInfo
 from hpo.storage.drivers import driver_lives
-from hpo.storage.stored_study import StoredStudy
+from hpo.storage.stored_study import ALIVE, StoredStudy
 from hpo.storage.trial_store import TrialStore
 from hpo.trial import Cause, TrialRecord, TrialState
 
@@ -31,7 +31,6 @@ __all__ = [
 _SETTINGS = "settings"
 _RESULTS = "results"
 _DRIVER = "session:"
-_ALIVE = "alive:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +174,7 @@ def read_study(store: StoredStudy, gone: Collection[str] = ()) -> StudyRecord:
         driver, session = name.removeprefix(_DRIVER), attrs[name]
         last, session_state = session["time"], session["state"]
         if session_state == "running":
-            last = max(last, float(attrs.get(f"{_ALIVE}{driver}", 0.0)))
+            last = max(last, float(attrs.get(f"{ALIVE}{driver}", 0.0)))
             if driver not in gone and driver_lives(driver, last):
                 drivers.add(driver)
                 continue

@@ -6,10 +6,8 @@ once, so that anyone can read a running trial at any moment. See `records` for w
 
 import dataclasses
 import math
-import threading
-import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import Any
 
@@ -26,11 +24,12 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from hpo._trial_end import end_of
-from hpo.exceptions import StorageError
 from hpo.space import SearchSpace
 from hpo.storage._agenda import Agenda
-from hpo.storage._resuming import Places, reports_up_to, resumed, resumed_step
+from hpo.storage._heart import Heart
+from hpo.storage._resuming import Places, reports_up_to, resumed
 from hpo.storage._signing import sign_trials
+from hpo.storage._suspects import MAX_RETRIES, Suspects
 from hpo.storage.drivers import new_driver
 from hpo.storage.journal import Journal
 from hpo.storage.open import open_storage, storage_errors
@@ -44,15 +43,12 @@ from hpo.storage.records import (
     packed_report,
     packed_start,
 )
-from hpo.storage.stored_study import ALIVE, HEARTBEAT_SECONDS, RETRIED, REVOKED, StoredStudy
+from hpo.storage.stored_study import ALIVE, RETRIED, REVOKED, StoredStudy
 from hpo.storage.studies import open_study, quiet, set_study_attr
 from hpo.training.checkpoints import CheckpointError, CheckpointFiles
 from hpo.trial import Cause, Report, Trial, TrialRecord, TrialState
 
-__all__ = ["MAX_RETRIES", "TrialStore"]
-
-MAX_RETRIES = 2
-"""How often the parameters of a trial are tried again because its driver died."""
+__all__ = ["TrialStore"]
 
 
 class TrialStore(StoredStudy):
@@ -118,13 +114,13 @@ class TrialStore(StoredStudy):
         self._places = Places()
         self._trials: dict[int, optuna.Trial] = {}
         self._begun: dict[int, FrozenTrial] = {}  # as they were when they were asked for
-        self._starts: dict[int, int] = {}  # the steps from which trials go on
         self._ids: dict[int, int] = {}
         self._asked: set[int] = set()
         self._n_seen = 0
         self._open: list[int] = []
-        self._last_heartbeat = 0.0
+        self._heart = Heart(self._leave_sign, self.abandoned, durable=self._durable)
         self._agenda = Agenda(self._study, space, self._retried)
+        self._suspects = Suspects(self._agenda, self._step_put_aside, self._begun)
 
     @property
     def study(self) -> optuna.Study:
@@ -201,7 +197,7 @@ class TrialStore(StoredStudy):
             record = self._record(trial)
             if record.state is TrialState.RUNNING:
                 with storage_errors(self.url):
-                    record = _abandoned(record, self._n_died_with(trial))
+                    record = _abandoned(record, self._suspects.n_died_with(trial))
             with suppress(UpdateFinishedTrialError):  # another driver has done so
                 self._close(trial.number, record)
                 closed.append(record)
@@ -305,7 +301,7 @@ class TrialStore(StoredStudy):
         if self.checkpoints is not None and earlier:
             trial, note = resumed(trial, earlier, self.checkpoints, self._record)
             self.notes += [note] if note else []
-            self._starts[trial.number] = trial.resumed_step
+            self._suspects.starts[trial.number] = trial.resumed_step
         return trial
 
     def reports_before(self, trial: Trial) -> tuple[Report, ...]:
@@ -315,14 +311,6 @@ class TrialStore(StoredStudy):
         record = self._record(self.trials()[trial.resumed_from])
         reports = reports_up_to(record, trial.resumed_step)
         return tuple(dataclasses.replace(report, number=trial.number) for report in reports)
-
-    def _n_died_with(self, trial: FrozenTrial) -> int:
-        """Return how many drivers died with the parameters of a trial whose own is dead."""
-        start = resumed_step(trial)
-        n_died = self._agenda.n_died(trial, start) + 1
-        if n_died <= MAX_RETRIES:  # however far it came
-            return n_died
-        return n_died - (self._step_put_aside(trial) > start)
 
     def _step_put_aside(self, trial: FrozenTrial) -> int:
         """Return the step at which the training of a trial was put aside last; 0 if it was not."""
@@ -336,23 +324,14 @@ class TrialStore(StoredStudy):
 
     @property
     def next_is_suspect(self) -> bool:
-        """Whether the parameters that `ask` returns next get their last chance."""
+        """Whether the parameters that `ask` returns next get their last chance; see `Suspects`."""
         with storage_errors(self.url):
-            trial = self._agenda.next
-            if trial is None or self._agenda.n_died(trial) < MAX_RETRIES:
-                return False
-            start = self._step_put_aside(self._agenda.predecessors(trial)[0])
-            return self._agenda.n_died(trial, start) >= MAX_RETRIES
+            return self._suspects.has_next
 
     def is_suspect(self, number: int) -> bool:
-        """Return whether so many drivers died with a trial's parameters that this is its last try.
-
-        One of the trials that run together may have killed their driver. So a suspect runs alone:
-        if its driver dies again, it is no other trial's doing.
-        """
+        """Return whether a trial is the last one with its parameters; see `Suspects`."""
         with storage_errors(self.url):
-            start = self._starts.get(number, 0)
-            return self._agenda.n_died(self._begun[number], start) >= MAX_RETRIES
+            return number in self._suspects
 
     def is_surplus(self, number: int) -> bool:
         """Return whether the trial that `ask` returned is tried by another driver in its place."""
@@ -420,35 +399,11 @@ class TrialStore(StoredStudy):
 
     def heartbeat(self) -> None:
         """Show that this driver is alive; cheap to call often."""
-        now = time.time()
-        if self._durable and now - self._last_heartbeat > HEARTBEAT_SECONDS:
-            self._last_heartbeat = now
-            self.set_attr(f"{ALIVE}{self.driver}", now)
+        self._heart.beat()
 
-    @contextmanager
-    def beating(self) -> Iterator[None]:
-        """Show in the block that this driver is alive, and watch the others, whatever it does.
-
-        A thread does so, for an epoch or a refit may take hours.
-        """
-        over = threading.Event()
-
-        def beat() -> None:
-            while not over.wait(HEARTBEAT_SECONDS):
-                with suppress(StorageError):  # the driver itself will meet it
-                    self.heartbeat()
-                    self.abandoned()
-
-        thread = threading.Thread(target=beat, name="hpo-heartbeat", daemon=True)
-        if self._durable:
-            self.heartbeat()
-            thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            if self._durable:
-                thread.join()
+    def beating(self) -> AbstractContextManager[None]:
+        """Show in the block that this driver is alive, and watch the others, whatever it does."""
+        return self._heart.beating()
 
     def insert(self, trials: Sequence[FrozenTrial]) -> None:
         """Insert finished trials of another study."""
@@ -462,6 +417,9 @@ class TrialStore(StoredStudy):
                 self._backend.save_snapshot()
 
     # -- helpers -----------------------------------------------------------------------------
+
+    def _leave_sign(self, now: float) -> None:
+        self.set_attr(f"{ALIVE}{self.driver}", now)
 
     def _id_of(self, number: int) -> int:
         if number not in self._ids:

@@ -2,22 +2,18 @@
 
 import math
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
-
-from hpo._failures import traceback_of
 from hpo._private_parts import missing_parts
 from hpo._redaction import redact
 from hpo._scratch import new_folder
-from hpo._stop_signal import StopSignal, is_signal
+from hpo._stop_signal import StopSignal
 from hpo._trained_by import format_trained_by
 from hpo.budget import Budget
 from hpo.exceptions import RefitError
@@ -34,13 +30,13 @@ from hpo.study._corrected import CORRECTED, corrected, read_corrected
 from hpo.study._first_failures import FirstFailures
 from hpo.study._notes import note_on_lost_reports, note_on_majority
 from hpo.study._tracking import Tracking
+from hpo.study.artifacts import artifacts
 from hpo.study.finisher import Elsewhere
 from hpo.study.kept_files import KeptFiles
 from hpo.study.search import SearchConfig
 from hpo.trackers import BaseTracker
 from hpo.training.checkpointing import Checkpointing
 from hpo.training.objective import Objective
-from hpo.training.refit import save_artifacts
 from hpo.training.row_scores import study_rows
 from hpo.trial import TRAINED_BY, TrialRecord
 from hpo.trial_manager import TrialManager
@@ -306,84 +302,11 @@ def _end_study(
     metrics, params = _summary(result)
     keeps_artifacts = any(getattr(part, "keeps_artifacts", False) for part in observers)
     keeps_artifacts |= tracking.keeps_files
-    with _artifacts(result, info, wanted=keeps_artifacts and not hurried) as (files, note):
+    with artifacts(result, info, wanted=keeps_artifacts and not hurried) as (files, note):
         tracking.end(metrics, params, files, state, finished=not result.finished_by)
         for observer in observers:
             observer.on_study_end(metrics, params, files, state=state)
     return note
-
-
-@contextmanager
-def _artifacts(
-    result: StudyResult, info: StudyInfo, *, wanted: bool
-) -> Iterator[tuple[Mapping[str, Path], str]]:
-    """Yield the files to keep with a study, and a note if they cannot be written."""
-    files: Mapping[str, Path] = {}
-    note = ""
-    with ExitStack() as stack:
-        if wanted:
-            try:
-                folder = tempfile.TemporaryDirectory(prefix="hpo-", ignore_cleanup_errors=True)
-                files = _write_artifacts(result, Path(stack.enter_context(folder)), info)
-            except OSError as error:
-                note = f"The report, the plots and the model could not be written: {error}."
-        yield files, note
-
-
-def _write_artifacts(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Path]:
-    """Write the report, the plots and the refitted model."""
-    files: dict[str, Path] = {}
-    if result.records:
-        files |= _write_or_report("report", folder, lambda: _report(result, folder, info))
-    if result.refit_error:
-        path = folder / "refit_error.txt"
-        path.write_text(result.refit_error)
-        files[path.name] = path
-    if result.estimator is not None:
-        files |= _write_or_report("model", folder, lambda: _write_model(result.estimator, folder))
-    return files | _callback_files(result)
-
-
-def _callback_files(result: StudyResult) -> dict[str, Path]:
-    """Return the stored files that callbacks of the trials have written."""
-    return {
-        f"files/trial_{number}/{path.relative_to(folder).as_posix()}": path
-        for number, folder in result.files.items()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
-
-
-def _report(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Path]:
-    from hpo.review import write_report
-
-    return write_report(result, folder, settings={**info.params, **info.tags})
-
-
-def _write_model(estimator: Any, folder: Path) -> dict[str, Path]:
-    path = folder / "model.pkl"
-    path.write_bytes(cloudpickle.dumps(estimator))
-    artifacts_folder = folder / "own"
-    artifacts_folder.mkdir()
-    files = {
-        str(file.relative_to(artifacts_folder)): file
-        for file in save_artifacts(estimator, artifacts_folder)
-    }
-    return {path.name: path, **files}
-
-
-def _write_or_report(
-    what: str, folder: Path, make: Callable[[], dict[str, Path]]
-) -> dict[str, Path]:
-    """Return the files that ``make`` writes; if it fails, a file with the traceback instead."""
-    try:
-        return make()
-    except BaseException as error:
-        if is_signal(error):
-            raise
-        path = folder / f"{what}_error.txt"
-        path.write_text(traceback_of(error))
-        return {path.name: path}
 
 
 def _summary(result: StudyResult) -> tuple[dict[str, float], dict[str, Any]]:

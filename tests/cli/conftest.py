@@ -55,7 +55,7 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing the report that nobody keeps is most of a tiny study's time."""
     if "tracked" not in request.node.name:
-        monkeypatch.setattr("hpo.study.runner._report", lambda *args: {})
+        monkeypatch.setattr("hpo.study.artifacts._report", lambda *args: {})
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def workspace(tmp_path, monkeypatch, mlflow_store):
     monkeypatch.delenv("HPO_STORAGE", raising=False)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store)
     # Drawn again by `hpo show --plots`; nobody looks at what goes to MLflow here.
-    monkeypatch.setattr("hpo.study.runner._report", lambda *args, **kwargs: {})
+    monkeypatch.setattr("hpo.study.artifacts._report", lambda *args, **kwargs: {})
     assert told_by("init")[0] == 0
     return tmp_path
 

@@ -57,9 +57,9 @@ import socket
 socket.gethostname = lambda: "elsewhere"
 """
 IMPATIENT = """
-import hpo.storage.drivers, hpo.storage.trial_store
+import hpo.storage.drivers, hpo.storage._heart
 hpo.storage.drivers._SILENT_SECONDS = 1.0
-hpo.storage.trial_store.HEARTBEAT_SECONDS = 0.2
+hpo.storage._heart.HEARTBEAT_SECONDS = 0.2
 """
 
 

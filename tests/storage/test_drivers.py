@@ -86,7 +86,7 @@ def test_a_driver_on_another_machine_lives_as_long_as_it_gives_a_sign(monkeypatc
 
 
 def test_a_driver_gives_signs_and_watches_others_whatever_it_does(tmp_path, monkeypatch):
-    monkeypatch.setattr("hpo.storage.trial_store.HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr("hpo.storage._heart.HEARTBEAT_SECONDS", 0.01)
     space = SearchSpace.load({"x": {"type": "float", "low": 0.0, "high": 1.0}})
     url = f"journal:///{tmp_path}/s.log"
     here, there = TrialStore("s", space, url), TrialStore("s", space, url)

@@ -122,7 +122,7 @@ class Keeper(BaseObserver):
 def test_the_winners_files_are_kept_and_the_refit_writes_where_the_user_says(
     tmp_path, folder, monkeypatch
 ):
-    monkeypatch.setattr("hpo.study.runner._report", lambda *args: {})
+    monkeypatch.setattr("hpo.study.artifacts._report", lambda *args: {})
     tracker = Keeper()
     result = run_study(study(tmp_path), observers=[tracker])
     number = result.best_record.number

@@ -1,0 +1,90 @@
+"""The files that are kept with a study: report, plots, refitted model, what callbacks wrote."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from hpo._failures import traceback_of
+from hpo._stop_signal import is_signal
+from hpo.observer import StudyInfo
+from hpo.result import StudyResult
+from hpo.training.refit import save_artifacts
+
+__all__ = ["artifacts"]
+
+
+@contextmanager
+def artifacts(
+    result: StudyResult, info: StudyInfo, *, wanted: bool
+) -> Iterator[tuple[Mapping[str, Path], str]]:
+    """Yield the files to keep with a study, and a note if they cannot be written."""
+    files: Mapping[str, Path] = {}
+    note = ""
+    with ExitStack() as stack:
+        if wanted:
+            try:
+                folder = tempfile.TemporaryDirectory(prefix="hpo-", ignore_cleanup_errors=True)
+                files = _write_artifacts(result, Path(stack.enter_context(folder)), info)
+            except OSError as error:
+                note = f"The report, the plots and the model could not be written: {error}."
+        yield files, note
+
+
+def _write_artifacts(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Path]:
+    """Write the report, the plots and the refitted model."""
+    files: dict[str, Path] = {}
+    if result.records:
+        files |= _write_or_report("report", folder, lambda: _report(result, folder, info))
+    if result.refit_error:
+        path = folder / "refit_error.txt"
+        path.write_text(result.refit_error)
+        files[path.name] = path
+    if result.estimator is not None:
+        files |= _write_or_report("model", folder, lambda: _write_model(result.estimator, folder))
+    return files | _callback_files(result)
+
+
+def _callback_files(result: StudyResult) -> dict[str, Path]:
+    """Return the stored files that callbacks of the trials have written."""
+    return {
+        f"files/trial_{number}/{path.relative_to(folder).as_posix()}": path
+        for number, folder in result.files.items()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def _report(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Path]:
+    from hpo.review import write_report
+
+    return write_report(result, folder, settings={**info.params, **info.tags})
+
+
+def _write_model(estimator: Any, folder: Path) -> dict[str, Path]:
+    path = folder / "model.pkl"
+    path.write_bytes(cloudpickle.dumps(estimator))
+    artifacts_folder = folder / "own"
+    artifacts_folder.mkdir()
+    files = {
+        str(file.relative_to(artifacts_folder)): file
+        for file in save_artifacts(estimator, artifacts_folder)
+    }
+    return {path.name: path, **files}
+
+
+def _write_or_report(
+    what: str, folder: Path, make: Callable[[], dict[str, Path]]
+) -> dict[str, Path]:
+    """Return the files that ``make`` writes; if it fails, a file with the traceback instead."""
+    try:
+        return make()
+    except BaseException as error:
+        if is_signal(error):
+            raise
+        path = folder / f"{what}_error.txt"
+        path.write_text(traceback_of(error))
+        return {path.name: path}
