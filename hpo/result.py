@@ -1,8 +1,7 @@
 """The result of a study: its trials, the best one, and its refit."""
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from operator import le
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpo._cv_results import cv_results
+from hpo._endings import failure_summary, none_completed
 from hpo._trained_by import count_ways
 from hpo._winner import winner_of
 from hpo.exceptions import NoCompletedTrialError
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["StudyResult"]
-
-N_GROUPS = 5
-"""Number of different failures that a summary lists; the rest is counted."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -157,7 +154,7 @@ class StudyResult:
         """
         winner = self.winner
         if winner is None:
-            raise NoCompletedTrialError(self._no_completed_message())
+            raise NoCompletedTrialError(none_completed(self.name, self.records))
         return winner
 
     def winner_note(self) -> str:
@@ -347,41 +344,7 @@ class StudyResult:
         raised : bool, default=False
             Whether to count only trials that raised, not those with a non-finite score.
         """
-        failed = [
-            r
-            for r in self.records
-            if r.state is TrialState.FAILED and not (raised and r.without_score)
-        ]
-        if not failed:
-            return ""
-        n_all = self.n_trials
-        head = (
-            f"All the {n_all} trials"
-            if len(failed) == n_all
-            else f"{len(failed)} of {n_all} trials"
-        )
-        return f"{head} failed. {_grouped(failed, 'failed with')}"
-
-    def _no_completed_message(self) -> str:
-        if self.n_failed and self.n_failed == self.n_trials:
-            return self.failure_summary()
-        if not self.records:
-            return f"Study '{self.name}' has no trials yet, so there is no best one."
-        states = Counter(str(r.state) for r in self.records if not r.interrupted)
-        counts = [f"{n} {state}" for state, n in states.most_common()]
-        if self.n_interrupted:
-            counts.append(f"not counting {self.n_interrupted} interrupted")
-        pruned = [record for record in self.records if record.state is TrialState.PRUNED]
-        parts = [
-            f"None of the {self.n_trials} trials of study '{self.name}' is complete with a "
-            f"finite score ({', '.join(counts)}), so there is no best one.",
-            self.failure_summary(),
-            _grouped(pruned, "pruned at"),
-            "The budget did not last for a step: give more time."
-            if any(record.out_of_budget for record in self.records)
-            else "",
-        ]
-        return " ".join(part for part in parts if part)
+        return failure_summary(self.records, raised=raised)
 
     def to_frame(self) -> "pd.DataFrame":
         """Return the trials as a data frame, one row each.
@@ -459,16 +422,6 @@ class StudyResult:
             error_score=error_score,
             return_train_score=return_train_score,
         )
-
-
-def _grouped(records: Iterable[TrialRecord], verb: str) -> str:
-    """Return ``"48 failed with: …; 2 failed with: …"``, the most frequent first."""
-    counts = Counter(record.reason or "no reason given" for record in records)
-    texts = [f"{n} {verb}: {reason.rstrip('.')}" for reason, n in counts.most_common(N_GROUPS)]
-    rest = sum(n for _, n in counts.most_common()[N_GROUPS:])
-    if rest:
-        texts.append(f"{rest} {verb.rpartition(' ')[0]} otherwise")
-    return "; ".join(texts) + "." if texts else ""
 
 
 def _row(record: TrialRecord) -> dict[str, Any]:

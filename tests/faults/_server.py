@@ -1,71 +1,10 @@
-"""An MLflow server, and a proxy before it that answers as servers in trouble do."""
+"""A proxy before an MLflow server, which answers as servers in trouble do."""
 
 import http.client
-import os
-import socket
-import subprocess
-import sys
 import threading
-import time
-import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from hpo.trackers.mlflow import ui_command
-
 HTML = b"<html><body>Please sign in to the network.</body></html>"
-
-
-LIMITED = """
-import os, resource, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
-os.execv(sys.argv[2], sys.argv[2:])
-"""
-"""Runs a command whose files cannot become larger than so many bytes."""
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Server:
-    """A real tracking server over an SQLite file.
-
-    Parameters
-    ----------
-    database : Path
-    most_bytes : int or None
-        How large a file of its may become: what is more finds the disk full.
-    """
-
-    def __init__(self, database, most_bytes=None):
-        self.port = free_port()
-        limit = [] if most_bytes is None else [sys.executable, "-c", LIMITED, str(most_bytes)]
-        self._process = subprocess.Popen(
-            [*limit, *ui_command(f"sqlite:///{database}", port=self.port)],
-            env=os.environ
-            | {
-                "MLFLOW_DISABLE_TELEMETRY": "true",
-                "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # five processes fewer
-            },
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=1):
-                    return
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.2)
-
-    def close(self):
-        os.killpg(self._process.pid, 15)
-        self._process.wait()
 
 
 class Proxy:

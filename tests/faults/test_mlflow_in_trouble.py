@@ -5,7 +5,8 @@ import sqlite3
 
 import pytest
 from _compare import complaints
-from _server import Proxy, Server
+from _mlflow_server import MlflowServer
+from _server import Proxy
 from _studies import N_TRIALS, ROUNDS, SGD
 
 STORAGE = "journal:///hpo.journal"
@@ -32,9 +33,10 @@ def database(empty_store, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(database):
-    server = Server(database)
+    server = MlflowServer(database)
+    server.start()
     yield server
-    server.close()
+    server.stop()
 
 
 @pytest.fixture
@@ -139,22 +141,23 @@ def test_a_full_disk_of_a_server(empty_store, commands, new_folder, tmp_path, mo
     shutil.copy(empty_store, database)
     folder = new_folder("study", SGD, store=False)
     monkeypatch.chdir(folder)
-    server = Server(database, most_bytes=database.stat().st_size + 8192)
+    server = MlflowServer(database, most_bytes=database.stat().st_size + 8192)
+    server.start()
     proxy = Proxy(server.port)
     try:
         text = commands.run("run", "study.py", "--tracking-uri", proxy.uri, folder=folder)
     finally:
         proxy.close()
-        server.close()
+        server.stop()
     assert "has not reached" in text or "have not reached" in text
     assert complaints("faults", STORAGE, n_trials=N_TRIALS) == []
-    server = Server(database)
+    server = MlflowServer(database)
+    server.start()
     try:
-        uri = f"http://127.0.0.1:{server.port}"
-        commands.run("sync", "faults", "--tracking-uri", uri, folder=folder)
+        commands.run("sync", "faults", "--tracking-uri", server.uri, folder=folder)
         tracking = f"sqlite:///{database}"
         wrong = complaints("faults", STORAGE, n_trials=N_TRIALS, tracking_uri=tracking)
     finally:
-        server.close()
+        server.stop()
     tally("MLflow: disk full", "server", 1, 0, len(wrong))
     assert wrong == []

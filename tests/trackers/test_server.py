@@ -1,66 +1,27 @@
 """A real tracking server, on loopback: dead at first, then up."""
 
 import math
-import os
 import shutil
-import socket
-import subprocess
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from _mlflow_server import MlflowServer
 
 from hpo.storage.study_facts import StudyRecord, end_session
 from hpo.testing.trackers import INFO, add_trial, new_store
 from hpo.trackers import Following, TrialChange, all_orders, catch_up
-from hpo.trackers.mlflow import MlflowTracker, RunIds, study_url, ui_command
+from hpo.trackers.mlflow import MlflowTracker, RunIds, study_url
 from hpo.trial import Report, Trial, TrialRecord, TrialState
-
-
-class Server:
-    def __init__(self, database):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self.database = database
-        self.process = None
-
-    def start(self):
-        if self.process is None:
-            self.process = subprocess.Popen(
-                ui_command(f"sqlite:///{self.database}", port=self.port),
-                env=os.environ
-                | {
-                    "MLFLOW_DISABLE_TELEMETRY": "true",
-                    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # five processes fewer
-                },
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-            deadline = time.monotonic() + 60
-            while time.monotonic() < deadline:
-                try:
-                    with urllib.request.urlopen(f"{self.uri}/health", timeout=1):
-                        return
-                except OSError:
-                    time.sleep(0.2)
-            raise TimeoutError("the server did not start")
-
-    def stop(self):
-        if self.process is not None:
-            os.killpg(self.process.pid, 15)
-            self.process.wait()
 
 
 @pytest.fixture(scope="module")
 def server(empty_store, tmp_path_factory):
     database = tmp_path_factory.mktemp("server") / "mlflow.db"
     shutil.copy(empty_store, database)
-    server = Server(database)
+    server = MlflowServer(database)
     yield server
     server.stop()
 
