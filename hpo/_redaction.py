@@ -15,7 +15,7 @@ _NO_PORT = r"""(?!\d{0,5}(?:["'<>\s]|$))"""
 _USER_AND_PASSWORD = re.compile(
     rf"""(?P<head>{_SCHEME}(?:[^\s:/?\#"'<>]{{0,100}}|(?(web)(?!)|[^\n:/"']{{0,100}})))
         :{_NO_PORT}
-        (?:(?!://)[^\s"'<>]){{0,300}}@""",
+        [^\s"'<>]{{0,300}}@""",
     re.IGNORECASE | re.VERBOSE,
 )
 # One that has a blank or a quote in it: up to the next @ before what may be a host.
