@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
@@ -52,6 +52,7 @@ texts = st.sampled_from(
 
 
 @given(schemes, users, passwords, texts)
+@example("postgresql", "ada", f"{SECRET}://", "{0}")
 @settings(max_examples=3000, deadline=None, derandomize=True)
 def test_no_password_before_a_host_is_shown(scheme, user, password, text):
     for written in (password, quote(password + UNUSUAL, safe="")):
