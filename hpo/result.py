@@ -17,6 +17,7 @@ from hpo._winner import winner_of
 from hpo.exceptions import NoCompletedTrialError
 from hpo.out_of_fold import OutOfFold
 from hpo.out_of_fold_files import OutOfFoldFiles
+from hpo.statistics.paired import corrected_resampled_se
 from hpo.statistics.selection_bias import CorrectedScore
 from hpo.trial import TRAINED_BY, TrialRecord, TrialState
 
@@ -89,6 +90,8 @@ class StudyResult:
         `hpo.statistics.selection_bias`. None if it cannot be told.
     uncorrected : str, default=""
         Why there is no ``corrected``.
+    nested : tuple of float, default=()
+        Scores of the outer folds of nested cross-validation; see `Study`.
     out_of_fold : OutOfFoldFiles or None, default=None
         Where the out-of-fold predictions are; see `oof`.
     finished_by : str, default=""
@@ -125,6 +128,7 @@ class StudyResult:
     finalists: Mapping[int, Sequence[float]] = field(default_factory=dict)
     corrected: CorrectedScore | None = None
     uncorrected: str = ""
+    nested: tuple[float, ...] = ()
     out_of_fold: OutOfFoldFiles | None = field(default=None, repr=False)
     finished_by: str = ""
     silent_trials: tuple[int, ...] = ()
@@ -205,6 +209,19 @@ class StudyResult:
         if len(values) < 2:
             return math.nan
         return float(np.std(values, ddof=1) / math.sqrt(len(values)))
+
+    @property
+    def nested_score(self) -> float:
+        """Mean score of the outer folds of nested cross-validation; nan without them."""
+        return sum(self.nested) / len(self.nested) if self.nested else math.nan
+
+    @property
+    def nested_score_se(self) -> float:
+        """Standard error of `nested_score`; nan without outer folds.
+
+        The outer folds share training rows, which is corrected for (Nadeau and Bengio 2003).
+        """
+        return corrected_resampled_se(self.nested)
 
     @property
     def corrected_score(self) -> float:

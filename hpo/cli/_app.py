@@ -148,6 +148,10 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         int | None,
         search("N", "Sets of folds, each shuffled anew, on which trials are trained."),
     ] = None,
+    nested: Annotated[
+        int | None,
+        search("K", "Outer folds of nested cross-validation: K more searches, as a check."),
+    ] = None,
     select: Annotated[
         str | None,
         search("WHICH", "Which epoch's score stands for a trial: best or last."),
@@ -297,6 +301,7 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         "epochs": epochs,
         "eval_every": eval_every,
         "repeats": repeats,
+        "nested": nested,
         "select": select,
         "choose": choose,
         "scoring": scoring,

@@ -120,6 +120,10 @@ def _honest_scores(result: StudyResult) -> list[tuple[str, str | Text]]:
         rows.append(("corrected for the choice", Text(value, style="bold")))
     elif result.uncorrected:
         rows.append(("corrected for the choice", f"cannot be told: {result.uncorrected}"))
+    if result.nested:
+        value = score(result.nested_score, result.nested_score_se)
+        name = f"nested, {counted(len(result.nested), 'outer fold')}"
+        rows.append((name, Text(f"{value} s.e.", style="bold")))
     if result.test_score is not None:
         verdict, advice = gap_to_held_out(result)
         text = Text(score_with_interval(result.test_score, result.test_interval), style="bold")

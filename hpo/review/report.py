@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, Formatter, FuncFormatter
 
-from hpo._format import printable, score_with_interval
+from hpo._format import printable, score, score_with_interval
 from hpo._trained_by import format_trained_by
 from hpo.result import StudyResult
 from hpo.review import _html, plots
@@ -182,6 +182,9 @@ def _honest_scores(result: StudyResult) -> dict[str, str]:
         facts["corrected for the choice"] = value
     elif result.uncorrected:
         facts["corrected for the choice"] = f"cannot be told: {result.uncorrected}"
+    if result.nested:
+        name = f"nested cross-validation, {len(result.nested)} outer folds"
+        facts[name] = score(result.nested_score, result.nested_score_se)
     if result.test_score is not None:
         value = score_with_interval(result.test_score, result.test_interval)
         told = (text.rstrip(".") for text in gap_to_held_out(result) if text)

@@ -13,7 +13,9 @@ from hpo.study import Study
 __all__ = ["SearchDefinition", "definition_of"]
 
 _OTHERWISE_NAMED = {"name", "data", "seed", "metric", "tracker", "refit", "fail_fast", "sampler"}
-"""Fields of a study that are no parameters of the search, or mean something more there."""
+"""Fields of a study that have another name in the search, or mean something more there."""
+_LEFT_OUT = {"nested"}
+"""Fields that are no parameters of the search: ``cross_val_score(HPOSearchCV(...))`` is nested."""
 
 
 class SearchDefinition(Study):
@@ -40,7 +42,8 @@ def definition_of(search: Any, data: StudyData) -> SearchDefinition:
     StudyError
         If a parameter is of the wrong type.
     """
-    fields = {name: getattr(search, name) for name in set(Study.model_fields) - _OTHERWISE_NAMED}
+    names = set(Study.model_fields) - _OTHERWISE_NAMED - _LEFT_OUT
+    fields = {name: getattr(search, name) for name in names}
     several = not (search.scoring is None or isinstance(search.scoring, str))
     return SearchDefinition(
         **fields,

@@ -53,6 +53,7 @@ def smoke_changes(
         "data": load,
         "cv": cv,
         "repeats": 1,
+        "nested": 0,
         "epochs": 1 if epochs is not None or _has_epochs(estimator) else None,
         "eval_every": min(eval_every, _N_STEPS) if eval_every else None,
         "n_trials": 1,

@@ -55,6 +55,10 @@ class Study(pydantic.BaseModel):
         those within one standard error of the best score, the cheapest: the fewest epochs, then
         the least seconds. ``"finalists"``: the five best are trained again on fresh folds, and
         the greatest mean of both scores wins.
+    nested : int, default=0
+        Outer folds of a nested cross-validation after the search, as a check of the corrected
+        score: a whole search for each of them, whose winner is scored once on rows that nothing
+        of it has seen (`StudyResult.nested`). It costs as many times the study.
     n_trials : int or None, default=50
         Trials of the whole study, over all runs.
     timeout : float or None, default=None
@@ -156,6 +160,7 @@ class Study(pydantic.BaseModel):
     eval_every: int | None = pydantic.Field(default=None, ge=1)
     select: Literal["best", "last"] = "best"
     choose: Literal["best", "one_se", "finalists"] = "best"
+    nested: int = pydantic.Field(default=0, ge=0)
     n_trials: int | None = pydantic.Field(default=50, ge=1)
     timeout: float | None = pydantic.Field(default=None, gt=0)
     trial_timeout: float | None = pydantic.Field(default=None, gt=0)
@@ -189,6 +194,13 @@ class Study(pydantic.BaseModel):
     @classmethod
     def _no_pruner(cls, pruner: Any) -> Any:
         return "nop" if pruner is None else pruner
+
+    @pydantic.field_validator("nested")
+    @classmethod
+    def _some_folds(cls, nested: int) -> int:
+        if nested == 1:
+            raise ValueError("must be 0 or at least 2 outer folds")
+        return nested
 
     @pydantic.field_validator("checkpoint_every")
     @classmethod

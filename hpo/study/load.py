@@ -18,6 +18,7 @@ from hpo.trial import TrialRecord
 
 __all__ = [
     "FINALISTS",
+    "NESTED",
     "load_result",
     "nothing_scored",
     "read_finalists",
@@ -27,6 +28,8 @@ __all__ = [
 
 FINALISTS = "finalists"
 """Attribute of the study with the scores of the finalists on fresh folds."""
+NESTED = "nested"
+"""Attribute of the study with the scores of the outer folds."""
 
 
 def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | None]:
@@ -90,6 +93,7 @@ def _result(store: StoredStudy, records: Sequence[TrialRecord]) -> StudyResult:
         out_of_fold=OutOfFoldFiles(files_folder(store) / OUT_OF_FOLD),
         **_search_settings(store),
         finalists=read_finalists(store),
+        nested=tuple(store.get_attr(NESTED) or ()),
         **read_corrected(store.get_attr(CORRECTED)),
     )
 

@@ -15,6 +15,7 @@ from hpo.study.definition import Study
 from hpo.study.finalists import with_finalists
 from hpo.study.finisher import Elsewhere, Finisher
 from hpo.study.load import nothing_scored
+from hpo.study.nested import check_nested, with_nested
 from hpo.study.opening import Allowed
 from hpo.study.prepared import PreparedStudy
 from hpo.study.runner import run_search
@@ -91,6 +92,7 @@ def run_study(
     if fresh and extend:
         raise StudyError("fresh starts anew and extend goes on: choose one of them.")
     prepared = PreparedStudy(study, folder)
+    check_nested(prepared)
     tracker = prepared.tracker()
     # Without scores there is nothing that a change of the code could invalidate.
     unscored = retry_failed and nothing_scored(study.name, study.storage)
@@ -155,10 +157,14 @@ class _Finish:
         best = result.best_record
         params = self._prepared.space.resolve(best.best_params)
         result = replace(result, resolved_params=params)
-        if not self._prepared.study.refit or self._interrupt.reason:
+        if self._interrupt.reason:
             return result
-        with self._finisher.claim(best.number) as (other, is_done):
-            return self._refitted(result, best, other, is_done=is_done)
+        if self._prepared.study.refit:
+            with self._finisher.claim(best.number) as (other, is_done):
+                result = self._refitted(result, best, other, is_done=is_done)
+        if result.finished_by:
+            return result
+        return with_nested(result, self._prepared, self._store, self._interrupt, run=run_study)
 
     def _refitted(
         self, result: StudyResult, best: TrialRecord, other: str, *, is_done: bool

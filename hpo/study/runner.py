@@ -329,6 +329,8 @@ def _summary(result: StudyResult) -> tuple[dict[str, float], dict[str, Any]]:
         low, high = result.corrected.interval
         metrics["corrected_score"] = result.corrected.value
         metrics |= {"corrected_score_low": low, "corrected_score_high": high}
+    if result.nested:
+        metrics |= {"nested_score": result.nested_score, "nested_score_se": result.nested_score_se}
     if result.test_score is not None:
         metrics["test_score"] = result.test_score
     if result.test_interval is not None and all(map(math.isfinite, result.test_interval)):

@@ -2,9 +2,12 @@
 
 ``shuffled``: nets on digits with shuffled labels, trained in batches. Whatever is above chance is
 the luck of the choice. ``real``: searches on samples of up to 1,000 rows of real data; the truth is
-the refitted winner's score on the many rows that were left out. ``gap``: fixed models without any
-choice; how often the verdict on the held-out part is "more than chance". ``verdicts``: comparisons
-of values that make no difference. Without ``$HPO_DATA`` the sets of scikit-learn alone are used.
+the refitted winner's score on the many rows that were left out, and that of the same setting
+trained on as many rows as a fold has. ``choose``: what each rule of choosing is worth on such rows,
+and how often its winner is worse than the estimator's own settings or the first trial. ``gap``:
+fixed models without any choice; how often the verdict on the held-out part is "more than chance".
+``verdicts``: comparisons of values that make no difference. Without ``$HPO_DATA`` the sets of
+scikit-learn alone are used.
 """
 
 import argparse
@@ -16,9 +19,10 @@ from typing import Any
 import numpy as np
 import torch
 from _bench import one_thread
+from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import StratifiedKFold, train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -26,11 +30,13 @@ from sklearn.tree import DecisionTreeClassifier
 from skorch import NeuralNetClassifier
 
 from hpo import Study, StudyData, run_study
+from hpo._winner import CHOOSE, winner_of
 from hpo.data.folder import data_folder
 from hpo.modules import MLP
 from hpo.result import StudyResult
 from hpo.review import compare
 from hpo.review.gap import gap_to_held_out
+from hpo.trial import TrialRecord
 
 TREE = {
     "max_depth": {"type": "int", "low": 1, "high": 12},
@@ -153,42 +159,140 @@ def sets() -> dict[str, tuple[Any, Any, Any, Any, int]]:
     return found
 
 
-def real(n_seeds: int, n_trials: int) -> Iterator[tuple[str, dict[str, float]]]:
-    """Yield for each data set how far scores are from those on the rows left out."""
+def samples(
+    n_seeds: int, n_trials: int, **settings: Any
+) -> Iterator[tuple[str, int, Any, StudyData, StudyResult]]:
+    """Yield for each data set and seed the estimator, the data, and the result of a search."""
     for name, (X, y, estimator, space, n_rows) in sets().items():
-        gaps = []
+        is_net = isinstance(estimator, NeuralNetClassifier)
         for seed in range(n_seeds):
             train, test = train_test_split(
                 np.arange(len(X)), train_size=n_rows, random_state=seed, stratify=y
             )
             data = StudyData(X=X[train], y=y[train], X_test=X[test], y_test=y[test])
-            executor = "fused" if isinstance(estimator, NeuralNetClassifier) else "serial"
-            result = searched(
-                estimator, space, data, n_trials=n_trials, seed=seed, executor=executor
+            executor = "fused" if is_net else "serial"
+            found = searched(
+                estimator,
+                space,
+                data,
+                n_trials=n_trials,
+                seed=seed,
+                executor=executor,
+                sampler=settings.get("sampler", "random"),
+                choose=settings.get("choose", "best"),
             )
-            corrected = result.corrected
-            assert corrected is not None
-            assert result.test_score is not None
-            truth = result.test_score
-            gaps.append(
-                (
-                    result.best_score - truth,
-                    corrected.value - truth,
-                    corrected.low <= truth <= corrected.high,
-                    not gap_to_held_out(result)[1],
-                )
+            yield name, seed, estimator, data, found
+
+
+def with_settings_of(estimator: Any, record: TrialRecord, seed: int) -> Any:
+    """Return an untrained estimator with a trial's parameters, and epochs if it has any."""
+    made = clone(estimator).set_params(**record.trial.params)
+    if isinstance(made, NeuralNetClassifier):
+        torch.manual_seed(seed)
+        made.set_params(max_epochs=record.refit_steps)
+    return made
+
+
+def score_of_folds(made: Any, data: StudyData, seed: int) -> float:
+    """Return the mean score on the rows left out of models trained on four fifths of the rows."""
+    folds = StratifiedKFold(5, shuffle=True, random_state=1000 + seed)
+    scores = [
+        clone(made).fit(data.X[rows], data.y[rows]).score(data.X_test, data.y_test)
+        for rows, _ in folds.split(data.X, data.y)
+    ]
+    return float(np.mean(scores))
+
+
+def real(n_seeds: int, n_trials: int) -> Iterator[tuple[str, dict[str, float]]]:
+    """Yield for each data set how far scores are from those on the rows left out."""
+    gaps: dict[str, list[tuple[float, ...]]] = {name: [] for name in sets()}
+    for name, seed, estimator, data, result in samples(n_seeds, n_trials):
+        corrected, truth = result.corrected, result.test_score
+        assert corrected is not None
+        assert truth is not None
+        assert result.winner is not None
+        made = with_settings_of(estimator, result.winner, seed)
+        gaps[name].append(
+            (
+                result.best_score - truth,
+                corrected.value - truth,
+                corrected.value - score_of_folds(made, data, seed),
+                corrected.low <= truth <= corrected.high,
+                not gap_to_held_out(result)[1],
             )
-        best, corrected_gap, covers, expected = np.array(gaps, dtype=float).T
-        yield (
-            name,
-            {
-                "bias of best": best.mean(),
-                "of corrected": corrected_gap.mean(),
-                "nearer": (np.abs(corrected_gap) < np.abs(best)).mean(),
-                "covers": covers.mean(),
-                "as expected": expected.mean(),
-            },
         )
+        if len(gaps[name]) == n_seeds:
+            best, corrected_gap, of_folds, covers, expected = np.array(gaps[name], dtype=float).T
+            yield (
+                name,
+                {
+                    "bias of best": best.mean(),
+                    "of corrected": corrected_gap.mean(),
+                    "to models of folds": of_folds.mean(),
+                    "spread": corrected_gap.std(),
+                    "nearer": (np.abs(corrected_gap) < np.abs(best)).mean(),
+                    "covers": covers.mean(),
+                    "as expected": expected.mean(),
+                },
+            )
+
+
+# -- which rule chooses best ---------------------------------------------------------------------
+
+
+def choose(n_seeds: int, n_trials: int, sampler: str) -> Iterator[tuple[str, dict[str, float]]]:
+    """Yield for each data set what the winner of each rule scores on the rows left out.
+
+    ``worse``: the share of searches whose winner is worse there than the estimator's own settings,
+    or than the first trial, by more than 1.96 standard errors of the difference, paired over rows.
+    """
+    found: dict[str, list[list[float]]] = {name: [] for name in sets()}
+    for name, seed, estimator, data, result in samples(
+        n_seeds, n_trials, choose="finalists", sampler=sampler
+    ):
+        right: dict[int | None, np.ndarray] = {}
+
+        def rows(
+            record: TrialRecord | None,
+            right: dict[int | None, np.ndarray] = right,
+            estimator: Any = estimator,
+            data: StudyData = data,
+            seed: int = seed,
+        ) -> np.ndarray:
+            """Return which rows left out a trial's settings get right; None: the own ones."""
+            number = None if record is None else record.number
+            if number not in right:
+                torch.manual_seed(seed)
+                made = clone(estimator)
+                if record is not None:
+                    made = with_settings_of(estimator, record, seed)
+                predicted = made.fit(data.X, data.y).predict(data.X_test)
+                right[number] = np.asarray(predicted == data.y_test, dtype=float)
+            return right[number]
+
+        ranked = result.top(n_trials)
+        first = next(record for record in result.records if record.number == 0)
+        chosen = [winner_of(ranked, rule, result.finalists) for rule in CHOOSE]
+        answers = [rows(record) for record in (*chosen, None, first)]
+        scores = [float(answer.mean()) for answer in answers]
+        worse = [_is_worse(answers[i], answers[j]) for i in range(len(CHOOSE)) for j in (-2, -1)]
+        found[name].append([*scores, *map(float, worse)])
+        if len(found[name]) == n_seeds:
+            values = np.array(found[name])
+            figures = {}
+            for i, rule in enumerate(CHOOSE):
+                gain = values[:, i] - values[:, 0]
+                figures[rule] = values[:, i].mean()
+                figures[f"{rule} - best"] = gain.mean()
+                figures[f"its error ({rule})"] = gain.std(ddof=1) / np.sqrt(n_seeds)
+                for j, other in enumerate(("own settings", "first trial")):
+                    figures[f"{rule} worse than {other}"] = values[:, 5 + 2 * i + j].mean()
+            yield name, figures
+
+
+def _is_worse(right: np.ndarray, others: np.ndarray) -> bool:
+    gaps = right - others
+    return bool(gaps.mean() < -1.96 * gaps.std(ddof=1) / np.sqrt(len(gaps)))
 
 
 # -- gaps without a choice, verdicts without a difference ------------------------------------------
@@ -246,23 +350,29 @@ def verdicts(n_families: int) -> float:
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure a part and print its figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", choices=("shuffled", "real", "gap", "verdicts"))
+    parser.add_argument("part", choices=("shuffled", "real", "choose", "gap", "verdicts"))
     parser.add_argument("--n", type=int, default=20, help="studies, seeds, splits or families")
     parser.add_argument("--n-trials", type=int, default=30)
+    parser.add_argument("--sampler", default="random", help="of the part choose")
     args = parser.parse_args(arguments)
     with one_thread():
         if args.part == "shuffled":
             found: dict[str, Any] = shuffled(args.n, args.n_trials)
-        elif args.part == "real":
+        elif args.part in {"real", "choose"}:
             found = {}
-            for name, figures in real(args.n, args.n_trials):
+            parts = (
+                real(args.n, args.n_trials)
+                if args.part == "real"
+                else choose(args.n, args.n_trials, args.sampler)
+            )
+            for name, figures in parts:
                 found[name] = figures
                 print(name, {k: round(float(v), 4) for k, v in figures.items()}, flush=True)
         elif args.part == "gap":
             found = gap(args.n)
         else:
             found = {"families with a false verdict": verdicts(args.n)}
-    if args.part != "real":
+    if args.part not in {"real", "choose"}:
         for name, value in found.items():
             print(f"| {name} | {value:.4f} |")
     return found

@@ -35,7 +35,9 @@ PACKAGES = {
 PANELS = {
     "Options": "--smoke --help",
     "Budget": "--n-trials --timeout --trial-timeout --max-total-epochs --epochs --eval-every",
-    "Search": "--repeats --select --choose --scoring --sampler --pruner --seed --add-trials",
+    "Search": (
+        "--repeats --nested --select --choose --scoring --sampler --pruner --seed --add-trials"
+    ),
     "Execution": "--backend --executor --n-jobs --n-threads --device",
     "Execution with --backend ray": "--ray-address --cpus-per-trial --gpus-per-trial",
     "Data": "--data",

@@ -47,6 +47,7 @@ CHANGES = {
     "add_trials": (GOES_ON, {"add_trials": ()}),
     "keep": (GOES_ON, {"keep": "all"}),
     "repeats": (REFUSED, {"repeats": 2}),
+    "nested": (GOES_ON, {"nested": 2}),
     "choose": (GOES_ON, {"choose": "one_se"}),
     "out_of_fold_mb": (GOES_ON, {"out_of_fold_mb": 0}),
     "checkpoint_every": (GOES_ON, {"checkpoint_every": None}),
