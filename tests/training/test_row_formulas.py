@@ -7,15 +7,21 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import train_test_split
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.svm import SVC
+from sklearn.tree import DecisionTreeClassifier
 
 from hpo.training.row_formulas import _FORMULAS, row_formula
 from hpo.training.row_scores import is_mean, watched
 from hpo.training.scoring import Scoring
 
-REGRESSING = {name for name in _FORMULAS if name == "r2" or name.endswith("_error")}
+REGRESSING = {
+    name for name in _FORMULAS if name in {"r2", "explained_variance"} or name.endswith("_error")
+}
 CLASSIFYING = sorted(set(_FORMULAS) - REGRESSING)
+OF_TWO = {"f1", "precision", "recall", "jaccard", "roc_auc", "average_precision", "neg_brier_score"}
+OF_MORE = {"top_k_accuracy"}
+VALUES = {"neg_log_loss", "neg_brier_score", "top_k_accuracy", "roc_auc_ovr"}
 
 
 def judged(estimator, scoring, X, y):
@@ -41,9 +47,9 @@ def split(n=400, **kinds):
         KNeighborsClassifier(),
     ],
 )
-@pytest.mark.parametrize("name", [None, *CLASSIFYING])
+@pytest.mark.parametrize("name", [None, *sorted(set(CLASSIFYING) - OF_MORE)])
 def test_mean_of_the_rows_is_the_score_of_a_classifier(name, estimator):
-    if name in {"neg_log_loss", "neg_brier_score"} and isinstance(estimator, SVC):
+    if name in {*VALUES, "roc_auc_ovr_weighted"} and isinstance(estimator, SVC):
         pytest.skip("it has no probabilities")
     X, X_valid, y, y_valid = split(weights=[0.7])
     score, rows = judged(estimator.fit(X, y), name, X_valid, y_valid)
@@ -52,7 +58,7 @@ def test_mean_of_the_rows_is_the_score_of_a_classifier(name, estimator):
     assert is_mean(rows, score), (rows.mean(), score)
 
 
-@pytest.mark.parametrize("name", ["accuracy", "balanced_accuracy", "f1_macro", "neg_log_loss"])
+@pytest.mark.parametrize("name", sorted(set(CLASSIFYING) - OF_TWO))
 def test_several_classes(name):
     X, X_valid, y, y_valid = split(n_classes=4, n_informative=5)
     score, rows = judged(LogisticRegression().fit(X, y), name, X_valid, y_valid)
@@ -61,14 +67,25 @@ def test_several_classes(name):
 
 @pytest.mark.parametrize("name", [None, *sorted(REGRESSING)])
 def test_mean_of_the_rows_is_the_score_of_a_regression(name):
+    """Of one output, and of two."""
     X, y = make_regression(200, 5, noise=20.0, random_state=0)
-    score, rows = judged(LinearRegression().fit(X[:100], y[:100]), name, X[100:], y[100:])
-    assert is_mean(rows, score)
+    if name is not None and "squared_log" in name:
+        y -= y.min()
+    X, X_valid, y, y_valid = X[:100], X[100:], y[:100], y[100:]
+    for targets, truth in ((y, y_valid), (np.c_[y, y[::-1]], np.c_[y_valid, y_valid[::-1]])):
+        estimator = KNeighborsRegressor().fit(X, targets)
+        score, rows = judged(estimator, name, X_valid, truth)
+        assert rows.shape == (100,)
+        assert is_mean(rows, score)
 
 
-@pytest.mark.parametrize("name", ["f1", "roc_auc", "balanced_accuracy", "r2"])
+VARYING = ["f1", "roc_auc", "balanced_accuracy", "r2", "average_precision", "matthews_corrcoef"]
+VARYING += ["f1_weighted", "precision_macro", "jaccard_weighted", "explained_variance"]
+
+
+@pytest.mark.parametrize("name", VARYING)
 def test_rows_vary_as_the_score_does(name):
-    if name == "r2":
+    if name in REGRESSING:
         X, y = make_regression(800, 5, noise=60.0, random_state=0)
         estimator = LinearRegression().fit(X[:400], y[:400])
         X, y = X[400:], y[400:]
@@ -82,6 +99,27 @@ def test_rows_vary_as_the_score_does(name):
     linear = [rows[bag].mean() for bag in drawn]
     assert np.corrcoef(scores, linear)[0, 1] > 0.97
     assert np.std(linear) == pytest.approx(np.std(scores), rel=0.1)
+
+
+@pytest.mark.parametrize("name", ["roc_auc_ovr", "roc_auc_ovr_weighted", "matthews_corrcoef"])
+def test_rows_of_several_classes_vary_as_the_score_does(name):
+    X, X_valid, y, y_valid = split(800, n_classes=3, n_informative=5, weights=[0.5, 0.3])
+    estimator = LogisticRegression().fit(X, y)
+    _, rows = judged(estimator, name, X_valid, y_valid)
+    rng = np.random.default_rng(0)
+    drawn = [rng.integers(400, size=400) for _ in range(100)]
+    scores = [get_scorer(name)(estimator, X_valid[bag], y_valid[bag]) for bag in drawn]
+    linear = [rows[bag].mean() for bag in drawn]
+    assert np.corrcoef(scores, linear)[0, 1] > 0.97
+
+
+@pytest.mark.parametrize("name", ["average_precision", "roc_auc"])
+def test_ties_of_values(name):
+    """A small tree gives many rows the same value."""
+    X, X_valid, y, y_valid = split()
+    estimator = DecisionTreeClassifier(max_depth=2).fit(X, y)
+    score, rows = judged(estimator, name, X_valid, y_valid)
+    assert is_mean(rows, score)
 
 
 def test_a_scorer_with_options_and_a_function_have_no_rows():
