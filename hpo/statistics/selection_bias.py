@@ -95,6 +95,41 @@ class Bags:
             chosen = np.where(better, np.take_along_axis(out_of_bag, first, 0)[0], chosen)
         return chosen
 
+    def cheapest(self, scores: np.ndarray, trials: np.ndarray, costs: np.ndarray) -> np.ndarray:
+        """Return what the cheapest trial within one standard error of the best scores out of it.
+
+        A trial's score in a bag is that of its best candidate. The standard error is that of the
+        best one in the bag, over the folds of all rows: rows that are drawn twice would make it
+        too large.
+
+        Parameters
+        ----------
+        scores : ndarray of shape (n_candidates, n_rows)
+            See `chosen`.
+        trials : ndarray of shape (n_candidates,)
+            Number of each candidate's trial, in ascending order.
+        costs : ndarray of shape (n_candidates,)
+            Smaller is cheaper; no two are equal.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            nan where a fold has no row out of the bag.
+        """
+        inside, outside = self.weights
+        scores = scores.astype(np.float32)
+        in_bag = scores @ inside
+        of_fold = self._folds[:, None] == np.arange(int(self._folds.max()) + 1)
+        means = scores @ (of_fold / of_fold.sum(axis=0)).astype(np.float32)
+        n_folds = means.shape[1]
+        errors = means.std(axis=1, ddof=1) / np.sqrt(n_folds) if n_folds > 1 else np.zeros(1)
+        errors = np.broadcast_to(errors, len(scores))[in_bag.argmax(axis=0)]
+        starts, of_trial = np.unique(trials, return_index=True, return_inverse=True)[1:]
+        of_trials = np.maximum.reduceat(in_bag, starts, axis=0)[of_trial]
+        tied = (in_bag == of_trials) & (in_bag >= in_bag.max(axis=0) - errors)
+        chosen = np.where(tied, costs[:, None], np.inf).argmin(axis=0)
+        return np.asarray(np.einsum("bi,ib->b", scores[chosen], outside))
+
     @cached_property
     def weights(self) -> tuple[np.ndarray, np.ndarray]:
         """Weights of the rows in each bag and out of it, (n_rows, n); each sums up to 1."""
@@ -162,7 +197,12 @@ class CorrectedScore:
 
 
 def corrected_score(
-    scores: np.ndarray, bags: Bags, *, trials: np.ndarray, training_se: float = 0.0
+    scores: np.ndarray,
+    bags: Bags,
+    *,
+    trials: np.ndarray,
+    training_se: float = 0.0,
+    costs: np.ndarray | None = None,
 ) -> CorrectedScore | None:
     """Return the score of the winner, corrected for having been chosen by the same rows.
 
@@ -182,6 +222,9 @@ def corrected_score(
         Number of each candidate's trial; they are counted.
     training_se : float, default=0.0
         Least standard error: what other training sets would change.
+    costs : ndarray of shape (n_candidates,) or None
+        If given, the cheapest trial within one standard error of the best wins; see
+        `Bags.cheapest`.
 
     Returns
     -------
@@ -190,7 +233,7 @@ def corrected_score(
     """
     if bags.n_units < FEWEST_ROWS or not len(scores):
         return None
-    chosen = bags.chosen(scores)
+    chosen = bags.chosen(scores) if costs is None else bags.cheapest(scores, trials, costs)
     finite = chosen[np.isfinite(chosen)]
     if len(finite) < len(chosen) / 2:
         return None

@@ -1,7 +1,7 @@
 """The winner's score without the luck of having been chosen, from what the trials have kept."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from hpo.statistics.selection_bias import (
     CorrectedScore,
     corrected_score,
 )
-from hpo.trial import TrialState
+from hpo.trial import TrialRecord, TrialState
 
 __all__ = ["CORRECTED", "corrected", "read_corrected"]
 
@@ -42,8 +42,8 @@ def corrected(result: StudyResult) -> CorrectedScore | str:
     chosen = [record for record in ended if record.best_report]
     if files is None or result.winner is None or not chosen:
         return ""
-    if result.choose != "best":
-        return f"it is not known for choose='{result.choose}'"
+    if result.choose == "finalists":
+        return "fresh folds, which choose among the finalists, are not known for all trials"
     known = [files.row_scores(record.number) for record in chosen]
     n_missing = sum(
         rows is None or len(rows.steps) != record.last_step
@@ -58,6 +58,7 @@ def corrected(result: StudyResult) -> CorrectedScore | str:
     parts = [rows.scores[-1:] if last else rows.scores for rows in known if rows is not None]
     trials = np.repeat([record.number for record in chosen], [len(part) for part in parts])
     scores = np.concatenate(parts)
+    costs = _costs(chosen, [len(part) for part in parts]) if result.choose == "one_se" else None
     n_bootstraps = int(np.clip(_WORK / scores.size, _FEWEST, N_BOOTSTRAPS))
     report = result.winner.best_report
     training_se = corrected_resampled_se(report.fold_values, result.fold_sizes) if report else 0.0
@@ -66,8 +67,29 @@ def corrected(result: StudyResult) -> CorrectedScore | str:
         Bags(study.folds, study.units, labels=study.labels, n=n_bootstraps),
         trials=trials,
         training_se=0.0 if math.isnan(training_se) else training_se,
+        costs=costs,
     )
     return found or f"there are fewer than {FEWEST_ROWS} independent rows"
+
+
+def _costs(records: Sequence[TrialRecord], n_steps: Sequence[int]) -> np.ndarray:
+    """Return the rank of each candidate by what ``choose="one_se"`` calls cheap, epochs first.
+
+    Pruned trials, which cannot win, are the last choice.
+    """
+    keys = [
+        (
+            record.state is TrialState.PRUNED,
+            record.last_step - n + 1 + step,
+            record.cost("seconds"),
+            record.number,
+        )
+        for record, n in zip(records, n_steps, strict=True)
+        for step in range(n)
+    ]
+    ranks = np.empty(len(keys))
+    ranks[sorted(range(len(keys)), key=keys.__getitem__)] = np.arange(len(keys))
+    return ranks
 
 
 def read_corrected(found: CorrectedScore | Mapping[str, Any] | str | None) -> dict[str, Any]:
