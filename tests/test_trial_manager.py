@@ -72,7 +72,9 @@ def test_records_of_earlier_runs_are_peers(tmp_path):
     trials = manager_of(MedianPruner(n_startup_trials=3), store(url), max_steps=2)
     number = trials.ask().number
     assert trials.report([report(number, 1, 0.4)]) == [number]
-    assert trials.record(number).reason == "epoch 1: 0.4 < median 0.5 of 3 trials"
+    assert trials.record(number).reason == (
+        "epoch 1 (rung 1 of 1): 0.4 is rank 4 of 4, not above the median 0.5"
+    )
 
 
 def test_the_last_step_is_never_pruned():
@@ -263,11 +265,11 @@ def test_a_report_without_a_cost_of_the_study_is_refused():
 
 
 def test_reports_that_come_together_are_all_taken_in_before_one_is_judged():
-    trials = manager_of(MedianPruner(n_startup_trials=1, peers="reported"))
+    trials = manager_of(MedianPruner())
     for _ in range(3):
         trials.ask()
     reports = [report(number, 1, value) for number, value in enumerate((0.1, 0.5, 0.9))]
-    assert trials.report(reports) == [0]
+    assert trials.report(reports) == [0, 1]
 
 
 def test_its_figures_are_those_of_its_records():

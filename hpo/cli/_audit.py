@@ -16,7 +16,7 @@ from hpo.review.audit import Choice, Replay, choices, replays
 
 __all__ = ["RULES", "audit_study"]
 
-RULES = ("nop", "median", "halving", "halving:eta=3", "halving:eta=4")
+RULES = ("nop", "median", "optuna_median", "halving:eta=3", "halving:eta=4")
 """Rules under which a study is replayed if none is named."""
 
 

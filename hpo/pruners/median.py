@@ -1,182 +1,103 @@
 """The median stopping rule."""
 
-import bisect
-import math
 from collections.abc import Sequence
-from operator import attrgetter
 
-import numpy as np
-
-from hpo.pruners._cache import RecordCache
 from hpo.pruners._checks import check_choice, check_int
 from hpo.pruners._peer_values import PeerValues
+from hpo.pruners._rungs import Rungs, at_rung, counts, rank_at
 from hpo.pruners.base import BasePruner, PruneDecision
+from hpo.pruners.optuna_median import OptunaMedianPruner
 from hpo.trial import TrialRecord, TrialState
 
 __all__ = ["MedianPruner"]
 
 _CONTINUE = PruneDecision(False)
+_AT = ("rungs", "every")
+_PEERS = ("reported", "complete")
 
 
 class MedianPruner(BasePruner):
-    """Stops a trial whose best score so far is worse than the median of its peers at that step.
+    """Stops a trial that is not above the median of its peers when it reaches a rung.
 
-    With ``reference="step_value"`` and ``peers="complete"`` it decides exactly as
-    ``optuna.pruners.MedianPruner`` does in a study that maximizes and reports steps from 0.
+    The rungs are the steps r, 2 r, 4 r ... below T, the number of steps of a full trial, with
+    ``r = max(1, round(T / 17))``: of 20 steps 1, 2, 4, 8 and 16. A trial is compared with all
+    trials that have come to that rung, those that were stopped there included, and stops if half
+    of them, itself counted, are strictly better. This is `HalvingPruner` with ``eta=2``. Looking
+    rarely, and among all, loses fewer good trials than looking at every step at the complete
+    trials alone: these are few for long, and the best ones.
+
+    ``median:at=every,peers=complete,n_startup_trials=5`` is Optuna's rule, which has the name
+    ``optuna_median`` too.
 
     Parameters
     ----------
-    n_startup_trials : int, default=5
-        No trial is stopped before this many peers (0 or more) are available: complete
-        trials with ``peers="complete"``; with ``peers="reported"`` other trials that have a
-        value at the current step. Without any peer no trial is stopped.
+    n_startup_trials : int, default=0
+        No trial is stopped before this many peers (0 or more) count.
     n_warmup_steps : int, default=0
-        Number of first steps (0 or more) at which no trial is stopped: the first possible stop
-        is after step ``n_warmup_steps + 1``.
-    interval_steps : int, default=1
-        Steps (1 or more) from one check to the next, counted from the first possible stop.
-        If a trial has no report at a check, the check is made at its next report.
-    n_min_trials : int, default=1
-        No trial is stopped at a step where fewer peers than this (1 or more) have a value, nan
-        included.
-    reference : {"step_value", "running_mean"}, default="step_value"
-        The value of each peer in the median: its value at that step, or the mean of its
-        values up to that step. The latter is the rule of Golovin et al. 2017, "Google
-        Vizier: A Service for Black-Box Optimization", section 3.2.2; a complete peer with
-        fewer steps then enters with the mean of all its values.
-    peers : {"complete", "reported"}, default="complete"
-        Which other trials count: the complete ones, or all that have a value at that step,
-        whatever their state. Trials that advance together, none of them complete yet, can only
-        be compared with ``"reported"``.
+        Number of first steps (0 or more) at which no trial is stopped.
+    at : {"rungs", "every"}, default="rungs"
+        When a trial is compared: at a rung, by its score there, or at every step, by its best
+        score so far.
+    peers : {"reported", "complete"}, default="reported"
+        With whom: all other trials that have reported at that step, or the complete ones.
+    first_rung : int or None, default=None
+        Step (1 or more) of the first rung; None is ``max(1, round(T / 17))``.
 
     Raises
     ------
     ValueError
-        If a parameter is out of its range.
+        If a parameter is out of its range, or if ``first_rung`` is given and ``at="every"``.
 
     Notes
     -----
-    Values of nan are ignored in the peers' means, in the median and in the trial's best value. A
-    trial whose values are all nan at a check is stopped as diverged.
+    At a rung a value of nan is worse than any number and not better than another nan. Interrupted
+    trials do not count, since they are run again. If the number of steps of a trial is not known,
+    its first rung is at step 1. At every step the rule is that of `OptunaMedianPruner`.
     """
 
     def __init__(
         self,
-        n_startup_trials: int = 5,
+        n_startup_trials: int = 0,
         n_warmup_steps: int = 0,
-        interval_steps: int = 1,
         *,
-        n_min_trials: int = 1,
-        reference: str = "step_value",
-        peers: str = "complete",
+        at: str = "rungs",
+        peers: str = "reported",
+        first_rung: int | None = None,
     ) -> None:
         owner = "MedianPruner"
         self.n_startup_trials = check_int(owner, "n_startup_trials", n_startup_trials, low=0)
         self.n_warmup_steps = check_int(owner, "n_warmup_steps", n_warmup_steps, low=0)
-        self.interval_steps = check_int(owner, "interval_steps", interval_steps, low=1)
-        self.n_min_trials = check_int(owner, "n_min_trials", n_min_trials, low=1)
-        self.reference = check_choice(owner, "reference", reference, _REFERENCES)
+        self.at = check_choice(owner, "at", at, _AT)
         self.peers = check_choice(owner, "peers", peers, _PEERS)
-        self._peer_values = PeerValues(
-            _is_complete if self.peers == "complete" else _has_value,
-            _value_at if self.reference == "step_value" else _RunningMean(),
-        )
+        if first_rung is not None:
+            first_rung = check_int(owner, "first_rung", first_rung, low=1)
+            if at == "every":
+                raise ValueError("MedianPruner's first_rung needs at='rungs': there are no others.")
+        self.first_rung = first_rung
+        self._rungs = Rungs(2, first_rung)
+        self._values = PeerValues(counts if peers == "reported" else _is_complete, rank_at)
+        self._at_every = OptunaMedianPruner(n_startup_trials, n_warmup_steps, peers=peers)
 
     def decide(self, record: TrialRecord, peers: Sequence[TrialRecord]) -> PruneDecision:
         """Decide on the last report of ``record``; see `BasePruner.decide`."""
-        if not record.reports or not self._is_check(record):
-            return _CONTINUE
+        if self.at == "every":
+            return self._at_every.decide(record, peers)
         step = record.last_step
-        values = self._peer_values.at(step, peers)
-        if not values.n_peers or values.n_peers < self.n_startup_trials:
+        rung = self._rungs.name_of(step, record.max_steps) if record.reports else ""
+        if not rung or step <= self.n_warmup_steps:
             return _CONTINUE
-        best = max((r.value for r in record.reports if not math.isnan(r.value)), default=None)
-        if best is None:
-            return PruneDecision(True, f"epoch {step}: no finite score so far (diverged)")
-        if values.n_values < self.n_min_trials or not values.ordered:
+        standing = at_rung(record, peers, self._values)
+        n_peers = standing.n - 1
+        if n_peers < self.n_startup_trials or standing.better < max(1, standing.n // 2):
             return _CONTINUE
-        median = _median(values.ordered)
-        if best < median:
-            return PruneDecision(True, self._reason(step, best, median, len(values.ordered)))
-        return _CONTINUE
-
-    def _is_check(self, record: TrialRecord) -> bool:
-        """Return whether the last report is the first one since a check was due."""
-        n_steps_since = record.last_step - self.n_warmup_steps - 1
-        if n_steps_since < 0:
-            return False
-        due = record.last_step - n_steps_since % self.interval_steps
-        return len(record.reports) == 1 or record.reports[-2].step < due
-
-    def _reason(self, step: int, best: float, median: float, n_peers: int) -> str:
-        best_text, median_text = _distinct(best, median)
-        prefix = "the running means of " if self.reference == "running_mean" else ""
-        trials = "1 trial" if n_peers == 1 else f"{n_peers} trials"
-        return f"epoch {step}: {best_text} < median {median_text} of {prefix}{trials}"
+        return PruneDecision(
+            True, f"epoch {step} ({rung}): {standing}, not above the median {standing.median:.4g}"
+        )
 
     def __repr__(self) -> str:
         params = {key: value for key, value in vars(self).items() if not key.startswith("_")}
         return f"MedianPruner({', '.join(f'{key}={value!r}' for key, value in params.items())})"
 
 
-_REFERENCES = ("step_value", "running_mean")
-_PEERS = ("complete", "reported")
-
-
 def _is_complete(record: TrialRecord, step: int) -> bool:
-    return record.state is TrialState.COMPLETE
-
-
-def _has_value(record: TrialRecord, step: int) -> bool:
-    return record.value_at(step) is not None
-
-
-def _value_at(record: TrialRecord, step: int) -> float | None:
-    return record.value_at(step)
-
-
-def _median(ordered: Sequence[float]) -> float:
-    """Return the median as Optuna computes it: with `numpy.percentile`, whose rounding differs.
-
-    It depends on the values in the middle alone.
-    """
-    n = len(ordered)
-    middle = ordered[max(n // 2 - 1, 0) : n // 2 + 1 + n % 2]
-    with np.errstate(invalid="ignore"):  # infinity - infinity, between two infinite values
-        return float(np.percentile(middle, 50.0))
-
-
-class _RunningMean:
-    """Returns the mean of a trial's values up to a step; None if there are none."""
-
-    def __init__(self) -> None:
-        self._means = RecordCache(_running_means)
-
-    def __call__(self, record: TrialRecord, step: int) -> float | None:
-        return _mean_up_to(record, self._means(record), step)
-
-
-def _running_means(record: TrialRecord) -> list[float]:
-    """Return the mean of all values up to each report, ignoring nan; nan if there are none."""
-    total, n, means = 0.0, 0, []
-    for report in record.reports:
-        if not math.isnan(report.value):
-            total, n = total + report.value, n + 1
-        means.append(total / n if n else math.nan)
-    return means
-
-
-def _mean_up_to(record: TrialRecord, means: list[float], step: int) -> float | None:
-    """Return the running mean at the last report up to ``step``; None if there is none."""
-    index = min(step, len(means)) - 1
-    if index < 0:
-        return None
-    if record.reports[index].step > step:  # steps were skipped
-        index = bisect.bisect_right(record.reports, step, key=attrgetter("step")) - 1
-    return means[index] if index >= 0 else None
-
-
-def _distinct(low: float, high: float) -> tuple[str, str]:
-    """Format two different numbers with the fewest digits (at least 4) that distinguish them."""
-    pairs = ((f"{low:.{digits}g}", f"{high:.{digits}g}") for digits in range(4, 18))
-    return next((pair for pair in pairs if pair[0] != pair[1]), (repr(low), repr(high)))
+    return record.state is TrialState.COMPLETE and counts(record, step)

@@ -56,7 +56,7 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
         tpe, gp, optuna_tpe, optuna_gp, random, grid, qmc, cmaes or ray, with options
         (``"tpe:random_share=0.2"``).
     pruner : str, BasePruner or None, default="median"
-        A name with options (``"median:n_startup_trials=8"``, ``"halving:eta=3"``); ``"nop"`` or
+        A name with options (``"median:n_warmup_steps=5"``, ``"halving:eta=3"``); ``"nop"`` or
         None stops no trial.
         An estimator that makes one step is never stopped.
     executor : str or None, default=None

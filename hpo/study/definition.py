@@ -71,7 +71,7 @@ class Study(pydantic.BaseModel):
     max_total_epochs : int or None, default=None
         Epochs of all trials together.
     pruner : str, BasePruner or None, default="median"
-        A name with options (``"median:n_startup_trials=8"``, ``"halving:eta=3"``); None and
+        A name with options (``"median:n_warmup_steps=5"``, ``"halving:eta=3"``); None and
         ``"nop"`` stop no trial. Your own class, here and wherever a name is accepted, is
         ``"module:Class"`` with options, or an object.
     sampler : str or optuna sampler, default="tpe"

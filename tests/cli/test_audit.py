@@ -12,7 +12,7 @@ def test_a_study_is_replayed_under_other_rules(hpo_command: Run, write_study: Wr
     assert hpo_command("run", file, "--pruner", "nop")[0] == 0
     code, out, _ = hpo_command("audit", "tiny")
     assert code == 0
-    rows = dict(re.findall(r"^(nop|median|halving\S*) +(\d+) ", out, re.MULTILINE))
+    rows = dict(re.findall(r"^(nop|median|optuna_median|halving\S*) +(\d+) ", out, re.MULTILINE))
     assert rows["nop"] == "18"
     assert int(rows["median"]) <= 18
     assert "best that is left" in out

@@ -37,7 +37,7 @@ class TestLentPruners(PrunerConformance):
 class TestMedianOptions(PrunerConformance):
     @pytest.fixture(params=["reference=running_mean", "peers=reported,n_startup_trials=2"])
     def pruner(self, request):
-        return _discovery.build("hpo.pruners", f"median:{request.param}", BasePruner)
+        return _discovery.build("hpo.pruners", f"optuna_median:{request.param}", BasePruner)
 
 
 class BelowOwnBest(BasePruner):

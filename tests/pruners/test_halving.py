@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hpo.pruners._rungs import Rungs
 from hpo.pruners.halving import HalvingPruner
 from hpo.testing.pruners import PrunerConformance, scripted_record
 from hpo.trial import Report, Trial, TrialRecord, TrialState
@@ -68,8 +69,16 @@ def test_it_equals_its_definition_on_any_history(data, n_steps, eta):
     ],
 )
 def test_rungs(n_steps, eta, expected):
-    pruner = HalvingPruner(eta)
-    assert [s for s in range(1, n_steps + 1) if pruner.is_rung(s, n_steps)] == expected
+    rungs = Rungs(eta)
+    assert rungs.below(n_steps) == expected
+    names = {s: rungs.name_of(s, n_steps) for s in range(1, n_steps + 1)}
+    assert [s for s, name in names.items() if name] == expected
+    assert all(names[s] == f"rung {i} of {len(expected)}" for i, s in enumerate(expected, 1))
+
+
+def test_rungs_of_an_unknown_number_of_steps():
+    names = [Rungs(2).name_of(step, None) for step in range(1, 9)]
+    assert names == ["rung 1", "rung 2", "", "rung 3", "", "", "", "rung 4"]
 
 
 def test_trials_that_arrive_together_are_halved():
@@ -86,10 +95,10 @@ def test_a_stop_says_why():
     peers = [scripted_record(i, [value]) for i, value in enumerate((0.5, 0.7, 0.1))]
     pruner = HalvingPruner()
     assert pruner.decide(scripted_record(3, [0.41]), peers).reason == (
-        "epoch 1: 0.41 < the scores of 2 of 4 trials"
+        "epoch 1 (rung 1): 0.41 is rank 3 of 4, the best 2 go on"
     )
     assert pruner.decide(scripted_record(3, [math.nan]), peers).reason == (
-        "epoch 1: no finite score, as 3 of 4 trials have (diverged)"
+        "epoch 1 (rung 1): no finite score, as 3 of 4 trials have (diverged), the best 2 go on"
     )
 
 

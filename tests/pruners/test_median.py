@@ -1,249 +1,122 @@
-"""The median rule: Optuna's on any history, the Vizier paper's, and peers that have reported."""
+"""Median stopping at rungs, among all trials that came there; and Optuna's rule by its options."""
 
-import copy
 import math
-import pickle
 import statistics
-import warnings
-from dataclasses import replace
 
-import optuna
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hpo._discovery import build
+from hpo.pruners import BasePruner
+from hpo.pruners.halving import HalvingPruner
 from hpo.pruners.median import MedianPruner
-from hpo.testing.pruners import scripted_record
+from hpo.pruners.optuna_median import OptunaMedianPruner
+from hpo.testing.pruners import PrunerConformance
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 
-COMPLETE, PRUNED = TrialState.COMPLETE, TrialState.PRUNED
-
-# Few values, so that ties are common; nan and infinities often; floats that round.
-scores = st.one_of(
-    st.sampled_from([0.0, 0.1, 0.2, 0.3, 1.0, math.nan, math.inf, -math.inf]),
-    st.floats(allow_nan=True, allow_infinity=True),
-    st.floats(0, 1),
-)
-histories = st.dictionaries(st.integers(1, 8), scores, max_size=8)
-states = st.sampled_from([COMPLETE, COMPLETE, COMPLETE, *TrialState])
-options = st.fixed_dictionaries(
-    {
-        "n_startup_trials": st.integers(0, 6),
-        "n_warmup_steps": st.integers(0, 5),
-        "interval_steps": st.integers(1, 4),
-        "n_min_trials": st.integers(1, 4),
-    }
-)
-optuna_states = {
-    TrialState.RUNNING: optuna.trial.TrialState.RUNNING,
-    COMPLETE: optuna.trial.TrialState.COMPLETE,
-    PRUNED: optuna.trial.TrialState.PRUNED,
-    TrialState.FAILED: optuna.trial.TrialState.FAIL,
-    TrialState.INTERRUPTED: optuna.trial.TrialState.FAIL,
-}
+VALUE = st.one_of(st.integers(-2, 2).map(float), st.floats(0, 1), st.just(math.nan))
 
 
-def record_of(number, history, state=TrialState.RUNNING):
-    reports = tuple(Report(number, step, history[step]) for step in sorted(history))
-    return TrialRecord(Trial(number, {}, seed=0), state, reports)
+def record(number, values, n_steps=20, state=TrialState.RUNNING):
+    reports = tuple(Report(number, i, value, (value,)) for i, value in enumerate(values, 1))
+    return TrialRecord(Trial(number, {}, seed=number), state, reports, max_steps=n_steps)
 
 
-def in_optuna(history, state):
-    return optuna.trial.create_trial(
-        state=optuna_states[state],
-        value=0.0 if state is COMPLETE else None,
-        intermediate_values={step - 1: history[step] for step in sorted(history)},
+class TestOptions(PrunerConformance):
+    @pytest.fixture(
+        params=[
+            MedianPruner(),
+            MedianPruner(3, 2, first_rung=2),
+            MedianPruner(peers="complete"),
+            MedianPruner(at="every", peers="complete"),
+        ]
     )
+    def pruner(self, request):
+        return request.param
 
 
-def optuna_says(pruner, own, peers):
-    study = optuna.create_study(direction="maximize")
-    for history, state in peers:
-        study.add_trial(in_optuna(history, state))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # numpy's, at slices of nan only
-        return bool(pruner.prune(study, in_optuna(own, TrialState.RUNNING)))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quiet():
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    yield
-    optuna.logging.set_verbosity(before)
-
-
-@settings(max_examples=600, deadline=None)
-@given(own=histories, peers=st.lists(st.tuples(histories, states), max_size=9), options=options)
-def test_equals_optuna(own, peers, options):
-    records = [record_of(i, history, state) for i, (history, state) in enumerate(peers)]
-    decision = MedianPruner(**options).decide(record_of(len(peers), own), records)
-    assert decision.stop == optuna_says(optuna.pruners.MedianPruner(**options), own, peers)
-
-
-@pytest.mark.parametrize(
-    ("own", "peers", "options", "stop"),
-    [
-        ([math.nan], [], {"n_startup_trials": 0}, False),  # diverged, but nobody to compare with
-        ([math.nan], [[0.5]], {"n_startup_trials": 1}, True),
-        ([math.nan, 0.1], [[0.5, 0.5]], {"n_startup_trials": 1}, True),
-        # nan counts for n_min_trials, and is left out of the median
-        ([0.1], [[0.5], [math.nan]], {"n_startup_trials": 1, "n_min_trials": 2}, True),
-        ([0.1], [[0.5], []], {"n_startup_trials": 1, "n_min_trials": 2}, False),
-        ([0.1], [[math.nan]], {"n_startup_trials": 1}, False),
-    ],
-)
-def test_equals_optuna_at_the_borders(own, peers, options, stop):
-    own = dict(enumerate(own, start=1))
-    peers = [(dict(enumerate(values, start=1)), COMPLETE) for values in peers]
-    records = [record_of(i, history, state) for i, (history, state) in enumerate(peers)]
-    assert MedianPruner(**options).decide(record_of(len(peers), own), records).stop == stop
-    assert optuna_says(optuna.pruners.MedianPruner(**options), own, peers) == stop
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    values=st.lists(st.floats(0, 1), min_size=1, max_size=12),
-    pick=st.integers(0, 11),
-    nudge=st.sampled_from([-1, 0, 1]),
-)
-def test_equals_optuna_to_the_last_bit(values, pick, nudge):
-    """Own scores at the median, or one bit beside it."""
-    centre = statistics.median(values) if pick % 2 else values[pick % len(values)]
-    own = {1: centre if nudge == 0 else math.nextafter(centre, nudge * math.inf)}
-    peers = [({1: value}, COMPLETE) for value in values]
-    records = [record_of(i, history, state) for i, (history, state) in enumerate(peers)]
-    decision = MedianPruner(n_startup_trials=1).decide(record_of(len(peers), own), records)
-    theirs = optuna_says(optuna.pruners.MedianPruner(n_startup_trials=1), own, peers)
-    assert decision.stop == theirs
-
-
-def defined_by_the_paper(own, peers, step):
-    """Golovin et al. 2017, section 3.2.2, word for word, over plain lists of values."""
-    averages = [statistics.fmean(values[:step]) for values in peers]
-    return max(own[:step]) < statistics.median(averages)
-
-
-tenths = st.integers(-64, 64).map(lambda n: n / 64)  # sums and their halves are exact
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    own=st.lists(tenths, min_size=1, max_size=4),
-    peers=st.lists(st.lists(tenths, min_size=1, max_size=8), min_size=1, max_size=8),
-)
-def test_running_mean_is_the_papers_rule(own, peers):
-    pruner = MedianPruner(n_startup_trials=0, reference="running_mean")
-    records = [scripted_record(i, values, COMPLETE) for i, values in enumerate(peers)]
-    decision = pruner.decide(scripted_record(len(peers), own), records)
-    assert decision.stop == defined_by_the_paper(own, peers, len(own))
-
-
-def test_running_mean_differs_from_the_value_at_the_step():
-    peers = [scripted_record(i, [0.1, 0.9], COMPLETE) for i in range(5)]
-    record = scripted_record(5, [0.1, 0.6])
-    assert MedianPruner().decide(record, peers).reason == "epoch 2: 0.6 < median 0.9 of 5 trials"
-    assert not MedianPruner(reference="running_mean").decide(record, peers).stop
-    worse = MedianPruner(reference="running_mean").decide(scripted_record(5, [0.1, 0.3]), peers)
-    assert worse.reason == "epoch 2: 0.3 < median 0.5 of the running means of 5 trials"
-
-
-def test_running_mean_ignores_nan_and_later_steps():
-    nan = math.nan
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data(), st.integers(2, 40))
+def test_it_is_halving_with_eta_2(data, n_steps):
+    history = st.lists(VALUE, min_size=1, max_size=n_steps)
+    own = record(99, data.draw(history), n_steps)
     peers = [
-        record_of(0, {1: nan, 2: 0.4, 3: 0.6, 4: 0.0}, COMPLETE),  # 0.5 after step 3
-        record_of(1, {1: nan, 2: nan, 3: nan, 4: 9.0}, COMPLETE),  # nothing after step 3
-        record_of(2, {4: 9.0}, COMPLETE),  # no report yet
-        record_of(3, {2: 0.5, 5: 9.0}, COMPLETE),  # skips steps
+        record(i, values, n_steps, data.draw(st.sampled_from(list(TrialState))))
+        for i, values in enumerate(data.draw(st.lists(history, max_size=7)))
     ]
-    pruner = MedianPruner(n_startup_trials=0, reference="running_mean")
-    decision = pruner.decide(record_of(4, {3: 0.49}), peers)
-    assert decision.reason == "epoch 3: 0.49 < median 0.5 of the running means of 2 trials"
-    assert not pruner.decide(record_of(4, {3: 0.5}), peers).stop
+    assert MedianPruner().decide(own, peers).stop == HalvingPruner(2).decide(own, peers).stop
 
 
-def test_running_mean_follows_a_record_that_is_replaced():
-    pruner = MedianPruner(n_startup_trials=0, reference="running_mean")
-    record = scripted_record(1, [0.5])
-    assert not pruner.decide(record, [scripted_record(0, [0.4], COMPLETE)]).stop
-    assert pruner.decide(record, [scripted_record(0, [0.6], COMPLETE)]).stop
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=9), st.floats(0, 1))
+def test_what_stops_is_not_above_the_median_and_what_is_below_stops(others, own):
+    peers = [record(i, [value]) for i, value in enumerate(others)]
+    stopped = MedianPruner().decide(record(99, [own]), peers).stop
+    median = statistics.median([own, *others])
+    assert own <= median if stopped else own >= median
 
 
-@settings(max_examples=200, deadline=None)
-@given(own=histories, peers=st.lists(st.tuples(histories, states), max_size=9), options=options)
-def test_reported_counts_whoever_has_a_value_at_the_step(own, peers, options):
-    """The same as Optuna's rule in a study where those, and only those, are complete."""
-    step = max(own, default=0)
-    there = [(history, COMPLETE) for history, _ in peers if step in history]
-    records = [record_of(i, history, state) for i, (history, state) in enumerate(peers)]
-    pruner = MedianPruner(peers="reported", **options)
-    decision = pruner.decide(record_of(len(peers), own), records)
-    assert decision.stop == optuna_says(optuna.pruners.MedianPruner(**options), own, there)
+def test_the_message_tells_rung_rank_and_median():
+    peers = [record(i, [0.5 + i / 10, 0.6 + i / 10]) for i in range(4)]
+    decision = MedianPruner().decide(record(4, [0.5, 0.65]), peers)
+    assert decision.reason == (
+        "epoch 2 (rung 2 of 5): 0.65 is rank 4 of 5, not above the median 0.7"
+    )
+    diverged = MedianPruner().decide(record(4, [math.nan]), peers)
+    assert diverged.reason.startswith("epoch 1 (rung 1 of 5): no finite score, as 4 of 5 trials")
 
 
-def test_reported_compares_trials_that_advance_together():
-    peers = [scripted_record(i, [0.5, 0.6]) for i in range(5)]
-    record = scripted_record(5, [0.5, 0.5])
-    assert not MedianPruner().decide(record, peers).stop
-    assert MedianPruner(peers="reported").decide(record, peers).stop
+def test_between_rungs_and_at_the_last_step_nothing_stops():
+    peers = [record(i, [1.0] * 20) for i in range(5)]
+    stops = [s for s in range(1, 21) if MedianPruner().decide(record(9, [0.0] * s), peers).stop]
+    assert stops == [1, 2, 4, 8, 16]
 
 
-def test_first_possible_stop_is_after_the_step_that_follows_the_warmup():
-    peers = [scripted_record(i, [0.9] * 9, COMPLETE) for i in range(5)]
-    pruner = MedianPruner(n_warmup_steps=3, interval_steps=2)
-    stops = [n for n in range(1, 10) if pruner.decide(scripted_record(5, [0.1] * n), peers).stop]
-    assert stops == [4, 6, 8]
+def test_startup_warm_up_and_the_first_rung():
+    peers = [record(i, [1.0] * 20) for i in range(3)]
+
+    def stops(pruner):
+        return [s for s in range(1, 21) if pruner.decide(record(9, [0.0] * s), peers).stop]
+
+    assert stops(MedianPruner(n_startup_trials=4)) == []
+    assert stops(MedianPruner(n_startup_trials=3)) == [1, 2, 4, 8, 16]
+    assert stops(MedianPruner(n_warmup_steps=4)) == [8, 16]
+    assert stops(MedianPruner(first_rung=3)) == [3, 6, 12]
 
 
-def test_a_missed_check_is_made_at_the_next_report():
-    peers = [scripted_record(i, [0.9] * 9, COMPLETE) for i in range(5)]
-    pruner = MedianPruner(interval_steps=4)  # checks at 1, 5, 9
-    assert not pruner.decide(record_of(5, {1: 0.1, 4: 0.1}), peers).stop
-    assert pruner.decide(record_of(5, {1: 0.1, 4: 0.1, 6: 0.1}), peers).stop
-    assert not pruner.decide(record_of(5, {1: 0.1, 4: 0.1, 6: 0.1, 7: 0.1}), peers).stop
+def test_complete_peers_alone():
+    peers = [record(i, [1.0] * 20) for i in range(3)]
+    pruner = MedianPruner(peers="complete")
+    assert not pruner.decide(record(9, [0.0]), peers).stop
+    peers.append(record(4, [1.0] * 20, state=TrialState.COMPLETE))
+    assert pruner.decide(record(9, [0.0]), peers).stop
 
 
-def test_reasons():
-    curves = [[0.2, 0.3, 0.5, 0.587]] * 9
-    peers = [scripted_record(i, curve, COMPLETE) for i, curve in enumerate(curves)]
-    pruner = MedianPruner()
-    late = pruner.decide(scripted_record(9, [0.4, 0.412, 0.3, 0.2]), peers)
-    assert late.reason == "epoch 4: 0.412 < median 0.587 of 9 trials"
-    diverged = pruner.decide(scripted_record(9, [math.nan] * 4), peers)
-    assert diverged.reason == "epoch 4: no finite score so far (diverged)"
-    near = pruner.decide(scripted_record(9, [0.1, 0.1, 0.1, 0.58699999]), peers)
-    assert near.reason == "epoch 4: 0.58699999 < median 0.587 of 9 trials"
-    one = MedianPruner(n_startup_trials=1).decide(scripted_record(9, [0.1]), peers[:1])
-    assert one.reason == "epoch 1: 0.1 < median 0.2 of 1 trial"
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_the_options_of_optunas_rule(data):
+    history = st.lists(VALUE, min_size=1, max_size=6)
+    own = record(99, data.draw(history), 6)
+    peers = [
+        record(i, values, 6, data.draw(st.sampled_from(list(TrialState))))
+        for i, values in enumerate(data.draw(st.lists(history, max_size=8)))
+    ]
+    spelled = build("hpo.pruners", "median:at=every,peers=complete,n_startup_trials=5", BasePruner)
+    named = build("hpo.pruners", "optuna_median", BasePruner)
+    assert isinstance(named, OptunaMedianPruner)
+    assert spelled.decide(own, peers) == named.decide(own, peers)
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("peers", "done", "a str among {'complete', 'reported'}. Got 'done' instead."),
-        ("reference", 3, "a str among {'running_mean', 'step_value'}. Got 3 instead."),
-        ("n_startup_trials", -1, "an int in the range [0, inf). Got -1 instead."),
-        ("n_warmup_steps", 1.5, "an int in the range [0, inf). Got 1.5 instead."),
-        ("interval_steps", 0, "an int in the range [1, inf). Got 0 instead."),
-        ("n_min_trials", True, "an int in the range [1, inf). Got True instead."),
-        ("n_min_trials", None, "an int in the range [1, inf). Got None instead."),
-    ],
-)
-def test_a_wrong_parameter_is_named(name, value, message):
-    with pytest.raises(ValueError, match="MedianPruner") as caught:
-        MedianPruner(**{name: value})
-    assert str(caught.value) == f"The '{name}' parameter of MedianPruner must be {message}"
+def test_options_out_of_range():
+    with pytest.raises(ValueError, match="'at' parameter of MedianPruner"):
+        MedianPruner(at="sometimes")
+    with pytest.raises(ValueError, match="'n_startup_trials' parameter of MedianPruner"):
+        MedianPruner(n_startup_trials=-1)
+    with pytest.raises(ValueError, match="first_rung needs at='rungs'"):
+        MedianPruner(at="every", first_rung=2)
 
 
-def test_repr_builds_an_equal_pruner():
-    pruner = MedianPruner(2, 3, reference="running_mean")
-    twin = eval(repr(pruner), {"MedianPruner": MedianPruner})
-    assert repr(twin) == repr(pruner)
-
-
-def test_a_copy_carries_no_records():
-    pruner = MedianPruner(n_startup_trials=0, reference="running_mean")
-    empty = len(pickle.dumps(pruner))
-    record = scripted_record(1, [0.5] * 50)
-    pruner.decide(record, [replace(record, trial=Trial(0, {}, 0), state=COMPLETE)])
-    assert len(pickle.dumps(copy.deepcopy(pruner))) == len(pickle.dumps(pruner)) == empty
+def test_its_repr_makes_it_again():
+    pruner = MedianPruner(2, 3, peers="complete", first_rung=2)
+    assert repr(eval(repr(pruner), {"MedianPruner": MedianPruner})) == repr(pruner)

@@ -11,7 +11,7 @@ from hpo.testing import ScriptedObjective
 from hpo.testing.backends import search
 from hpo.trial import TrialState
 
-RULES = ("nop", "median", "halving", "halving:eta=3", "median:n_startup_trials=2")
+RULES = ("nop", "median", "optuna_median", "halving:eta=3", "median:n_startup_trials=2")
 N_STEPS = 12
 
 

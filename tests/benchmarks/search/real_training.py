@@ -32,7 +32,7 @@ SPACE = {
 }
 MEDIAN = "optuna_tpe + median(5, 5)"
 ARMS = {
-    MEDIAN: ("optuna_tpe", "median:n_warmup_steps=5"),
+    MEDIAN: ("optuna_tpe", "optuna_median:n_warmup_steps=5"),
     "tpe + halving": ("tpe", "halving"),
     "tpe + halving:eta=3": ("tpe", "halving:eta=3"),
 }

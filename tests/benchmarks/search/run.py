@@ -24,13 +24,13 @@ from replay import Arm, replay  # noqa: E402
 from tables import tables  # noqa: E402
 
 NOISE = 0.05
-MEDIAN = "median:n_warmup_steps=5"
+MEDIAN = "optuna_median:n_warmup_steps=5"
 ARMS = [
     Arm("optuna_tpe", "nop"),
     Arm("optuna_tpe", MEDIAN),
     Arm("optuna_tpe", "halving:eta=3"),
     Arm("tpe", "nop"),
-    Arm("tpe", "median"),
+    Arm("tpe", "optuna_median"),
     Arm("tpe", "halving"),
     Arm("tpe", "halving:eta=3"),
     Arm("tpe", "halving", cohort=8),

@@ -8,7 +8,7 @@ import numpy as np
 
 AT = (8, 16, 32, 64)
 PLAIN = "optuna_tpe + nop"
-MEDIAN = "optuna_tpe + median:n_warmup_steps=5"
+MEDIAN = "optuna_tpe + optuna_median:n_warmup_steps=5"
 
 
 class Results:
