@@ -160,10 +160,11 @@ def sets() -> dict[str, tuple[Any, Any, Any, Any, int]]:
 
 
 def samples(
-    n_seeds: int, n_trials: int, **settings: Any
+    names: Sequence[str], n_seeds: int, n_trials: int, **settings: Any
 ) -> Iterator[tuple[str, int, Any, StudyData, StudyResult]]:
     """Yield for each data set and seed the estimator, the data, and the result of a search."""
-    for name, (X, y, estimator, space, n_rows) in sets().items():
+    for name in names:
+        X, y, estimator, space, n_rows = sets()[name]
         is_net = isinstance(estimator, NeuralNetClassifier)
         for seed in range(n_seeds):
             train, test = train_test_split(
@@ -203,10 +204,12 @@ def score_of_folds(made: Any, data: StudyData, seed: int) -> float:
     return float(np.mean(scores))
 
 
-def real(n_seeds: int, n_trials: int) -> Iterator[tuple[str, dict[str, float]]]:
+def real(
+    names: Sequence[str], n_seeds: int, n_trials: int
+) -> Iterator[tuple[str, dict[str, float]]]:
     """Yield for each data set how far scores are from those on the rows left out."""
-    gaps: dict[str, list[tuple[float, ...]]] = {name: [] for name in sets()}
-    for name, seed, estimator, data, result in samples(n_seeds, n_trials):
+    gaps: dict[str, list[tuple[float, ...]]] = {name: [] for name in names}
+    for name, seed, estimator, data, result in samples(names, n_seeds, n_trials):
         corrected, truth = result.corrected, result.test_score
         assert corrected is not None
         assert truth is not None
@@ -240,15 +243,17 @@ def real(n_seeds: int, n_trials: int) -> Iterator[tuple[str, dict[str, float]]]:
 # -- which rule chooses best ---------------------------------------------------------------------
 
 
-def choose(n_seeds: int, n_trials: int, sampler: str) -> Iterator[tuple[str, dict[str, float]]]:
+def choose(
+    names: Sequence[str], n_seeds: int, n_trials: int, sampler: str
+) -> Iterator[tuple[str, dict[str, float]]]:
     """Yield for each data set what the winner of each rule scores on the rows left out.
 
     ``worse``: the share of searches whose winner is worse there than the estimator's own settings,
     or than the first trial, by more than 1.96 standard errors of the difference, paired over rows.
     """
-    found: dict[str, list[list[float]]] = {name: [] for name in sets()}
+    found: dict[str, list[list[float]]] = {name: [] for name in names}
     for name, seed, estimator, data, result in samples(
-        n_seeds, n_trials, choose="finalists", sampler=sampler
+        names, n_seeds, n_trials, choose="finalists", sampler=sampler
     ):
         right: dict[int | None, np.ndarray] = {}
 
@@ -354,16 +359,17 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--n", type=int, default=20, help="studies, seeds, splits or families")
     parser.add_argument("--n-trials", type=int, default=30)
     parser.add_argument("--sampler", default="random", help="of the part choose")
+    parser.add_argument("--sets", nargs="+", help="data sets of the parts real and choose")
     args = parser.parse_args(arguments)
     with one_thread():
         if args.part == "shuffled":
             found: dict[str, Any] = shuffled(args.n, args.n_trials)
         elif args.part in {"real", "choose"}:
-            found = {}
+            found, names = {}, args.sets or list(sets())
             parts = (
-                real(args.n, args.n_trials)
+                real(names, args.n, args.n_trials)
                 if args.part == "real"
-                else choose(args.n, args.n_trials, args.sampler)
+                else choose(names, args.n, args.n_trials, args.sampler)
             )
             for name, figures in parts:
                 found[name] = figures

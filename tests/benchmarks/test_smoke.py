@@ -171,9 +171,11 @@ def test_all_of_them_are_run_by_one_command(load, monkeypatch, capsys):
     assert capsys.readouterr().out.startswith("# Benchmarks\n")
 
 
-@pytest.mark.parametrize("part", ["shuffled", "gap", "verdicts"])
+@pytest.mark.parametrize("part", ["shuffled", "gap", "verdicts", "real", "choose"])
 def test_honest_scores(load, capsys, part):
-    figures = load("honest_scores").main([part, "--n", "1", "--n-trials", "3"])
+    n = "2" if part == "choose" else "1"
+    arguments = [part, "--n", n, "--n-trials", "3", "--sets", "cancer, tree"]
+    figures = load("honest_scores").main(arguments)
     assert len(capsys.readouterr().out.splitlines()) == len(figures)
 
 
