@@ -2,13 +2,15 @@
 
 import math
 
+import numpy as np
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import GPSampler
 from optuna.trial import TrialState, create_trial
 
 from hpo.exceptions import PluginError
+from hpo.samplers._acquisition import greatest
 from hpo.samplers._gp import StoppedGPSampler, expected_values
 from hpo.samplers.base import make_sampler
 
@@ -140,3 +142,65 @@ def test_options_are_checked():
     with pytest.raises(PluginError, match="n_startup_trials must be at least 1"):
         make_sampler("gp:n_startup_trials=0", 0, parallel=False)
     assert isinstance(make_sampler("optuna_gp", 0, parallel=False), GPSampler)
+
+
+MIXED = {
+    "x": FloatDistribution(0.0, 1.0),
+    "rate": FloatDistribution(1e-5, 1.0, log=True),
+    "width": IntDistribution(16, 1024, log=True),
+    "depth": IntDistribution(1, 4),
+    "kind": CategoricalDistribution(["a", "b", "c"]),
+}
+
+
+def mixed_study(n, sampler):
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    drawn = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=3))
+    for _ in range(n):
+        params = drawn.ask(MIXED).params
+        value = math.log(params["width"]) / 9 - (math.log10(params["rate"]) + 2) ** 2 / 4
+        value += (params["kind"] == "b") - params["x"] * params["depth"] / 4
+        study.add_trial(create_trial(params=params, distributions=MIXED, values=[value]))
+    return study
+
+
+@pytest.mark.parametrize("n", [15, 60])
+def test_the_greatest_acquisition_is_that_which_optunas_search_finds(n, monkeypatch):
+    found = []
+
+    def both(self, acqf, best):
+        theirs = GPSampler._optimize_acqf(self, acqf, best)
+        ours = greatest(acqf, best, self._rng.rng)
+        for i, choices in zip(
+            acqf.search_space.discrete_indices,
+            acqf.search_space.get_choices_of_discrete_params(),
+            strict=True,
+        ):
+            assert ours[i] in choices
+        assert ((ours >= 0) & (ours <= 3)).all()
+        found.append(acqf.eval_acqf_no_grad(np.array([theirs, ours])))
+        return ours
+
+    monkeypatch.setattr(StoppedGPSampler, "_optimize_acqf", both)
+    study = mixed_study(n, StoppedGPSampler(random_share=0.0))
+    for _ in range(3):
+        trial = study.ask(MIXED)
+        study.tell(trial, 0.0)
+    gaps = np.array([ours - theirs for theirs, ours in found])
+    assert len(gaps) == 3
+    assert (gaps > -0.05).all()
+
+
+def test_the_same_seed_proposes_the_same():
+    asked = [mixed_study(20, StoppedGPSampler(seed=4)).ask(MIXED).params for _ in range(2)]
+    assert asked[0] == asked[1]
+
+
+def test_without_what_is_asked_of_an_acquisition_function_optuna_searches(monkeypatch):
+    monkeypatch.setattr("hpo.samplers._gp.PARTS", ("not_there",))
+    monkeypatch.setattr("hpo.samplers._gp.greatest", None)
+    noted = []
+    monkeypatch.setattr("hpo.samplers._gp.note_missing", lambda *parts: noted.append(parts[1]))
+    params = mixed_study(20, StoppedGPSampler(random_share=0.0)).ask(MIXED).params
+    assert set(params) == set(MIXED)
+    assert noted == ["BaseAcquisitionFunc.not_there"]
