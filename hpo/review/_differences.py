@@ -8,6 +8,7 @@ import numpy as np
 
 from hpo.out_of_fold_files import OutOfFoldFiles
 from hpo.result import StudyResult
+from hpo.statistics.confidence_set import MOST_CANDIDATES, confidence_set
 from hpo.statistics.paired import adjusted_by_holm, paired_difference
 from hpo.statistics.selection_bias import FEWEST_ROWS, Bags
 from hpo.trial import TrialRecord, TrialState
@@ -27,7 +28,7 @@ class Difference:
     value, se : float
         Its standard error is nan with one fold and without rows.
     p : float
-        Two-sided, corrected for the number of pairs of groups.
+        Two-sided, corrected for the number of groups.
     n_times : float
         How many times as many repeats it would take to tell a difference of this size apart.
     """
@@ -51,10 +52,10 @@ def differences_to(
     On rows, if all trials have kept them: the choice among a group's trials and their epochs is
     repeated in bootstrap samples, as for `StudyResult.corrected`, with the same samples for all
     groups. What other training sets would change, beyond what the rows explain, is added from the
-    folds. Without rows: the corrected resampled t-test on the folds of the best trial of each.
+    folds. A group is worse if it is not in the model confidence set (`confidence_set`).
 
-    As the best group is the best one by the same data, each pair of groups counts for Holm's
-    correction.
+    Without rows, and with more than `MOST_CANDIDATES` groups: a test for each pair with the best
+    one. As that is the best one by the same data, each pair of groups counts for Holm's correction.
 
     Parameters
     ----------
@@ -72,6 +73,8 @@ def differences_to(
     """
     tops = [_top(group) for group in groups]
     rows = _rows(groups, result)
+    n_pairs = len(groups) * (len(groups) - 1) // 2
+    holm = f", Holm's correction for {n_pairs} pairs" if n_pairs > 1 else ""
     if rows is None:
         tested = [
             paired_difference(_folds(top), _folds(tops[best]), result.fold_sizes) for top in tops
@@ -80,16 +83,49 @@ def differences_to(
             "judged by the corrected resampled t-test (Nadeau and Bengio 2003: folds share "
             "training data)"
         )
-    else:
-        tested = rows.tested(best, tops)
-        method = (
-            "corrected for the choice within each group, and judged over the validated rows by a "
-            "paired bootstrap, with what training sets add (Nadeau and Bengio 2003)"
-        )
-    return _corrected(tested, best), method
+        return _by_holm(tested, best), method + holm
+    method = (
+        "corrected for the choice within each group, and judged over the validated rows by a "
+        "paired bootstrap, with what training sets add (Nadeau and Bengio 2003)"
+    )
+    values, errors = rows.compared(tops)
+    if len(groups) > MOST_CANDIDATES or values.shape[1] < 2:
+        return _by_holm(_pairs(values, errors, best), best), method + holm
+    return _by_elimination(values, errors, best), (
+        f"{method}; worse is what is not in the model confidence set of the groups (Hansen, Lunde "
+        "and Nason 2011)"
+    )
 
 
-def _corrected(tested: Sequence[tuple[float, float, float]], best: int) -> list[Difference]:
+def _by_elimination(values: np.ndarray, errors: np.ndarray, best: int) -> list[Difference]:
+    """Return the differences by the model confidence set of the groups."""
+    means = values.mean(axis=1)
+    found = confidence_set(means, values, errors, level=LEVEL)
+    differences = []
+    for i, (gap, se) in enumerate(zip(means - means[best], errors[best], strict=True)):
+        if i == best:
+            differences.append(Difference(0.0, math.nan, 1.0))
+            continue
+        # One that is above the displayed best is better if that one has been taken out.
+        p = float(found.p[i if gap < 0 else best]) if gap else 1.0
+        n_times = (found.critical * se / gap) ** 2 if p >= LEVEL and gap and se > 0 else math.nan
+        differences.append(Difference(float(gap), float(se), p, float(n_times)))
+    return differences
+
+
+def _pairs(values: np.ndarray, errors: np.ndarray, best: int) -> list[tuple[float, float, float]]:
+    """Return the difference of each group to the best one, its error, and a p-value."""
+    from scipy.special import ndtr  # the distribution function of the normal distribution
+
+    found = []
+    for i, se in enumerate(errors[best]):
+        gap = float((values[i] - values[best]).mean()) if values.shape[1] else math.nan
+        p = float(2 * ndtr(-abs(gap) / se)) if se else float(gap == 0)
+        found.append((gap, float(se), p if i != best else math.nan))
+    return found
+
+
+def _by_holm(tested: Sequence[tuple[float, float, float]], best: int) -> list[Difference]:
     n_pairs = len(tested) * (len(tested) - 1) // 2
     known = [i for i, (*_, p) in enumerate(tested) if i != best and math.isfinite(p)]
     adjusted = dict(
@@ -129,24 +165,25 @@ class _Rows:
     of_trial: Mapping[int, np.ndarray]
     fold_sizes: Sequence[tuple[int, int]]
 
-    def tested(self, best: int, tops: Sequence[TrialRecord]) -> list[tuple[float, float, float]]:
-        """Return the difference of each group, its standard error, and a p-value."""
-        from scipy.special import ndtr  # the distribution function of the normal distribution
+    def compared(self, tops: Sequence[TrialRecord]) -> tuple[np.ndarray, np.ndarray]:
+        """Return what is chosen in each group scores out of the bags, and errors of differences.
 
-        chosen = [self.bags.chosen(scores) for scores in self.candidates]
-        found = []
-        for i, values in enumerate(chosen):
-            differences = values - chosen[best]
-            finite = differences[np.isfinite(differences)]
-            if i == best or len(finite) < 2:
-                found.append((0.0 if i == best else math.nan, math.nan, math.nan))
-                continue
-            value = float(finite.mean())
-            of_rows = self.bags.shrink * float(finite.std(ddof=1))
-            se = math.hypot(of_rows, self._training_se(tops[i], tops[best]))
-            p = float(2 * ndtr(-abs(value) / se)) if se else float(value == 0)
-            found.append((value, se, p))
-        return found
+        Returns
+        -------
+        values : ndarray of shape (n_groups, n_bags)
+            Bags that leave out no row of a fold are left out.
+        errors : ndarray of shape (n_groups, n_groups)
+            Standard error of the difference of each pair.
+        """
+        values = np.array([self.bags.chosen(scores) for scores in self.candidates])
+        values = values[:, np.isfinite(values).all(axis=0)].astype(float)
+        errors = np.zeros((len(values), len(values)))
+        for i in range(len(values)):
+            for j in range(i):
+                of_rows = self.bags.shrink * float((values[i] - values[j]).std(ddof=1))
+                errors[i, j] = math.hypot(of_rows, self._training_se(tops[i], tops[j]))
+                errors[j, i] = errors[i, j]
+        return values, errors
 
     def _training_se(self, record: TrialRecord, other: TrialRecord) -> float:
         """Return the error of a difference by training sets: what its rows do not explain."""

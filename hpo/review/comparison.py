@@ -177,7 +177,7 @@ def compare(result: StudyResult) -> Comparison | None:
         groups=tuple(_sort_groups(judged)),
         watch=watch,
         scoring=result.scoring,
-        note=_note(n_folds, len(scored), method) + _note_on_unreported(watch, scored),
+        note=_note(n_folds, method) + _note_on_unreported(watch, scored),
     )
 
 
@@ -272,14 +272,12 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _note(n_folds: int, n_groups: int, method: str) -> str:
+def _note(n_folds: int, method: str) -> str:
     if n_folds < 2:
         return "One fold alone does not tell which differences are larger than chance."
-    n_pairs = n_groups * (n_groups - 1) // 2
-    holm = f", Holm's correction for {n_pairs} pairs" if n_pairs > 1 else ""
     return (
-        f"± is one standard error over {n_folds} folds. Differences to the best are {method}"
-        f"{holm}, level {LEVEL}. Repeats: about how many more of the folds, reshuffled, would tell "
+        f"± is one standard error over {n_folds} folds. Differences to the best are {method}, "
+        f"level {LEVEL}. Repeats: about how many more of the folds, reshuffled, would tell "
         "a difference of that size apart."
     )
 
