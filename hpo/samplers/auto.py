@@ -9,6 +9,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo._discovery import check_options
+from hpo.exceptions import PluginError
 from hpo.samplers.base import BaseSamplerFactory, make_sampler
 from hpo.space import SearchSpace
 
@@ -41,30 +42,35 @@ def choice(
         Whether several trials run at once.
     n_objectives : int, default=1
     """
-    if n_objectives > 1:
-        return "tpe", "several objectives"
-    if not slow:
-        return "tpe", "quick trials"
-    if parallel:
-        return "tpe", "several trials at a time"
-    if len(space.parts) > 1 or space.conditions:
-        return "tpe", "a space with conditions"
     n_names = sum(isinstance(d, CategoricalDistribution) for d in space.distributions.values())
-    if 2 * n_names > len(space):
-        return "tpe", "a space of names"
-    if len(space) > MOST_PARAMETERS:
-        return "tpe", f"more than {MOST_PARAMETERS} parameters"
+    against = {
+        "several objectives": n_objectives > 1,
+        "quick trials": not slow,
+        "several trials at a time": parallel,
+        "a space with conditions": len(space.parts) > 1 or bool(space.conditions),
+        "a space of names": 2 * n_names > len(space),
+        f"more than {MOST_PARAMETERS} parameters": len(space) > MOST_PARAMETERS,
+    }
+    for reason, holds in against.items():
+        if holds:
+            return "tpe", reason
     return "gp", "slow trials, a space of numbers"
 
 
 class Auto(BaseSamplerFactory):
-    """Creates the sampler that `choice` names."""
+    """Creates the sampler that `choice` names.
+
+    Options are ``slow`` (whether a trial takes much longer than a proposal; in a study, whether
+    the estimator is trained in epochs) and ``n_objectives``.
+    """
 
     def make(
         self, options: dict[str, Any], seed: int, *, parallel: bool, space: SearchSpace | None
     ) -> BaseSampler:
-        """Return a sampler; the option ``slow`` tells whether a trial takes seconds."""
+        """Return a sampler; see `BaseSamplerFactory.make`."""
         check_options(f"sampler '{self.name}'", _options, options)
+        if not isinstance(options.get("slow", True), bool):
+            raise PluginError(f"sampler 'auto': slow is true or false. Got {options['slow']!r}.")
         tpe = make_sampler("tpe", seed, parallel=parallel, space=space)
         if space is None or choice(space, **_options(**options), parallel=parallel)[0] == "tpe":
             return tpe

@@ -15,6 +15,7 @@ from hpo.exceptions import PluginError, StudyError
 from hpo.executors import BaseExecutor, make_executor
 from hpo.observer import StudyInfo
 from hpo.pruners import BasePruner
+from hpo.samplers.auto import choice
 from hpo.samplers.base import make_sampler
 from hpo.space import SearchSpace
 from hpo.space.likely_points import rehearsed_points
@@ -31,6 +32,7 @@ from hpo.study._extending import extended
 from hpo.study._fingerprint import fingerprint, summary
 from hpo.study._notes import note_on_train_split
 from hpo.study.opening import Allowed, opened, remember
+from hpo.training.adapters import steps_of
 from hpo.training.objective import Objective
 from hpo.training.rehearsal import rehearse
 from hpo.training.threads import check_device, devices
@@ -147,6 +149,7 @@ class SearchConfig:
             _check_trial_timeout(self.executor)
         self._rehearsal_seconds = min(timeout or math.inf, trial_timeout or math.inf)
         parallel = self.backend.is_parallel(self.executor)
+        sampler, described = self._suited(sampler, parallel=parallel)
         self.sampler = make_sampler(sampler, seed, parallel=parallel, space=space)
         sampler_name = _name(sampler).partition(":")[0].strip()
         self.grid, self.n_points = _points(space, sampler_name, n_trials)
@@ -169,11 +172,27 @@ class SearchConfig:
         self.checkpoint_every = checkpoint_every
         self._names = {
             "backend": _name(backend),
-            "sampler": _name(sampler),
+            "sampler": described,
             "pruner": _name(pruner),
         }
         if not self.backend.runs_trials_itself:
             self._names["executor"] = type(self.executor).__name__.removesuffix("Executor").lower()
+
+    def _suited(self, sampler: Any, *, parallel: bool) -> tuple[Any, str]:
+        """Return the sampler with what ``auto`` has to know, and how it is described."""
+        name, options = parse_spec(sampler) if isinstance(sampler, str) else ("", {})
+        if name != "auto":
+            return sampler, _name(sampler)
+        trains_in_epochs = steps_of(self.objective.estimator, {}, self.objective.epochs) > 1
+        known = {"slow": trains_in_epochs, "n_objectives": 1 + len(self.costs), **options}
+        chosen, why = choice(
+            self.space,
+            slow=known["slow"],
+            parallel=parallel,
+            n_objectives=known["n_objectives"],
+        )
+        spec = ",".join(f"{key}={value}" for key, value in known.items())
+        return f"auto:{spec}", f"auto ({chosen}: {why})"
 
     @property
     def n_threads(self) -> int:

@@ -1,13 +1,21 @@
 """Which sampler suits a search, and that a study which goes on is proposed the same."""
 
+from pathlib import Path
+
 import optuna
 import pytest
 from optuna.trial import create_trial
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+from skorch import NeuralNetClassifier
+from torch import nn
 
+from hpo import Study, StudyData
 from hpo.exceptions import PluginError
 from hpo.samplers.auto import LEAST_COMPLETE, MOST_TRIALS, AutoSampler, choice
 from hpo.samplers.base import make_sampler
 from hpo.space import SearchSpace
+from hpo.study.prepared import PreparedStudy
 
 NUMBERS = {
     "x": {"type": "float", "low": 0.0, "high": 1.0},
@@ -48,6 +56,34 @@ def test_the_choice_and_its_reason(space, settings, expected):
 def test_an_unknown_option():
     with pytest.raises(PluginError, match="sampler 'auto' has no option 'fast'"):
         make_sampler("auto:fast=true", 0, parallel=False, space=SearchSpace.load(NUMBERS))
+    with pytest.raises(PluginError, match="slow is true or false"):
+        make_sampler("auto:slow=perhaps", 0, parallel=False, space=SearchSpace.load(NUMBERS))
+
+
+def test_a_study_says_who_was_chosen_and_why():
+    X, y = load_iris(return_X_y=True)
+
+    def described(estimator, space, **settings):
+        study = Study(
+            name="s",
+            estimator=estimator,
+            data=StudyData(X=X.astype("float32"), y=y),
+            search_space=space,
+            storage=None,
+            tracker="null",
+            sampler="auto",
+            **settings,
+        )
+        search = PreparedStudy(study).search
+        return search.info(search.open("s", None), Path(), {}).params["sampler"]
+
+    rate = {"lr": {"type": "float", "low": 1e-3, "high": 1.0, "log": True}}
+    net = NeuralNetClassifier(nn.Linear, module__in_features=4, module__out_features=3, lr=0.1)
+    assert described(net, rate) == "auto (gp: slow trials, a space of numbers)"
+    assert described(net, rate, costs=["seconds"]) == "auto (tpe: several objectives)"
+    assert described(net, rate, n_jobs=2) == "auto (tpe: several trials at a time)"
+    space = {"C": {"type": "float", "low": 1e-3, "high": 1.0, "log": True}}
+    assert described(LogisticRegression(), space) == "auto (tpe: quick trials)"
 
 
 def study_of(n, space):
