@@ -85,7 +85,7 @@ class Standing:
 def at_rung(record: TrialRecord, peers: Sequence[TrialRecord], values: PeerValues) -> Standing:
     """Return how ``record`` stands at its last report."""
     found = values.at(record.last_step, peers)
-    value = rank(record.reports[-1].value)
+    value = _rank(record.reports[-1].value)
     position = bisect_right(found.ordered, value)
     ordered = [*found.ordered[:position], value, *found.ordered[position:]]
     with np.errstate(invalid="ignore"):  # between two infinite scores
@@ -102,9 +102,9 @@ def rank_at(record: TrialRecord, step: int) -> float:
     """Return the score of a peer at ``step``; -inf if that is nan."""
     value = record.value_at(step)
     assert value is not None
-    return rank(value)
+    return _rank(value)
 
 
-def rank(value: float) -> float:
+def _rank(value: float) -> float:
     """Return a score by which trials are ordered: nan is worse than any number."""
     return -math.inf if math.isnan(value) else value

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from hpo.pruners._checks import check_choice, check_int
+from hpo.pruners._every_step import EveryStepMedian
 from hpo.pruners._peer_values import PeerValues
 from hpo.pruners._rungs import Rungs, at_rung, counts, rank_at
 from hpo.pruners.base import BasePruner, PruneDecision
-from hpo.pruners.optuna_median import OptunaMedianPruner
 from hpo.trial import TrialRecord, TrialState
 
 __all__ = ["MedianPruner"]
@@ -52,7 +52,7 @@ class MedianPruner(BasePruner):
     -----
     At a rung a value of nan is worse than any number and not better than another nan. Interrupted
     trials do not count, since they are run again. If the number of steps of a trial is not known,
-    its first rung is at step 1. At every step the rule is that of `OptunaMedianPruner`.
+    its first rung is at step 1. At every step the rule is that of ``optuna_median``.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class MedianPruner(BasePruner):
         self.first_rung = first_rung
         self._rungs = Rungs(2, first_rung)
         self._values = PeerValues(counts if peers == "reported" else _is_complete, rank_at)
-        self._at_every = OptunaMedianPruner(n_startup_trials, n_warmup_steps, peers=peers)
+        self._at_every = EveryStepMedian(n_startup_trials, n_warmup_steps, peers=peers)
 
     def decide(self, record: TrialRecord, peers: Sequence[TrialRecord]) -> PruneDecision:
         """Decide on the last report of ``record``; see `BasePruner.decide`."""
