@@ -10,6 +10,11 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no fault of what is tested.
+settings.register_profile("hpo", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("hpo")
 
 # Before torch and BLAS are loaded: two busy processes with two threads each on two cores are
 # many times slower than one thread each.
