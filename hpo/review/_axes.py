@@ -1,4 +1,4 @@
-"""What a search space says of a parameter's axis: its range, whether it is logarithmic, its choices.
+"""What a search space says of a parameter's axis: its range, its scale, its choices.
 
 The space is the source. Of a study without one (another program's, an older one) the values of
 the trials are all that is known.
@@ -15,7 +15,7 @@ from hpo.result import StudyResult
 from hpo.space import Parameter
 from hpo.trial import TrialRecord
 
-__all__ = ["Axis", "axes_of", "is_number", "label_of"]
+__all__ = ["Axis", "axes_of", "has_epochs", "is_number", "label_of"]
 
 LOG_RANGE = 30.0
 """Floats of which no space tells are on a logarithmic axis from this ratio of their ends on."""
@@ -79,9 +79,7 @@ class Axis:
     def value_at(self, place: float) -> float:
         """Return the number at a place between 0 and 1; the inverse of `place`."""
         if self.log:
-            return math.exp(
-                math.log(self.low) + place * (math.log(self.high) - math.log(self.low))
-            )
+            return math.exp(math.log(self.low) + place * (math.log(self.high) - math.log(self.low)))
         return self.low + place * (self.high - self.low)
 
 
@@ -157,6 +155,11 @@ def _labels(definitions: Sequence[Parameter], values: Sequence[Any]) -> tuple[st
     declared = [choice.stored for d in definitions for choice in d.choices]
     tried = sorted({label_of(value) for value in values})
     return tuple(dict.fromkeys([*map(label_of, declared), *tried]))
+
+
+def has_epochs(result: StudyResult) -> bool:
+    """Return whether any trial has reported more than once: others have no learning curves."""
+    return any(len(record.reports) > 1 for record in result.records)
 
 
 def label_of(value: Any) -> str:
