@@ -15,7 +15,7 @@ from hpo.result import StudyResult
 from hpo.space import Parameter
 from hpo.trial import TrialRecord
 
-__all__ = ["Axis", "axes_of", "has_epochs", "is_number", "label_of"]
+__all__ = ["LOG_RANGE", "Axis", "axes_of", "has_epochs", "is_number", "label_of"]
 
 LOG_RANGE = 30.0
 """Floats of which no space tells are on a logarithmic axis from this ratio of their ends on."""

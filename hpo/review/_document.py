@@ -74,7 +74,8 @@ _CONTOUR = (
     "parameters differ too."
 )
 _OUT_OF_FOLD = (
-    "Rows that the winner's folds were validated on, each by a net that was not trained on it."
+    "Rows that the winner's folds were validated on, each by an estimator that was not trained on "
+    "it."
 )
 _TIMELINE = "A row is a place that was free when the trial began, not a process."
 _TABLE = (
@@ -128,8 +129,8 @@ def _winner(result: StudyResult, epochs: bool) -> str:
         facts[f"{result.select} epoch"] = str(result.best_step)
     facts |= _honest_scores(result)
     if result.refit_seconds is not None:
-        epochs = f", {result.refit_epochs} epochs" if result.refit_epochs else ""
-        facts["refit"] = f"{_seconds(result.refit_seconds)}{epochs}"
+        n = result.refit_epochs if epochs else None
+        facts["refit"] = f"{_seconds(result.refit_seconds)}{f', {n} epochs' if n else ''}"
     if result.recommendation:
         facts["recommended"] = result.recommendation
     params = {name: _text(value) for name, value in result.best_params.items()}

@@ -50,6 +50,12 @@ div.plot { width: 100%; }
 img { max-width: 100%; height: auto; margin-top: .4rem; }
 """
 
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
+    "img-src data: blob:; base-uri 'none'; form-action 'none'"
+)
+"""Whatever is in the page: a browser loads nothing else for it, and sends nothing."""
+
 
 def escape(text: str) -> str:
     """Return a text that is shown as it is: no markup, and control characters as escapes."""
@@ -62,6 +68,7 @@ def page(title: str, lead: str, sections: Iterable[str]) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         f'<h1>{escape(title)}</h1>\n<p class="lead">{escape(lead)}</p>\n{body}\n</body>\n</html>\n'
     )

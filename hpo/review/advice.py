@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from hpo._format import number
 from hpo.result import StudyResult
-from hpo.review._axes import Axis, axes_of
+from hpo.review._axes import LOG_RANGE, Axis, axes_of
 from hpo.review.importance import FEWEST_BEST, FEWEST_TRIALS, Importance, importances
 from hpo.space import line_between, line_of_value
 from hpo.trial import TrialRecord
@@ -20,6 +20,8 @@ OUTER = 0.1
 """Share of a range at each of its ends."""
 LEVEL = 0.001
 """Maximal probability of so many trials there if the best ones were spread evenly."""
+LEVEL_TO_OTHERS = 0.05
+"""The same if they were spread like all trials: a sampler has its favourite places."""
 CROWDED = 0.5
 """Minimal share of the best trials there."""
 FEWEST_FOR_NOTHING = 40
@@ -69,44 +71,75 @@ def advice(result: StudyResult, found: Sequence[Importance] | None = None) -> li
         return []
     axes = axes_of(result, complete)
     best = complete[: max(FEWEST_BEST, math.ceil(OUTER * len(complete)))]
-    crowded = [each for axis in axes.values() if (each := _crowded(axis, best, len(complete)))]
+    crowded = [each for axis in axes.values() if (each := _crowded(axis, best, complete))]
     idle = _idle(result, axes, importances(result) if found is None else found)
     return [*crowded, *(each for each in idle if each.name not in {c.name for c in crowded})]
 
 
-def _crowded(axis: Axis, best: Sequence[TrialRecord], n_complete: int) -> Advice | None:
-    """Return the advice to widen a range on the side on which the best trials are."""
+def _crowded(
+    axis: Axis, best: Sequence[TrialRecord], complete: Sequence[TrialRecord]
+) -> Advice | None:
+    """Return the advice to change a range because the best trials are at one of its ends."""
     parameter = axis.parameter
     if not axis.is_number or parameter is None or parameter.quantiles or axis.high <= axis.low:
         return None
-    places = [axis.place(r.trial.params[axis.name]) for r in best if axis.name in r.trial.params]
+    places, everywhere = _places(axis, best), _places(axis, complete)
     if len(places) < FEWEST_BEST:
         return None
     # Of a few integers, the outermost one alone may be more than a tenth of them.
-    expected = max(OUTER, 1 / axis.n_values)
+    even = max(OUTER, 1 / axis.n_values)
     for upper in (True, False):
-        n = sum((1 - place if upper else place) <= OUTER for place in places)
-        if n < CROWDED * len(places) or _tail(n, len(places), expected) > LEVEL:
+        n, n_all = (sum(_is_outer(p, upper=upper) for p in them) for them in (places, everywhere))
+        if (
+            n < CROWDED * len(places)
+            or _tail(n, len(places), even) > LEVEL
+            or _tail(n, len(places), n_all / len(everywhere)) > LEVEL_TO_OTHERS
+        ):
             continue
-        line = _wider(axis, upper=upper)
-        end = axis.high if upper else axis.low
-        side = "upper" if upper else "lower"
-        what = f"Widen {axis.name} beyond {number(end)}."
-        if not line:
-            what = f"The best {axis.name} is at {number(end)}, the end of what it can be."
+        what, line = _change(axis, upper=upper)
         evidence = (
-            f"{n} of the best {len(places)} of {n_complete} complete trials lie in the {side} tenth"
-            f" of its range{' (on its log scale)' if axis.log else ''}; evenly spread it would be "
-            f"{expected * len(places):.1f}."
+            f"{n} of the best {len(places)} of {len(everywhere)} complete trials lie in the "
+            f"{'upper' if upper else 'lower'} tenth of its range"
+            f"{' (on its log scale)' if axis.log else ''}; evenly spread it would be "
+            f"{even * len(places):.1f}."
         )
         return Advice(axis.name, what, evidence, line)
     return None
 
 
+def _places(axis: Axis, records: Sequence[TrialRecord]) -> list[float]:
+    has = [record.trial.params for record in records if axis.name in record.trial.params]
+    return [axis.place(params[axis.name]) for params in has]
+
+
+def _is_outer(place: float, *, upper: bool) -> bool:
+    return (1 - place if upper else place) <= OUTER
+
+
+def _change(axis: Axis, *, upper: bool) -> tuple[str, str]:
+    """Return what to do with a range whose best values are at one end, and its new line."""
+    assert axis.parameter is not None
+    low, high = (int(v) if _is_integer(axis) else v for v in (axis.low, axis.high))
+    end = high if upper else low
+    line = _wider(axis, upper=upper)
+    if line:
+        return f"Widen {axis.name} beyond {number(end)}.", line
+    if not upper and not axis.log and 0 < low <= high / LOG_RANGE:
+        line = line_between(axis.parameter, low, high, log=True)
+        return f"Search {axis.name} on a log scale.", line
+    what = f"{axis.name} does best at {number(end)}, the end of what it can be: fix it there."
+    return what, line_of_value(axis.parameter, end)
+
+
+def _is_integer(axis: Axis) -> bool:
+    assert axis.parameter is not None
+    return type(axis.parameter.distribution).__name__ == "IntDistribution"
+
+
 def _wider(axis: Axis, *, upper: bool) -> str:
     """Return the line with a range that goes on by half of it; empty if it cannot."""
     assert axis.parameter is not None
-    is_integer = type(axis.parameter.distribution).__name__ == "IntDistribution"
+    is_integer = _is_integer(axis)
     place = 1.5 if upper else -0.5
     if axis.log:
         new = axis.value_at(place)

@@ -23,7 +23,7 @@ def as_yaml(parameters: tuple[Parameter, ...]) -> str:
     return "".join(lines)
 
 
-def line_between(parameter: Parameter, low: float, high: float) -> str:
+def line_between(parameter: Parameter, low: float, high: float, *, log: bool | None = None) -> str:
     """Return the line of YAML that searches a number between other bounds.
 
     Parameters
@@ -31,8 +31,13 @@ def line_between(parameter: Parameter, low: float, high: float) -> str:
     parameter : Parameter
         A number with bounds of its own.
     low, high : float
+    log : bool or None
+        Whether on a logarithmic scale, without a step; None leaves that as it is.
     """
     form = _short_form(parameter) | {"low": low, "high": high}
+    if log is not None:
+        form = {key: value for key, value in form.items() if key not in {"log", "step"}}
+        form |= {"log": True} if log else {}
     return f"{write_value(parameter.name)}: {write_value(form)}"
 
 

@@ -29,11 +29,13 @@ Figure = dict[str, Any]
 
 SYMBOLS = {
     TrialState.COMPLETE: "circle",
-    TrialState.PRUNED: "diamond-open",
+    TrialState.PRUNED: "diamond",
     TrialState.FAILED: "x",
     TrialState.RUNNING: "square",
     TrialState.INTERRUPTED: "cross",
 }
+FEW = 12
+"""So many values of a parameter have a tick each."""
 MANY = 3000
 """From so many points on they are drawn by WebGL."""
 GRID = "#e3e7ec"
@@ -64,7 +66,13 @@ def axis(title: str, *, log: bool = False, **more: Any) -> dict[str, Any]:
 def axis_of(parameter: Axis, **more: Any) -> dict[str, Any]:
     """Return the axis of a parameter: logarithmic, linear, or with a tick for each choice."""
     if parameter.is_number:
-        return axis(parameter.name, log=parameter.log, **more)
+        few = parameter.step is not None and parameter.n_values <= FEW
+        ticks = {"dtick": parameter.step, "tick0": parameter.low} if few else {}
+        ends = (parameter.low, parameter.high)
+        low, high = map(math.log10, ends) if parameter.log else ends
+        margin = 0.04 * (high - low) or 0.5
+        shown = {"range": rounded([low - margin, high + margin])}
+        return axis(parameter.name, log=parameter.log, **ticks, **shown, **more)
     ticks = {
         "tickvals": list(range(len(parameter.choices))),
         "ticktext": [escape(choice) for choice in parameter.choices],

@@ -18,7 +18,7 @@ from hpo.review.comparison import Comparison
 from hpo.review.importance import Importance
 from hpo.review.interactive import parameters, scores, search
 from hpo.review.interactive._style import Figure
-from hpo.trial import TrialRecord
+from hpo.trial import SECONDS, TrialRecord
 
 __all__ = ["figures_of", "interactive_parts"]
 
@@ -165,7 +165,7 @@ def _table(result: StudyResult) -> dict[str, Any]:
     names = list(dict.fromkeys(n for record in result.records for n in record.trial.params))
     epochs = has_epochs(result)
     columns = ["trial", "state", result.scoring, *(["epoch", "epochs"] if epochs else [])]
-    columns += ["seconds", *result.costs, *names, "reason"]
+    columns += ["seconds", *_further_costs(result), *names, "reason"]
     return {"columns": columns, "rows": [_cells(r, result, names, epochs) for r in result.records]}
 
 
@@ -178,10 +178,14 @@ def _cells(record: TrialRecord, result: StudyResult, names: list[str], epochs: b
         _cell(record.value),
         *steps,
         _cell(sum(report.seconds for report in record.reports)),
-        *(_cell(record.cost(name)) for name in result.costs),
+        *(_cell(record.cost(name)) for name in _further_costs(result)),
         *(_cell(record.trial.params.get(name, "")) for name in names),
         _cut(single_line(record.reason), _LONGEST),
     ]
+
+
+def _further_costs(result: StudyResult) -> list[str]:
+    return [name for name in result.costs if name != SECONDS]
 
 
 def _cell(value: Any) -> Any:

@@ -42,8 +42,7 @@ def importance(found: Sequence[Importance]) -> Figure | None:
     if not found:
         return None
     rows = list(reversed(found))
-    names = [escape(each.name) for each in rows]
-    n = [[each.n_trials, f"{each.chance:.1%}"] for each in rows]
+    names = [f"{escape(each.name)}  {each.value:.1%}" for each in rows]
     traces = [
         {
             "type": "bar",
@@ -52,10 +51,6 @@ def importance(found: Sequence[Importance]) -> Figure | None:
             "y": names,
             "x": rounded(each.value for each in rows),
             "marker": {"color": [_shade(each) for each in rows]},
-            "meta": n,
-            "text": [f"{each.value:.1%}" for each in rows],
-            "textposition": "outside",
-            "cliponaxis": False,
             "hovertext": [
                 f"{escape(each.name)}: {each.value:.1%} over {each.n_trials} trials<br>"
                 f"shuffled scores reach {each.chance:.1%} in one of 20 studies"
@@ -113,8 +108,7 @@ def parallel(result: StudyResult, found: Sequence[Importance]) -> Figure | None:
     if len(records) < 2 or not axes:
         return None
     values = [record.value for record in records]
-    low, high = score_range(result) or [min(values), max(values)]
-    low = max(low, min(values))
+    low = max(min(values), (score_range(result) or [-math.inf])[0])
     traces = [
         {
             "type": "parcoords",
@@ -131,8 +125,10 @@ def parallel(result: StudyResult, found: Sequence[Importance]) -> Figure | None:
                 *(_dimension(each, records) for each in axes),
                 {
                     "label": escape(result.scoring),
-                    "values": rounded(values),
-                    "range": rounded([low, max(high, *values)]),
+                    "values": rounded(max(value, low) for value in values),
+                    "range": rounded([low, max(values)]),
+                    "tickvals": rounded(np.linspace(low, max(values), 5)),
+                    "ticktext": [f"{each:.4g}" for each in np.linspace(low, max(values), 5)],
                 },
             ],
         }

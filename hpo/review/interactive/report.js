@@ -7,6 +7,11 @@
 
   const SHOWN = 100;
 
+  function shownAs(cell) {
+    if (typeof cell !== "number" || Number.isInteger(cell)) return cell;
+    return Math.abs(cell) < 1e-3 ? cell.toExponential() : String(cell);
+  }
+
   function element(tag, text, parent) {
     const made = document.createElement(tag);
     if (text !== undefined && text !== null) made.textContent = text;
@@ -95,7 +100,7 @@
       left.slice(0, shown).forEach((row) => {
         const line = element("tr", null, body);
         row.forEach((cell, i) => {
-          const made = element("td", cell, line);
+          const made = element("td", shownAs(cell), line);
           if (typeof cell === "number") made.className = "number";
           if (i === 1) made.className = `state ${cell}`;
           if (i === row.length - 1) made.className = "reason";
@@ -124,8 +129,11 @@
         trace.hovertext = trace.customdata.map((number) => data.hover[number] ?? "");
       }
     }
+    const parallel = figure.data.some((trace) => trace.type === "parcoords");
+    const buttons = ["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "autoScale2d", "resetScale2d"];
     Plotly.newPlot(plot, figure.data, figure.layout, {
-      responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"],
+      responsive: true, displaylogo: false, showSendToCloud: false, plotlyServerURL: "",
+      modeBarButtons: [["toImage", ...(parallel ? [] : buttons)]],
     });
     plot.dataset.drawn = "";
   }

@@ -116,7 +116,7 @@ def _lines(state: TrialState, records: Sequence[TrialRecord], most: int) -> dict
             "width": 1,
             "dash": "dot" if state is TrialState.PRUNED else "solid",
         },
-        "opacity": 0.35 if state is TrialState.PRUNED else 0.6,
+        "opacity": 0.5 if state is TrialState.PRUNED else 0.65,
         "connectgaps": False,
     }
 
@@ -137,7 +137,7 @@ def _ends(state: TrialState, records: Sequence[TrialRecord]) -> dict[str, Any]:
         records, lambda record: (record.last_step, record.reports[-1].value), legend=False
     )
     faded = state is TrialState.PRUNED
-    return {**trace, "marker": {**trace["marker"], "size": 6, "opacity": 0.5 if faded else 0.8}}
+    return {**trace, "marker": {**trace["marker"], "size": 6, "opacity": 0.55 if faded else 0.8}}
 
 
 def _median(result: StudyResult) -> list[dict[str, Any]]:
