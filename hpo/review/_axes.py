@@ -5,14 +5,12 @@ the trials are all that is known.
 """
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.distributions import FloatDistribution, IntDistribution
-
 from hpo.result import StudyResult
-from hpo.space import Parameter
+from hpo.space import Bounds, Parameter
 from hpo.trial import TrialRecord
 
 __all__ = ["LOG_RANGE", "Axis", "axes_of", "has_epochs", "is_number", "label_of"]
@@ -35,6 +33,7 @@ class Axis:
     log : bool
     step : float or None
         Distance of two values; None if the parameter is continuous, or logarithmic.
+    is_integer : bool
     parameter : Parameter or None
         Its only definition; None if there is none, or there are several.
     """
@@ -45,6 +44,7 @@ class Axis:
     high: float = math.nan
     log: bool = False
     step: float | None = None
+    is_integer: bool = False
     parameter: Parameter | None = None
 
     @property
@@ -123,31 +123,36 @@ def _axis(
     numbers = [float(value) for value in values if math.isfinite(value)] or [0.0]
     low, high = min(numbers), max(numbers)
     if in_ranges:
-        low = min(low, *(d["low"] for d in ranges))
-        high = max(high, *(d["high"] for d in ranges))
+        low = min(low, *(d.low for d in ranges))
+        high = max(high, *(d.high for d in ranges))
     integers = all(isinstance(value, int) for value in values)
     if log_names is not None:
         log = name in log_names
     elif in_ranges:
-        log = all(d["log"] for d in ranges)
+        log = all(d.log for d in ranges)
     else:
         log = not integers and low > 0 and high / low >= LOG_RANGE
-    steps = [d["step"] for d in ranges if d["step"]]
+    steps = [d.step for d in ranges if d.step]
     step = min(steps) if len(steps) == len(ranges) > 0 else (1.0 if integers else None)
     log = log and low > 0
-    return Axis(name, (), low, high, log, None if log else step, only)
+    return Axis(
+        name,
+        low=low,
+        high=high,
+        log=log,
+        step=None if log else step,
+        is_integer=all(d.is_integer for d in ranges) if in_ranges else integers,
+        parameter=only,
+    )
 
 
-def _range(parameter: Parameter) -> Mapping[str, Any] | None:
-    """Return low, high, log and step of a number; None for choices."""
-    if parameter.quantiles is not None:
-        low, high = float(parameter.quantiles.low), float(parameter.quantiles.high)
-        log = low > 0 and high / low >= LOG_RANGE  # its shape is whatever scipy.stats has
-        return {"low": low, "high": high, "log": log, "step": None}
-    d = parameter.distribution
-    if isinstance(d, FloatDistribution | IntDistribution):
-        return {"low": d.low, "high": d.high, "log": d.log, "step": d.step}
-    return None
+def _range(parameter: Parameter) -> Bounds | None:
+    """Return the range of a number; None for choices."""
+    bounds = parameter.bounds
+    if bounds is None or parameter.quantiles is None:
+        return bounds
+    # A distribution has whatever shape scipy.stats gives it.
+    return bounds._replace(log=bounds.low > 0 and bounds.high / bounds.low >= LOG_RANGE)
 
 
 def _labels(definitions: Sequence[Parameter], values: Sequence[Any]) -> tuple[str, ...]:

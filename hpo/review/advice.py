@@ -119,7 +119,7 @@ def _is_outer(place: float, *, upper: bool) -> bool:
 def _change(axis: Axis, *, upper: bool) -> tuple[str, str]:
     """Return what to do with a range whose best values are at one end, and its new line."""
     assert axis.parameter is not None
-    low, high = (int(v) if _is_integer(axis) else v for v in (axis.low, axis.high))
+    low, high = (int(v) if axis.is_integer else v for v in (axis.low, axis.high))
     end = high if upper else low
     line = _wider(axis, upper=upper)
     if line:
@@ -131,19 +131,13 @@ def _change(axis: Axis, *, upper: bool) -> tuple[str, str]:
     return what, line_of_value(axis.parameter, end)
 
 
-def _is_integer(axis: Axis) -> bool:
-    assert axis.parameter is not None
-    return type(axis.parameter.distribution).__name__ == "IntDistribution"
-
-
 def _wider(axis: Axis, *, upper: bool) -> str:
     """Return the line with a range that goes on by half of it; empty if it cannot."""
     assert axis.parameter is not None
-    is_integer = _is_integer(axis)
     place = 1.5 if upper else -0.5
     if axis.log:
         new = axis.value_at(place)
-        new = float(f"{new:.1g}") if not is_integer else max(1.0, float(f"{new:.2g}"))
+        new = float(f"{new:.1g}") if not axis.is_integer else max(1.0, float(f"{new:.2g}"))
     elif axis.step is not None and (axis.high - axis.low) / axis.step < 4:
         new = axis.high + 2 * axis.step if upper else axis.low - 2 * axis.step
     else:
@@ -154,15 +148,15 @@ def _wider(axis: Axis, *, upper: bool) -> str:
         new = float(f"{new:.6g}")
     if axis.low >= 0:
         new = max(new, 0.0)  # what is not negative has no negative values, as a rule
-    if is_integer and axis.low >= 1:
+    if axis.is_integer and axis.low >= 1:
         new = max(new, 1.0)
-    if axis.low >= 0 and axis.high <= 1 and not axis.log and not is_integer:
+    if axis.low >= 0 and axis.high <= 1 and not axis.log and not axis.is_integer:
         new = min(new, 1.0)  # shares and probabilities
     low, high = (axis.low, new) if upper else (new, axis.high)
     gained = (high - axis.high) + (axis.low - low)
-    if gained <= (0 if axis.log or is_integer else 0.05 * (axis.high - axis.low)):
+    if gained <= (0 if axis.log or axis.is_integer else 0.05 * (axis.high - axis.low)):
         return ""
-    if is_integer:
+    if axis.is_integer:
         return line_between(axis.parameter, int(low), int(high))
     return line_between(axis.parameter, low, high)
 

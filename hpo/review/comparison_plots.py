@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from hpo._format import brief_value, short_names
 from hpo.result import StudyResult
 from hpo.review import plots
-from hpo.review._colors import CURVES, SCALE, STATES
+from hpo.review._colors import CURVES, SCALE, STATES, WINNER
 from hpo.review.comparison import (
     BEST,
     BETTER,
@@ -34,7 +34,7 @@ N_CURVES = len(CURVES)
 """Maximal number of groups with different colors; the best ones are drawn."""
 _SECONDS = "seconds per epoch"
 _VERDICTS = {
-    BEST: plots.WINNER,
+    BEST: WINNER,
     SAME: STATES[TrialState.COMPLETE],
     BETTER: STATES[TrialState.RUNNING],
     WORSE: STATES[TrialState.FAILED],

@@ -184,9 +184,6 @@ def _cells(axis: Axis, records: Sequence[TrialRecord]) -> _Cells:
 
 def _most_cells(axis: Axis) -> int:
     """Return the number of cells; of a logarithmic integer, one for each doubling."""
-    values = (axis.low, axis.high)
-    if axis.log and all(float(value).is_integer() for value in values) and axis.parameter:
-        integer = type(axis.parameter.distribution).__name__ == "IntDistribution"
-        if integer:
-            return min(N_GRID, math.ceil(math.log2(axis.high - axis.low + 1)) + 1)
+    if axis.log and axis.is_integer:
+        return min(N_GRID, math.ceil(math.log2(axis.high - axis.low + 1)) + 1)
     return N_GRID

@@ -305,8 +305,9 @@ def _legend(
     for state in TrialState:
         n = sum(record.state is state for record in records)
         if n:
-            look = {"color": COLORS[state], "marker": MARKERS[state], "markersize": 4}
-            entries.append(Line2D([], [], label=f"{n} {state}", **look))
+            color, marker = COLORS[state], MARKERS[state]
+            label = f"{n} {state}"
+            entries.append(Line2D([], [], color=color, marker=marker, markersize=4, label=label))
     if winner is not None:
         label = f"best: trial {winner.number}"
         entries.append(Line2D([], [], color=WINNER, linewidth=2.6, marker="o", label=label))

@@ -2,6 +2,6 @@
 
 from hpo.space._space import SearchSpace
 from hpo.space._written import line_between, line_of_value
-from hpo.space.parameter import Parameter
+from hpo.space.parameter import Bounds, Parameter
 
-__all__ = ["Parameter", "SearchSpace", "line_between", "line_of_value"]
+__all__ = ["Bounds", "Parameter", "SearchSpace", "line_between", "line_of_value"]

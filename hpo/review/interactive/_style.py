@@ -67,13 +67,13 @@ def axis_of(parameter: Axis, **more: Any) -> dict[str, Any]:
     """Return the axis of a parameter: logarithmic, linear, or with a tick for each choice."""
     if parameter.is_number:
         few = parameter.step is not None and parameter.n_values <= FEW
-        ticks = {"dtick": parameter.step, "tick0": parameter.low} if few else {}
+        whole: dict[str, Any] = {"dtick": parameter.step, "tick0": parameter.low} if few else {}
         ends = (parameter.low, parameter.high)
         low, high = map(math.log10, ends) if parameter.log else ends
         margin = 0.04 * (high - low) or 0.5
-        shown = {"range": rounded([low - margin, high + margin])}
-        return axis(parameter.name, log=parameter.log, **ticks, **shown, **more)
-    ticks = {
+        shown: dict[str, Any] = {"range": rounded([low - margin, high + margin])}
+        return axis(parameter.name, log=parameter.log, **whole, **shown, **more)
+    ticks: dict[str, Any] = {
         "tickvals": list(range(len(parameter.choices))),
         "ticktext": [escape(choice) for choice in parameter.choices],
         "range": [-0.6, len(parameter.choices) - 0.4],

@@ -192,39 +192,39 @@ def slices(result: StudyResult, found: Sequence[Importance]) -> Figure | None:
     gap, row_gap = 0.035, min(0.12, 0.3 / n_rows)
     width = (1 - gap * (n_columns - 1)) / n_columns
     height = (1 - row_gap * (n_rows - 1)) / n_rows
-    told: set[str] = set()
     for i, each in enumerate(axes):
         row, column = divmod(i, n_columns)
         number = "" if i == 0 else str(i + 1)
         left, top = column * (width + gap), 1 - row * (height + row_gap)
-        layout[f"xaxis{number}"] = axis_of(
-            each,
-            domain=[left, min(1.0, left + width)],
-            anchor=f"y{number}",
-            automargin=False,
-        )
-        layout[f"xaxis{number}"]["title"]["standoff"] = 4
+        x = axis_of(each, domain=[left, min(1.0, left + width)], anchor=f"y{number}")
+        x |= {"automargin": False, "title": {**x["title"], "standoff": 4}}
+        layout[f"xaxis{number}"] = x
         layout[f"yaxis{number}"] = axis(
             result.scoring if column == 0 else "",
             domain=[max(0.0, top - height), top],
             anchor=f"x{number}",
             range=score_range(result),
             showticklabels=column == 0,
-            **({"matches": "y"} if i else {}),
+            matches="y" if i else None,
         )
-        those = [record for record in trials if each.name in record.trial.params]
-        places = dict(zip((r.number for r in those), values_on(each, those), strict=True))
         on = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
-        panel = state_traces(those, lambda r, at=places: (at[r.number], r.value), **on)  # type: ignore[misc]
-        winner = result.winner
-        if winner is not None and winner.number in places:
-            panel += winner_trace(winner, places[winner.number], winner.value, **on)
-        for trace in panel:
-            trace["showlegend"] = trace["legendgroup"] not in told
-            told.add(trace["legendgroup"])
-            trace["name"] = trace["legendgroup"]
-        traces += panel
+        traces += [{**trace, **on} for trace in _slice(result, each, trials)]
+    told: set[str] = set()
+    for trace in traces:  # one entry for all panels
+        group = trace["legendgroup"]
+        trace |= {"showlegend": group not in told, "name": group}
+        told.add(group)
     return figure(traces, 90 + 250 * n_rows, **layout)
+
+
+def _slice(result: StudyResult, each: Axis, trials: Sequence[TrialRecord]) -> list[dict[str, Any]]:
+    those = [record for record in trials if each.name in record.trial.params]
+    places = dict(zip((r.number for r in those), values_on(each, those), strict=True))
+    traces = state_traces(those, lambda record: (places[record.number], record.value))
+    winner = result.winner
+    if winner is not None and winner.number in places:
+        traces += winner_trace(winner, places[winner.number], winner.value)
+    return traces
 
 
 def contour(result: StudyResult, found: Sequence[Importance]) -> Figure | None:

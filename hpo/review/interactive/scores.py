@@ -8,6 +8,7 @@ import numpy as np
 
 from hpo.out_of_fold import OutOfFold
 from hpo.result import StudyResult
+from hpo.review._axes import LOG_RANGE
 from hpo.review._colors import STATES, WINNER
 from hpo.review._html import escape
 from hpo.review.comparison import BEST, BETTER, SAME, Comparison
@@ -76,8 +77,7 @@ def compared(comparison: Comparison) -> Figure | None:
 
 def pareto_front(result: StudyResult) -> Figure | None:
     """Return the score of the complete trials against each cost, with the front as a line."""
-    complete = result.top(result.n_trials)
-    if not result.costs or not complete:
+    if not result.costs or not result.top(1):
         return None
     n = len(result.costs)
     traces: list[dict[str, Any]] = []
@@ -85,38 +85,36 @@ def pareto_front(result: StudyResult) -> Figure | None:
     width = (1 - 0.08 * (n - 1)) / n
     for i, name in enumerate(result.costs):
         number = "" if i == 0 else str(i + 1)
-        on = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
-        front = sorted(result.pareto_front(), key=lambda record: record.cost(name))
-        traces += state_traces(
-            complete,
-            lambda record, cost=name: (record.cost(cost), record.value),  # type: ignore[misc]
-            legend=i == 0,
-            **on,
-        )
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "name": f"Pareto front: {len(front)} trials",
-                "legendgroup": "front",
-                "showlegend": i == 0,
-                "x": rounded(record.cost(name) for record in front),
-                "y": rounded(record.value for record in front),
-                "customdata": [record.number for record in front],
-                "hovertemplate": HOVER,
-                "line": {"color": WINNER, "shape": "hv", "width": 2},
-                "marker": {"symbol": "star", "size": 11, "color": WINNER},
-                **on,
-            }
-        )
-        costs = [c for r in complete if math.isfinite(c := r.cost(name))]
-        log = bool(costs) and min(costs) > 0 and max(costs) / min(costs) >= 30
+        on = {"xaxis": f"x{number}", "yaxis": f"y{number}", "showlegend": i == 0}
+        traces += [{**trace, **on} for trace in _front(result, name)]
+        costs = [c for r in result.top(result.n_trials) if math.isfinite(c := r.cost(name))]
+        log = bool(costs) and min(costs) > 0 and max(costs) / min(costs) >= LOG_RANGE
         left = i * (width + 0.08)
         layout[f"xaxis{number}"] = axis(
             name, log=log, domain=[left, min(1.0, left + width)], anchor=f"y{number}"
         )
         layout[f"yaxis{number}"] = axis(result.scoring if i == 0 else "", anchor=f"x{number}")
     return figure(traces, 430, **layout)
+
+
+def _front(result: StudyResult, cost: str) -> list[dict[str, Any]]:
+    complete = result.top(result.n_trials)
+    front = sorted(result.pareto_front(), key=lambda record: record.cost(cost))
+    return [
+        *state_traces(complete, lambda record: (record.cost(cost), record.value)),
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "name": f"Pareto front: {len(front)} trials",
+            "legendgroup": "front",
+            "x": rounded(record.cost(cost) for record in front),
+            "y": rounded(record.value for record in front),
+            "customdata": [record.number for record in front],
+            "hovertemplate": HOVER,
+            "line": {"color": WINNER, "shape": "hv", "width": 2},
+            "marker": {"symbol": "star", "size": 11, "color": WINNER},
+        },
+    ]
 
 
 def confusion(oof: OutOfFold) -> Figure | None:
@@ -158,7 +156,7 @@ def confusion(oof: OutOfFold) -> Figure | None:
             "text": [[str(v) if v else "" for v in row] for row in matrix.tolist()],
             "texttemplate": "%{text}",
         }
-    ticks = {"type": "category", "showgrid": False}
+    ticks: dict[str, Any] = {"type": "category", "showgrid": False}
     return figure(
         [cells],
         size,
@@ -182,7 +180,7 @@ def calibration(oof: OutOfFold) -> Figure | None:
     y = [float(right[each].mean()) for each in bins]
     error = [math.sqrt(a * (1 - a) / k) for a, k in zip(y, n, strict=True)]
     gap = sum(abs(a - c) * k for a, c, k in zip(y, x, n, strict=True)) / len(right)
-    traces = [
+    traces: list[dict[str, Any]] = [
         {
             "type": "scatter",
             "mode": "lines",
