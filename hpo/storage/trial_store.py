@@ -6,6 +6,7 @@ once, so that anyone can read a running trial at any moment. See `records` for w
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
@@ -142,7 +143,9 @@ class TrialStore(StoredStudy):
 
     def name_metrics(self, names: Sequence[str]) -> None:
         """Name the score and the costs, for tools that show Optuna's studies."""
-        with storage_errors(self.url):
+        with storage_errors(self.url), warnings.catch_warnings():
+            # Experimental since version 3.2: without it a score is "Objective 0" there.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             if self._study.metric_names != list(names):
                 self._study.set_metric_names(list(names))
 

@@ -111,7 +111,7 @@ def test_each_state_has_a_colour_and_a_marker_of_its_own(result):
 
 def test_curves_are_faded_where_pruned_and_the_median_is_drawn(result):
     data = figures(result)["curves"]["data"]
-    lines = {trace["name"]: trace for trace in data if trace["mode"] == "lines"}
+    lines = {trace["name"]: trace for trace in data if trace["mode"] == "lines" and "name" in trace}
     assert lines["20 pruned"]["opacity"] < lines["39 complete"]["opacity"]
     median = lines["median of the trials that got there"]
     at_first = [record.reports[0].value for record in result.records]

@@ -162,7 +162,7 @@ def test_a_study_of_version_0_2_is_read_and_gone_on_with(tmp_path):
     assert [r.number for r in TrialStore("s", SPACE, url).records()] == [0, 1, 2]
 
 
-def test_optuna_sees_the_same_states_and_steps_from_0(tmp_path):
+def test_optuna_sees_the_same_states_and_steps(tmp_path):
     url = storages(tmp_path)["sqlite"]
     store = TrialStore("s", SPACE, url)
     run_one(store)

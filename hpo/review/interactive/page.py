@@ -110,7 +110,7 @@ def interactive_parts(
     scripts = (
         f'<script type="application/json" id="report-data">{_json(data)}</script>\n'
         f'<script type="text/plain" id="plotly-gz">{_plotly()}</script>\n'
-        f"<script>\n{_SCRIPT.read_text(encoding='utf-8')}</script>"
+        f'<script type="text/javascript">\n{_SCRIPT.read_text(encoding="utf-8")}</script>'
     )
     return place, '<div id="all-trials"></div>' if result.records else "", scripts
 

@@ -32,6 +32,8 @@ FEWEST_POINTS = 12
 """Points that are left of each curve whatever their number."""
 MOST_CURVES = 4000
 """Trials whose curves are drawn: the best ones."""
+FEW_CURVES = 200
+"""From so many curves on they are thinner."""
 N_MEDIAN = 3
 """Fewest trials of which a median is drawn."""
 
@@ -113,7 +115,7 @@ def _lines(state: TrialState, records: Sequence[TrialRecord], most: int) -> dict
         "hovertemplate": HOVER,
         "line": {
             "color": STATES[state],
-            "width": 1,
+            "width": 1 if len(records) < FEW_CURVES else 0.5,
             "dash": "dot" if state is TrialState.PRUNED else "solid",
         },
         "opacity": 0.5 if state is TrialState.PRUNED else 0.65,
@@ -149,16 +151,24 @@ def _median(result: StudyResult) -> list[dict[str, Any]]:
     steps = sorted(step for step, values in by_step.items() if len(values) >= N_MEDIAN)
     if not steps:
         return []
+    medians = rounded(float(np.median(by_step[step])) for step in steps)
+    shared = {"type": "scatter", "mode": "lines", "x": steps, "y": medians}
+    name = "median of the trials that got there"
     return [
+        {  # a white edge, to be seen on a thousand curves
+            **shared,
+            "line": {"color": "#ffffff", "width": 6},
+            "legendgroup": "median",
+            "showlegend": False,
+            "hoverinfo": "skip",
+        },
         {
-            "type": "scatter",
-            "mode": "lines",
-            "name": "median of the trials that got there",
-            "x": steps,
-            "y": rounded(float(np.median(by_step[step])) for step in steps),
-            "line": {"color": "#cc79a7", "width": 3, "dash": "dash"},
+            **shared,
+            "name": name,
+            "legendgroup": "median",
+            "line": {"color": "#d55e00", "width": 3, "dash": "dash"},
             "hovertemplate": "median at epoch %{x}: %{y}<extra></extra>",
-        }
+        },
     ]
 
 
