@@ -152,7 +152,8 @@ def _range(parameter: Parameter) -> Bounds | None:
     if bounds is None or parameter.quantiles is None:
         return bounds
     # A distribution has whatever shape scipy.stats gives it.
-    return bounds._replace(log=bounds.low > 0 and bounds.high / bounds.low >= LOG_RANGE)
+    log = bounds.low > 0 and bounds.high / bounds.low >= LOG_RANGE
+    return Bounds(bounds.low, bounds.high, log, bounds.step, bounds.is_integer)
 
 
 def _labels(definitions: Sequence[Parameter], values: Sequence[Any]) -> tuple[str, ...]:

@@ -105,7 +105,7 @@ def interactive_parts(
     data = {
         "figures": figures,
         "trials": _table(result),
-        "hover": {record.number: hover_text(record, result.scoring) for record in result.records},
+        "hover": {record.number: _hover_text(record, result.scoring) for record in result.records},
     }
     scripts = (
         f'<script type="application/json" id="report-data">{_json(data)}</script>\n'
@@ -129,7 +129,7 @@ def _json(data: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def hover_text(record: TrialRecord, scoring: str) -> str:
+def _hover_text(record: TrialRecord, scoring: str) -> str:
     """Return what is told of a trial where the pointer is on it, as plotly's markup."""
     head = f"<b>trial {record.number}</b>, {record.state}"
     lines = [head]

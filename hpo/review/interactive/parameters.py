@@ -85,14 +85,14 @@ def _shade(each: Importance) -> str:
     return STATES[TrialState.COMPLETE] if each.is_more_than_chance else "#b9c2cc"
 
 
-def ordered(result: StudyResult, found: Sequence[Importance], n: int) -> list[Axis]:
+def _ordered(result: StudyResult, found: Sequence[Importance], n: int) -> list[Axis]:
     """Return the axes of the ``n`` most important parameters, the most important first."""
     axes = axes_of(result, scored(result))
     names = [each.name for each in found if each.name in axes]
     return [axes[name] for name in dict.fromkeys([*names, *axes])][:n]
 
 
-def comparable(result: StudyResult) -> list[TrialRecord]:
+def _comparable(result: StudyResult) -> list[TrialRecord]:
     """Return the complete trials, best first, or all that have a score if they are too few.
 
     A pruned trial's score is that of an early epoch.
@@ -103,8 +103,8 @@ def comparable(result: StudyResult) -> list[TrialRecord]:
 
 def parallel(result: StudyResult, found: Sequence[Importance]) -> Figure | None:
     """Return parallel coordinates of the complete trials; ranges can be selected on each axis."""
-    records = comparable(result)[:MOST_LINES]
-    axes = ordered(result, found, MOST_AXES)
+    records = _comparable(result)[:MOST_LINES]
+    axes = _ordered(result, found, MOST_AXES)
     if len(records) < 2 or not axes:
         return None
     values = [record.value for record in records]
@@ -182,7 +182,7 @@ def _ticks(each: Axis) -> list[tuple[float, str]]:
 
 def slices(result: StudyResult, found: Sequence[Importance]) -> Figure | None:
     """Return the score against each parameter, the most important one first."""
-    trials, axes = scored(result), ordered(result, found, MOST_PANELS)
+    trials, axes = scored(result), _ordered(result, found, MOST_PANELS)
     if not axes:
         return None
     n_columns = min(3, len(axes))
@@ -233,12 +233,12 @@ def contour(result: StudyResult, found: Sequence[Importance]) -> Figure | None:
     The mean of the scores around each point, weighted by a normal distribution; left empty where
     no trial is near. None with fewer than 10 trials that have both.
     """
-    numbers = [each for each in ordered(result, found, 10_000) if each.is_number]
+    numbers = [each for each in _ordered(result, found, 10_000) if each.is_number]
     numbers = [each for each in numbers if each.high > each.low]
     if len(numbers) < 2:
         return None
     x, y = numbers[:2]
-    records = [r for r in comparable(result) if {x.name, y.name} <= r.trial.params.keys()]
+    records = [r for r in _comparable(result) if {x.name, y.name} <= r.trial.params.keys()]
     if len(records) < FEWEST_FOR_CONTOUR:
         return None
     at = np.array([[a.place(r.trial.params[a.name]) for a in (x, y)] for r in records], dtype=float)
