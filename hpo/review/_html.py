@@ -39,7 +39,7 @@ div.plot { width: 100%; }
 #all-trials th[aria-sort=ascending]::after { content: " ▲"; }
 #all-trials th[aria-sort=descending]::after { content: " ▼"; }
 #all-trials td { white-space: nowrap; }
-#all-trials td.reason { white-space: normal; min-width: 18rem; }
+#all-trials td.reason { max-width: 28rem; overflow: hidden; text-overflow: ellipsis; }
 #all-trials td.number { text-align: right; }
 #all-trials td.state { font-weight: 600; }
 #all-trials td.complete { color: #005a8c; }

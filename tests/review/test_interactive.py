@@ -250,10 +250,35 @@ def test_the_page_may_load_and_send_nothing(result):
     assert len(page) < 5_000_000
 
 
+USES_THE_TABLE = """
+const input = document.getElementById("filter");
+const told = [];
+const heading = (name) => [...document.querySelectorAll("#all-trials th")].find(
+  (cell) => cell.textContent === name);
+function tell() {
+  const rows = document.querySelectorAll("#all-trials tbody tr");
+  const count = document.getElementById("count").textContent;
+  told.push(`${rows.length} rows, ${count}, ${rows[0].firstChild.textContent} first`);
+}
+function filter(text) {
+  input.value = text;
+  input.dispatchEvent(new Event("input"));
+}
+tell();
+filter("state=pruned lr<0.01");
+heading("lr").click();
+tell();
+filter("");
+heading("accuracy").click();
+tell();
+document.title = told.join(" | ");
+"""
+
+
 @pytest.mark.skipif(BROWSER is None, reason="there is no chromium")
 def test_a_browser_draws_every_figure_and_the_table(result, tmp_path):
     path = tmp_path / "report.html"
-    path.write_text(page_of(result))
+    path.write_text(page_of(result).replace("</body>", f"<script>{USES_THE_TABLE}</script></body>"))
     done = subprocess.run(
         [
             *(str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"),
@@ -268,9 +293,13 @@ def test_a_browser_draws_every_figure_and_the_table(result, tmp_path):
     plots = re.findall(r"<div [^>]*data-figure[^>]*>", done.stdout)
     assert len(plots) == len(figures(result))
     assert all("data-drawn" in plot for plot in plots)
-    body = done.stdout.partition('<div id="all-trials">')[2].partition("</tbody>")[0]
-    assert body.count("<tr>") == 61
-    assert "60 of 60 trials" in done.stdout
+    at_first, filtered, best = re.search(r"<title>(.*?)</title>", done.stdout).group(1).split(" | ")
+    assert at_first == "60 rows, 60 of 60 trials, 0 first"
+    few = [r for r in result.records if r.state == "pruned" and r.trial.params["lr"] < 0.01]
+    least = min(few, key=lambda record: record.trial.params["lr"])
+    expected = f"{len(few)} rows, {len(few)} of 60 trials, {least.number} first"
+    assert filtered == expected.replace("<", "&lt;")
+    assert best == f"60 rows, 60 of 60 trials, {result.winner.number} first"
 
 
 def test_a_result_knows_nothing_of_files(tmp_path):

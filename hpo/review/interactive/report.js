@@ -103,7 +103,10 @@
           const made = element("td", shownAs(cell), line);
           if (typeof cell === "number") made.className = "number";
           if (i === 1) made.className = `state ${cell}`;
-          if (i === row.length - 1) made.className = "reason";
+          if (i === row.length - 1) {
+            made.className = "reason";
+            made.title = cell;
+          }
         });
       });
       count.textContent = `${left.length} of ${rows.length} trials`;
