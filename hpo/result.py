@@ -139,7 +139,7 @@ class StudyResult:
     out_of_fold: OutOfFoldFiles | None = field(default=None, repr=False)
     finished_by: str = ""
     silent_trials: tuple[int, ...] = ()
-    space: "SearchSpace | None" = None
+    space: "SearchSpace | None" = field(default=None, repr=False)
     settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @cached_property

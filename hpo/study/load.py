@@ -100,8 +100,7 @@ def _result(store: StoredStudy, records: Sequence[TrialRecord]) -> StudyResult:
 
 
 def _space(store: StoredStudy) -> SearchSpace | None:
-    text = store.get_attr("space")
-    return SearchSpace.loads(text, source=store.name) if text else None
+    return store.space if store.get_attr("space") else None
 
 
 def _with_refit(store: StoredStudy, result: StudyResult) -> StudyResult:

@@ -137,7 +137,6 @@ def state_traces(
     place: Callable[[TrialRecord], tuple[float, float]],
     *,
     legend: bool = True,
-    **more: Any,
 ) -> list[dict[str, Any]]:
     """Return a trace of points for each state, with a colour and a marker of its own.
 
@@ -147,8 +146,6 @@ def state_traces(
     place : callable
         Returns x and y of a trial.
     legend : bool
-    **more
-        Further attributes of the traces.
     """
     traces = []
     for state in TrialState:
@@ -173,15 +170,12 @@ def state_traces(
                     "size": 7,
                     "opacity": 0.75,
                 },
-                **more,
             }
         )
     return traces
 
 
-def winner_trace(
-    record: TrialRecord | None, x: float, y: float, *, legend: bool = True, **more: Any
-) -> list[dict[str, Any]]:
+def winner_trace(record: TrialRecord | None, x: float, y: float) -> list[dict[str, Any]]:
     """Return a star where the winner is; nothing without one."""
     if record is None:
         return []
@@ -191,12 +185,10 @@ def winner_trace(
             "mode": "markers",
             "name": f"winner: trial {record.number}",
             "legendgroup": "winner",
-            "showlegend": legend,
             "x": rounded([x]),
             "y": rounded([y]),
             "customdata": [record.number],
             "hovertemplate": HOVER,
             "marker": {"color": WINNER, "symbol": "star", "size": 13},
-            **more,
         }
     ]
