@@ -4,20 +4,24 @@ import json
 import re
 import shutil
 import subprocess
+import zlib
 from dataclasses import replace
 
 import numpy as np
 import plotly.graph_objects as go
 import pytest
 from review._studies import SPACE, by_lr, sampled
+from scipy import stats
 
 from hpo.out_of_fold import ValidatedRows
 from hpo.out_of_fold_files import OutOfFoldFiles, StudyRows
 from hpo.result import StudyResult
-from hpo.review import compare, write_report
+from hpo.review import compare, parameters, write_report
 from hpo.review._document import document
+from hpo.review.advice import advice
 from hpo.review.importance import importances
 from hpo.review.interactive import figures_of
+from hpo.space import SearchSpace
 from hpo.trial import Report, TrialState
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -87,6 +91,27 @@ def test_small_studies_have_the_figures_that_they_can_have(n_trials, n_steps, tm
     assert "importance" not in made
     page = write_report(result, tmp_path)["report.html"].read_text()
     assert ("Learning curves" in page) == ("curves" in made)
+
+
+ODD_SPACES = {
+    "nothing": {},
+    "one value": {"n": {"type": "int", "low": 3, "high": 3}, "c": ["only"]},
+    "no numbers": {"flag": [True, False], "kind": [None, 1, "a", 2.5]},
+    "distributions": {"a": stats.expon(scale=3), "b": stats.poisson(4), "c": stats.lognorm(2)},
+    "log of one value": {"lr": {"type": "float", "low": 0.1, "high": 0.1, "log": True}},
+    "steps": {"x": {"type": "float", "low": -1.0, "high": 1.0, "step": 0.25}},
+    "spaces": [{"C": [1, 10]}, {"C": {"type": "float", "low": 0.1, "high": 1.0}, "k": ["a"]}],
+}
+
+
+@pytest.mark.parametrize("space", ODD_SPACES.values(), ids=ODD_SPACES)
+def test_odd_spaces_are_drawn_and_advised(space):
+    result = sampled(SearchSpace.load(space), 50, lambda p: zlib.crc32(str(p).encode()) % 97 / 97)
+    for figure in figures(result).values():
+        go.Figure(figure)
+        json.dumps(figure, allow_nan=False)
+    advice(result)
+    parameters(result)
 
 
 def test_trials_of_any_state_are_drawn(result):

@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import math
+import textwrap
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -142,14 +143,9 @@ def _hover_text(record: TrialRecord, scoring: str) -> str:
         for name, value in record.trial.params.items()
     ]
     if record.reason:
-        lines += map(escape, _wrapped(_cut(single_line(record.reason), _LONGEST)))
+        text = _cut(single_line(record.reason), _LONGEST)
+        lines += map(escape, textwrap.wrap(text, _WIDTH))
     return "<br>".join(lines)
-
-
-def _wrapped(text: str) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(text, _WIDTH)
 
 
 def _cut(text: str, most: int) -> str:
