@@ -24,6 +24,8 @@ from hpo.trial import TRAINED_BY, TrialRecord, TrialState
 if TYPE_CHECKING:
     import pandas as pd
 
+    from hpo.space import SearchSpace
+
 __all__ = ["StudyResult"]
 
 
@@ -99,6 +101,11 @@ class StudyResult:
         they run trials of the same study; empty if this one has finished the study.
     silent_trials : tuple of int, default=()
         Numbers of the trials that run on machines of which there was no sign for minutes.
+    space : SearchSpace or None, default=None
+        The space that was searched; None if it is not known.
+    settings : mapping of str to object, default={}
+        Settings of the study (backend, sampler, pruner, seed, ...) and the versions that it was
+        run with.
     """
 
     name: str
@@ -132,6 +139,8 @@ class StudyResult:
     out_of_fold: OutOfFoldFiles | None = field(default=None, repr=False)
     finished_by: str = ""
     silent_trials: tuple[int, ...] = ()
+    space: "SearchSpace | None" = field(default=None, repr=False)
+    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @cached_property
     def winner(self) -> TrialRecord | None:

@@ -50,6 +50,8 @@ def distributions_of(module):
     known = DISTRIBUTIONS.get(top, [])
     if top == "umap":  # not installed with the tests
         known = ["umap-learn"]
+    if top == "wandb":  # nor is it
+        known = ["wandb"]
     if top == "ruamel":
         known = ["ruamel.yaml"]
     if top == "mlflow":  # mlflow-skinny holds files of the same package

@@ -15,6 +15,10 @@ __all__ = ["Features", "penultimate"]
 
 _MIN_SAMPLES = 8
 """Minimal number of samples."""
+_COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#7a7a00", "#000000")
+"""Those of Okabe and Ito (2008), which people who see colors differently tell apart."""
+_MARKERS = "osD^vP*X<>"
+"""With the colors, 40 different looks."""
 
 
 class Features(BaseAnalysis):
@@ -83,8 +87,7 @@ class Features(BaseAnalysis):
         ]
 
     def plot(self, data: Mapping[str, Any]) -> "Figure":
-        """Draw a panel for each method, with a color for each class."""
-        from matplotlib import colormaps
+        """Draw a panel for each method, with a color and a marker for each class."""
         from matplotlib.figure import Figure
         from matplotlib.lines import Line2D
 
@@ -93,17 +96,22 @@ class Features(BaseAnalysis):
         panels = figure.subplots(1, len(embeddings), squeeze=False)[0]
         classes = np.array(data["classes"])
         n = len(labels)
-        colors = [colormaps["tab10"](i) if n <= 10 else colormaps["turbo"](i / n) for i in range(n)]
+        looks = [(_COLORS[i % len(_COLORS)], _MARKERS[i % len(_MARKERS)]) for i in range(n)]
         for axes, (name, points) in zip(panels, embeddings.items(), strict=True):
             x, y = np.array(points).T
-            axes.scatter(x, y, s=13, c=[colors[i] for i in classes], alpha=0.8, linewidths=0)
+            for i, (color, marker) in enumerate(looks):
+                own = classes == i
+                axes.scatter(
+                    x[own], y[own], s=15, color=color, marker=marker, alpha=0.8, linewidths=0
+                )
             axes.set_title(name, fontsize="medium", loc="left")
             axes.set_xticks([])
             axes.set_yticks([])
         present = [i for i in range(n) if (classes == i).any()][:20]
         handles = [
-            Line2D([], [], color=colors[i], marker="o", linestyle="", markersize=5, label=labels[i])
+            Line2D([], [], color=color, marker=marker, linestyle="", markersize=5, label=labels[i])
             for i in present
+            for color, marker in [looks[i]]
         ]
         figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9)
         return figure

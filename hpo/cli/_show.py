@@ -15,6 +15,7 @@ from hpo.cli._tables import (
     enqueued_table,
     facts_table,
     front_table,
+    print_advice,
     print_analyses,
     print_comparison,
     print_refit_error,
@@ -126,6 +127,7 @@ def show_study(name: str, option: str | None, plots: Path | None) -> None:
         print_analyses(console, result)
         print_line(console, "\nTop ten", style="bold")
         print_line(console, top_table(result, console.width, N_TOP))
+        print_advice(console, result)
     else:
         print_line(console, "No trial is complete with a finite score yet.", style="yellow")
     if result.refit_error:

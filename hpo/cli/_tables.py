@@ -23,6 +23,7 @@ from hpo.cli._text import (
     short_names,
 )
 from hpo.result import StudyResult
+from hpo.review.advice import advice
 from hpo.review.analyses import found_analyses, told
 from hpo.review.comparison import BEST, Comparison, compare
 from hpo.review.gap import gap_to_held_out
@@ -34,6 +35,7 @@ __all__ = [
     "enqueued_table",
     "facts_table",
     "front_table",
+    "print_advice",
     "print_analyses",
     "print_comparison",
     "print_refit_error",
@@ -260,3 +262,15 @@ def print_analyses(console: Console, result: StudyResult) -> None:
     for name, analysis, data in found_analyses(result):
         print_line(console, f"\n{analysis.title if analysis else name}", style="bold")
         print_line(console, facts_table(told(analysis, data)))
+
+
+def print_advice(console: Console, result: StudyResult) -> None:
+    """Print what to do next, each with its evidence and the line of the search space to paste."""
+    given = advice(result)
+    if not given:
+        return
+    print_line(console, "\nWhat to do next", style="bold")
+    for each in given:
+        print_line(console, f"{each.what} {each.evidence}")
+        if each.line:
+            print_line(console, f"  {each.line}")

@@ -6,7 +6,17 @@ from html import escape as escape_markup
 
 from hpo._format import printable
 
-__all__ = ["definitions", "escape", "image", "page", "paragraph", "section", "table"]
+__all__ = [
+    "code",
+    "definitions",
+    "escape",
+    "image",
+    "note",
+    "page",
+    "paragraph",
+    "section",
+    "table",
+]
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c2430; margin: 2.5rem auto; max-width: 62rem;
@@ -20,8 +30,31 @@ th, td { text-align: left; padding: .25rem .9rem .25rem 0; border-bottom: 1px so
 th { font-weight: 600; color: #55606e; }
 div.wide { overflow-x: auto; font-size: .85rem; }
 code { font-size: .92em; }
+pre { background: #f4f6f8; padding: .5rem .8rem; overflow-x: auto; margin: .3rem 0 1rem; }
+p.note { color: #55606e; font-size: .88rem; margin: .2rem 0 .4rem; }
+div.plot { width: 100%; }
+#all-trials input { font: inherit; padding: .25rem .5rem; width: 24rem; max-width: 100%;
+                    margin: 0 .8rem .5rem 0; border: 1px solid #aab4c0; border-radius: 4px; }
+#all-trials th { cursor: pointer; white-space: nowrap; }
+#all-trials th[aria-sort=ascending]::after { content: " ▲"; }
+#all-trials th[aria-sort=descending]::after { content: " ▼"; }
+#all-trials td { white-space: nowrap; }
+#all-trials td.reason { max-width: 28rem; overflow: hidden; text-overflow: ellipsis; }
+#all-trials td.number { text-align: right; }
+#all-trials td.state { font-weight: 600; }
+#all-trials td.complete { color: #005a8c; }
+#all-trials td.pruned { color: #8a5f00; }
+#all-trials td.failed { color: #a84a00; }
+#all-trials td.running { color: #00684c; }
+#count { color: #55606e; }
 img { max-width: 100%; height: auto; margin-top: .4rem; }
 """
+
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
+    "img-src data: blob:; base-uri 'none'; form-action 'none'"
+)
+"""Whatever is in the page: a browser loads nothing else for it, and sends nothing."""
 
 
 def escape(text: str) -> str:
@@ -35,6 +68,7 @@ def page(title: str, lead: str, sections: Iterable[str]) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         f'<h1>{escape(title)}</h1>\n<p class="lead">{escape(lead)}</p>\n{body}\n</body>\n</html>\n'
     )
@@ -48,6 +82,16 @@ def section(heading: str, content: str) -> str:
 def paragraph(text: str) -> str:
     """Return ``text`` as a paragraph; nothing if it is empty."""
     return f"<p>{escape(text)}</p>" if text else ""
+
+
+def note(text: str) -> str:
+    """Return ``text`` as a paragraph in small print, under a heading."""
+    return f'<p class="note">{escape(text)}</p>'
+
+
+def code(text: str) -> str:
+    """Return ``text`` as lines to paste."""
+    return f"<pre><code>{escape(text)}</code></pre>"
 
 
 def definitions(rows: Mapping[str, str]) -> str:

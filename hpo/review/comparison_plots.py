@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from hpo._format import brief_value, short_names
 from hpo.result import StudyResult
 from hpo.review import plots
+from hpo.review._colors import CURVES, SCALE, STATES, WINNER
 from hpo.review.comparison import (
     BEST,
     BETTER,
@@ -25,32 +26,18 @@ from hpo.review.comparison import (
     is_number,
     place_of,
 )
-from hpo.trial import Report, TrialRecord
+from hpo.trial import Report, TrialRecord, TrialState
 
 __all__ = ["comparison", "comparison_curves"]
 
-N_CURVES = 12
+N_CURVES = len(CURVES)
 """Maximal number of groups with different colors; the best ones are drawn."""
-_COLORS = (
-    "#4878a8",
-    "#e0995e",
-    "#6aa56a",
-    "#c23b3b",
-    "#8d6cab",
-    "#8a6d5b",
-    "#d48fb8",
-    "#4fb3bf",
-    "#b5b34d",
-    "#7f7f7f",
-    "#12284b",
-    "#e3c04f",
-)
 _SECONDS = "seconds per epoch"
 _VERDICTS = {
-    BEST: plots.WINNER,
-    SAME: "#4878a8",
-    BETTER: "#2f7d4f",
-    WORSE: "#d39a6a",
+    BEST: WINNER,
+    SAME: STATES[TrialState.COMPLETE],
+    BETTER: STATES[TrialState.RUNNING],
+    WORSE: STATES[TrialState.FAILED],
     "": "#888888",
 }
 
@@ -193,7 +180,7 @@ def _main_parameter(groups: Sequence[Group]) -> int:
 
 
 def _series(groups: Sequence[Group], main: int) -> dict[str, list[Group]]:
-    """Return the groups by the values of the other parameters: the best 12, in order."""
+    """Return the groups by the values of the other parameters: the best ones, in order."""
     order: dict[str, list[Any]] = {}
     series: dict[str, list[Group]] = {}
     for group in groups:
@@ -209,7 +196,7 @@ def _series(groups: Sequence[Group], main: int) -> dict[str, list[Group]]:
 
 
 def _colors(series: Mapping[str, object]) -> Sequence[str]:
-    return _COLORS[: len(series)]
+    return CURVES[: len(series)]
 
 
 def _draw_line(
@@ -329,7 +316,7 @@ def comparison_curves(result: StudyResult) -> Figure | None:
     """Plot the groups' scores by epoch, and each watched metric that changes by epoch.
 
     The curves are means over the folds of the trial that represents the group; a dot marks the
-    epoch of its score. At most the best 12 groups are drawn. Return None without a comparison,
+    epoch of its score. At most the best 8 groups are drawn. Return None without a comparison,
     or if no trial has more than one epoch.
     """
     compared = compare(result)
@@ -370,9 +357,9 @@ def _group_colors(groups: Sequence[Group]) -> list[str]:
     values = [group.values[0] for group in groups]
     if len(groups[0].values) == 1 and _is_axis(values):
         n = len(groups)
-        shades = [colormaps["viridis"](0.92 * i / max(1, n - 1)) for i in range(n)]
+        shades = [colormaps[SCALE](0.9 * i / max(1, n - 1)) for i in range(n)]
         return ["#%02x%02x%02x" % tuple(round(255 * x) for x in rgb[:3]) for rgb in shades]  # noqa: UP031
-    return list(_COLORS[: len(groups)])
+    return list(CURVES[: len(groups)])
 
 
 def _changes(groups: Sequence[Group], metric: str) -> bool:

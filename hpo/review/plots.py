@@ -17,21 +17,16 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from hpo.result import StudyResult
+from hpo.review._axes import Axis, axes_of, has_epochs
+from hpo.review._colors import MARKERS, STATES, WINNER
 from hpo.trial import TrialRecord, TrialState
 
 __all__ = ["history", "learning_curves", "parameters", "pareto_front"]
 
-COLORS = {
-    TrialState.COMPLETE: "#4878a8",
-    TrialState.PRUNED: "#e0995e",
-    TrialState.FAILED: "#c23b3b",
-    TrialState.RUNNING: "#6aa56a",
-    TrialState.INTERRUPTED: "#9a9a9a",
-}
-WINNER = "#12284b"
+COLORS = STATES
 DPI = 110
 LOG_RANGE = 30.0
-"""Positive values get a log axis if their maximum is at least this factor times the minimum."""
+"""Costs are on a logarithmic axis if the greatest is at least this factor times the smallest."""
 FEW = 5
 """Maximal number of different integers that are plotted as categories."""
 
@@ -96,25 +91,29 @@ def _draw_winner(axes: Axes, record: TrialRecord) -> None:
 def history(result: StudyResult) -> Figure:
     """Plot the best score so far against the trial's number, and against the epochs spent.
 
-    The left panel shows every trial that has a score; only complete ones move the line. On
-    the right, trials count in the order in which they ended.
+    Trials that report once have no epochs, and no panel for them. The left panel shows every trial
+    that has a score; only complete ones move the line. On the right, trials count in the order in
+    which they ended.
     """
-    figure, left, right = _two_panels(10.0, 4.2)
+    if has_epochs(result):
+        figure, left, right = _two_panels(10.0, 4.2)
+    else:
+        figure, left = _figure(10.0, 4.2)
     scored = [record for record in result.records if record.best_report]
     ended = sorted(result.records, key=lambda r: (r.ended or math.inf, r.number))
     spent = list(accumulate(record.n_made for record in ended))
     bottom = _limit_scores(left, _comparable(scored))  # the right panel shares its axis
-    for axes, xs, records in (
-        (left, [record.number for record in result.records], result.records),
-        (right, spent, ended),
-    ):
+    panels = [(left, [record.number for record in result.records], list(result.records))]
+    if has_epochs(result):
+        panels.append((right, spent, ended))
+        right.set_xlabel("epochs spent, all trials together")
+    for axes, xs, records in panels:
         _draw_points(axes, xs, records, bottom)
         _draw_best(axes, xs, records)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     left.set_title(f"{result.name}: best so far", loc="left")
     left.set_xlabel("trial")
     left.set_ylabel(result.scoring)
-    right.set_xlabel("epochs spent, all trials together")
     _legend(figure, scored, _winner(result), bottom)
     return figure
 
@@ -123,15 +122,17 @@ def _draw_points(
     axes: Axes, xs: Sequence[float], records: Sequence[TrialRecord], bottom: float
 ) -> None:
     """Scatter the trials' scores; a triangle at ``bottom`` stands for those below it."""
-    for below, marker in ((False, "o"), (True, "v")):
-        points = [
-            (x, max(record.value, bottom), COLORS[record.state])
-            for x, record in zip(xs, records, strict=True)
-            if record.best_report and (record.value < bottom) is below
-        ]
-        if points:
-            x, y, colors = zip(*points, strict=True)
-            axes.scatter(x, y, s=22, c=colors, marker=marker, alpha=0.75, linewidths=0)
+    for state in TrialState:
+        for below, marker in ((False, MARKERS[state]), (True, "v")):
+            points = [
+                (x, max(record.value, bottom))
+                for x, record in zip(xs, records, strict=True)
+                if record.state is state and record.best_report and (record.value < bottom) is below
+            ]
+            if points:
+                x, y = zip(*points, strict=True)
+                color = COLORS[state]
+                axes.scatter(x, y, s=22, color=color, marker=marker, alpha=0.75, linewidths=0)
 
 
 def _draw_best(axes: Axes, xs: Sequence[int], records: Iterable[TrialRecord]) -> None:
@@ -154,20 +155,20 @@ def parameters(result: StudyResult, log_names: Collection[str] | None = None) ->
     ----------
     result : StudyResult
     log_names : collection of str, optional
-        Parameters on a logarithmic axis; None chooses those whose values are positive and
-        span a factor of 30.
+        Parameters on a logarithmic axis; None takes those that the search space says. Of a study
+        without a space, floats whose positive values span a factor of 30.
     """
     scored = [record for record in result.records if record.best_report]
-    names = sorted({name for record in scored for name in record.trial.params})
+    names = axes_of(result, scored, log_names)
     n_columns = min(3, max(1, len(names)))
     n_rows = max(1, -(-len(names) // n_columns))
     figure = Figure(figsize=(3.6 * n_columns + 0.6, 2.7 * n_rows), dpi=DPI, layout="constrained")
     grid = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True).ravel()
     bottom = _limit_scores(grid[0], _comparable(scored))  # all panels share its axis
-    for axes, name in zip(grid, names, strict=False):
+    for axes, (name, axis) in zip(grid, names.items(), strict=False):
         _tidy(axes)
         records = [record for record in scored if name in record.trial.params]
-        xs = _places(axes, name, [record.trial.params[name] for record in records], log_names)
+        xs = _places(axes, axis, [record.trial.params[name] for record in records])
         _draw_points(axes, xs, records, bottom)
         _mark_winner(axes, xs, records, _winner(result))
         axes.set_xlabel(name)
@@ -203,7 +204,7 @@ def pareto_front(result: StudyResult) -> Figure:
         )
         for record in line:
             axes.annotate(f" {record.number}", (record.cost(name), record.value), fontsize=8)
-        if _is_log(name, [x for x in xs if math.isfinite(x)], None):
+        if _is_log([x for x in xs if math.isfinite(x)]):
             axes.set_xscale("log")
         axes.set_xlabel(name)
     panels[0].set_ylabel(result.scoring)
@@ -212,30 +213,28 @@ def pareto_front(result: StudyResult) -> Figure:
     return figure
 
 
-def _places(
-    axes: Axes, name: str, values: Sequence[Any], log_names: Collection[str] | None
-) -> list[float]:
+def _places(axes: Axes, axis: Axis, values: Sequence[Any]) -> list[float]:
     """Set up the x axis for ``values``; return the position of each of them."""
-    if not all(_is_number(value) for value in values):
-        return _strip(axes, [_label(value) for value in values])
-    if _is_log(name, values, log_names):
+    if not axis.is_number:
+        return _strip(axes, axis.choices, [int(axis.place(value)) for value in values])
+    if axis.log:
         axes.set_xscale("log")
     elif all(isinstance(value, int) for value in values) and len(set(values)) <= FEW:
-        return _strip(axes, values)
+        categories = sorted(set(values))
+        places = [categories.index(value) for value in values]
+        return _strip(axes, [str(category) for category in categories], places)
     return [float(value) for value in values]
 
 
-def _strip(axes: Axes, values: Sequence[Any]) -> list[float]:
+def _strip(axes: Axes, labels: Sequence[str], places: Sequence[int]) -> list[float]:
     """Use the x axis for categories; return the jittered position of each value."""
-    categories = sorted(set(values))
-    labels = [str(category) for category in categories]
     axes.set_xticks(range(len(labels)), labels)
     axes.set_xlim(-0.6, len(labels) - 0.4)
     if sum(map(len, labels)) > 28:
         axes.tick_params(axis="x", labelrotation=25)
     # multiples of the golden ratio spread more evenly than random numbers
-    jitter = [(i * 0.618034) % 1.0 * 0.4 - 0.2 for i in range(len(values))]
-    return [categories.index(v) + offset for v, offset in zip(values, jitter, strict=True)]
+    jitter = [(i * 0.618034) % 1.0 * 0.4 - 0.2 for i in range(len(places))]
+    return [place + offset for place, offset in zip(places, jitter, strict=True)]
 
 
 def _mark_winner(
@@ -246,21 +245,8 @@ def _mark_winner(
             axes.plot(x, record.value, "o", color=WINNER, markersize=8, zorder=5)
 
 
-def _label(value: Any) -> str:
-    text = str(value)
-    return text.rpartition(".")[2] if isinstance(value, str) and text.count(".") else text
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_log(name: str, values: Sequence[float], log_names: Collection[str] | None) -> bool:
-    if not values or min(values) <= 0:
-        return False
-    if log_names is not None:
-        return name in log_names
-    return max(values) / min(values) >= LOG_RANGE
+def _is_log(costs: Sequence[float]) -> bool:
+    return bool(costs) and min(costs) > 0 and max(costs) / min(costs) >= LOG_RANGE
 
 
 def _winner(result: StudyResult) -> TrialRecord | None:
@@ -319,7 +305,9 @@ def _legend(
     for state in TrialState:
         n = sum(record.state is state for record in records)
         if n:
-            entries.append(Line2D([], [], color=COLORS[state], label=f"{n} {state}"))
+            color, marker = COLORS[state], MARKERS[state]
+            label = f"{n} {state}"
+            entries.append(Line2D([], [], color=color, marker=marker, markersize=4, label=label))
     if winner is not None:
         label = f"best: trial {winner.number}"
         entries.append(Line2D([], [], color=WINNER, linewidth=2.6, marker="o", label=label))

@@ -82,8 +82,8 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
     accept_code : bool, default=False
         With a ``study_name``: continue although the code of a class or function has changed.
     tracker : str, BaseTracker or None, default=None
-        ``mlflow``, in which every trial becomes a run, ``tensorboard``, ``null``, or one of your
-        own. None is ``mlflow`` where there is a ``tracking_uri``, and else ``null``.
+        ``mlflow``, in which every trial becomes a run, ``tensorboard``, ``wandb``, ``null``, or
+        one of your own. None is ``mlflow`` where there is a ``tracking_uri``, and else ``null``.
     tracking_uri : str or None, default=None
         MLflow's store; None is ``$MLFLOW_TRACKING_URI``, else ``sqlite:///mlflow.db``.
     scoring : str, callable, list, tuple, dict or None, default=None

@@ -343,6 +343,10 @@ class SearchSpace:
         parts = [part.to_yaml().rstrip().replace("\n", "\n  ") for part in self._branches]
         return "".join(f"- {part}\n" for part in parts)
 
+    def definitions(self, name: str) -> tuple[Parameter, ...]:
+        """Return every definition of parameter ``name``: several ones only in a list of spaces."""
+        return tuple(self._by_name.get(name, ()))
+
     def describe(self, name: str) -> str:
         """Return a one-line description of a parameter, such as "float 1e-05 .. 0.1, log"."""
         parts = [part for part in self.parts if name in part]

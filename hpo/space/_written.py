@@ -12,7 +12,7 @@ from optuna.distributions import (
 from hpo.space._yaml import write_value
 from hpo.space.parameter import Parameter
 
-__all__ = ["as_yaml", "content", "describe_parameter"]
+__all__ = ["as_yaml", "content", "describe_parameter", "line_between", "line_of_value"]
 
 
 def as_yaml(parameters: tuple[Parameter, ...]) -> str:
@@ -21,6 +21,32 @@ def as_yaml(parameters: tuple[Parameter, ...]) -> str:
         return "{}\n"
     lines = (f"{write_value(p.name)}: {write_value(_short_form(p))}\n" for p in parameters)
     return "".join(lines)
+
+
+def line_between(parameter: Parameter, low: float, high: float, *, log: bool | None = None) -> str:
+    """Return the line of YAML that searches a number between other bounds.
+
+    Parameters
+    ----------
+    parameter : Parameter
+        A number with bounds of its own.
+    low, high : float
+    log : bool or None
+        Whether on a logarithmic scale, without a step; None leaves that as it is.
+    """
+    form = _short_form(parameter) | {"low": low, "high": high}
+    if log is not None:
+        form = {key: value for key, value in form.items() if key not in {"log", "step"}}
+        form |= {"log": True} if log else {}
+    return f"{write_value(parameter.name)}: {write_value(form)}"
+
+
+def line_of_value(parameter: Parameter, value: Any) -> str:
+    """Return the line of YAML that gives every trial the same stored value of a parameter."""
+    form: Any = [value]
+    if parameter.when:
+        form = {"type": "categorical", "choices": [value], "when": _short_form(parameter)["when"]}
+    return f"{write_value(parameter.name)}: {write_value(form)}"
 
 
 def _short_form(parameter: Parameter) -> dict[str, Any]:

@@ -2,14 +2,34 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
 from hpo.space._quantiles import Quantiles
 from hpo.space.choices import Choice, Stored
 
-__all__ = ["Parameter", "Problems", "shorten"]
+__all__ = ["Bounds", "Parameter", "Problems", "shorten"]
+
+
+class Bounds(NamedTuple):
+    """The range of a number.
+
+    Parameters
+    ----------
+    low, high : float
+        Both included; of a distribution of scipy.stats, its outermost values that are searched.
+    log : bool
+    step : float or None
+        Distance of two values; None if there is none.
+    is_integer : bool
+    """
+
+    low: float
+    high: float
+    log: bool
+    step: float | None
+    is_integer: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +62,17 @@ class Parameter:
     def estimator_name(self) -> str:
         """The estimator's name of the parameter."""
         return self.target or self.name
+
+    @property
+    def bounds(self) -> Bounds | None:
+        """The range of the values of a number; None for choices."""
+        d = self.distribution
+        if self.quantiles is not None:
+            ends = float(self.quantiles.low), float(self.quantiles.high)
+            return Bounds(*ends, log=False, step=None, is_integer=self.quantiles.discrete)
+        if isinstance(d, FloatDistribution | IntDistribution):
+            return Bounds(d.low, d.high, d.log, d.step, isinstance(d, IntDistribution))
+        return None
 
     def read(self, stored: Any) -> Any:
         """Return the value for a stored value."""

@@ -16,6 +16,7 @@ from hpo.storage.records import (
     TO_OPTUNA,
     attributes_of,
     record_of,
+    shown_reason,
     stored_of,
     was_interrupted,
 )
@@ -99,9 +100,15 @@ def _copy(
         values=None if void else trial.values,
         params=stored,
         distributions={name: target.space.distributions[name] for name in stored},
-        user_attrs={FROM: [source.name, trial.number]},
+        user_attrs={
+            FROM: [source.name, trial.number],
+            **shown_reason(str(stored_record.get("reason", ""))),
+        },
         system_attrs=attributes_of(stored_record),
-        intermediate_values=trial.intermediate_values,
+        intermediate_values={
+            step - source.first_step + target.first_step: value
+            for step, value in trial.intermediate_values.items()
+        },
         constraints=trial.constraints,
     )
     copied.datetime_start, copied.datetime_complete = trial.datetime_start, trial.datetime_complete

@@ -3,7 +3,8 @@
 Parameters, values per step and states are where Optuna has them, for its samplers and for any
 other tool. What Optuna has no place for (scores of the folds, reasons, errors, times) is stored in
 system attributes of the trial, which other tools do not display: one when the trial starts, one
-for each report, and one at its end.
+for each report, and one at its end. A short reason is a user attribute, which Optuna's dashboard
+shows.
 """
 
 import dataclasses
@@ -16,6 +17,8 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, create_trial
 from optuna.trial import TrialState as OptunaState
 
+from hpo._format import single_line
+from hpo._redaction import redact
 from hpo.trial import (
     TRAINED_BY,
     Cause,
@@ -31,6 +34,7 @@ __all__ = [
     "FIXED",
     "FROM_OPTUNA",
     "OWNER",
+    "REASON",
     "REPORT",
     "RESUMED",
     "RETRY",
@@ -48,6 +52,7 @@ __all__ = [
     "packed_start",
     "params_of",
     "record_of",
+    "shown_reason",
     "stored_of",
     "was_interrupted",
 ]
@@ -63,6 +68,12 @@ START = "hpo:start"
 
 END = "hpo:end"
 """The attribute of a trial with how it ended, written before Optuna's state."""
+
+REASON = "reason"
+"""The user attribute of a trial that says why it ended early, in a few words, for other tools."""
+
+_LONGEST = 120
+"""Characters of that; all of it is in `END`."""
 
 REPORT = "hpo:report:"
 """Start of the names of the attributes of a trial that contain a report each."""
@@ -107,6 +118,8 @@ def record_of(
     seed: int,
     read: Callable[[Mapping[str, Any]], dict[str, Any]] = dict,
     select: str = "best",
+    *,
+    first_step: int = 0,
 ) -> TrialRecord:
     """Return the record of a trial, as far as it was stored.
 
@@ -119,13 +132,15 @@ def record_of(
         Converts stored values to the trial's params (`SearchSpace.read`).
     select : {"best", "last"}
         Which report stands for a trial in this study.
+    first_step : int
+        See `StoredStudy`.
     """
     stored = stored_of(trial)
     params = stored["params"] if "params" in stored else read(trial.params)
     reports = tuple(_unpack(trial.number, item) for item in stored.get("reports", ()))
     if not reports:
         steps = sorted(trial.intermediate_values.items())
-        reports = tuple(Report(trial.number, s + 1, value) for s, value in steps)
+        reports = tuple(Report(trial.number, s + 1 - first_step, value) for s, value in steps)
     own_seed = derive_seed(seed, "trial", stored.get(SEED_NUMBER, trial.number))
     return _record(
         trial,
@@ -167,7 +182,10 @@ def _record(
 
 
 def outline_of(
-    trial: FrozenTrial, read: Callable[[Mapping[str, Any]], dict[str, Any]], select: str
+    trial: FrozenTrial,
+    read: Callable[[Mapping[str, Any]], dict[str, Any]],
+    select: str,
+    first_step: int = 0,
 ) -> TrialRecord | None:
     """Return the record of a trial that has ended, with two of its reports at most.
 
@@ -187,7 +205,8 @@ def outline_of(
         end,
         params=end["params"] if "params" in end else read(trial.params),
         reports=tuple(
-            Report(trial.number, step + 1, values[step]) for step in sorted({best, last})
+            Report(trial.number, step + 1 - first_step, values[step])
+            for step in sorted({best, last})
         ),
         seed=end["seed"],
         select=select,
@@ -296,12 +315,20 @@ def packed_end(record: TrialRecord, *, params: bool) -> tuple[str, dict[str, Any
     }
 
 
+def shown_reason(reason: str) -> dict[str, str]:
+    """Return the user attribute that tells other tools why a trial ended early; empty without."""
+    text = redact(single_line(reason))
+    return {REASON: text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"} if text else {}
+
+
 def frozen_of(
     record: TrialRecord,
     stored: Mapping[str, Any],
     distributions: Mapping[str, BaseDistribution],
     values: list[float] | None,
     source: str,
+    *,
+    first_step: int,
 ) -> FrozenTrial:
     """Return Optuna's form of a finished trial.
 
@@ -316,10 +343,12 @@ def frozen_of(
         Its score and costs, if it is complete.
     source : str
         Where the trial comes from, as ``key/number``.
+    first_step : int
+        See `StoredStudy`.
     """
     _, end = packed_end(record, params=True)
     stored_record = end | {"reports": [packed_report(report)[1] for report in record.reports]}
-    at_steps = {report.step - 1: report.value for report in record.reports}
+    at_steps = {report.step - 1 + first_step: report.value for report in record.reports}
     # Optuna does not store intermediate values of trials with several objectives.
     several = values is not None and len(values) > 1
     return create_trial(
@@ -327,7 +356,7 @@ def frozen_of(
         values=values,
         params=dict(stored),
         distributions={name: distributions[name] for name in stored},
-        user_attrs={SOURCE: source},
+        user_attrs={SOURCE: source, **shown_reason(record.reason)},
         system_attrs=attributes_of(stored_record),
         intermediate_values={} if several else at_steps,
     )

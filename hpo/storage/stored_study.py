@@ -18,7 +18,7 @@ from hpo.storage.drivers import driver_lives
 from hpo.storage.many_objects import many_objects
 from hpo.storage.open import open_cached, storage_errors
 from hpo.storage.records import FROM_OPTUNA, outline_of, record_of
-from hpo.storage.studies import quiet, study_attr, study_attrs
+from hpo.storage.studies import FIRST_STEP, quiet, study_attr, study_attrs
 from hpo.storage.urls import file_of, shown
 from hpo.trial import Cause, TrialRecord, TrialState
 
@@ -52,6 +52,9 @@ class StoredStudy:
     ----------
     file : Path or None
         The file of the storage, whatever folder a trial may change to; None for a server.
+    first_step : int
+        The number of a trial's first step among Optuna's intermediate values: 1, or 0 in older
+        studies.
 
     Raises
     ------
@@ -85,6 +88,7 @@ class StoredStudy:
                 )
             self._study_id = self._backend.get_study_id_from_name(name)
         self.key: str = self.get_attr("key") or ""
+        self.first_step: int = self.get_attr(FIRST_STEP) or 0
         self.select: str = select or self.get_attr("select") or "best"
         text = self.get_attr("space")
         self._space = SearchSpace.loads(text, name) if text else SearchSpace.load({})
@@ -184,10 +188,11 @@ class StoredStudy:
         return record
 
     def _read(self, trial: FrozenTrial) -> TrialRecord:
-        return self._voided(record_of(trial, self._seed, self.space.read, self.select))
+        read, first = self.space.read, self.first_step
+        return self._voided(record_of(trial, self._seed, read, self.select, first_step=first))
 
     def _outline(self, trial: FrozenTrial) -> TrialRecord:
-        outline = outline_of(trial, self.space.read, self.select)
+        outline = outline_of(trial, self.space.read, self.select, self.first_step)
         return self._record(trial) if outline is None else self._voided(outline)
 
     def _voided(self, record: TrialRecord) -> TrialRecord:

@@ -15,6 +15,7 @@ from hpo.space import SearchSpace
 from hpo.storage.open import open_storage, storage_errors
 
 __all__ = [
+    "FIRST_STEP",
     "delete_study",
     "names_in",
     "newest_of",
@@ -32,6 +33,12 @@ _PREFIX = "hpo:"
 """Start of the names of the attributes of studies that were made by hpo."""
 
 _MAKING_SECONDS = 3.0
+
+FIRST_STEP = "first_step"
+"""Attribute of a study with the number of a trial's first step among Optuna's intermediate values.
+
+Studies without it are of version 0.3 or before, or another program's: they count from 0.
+"""
 
 
 def study_names(storage: str) -> list[str]:
@@ -125,6 +132,8 @@ def open_study(
         while study_attr(backend, study_id, "key") is None and time.monotonic() < deadline:
             time.sleep(0.1)  # the driver that created the study is about to set it
     study_id = backend.get_study_id_from_name(name)
+    if created:
+        set_study_attr(backend, study_id, FIRST_STEP, 1)
     if created or study_attr(backend, study_id, "key") is None:
         if space is not None:
             set_study_attr(backend, study_id, "space", space.to_yaml())

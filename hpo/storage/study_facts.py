@@ -26,6 +26,7 @@ __all__ = [
     "files_folder",
     "mode_of_files",
     "read_study",
+    "stored_settings",
 ]
 
 _SETTINGS = "settings"
@@ -156,6 +157,12 @@ def end_session(
     store.set_attr(f"{_DRIVER}{store.driver}", ended | {"time": time.time()})
     store.save_snapshot()
     return note
+
+
+def stored_settings(store: StoredStudy) -> dict[str, Any]:
+    """Return the settings of a study and the versions it was run with; empty if unknown."""
+    settings = store.get_attr(_SETTINGS) or {}
+    return {**settings.get("params", {}), **settings.get("tags", {})}
 
 
 def read_study(store: StoredStudy, gone: Collection[str] = ()) -> StudyRecord:

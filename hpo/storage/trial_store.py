@@ -6,6 +6,7 @@ once, so that anyone can read a running trial at any moment. See `records` for w
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
@@ -42,6 +43,7 @@ from hpo.storage.records import (
     packed_end,
     packed_report,
     packed_start,
+    shown_reason,
 )
 from hpo.storage.stored_study import ALIVE, RETRIED, REVOKED, StoredStudy
 from hpo.storage.studies import open_study, quiet, set_study_attr
@@ -138,6 +140,14 @@ class TrialStore(StoredStudy):
         """Store an attribute of the study, which must be JSON data, under ``name``."""
         with storage_errors(self.url):
             set_study_attr(self._backend, self._study_id, name, value)
+
+    def name_metrics(self, names: Sequence[str]) -> None:
+        """Name the score and the costs, for tools that show Optuna's studies."""
+        with storage_errors(self.url), warnings.catch_warnings():
+            # Experimental since version 3.2: without it a score is "Objective 0" there.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            if self._study.metric_names != list(names):
+                self._study.set_metric_names(list(names))
 
     def sync_other_workers(self, known: Collection[int]) -> tuple[list[TrialRecord], int]:
         """Return the finished trials of other drivers, and the number of their running trials.
@@ -255,7 +265,10 @@ class TrialStore(StoredStudy):
             for mark, record in new.items():
                 stored = self.space.keep(record.trial.params)
                 values = self._objectives(record)
-                self._study.add_trial(frozen_of(record, stored, distributions, values, mark))
+                first = self.first_step
+                self._study.add_trial(
+                    frozen_of(record, stored, distributions, values, mark, first_step=first)
+                )
         return [self._record(t) for t in self.trials() if t.user_attrs.get(SOURCE) in new]
 
     def set_grid(self, points: Sequence[Mapping[str, Any]]) -> None:
@@ -350,14 +363,15 @@ class TrialStore(StoredStudy):
     def report(self, report: Report) -> bool:
         """Store a report; return False if another driver has ended the trial.
 
-        Its value is also stored as an intermediate value of Optuna, which counts steps from 0,
-        unless the study has several objectives.
+        Its value is also stored as an intermediate value of Optuna, unless the study has several
+        objectives.
         """
         try:
             with storage_errors(self.url):
                 self._set(report.number, *packed_report(report))
                 if not self._costs:
-                    trial_id, step = self._id_of(report.number), report.step - 1
+                    trial_id = self._id_of(report.number)
+                    step = report.step - 1 + self.first_step
                     self._backend.set_trial_intermediate_value(trial_id, step, report.value)
         except UpdateFinishedTrialError:  # this process was silent for so long that it seemed dead
             return False
@@ -440,6 +454,8 @@ class TrialStore(StoredStudy):
     def _close(self, number: int, record: TrialRecord) -> None:
         values = self._objectives(record)
         with storage_errors(self.url):
+            for name, text in shown_reason(record.reason).items():
+                self._backend.set_trial_user_attr(self._id_of(number), name, text)
             self._set(number, *packed_end(record, params=self.space.translates))
             if record.out_of_memory:
                 # Another driver's trial has no object; one made for it would call the sampler.

@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def _callback_files(result: StudyResult) -> dict[str, Path]:
 def _report(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Path]:
     from hpo.review import write_report
 
-    return write_report(result, folder, settings={**info.params, **info.tags})
+    return write_report(replace(result, settings={**info.params, **info.tags}), folder)
 
 
 def _write_model(estimator: Any, folder: Path) -> dict[str, Path]:

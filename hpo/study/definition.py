@@ -100,7 +100,7 @@ class Study(pydantic.BaseModel):
         time, and no more often than every 5 seconds; None and 0 make none. A study in memory has
         none either.
     tracker : str or BaseTracker, default="mlflow"
-        ``mlflow``, ``tensorboard``, ``null``, or one of your own.
+        ``mlflow``, ``tensorboard``, ``wandb``, ``null``, or one of your own.
     tracking_uri : str or None, default=None
         MLflow's store; None is ``$MLFLOW_TRACKING_URI``, else ``sqlite:///mlflow.db``.
     fail_fast : int or None, default=3

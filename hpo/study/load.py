@@ -10,7 +10,7 @@ from hpo.space import SearchSpace
 from hpo.storage.reader import StorageReader
 from hpo.storage.stored_study import StoredStudy
 from hpo.storage.studies import newest_of
-from hpo.storage.study_facts import files_folder
+from hpo.storage.study_facts import files_folder, stored_settings
 from hpo.storage.urls import is_there
 from hpo.study._corrected import CORRECTED, read_corrected
 from hpo.study.kept_files import files_kept
@@ -58,9 +58,8 @@ def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | Non
 def read_result(reader: StorageReader, name: str) -> tuple[StudyResult, SearchSpace | None]:
     """Read a study from an opened storage; see `load_result`."""
     store = reader.study(reader.stored_name(name))
-    text = store.get_attr("space")
-    space = SearchSpace.loads(text, source=store.name) if text else None
-    return _with_refit(store, _result(store, store.records(running=True))), space
+    result = _with_refit(store, _result(store, store.records(running=True)))
+    return result, result.space
 
 
 def read_outline(reader: StorageReader, name: str, *, n_whole: int = 1) -> StudyResult:
@@ -91,11 +90,17 @@ def _result(store: StoredStudy, records: Sequence[TrialRecord]) -> StudyResult:
         fingerprint=store.get_attr("fingerprint") or {},
         files=files_kept(store.key),
         out_of_fold=OutOfFoldFiles(files_folder(store) / OUT_OF_FOLD),
+        space=_space(store),
+        settings=stored_settings(store),
         **_search_settings(store),
         finalists=read_finalists(store),
         nested=tuple(store.get_attr(NESTED) or ()),
         **read_corrected(store.get_attr(CORRECTED)),
     )
+
+
+def _space(store: StoredStudy) -> SearchSpace | None:
+    return store.space if store.get_attr("space") else None
 
 
 def _with_refit(store: StoredStudy, result: StudyResult) -> StudyResult:

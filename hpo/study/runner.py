@@ -117,7 +117,8 @@ def run_search(
                     raise failures.error(result)
                 if not (elsewhere or any_may_win):
                     result = _with_corrected(result, store)
-                result = finish(result, elsewhere)
+                settings = {**info.params, **info.tags}
+                result = finish(replace(result, settings=settings), elsewhere)
             state = "interrupted" if interrupt.reason else "complete"
         except RefitError as error:
             failure, result = error, error.result
@@ -223,6 +224,7 @@ def _trials(
         key=store.key,
         fingerprint=_fingerprint(search),
         out_of_fold=out_of_fold,
+        space=search.space,
         **search.shown,
     )
     search.notes += [out_of_fold.note] if out_of_fold and out_of_fold.note else []

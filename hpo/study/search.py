@@ -348,6 +348,7 @@ class SearchConfig:
         elif found_differences:
             remember(store, self)
         store.set_attr("shown", self.shown)
+        store.name_metrics([self.score_name, *self.costs])
         return store
 
     def read_additions(self, name: str, storage: str | None) -> list[Addition]:

@@ -1,6 +1,5 @@
 """A tracker that writes TensorBoard's event files: a folder for each study and each trial."""
 
-import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,13 +7,17 @@ from typing import Any
 
 from hpo._format import printable
 from hpo.storage.study_facts import StudyRecord
+from hpo.trackers._folders import (
+    emptied,
+    set_mark,
+    study_folder,
+    trial_folder,
+    written_in,
+)
 from hpo.trackers.base import BaseTracker, TrialChange, Written, number, step_metrics
 from hpo.trial import TrialState
 
 __all__ = ["TensorboardTracker"]
-
-_MARK = "hpo.written"
-"""File in a folder that tells that all of it is there."""
 
 
 class TensorboardTracker(BaseTracker):
@@ -46,18 +49,12 @@ class TensorboardTracker(BaseTracker):
     def open(self, study: StudyRecord) -> Written:
         """Return the marks in the study's folder."""
         self.close()
-        readable = re.sub(r"[^\w.-]+", "_", study.name)[:60].strip(".")
-        self._study = self.folder / f"{readable}-{study.key[:8]}"
-        marks = {
-            int(path.parent.name.removeprefix("trial_")): path.read_text(encoding="utf-8")
-            for path in self._study.glob(f"trial_*/{_MARK}")
-        }
-        own = self._study / "study" / _MARK
-        return Written(own.read_text(encoding="utf-8") if own.exists() else "", marks)
+        self._study = study_folder(self.folder, study)
+        return written_in(self._study)
 
     def write_study(self, study: StudyRecord) -> None:
         """Write the study's folder anew."""
-        folder = _emptied(self._study / "study")
+        folder = emptied(self._study / "study")
         writer = _new_writer(folder)
         facts = {**study.params, **study.tags, "state": study.state, **study.results}
         lines = [f"| {name} | {value} |" for name, value in facts.items()]
@@ -71,7 +68,7 @@ class TensorboardTracker(BaseTracker):
             target = folder / "files" / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
-        _set_mark(folder, study.mark)
+        set_mark(folder, study.mark)
 
     def write_trials(self, changes: Sequence[TrialChange]) -> None:
         """Write trials: what is new of those that this process has begun, all of the others."""
@@ -80,9 +77,9 @@ class TensorboardTracker(BaseTracker):
 
     def _write_trial(self, change: TrialChange) -> None:
         record = change.record
-        folder, reports = self._study / f"trial_{record.number:05}", change.new_reports
+        folder, reports = trial_folder(self._study, record.number), change.new_reports
         if record.number not in self._writers:
-            self._writers[record.number] = _new_writer(_emptied(folder))
+            self._writers[record.number] = _new_writer(emptied(folder))
             reports = change.reports
         writer = self._writers[record.number]
         for report in reports:
@@ -99,7 +96,7 @@ class TensorboardTracker(BaseTracker):
         end = filter(None, [record.state, record.cause, record.reason, record.error])
         writer.add_text("end", _text("\n\n".join(end)), walltime=record.ended)
         self._writers.pop(record.number).close()
-        _set_mark(folder, change.mark)
+        set_mark(folder, change.mark)
 
     def close(self) -> None:
         """Close the files of running trials."""
@@ -114,30 +111,34 @@ def _new_writer(folder: Path) -> Any:
 
 
 def _hyperparameters(change: TrialChange) -> Sequence[Any]:
-    """Return the summaries from which TensorBoard makes its page of hyperparameters."""
+    """Return the summaries from which TensorBoard makes its page of hyperparameters.
+
+    tensorboardX writes a third one, which lists the parameters and metrics of that trial.
+    TensorBoard takes the first of them that it finds for all trials, so that parameters which other
+    trials have would not be shown; without any it lists those of all.
+    """
+    from tensorboardX.proto.api_pb2 import Status
     from tensorboardX.summary import hparams
 
+    record = change.record
     plain = {
         _text(name): value if isinstance(value, bool | int | float) else _text(str(value))
-        for name, value in change.record.trial.params.items()
+        for name, value in record.trial.params.items()
     }
-    summaries: Sequence[Any] = hparams(plain, {"best_score": change.record.value})
-    return summaries
+    _, start, end = hparams({"trial": record.number, **plain, "state": str(record.state)}, {})
+    if record.state in {TrialState.FAILED, TrialState.INTERRUPTED}:
+        data = end.value[0].metadata.plugin_data
+        data.content = _with_status(data.content, Status.Value("STATUS_FAILURE"))
+    return start, end
 
 
-def _emptied(folder: Path) -> Path:
-    """Remove a folder, its mark first, and make it anew."""
-    (folder / _MARK).unlink(missing_ok=True)
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    return folder
+def _with_status(content: bytes, status: int) -> bytes:
+    from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
-
-def _set_mark(folder: Path, mark: str) -> None:
-    new = folder / f"{_MARK}.new"
-    new.write_text(mark, encoding="utf-8")
-    new.replace(folder / _MARK)
+    data = HParamsPluginData.FromString(content)
+    data.session_end_info.status = status
+    serialized: bytes = data.SerializeToString()
+    return serialized
 
 
 def _text(text: str) -> str:

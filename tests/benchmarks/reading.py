@@ -31,6 +31,8 @@ COMMANDS = {
 }
 TARGETS = {"list": 1.0, "show": 2.0, "show --plots": 20.0}
 """Seconds of the processor that a command may take."""
+MOST_MEGABYTES = 5.0
+"""Size that the interactive report may have."""
 
 
 class Taken(NamedTuple):
@@ -119,6 +121,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, dict[str, Taken]]:
     parser.add_argument("--storages", nargs="+", default=["journal"], choices=("journal", "sqlite"))
     size = parser.parse_args(argv)
     taken: dict[str, dict[str, Taken]] = {}
+    megabytes = 0.0
     with tempfile.TemporaryDirectory(prefix="hpo-benchmark-") as name:
         folder = Path(name)
         for storage in size.storages:
@@ -128,6 +131,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, dict[str, Taken]]:
                 first = run(["-m", "hpo.cli", "list", "--storage", url], folder)
                 taken["journal, no snapshot yet"] = {"list": first}
             taken[storage] = measure(url, folder)
+            megabytes = (folder / "report" / "report.html").stat().st_size / 1e6
     rows = [
         (
             storage,
@@ -142,7 +146,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, dict[str, Taken]]:
     ]
     report(
         "Reading a long study",
-        f"{size.n_trials} trials x {size.epochs} reports x {size.folds} folds.",
+        f"{size.n_trials} trials x {size.epochs} reports x {size.folds} folds. report.html has "
+        f"{megabytes:.1f} MB (target: at most {MOST_MEGABYTES:g}): "
+        f"{verdict(megabytes <= MOST_MEGABYTES)}.",
         table(("storage", "hpo ...", "processor, s", "clock, s", "target", ""), rows),
     )
     return taken

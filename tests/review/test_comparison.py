@@ -242,9 +242,9 @@ def test_curves_of_the_best_groups_and_of_metrics_that_change():
     shown = [axes for axes in figure.axes if axes.get_title(loc="left")]
     assert [axes.get_title(loc="left") for axes in shown] == ["accuracy", "norm"]
     curves = [line for line in shown[0].lines if len(line.get_xdata()) == 3]
-    assert len(curves) == 12
+    assert len(curves) == 8
     (legend,) = figure.legends
-    assert "3 more" in legend.get_title().get_text()
+    assert "7 more" in legend.get_title().get_text()
     short = [record(i, 0.5, n_steps=1, kind=f"k{i}") for i in range(2)]
     assert comparison_curves(result(short, ("kind",))) is None
 

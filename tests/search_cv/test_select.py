@@ -201,7 +201,7 @@ def test_the_sampler_and_the_trackers_are_told_the_last_score(tmp_path):
     )
     loaded, _ = load_result("restless", f"journal:///{tmp_path}/hpo.journal")
     assert [t.value for t in stored.trials] == [r.reports[-1].value for r in loaded.records]
-    assert all(t.value == t.intermediate_values[7] for t in stored.trials)
+    assert all(t.value == t.intermediate_values[8] for t in stored.trials)
     for record in loaded.records:
         metrics = {
             key: (value, step)

@@ -162,7 +162,7 @@ def test_a_study_of_version_0_2_is_read_and_gone_on_with(tmp_path):
     assert [r.number for r in TrialStore("s", SPACE, url).records()] == [0, 1, 2]
 
 
-def test_optuna_sees_the_same_states_and_steps_from_0(tmp_path):
+def test_optuna_sees_the_same_states_and_steps(tmp_path):
     url = storages(tmp_path)["sqlite"]
     store = TrialStore("s", SPACE, url)
     run_one(store)
@@ -171,7 +171,7 @@ def test_optuna_sees_the_same_states_and_steps_from_0(tmp_path):
     trials = optuna.load_study(study_name="s", storage=url).trials
     assert [t.state.name for t in trials] == ["COMPLETE", "PRUNED", "FAIL"]
     assert trials[0].value == 0.5
-    assert sorted(trials[1].intermediate_values.items()) == [(0, 0.2), (1, 0.3)]
+    assert sorted(trials[1].intermediate_values.items()) == [(1, 0.2), (2, 0.3)]
 
 
 def test_enqueued_points_come_first_and_once(url):

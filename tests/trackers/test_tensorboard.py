@@ -9,7 +9,8 @@ import pytest
 from hpo.storage.study_facts import end_session
 from hpo.testing.trackers import add_trial, follow, new_store, order_for
 from hpo.trackers import catch_up, start
-from hpo.trackers.tensorboard import TensorboardTracker
+from hpo.trackers.base import TrialChange
+from hpo.trackers.tensorboard import TensorboardTracker, _hyperparameters
 from hpo.trial import TrialState
 
 
@@ -67,6 +68,28 @@ def test_what_is_there(tmp_path, read_events):
     content = b"".join(path.read_bytes() for path in study.glob("trial_*/events.*"))
     for text in (b"_hparams_/session_start_info", b"torch.optim.", b"Traceback"):
         assert text in content
+    # TensorBoard would take the first one for all trials, whatever parameters the others have
+    assert b"_hparams_/experiment" not in content
+
+
+def test_the_page_of_hyperparameters_has_each_trial_and_how_it_ended(tmp_path):
+    from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
+
+    kept = new_store(tmp_path)
+    found = {}
+    for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED):
+        record = add_trial(kept, (0.5,), state, reason="" if state == "complete" else "why")
+        summaries = _hyperparameters(TrialChange(record, "mark"))
+        found[state] = start, _ = [
+            HParamsPluginData.FromString(each.value[0].metadata.plugin_data.content)
+            for each in summaries
+        ]
+        hparams = start.session_start_info.hparams
+        assert set(hparams) == {"trial", "state", *record.trial.params}
+        assert hparams["lr"].number_value == record.trial.params["lr"]
+        assert hparams["state"].string_value == state
+    status = {state: end.session_end_info.status for state, (_, end) in found.items()}
+    assert status["complete"] == status["pruned"] != status["failed"]
 
 
 def test_a_running_trial_grows(tmp_path, read_events):
