@@ -26,6 +26,8 @@ CROWDED = 0.5
 """Minimal share of the best trials there."""
 FEWEST_FOR_NOTHING = 40
 """With fewer trials, a parameter of which no effect is seen may well have one."""
+MOST_BY_CHANCE = 0.25
+"""So may one whose importance chance alone may make greater than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +179,8 @@ def _idle(result: StudyResult, axes: dict[str, Axis], found: Sequence[Importance
         axis = axes.get(each.name)
         known = axis is not None and axis.parameter is not None and not axis.parameter.quantiles
         if each.is_more_than_chance or each.n_trials < FEWEST_FOR_NOTHING or not known:
+            continue
+        if each.chance > MOST_BY_CHANCE:  # anything but a huge effect would go unseen
             continue
         if each.name in _parents(result) or each.name not in result.winner.trial.params:
             continue
