@@ -29,6 +29,7 @@ from hpo.exceptions import HpoError, StorageError, StudyError
 from hpo.result import StudyResult
 from hpo.storage.reader import StorageReader
 from hpo.study.load import read_outline, read_result
+from hpo.trackers import pages_of
 from hpo.trial import TrialState
 
 __all__ = ["list_studies", "read", "show_study"]
@@ -110,6 +111,7 @@ def show_study(name: str, option: str | None, plots: Path | None) -> None:
         ("last trial", _age(result)),
         *trained(result, reasons=True),
         *((f"files of trial {number}", str(folder)) for number, folder in result.files.items()),
+        *(("its trials at", page) for page in (pages_of(result.name, result.key) if result.key else ())),
     ]
     print_line(console, facts_table(facts))
     print_line(console)

@@ -30,6 +30,7 @@ from hpo.cli._text import counted
 from hpo.exceptions import RefitError
 from hpo.result import StudyResult
 from hpo.study import Study
+from hpo.trackers import pages_of
 from hpo.trackers.mlflow.uri import resolve_tracking_uri
 
 __all__ = ["RunSummary"]
@@ -179,7 +180,11 @@ class RunSummary:
             *files[:N_FILES],
             ("study in", redact(storage) if storage else "memory: it ends with this process"),
             ("tracked in", redact(resolve_tracking_uri(uri)) if tracked else "nothing"),
+            *(("its trials at", page) for page in self._pages() if tracked),
         ]
+
+    def _pages(self) -> list[str]:
+        return pages_of(self._result.name, self._result.key) if self._result.key else []
 
 
 def _section(console: Console, heading: str, lines: list[str]) -> None:

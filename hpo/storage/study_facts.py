@@ -16,6 +16,7 @@ from hpo.observer import StudyInfo
 from hpo.storage.drivers import driver_lives
 from hpo.storage.stored_study import ALIVE, StoredStudy
 from hpo.storage.trial_store import TrialStore
+from hpo.storage.urls import shown
 from hpo.trial import Cause, TrialRecord, TrialState
 
 __all__ = [
@@ -64,6 +65,10 @@ class StudyRecord:
         Name to file: report, plots, the refitted model.
     drivers : frozenset of str
         Names of its living drivers.
+    searched : tuple of str
+        Names of the parameters of its search space.
+    storage : str
+        The storage, without passwords.
     """
 
     name: str
@@ -78,6 +83,8 @@ class StudyRecord:
     results: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)
     drivers: frozenset[str] = frozenset()
+    searched: tuple[str, ...] = ()
+    storage: str = ""
 
     @property
     def shared(self) -> bool:
@@ -198,6 +205,8 @@ def read_study(store: StoredStudy, gone: Collection[str] = ()) -> StudyRecord:
         results=results.get("results", {}),
         files={name: path for name, path in files.items() if path.is_file()},
         drivers=frozenset(drivers),
+        searched=tuple(store.space),
+        storage=shown(store.url),
     )
 
 

@@ -198,6 +198,7 @@ class Follower:
         if self._trial_marks is None or study.shared:  # another machine's follower writes too
             written = self._tracker.open(study)
             self._study_mark, self._trial_marks = written.study, dict(written.trials)
+            self.outcome.page = redact(self._tracker.page)
         changes = [c for c in map(self._change, records) if c is not None]
         reading = time.monotonic() - began
         self.outcome.left = len(changes)

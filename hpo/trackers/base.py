@@ -91,6 +91,11 @@ class BaseTracker(ABC):
     def target(self) -> str:
         """The address of the target, independent of the current folder; empty for nothing."""
 
+    @property
+    def page(self) -> str:
+        """The web address of the study's trials, once it is open; empty if there is none."""
+        return ""
+
     @abstractmethod
     def open(self, study: StudyRecord) -> Written:
         """Open the study's place in the target, creating it if need be.

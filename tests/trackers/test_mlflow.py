@@ -69,7 +69,7 @@ def test_a_study_is_read_back_whole(store, read, folder):
     assert Path(parent.info.artifact_uri.removeprefix("file://")).is_relative_to(folder)
 
     where = parent_run(store, kept.key)
-    assert where == (parent.info.experiment_id, parent.info.run_id)
+    assert where == (parent.info.experiment_id, parent.info.run_id, f"hpo-{kept.key}")
     assert parent_run(store, "another key") is None
 
 

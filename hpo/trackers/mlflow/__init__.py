@@ -1,7 +1,8 @@
 """MLflow: a tracker that writes every trial as a run."""
 
-from hpo.trackers.mlflow.tracker import MlflowTracker, RunIds, parent_run, study_url
+from hpo.trackers.mlflow.tracker import MlflowTracker, parent_run
 from hpo.trackers.mlflow.uri import resolve_tracking_uri, ui_command
+from hpo.trackers.mlflow.view import RunIds, study_url, trials_url
 
 __all__ = [
     "MlflowTracker",
@@ -9,5 +10,6 @@ __all__ = [
     "parent_run",
     "resolve_tracking_uri",
     "study_url",
+    "trials_url",
     "ui_command",
 ]

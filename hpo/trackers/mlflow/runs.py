@@ -12,6 +12,7 @@ from typing import Any
 from hpo.trackers.base import WHOLE
 from hpo.trackers.mlflow.api import KEY_TAG, KIND_TAG, MlflowApi, find_parent, quoted, refused
 from hpo.trackers.mlflow.plan import RunPlan
+from hpo.trackers.mlflow.view import RunIds, view_key
 
 __all__ = ["RunWriter"]
 
@@ -39,6 +40,7 @@ class RunWriter:
     Parameters
     ----------
     api : MlflowApi
+    experiment_id : str
     name, study_key : str
         Name and key of the study.
     start : int
@@ -54,6 +56,7 @@ class RunWriter:
     def __init__(
         self,
         api: MlflowApi,
+        experiment_id: str,
         name: str,
         study_key: str,
         start: int,
@@ -71,12 +74,17 @@ class RunWriter:
         self._shared = shared
         self._common = {KEY_TAG: study_key, "mlflow.user": _user()}
         self._failures = failures
-        self.experiment_id = self._open_experiment()
+        self.experiment_id = experiment_id
         self.parent_id = self._open_parent(start)
         self._common[PARENT_TAG] = self.parent_id
         self.marks: dict[int, str] = {}
         """The mark of each trial that has a run."""
         self._runs = self._existing_trials()
+
+    @property
+    def ids(self) -> RunIds:
+        """The ids of the study in MLflow."""
+        return RunIds(self.experiment_id, self.parent_id, view_key(self._key))
 
     @property
     def study_mark(self) -> str:
@@ -142,20 +150,6 @@ class RunWriter:
             self._together = None
             return 0
         return n_written
-
-    def _open_experiment(self) -> str:
-        experiment = self._client.get_experiment_by_name(self._name)
-        if experiment is None:
-            try:
-                return str(self._client.create_experiment(self._name))
-            except Exception:
-                # Another follower may have been faster.
-                experiment = self._client.get_experiment_by_name(self._name)
-                if experiment is None:
-                    raise
-        if experiment.lifecycle_stage == "deleted":
-            self._client.restore_experiment(experiment.experiment_id)
-        return str(experiment.experiment_id)
 
     def _open_parent(self, start: int) -> str:
         existing = find_parent(self._client, self.experiment_id, self._key)

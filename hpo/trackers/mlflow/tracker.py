@@ -4,24 +4,18 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from hpo.storage.study_facts import StudyRecord
 from hpo.trackers._following import environment
 from hpo.trackers.base import BaseTracker, TrialChange, Written
 from hpo.trackers.mlflow.api import connect, find_parent
+from hpo.trackers.mlflow.experiments import open_experiment
 from hpo.trackers.mlflow.plan import study_plan, trial_plan
 from hpo.trackers.mlflow.runs import RunWriter
 from hpo.trackers.mlflow.uri import resolve_tracking_uri, store_home
+from hpo.trackers.mlflow.view import RunIds, saved_view_of, trials_url
 
-__all__ = ["MlflowTracker", "RunIds", "parent_run", "print_parent", "study_url"]
-
-
-class RunIds(NamedTuple):
-    """The ids of a study in MLflow."""
-
-    experiment_id: str
-    run_id: str
+__all__ = ["MlflowTracker", "parent_run", "print_parent"]
 
 
 class MlflowTracker(BaseTracker):
@@ -52,8 +46,10 @@ class MlflowTracker(BaseTracker):
 
     def open(self, study: StudyRecord) -> Written:
         """Find or create the study's run, and return the marks of all its runs."""
+        api = connect(self.tracking_uri)
         self._writer = writer = RunWriter(
-            connect(self.tracking_uri),
+            api,
+            open_experiment(api.client, study),
             study.name,
             study.key,
             study_plan(study).start,
@@ -79,6 +75,13 @@ class MlflowTracker(BaseTracker):
     def close(self) -> None:
         """Forget the runs; the connection is MLflow's."""
         self._writer = None
+
+    @property
+    def page(self) -> str:
+        """The address of the table of trials, if the store is a server."""
+        if self._writer is None or not self.tracking_uri.startswith(("http://", "https://")):
+            return ""
+        return trials_url(self.tracking_uri, self._writer.ids)
 
     @property
     def _opened(self) -> RunWriter:
@@ -121,10 +124,6 @@ def print_parent() -> None:
     for experiment in client.search_experiments():
         run_id = find_parent(client, experiment.experiment_id, question["study_key"])
         if run_id is not None:
-            print(json.dumps([str(experiment.experiment_id), run_id]))
+            view = saved_view_of(experiment.tags, question["study_key"])
+            print(json.dumps([str(experiment.experiment_id), run_id, view]))
             return
-
-
-def study_url(address: str, ids: RunIds) -> str:
-    """Return the web address of a study's run on the server at ``address``."""
-    return f"{address.rstrip('/')}/#/experiments/{ids.experiment_id}/runs/{ids.run_id}"
