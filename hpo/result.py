@@ -44,6 +44,8 @@ class StudyResult:
         paths); None until the driver has resolved them.
     estimator : object, default=None
         The winner refitted; None without a refit.
+    refit_trial : int or None, default=None
+        Number of the trial that was refitted in this run; None without a refit.
     refit_epochs : int or None, default=None
         Maximal epochs of the refit; early stopping may have ended it before.
     refit_seconds : float or None, default=None
@@ -106,6 +108,7 @@ class StudyResult:
     scoring: str = "score"
     resolved_params: Mapping[str, Any] | None = None
     estimator: Any = field(default=None, repr=False)
+    refit_trial: int | None = None
     refit_epochs: int | None = None
     refit_seconds: float | None = None
     refit_error: str = ""

@@ -20,6 +20,8 @@ from hpo.storage.urls import shown
 from hpo.trial import Cause, TrialRecord, TrialState
 
 __all__ = [
+    "MODEL",
+    "MODEL_FACTS",
     "StudyRecord",
     "begin_session",
     "current_records",
@@ -28,6 +30,11 @@ __all__ = [
     "mode_of_files",
     "read_study",
 ]
+
+MODEL = "model.pkl"
+"""Name of the file with the refitted winner, a pickle."""
+MODEL_FACTS = "model.json"
+"""Name of the file that tells of it what makes a model of MLflow: rows, signature, packages."""
 
 _SETTINGS = "settings"
 _RESULTS = "results"

@@ -123,7 +123,8 @@ def run_search(
             failure, result = error, error.result
         finally:
             hurried = interrupt.at_once
-            notes.append(_end_study(result, info, observers, tracking, state, hurried=hurried))
+            X = getattr(search.objective, "X", None)
+            notes.append(_end_study(result, info, observers, tracking, state, X, hurried=hurried))
     finally:
         report_notes = (
             note for record in result.records for r in record.reports for note in r.notes
@@ -295,6 +296,7 @@ def _end_study(
     observers: Sequence[BaseObserver],
     tracking: Tracking,
     state: str,
+    X: Any,
     *,
     hurried: bool = False,
 ) -> str:
@@ -302,7 +304,7 @@ def _end_study(
     metrics, params = _summary(result)
     keeps_artifacts = any(getattr(part, "keeps_artifacts", False) for part in observers)
     keeps_artifacts |= tracking.keeps_files
-    with artifacts(result, info, wanted=keeps_artifacts and not hurried) as (files, note):
+    with artifacts(result, info, X, wanted=keeps_artifacts and not hurried) as (files, note):
         tracking.end(metrics, params, files, state, finished=not result.finished_by)
         for observer in observers:
             observer.on_study_end(metrics, params, files, state=state)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from hpo._format import printable
-from hpo.storage.study_facts import StudyRecord
+from hpo.storage.study_facts import MODEL, MODEL_FACTS, StudyRecord
 from hpo.trackers.base import TrialChange, number, step_metrics
+from hpo.trackers.mlflow.models import model_files
 from hpo.trial import TRAINED_BY, TrialRecord, TrialState
 
 __all__ = ["RunPlan", "study_plan", "trial_plan"]
@@ -50,6 +51,10 @@ class RunPlan:
         ``texts`` are artifacts given by their text.
     files : dict of str to Path
         Artifacts given by their file.
+    model : dict of str to Path
+        The files of the winner's model; see `model_files`.
+    model_params : dict of str to str
+        The winner's parameters.
     params_once : dict of str to str
         Parameters that may have another value since an earlier session of the study.
     metrics : list of (str, float, int, int)
@@ -68,6 +73,8 @@ class RunPlan:
     tags: dict[str, str] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
+    model: dict[str, Path] = field(default_factory=dict)
+    model_params: dict[str, str] = field(default_factory=dict)
     metrics: list[tuple[str, float, int, int]] = field(default_factory=list)
     status: str = "RUNNING"
     end: int | None = None
@@ -85,7 +92,11 @@ def study_plan(study: StudyRecord) -> RunPlan:
         # Params can be written only once; tags have the current winner of a resumed study.
         plan.tags |= _tags(results)
         plan.tags |= {} if trained_by is None else _tags({TRAINED_BY: trained_by})
-        plan.files = {_path(name): place for name, place in study.files.items()}
+        plan.model = model_files(study.files)
+        others = (name for name in study.files if name not in {MODEL, MODEL_FACTS})
+        plan.files = {_path(name): study.files[name] for name in others}
+        best = {k.removeprefix("best_"): v for k, v in results.items() if k.startswith("best_")}
+        plan.model_params = _params({k: v for k, v in best.items() if k in study.searched})
         plan.end = _ms(study.ended)
         plan.metrics = [(_key(k), number(v), plan.end, 0) for k, v in study.metrics.items()]
     plan.tags["state"] = study.state

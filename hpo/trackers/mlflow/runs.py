@@ -9,8 +9,10 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from hpo.storage.study_facts import MODEL
 from hpo.trackers.base import WHOLE
 from hpo.trackers.mlflow.api import KEY_TAG, KIND_TAG, MlflowApi, find_parent, quoted, refused
+from hpo.trackers.mlflow.models import ModelWriter
 from hpo.trackers.mlflow.plan import RunPlan
 from hpo.trackers.mlflow.view import RunIds, view_key
 
@@ -51,6 +53,8 @@ class RunWriter:
         Counts the failed attempts to store each artifact.
     shared : bool
         Whether a process on another machine may write runs of this study.
+    register : str or None
+        Name under which the winner's model is registered; None registers nothing.
     """
 
     def __init__(
@@ -64,7 +68,9 @@ class RunWriter:
         note: Callable[[str], None],
         failures: dict[str, int],
         shared: bool = False,
+        register: str | None = None,
     ) -> None:
+        self._register = register
         self._api = api
         self._client = api.client
         self._together = api.together
@@ -117,6 +123,8 @@ class RunWriter:
             self._write_artifact(name, partial(self._client.log_text, run_id, text, name))
         for name, path in plan.files.items():
             self._write_artifact(name, partial(self._upload, run_id, name, path))
+        if plan.model:
+            self._write_model(run_id, plan)
         self._set_status(run_id, plan)
         common = {} if plan.number is None else self._common
         tags = {**common, **plan.tags, MARK_TAG: plan.mark}
@@ -273,16 +281,32 @@ class RunWriter:
         """Return whether a run has been deleted meanwhile, and rejects everything."""
         return bool(self._client.get_run(run_id).info.lifecycle_stage == "deleted")
 
-    def _write_artifact(self, name: str, write: Callable[[], object]) -> None:
-        """Write an artifact; one that keeps failing is left out so that others can be written."""
+    def _write_model(self, run_id: str, plan: RunPlan) -> None:
+        """Write the winner as a model; where that keeps failing, its pickle as an artifact."""
+        models = ModelWriter(self._client, self.experiment_id, run_id, self._register)
+        write = partial(models.write, plan.model, plan.model_params, plan.metrics)
+        if not self._write_artifact("the model", write):
+            pickled = partial(self._upload, run_id, MODEL, plan.model[MODEL])
+            self._write_artifact(MODEL, pickled)
+
+    def _write_artifact(self, name: str, write: Callable[[], object]) -> bool:
+        """Write an artifact; one that keeps failing is left out so that others can be written.
+
+        Returns
+        -------
+        bool
+            Whether it was written.
+        """
         try:
             write()
+            return True
         except Exception as error:
             self._failures[name] = self._failures.get(name, 0) + 1
             if self._failures[name] < ARTIFACT_ATTEMPTS and not refused(error):
                 raise
             log.exception("artifact %s", name)
             self._note(f"artifact '{name}' could not be stored: {error}")
+            return False
 
     def _upload(self, run_id: str, name: str, source: Path) -> None:
         if source.is_dir():

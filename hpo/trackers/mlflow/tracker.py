@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from hpo.exceptions import PluginError
 from hpo.storage.study_facts import StudyRecord
 from hpo.trackers._following import environment
 from hpo.trackers.base import BaseTracker, TrialChange, Written
@@ -26,15 +27,24 @@ class MlflowTracker(BaseTracker):
     tracking_uri : str or None, default=None
         MLflow tracking URI, or the path of an SQLite file. None means
         ``$MLFLOW_TRACKING_URI``, else ``mlflow.db`` in the current folder.
+    register : str or None, default=None
+        Name in MLflow's model registry under which the winner is registered, as a new version;
+        None registers nothing.
 
     Raises
     ------
     PluginError
-        If nothing can be tracked at ``tracking_uri``.
+        If nothing can be tracked at ``tracking_uri``, or MLflow takes no model of this name.
     """
 
-    def __init__(self, tracking_uri: str | None = None) -> None:
+    def __init__(self, tracking_uri: str | None = None, register: str | None = None) -> None:
+        if register is not None and (not str(register).strip() or set("/:") & set(str(register))):
+            raise PluginError(
+                "register is the name of a model in MLflow's registry, without slashes and colons. "
+                f"Got {register!r} instead."
+            )
         self.tracking_uri = resolve_tracking_uri(tracking_uri)
+        self.register = None if register is None else str(register).strip()
         self._writer: RunWriter | None = None
         self._failures: dict[str, int] = {}
         self._refused: list[str] = []
@@ -56,6 +66,7 @@ class MlflowTracker(BaseTracker):
             note=self._refused.append,
             failures=self._failures,
             shared=study.shared,
+            register=self.register,
         )
         return Written(writer.study_mark, writer.marks)
 
