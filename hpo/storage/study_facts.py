@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo._own_files import make_folder, mode_of
+from hpo._stored_model import StoredModel
 from hpo.data.folder import cache_folder
 from hpo.observer import StudyInfo
 from hpo.storage.drivers import driver_lives
@@ -20,6 +21,7 @@ from hpo.storage.urls import shown
 from hpo.trial import Cause, TrialRecord, TrialState
 
 __all__ = [
+    "BEST_TRIAL",
     "MODEL",
     "MODEL_FACTS",
     "StudyRecord",
@@ -29,8 +31,11 @@ __all__ = [
     "files_folder",
     "mode_of_files",
     "read_study",
+    "stored_model",
 ]
 
+BEST_TRIAL = "best_trial"
+"""Name of the result that is the number of the winner."""
 MODEL = "model.pkl"
 """Name of the file with the refitted winner, a pickle."""
 MODEL_FACTS = "model.json"
@@ -165,11 +170,40 @@ def end_session(
             kept.append(name)
         except (OSError, ValueError) as error:
             note = f"The file '{name}' of the study could not be stored in {folder}: {error}."
+    if MODEL not in kept:
+        kept += _kept_model(store, results.get(BEST_TRIAL))
     plain = {name: _plain(value) for name, value in results.items()}
     store.set_attr(_RESULTS, {"metrics": dict(metrics), "results": plain, "files": kept})
     store.set_attr(f"{_DRIVER}{store.driver}", ended | {"time": time.time()})
     store.save_snapshot()
     return note
+
+
+def stored_model(store: StoredStudy, winner: int) -> StoredModel | None:
+    """Return the refitted winner that is kept with a study; None if there is none of this trial."""
+    facts = _model_facts(store)
+    if facts.get("trial") != winner:
+        return None
+    return StoredModel(files_folder(store) / MODEL, str(facts.get("sha256", "")))
+
+
+def _kept_model(store: StoredStudy, winner: Any) -> list[str]:
+    """Return the files of the model of an earlier run, if the winner is still the same."""
+    facts = _model_facts(store)
+    if winner is None or facts.get("trial") != winner:
+        return []
+    return [MODEL, MODEL_FACTS, *facts.get("files", ())]
+
+
+def _model_facts(store: StoredStudy) -> dict[str, Any]:
+    """Return what is told of the stored model; empty if there is none."""
+    if MODEL not in (store.get_attr(_RESULTS) or {}).get("files", ()):
+        return {}
+    try:
+        facts = json.loads((files_folder(store) / MODEL_FACTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def read_study(store: StoredStudy, gone: Collection[str] = ()) -> StudyRecord:

@@ -19,7 +19,7 @@ from skorch import NeuralNet
 __all__ = ["pickled_by_value", "requirements_of"]
 
 _ROUNDS = 5
-_ALWAYS = ("mlflow", "cloudpickle", "pandas")
+_ALWAYS = ("mlflow", "cloudpickle", "pandas", "scikit-learn")
 _EXTRAS = {"hpo.nets._adapted": "lora"}
 """Modules of hpo that need an extra of it."""
 _INNER = "__cuda_dependent_attributes__"

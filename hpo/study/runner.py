@@ -21,7 +21,7 @@ from hpo.observer import BaseObserver, StudyInfo
 from hpo.out_of_fold_files import OUT_OF_FOLD, OutOfFoldFiles
 from hpo.result import StudyResult
 from hpo.storage.drivers import at_work
-from hpo.storage.study_facts import files_folder, mode_of_files
+from hpo.storage.study_facts import BEST_TRIAL, files_folder, mode_of_files
 from hpo.storage.trial_store import TrialStore
 from hpo.storage.unsaved import is_unsaved
 from hpo.study._adding import describe_additions
@@ -341,5 +341,6 @@ def _summary(result: StudyResult) -> tuple[dict[str, float], dict[str, Any]]:
     for name, analysis in result.analyses.items():
         numbers = {key: value for key, value in analysis.items() if isinstance(value, int | float)}
         metrics |= {f"{name}_{key}": value for key, value in numbers.items()}
+    params[BEST_TRIAL] = result.winner.number
     params |= {f"best_{name}": value for name, value in result.best_params.items()}
     return metrics, params

@@ -135,7 +135,7 @@ def _refitted(
     epochs = record.refit_steps
     result = replace(
         result,
-        estimator=estimator,
+        refitted=estimator,
         refit_trial=number,
         refit_epochs=epochs,
         refit_seconds=seconds,

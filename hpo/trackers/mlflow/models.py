@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,12 @@ def build_model(files: Mapping[str, Path], target: Path, **about: Any) -> None:
         Further arguments of `mlflow.models.Model`.
     """
     os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")  # it would copy the user's project
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of MLflow about its own types, and about integers
+        _build(files, target, about)
+
+
+def _build(files: Mapping[str, Path], target: Path, about: Mapping[str, Any]) -> None:
     from mlflow import pyfunc
     from mlflow.models import Model, ModelSignature
 
