@@ -17,6 +17,7 @@ from hpo.observer import StudyInfo
 from hpo.storage.drivers import driver_lives
 from hpo.storage.stored_study import ALIVE, StoredStudy
 from hpo.storage.trial_store import TrialStore
+from hpo.storage.unsaved import is_unsaved
 from hpo.storage.urls import shown
 from hpo.trial import Cause, TrialRecord, TrialState
 
@@ -80,7 +81,7 @@ class StudyRecord:
     searched : tuple of str
         Names of the parameters of its search space.
     storage : str
-        The storage, without passwords.
+        The storage, without passwords; empty if it is removed once the target has all.
     """
 
     name: str
@@ -247,7 +248,7 @@ def read_study(store: StoredStudy, gone: Collection[str] = ()) -> StudyRecord:
         files={name: path for name, path in files.items() if path.is_file()},
         drivers=frozenset(drivers),
         searched=tuple(store.space),
-        storage=shown(store.url),
+        storage="" if store.url is None or is_unsaved(store.url) else shown(store.url),
     )
 
 

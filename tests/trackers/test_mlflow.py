@@ -58,7 +58,16 @@ def test_a_study_is_read_back_whole(store, read, folder):
     assert parent.info.status == "FINISHED"
     assert parent.info.run_name == STUDY
     assert parent.info.start_time <= trials[0].info.start_time
-    assert parent.data.metrics == {"best_score": 0.75}
+    assert parent.data.metrics == {
+        "best_score": 0.75,
+        "n_trials": 3.0,
+        "n_complete": 1.0,
+        "n_pruned": 1.0,
+        "n_failed": 1.0,
+        "n_interrupted": 0.0,
+        "epochs_saved_fraction": 0.0,
+    }
+    assert found.history(parent, "n_pruned") == [(1, 0.0), (2, 1.0), (3, 1.0)]
     settings = {"n_trials": "3", "seed": "0", "pruner": "None"}
     assert parent.data.params == {**settings, "best_lr": "0.1"}
     assert parent.data.tags["best_lr"] == "0.1"
@@ -95,7 +104,9 @@ def test_a_study_that_goes_on_keeps_its_runs(store, read, folder):
     parent = found.parent(STUDY)
     assert parent.info.run_id == before.parent(STUDY).info.run_id
     assert parent.info.status == "FINISHED"
-    assert [value for _, value in found.history(parent, "best_score")] == [0.5, 0.75]
+    scores = found.history(parent, "best_score")
+    # After one trial, at the end of the first run (two had ended), and so on.
+    assert scores == [(1, 0.75), (2, 0.75), (2, 0.5), (3, 0.75), (3, 0.75)]
     assert parent.data.params["best_lr"] == "0.1"
     assert parent.data.tags["best_lr"] == "0.2"
     assert parent.data.tags["n_trials"] == "5"

@@ -13,8 +13,9 @@ from hpo.storage.study_facts import MODEL
 from hpo.trackers.base import WHOLE
 from hpo.trackers.mlflow.api import KEY_TAG, KIND_TAG, MlflowApi, find_parent, quoted, refused
 from hpo.trackers.mlflow.models import ModelWriter
-from hpo.trackers.mlflow.plan import RunPlan
-from hpo.trackers.mlflow.view import RunIds, view_key
+from hpo.trackers.mlflow.plan import PROGRESS_TAG, RunPlan
+from hpo.trackers.mlflow.study_run import WINNER_TAG, complete_study_run, mark_winner
+from hpo.trackers.mlflow.view import RunIds, study_url, trials_url, view_key
 
 __all__ = ["RunWriter"]
 
@@ -97,6 +98,26 @@ class RunWriter:
         """The mark of the study's own run."""
         return str(self._client.get_run(self.parent_id).data.tags.get(MARK_TAG, ""))
 
+    @property
+    def n_progress(self) -> int:
+        """How many entries of the study's course its run has."""
+        text = str(self._client.get_run(self.parent_id).data.tags.get(PROGRESS_TAG, ""))
+        return int(text) if text.isdigit() else 0
+
+    @property
+    def trials_url(self) -> str:
+        """The address of the table of trials, as a page of MLflow's own names it."""
+        return trials_url("", self.ids).lstrip("/")
+
+    def trial_url(self, number: int) -> str:
+        """Return the address of a trial's run, as a page of MLflow's own names it; empty if none."""
+        run_id = self._runs.get(number)
+        return "" if run_id is None else study_url("", self.ids._replace(run_id=run_id)).lstrip("/")
+
+    def write_progress(self, plan: RunPlan) -> None:
+        """Write the course of the study to its run."""
+        self._log(self.parent_id, self._entities(plan, plan.params, plan.tags))
+
     def write_all(self, plans: Sequence[RunPlan]) -> None:
         """Write plans in order, many in one transaction if the store supports it.
 
@@ -118,7 +139,9 @@ class RunWriter:
             Whatever MLflow raises if the store cannot be reached; retry later with a new writer.
         """
         run_id = self._get_or_create_run(plan)
-        params = plan.params | self._new_params(run_id, plan)
+        params = dict(plan.params)
+        if plan.number is None:
+            params |= complete_study_run(self._client, run_id, plan)
         for name, text in plan.texts.items():
             self._write_artifact(name, partial(self._client.log_text, run_id, text, name))
         for name, path in plan.files.items():
@@ -126,16 +149,21 @@ class RunWriter:
         if plan.model:
             self._write_model(run_id, plan)
         self._set_status(run_id, plan)
+        if plan.winner in self._runs:
+            tagged = self._search(f" and tags.{WINNER_TAG} != ''")
+            mark_winner(self._client, self._runs[plan.winner], tagged)
         common = {} if plan.number is None else self._common
         tags = {**common, **plan.tags, MARK_TAG: plan.mark}
-        self._log(
-            run_id,
-            {
-                "metrics": [self._api.metric(*metric) for metric in plan.metrics],
-                "params": [self._api.param(*item) for item in params.items()],
-                "tags": [self._api.tag(*item) for item in tags.items()],
-            },
-        )
+        self._log(run_id, self._entities(plan, params, tags))
+
+    def _entities(
+        self, plan: RunPlan, params: Mapping[str, str], tags: Mapping[str, str]
+    ) -> dict[str, Sequence[Any]]:
+        return {
+            "metrics": [self._api.metric(*metric) for metric in plan.metrics],
+            "params": [self._api.param(*item) for item in params.items()],
+            "tags": [self._api.tag(*item) for item in tags.items()],
+        }
 
     def _write_together(self, plans: Sequence[RunPlan]) -> int:
         """Write the first plans in one transaction; return how many were written."""
@@ -234,20 +262,6 @@ class RunWriter:
             tags={"number": str(plan.number), "state": "running", MARK_TAG: "", **self._common},
             run_name=f"trial {plan.number}",
         )
-
-    def _new_params(self, run_id: str, plan: RunPlan) -> dict[str, str]:
-        """Return the params that can be written; changed ones become tags."""
-        if not plan.params_once:
-            return {}
-        params: Mapping[str, str] = self._client.get_run(run_id).data.params
-        for key, value in plan.params_once.items():
-            if params.get(key, value) != value:
-                plan.tags[key] = value
-                plan.tags["note"] = (
-                    "The study went on with other settings or another winner than at first. "
-                    "MLflow cannot change params: where a tag has a param's name, the tag holds."
-                )
-        return {key: value for key, value in plan.params_once.items() if key not in params}
 
     def _log(self, run_id: str, entities: Mapping[str, Sequence[Any]]) -> None:
         """Write everything in as few requests as the limits of MLflow allow, the last tag last."""

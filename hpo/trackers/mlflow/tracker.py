@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from hpo.exceptions import PluginError
 from hpo.storage.study_facts import StudyRecord
 from hpo.trackers._following import environment
+from hpo.trackers._progress import Progress
 from hpo.trackers.base import BaseTracker, TrialChange, Written
 from hpo.trackers.mlflow.api import connect, find_parent
 from hpo.trackers.mlflow.experiments import open_experiment
-from hpo.trackers.mlflow.plan import study_plan, trial_plan
+from hpo.trackers.mlflow.note import study_note
+from hpo.trackers.mlflow.plan import progress_plan, study_plan, trial_plan
 from hpo.trackers.mlflow.runs import RunWriter
 from hpo.trackers.mlflow.uri import resolve_tracking_uri, store_home
 from hpo.trackers.mlflow.view import RunIds, saved_view_of, trials_url
@@ -48,6 +50,7 @@ class MlflowTracker(BaseTracker):
         self._writer: RunWriter | None = None
         self._failures: dict[str, int] = {}
         self._refused: list[str] = []
+        self._scoring = ""
 
     @property
     def target(self) -> str:
@@ -68,15 +71,23 @@ class MlflowTracker(BaseTracker):
             shared=study.shared,
             register=self.register,
         )
-        return Written(writer.study_mark, writer.marks)
+        self._scoring = str(study.params.get("scoring", ""))
+        return Written(writer.study_mark, writer.marks, writer.n_progress)
 
     def write_study(self, study: StudyRecord) -> None:
         """Write the study's run."""
-        self._opened.write(study_plan(study))
+        writer = self._opened
+        plan = study_plan(study, writer.n_progress)
+        plan.note = study_note(study, writer.trial_url, writer.trials_url)
+        writer.write(plan)
 
     def write_trials(self, changes: Sequence[TrialChange]) -> None:
         """Write the runs of trials."""
-        self._opened.write_all([trial_plan(change) for change in changes])
+        self._opened.write_all([trial_plan(change, self._scoring) for change in changes])
+
+    def write_progress(self, course: Sequence[Progress]) -> None:
+        """Write how the study came on, as metrics by the number of trials that had ended."""
+        self._opened.write_progress(progress_plan(course))
 
     def refused(self) -> Sequence[str]:
         """Return what MLflow has rejected for good since the last call."""
