@@ -63,6 +63,8 @@ class StudyRecord:
         The environment: versions of the main packages, git commit, host.
     texts : mapping of str to str
         File name to text: the study file, the search space.
+    data : mapping of str to object
+        See `StudyInfo`.
     state : {"running", "complete", "failed", "interrupted"}
         Running while one of its drivers lives; interrupted also if the last one has died.
     started : float
@@ -89,6 +91,7 @@ class StudyRecord:
     params: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
     state: str = "complete"
     started: float = 0.0
     ended: float | None = None
@@ -120,6 +123,7 @@ def begin_session(store: TrialStore, info: StudyInfo) -> None:
         "params": {name: _plain(value) for name, value in info.params.items()},
         "tags": dict(info.tags),
         "texts": dict(info.artifacts),
+        "data": dict(info.data),
         "started": before.get("started", now),
     }
     store.set_attr(_SETTINGS, settings)
@@ -240,6 +244,7 @@ def read_study(store: StoredStudy, gone: Collection[str] = ()) -> StudyRecord:
         params=settings.get("params", {}),
         tags=settings.get("tags", {}),
         texts=settings.get("texts", {}),
+        data=settings.get("data", {}),
         state="running" if drivers else state,
         started=settings.get("started", ended),
         ended=None if drivers else max(ended, settings.get("started", ended)),

@@ -35,6 +35,7 @@ from hpo.study.finisher import Elsewhere
 from hpo.study.kept_files import KeptFiles
 from hpo.study.search import SearchConfig
 from hpo.trackers import BaseTracker
+from hpo.trackers.mlflow import without_autologging
 from hpo.training.checkpointing import Checkpointing
 from hpo.training.objective import Objective
 from hpo.training.row_scores import study_rows
@@ -108,7 +109,7 @@ def run_search(
         try:
             failures = FirstFailures(interrupt, fail_fast, search.space, store.records())
             told = (*observers, failures)
-            with store.beating():
+            with store.beating(), without_autologging():
                 with _current_folder_kept():
                     result, elsewhere = _trials(
                         search, store, told, interrupt, budget, kept_files=kept_files
@@ -222,7 +223,7 @@ def _trials(
         seconds=seconds,
         stopped=stopped,
         key=store.key,
-        fingerprint=_fingerprint(search),
+        fingerprint=search.safe_fingerprint,
         out_of_fold=out_of_fold,
         **search.shown,
     )
@@ -262,7 +263,7 @@ def _checkpointed(search: SearchConfig, store: TrialStore) -> CheckpointKeeper |
         )
         return None
     try:
-        files = checkpoint_files(store, _fingerprint(search))
+        files = checkpoint_files(store, search.safe_fingerprint)
     except (OSError, ValueError) as error:
         search.notes.append(f"no training is put aside on its way: {error}")
         return None
@@ -271,14 +272,6 @@ def _checkpointed(search: SearchConfig, store: TrialStore) -> CheckpointKeeper |
     seconds = None if isinstance(every, str) else every
     search.objective.checkpointing = Checkpointing(files, seconds)
     return CheckpointKeeper(files)
-
-
-def _fingerprint(search: SearchConfig) -> Mapping[str, Any]:
-    """Return what the scores depend on; empty if that cannot be determined."""
-    try:
-        return search.fingerprint
-    except Exception:  # data and estimator may hold anything
-        return {}
 
 
 def _replay(record: TrialRecord, trackers: Sequence[BaseObserver]) -> None:

@@ -1,5 +1,6 @@
 """MLflow: a tracker that writes every trial as a run."""
 
+from hpo.trackers.mlflow.autologging import without_autologging
 from hpo.trackers.mlflow.models import build_model, model_files
 from hpo.trackers.mlflow.tracker import MlflowTracker, parent_run
 from hpo.trackers.mlflow.uri import resolve_tracking_uri, ui_command
@@ -15,4 +16,5 @@ __all__ = [
     "study_url",
     "trials_url",
     "ui_command",
+    "without_autologging",
 ]

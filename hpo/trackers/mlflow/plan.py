@@ -55,6 +55,8 @@ class RunPlan:
         ``texts`` are artifacts given by their text.
     files : dict of str to Path
         Artifacts given by their file.
+    data : mapping of str to object
+        The data of the study, its input; see `StudyInfo`.
     note : str
         The description of the run, in Markdown.
     model : dict of str to Path
@@ -81,6 +83,7 @@ class RunPlan:
     tags: dict[str, str] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
     model: dict[str, Path] = field(default_factory=dict)
     model_params: dict[str, str] = field(default_factory=dict)
@@ -101,6 +104,7 @@ def study_plan(study: StudyRecord, n_ended: int = 0) -> RunPlan:
     """
     plan = RunPlan(None, _ms(study.started), study.mark, params_once=_params(study.params))
     plan.tags = _tags(study.tags)
+    plan.data = study.data
     plan.texts = {_path(name): _text(text) for name, text in study.texts.items()}
     if study.ended is not None:
         results = dict(study.results)

@@ -14,7 +14,12 @@ from hpo.trackers.base import WHOLE
 from hpo.trackers.mlflow.api import KEY_TAG, KIND_TAG, MlflowApi, find_parent, quoted, refused
 from hpo.trackers.mlflow.models import ModelWriter
 from hpo.trackers.mlflow.plan import PROGRESS_TAG, RunPlan
-from hpo.trackers.mlflow.study_run import WINNER_TAG, complete_study_run, mark_winner
+from hpo.trackers.mlflow.study_run import (
+    WINNER_TAG,
+    complete_study_run,
+    log_data,
+    mark_winner,
+)
 from hpo.trackers.mlflow.view import RunIds, study_url, trials_url, view_key
 
 __all__ = ["RunWriter"]
@@ -146,6 +151,8 @@ class RunWriter:
             self._write_artifact(name, partial(self._client.log_text, run_id, text, name))
         for name, path in plan.files.items():
             self._write_artifact(name, partial(self._upload, run_id, name, path))
+        if plan.data:
+            self._write_artifact("the data", partial(log_data, self._client, run_id, plan.data))
         if plan.model:
             self._write_model(run_id, plan)
         self._set_status(run_id, plan)

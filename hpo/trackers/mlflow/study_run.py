@@ -1,17 +1,19 @@
 """What only the study's own run has: a description, params that may change, a winner."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hpo.trackers.mlflow.plan import MAX_TAG, RunPlan
 
-__all__ = ["WINNER_TAG", "complete_study_run", "mark_winner"]
+__all__ = ["WINNER_TAG", "complete_study_run", "log_data", "mark_winner"]
 
 NOTE_TAG = "mlflow.note.content"
 OWN_NOTE_TAG = "hpo.note"
 """A digest of the description that hpo has written: one that the user has changed is left alone."""
 WINNER_TAG = "winner"
+MAX_NAME = 500
 
 
 def complete_study_run(client: Any, run_id: str, plan: RunPlan) -> dict[str, str]:
@@ -37,6 +39,30 @@ def _describe(tags: Mapping[str, str], plan: RunPlan) -> None:
     current = tags.get(NOTE_TAG, "")
     if note and (not current or _digest(current) == tags.get(OWN_NOTE_TAG)):
         plan.tags |= {NOTE_TAG: note, OWN_NOTE_TAG: _digest(note)}
+
+
+def log_data(client: Any, run_id: str, data: Mapping[str, Any]) -> None:
+    """Log the data of a study as an input of its run; once more has no effect."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    shape = list(data["shape"]) or [data["n_samples"]]
+    schema: dict[str, Any] = {}
+    if data["columns"]:
+        columns = [{"type": "any", "name": name, "required": True} for name in data["columns"]]
+        schema = {"mlflow_colspec": columns}
+    profile = {"num_rows": data["n_samples"], "shape": shape}
+    if "n_test" in data:
+        profile["num_rows_test"] = data["n_test"]
+    dataset = Dataset(
+        name=str(data["name"])[:MAX_NAME],
+        digest=str(data["digest"]) or "unknown",
+        source_type="code",
+        source=json.dumps({"tags": {"source": data["source"]} if data["source"] else {}}),
+        schema=json.dumps(schema) if schema else None,
+        profile=json.dumps(profile),
+    )
+    context = [InputTag("mlflow.data.context", "training")]
+    client.log_inputs(run_id, [DatasetInput(dataset, context)])
 
 
 def mark_winner(client: Any, winner: str, tagged: Iterable[Any]) -> None:
