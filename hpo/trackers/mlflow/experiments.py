@@ -6,7 +6,7 @@ from typing import Any
 
 from hpo.storage.study_facts import StudyRecord
 from hpo.trackers.mlflow.api import find_parent
-from hpo.trackers.mlflow.view import EXPERIMENT_TAGS, saved_view
+from hpo.trackers.mlflow.view import EXPERIMENT_TAGS, filtered_views, saved_view
 
 __all__ = ["open_experiment"]
 
@@ -51,7 +51,8 @@ def _create(client: Any, name: str) -> Any:
 def _describe(client: Any, experiment_id: str, tags: dict[str, str], study: StudyRecord) -> None:
     """Set what MLflow's pages go by; without it they are still right."""
     key, view = saved_view(study)
-    for name, value in {**EXPERIMENT_TAGS, key: view}.items():
+    views = filtered_views({**tags, key: view})
+    for name, value in {**EXPERIMENT_TAGS, **views}.items():
         if tags.get(name) == value or (name in tags and name in EXPERIMENT_TAGS):
             continue  # the user may have chosen another kind
         try:

@@ -35,7 +35,7 @@ def study_note(study: StudyRecord, trial_url: Callable[[int], str], trials_url: 
     if winner is not None:
         url = trial_url(winner)
         name = f"[trial {winner}]({url})" if url else f"trial {winner}"
-        parts += [f"**Winner: {name}**", _scores(study), _params(study)]
+        parts += [f"**Winner: {name}**{_in_short(study)}", _scores(study), _params(study)]
     if study.state != "running":
         parts.append(f"[All trials, best first]({trials_url})")
     parts.append(_commands(study))
@@ -55,6 +55,18 @@ def _question(study: StudyRecord) -> str:
     scoring = study.params.get("scoring", "score")
     estimator = study.params.get("estimator", "the estimator")
     return f"Which parameters of `{estimator}` give the best `{scoring}`?"
+
+
+def _in_short(study: StudyRecord) -> str:
+    """Return the scores in a line: MLflow folds all but the first lines of a description."""
+    found, scoring = study.metrics, study.params.get("scoring", "score")
+    texts = []
+    if "best_score" in found:
+        value = score(found["best_score"], found.get("best_score_se", math.nan))
+        texts.append(f"{scoring} {value} in cross-validation")
+    if "test_score" in found:
+        texts.append(f"{score(found['test_score'])} on the held-out test")
+    return f": {', '.join(texts)}" if texts else ""
 
 
 def _scores(study: StudyRecord) -> str:

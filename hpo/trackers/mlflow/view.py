@@ -17,6 +17,7 @@ from hpo.storage.study_facts import StudyRecord
 __all__ = [
     "EXPERIMENT_TAGS",
     "RunIds",
+    "filtered_views",
     "saved_view",
     "saved_view_of",
     "study_url",
@@ -29,9 +30,19 @@ EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 _VIEW = "mlflow.sharedViewState."
 _TRAINING = "workflowType=machine_learning"
-_FIRST_COLUMNS = ("metrics.`best_score`", "tags.`state`", "tags.`winner`")
+_ALWAYS = ("attributes.`Run Name`", "runDateAndNestInfo")
+"""Columns that each table of MLflow has: the run's name, and when it was made."""
+_FIRST = {
+    "metrics.`best_score`": 100,
+    "tags.`state`": 90,
+    "tags.`winner`": 80,
+    "tags.`reason`": 200,
+}
+"""Columns that each study has, with their widths in pixels."""
 _MAX_PARAMS = 20
 _MAX_TAG = 5000
+_ROOM = 200
+"""Characters that are kept for a filter."""
 
 
 class RunIds(NamedTuple):
@@ -58,19 +69,19 @@ def view_key(study_key: str) -> str:
 def saved_view(study: StudyRecord) -> tuple[str, str]:
     """Return the tag of an experiment, key and value, that is the view of a study's trials.
 
-    The table has the best score of each trial first, then its state, the searched parameters and
-    why it was stopped; the best trials come first. It is of this study alone, whatever other
-    studies the experiment has.
+    The table has the best score of each trial first, then its state, why it was stopped, and the
+    searched parameters; the best trials come first.
     """
     n_params = min(len(study.searched), _MAX_PARAMS)
     while True:
         params = [f"params.`{name}`" for name in study.searched[:n_params]]
-        columns = [*_FIRST_COLUMNS, *params, "tags.`reason`"]
+        columns = [*_FIRST, *params]
         state = {
-            "searchFilter": f"tags.`hpo.study_key` = '{study.key}'",
             "orderByKey": "metrics.`best_score`",
             "orderByAsc": False,
             "selectedColumns": columns,
+            "columnOrder": [*_ALWAYS, *columns],
+            "columnWidths": _FIRST,
         }
         view = {
             "name": f"{study.name}: best trials first"[:100],
@@ -78,9 +89,30 @@ def saved_view(study: StudyRecord) -> tuple[str, str]:
             "state": json.dumps(state),
         }
         value = json.dumps(view)
-        if len(value) <= _MAX_TAG or n_params == 0:
+        if len(value) <= _MAX_TAG - _ROOM or n_params == 0:
             return _VIEW + view_key(study.key), value
         n_params -= 1
+
+
+def filtered_views(views: Mapping[str, str]) -> dict[str, str]:
+    """Return the views of several studies of one experiment, each of its own study alone.
+
+    The only study of an experiment needs no filter, which stands in the search field of the page.
+    """
+    ours = {key: text for key, text in views.items() if key.startswith(f"{_VIEW}hpo-")}
+    if len(ours) < 2:
+        return ours
+    filtered = {}
+    for key, text in ours.items():
+        try:
+            view = json.loads(text)
+            state = json.loads(view["state"])
+        except (ValueError, KeyError, TypeError):
+            continue  # the user has made something else of it
+        study_key = key.removeprefix(f"{_VIEW}hpo-")
+        state["searchFilter"] = f"tags.`hpo.study_key` = '{study_key}'"
+        filtered[key] = json.dumps({**view, "state": json.dumps(state)})
+    return filtered
 
 
 def saved_view_of(tags: Mapping[str, str], study_key: str) -> str:
