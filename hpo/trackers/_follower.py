@@ -214,6 +214,8 @@ class Follower:
         self._write_progress(records)
         if study.state != "running":
             self._write_study(study)
+        if study.state == "running":
+            self._tracker.watch(study)
         self._note_refused(self._tracker.refused())
         return reading
 

@@ -131,6 +131,9 @@ class BaseTracker(ABC):
             What `Written.progress` does not count; further entries may be there.
         """
 
+    def watch(self, study: StudyRecord) -> None:  # noqa: B027
+        """Do what is done now and then while the study runs: called at each look at it."""
+
     def refused(self) -> Sequence[str]:
         """Return what the target has rejected for good since the last call, as texts."""
         return ()

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from hpo.storage.study_facts import begin_session, end_session
+from hpo.storage.stored_study import StoredStudy
+from hpo.storage.study_facts import begin_session, end_session, read_study
 from hpo.testing.trackers import INFO, add_trial, follow, new_store
 from hpo.trackers.mlflow import MlflowTracker, parent_run
+from hpo.trackers.mlflow.system_metrics import SystemMetrics
 from hpo.trial import TrialState
 
 STUDY = INFO.name
@@ -186,3 +188,19 @@ def test_a_new_database(read, folder):
     assert follow(MlflowTracker(uri), kept).complete
     assert list(read(uri).trials(STUDY)) == [0]
     assert (folder / "new" / "mlruns").is_dir()
+
+
+def test_system_metrics_are_written_where_they_are_asked_for(store, read, folder, monkeypatch):
+    monkeypatch.setattr(SystemMetrics.__init__, "__defaults__", (0.0,))
+    kept = new_store(folder)
+    tracker = MlflowTracker(store, system_metrics=True)
+    study = read_study(StoredStudy(kept.name, kept.url))
+    tracker.open(study)
+    tracker.watch(study)
+    metrics = read(store).parent(STUDY).data.metrics
+    assert 0 <= metrics["system/cpu_utilization_percentage"] <= 100
+    assert metrics["system/system_memory_usage_megabytes"] > 0
+    plain = MlflowTracker(store)
+    plain.open(study)
+    plain.watch(study)
+    assert read(store).parent(STUDY).data.metrics == metrics

@@ -123,6 +123,12 @@ class RunWriter:
         """Write the course of the study to its run."""
         self._log(self.parent_id, self._entities(plan, plan.params, plan.tags))
 
+    def write_metrics(self, metrics: Sequence[tuple[str, float, int, int]]) -> None:
+        """Write further metrics to the study's run."""
+        if metrics:
+            entities = [self._api.metric(*metric) for metric in metrics]
+            self._client.log_batch(self.parent_id, metrics=entities)
+
     def write_all(self, plans: Sequence[RunPlan]) -> None:
         """Write plans in order, many in one transaction if the store supports it.
 

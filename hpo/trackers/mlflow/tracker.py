@@ -1,6 +1,7 @@
 """A tracker that writes a study and each of its trials as runs to MLflow."""
 
 import json
+import logging
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,10 +16,13 @@ from hpo.trackers.mlflow.experiments import open_experiment
 from hpo.trackers.mlflow.note import study_note
 from hpo.trackers.mlflow.plan import progress_plan, study_plan, trial_plan
 from hpo.trackers.mlflow.runs import RunWriter
+from hpo.trackers.mlflow.system_metrics import SystemMetrics
 from hpo.trackers.mlflow.uri import resolve_tracking_uri, store_home
 from hpo.trackers.mlflow.view import RunIds, saved_view_of, trials_url
 
 __all__ = ["MlflowTracker", "parent_run", "print_parent"]
+
+log = logging.getLogger(__name__)
 
 
 class MlflowTracker(BaseTracker):
@@ -32,6 +36,9 @@ class MlflowTracker(BaseTracker):
     register : str or None, default=None
         Name in MLflow's model registry under which the winner is registered, as a new version;
         None registers nothing.
+    system_metrics : bool, default=False
+        Whether the study's run gets MLflow's system metrics (use of CPU, memory, disk, network
+        and, with pynvml, GPUs) of the machine of each driver, about every ten seconds.
 
     Raises
     ------
@@ -39,7 +46,12 @@ class MlflowTracker(BaseTracker):
         If nothing can be tracked at ``tracking_uri``, or MLflow takes no model of this name.
     """
 
-    def __init__(self, tracking_uri: str | None = None, register: str | None = None) -> None:
+    def __init__(
+        self,
+        tracking_uri: str | None = None,
+        register: str | None = None,
+        system_metrics: bool = False,
+    ) -> None:
         if register is not None and (not str(register).strip() or set("/:") & set(str(register))):
             raise PluginError(
                 "register is the name of a model in MLflow's registry, without slashes and colons. "
@@ -51,6 +63,8 @@ class MlflowTracker(BaseTracker):
         self._failures: dict[str, int] = {}
         self._refused: list[str] = []
         self._scoring = ""
+        self._system = system_metrics
+        self._monitor: SystemMetrics | None = None
 
     @property
     def target(self) -> str:
@@ -88,6 +102,16 @@ class MlflowTracker(BaseTracker):
     def write_progress(self, course: Sequence[Progress]) -> None:
         """Write how the study came on, as metrics by the number of trials that had ended."""
         self._opened.write_progress(progress_plan(course))
+
+    def watch(self, study: StudyRecord) -> None:
+        """Write the system metrics, if they are asked for."""
+        if not self._system:
+            return
+        try:
+            self._monitor = self._monitor or SystemMetrics()
+            self._opened.write_metrics(self._monitor.sample(study.started))
+        except Exception:  # they are not worth a study's record
+            log.warning("the system metrics could not be written", exc_info=True)
 
     def refused(self) -> Sequence[str]:
         """Return what MLflow has rejected for good since the last call."""
