@@ -39,10 +39,11 @@ def export_model(name: str, folder: Path, storage: str | None) -> None:
         raise StorageError(
             f"The study '{name}' has no refitted winner in {redact(url)}: it has not ended yet, "
             "was run without a refit or with --tracker null, or its files are on another machine. "
-            f"Run it again (`hpo run`) with a tracker; no trial is trained anew."
+            "Run it again (`hpo run`) with a tracker; no trial is trained anew."
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StorageError(f"{folder} is there already: name a folder that is new or empty.")
+    before = dict(os.environ)
     os.environ.update(environment())  # MLflow is quiet, and sends nothing
     try:
         if folder.exists():
@@ -51,4 +52,7 @@ def export_model(name: str, folder: Path, storage: str | None) -> None:
         build_model(files, folder)
     except OSError as error:
         raise StorageError(f"The model cannot be written to {folder}: {error}.") from error
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
     echo(f"{folder}   mlflow.pyfunc.load_model({str(folder)!r})")

@@ -111,7 +111,10 @@ def show_study(name: str, option: str | None, plots: Path | None) -> None:
         ("last trial", _age(result)),
         *trained(result, reasons=True),
         *((f"files of trial {number}", str(folder)) for number, folder in result.files.items()),
-        *(("its trials at", page) for page in (pages_of(result.name, result.key) if result.key else ())),
+        *(
+            ("its trials at", page)
+            for page in (pages_of(result.name, result.key) if result.key else ())
+        ),
     ]
     print_line(console, facts_table(facts))
     print_line(console)

@@ -1,4 +1,4 @@
-"""Pickles of fitted estimators that another process can load: what they need goes along or is told."""
+"""Pickles of fitted estimators for other processes: what they need goes along or is told."""
 
 import copyreg
 import io
@@ -26,7 +26,7 @@ _INNER = "__cuda_dependent_attributes__"
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
-    """Pickles by value what a skorch net pickles by itself, by reference: its module and criterion."""
+    """Pickles by value what a skorch net pickles by itself, by reference: module and criterion."""
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, NeuralNet) and type(obj).__getstate__ is NeuralNet.__getstate__:

@@ -1,4 +1,4 @@
-"""What a study asks for, as trackers show it: its limits, what is fixed of the estimator, its data."""
+"""What a study asks for, as trackers show it: limits, what is fixed of the estimator, data."""
 
 import inspect
 import re
@@ -77,7 +77,7 @@ def _defaults(owner: Any) -> dict[str, Any]:
     for cls in reversed(type(owner).__mro__):
         if "__init__" in vars(cls) and cls is not object:
             try:
-                signature = inspect.signature(cls.__init__)
+                signature = inspect.signature(vars(cls)["__init__"])
             except (TypeError, ValueError):
                 continue
             defaults |= {name: p.default for name, p in signature.parameters.items()}

@@ -46,9 +46,7 @@ def artifacts(
         yield files, note
 
 
-def _write_artifacts(
-    result: StudyResult, folder: Path, info: StudyInfo, X: Any
-) -> dict[str, Path]:
+def _write_artifacts(result: StudyResult, folder: Path, info: StudyInfo, X: Any) -> dict[str, Path]:
     """Write the report, the plots and the refitted model."""
     files: dict[str, Path] = {}
     if result.records:

@@ -1,8 +1,8 @@
 """The winner as files that become a model of MLflow: pickled, with what another process must know.
 
 ``model.pkl`` is the fitted estimator, and ``model.json`` tells of it: the trial, the signature in
-MLflow's form, a few rows, the packages that it needs. No library of MLflow's is loaded for them, and
-nobody has to load the estimator in order to make a model of them.
+MLflow's form, a few rows, the packages that it needs. MLflow is not loaded for them, and nobody has
+to load the estimator in order to make a model of them.
 """
 
 import hashlib
@@ -168,9 +168,7 @@ def _schema_of_outputs(predictions: Any) -> Any:
 
 
 def _plain(array: Any) -> Any:
-    return [
-        _plain(each) if getattr(each, "ndim", 0) else _plain_value(each) for each in array
-    ]
+    return [_plain(each) if getattr(each, "ndim", 0) else _plain_value(each) for each in array]
 
 
 def _plain_value(value: Any) -> Any:

@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import partial
@@ -125,7 +125,7 @@ def run_search(
         finally:
             hurried = interrupt.at_once
             X = getattr(search.objective, "X", None)
-            notes.append(_end_study(result, info, observers, tracking, state, X, hurried=hurried))
+            notes.append(_end_study(result, info, observers, tracking, state, X=X, hurried=hurried))
     finally:
         report_notes = (
             note for record in result.records for r in record.reports for note in r.notes
@@ -289,8 +289,8 @@ def _end_study(
     observers: Sequence[BaseObserver],
     tracking: Tracking,
     state: str,
-    X: Any,
     *,
+    X: Any,
     hurried: bool = False,
 ) -> str:
     """Tell the storage and the observers; return a note, empty if all files could be written."""

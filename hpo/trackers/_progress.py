@@ -48,8 +48,7 @@ def progress_of(records: Iterable[TrialRecord]) -> list[Progress]:
             saved += max(0, record.max_steps - record.last_step)
         if record.state is TrialState.COMPLETE and not math.isnan(record.value):
             # Among equals, the earlier trial wins, not the one that ended first.
-            if best is None or (record.value, -record.number) > (best.value, -best.number):
-                best = record
+            best = max(filter(None, (best, record)), key=lambda r: (r.value, -r.number))
         metrics = {
             "n_trials": float(step - counts[TrialState.INTERRUPTED]),
             "n_complete": float(counts[TrialState.COMPLETE]),

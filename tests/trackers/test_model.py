@@ -39,7 +39,8 @@ for name, path in json.loads(sys.argv[1]).items():
     calls = {"example": example}
     if name in {"digits", "regression"}:
         calls |= {"float64": np.asarray(example, "float64"), "float32": np.float32(example)}
-        calls["frame"] = pd.DataFrame(np.asarray(example), columns=[f"p{i}" for i in range(len(example.T))])
+        names = [f"p{i}" for i in range(len(example.T))]
+        calls["frame"] = pd.DataFrame(np.asarray(example), columns=names)
     if name == "table":
         calls["categories"] = example.astype({"size": object})
     if name == "images":
@@ -55,7 +56,7 @@ out["hpo_of_the_study"] = "study_of_the_model" in sys.modules
 print(json.dumps(out))
 """
 
-OWN = '''
+OWN = """
 from torch import nn
 from helper_of_the_model import hidden
 from hpo.nets import RegularizedClassifier
@@ -70,7 +71,7 @@ class Module(nn.Module):
 
     def forward(self, X):
         return self.layers(X)
-'''
+"""
 
 
 def fit(estimator, X, y):

@@ -93,6 +93,6 @@ def test_a_race_between_machines_leaves_one_run(server, read, tmp_path):
 def test_the_interface_is_up(server, read):
     server.start()
     url = study_url(server.uri, RunIds("1", "abc"))
-    assert url == f"{server.uri}/#/experiments/1/runs/abc"
+    assert url == f"{server.uri}/#/experiments/1/runs/abc?workflowType=machine_learning"
     with urllib.request.urlopen(server.uri, timeout=5) as page:
         assert "MLflow" in page.read().decode()

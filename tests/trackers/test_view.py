@@ -152,10 +152,18 @@ def test_the_winner_has_a_tag_and_the_users_description_stays(store, read, folde
 def test_the_score_has_the_name_of_its_scorer_too(store, read, folder):
     from dataclasses import replace
 
-    info = replace(INFO, params={**INFO.params, "scoring": "accuracy"}, data={
-        "name": "digits", "digest": "d" * 20, "n_samples": 4, "shape": [4, 2], "columns": [],
-        "source": "",
-    })
+    info = replace(
+        INFO,
+        params={**INFO.params, "scoring": "accuracy"},
+        data={
+            "name": "digits",
+            "digest": "d" * 20,
+            "n_samples": 4,
+            "shape": [4, 2],
+            "columns": [],
+            "source": "",
+        },
+    )
     kept = new_store(folder, INFO.name, info)
     add_trial(kept, (0.25, 0.5))
     end_session(kept, {}, {}, {}, "complete")
@@ -163,7 +171,9 @@ def test_the_score_has_the_name_of_its_scorer_too(store, read, folder):
         assert follow(MlflowTracker(store), kept).complete
     found = read(store)
     trial = found.trials(INFO.name)[0]
-    assert found.history(trial, "accuracy") == found.history(trial, "score") == [(1, 0.25), (2, 0.5)]
+    assert (
+        found.history(trial, "accuracy") == found.history(trial, "score") == [(1, 0.25), (2, 0.5)]
+    )
     (given,) = found.parent(INFO.name).inputs.dataset_inputs
     assert (given.dataset.name, given.dataset.digest) == ("digits", "d" * 20)
     assert json.loads(given.dataset.profile)["shape"] == [4, 2]

@@ -1,4 +1,4 @@
-"""The winner of a study as a model of MLflow: in a folder, with the study's run, in the registry."""
+"""The winner of a study as a model of MLflow: in a folder, with a run, in the registry."""
 
 import json
 import math
@@ -157,7 +157,9 @@ class ModelWriter:
             [self._experiment_id], filter_string=f"source_run_id = '{self._run_id}'"
         )
         same = [model for model in found if model.tags.get(_MARK_TAG) == mark]
-        ready = [model for model in same if str(model.status) in {"READY", "LoggedModelStatus.READY"}]
+        ready = [
+            model for model in same if str(model.status) in {"READY", "LoggedModelStatus.READY"}
+        ]
         for model in same:
             if model not in ready[:1]:
                 self._client.delete_logged_model(model.model_id)

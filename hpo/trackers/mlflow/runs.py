@@ -115,7 +115,7 @@ class RunWriter:
         return trials_url("", self.ids).lstrip("/")
 
     def trial_url(self, number: int) -> str:
-        """Return the address of a trial's run, as a page of MLflow's own names it; empty if none."""
+        """Return the address of a trial's run, as MLflow's own pages name it; empty if none."""
         run_id = self._runs.get(number)
         return "" if run_id is None else study_url("", self.ids._replace(run_id=run_id)).lstrip("/")
 

@@ -52,7 +52,7 @@ class SystemMetrics:
             return []
         self._last = now
         self._collect()
-        found = {}
+        found: dict[str, float] = {}
         for monitor in self._monitors:
             found |= monitor.aggregate_metrics()
             monitor.clear_metrics()
