@@ -81,7 +81,7 @@ def _scores(study: StudyRecord) -> str:
         ("test_score", f"{scoring}, held-out test"),
     ):
         if key in found:
-            low, high = found.get(f"{key}_low"), found.get(f"{key}_high")
+            low, high = (found.get("_".join((key, end))) for end in ("low", "high"))
             interval = None if low is None or high is None else (low, high)
             rows.append((label, score_with_interval(found[key], interval)))
     counts = {

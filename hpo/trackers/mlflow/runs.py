@@ -117,7 +117,9 @@ class RunWriter:
     def trial_url(self, number: int) -> str:
         """Return the address of a trial's run, as MLflow's own pages name it; empty if none."""
         run_id = self._runs.get(number)
-        return "" if run_id is None else study_url("", self.ids._replace(run_id=run_id)).lstrip("/")
+        return (
+            "" if run_id is None else study_url("", RunIds(self.experiment_id, run_id)).lstrip("/")
+        )
 
     def write_progress(self, plan: RunPlan) -> None:
         """Write the course of the study to its run."""
