@@ -24,9 +24,9 @@ STUDY = "studies/digits_mlp.py"
 HPO = (sys.executable, "-c", "from hpo.cli import main; main()")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 SIZES = {"trials": (1720, 800), "study": (1720, 900)}
-ASSISTANT = 384
-"""Width in pixels of a panel beside each page, which MLflow opens for a new browser."""
-COLORS = 64
+ASSISTANT = 0.258
+"""Share of the width that a panel beside each page takes, which MLflow opens for a new browser."""
+COLORS = 128
 PATIENCE_MS = 30_000
 """How long, by the browser's own clock, a page may load what it shows."""
 
@@ -90,7 +90,7 @@ def take(browser: str, url: str, path: Path, size: tuple[int, int], profile: Pat
     ]
     subprocess.run(command, check=True, capture_output=True, timeout=120, env=os.environ)
     with Image.open(path) as image:
-        page = image.crop((0, 0, width - ASSISTANT, height)).convert("RGB")
+        page = image.crop((0, 0, round(width * (1 - ASSISTANT)), height)).convert("RGB")
     page.quantize(COLORS, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
