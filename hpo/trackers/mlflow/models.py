@@ -73,7 +73,7 @@ def _build(files: Mapping[str, Path], target: Path, about: Mapping[str, Any]) ->
     if signature is not None:
         texts = {name: json.dumps(part) for name, part in signature.items()}
         signature = ModelSignature.from_dict(texts)
-    with tempfile.TemporaryDirectory(prefix="hpo-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="hpo-model-", ignore_cleanup_errors=True) as folder:
         data = Path(folder) / _DATA
         for name, path in files.items():
             (data / name).parent.mkdir(parents=True, exist_ok=True)
@@ -179,7 +179,7 @@ class ModelWriter:
             params={key: value[:250] for key, value in params.items()},
         )
         about = {"model_id": model.model_id, "run_id": self._run_id, "artifact_path": NAME}
-        with tempfile.TemporaryDirectory(prefix="hpo-", ignore_cleanup_errors=True) as folder:
+        with tempfile.TemporaryDirectory(prefix="hpo-model-", ignore_cleanup_errors=True) as folder:
             target = Path(folder) / "model"
             build_model(files, target, **about)
             client.log_model_artifacts(model.model_id, str(target))
