@@ -23,18 +23,26 @@ _ALWAYS = ("mlflow", "cloudpickle", "pandas", "scikit-learn")
 _EXTRAS = {"hpo.nets._adapted": "lora"}
 """Modules of hpo that need an extra of it."""
 _INNER = "__cuda_dependent_attributes__"
+"""Where skorch keeps the pickle of what is on a device, so that it can be loaded on another one."""
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
     """Pickles by value what a skorch net pickles by itself, by reference: module and criterion."""
 
     def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, NeuralNet) and type(obj).__getstate__ is NeuralNet.__getstate__:
+        if isinstance(obj, NeuralNet) and _pickles_its_parts(type(obj)):
             state = dict(vars(obj))
             prefixes = tuple(obj.cuda_dependent_attributes_)
             inner = {name: state.pop(name) for name in list(state) if name.startswith(prefixes)}
             return copyreg.__newobj__, (type(obj),), {**state, _INNER: _dumps(inner)}  # type: ignore[attr-defined]
         return super().reducer_override(obj)
+
+
+def _pickles_its_parts(net: type[NeuralNet]) -> bool:
+    """Return whether a net pickles its module as it is known here; another way is left to it."""
+    known = NeuralNet.__getstate__
+    code = getattr(known, "__code__", None)
+    return net.__getstate__ is known and code is not None and _INNER in code.co_consts
 
 
 def _dumps(obj: Any) -> bytes:
