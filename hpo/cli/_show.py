@@ -8,7 +8,7 @@ from rich.text import Text
 
 from hpo._discovery import did_you_mean
 from hpo._redaction import redact
-from hpo.cli._console import make_console, print_line
+from hpo.cli._console import echo, make_console, print_line
 from hpo.cli._storage import readable_storage
 from hpo.cli._tables import (
     counts,
@@ -111,12 +111,10 @@ def show_study(name: str, option: str | None, plots: Path | None) -> None:
         ("last trial", _age(result)),
         *trained(result, reasons=True),
         *((f"files of trial {number}", str(folder)) for number, folder in result.files.items()),
-        *(
-            ("its trials at", page)
-            for page in (pages_of(result.name, result.key) if result.key else ())
-        ),
     ]
     print_line(console, facts_table(facts))
+    for page in pages_of(result.name, result.key) if result.key else ():
+        echo(f"  trials at {page}")  # an address is never broken into lines
     print_line(console)
     if result.winner:
         print_line(console, f"Winner: trial {result.best_record.number}", style="bold")
