@@ -24,6 +24,7 @@ _LIMITS = (
     "epochs",
     "eval_every",
     "repeats",
+    "nested",
     "choose",
     "refit",
     "n_jobs",

@@ -84,6 +84,9 @@ def _scores(study: StudyRecord) -> str:
             low, high = (found.get("_".join((key, end))) for end in ("low", "high"))
             interval = None if low is None or high is None else (low, high)
             rows.append((label, score_with_interval(found[key], interval)))
+    if "nested_score" in found:
+        value = score(found["nested_score"], found.get("nested_score_se", math.nan))
+        rows.append(("nested cross-validation", f"{value} (s.e.)"))
     counts = {
         state: int(found[f"n_{state}"])
         for state in ("complete", "pruned", "failed", "interrupted")
