@@ -73,7 +73,7 @@ def launch(
     storage_option = changes.get("storage")
     storage = storage_option if smoke else storage_of(file.study, storage_option)
     backend = with_options(changes.get("backend", file.study.backend), backend_options)
-    tracker = with_tracker_options(changes.get("tracker", file.study.tracker), tracker_options)
+    tracker = _with_tracker_options(changes.get("tracker", file.study.tracker), tracker_options)
     study = file.study.smoke() if smoke else file.study
     if not smoke or "tracker" in changes:  # a smoke test is not tracked
         changes = {**changes, "tracker": tracker}
@@ -165,7 +165,7 @@ def with_options(backend: str, options: Mapping[str, Any]) -> str:
     return f"{backend}{',' if ':' in backend else ':'}{text}"  # the last value of a name counts
 
 
-def with_tracker_options(tracker: Any, options: Mapping[str, Any]) -> Any:
+def _with_tracker_options(tracker: Any, options: Mapping[str, Any]) -> Any:
     """Return the spec of a tracker with further options, which override existing ones.
 
     Raises
