@@ -68,7 +68,7 @@ def served(folder: Path, study: str, browser: str, screens: Path) -> list[tuple[
                 if len(taken) == len(SIZES):
                     break
         finally:
-            server.send_signal(signal.SIGINT)
+            server.send_signal(signal.SIGTERM)  # a shell may have the background ignore Ctrl-C
     return taken
 
 
