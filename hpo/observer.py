@@ -27,6 +27,9 @@ class StudyInfo:
         The environment: versions of the main packages, git commit, host.
     artifacts : mapping of str to str
         File name to text: the study file, the search space.
+    data : mapping of str to object
+        ``name``, ``digest``, ``n_samples``, ``shape``, ``columns`` and ``source`` of the data,
+        and ``n_test`` of the held-out part; empty if they are not known.
     copied : tuple of TrialRecord, or None
         Finished trials copied into a study that has just been extended, which are all its trials;
         None for any other study.
@@ -37,6 +40,7 @@ class StudyInfo:
     params: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     artifacts: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
     copied: tuple[TrialRecord, ...] | None = None
 
 

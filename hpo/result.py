@@ -12,6 +12,7 @@ import numpy as np
 
 from hpo._cv_results import cv_results
 from hpo._endings import failure_summary, none_completed
+from hpo._stored_model import StoredModel
 from hpo._trained_by import count_ways
 from hpo._winner import winner_of
 from hpo.exceptions import NoCompletedTrialError
@@ -44,8 +45,10 @@ class StudyResult:
     resolved_params : mapping of str to object or None, default=None
         The winner's parameters as the estimator takes them (classes instead of dotted
         paths); None until the driver has resolved them.
-    estimator : object, default=None
-        The winner refitted; None without a refit.
+    refitted : object, default=None
+        The winner refitted, or a `StoredModel` that loads it; see `estimator`.
+    refit_trial : int or None, default=None
+        Number of the trial that was refitted in this run; None without a refit.
     refit_epochs : int or None, default=None
         Maximal epochs of the refit; early stopping may have ended it before.
     refit_seconds : float or None, default=None
@@ -112,7 +115,8 @@ class StudyResult:
     records: tuple[TrialRecord, ...]
     scoring: str = "score"
     resolved_params: Mapping[str, Any] | None = None
-    estimator: Any = field(default=None, repr=False)
+    refitted: Any = field(default=None, repr=False)
+    refit_trial: int | None = None
     refit_epochs: int | None = None
     refit_seconds: float | None = None
     refit_error: str = ""
@@ -141,6 +145,22 @@ class StudyResult:
     silent_trials: tuple[int, ...] = ()
     space: "SearchSpace | None" = field(default=None, repr=False)
     settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def estimator(self) -> Any:
+        """The winner refitted; None without a refit.
+
+        Of a study that was read back, it is loaded now, from the pickle beside the storage: that
+        runs the code in it, and takes what the estimator takes, such as torch. None too if that
+        study has kept no model, or on another machine.
+
+        Raises
+        ------
+        StorageError
+            If the pickle cannot be loaded, or another user may have written it.
+        """
+        refitted = self.refitted
+        return refitted.load() if isinstance(refitted, StoredModel) else refitted
 
     @cached_property
     def winner(self) -> TrialRecord | None:

@@ -33,6 +33,7 @@ from hpo.exceptions import HpoError, NoCompletedTrialError, RefitError, SpaceErr
 __all__ = [
     "app",
     "audit",
+    "export_model",
     "hpo_command",
     "init",
     "list_",
@@ -227,6 +228,10 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
     tracker: Annotated[
         str | None, storage_option("NAME", f"Who shows the trials too: {either('hpo.trackers')}.")
     ] = None,
+    register: Annotated[
+        str | None,
+        storage_option("MODEL", "Register the winner under this name in MLflow's model registry."),
+    ] = None,
     analyses: Annotated[
         list[str] | None,
         storage_option(
@@ -321,6 +326,7 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         "tracker": tracker,
         "analyses": analyses or None,
     }
+    tracker_options = {"register": register}
     backend_options = {
         "address": ray_address,
         "cpus_per_trial": cpus_per_trial,
@@ -335,6 +341,7 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
             _without_none(changes),
             study_options=study_options(ctx),
             backend_options=_without_none(backend_options),
+            tracker_options=_without_none(tracker_options),
             fresh=not resume,
             extend=extend,
             accept_code=accept_code,
@@ -460,6 +467,23 @@ def ui(
     from hpo.cli._ui import serve
 
     raise typer.Exit(serve(tracking_uri, port, name, storage))
+
+
+@app.command(
+    "export-model",
+    epilog=examples("hpo export-model digits_mlp digits_model"),
+)
+def export_model(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Study.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Where to; new or empty.", show_default=False)
+    ],
+    storage: Storage = None,
+) -> None:
+    """Write the winner, refitted on all data, as a model that MLflow loads and serves."""
+    from hpo.cli._export import export_model as export
+
+    export(name, folder, storage)
 
 
 @app.command(epilog=examples("hpo sync digits_mlp --tracking-uri http://localhost:5000"))

@@ -19,6 +19,7 @@ from hpo.exceptions import HpoError, PluginError, RefitError
 from hpo.storage.finite_points import MOST_POINTS
 from hpo.study import Study, load_result, run_study
 from hpo.study.prepared import load_space
+from hpo.trackers import BaseTracker
 from hpo.trial import TrialState
 
 __all__ = ["launch", "with_options"]
@@ -36,6 +37,7 @@ def launch(
     *,
     study_options: Mapping[str, Any],
     backend_options: Mapping[str, Any],
+    tracker_options: Mapping[str, Any],
     fresh: bool,
     extend: bool = False,
     accept_code: bool = False,
@@ -53,8 +55,8 @@ def launch(
         Fields of `Study` that were given on the command line.
     study_options : mapping of str to object
         Options defined by the study file that were given there.
-    backend_options : mapping of str to object
-        Options of the study's backend that were given there.
+    backend_options, tracker_options : mapping of str to object
+        Options of the study's backend and tracker that were given there.
     fresh, extend, accept_code, retry_failed : bool
         See `run_study`.
     smoke : bool
@@ -71,7 +73,10 @@ def launch(
     storage_option = changes.get("storage")
     storage = storage_option if smoke else storage_of(file.study, storage_option)
     backend = with_options(changes.get("backend", file.study.backend), backend_options)
+    tracker = _with_tracker_options(changes.get("tracker", file.study.tracker), tracker_options)
     study = file.study.smoke() if smoke else file.study
+    if not smoke or "tracker" in changes:  # a smoke test is not tracked
+        changes = {**changes, "tracker": tracker}
     if "scoring" in changes:
         study = study.replace(metric=None)  # the name of one of several
     study = study.replace(**{**_without_n_jobs(changes), "storage": storage, "backend": backend})
@@ -158,6 +163,27 @@ def with_options(backend: str, options: Mapping[str, Any]) -> str:
         raise PluginError(_unsupported_flags(unsupported, name))
     text = ",".join(f"{option}={value}" for option, value in options.items())
     return f"{backend}{',' if ':' in backend else ':'}{text}"  # the last value of a name counts
+
+
+def _with_tracker_options(tracker: Any, options: Mapping[str, Any]) -> Any:
+    """Return the spec of a tracker with further options, which override existing ones.
+
+    Raises
+    ------
+    PluginError
+        If the tracker does not accept one of them.
+    """
+    if not options:
+        return tracker
+    name = parse_spec(tracker)[0] if isinstance(tracker, str) else type(tracker).__name__
+    flag = ", ".join(f"--{option.replace('_', '-')}" for option in options)
+    if not isinstance(tracker, str):
+        raise PluginError(f"{flag}: the study's tracker is an object ({name}): set its own option.")
+    supported = inspect.signature(find("hpo.trackers", name, BaseTracker)).parameters
+    if any(option not in supported for option in options):
+        raise PluginError(f"{flag} needs --tracker mlflow. Got the tracker '{name}' instead.")
+    text = ",".join(f"{option}={value}" for option, value in options.items())
+    return f"{tracker}{',' if ':' in tracker else ':'}{text}"  # the last value of a name counts
 
 
 def _unsupported_flags(flags: list[str], name: str) -> str:

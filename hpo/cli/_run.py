@@ -22,6 +22,7 @@ def run_file(
     *,
     study_options: Mapping[str, Any],
     backend_options: Mapping[str, Any],
+    tracker_options: Mapping[str, Any],
     fresh: bool,
     extend: bool = False,
     accept_code: bool = False,
@@ -39,8 +40,8 @@ def run_file(
         Fields of `Study` that were given on the command line.
     study_options : mapping of str to object
         Options defined by the study file that were given there.
-    backend_options : mapping of str to object
-        Options of the study's backend that were given there.
+    backend_options, tracker_options : mapping of str to object
+        Options of the study's backend and tracker that were given there.
     fresh, extend, accept_code, retry_failed : bool
         See `run_study`.
     smoke : bool
@@ -78,6 +79,7 @@ def run_file(
                 changes,
                 study_options=study_options,
                 backend_options=backend_options,
+                tracker_options=tracker_options,
                 fresh=fresh,
                 extend=extend,
                 accept_code=accept_code,

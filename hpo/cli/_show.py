@@ -8,7 +8,7 @@ from rich.text import Text
 
 from hpo._discovery import did_you_mean
 from hpo._redaction import redact
-from hpo.cli._console import make_console, print_line
+from hpo.cli._console import echo, make_console, print_line
 from hpo.cli._storage import readable_storage
 from hpo.cli._tables import (
     counts,
@@ -30,6 +30,7 @@ from hpo.exceptions import HpoError, StorageError, StudyError
 from hpo.result import StudyResult
 from hpo.storage.reader import StorageReader
 from hpo.study.load import read_outline, read_result
+from hpo.trackers import pages_of
 from hpo.trial import TrialState
 
 __all__ = ["list_studies", "read", "show_study"]
@@ -113,6 +114,8 @@ def show_study(name: str, option: str | None, plots: Path | None) -> None:
         *((f"files of trial {number}", str(folder)) for number, folder in result.files.items()),
     ]
     print_line(console, facts_table(facts))
+    for page in pages_of(result.name, result.key) if result.key else ():
+        echo(f"  trials at {page}")  # an address is never broken into lines
     print_line(console)
     if result.winner:
         print_line(console, f"Winner: trial {result.best_record.number}", style="bold")

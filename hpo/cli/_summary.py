@@ -10,7 +10,7 @@ from hpo._redaction import redact
 from hpo._stop_signal import exit_code
 from hpo._trained_by import asked_for_batches
 from hpo.cli._command import Command
-from hpo.cli._console import print_line
+from hpo.cli._console import echo, print_line
 from hpo.cli._progress import Progress
 from hpo.cli._storage import named_storage
 from hpo.cli._tables import (
@@ -30,6 +30,7 @@ from hpo.cli._text import counted
 from hpo.exceptions import RefitError
 from hpo.result import StudyResult
 from hpo.study import Study
+from hpo.trackers import pages_of
 from hpo.trackers.mlflow.uri import resolve_tracking_uri
 
 __all__ = ["RunSummary"]
@@ -108,6 +109,7 @@ class RunSummary:
             _section(console, heading, [command.retrying()])
         _section(console, "Look at it with", self._next_commands(command))
         print_line(console, facts_table([("", ""), *self._locations()]))
+        self._print_pages()
         for note in result.notes:
             print_line(console, f"\nnote: {note}")
         if self._failure is not None:
@@ -180,6 +182,12 @@ class RunSummary:
             ("study in", redact(storage) if storage else "memory: it ends with this process"),
             ("tracked in", redact(resolve_tracking_uri(uri)) if tracked else "nothing"),
         ]
+
+    def _print_pages(self) -> None:
+        """Print where a server shows the trials; an address is never broken into lines."""
+        result = self._result
+        for page in pages_of(result.name, result.key) if result.key else ():
+            echo(f"  trials at   {page}")
 
 
 def _section(console: Console, heading: str, lines: list[str]) -> None:

@@ -16,7 +16,13 @@ from hpo.cli._console import echo
 from hpo.cli._storage import readable_storage, stored_name
 from hpo.exceptions import HpoError, StorageError
 from hpo.storage.stored_study import StoredStudy
-from hpo.trackers.mlflow import parent_run, resolve_tracking_uri, study_url, ui_command
+from hpo.trackers.mlflow import (
+    parent_run,
+    resolve_tracking_uri,
+    study_url,
+    trials_url,
+    ui_command,
+)
 
 __all__ = ["serve"]
 
@@ -52,7 +58,7 @@ def serve(tracking_uri: str | None, port: int, name: str | None, storage: str | 
     uri = resolve_tracking_uri(tracking_uri)
     key = _key(name, storage) if name else None
     if uri.startswith(("http://", "https://")):
-        echo(redact(_address(uri, uri, name, key)))
+        _print_pages(uri, uri, name, key)
         return 0
     path = Path(uri.removeprefix("sqlite:///").partition("?")[0])
     if uri.startswith("sqlite:///") and not path.exists():
@@ -67,8 +73,8 @@ def serve(tracking_uri: str | None, port: int, name: str | None, storage: str | 
     with tempfile.TemporaryFile() as log, _server(ui_command(uri, _HOST, free), log) as server:
         try:
             _await(server, free, log)
-            page = _address(f"http://{_HOST}:{free}", uri, name, key)
-            echo(f"{page}   (Ctrl-C ends it)")
+            _print_pages(f"http://{_HOST}:{free}", uri, name, key)
+            echo("Ctrl-C ends it.")
             return _exit_code(server.wait(), log)
         except KeyboardInterrupt:
             return 0
@@ -80,16 +86,19 @@ def _key(name: str, storage: str | None) -> str:
     return StoredStudy(stored_name(name, url), url).key
 
 
-def _address(server: str, uri: str, name: str | None, key: str | None) -> str:
+def _print_pages(server: str, uri: str, name: str | None, key: str | None) -> None:
+    """Print where to look: at the study's trials and at the study, or at the server."""
     if key is None:
-        return server
-    run = parent_run(uri, key)
-    if run is None:
+        echo(redact(server))
+        return
+    ids = parent_run(uri, key)
+    if ids is None:
         raise StorageError(
-            f"The study '{name}' has no run in {uri}. Name its store with --tracking-uri, or "
-            f"send it there with `hpo sync {name}`."
+            f"The study '{name}' has no run in {redact(uri)}. Name its store with --tracking-uri, "
+            f"or send it there with `hpo sync {name}`."
         )
-    return study_url(server, run)
+    echo(f"trials  {trials_url(server, ids)}")
+    echo(f"study   {study_url(server, ids)}")
 
 
 def _free_port(first: int) -> int:

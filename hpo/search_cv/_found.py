@@ -108,7 +108,7 @@ def set_refitted(search: Any, result: StudyResult) -> None:
         The result at the end of the study, also if a step after the refit has failed.
     """
     search.result_ = result
-    if result.estimator is None:
+    if result.refitted is None:
         return
     search.best_estimator_ = result.estimator
     search.refit_time_ = result.refit_seconds

@@ -11,14 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from hpo._own_files import make_folder, mode_of
+from hpo._stored_model import StoredModel
 from hpo.data.folder import cache_folder
 from hpo.observer import StudyInfo
 from hpo.storage.drivers import driver_lives
 from hpo.storage.stored_study import ALIVE, StoredStudy
 from hpo.storage.trial_store import TrialStore
+from hpo.storage.unsaved import is_unsaved
+from hpo.storage.urls import shown
 from hpo.trial import Cause, TrialRecord, TrialState
 
 __all__ = [
+    "BEST_TRIAL",
+    "MODEL",
+    "MODEL_FACTS",
     "StudyRecord",
     "begin_session",
     "current_records",
@@ -26,8 +32,16 @@ __all__ = [
     "files_folder",
     "mode_of_files",
     "read_study",
+    "stored_model",
     "stored_settings",
 ]
+
+BEST_TRIAL = "best_trial"
+"""Name of the result that is the number of the winner."""
+MODEL = "model.pkl"
+"""Name of the file with the refitted winner, a pickle."""
+MODEL_FACTS = "model.json"
+"""Name of the file that tells of it what makes a model of MLflow: rows, signature, packages."""
 
 _SETTINGS = "settings"
 _RESULTS = "results"
@@ -50,6 +64,8 @@ class StudyRecord:
         The environment: versions of the main packages, git commit, host.
     texts : mapping of str to str
         File name to text: the study file, the search space.
+    data : mapping of str to object
+        See `StudyInfo`.
     state : {"running", "complete", "failed", "interrupted"}
         Running while one of its drivers lives; interrupted also if the last one has died.
     started : float
@@ -65,6 +81,10 @@ class StudyRecord:
         Name to file: report, plots, the refitted model.
     drivers : frozenset of str
         Names of its living drivers.
+    searched : tuple of str
+        Names of the parameters of its search space.
+    storage : str
+        The storage, without passwords; empty if it is removed once the target has all.
     """
 
     name: str
@@ -72,6 +92,7 @@ class StudyRecord:
     params: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
     state: str = "complete"
     started: float = 0.0
     ended: float | None = None
@@ -79,6 +100,8 @@ class StudyRecord:
     results: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)
     drivers: frozenset[str] = frozenset()
+    searched: tuple[str, ...] = ()
+    storage: str = ""
 
     @property
     def shared(self) -> bool:
@@ -101,6 +124,7 @@ def begin_session(store: TrialStore, info: StudyInfo) -> None:
         "params": {name: _plain(value) for name, value in info.params.items()},
         "tags": dict(info.tags),
         "texts": dict(info.artifacts),
+        "data": dict(info.data),
         "started": before.get("started", now),
     }
     store.set_attr(_SETTINGS, settings)
@@ -152,6 +176,8 @@ def end_session(
             kept.append(name)
         except (OSError, ValueError) as error:
             note = f"The file '{name}' of the study could not be stored in {folder}: {error}."
+    if MODEL not in kept:
+        kept += _kept_model(store, results.get(BEST_TRIAL))
     plain = {name: _plain(value) for name, value in results.items()}
     store.set_attr(_RESULTS, {"metrics": dict(metrics), "results": plain, "files": kept})
     store.set_attr(f"{_DRIVER}{store.driver}", ended | {"time": time.time()})
@@ -163,6 +189,33 @@ def stored_settings(store: StoredStudy) -> dict[str, Any]:
     """Return the settings of a study and the versions it was run with; empty if unknown."""
     settings = store.get_attr(_SETTINGS) or {}
     return {**settings.get("params", {}), **settings.get("tags", {})}
+
+
+def stored_model(store: StoredStudy, winner: int) -> StoredModel | None:
+    """Return the refitted winner that is kept with a study; None if there is none of this trial."""
+    facts = _model_facts(store)
+    if facts.get("trial") != winner:
+        return None
+    return StoredModel(files_folder(store) / MODEL, str(facts.get("sha256", "")))
+
+
+def _kept_model(store: StoredStudy, winner: Any) -> list[str]:
+    """Return the files of the model of an earlier run, if the winner is still the same."""
+    facts = _model_facts(store)
+    if winner is None or facts.get("trial") != winner:
+        return []
+    return [MODEL, MODEL_FACTS, *facts.get("files", ())]
+
+
+def _model_facts(store: StoredStudy) -> dict[str, Any]:
+    """Return what is told of the stored model; empty if there is none."""
+    if MODEL not in (store.get_attr(_RESULTS) or {}).get("files", ()):
+        return {}
+    try:
+        facts = json.loads((files_folder(store) / MODEL_FACTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def read_study(store: StoredStudy, gone: Collection[str] = ()) -> StudyRecord:
@@ -198,6 +251,7 @@ def read_study(store: StoredStudy, gone: Collection[str] = ()) -> StudyRecord:
         params=settings.get("params", {}),
         tags=settings.get("tags", {}),
         texts=settings.get("texts", {}),
+        data=settings.get("data", {}),
         state="running" if drivers else state,
         started=settings.get("started", ended),
         ended=None if drivers else max(ended, settings.get("started", ended)),
@@ -205,6 +259,8 @@ def read_study(store: StoredStudy, gone: Collection[str] = ()) -> StudyRecord:
         results=results.get("results", {}),
         files={name: path for name, path in files.items() if path.is_file()},
         drivers=frozenset(drivers),
+        searched=tuple(store.space),
+        storage="" if store.url is None or is_unsaved(store.url) else shown(store.url),
     )
 
 

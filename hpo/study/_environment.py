@@ -3,36 +3,29 @@
 import platform
 import socket
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
 __all__ = ["environment"]
 
-_PACKAGES = (
-    "hpo-torch",
-    "torch",
-    "skorch",
-    "scikit-learn",
-    "optuna",
-    "numpy",
-    "ray",
-    "mlflow",
-    "transformers",
-    "peft",
-    "bitsandbytes",
-)
+_PACKAGES = ("hpo-torch", "torch", "skorch", "scikit-learn", "optuna", "numpy")
+_IF_LOADED = ("ray", "transformers", "peft", "bitsandbytes")
 
 
 def environment(folder: Path) -> dict[str, str]:
     """Return tags of the environment: ``version.<package>``, ``python``, ``host``, ``git_commit``.
+
+    Packages that not every study uses are among them only if this process has loaded them.
 
     Parameters
     ----------
     folder : Path
         Folder whose git commit is recorded; a ``+`` after it marks uncommitted changes.
     """
+    packages = [*_PACKAGES, *(name for name in _IF_LOADED if name in sys.modules)]
     tags = {"python": platform.python_version(), "host": socket.gethostname()}
-    for package in _PACKAGES:
+    for package in packages:
         try:
             tags[f"version.{package.removesuffix('-torch')}"] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -7,35 +7,47 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
+import numpy as np
 
 from hpo._failures import traceback_of
 from hpo._stop_signal import is_signal
 from hpo.observer import StudyInfo
 from hpo.result import StudyResult
-from hpo.training.refit import save_artifacts
+from hpo.study.model_files import N_ROWS, write_model
+from hpo.training.indexing import n_samples, take
+from hpo.training.random_stream import RandomStream
 
 __all__ = ["artifacts"]
 
 
 @contextmanager
 def artifacts(
-    result: StudyResult, info: StudyInfo, *, wanted: bool
+    result: StudyResult, info: StudyInfo, X: Any = None, *, wanted: bool
 ) -> Iterator[tuple[Mapping[str, Path], str]]:
-    """Yield the files to keep with a study, and a note if they cannot be written."""
+    """Yield the files to keep with a study, and a note if they cannot be written.
+
+    Parameters
+    ----------
+    result : StudyResult
+    info : StudyInfo
+    X : array-like or None
+        Rows that the winner was fitted on; the first few are the example of its model.
+    wanted : bool
+        Whether anybody keeps them.
+    """
     files: Mapping[str, Path] = {}
     note = ""
     with ExitStack() as stack:
         if wanted:
             try:
                 folder = tempfile.TemporaryDirectory(prefix="hpo-", ignore_cleanup_errors=True)
-                files = _write_artifacts(result, Path(stack.enter_context(folder)), info)
+                files = _write_artifacts(result, Path(stack.enter_context(folder)), info, X)
             except OSError as error:
                 note = f"The report, the plots and the model could not be written: {error}."
         yield files, note
 
 
-def _write_artifacts(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Path]:
+def _write_artifacts(result: StudyResult, folder: Path, info: StudyInfo, X: Any) -> dict[str, Path]:
     """Write the report, the plots and the refitted model."""
     files: dict[str, Path] = {}
     if result.records:
@@ -44,8 +56,8 @@ def _write_artifacts(result: StudyResult, folder: Path, info: StudyInfo) -> dict
         path = folder / "refit_error.txt"
         path.write_text(result.refit_error)
         files[path.name] = path
-    if result.estimator is not None:
-        files |= _write_or_report("model", folder, lambda: _write_model(result.estimator, folder))
+    if result.refit_trial is not None:
+        files |= _write_or_report("model", folder, lambda: _write_model(result, folder, X))
     return files | _callback_files(result)
 
 
@@ -65,16 +77,10 @@ def _report(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Pat
     return write_report(replace(result, settings={**info.params, **info.tags}), folder)
 
 
-def _write_model(estimator: Any, folder: Path) -> dict[str, Path]:
-    path = folder / "model.pkl"
-    path.write_bytes(cloudpickle.dumps(estimator))
-    artifacts_folder = folder / "own"
-    artifacts_folder.mkdir()
-    files = {
-        str(file.relative_to(artifacts_folder)): file
-        for file in save_artifacts(estimator, artifacts_folder)
-    }
-    return {path.name: path, **files}
+def _write_model(result: StudyResult, folder: Path, X: Any) -> dict[str, Path]:
+    rows = None if X is None else take(X, np.arange(min(N_ROWS, n_samples(X))))
+    with RandomStream(0).active():  # predicting draws from the global generators
+        return write_model(result.estimator, rows, result.refit_trial, folder)
 
 
 def _write_or_report(

@@ -10,7 +10,7 @@ from hpo.space import SearchSpace
 from hpo.storage.reader import StorageReader
 from hpo.storage.stored_study import StoredStudy
 from hpo.storage.studies import newest_of
-from hpo.storage.study_facts import files_folder, stored_settings
+from hpo.storage.study_facts import files_folder, stored_model, stored_settings
 from hpo.storage.urls import is_there
 from hpo.study._corrected import CORRECTED, read_corrected
 from hpo.study.kept_files import files_kept
@@ -111,6 +111,8 @@ def _with_refit(store: StoredStudy, result: StudyResult) -> StudyResult:
         if outcome.get("test_interval") is not None:
             outcome["test_interval"] = tuple(outcome["test_interval"])
         result = replace(result, **outcome)
+    if winner is not None and (model := stored_model(store, winner)) is not None:
+        result = replace(result, refitted=model)
     if winner is not None and winner == failed.get("number"):
         result = replace(result, refit_error=failed["text"])
     return result

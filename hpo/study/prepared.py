@@ -1,7 +1,7 @@
 """Prepare a study to run: everything is checked, nothing is created yet."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from hpo.exceptions import DataError, StudyError
 from hpo.observer import StudyInfo
 from hpo.space import SearchSpace
 from hpo.storage.trial_store import TrialStore
+from hpo.study._settings import asked_for, facts_of_data
 from hpo.study.definition import Study
 from hpo.study.opening import Allowed
 from hpo.study.search import SearchConfig
@@ -221,7 +222,12 @@ class PreparedStudy:
 
     def info(self, store: TrialStore, artifacts: Mapping[str, str]) -> StudyInfo:
         """Return the description of the study for trackers."""
-        return self.search.info(store, self.folder, artifacts)
+        info = self.search.info(store, self.folder, artifacts)
+        return replace(
+            info,
+            params={**asked_for(self.study, self.space), **info.params},
+            data=facts_of_data(self.study, self.data, self.search.safe_fingerprint),
+        )
 
 
 def load_space(study: Study, folder: Path) -> SearchSpace:

@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import partial
@@ -21,7 +21,7 @@ from hpo.observer import BaseObserver, StudyInfo
 from hpo.out_of_fold_files import OUT_OF_FOLD, OutOfFoldFiles
 from hpo.result import StudyResult
 from hpo.storage.drivers import at_work
-from hpo.storage.study_facts import files_folder, mode_of_files
+from hpo.storage.study_facts import BEST_TRIAL, files_folder, mode_of_files
 from hpo.storage.trial_store import TrialStore
 from hpo.storage.unsaved import is_unsaved
 from hpo.study._adding import describe_additions
@@ -35,6 +35,7 @@ from hpo.study.finisher import Elsewhere
 from hpo.study.kept_files import KeptFiles
 from hpo.study.search import SearchConfig
 from hpo.trackers import BaseTracker
+from hpo.trackers.mlflow import without_autologging
 from hpo.training.checkpointing import Checkpointing
 from hpo.training.objective import Objective
 from hpo.training.row_scores import study_rows
@@ -108,7 +109,7 @@ def run_search(
         try:
             failures = FirstFailures(interrupt, fail_fast, search.space, store.records())
             told = (*observers, failures)
-            with store.beating():
+            with store.beating(), without_autologging():
                 with _current_folder_kept():
                     result, elsewhere = _trials(
                         search, store, told, interrupt, budget, kept_files=kept_files
@@ -124,7 +125,8 @@ def run_search(
             failure, result = error, error.result
         finally:
             hurried = interrupt.at_once
-            notes.append(_end_study(result, info, observers, tracking, state, hurried=hurried))
+            X = getattr(search.objective, "X", None)
+            notes.append(_end_study(result, info, observers, tracking, state, X=X, hurried=hurried))
     finally:
         report_notes = (
             note for record in result.records for r in record.reports for note in r.notes
@@ -222,7 +224,7 @@ def _trials(
         seconds=seconds,
         stopped=stopped,
         key=store.key,
-        fingerprint=_fingerprint(search),
+        fingerprint=search.safe_fingerprint,
         out_of_fold=out_of_fold,
         space=search.space,
         **search.shown,
@@ -263,7 +265,7 @@ def _checkpointed(search: SearchConfig, store: TrialStore) -> CheckpointKeeper |
         )
         return None
     try:
-        files = checkpoint_files(store, _fingerprint(search))
+        files = checkpoint_files(store, search.safe_fingerprint)
     except (OSError, ValueError) as error:
         search.notes.append(f"no training is put aside on its way: {error}")
         return None
@@ -272,14 +274,6 @@ def _checkpointed(search: SearchConfig, store: TrialStore) -> CheckpointKeeper |
     seconds = None if isinstance(every, str) else every
     search.objective.checkpointing = Checkpointing(files, seconds)
     return CheckpointKeeper(files)
-
-
-def _fingerprint(search: SearchConfig) -> Mapping[str, Any]:
-    """Return what the scores depend on; empty if that cannot be determined."""
-    try:
-        return search.fingerprint
-    except Exception:  # data and estimator may hold anything
-        return {}
 
 
 def _replay(record: TrialRecord, trackers: Sequence[BaseObserver]) -> None:
@@ -298,13 +292,14 @@ def _end_study(
     tracking: Tracking,
     state: str,
     *,
+    X: Any,
     hurried: bool = False,
 ) -> str:
     """Tell the storage and the observers; return a note, empty if all files could be written."""
     metrics, params = _summary(result)
     keeps_artifacts = any(getattr(part, "keeps_artifacts", False) for part in observers)
     keeps_artifacts |= tracking.keeps_files
-    with artifacts(result, info, wanted=keeps_artifacts and not hurried) as (files, note):
+    with artifacts(result, info, X, wanted=keeps_artifacts and not hurried) as (files, note):
         tracking.end(metrics, params, files, state, finished=not result.finished_by)
         for observer in observers:
             observer.on_study_end(metrics, params, files, state=state)
@@ -341,5 +336,6 @@ def _summary(result: StudyResult) -> tuple[dict[str, float], dict[str, Any]]:
     for name, analysis in result.analyses.items():
         numbers = {key: value for key, value in analysis.items() if isinstance(value, int | float)}
         metrics |= {f"{name}_{key}": value for key, value in numbers.items()}
+    params[BEST_TRIAL] = result.winner.number
     params |= {f"best_{name}": value for name, value in result.best_params.items()}
     return metrics, params

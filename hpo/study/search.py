@@ -223,6 +223,14 @@ class SearchConfig:
         )
 
     @property
+    def safe_fingerprint(self) -> Mapping[str, Any]:
+        """The `fingerprint`; empty if it cannot be determined."""
+        try:
+            return self.fingerprint
+        except Exception:  # data and estimator may hold anything
+            return {}
+
+    @property
     def shown(self) -> dict[str, Any]:
         """Settings of the search that a `StudyResult` displays."""
         return {

@@ -133,7 +133,13 @@ def _refitted(
         estimator = _fit(prepared, record, seed, own_files=own_files, within=within)
     seconds = time.perf_counter() - began
     epochs = record.refit_steps
-    result = replace(result, estimator=estimator, refit_epochs=epochs, refit_seconds=seconds)
+    result = replace(
+        result,
+        refitted=estimator,
+        refit_trial=number,
+        refit_epochs=epochs,
+        refit_seconds=seconds,
+    )
     what = f"The scoring of the refitted trial {number} on the held-out test part"
     with refit_errors(what, result, advice):
         result = _scored(result, estimator, prepared)

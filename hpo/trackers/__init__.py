@@ -5,7 +5,15 @@ Each public module holds one tracker and is found by its name; see `BaseTracker`
 
 from hpo.trackers._follower import follow_once
 from hpo.trackers._following import Following, catch_up, environment, left_message, start
-from hpo.trackers._order import Order, Outcome, all_orders, read_outcome, unreadable_orders
+from hpo.trackers._order import (
+    Order,
+    Outcome,
+    all_orders,
+    pages_of,
+    read_outcome,
+    unreadable_orders,
+)
+from hpo.trackers._progress import Progress
 from hpo.trackers.base import BaseTracker, TrialChange, Written, step_metrics
 
 __all__ = [
@@ -13,6 +21,7 @@ __all__ = [
     "Following",
     "Order",
     "Outcome",
+    "Progress",
     "TrialChange",
     "Written",
     "all_orders",
@@ -20,6 +29,7 @@ __all__ = [
     "environment",
     "follow_once",
     "left_message",
+    "pages_of",
     "read_outcome",
     "start",
     "step_metrics",

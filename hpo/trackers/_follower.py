@@ -19,6 +19,7 @@ from hpo.storage.stored_study import StoredStudy
 from hpo.storage.study_facts import StudyRecord, current_records, read_study
 from hpo.storage.urls import file_of
 from hpo.trackers._order import Order, Outcome, read_outcome, write_outcome
+from hpo.trackers._progress import progress_of
 from hpo.trackers.base import WHOLE, BaseTracker, TrialChange, trial_mark
 from hpo.trial import TrialRecord, TrialState
 
@@ -104,6 +105,7 @@ class Follower:
         self._store: StoredStudy | None = None
         self._study_mark = ""
         self._trial_marks: dict[int, str] | None = None
+        self._n_progress = 0
         self._drivers: Collection[str] = ()
         self.outcome = Outcome()
 
@@ -198,6 +200,8 @@ class Follower:
         if self._trial_marks is None or study.shared:  # another machine's follower writes too
             written = self._tracker.open(study)
             self._study_mark, self._trial_marks = written.study, dict(written.trials)
+            self._n_progress = written.progress
+            self.outcome.page = redact(self._tracker.page)
         changes = [c for c in map(self._change, records) if c is not None]
         reading = time.monotonic() - began
         self.outcome.left = len(changes)
@@ -207,8 +211,11 @@ class Follower:
         for chunk in _chunks(changes):
             self._tracker.write_trials(chunk)
             self._note_written(chunk)
+        self._write_progress(records)
         if study.state != "running":
             self._write_study(study)
+        if study.state == "running":
+            self._tracker.watch(study)
         self._note_refused(self._tracker.refused())
         return reading
 
@@ -225,6 +232,12 @@ class Follower:
             self._tracker.write_study(study)
             self._study_mark = study.mark
         self.outcome.study_left = False
+
+    def _write_progress(self, records: Sequence[TrialRecord]) -> None:
+        course = progress_of(records)
+        if len(course) > self._n_progress:
+            self._tracker.write_progress(course[self._n_progress :])
+        self._n_progress = len(course)
 
     def _note_written(self, chunk: Sequence[TrialChange]) -> None:
         assert self._trial_marks is not None

@@ -36,6 +36,7 @@ __all__ = [
     "Order",
     "Outcome",
     "all_orders",
+    "pages_of",
     "place_of",
     "read_outcome",
     "unreadable_orders",
@@ -160,6 +161,8 @@ class Outcome:
         Number of records that the target has rejected for good.
     read_at : float
         When the storage was last read, in seconds since the epoch.
+    page : str
+        The web address of the study's trials in the target; empty if there is none.
     """
 
     trials: int = 0
@@ -170,6 +173,7 @@ class Outcome:
     cause: str = ""
     refused: int = 0
     read_at: float = 0.0
+    page: str = ""
 
     @property
     def complete(self) -> bool:
@@ -215,6 +219,13 @@ def read_outcome(place: Path) -> Outcome | None:
         return Outcome(**json.loads((place / "outcome.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def pages_of(name: str, key: str) -> list[str]:
+    """Return the web addresses of a study's trials in the targets that it was written to."""
+    places = sorted(place_of(name, key, "").parent.glob("*/outcome.json"))
+    outcomes = (read_outcome(path.parent) for path in places)
+    return [outcome.page for outcome in outcomes if outcome is not None and outcome.page]
 
 
 def write_outcome(place: Path, outcome: Outcome) -> None:

@@ -8,6 +8,7 @@ from itertools import accumulate
 from typing import Any
 
 from hpo.storage.study_facts import StudyRecord
+from hpo.trackers._progress import Progress
 from hpo.trial import CHANGED, Report, TrialRecord
 
 __all__ = ["WHOLE", "BaseTracker", "TrialChange", "Written", "number", "step_metrics", "trial_mark"]
@@ -26,10 +27,13 @@ class Written:
         The mark that the study was last written with; empty if it has none.
     trials : mapping of int to str
         Number of each trial in the target to the mark that it was last written with.
+    progress : int
+        The first entries of the study's course that are in the target for sure.
     """
 
     study: str = ""
     trials: Mapping[int, str] = field(default_factory=dict)
+    progress: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,11 @@ class BaseTracker(ABC):
     def target(self) -> str:
         """The address of the target, independent of the current folder; empty for nothing."""
 
+    @property
+    def page(self) -> str:
+        """The web address of the study's trials, once it is open; empty if there is none."""
+        return ""
+
     @abstractmethod
     def open(self, study: StudyRecord) -> Written:
         """Open the study's place in the target, creating it if need be.
@@ -113,6 +122,18 @@ class BaseTracker(ABC):
     def write_trials(self, changes: Sequence[TrialChange]) -> None:
         """Write trials, each with its mark last."""
 
+    def write_progress(self, course: Sequence[Progress]) -> None:  # noqa: B027
+        """Write how the study came on, once the trials in question are written.
+
+        Parameters
+        ----------
+        course : sequence of Progress
+            What `Written.progress` does not count; further entries may be there.
+        """
+
+    def watch(self, study: StudyRecord) -> None:  # noqa: B027
+        """Do what is done now and then while the study runs: called at each look at it."""
+
     def refused(self) -> Sequence[str]:
         """Return what the target has rejected for good since the last call, as texts."""
         return ()
@@ -126,11 +147,12 @@ def trial_mark(record: TrialRecord) -> str:
     return " ".join(filter(None, [str(len(record.reports)), record.state, record.cause]))
 
 
-def step_metrics(report: Report) -> list[tuple[str, float]]:
+def step_metrics(report: Report, scoring: str = "") -> list[tuple[str, float]]:
     """Return what is recorded of a step: names and values, those of the folds as their mean.
 
-    ``score``, ``score_fold_<i>``, ``score_<name>`` of further scorers, ``seconds``, and what the
-    estimator records of its training under its own name.
+    ``score``, the same under the scorer's own name if that is given, ``score_fold_<i>``,
+    ``score_<name>`` of further scorers, ``seconds``, and what the estimator records of its
+    training under its own name.
     """
     metrics = [("score", number(report.value))]
     metrics += [(f"score_fold_{i}", number(v)) for i, v in enumerate(report.fold_values)]
@@ -139,7 +161,10 @@ def step_metrics(report: Report) -> list[tuple[str, float]]:
         numbers = [number(value) for value in values]
         mean = sum(numbers) / len(numbers) if numbers else math.nan
         metrics.append((name if as_named else f"score_{name}", mean))
-    return [*metrics, ("seconds", number(report.seconds))]
+    metrics.append(("seconds", number(report.seconds)))
+    if scoring and scoring not in {name for name, _ in metrics}:
+        metrics.append((scoring, number(report.value)))
+    return metrics
 
 
 def number(value: Any) -> float:

@@ -187,3 +187,21 @@ def test_an_error_of_the_users_own_is_shown_with_its_lines(
     assert code == 2
     assert "FileNotFoundError: digits.csv" in err
     assert f'{Path(file).name}", line' in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ["--tracker", "null"],
+            "--register needs --tracker mlflow. Got the tracker 'null' instead.",
+        ),
+        (["--tracker", "mlflow"], "without slashes and colons. Got 'a/b' instead."),
+    ],
+)
+def test_a_model_that_cannot_be_registered_is_refused(
+    hpo_command: Run, write_study: Write, arguments: list[str], told: str
+) -> None:
+    code, _, err = hpo_command("run", write_study(), "--register", "a/b", *arguments)
+    assert code == 2
+    assert told in " ".join(err.split())

@@ -42,8 +42,8 @@ PANELS = {
     "Execution with --backend ray": "--ray-address --cpus-per-trial --gpus-per-trial",
     "Data": "--data",
     "Storage and tracking": (
-        "--storage --tracking-uri --tracker --analysis --keep --checkpoint-every --resume "
-        "--extend --accept-code --retry-failed"
+        "--storage --tracking-uri --tracker --register --analysis --keep --checkpoint-every "
+        "--resume --extend --accept-code --retry-failed"
     ),
 }
 ROOT: Any = typer.main.get_command(app)

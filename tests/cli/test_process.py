@@ -152,6 +152,7 @@ def test_a_whole_run_on_a_terminal_ends_with_the_winner(
             {"n_trials": 4},
             study_options={},
             backend_options={},
+            tracker_options={},
             fresh=False,
             smoke=False,
             data=None,

@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "docs" / "images"
+SCREENS = ROOT / "docs" / "screens"
 BYTES = 150_000
 UP = "\r\x1b[2K\x1b[1A\x1b[2K"
 """How the live display goes back over a picture of two lines."""
@@ -29,7 +30,9 @@ def text_of(path):
     return " ".join(ElementTree.parse(path).getroot().itertext()).replace("\xa0", " ")
 
 
-@pytest.mark.parametrize("path", sorted(IMAGES.glob("*.*g")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [*sorted(IMAGES.glob("*.*g")), *sorted(SCREENS.glob("*"))], ids=lambda path: path.name
+)
 def test_a_picture_is_small_and_used(path, pages):
     assert path.stat().st_size < BYTES
     assert any(image.endswith(path.name) for page in pages.values() for image in page.images)

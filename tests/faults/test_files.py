@@ -25,7 +25,7 @@ FILES = {
     r"hpo\.journal\.files/KEY": ASIDE,
     r"hpo\.journal\.files/KEY/out_of_fold": ASIDE,
     r"hpo\.journal\.files/KEY/out_of_fold/(rows|trial_\d+)\.(npz|\d+\.tmp)": ASIDE,
-    r"hpo\.journal\.files/KEY/(report\.html|trials\.csv|\w+\.png|model\.pkl)": ASIDE,
+    r"hpo\.journal\.files/KEY/(report\.html|trials\.csv|\w+\.png|model\.(pkl|json))": ASIDE,
     r"cache(/tracking(/faults-HASH(/HASH)?)?)?": ASIDE,
     r"cache/checkpoints(/(key|\..+\.part))?": ASIDE,
     r"cache/tracking/faults-HASH/HASH/order-HASH": ASIDE,
@@ -34,11 +34,13 @@ FILES = {
     r"cache/tracking/faults-HASH/HASH/outcome\.(new|json)": ASIDE,
     r"mlflow\.db": ASIDE,
     r"mlruns(/1(/KEY(/artifacts(/.+)?)?)?)?": ASIDE,
+    r"mlruns/1/models(/m-KEY(/artifacts(/.+)?)?)?": ASIDE,
+    r"tmp/hpo-model-\w+(/.+)?": ASIDE,
     r"tmp/hpo-files-\w+": NEEDED,
     r"tmp/hpo-files-\w+/(lock|\w+)": NEEDED,
     r"tmp/hpo-(?!files)\w+": NEEDED,
     r"tmp/hpo-(?!files)\w+/objective": NEEDED,
-    r"tmp/hpo-(?!files)\w+/(report\.html|trials\.csv|\w+\.png|model\.pkl|own)": ASIDE,
+    r"tmp/hpo-(?!files)\w+/(report\.html|trials\.csv|\w+\.png|model\.(pkl|json)|own)": ASIDE,
 }
 """What a study writes below its folder, and whether it can go on without it."""
 
@@ -93,7 +95,7 @@ def test_the_files_that_a_study_writes_are_known(commands, new_folder, temporary
     assert [pattern for pattern, found in known.items() if not found] == []
 
 
-REPORT = r"tmp/hpo-(?!files)\w+/(report\.html|trials\.csv|\w+\.png|model\.pkl|own)"
+REPORT = r"tmp/hpo-(?!files)\w+/(report\.html|trials\.csv|\w+\.png|model\.(pkl|json)|own)"
 SHORT = [(r"hpo\.journal\.lock", "EROFS"), (r"tmp/hpo-(?!files)\w+", "ENOSPC"), (REPORT, "ENOSPC")]
 ALL = [(pattern, error) for pattern in FILES for error in ("ENOSPC", "EROFS", "EACCES")]
 

@@ -45,5 +45,8 @@ def test_it_is_shown_read_back_and_kept_in_mlflow(tmp_path):
     runs = client.search_runs([experiment.experiment_id], filter_string="params.seed = '0'")
     names = {item.path for run in runs for item in client.list_artifacts(run.info.run_id)}
     kept = [item.path for run in runs for item in client.list_artifacts(run.info.run_id, "weights")]
-    assert {"report.html", "model.pkl", "weights"} <= names
+    assert {"report.html", "weights"} <= names
+    assert "model.pkl" not in names  # it is a model of MLflow
+    (model,) = client.search_logged_models([experiment.experiment_id])
+    assert model.name == "winner"
     assert kept == ["weights/coef.txt"]

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from hpo.storage.study_facts import begin_session, end_session
+from hpo.storage.stored_study import StoredStudy
+from hpo.storage.study_facts import begin_session, end_session, read_study
 from hpo.testing.trackers import INFO, add_trial, follow, new_store
 from hpo.trackers.mlflow import MlflowTracker, parent_run
+from hpo.trackers.mlflow.system_metrics import SystemMetrics
 from hpo.trial import TrialState
 
 STUDY = INFO.name
@@ -58,7 +60,16 @@ def test_a_study_is_read_back_whole(store, read, folder):
     assert parent.info.status == "FINISHED"
     assert parent.info.run_name == STUDY
     assert parent.info.start_time <= trials[0].info.start_time
-    assert parent.data.metrics == {"best_score": 0.75}
+    assert parent.data.metrics == {
+        "best_score": 0.75,
+        "n_trials": 3.0,
+        "n_complete": 1.0,
+        "n_pruned": 1.0,
+        "n_failed": 1.0,
+        "n_interrupted": 0.0,
+        "epochs_saved_fraction": 0.0,
+    }
+    assert found.history(parent, "n_pruned") == [(1, 0.0), (2, 1.0), (3, 1.0)]
     settings = {"n_trials": "3", "seed": "0", "pruner": "None"}
     assert parent.data.params == {**settings, "best_lr": "0.1"}
     assert parent.data.tags["best_lr"] == "0.1"
@@ -69,7 +80,7 @@ def test_a_study_is_read_back_whole(store, read, folder):
     assert Path(parent.info.artifact_uri.removeprefix("file://")).is_relative_to(folder)
 
     where = parent_run(store, kept.key)
-    assert where == (parent.info.experiment_id, parent.info.run_id)
+    assert where == (parent.info.experiment_id, parent.info.run_id, f"hpo-{kept.key}")
     assert parent_run(store, "another key") is None
 
 
@@ -95,7 +106,9 @@ def test_a_study_that_goes_on_keeps_its_runs(store, read, folder):
     parent = found.parent(STUDY)
     assert parent.info.run_id == before.parent(STUDY).info.run_id
     assert parent.info.status == "FINISHED"
-    assert [value for _, value in found.history(parent, "best_score")] == [0.5, 0.75]
+    scores = found.history(parent, "best_score")
+    # After one trial, at the end of the first run (two had ended), and so on.
+    assert scores == [(1, 0.75), (2, 0.75), (2, 0.5), (3, 0.75), (3, 0.75)]
     assert parent.data.params["best_lr"] == "0.1"
     assert parent.data.tags["best_lr"] == "0.2"
     assert parent.data.tags["n_trials"] == "5"
@@ -175,3 +188,19 @@ def test_a_new_database(read, folder):
     assert follow(MlflowTracker(uri), kept).complete
     assert list(read(uri).trials(STUDY)) == [0]
     assert (folder / "new" / "mlruns").is_dir()
+
+
+def test_system_metrics_are_written_where_they_are_asked_for(store, read, folder, monkeypatch):
+    monkeypatch.setattr(SystemMetrics.__init__, "__defaults__", (0.0,))
+    kept = new_store(folder)
+    tracker = MlflowTracker(store, system_metrics=True)
+    study = read_study(StoredStudy(kept.name, kept.url))
+    tracker.open(study)
+    tracker.watch(study)
+    metrics = read(store).parent(STUDY).data.metrics
+    assert 0 <= metrics["system/cpu_utilization_percentage"] <= 100
+    assert metrics["system/system_memory_usage_megabytes"] > 0
+    plain = MlflowTracker(store)
+    plain.open(study)
+    plain.watch(study)
+    assert read(store).parent(STUDY).data.metrics == metrics

@@ -9,11 +9,15 @@ from dataclasses import replace
 
 import pytest
 from _mlflow_server import MlflowServer
+from sklearn.datasets import make_classification
+from sklearn.linear_model import SGDClassifier
 
+from hpo.cli._ui import serve
 from hpo.storage.study_facts import StudyRecord, end_session
-from hpo.testing.trackers import INFO, add_trial, new_store
-from hpo.trackers import Following, TrialChange, all_orders, catch_up
-from hpo.trackers.mlflow import MlflowTracker, RunIds, study_url
+from hpo.study.model_files import write_model
+from hpo.testing.trackers import INFO, add_trial, follow, new_store
+from hpo.trackers import Following, TrialChange, all_orders, catch_up, pages_of
+from hpo.trackers.mlflow import MlflowTracker, RunIds, parent_run, study_url
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 
 
@@ -93,6 +97,39 @@ def test_a_race_between_machines_leaves_one_run(server, read, tmp_path):
 def test_the_interface_is_up(server, read):
     server.start()
     url = study_url(server.uri, RunIds("1", "abc"))
-    assert url == f"{server.uri}/#/experiments/1/runs/abc"
+    assert url == f"{server.uri}/#/experiments/1/runs/abc?workflowType=machine_learning"
     with urllib.request.urlopen(server.uri, timeout=5) as page:
         assert "MLflow" in page.read().decode()
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_server_has_the_model_and_the_address_of_the_trials(server, read, tmp_path, capsys):
+    server.start()
+    kept = new_store(tmp_path, "told")
+    add_trial(kept)
+    X, y = make_classification(random_state=0)
+    (tmp_path / "model").mkdir()
+    files = write_model(SGDClassifier().fit(X, y), X[:5], 0, tmp_path / "model")
+    end_session(kept, {"best_score": 0.75}, {"best_trial": 0}, files, "complete")
+    for _ in range(2):
+        assert follow(MlflowTracker(server.uri, register="told"), kept).complete
+    client = read(server.uri).client
+    (version,) = client.search_model_versions("name = 'told'")
+    assert version.source.startswith("models:/m-")
+    model = client.get_logged_model(version.source.removeprefix("models:/"))
+    assert (model.name, model.tags["best_trial"]) == ("winner", "0")
+    names = {item.path for item in client.list_logged_model_artifacts(model.model_id)}
+    assert {"MLmodel", "requirements.txt", "input_example.json", "code", "data"} <= names
+
+    (page,) = pages_of(kept.name, kept.key)
+    experiment = read(server.uri).client.get_experiment_by_name("told")
+    assert page.startswith(f"{server.uri}/#/experiments/{experiment.experiment_id}/runs?")
+    assert page.endswith(f"&viewStateShareKey=hpo-{kept.key}")
+    assert f"mlflow.sharedViewState.hpo-{kept.key}" in experiment.tags
+    assert parent_run(server.uri, kept.key).view == f"hpo-{kept.key}"
+    assert pages_of(kept.name, "another") == []
+    assert serve(server.uri, 5000, "told", str(kept.url)) == 0
+    trials, study = capsys.readouterr().out.splitlines()[-2:]
+    assert trials.split() == ["trials", page]
+    assert study.split()[0] == "study"
+    assert f"/runs/{parent_run(server.uri, kept.key).run_id}?" in study

@@ -11,8 +11,10 @@ import pytest
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
+from hpo.storage.study_facts import StudyRecord
 from hpo.trackers.mlflow import runs
 from hpo.trackers.mlflow.api import MlflowApi
+from hpo.trackers.mlflow.experiments import open_experiment
 from hpo.trackers.mlflow.plan import RunPlan
 from hpo.trackers.mlflow.runs import RunWriter
 from hpo.trackers.mlflow.transaction import one_transaction
@@ -28,6 +30,10 @@ def trial(number, **changes):
     for name, value in changes.items():
         setattr(plan, name, value)
     return plan
+
+
+def experiment(client):
+    return open_experiment(client, StudyRecord("study", "key"))
 
 
 def trials():
@@ -67,6 +73,7 @@ def new_writer(store):
         api = MlflowApi(Client(client, n, act), Metric, Param, RunTag, counted)
         writer = RunWriter(
             api,
+            experiment(client),
             "study",
             "key",
             1000,
@@ -204,7 +211,7 @@ client = MlflowClient(sys.argv[1])
 dying = here.Client(client, int(sys.argv[3]), lambda: os._exit(9))
 api = MlflowApi(dying, Metric, Param, RunTag, one_transaction(client))
 runs.TRANSACTION_SECONDS = 60.0
-writer = runs.RunWriter(api, "study", "key", 1000, note=print, failures={})
+writer = runs.RunWriter(api, here.experiment(client), "study", "key", 1000, note=print, failures={})
 writer.write_all(here.trials())
 """
 
@@ -291,7 +298,8 @@ def test_a_server_has_none():
 
 
 def test_a_store_without_a_transaction_is_written_one_by_one(store, read):
-    api = MlflowApi(MlflowClient(store), Metric, Param, RunTag)
-    writer = RunWriter(api, "study", "key", 1000, note=print, failures={})
+    client = MlflowClient(store)
+    api = MlflowApi(client, Metric, Param, RunTag)
+    writer = RunWriter(api, experiment(client), "study", "key", 1000, note=print, failures={})
     writer.write_all(trials())
     assert_all_once(read(store))

@@ -2,17 +2,22 @@
 
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hpo._format import printable
-from hpo.storage.study_facts import StudyRecord
+from hpo.storage.study_facts import BEST_TRIAL, MODEL, MODEL_FACTS, StudyRecord
+from hpo.trackers._progress import Progress
 from hpo.trackers.base import TrialChange, number, step_metrics
+from hpo.trackers.mlflow.models import model_files
 from hpo.trial import TRAINED_BY, TrialRecord, TrialState
 
-__all__ = ["RunPlan", "study_plan", "trial_plan"]
+__all__ = ["PROGRESS_TAG", "RunPlan", "progress_plan", "study_plan", "trial_plan"]
+
+PROGRESS_TAG = "hpo.progress"
+"""How many entries of the study's course have been written."""
 
 MAX_KEY = 250
 MAX_PARAM = 6000
@@ -50,10 +55,20 @@ class RunPlan:
         ``texts`` are artifacts given by their text.
     files : dict of str to Path
         Artifacts given by their file.
+    data : mapping of str to object
+        The data of the study, its input; see `StudyInfo`.
+    note : str
+        The description of the run, in Markdown.
+    model : dict of str to Path
+        The files of the winner's model; see `model_files`.
+    model_params : dict of str to str
+        The winner's parameters.
     params_once : dict of str to str
         Parameters that may have another value since an earlier session of the study.
     metrics : list of (str, float, int, int)
         Key, value, timestamp in milliseconds, step.
+    winner : int or None
+        Number of the trial that has won the study.
     status : str
         MLflow's word for the state.
     end : int or None
@@ -68,15 +83,28 @@ class RunPlan:
     tags: dict[str, str] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
+    model: dict[str, Path] = field(default_factory=dict)
+    model_params: dict[str, str] = field(default_factory=dict)
     metrics: list[tuple[str, float, int, int]] = field(default_factory=list)
+    winner: int | None = None
     status: str = "RUNNING"
     end: int | None = None
 
 
-def study_plan(study: StudyRecord) -> RunPlan:
-    """Return the plan for a study's own run."""
+def study_plan(study: StudyRecord, n_ended: int = 0) -> RunPlan:
+    """Return the plan for a study's own run.
+
+    Parameters
+    ----------
+    study : StudyRecord
+    n_ended : int, default=0
+        Entries of the study's course in its run: what is found at the end comes after them.
+    """
     plan = RunPlan(None, _ms(study.started), study.mark, params_once=_params(study.params))
     plan.tags = _tags(study.tags)
+    plan.data = study.data
     plan.texts = {_path(name): _text(text) for name, text in study.texts.items()}
     if study.ended is not None:
         results = dict(study.results)
@@ -85,22 +113,34 @@ def study_plan(study: StudyRecord) -> RunPlan:
         # Params can be written only once; tags have the current winner of a resumed study.
         plan.tags |= _tags(results)
         plan.tags |= {} if trained_by is None else _tags({TRAINED_BY: trained_by})
-        plan.files = {_path(name): place for name, place in study.files.items()}
+        plan.model = model_files(study.files)
+        others = (name for name in study.files if name not in {MODEL, MODEL_FACTS})
+        plan.files = {_path(name): study.files[name] for name in others}
+        best = {k.removeprefix("best_"): v for k, v in results.items() if k.startswith("best_")}
+        plan.model_params = _params({k: v for k, v in best.items() if k in study.searched})
         plan.end = _ms(study.ended)
-        plan.metrics = [(_key(k), number(v), plan.end, 0) for k, v in study.metrics.items()]
+        plan.metrics = [(_key(k), number(v), plan.end, n_ended) for k, v in study.metrics.items()]
+        plan.winner = results.get(BEST_TRIAL)
     plan.tags["state"] = study.state
     plan.status = STUDY_STATUS[study.state]
     return plan
 
 
-def trial_plan(change: TrialChange) -> RunPlan:
-    """Return the plan for a trial's run, with the reports that it does not have yet."""
+def trial_plan(change: TrialChange, scoring: str = "") -> RunPlan:
+    """Return the plan for a trial's run, with the reports that it does not have yet.
+
+    Parameters
+    ----------
+    change : TrialChange
+    scoring : str
+        Name of the scorer, under which the score is recorded too.
+    """
     record = change.record
     start = _ms(record.started or 0.0)
     plan = RunPlan(record.number, start, change.mark, status=TRIAL_STATUS[record.state])
     for report in change.new_reports:
         now = _ms(report.time)
-        plan.metrics += [(_key(k), v, now, report.step) for k, v in step_metrics(report)]
+        plan.metrics += [(_key(k), v, now, report.step) for k, v in step_metrics(report, scoring)]
     plan.params = _params(record.trial.params)
     plan.tags = _tags({"number": record.number, "seed": record.trial.seed, "state": record.state})
     if record.state is not TrialState.RUNNING:
@@ -113,6 +153,18 @@ def trial_plan(change: TrialChange) -> RunPlan:
     ):
         if text:
             plan.tags[name] = _text(text, MAX_TAG)
+    return plan
+
+
+def progress_plan(course: Sequence[Progress]) -> RunPlan:
+    """Return the plan for what the study's run is told of its course."""
+    plan = RunPlan(None, 0, "")
+    for each in course:
+        now = _ms(each.time)
+        plan.metrics += [(name, value, now, each.step) for name, value in each.metrics.items()]
+    plan.tags = _tags({PROGRESS_TAG: course[-1].step})
+    if course[-1].best_trial is not None:
+        plan.tags |= _tags({BEST_TRIAL: course[-1].best_trial})
     return plan
 
 

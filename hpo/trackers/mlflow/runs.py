@@ -9,9 +9,18 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from hpo.storage.study_facts import MODEL
 from hpo.trackers.base import WHOLE
 from hpo.trackers.mlflow.api import KEY_TAG, KIND_TAG, MlflowApi, find_parent, quoted, refused
-from hpo.trackers.mlflow.plan import RunPlan
+from hpo.trackers.mlflow.models import ModelWriter
+from hpo.trackers.mlflow.plan import PROGRESS_TAG, RunPlan
+from hpo.trackers.mlflow.study_run import (
+    WINNER_TAG,
+    complete_study_run,
+    log_data,
+    mark_winner,
+)
+from hpo.trackers.mlflow.view import RunIds, study_url, trials_url, view_key
 
 __all__ = ["RunWriter"]
 
@@ -39,6 +48,7 @@ class RunWriter:
     Parameters
     ----------
     api : MlflowApi
+    experiment_id : str
     name, study_key : str
         Name and key of the study.
     start : int
@@ -49,11 +59,14 @@ class RunWriter:
         Counts the failed attempts to store each artifact.
     shared : bool
         Whether a process on another machine may write runs of this study.
+    register : str or None
+        Name under which the winner's model is registered; None registers nothing.
     """
 
     def __init__(
         self,
         api: MlflowApi,
+        experiment_id: str,
         name: str,
         study_key: str,
         start: int,
@@ -61,7 +74,9 @@ class RunWriter:
         note: Callable[[str], None],
         failures: dict[str, int],
         shared: bool = False,
+        register: str | None = None,
     ) -> None:
+        self._register = register
         self._api = api
         self._client = api.client
         self._together = api.together
@@ -71,7 +86,7 @@ class RunWriter:
         self._shared = shared
         self._common = {KEY_TAG: study_key, "mlflow.user": _user()}
         self._failures = failures
-        self.experiment_id = self._open_experiment()
+        self.experiment_id = experiment_id
         self.parent_id = self._open_parent(start)
         self._common[PARENT_TAG] = self.parent_id
         self.marks: dict[int, str] = {}
@@ -79,9 +94,42 @@ class RunWriter:
         self._runs = self._existing_trials()
 
     @property
+    def ids(self) -> RunIds:
+        """The ids of the study in MLflow."""
+        return RunIds(self.experiment_id, self.parent_id, view_key(self._key))
+
+    @property
     def study_mark(self) -> str:
         """The mark of the study's own run."""
         return str(self._client.get_run(self.parent_id).data.tags.get(MARK_TAG, ""))
+
+    @property
+    def n_progress(self) -> int:
+        """How many entries of the study's course its run has."""
+        text = str(self._client.get_run(self.parent_id).data.tags.get(PROGRESS_TAG, ""))
+        return int(text) if text.isdigit() else 0
+
+    @property
+    def trials_url(self) -> str:
+        """The address of the table of trials, as a page of MLflow's own names it."""
+        return trials_url("", self.ids).lstrip("/")
+
+    def trial_url(self, number: int) -> str:
+        """Return the address of a trial's run, as MLflow's own pages name it; empty if none."""
+        run_id = self._runs.get(number)
+        return (
+            "" if run_id is None else study_url("", RunIds(self.experiment_id, run_id)).lstrip("/")
+        )
+
+    def write_progress(self, plan: RunPlan) -> None:
+        """Write the course of the study to its run."""
+        self._log(self.parent_id, self._entities(plan, plan.params, plan.tags))
+
+    def write_metrics(self, metrics: Sequence[tuple[str, float, int, int]]) -> None:
+        """Write further metrics to the study's run."""
+        if metrics:
+            entities = [self._api.metric(*metric) for metric in metrics]
+            self._client.log_batch(self.parent_id, metrics=entities)
 
     def write_all(self, plans: Sequence[RunPlan]) -> None:
         """Write plans in order, many in one transaction if the store supports it.
@@ -104,22 +152,33 @@ class RunWriter:
             Whatever MLflow raises if the store cannot be reached; retry later with a new writer.
         """
         run_id = self._get_or_create_run(plan)
-        params = plan.params | self._new_params(run_id, plan)
+        params = dict(plan.params)
+        if plan.number is None:
+            params |= complete_study_run(self._client, run_id, plan)
         for name, text in plan.texts.items():
             self._write_artifact(name, partial(self._client.log_text, run_id, text, name))
         for name, path in plan.files.items():
             self._write_artifact(name, partial(self._upload, run_id, name, path))
+        if plan.data:
+            self._write_artifact("the data", partial(log_data, self._client, run_id, plan.data))
+        if plan.model:
+            self._write_model(run_id, plan)
         self._set_status(run_id, plan)
+        if plan.winner in self._runs:
+            tagged = self._search(f" and tags.{WINNER_TAG} != ''")
+            mark_winner(self._client, self._runs[plan.winner], tagged)
         common = {} if plan.number is None else self._common
         tags = {**common, **plan.tags, MARK_TAG: plan.mark}
-        self._log(
-            run_id,
-            {
-                "metrics": [self._api.metric(*metric) for metric in plan.metrics],
-                "params": [self._api.param(*item) for item in params.items()],
-                "tags": [self._api.tag(*item) for item in tags.items()],
-            },
-        )
+        self._log(run_id, self._entities(plan, params, tags))
+
+    def _entities(
+        self, plan: RunPlan, params: Mapping[str, str], tags: Mapping[str, str]
+    ) -> dict[str, Sequence[Any]]:
+        return {
+            "metrics": [self._api.metric(*metric) for metric in plan.metrics],
+            "params": [self._api.param(*item) for item in params.items()],
+            "tags": [self._api.tag(*item) for item in tags.items()],
+        }
 
     def _write_together(self, plans: Sequence[RunPlan]) -> int:
         """Write the first plans in one transaction; return how many were written."""
@@ -142,20 +201,6 @@ class RunWriter:
             self._together = None
             return 0
         return n_written
-
-    def _open_experiment(self) -> str:
-        experiment = self._client.get_experiment_by_name(self._name)
-        if experiment is None:
-            try:
-                return str(self._client.create_experiment(self._name))
-            except Exception:
-                # Another follower may have been faster.
-                experiment = self._client.get_experiment_by_name(self._name)
-                if experiment is None:
-                    raise
-        if experiment.lifecycle_stage == "deleted":
-            self._client.restore_experiment(experiment.experiment_id)
-        return str(experiment.experiment_id)
 
     def _open_parent(self, start: int) -> str:
         existing = find_parent(self._client, self.experiment_id, self._key)
@@ -233,20 +278,6 @@ class RunWriter:
             run_name=f"trial {plan.number}",
         )
 
-    def _new_params(self, run_id: str, plan: RunPlan) -> dict[str, str]:
-        """Return the params that can be written; changed ones become tags."""
-        if not plan.params_once:
-            return {}
-        params: Mapping[str, str] = self._client.get_run(run_id).data.params
-        for key, value in plan.params_once.items():
-            if params.get(key, value) != value:
-                plan.tags[key] = value
-                plan.tags["note"] = (
-                    "The study went on with other settings or another winner than at first. "
-                    "MLflow cannot change params: where a tag has a param's name, the tag holds."
-                )
-        return {key: value for key, value in plan.params_once.items() if key not in params}
-
     def _log(self, run_id: str, entities: Mapping[str, Sequence[Any]]) -> None:
         """Write everything in as few requests as the limits of MLflow allow, the last tag last."""
         counts = {kind: -(-len(entities[kind]) // limit) for kind, limit in LIMITS.items()}
@@ -279,16 +310,32 @@ class RunWriter:
         """Return whether a run has been deleted meanwhile, and rejects everything."""
         return bool(self._client.get_run(run_id).info.lifecycle_stage == "deleted")
 
-    def _write_artifact(self, name: str, write: Callable[[], object]) -> None:
-        """Write an artifact; one that keeps failing is left out so that others can be written."""
+    def _write_model(self, run_id: str, plan: RunPlan) -> None:
+        """Write the winner as a model; where that keeps failing, its pickle as an artifact."""
+        models = ModelWriter(self._client, self.experiment_id, run_id, self._register)
+        write = partial(models.write, plan.model, plan.model_params, plan.metrics)
+        if not self._write_artifact("the model", write):
+            pickled = partial(self._upload, run_id, MODEL, plan.model[MODEL])
+            self._write_artifact(MODEL, pickled)
+
+    def _write_artifact(self, name: str, write: Callable[[], object]) -> bool:
+        """Write an artifact; one that keeps failing is left out so that others can be written.
+
+        Returns
+        -------
+        bool
+            Whether it was written.
+        """
         try:
             write()
+            return True
         except Exception as error:
             self._failures[name] = self._failures.get(name, 0) + 1
             if self._failures[name] < ARTIFACT_ATTEMPTS and not refused(error):
                 raise
             log.exception("artifact %s", name)
             self._note(f"artifact '{name}' could not be stored: {error}")
+            return False
 
     def _upload(self, run_id: str, name: str, source: Path) -> None:
         if source.is_dir():
