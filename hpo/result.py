@@ -12,6 +12,7 @@ import numpy as np
 
 from hpo._cv_results import cv_results
 from hpo._endings import failure_summary, none_completed
+from hpo._result_shown import html_of, text_of
 from hpo._trained_by import count_ways
 from hpo._winner import winner_of
 from hpo.exceptions import NoCompletedTrialError
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["StudyResult"]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class StudyResult:
     """The outcome of a study, finished or still running.
 
@@ -99,13 +100,15 @@ class StudyResult:
         they run trials of the same study; empty if this one has finished the study.
     silent_trials : tuple of int, default=()
         Numbers of the trials that run on machines of which there was no sign for minutes.
+    search_space : SearchSpace or None, default=None
+        Where the parameters were searched; None for a study that hpo did not make.
     """
 
     name: str
     records: tuple[TrialRecord, ...]
     scoring: str = "score"
     resolved_params: Mapping[str, Any] | None = None
-    estimator: Any = field(default=None, repr=False)
+    estimator: Any = None
     refit_epochs: int | None = None
     refit_seconds: float | None = None
     refit_error: str = ""
@@ -123,15 +126,22 @@ class StudyResult:
     enqueued: tuple[Mapping[str, Any], ...] = ()
     files: Mapping[int, Path] = field(default_factory=dict)
     key: str = ""
-    fingerprint: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    fingerprint: Mapping[str, Any] = field(default_factory=dict)
     choose: str = "best"
     finalists: Mapping[int, Sequence[float]] = field(default_factory=dict)
     corrected: CorrectedScore | None = None
     uncorrected: str = ""
     nested: tuple[float, ...] = ()
-    out_of_fold: OutOfFoldFiles | None = field(default=None, repr=False)
+    out_of_fold: OutOfFoldFiles | None = None
     finished_by: str = ""
     silent_trials: tuple[int, ...] = ()
+    search_space: Any = None
+
+    def __repr__(self) -> str:
+        return text_of(self)
+
+    def _repr_html_(self) -> str:
+        return html_of(self)
 
     @cached_property
     def winner(self) -> TrialRecord | None:

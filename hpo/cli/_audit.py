@@ -9,7 +9,7 @@ from hpo._discovery import build
 from hpo.cli._console import make_console, print_line
 from hpo.cli._show import read
 from hpo.cli._storage import readable_storage
-from hpo.cli._text import brief, score
+from hpo.display.text import brief, score
 from hpo.pruners import BasePruner
 from hpo.result import StudyResult
 from hpo.review.audit import Choice, Replay, choices, replays

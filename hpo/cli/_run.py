@@ -11,7 +11,7 @@ import typer
 from hpo._stop_signal import StopSignal
 from hpo.cli._command import Command
 from hpo.cli._console import make_console
-from hpo.cli._display import BaseDisplay, LiveDisplay, PlainDisplay
+from hpo.display.displays import BaseDisplay, LiveDisplay, PlainDisplay
 
 __all__ = ["run_file"]
 

@@ -24,7 +24,7 @@ from hpo.cli._tables import (
     trained,
     winner_table,
 )
-from hpo.cli._text import ago, score
+from hpo.display.text import ago, score
 from hpo.exceptions import HpoError, StorageError, StudyError
 from hpo.result import StudyResult
 from hpo.storage.reader import StorageReader

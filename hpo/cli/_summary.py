@@ -11,7 +11,7 @@ from hpo._stop_signal import exit_code
 from hpo._trained_by import asked_for_batches
 from hpo.cli._command import Command
 from hpo.cli._console import print_line
-from hpo.cli._progress import Progress
+from hpo.display.progress import Progress
 from hpo.cli._storage import named_storage
 from hpo.cli._tables import (
     counts,
@@ -26,7 +26,7 @@ from hpo.cli._tables import (
     trained,
     winner_table,
 )
-from hpo.cli._text import counted
+from hpo.display.text import counted
 from hpo.exceptions import RefitError
 from hpo.result import StudyResult
 from hpo.study import Study

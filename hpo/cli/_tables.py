@@ -10,8 +10,8 @@ from rich.text import Text
 
 from hpo._trained_by import format_reasons, format_trained_by
 from hpo.cli._console import print_line
-from hpo.cli._screen import COLORS
-from hpo.cli._text import (
+from hpo.display.screen import COLORS
+from hpo.display.text import (
     amount,
     brief,
     brief_value,

@@ -17,7 +17,7 @@ from hpo.cli._storage import exists, storage_of
 from hpo.cli._study_file import StudyFile, load_study_file, user_errors
 from hpo.cli._study_source import is_space_file
 from hpo.cli._tables import facts_table
-from hpo.cli._text import counted, number
+from hpo.display.text import counted, number
 from hpo.exceptions import HpoError, SpaceError
 from hpo.pruners import BasePruner
 from hpo.samplers.base import make_sampler

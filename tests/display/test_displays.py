@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.text import Text
 
 from hpo.cli._console import make_console, print_line
-from hpo.cli._display import BaseDisplay, LiveDisplay, PlainDisplay
-from hpo.cli._progress import Plan
+from hpo.display.displays import BaseDisplay, LiveDisplay, PlainDisplay
+from hpo.display.progress import Plan
 from hpo.observer import StudyInfo
 from hpo.testing.observers import INFO, ObserverConformance, tell_study, tell_trial
 from hpo.trial import TrialState

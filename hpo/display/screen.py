@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from hpo._trained_by import format_trained_by
-from hpo.cli._progress import N_RECENT, Progress
-from hpo.cli._text import brief, clock, counted, duration, ending, not_in_a_batch, score
+from hpo.display.progress import N_RECENT, Progress
+from hpo.display.text import brief, clock, counted, duration, ending, not_in_a_batch, score
 from hpo.observer import StudyInfo
 from hpo.trial import TrialRecord, TrialState
 

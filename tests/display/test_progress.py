@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from hpo.cli._progress import Plan, Progress
+from hpo.display.progress import Plan, Progress
 from hpo.result import StudyResult
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 

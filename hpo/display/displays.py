@@ -16,9 +16,9 @@ from rich.live import Live
 from rich.text import Text
 
 from hpo._format import printable
-from hpo.cli._progress import Plan, Progress
-from hpo.cli._screen import heading, screen
-from hpo.cli._text import clock, counted, ending, going_on, not_in_a_batch, score
+from hpo.display.progress import Plan, Progress
+from hpo.display.screen import heading, screen
+from hpo.display.text import clock, counted, ending, going_on, not_in_a_batch, score
 from hpo.observer import BaseObserver, StudyInfo
 from hpo.trial import Report, TrialRecord
 
