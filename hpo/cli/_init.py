@@ -46,9 +46,14 @@ def copy_examples(folder: Path, command: Command) -> None:
     print_line(console, f"The quick start: {command.other('run', str(first))}")
 
 
-def shipped(path: Path) -> bool:
-    """Return whether a missing study file is one of the examples of `copy_examples`."""
-    return any((_source() / part / path.name).is_file() for part in _PARTS)
+def shipped(path: Path) -> str:
+    """Return which of the examples of `copy_examples` a missing study file is; empty if none.
+
+    ``digits_mlp`` is ``studies/digits_mlp.py``.
+    """
+    names = (path.name, f"{path.name}.py")
+    files = (f"{part}/{name}" for part in _PARTS for name in names)
+    return next((file for file in files if (_source() / file).is_file()), "")
 
 
 def _source() -> Path:

@@ -71,7 +71,6 @@ class StudyData:
             if values is not None:
                 _check_pair(name, values, "y", self.y)
 
-
     def __repr__(self) -> str:
         """Return the sizes of the parts; their contents may be of any size."""
         names = ("X", "y", "groups", "sample_weight", "X_test", "y_test", "X_refit", "y_refit")

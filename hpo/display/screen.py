@@ -10,7 +10,7 @@ from rich.text import Text
 
 from hpo._trained_by import format_trained_by
 from hpo.display.progress import N_RECENT, Progress
-from hpo.display.text import brief, clock, counted, duration, ending, not_in_a_batch, score
+from hpo.display.text import brief, clock, counted, ending, not_in_a_batch, score, time_span
 from hpo.observer import StudyInfo
 from hpo.trial import TrialRecord, TrialState
 
@@ -98,9 +98,9 @@ def _bar(progress: Progress) -> RenderableType:
     text = Text.assemble(
         trials or counted(progress.n_done, "trial"), "   ", clock(progress.elapsed)
     )
-    left = progress.seconds_left()
-    if left is not None and progress.searching:
-        text.append(f", about {duration(round(left))} left" if left >= 1 else ", nearly done")
+    left = progress.time_left()
+    if left is not None:
+        text.append(f", {time_span(*left)} left" if left.high >= 1 else ", nearly done")
     fraction = progress.fraction()
     if fraction is None:
         return text

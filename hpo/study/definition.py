@@ -6,10 +6,10 @@ from typing import Any, ClassVar, Literal
 
 import pydantic
 
-from hpo._discovery import did_you_mean
 from hpo.data import StudyData
 from hpo.exceptions import StudyError
 from hpo.storage.urls import default_storage
+from hpo.study._field_errors import field_errors
 from hpo.study._shown import html_of, text_of
 
 __all__ = ["Study"]
@@ -215,7 +215,7 @@ class Study(pydantic.BaseModel):
         try:
             super().__init__(**fields)
         except pydantic.ValidationError as error:
-            raise StudyError(_format_error(error, fields, self._owner)) from None
+            raise StudyError(field_errors(error.errors(), fields, self._owner, _names())) from None
 
     def __repr__(self) -> str:
         return text_of(self._owner, self._given())
@@ -272,14 +272,5 @@ def _is_default(value: Any, field: Any) -> bool:
     return same_kind and isinstance(value, _PLAIN) and bool(value == default)
 
 
-def _format_error(error: pydantic.ValidationError, fields: Mapping[str, Any], owner: str) -> str:
-    lines = []
-    for problem in error.errors():
-        name = str(problem["loc"][0]) if problem["loc"] else "study"
-        if problem["type"] == "extra_forbidden":
-            lines.append(f"{owner} has no field '{name}'{did_you_mean(name, Study.model_fields)}")
-        elif problem["type"] == "missing":
-            lines.append(f"{owner} needs the field '{name}'.")
-        else:
-            lines.append(f"{owner}'s '{name}': {problem['msg']}. Got {fields.get(name)!r} instead.")
-    return "\n".join(dict.fromkeys(lines))
+def _names() -> list[str]:
+    return list(Study.model_fields)
