@@ -61,7 +61,7 @@ def test_a_notebook_shows_the_best_trials_and_a_curve():
         for key in ("cx", "cy")
     ]
     assert 100 < len(xy) < 1000
-    assert 0 <= min(xy)
+    assert min(xy) >= 0
     assert max(xy) <= 440
     assert len(text) < 80_000
 

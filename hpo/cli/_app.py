@@ -6,17 +6,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 import hpo
-from hpo._format import printable
+from hpo.cli._group import ARGS, Group
 from hpo.cli._options import (
     STORES,
     STUDYS_STORAGE,
     STUDYS_TRACKING,
     TRACKING_STORES,
+    AsJson,
+    Quiet,
     Storage,
     TrackingUri,
+    Verbose,
     budget,
     either,
     examples,
@@ -28,7 +30,6 @@ from hpo.cli._options import (
     storage_option,
 )
 from hpo.cli._study_command import StudyCommand, study_options
-from hpo.exceptions import HpoError, NoCompletedTrialError, RefitError, SpaceError
 
 __all__ = [
     "app",
@@ -44,40 +45,10 @@ __all__ = [
     "validate",
 ]
 
-_ARGS = "hpo.args"
-
-
-class _Group(TyperGroup):
-    """Turns `HpoError` into messages and exit codes."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Keep the original arguments, from which the command to resume is built."""
-        ctx.meta[_ARGS] = tuple(args)
-        return super().parse_args(ctx, args)
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command."""
-        try:
-            return super().invoke(ctx)
-        except HpoError as error:
-            _print_error(error)
-            ran = isinstance(error, NoCompletedTrialError | RefitError)
-            raise typer.Exit(1 if ran else 2) from None
-        except KeyboardInterrupt:
-            raise typer.Exit(130) from None
-
-
-def _print_error(error: HpoError) -> None:
-    """Write one message for each mistake to standard error."""
-    for problem in error.problems if isinstance(error, SpaceError) else [str(error)]:
-        typer.secho("error: ", fg=typer.colors.RED, bold=True, nl=False, err=True)
-        typer.echo(printable(problem), err=True)
-
-
 app = typer.Typer(
-    cls=_Group,
+    cls=Group,
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -286,6 +257,9 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
             "--retry-failed",
         ),
     ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Run a study, or go on with it, and name its winner.
 
@@ -327,7 +301,7 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         "gpus_per_trial": gpus_per_trial,
     }
     from hpo.cli._command import Command
-    from hpo.cli._run import run_file
+    from hpo.cli._run import Output, run_file
 
     raise typer.Exit(
         run_file(
@@ -341,7 +315,8 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
             retry_failed=retry_failed,
             smoke=smoke,
             data=data,
-            command=Command.typed(ctx.meta[_ARGS]),
+            command=Command.typed(ctx.meta[ARGS]),
+            output=Output(as_json=as_json, quiet=quiet, verbose=verbose),
         )
     )
 
@@ -365,11 +340,14 @@ def validate(
             metavar="FILE", help="A study (.py) or a search space (.yaml).", show_default=False
         ),
     ],
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Check a study or a search space, and print what it is. Nothing is created."""
     from hpo.cli._validate import validate_file
 
-    validate_file(file, study_options(ctx))
+    validate_file(file, study_options(ctx), as_json=as_json, quiet=quiet)
 
 
 @app.command(epilog=examples("hpo init elsewhere"))
@@ -378,26 +356,39 @@ def init(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Where to; made if need be.")
     ] = Path(),
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Copy the example studies and search spaces into a folder."""
     from hpo.cli._command import Command
     from hpo.cli._init import copy_examples
 
-    copy_examples(folder, Command.typed(ctx.meta[_ARGS]))
+    command = Command.typed(ctx.meta[ARGS])
+    copy_examples(folder, command, as_json=as_json, quiet=quiet)
 
 
 @app.command("list", epilog=examples("hpo list --storage journal:///elsewhere/hpo.journal"))
-def list_(storage: Storage = None) -> None:
+def list_(
+    storage: Storage = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
     """List the studies in a storage: how their trials stand and the best score."""
     from hpo.cli._show import list_studies
     from hpo.storage.many_objects import many_objects
 
     with many_objects():
-        list_studies(storage)
+        list_studies(storage, as_json=as_json, quiet=quiet)
 
 
 @app.command(
-    epilog=examples("hpo show digits_mlp", "hpo show digits_mlp@1 --plots report"),
+    epilog=examples(
+        "hpo show digits_mlp",
+        "hpo show digits_mlp --trial 3",
+        "hpo show digits_mlp@1 --plots report",
+    ),
 )
 def show(
     name: Annotated[
@@ -409,19 +400,45 @@ def show(
         ),
     ],
     storage: Storage = None,
+    trial: Annotated[
+        int | None,
+        option("N", "One trial: its parameters, its end, its curve, its folds.", min=0),
+    ] = None,
+    all_trials: Annotated[
+        bool, typer.Option("--all", help="Every trial, with all its parameters.")
+    ] = False,
     plots: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR", help="Write report.html, the plots and trials.csv to this folder."
         ),
     ] = None,
+    as_csv: Annotated[
+        bool,
+        typer.Option("--csv", help="Print the trials as CSV, with the scores of their folds."),
+    ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Show a study: its winner, the ten best trials, what pruning saved, what failed."""
-    from hpo.cli._show import show_study
+    """Show a study: the ten best trials, what pruning saved, what failed, and its winner."""
+    from hpo.cli._show import Wanted, show_study
     from hpo.storage.many_objects import many_objects
 
     with many_objects():
-        show_study(name, storage, plots)
+        show_study(
+            name,
+            storage,
+            Wanted(
+                trial=trial,
+                all_trials=all_trials,
+                as_json=as_json,
+                as_csv=as_csv,
+                plots=plots,
+                quiet=quiet,
+                verbose=verbose,
+            ),
+        )
 
 
 @app.command(epilog=examples("hpo audit digits_mlp", "hpo audit digits_mlp --pruner halving:eta=4"))
@@ -437,11 +454,13 @@ def audit(
             "--pruner",
         ),
     ] = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
 ) -> None:
     """Replay a study's curves under other rules: what pruning would save or lose."""
     from hpo.cli._audit import audit_study
 
-    audit_study(name, storage, pruners or [])
+    audit_study(name, storage, pruners or [], as_json=as_json)
 
 
 @app.command(epilog=examples("hpo ui digits_mlp --port 8080"))
@@ -478,11 +497,14 @@ def sync(
         option("NAME", f"Who is to have it: {either('hpo.trackers')}; by default as it was run."),
     ] = None,
     tracking_uri: TrackingUri = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Make MLflow, or another tracker, agree with a study's storage."""
     from hpo.cli._sync import send
 
-    raise typer.Exit(send(name, storage, tracker, tracking_uri))
+    raise typer.Exit(send(name, storage, tracker, tracking_uri, as_json=as_json, quiet=quiet))
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 from hpo._discovery import find, parse_spec
 from hpo._stop_signal import StopSignal
 from hpo.backends.base import BaseBackend
-from hpo.display.displays import BaseDisplay
-from hpo.display.progress import Plan
 from hpo.cli._storage import exists, storage_of
 from hpo.cli._study_file import StudyFile, load_study_file, user_errors
 from hpo.cli._summary import RunSummary
+from hpo.display.displays import BaseDisplay
+from hpo.display.progress import Plan
 from hpo.exceptions import HpoError, PluginError, RefitError
 from hpo.storage.finite_points import MOST_POINTS
 from hpo.study import Study, load_result, run_study

@@ -12,8 +12,11 @@ __all__ = [
     "STUDYS_STORAGE",
     "STUDYS_TRACKING",
     "TRACKING_STORES",
+    "AsJson",
+    "Quiet",
     "Storage",
     "TrackingUri",
+    "Verbose",
     "budget",
     "either",
     "examples",
@@ -63,3 +66,11 @@ STUDYS_STORAGE, STUDYS_TRACKING = (
 
 Storage = Annotated[str | None, option("URL", f"Where studies are kept: {STORES}", _STORAGE)]
 TrackingUri = Annotated[str | None, option("URI", TRACKING_STORES, _TRACKING)]
+
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print JSON instead: all figures, none rounded.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only what matters most.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Print more, and errors with their tracebacks.")
+]

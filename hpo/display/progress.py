@@ -11,7 +11,7 @@ from hpo._trained_by import asked_for_batches, count_ways
 from hpo.display.time_left import Range, Running, refit_seconds, rest_of_search
 from hpo.trial import TrialRecord, TrialState
 
-__all__ = ["Plan", "Progress"]
+__all__ = ["Plan", "Progress", "standard_error"]
 
 N_RECENT = 4
 """Number of recently finished trials to show."""
@@ -152,7 +152,7 @@ class Progress:
             rank = (record.value, -record.number)
             if self.best is None or rank > (self.best.value, -self.best.number):
                 self.best = record
-                self.best_error = _standard_error(report.fold_values)
+                self.best_error = standard_error(report.fold_values)
 
     def _undo(self, old: TrialRecord) -> None:
         """Undo that a trial of this run has ended."""
@@ -266,8 +266,8 @@ def _steps_left_at_start(record: TrialRecord) -> int:
     return max(0, (record.max_steps or 0) - record.trial.resumed_step)
 
 
-def _standard_error(values: Sequence[float]) -> float:
+def standard_error(values: Sequence[float]) -> float:
     """Return the standard error of the mean of ``values``, as `StudyResult.best_score_se`."""
-    if len(values) < 2:
+    if len(values) < 2 or not all(map(math.isfinite, values)):
         return math.nan
     return statistics.stdev(values) / math.sqrt(len(values))

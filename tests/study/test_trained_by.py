@@ -12,9 +12,9 @@ from torch import nn
 from hpo import Study, StudyData, load_result, run_study
 from hpo._trained_by import format_reasons
 from hpo.cli._command import Command
-from hpo.display.displays import PlainDisplay
 from hpo.cli._show import show_study
 from hpo.cli._summary import RunSummary
+from hpo.display.displays import PlainDisplay
 from hpo.review import write_report
 from hpo.testing.backends import Recorder
 

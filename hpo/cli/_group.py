@@ -1,0 +1,90 @@
+"""The group of the commands: errors of every kind in one form, and the exit codes."""
+
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from hpo._format import printable
+from hpo.exceptions import HpoError, NoCompletedTrialError, RefitError, SpaceError
+
+__all__ = ["ARGS", "Group"]
+
+ARGS = "hpo.args"
+"""Where the context has the arguments as they were typed."""
+
+_UsageError: Any = typer.BadParameter.__mro__[1]
+"""The error of a command line that cannot be read; typer does not export it."""
+
+
+class Group(TyperGroup):
+    """Turns errors into messages and exit codes."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **more: Any) -> Any:
+        """Run a command line; what is wrong with it is told like any other error."""
+        if not standalone_mode:
+            return super().main(*args, standalone_mode=False, **more)
+        try:
+            code = super().main(*args, standalone_mode=False, **more)
+        except _UsageError as error:
+            _print_usage_error(error)
+            sys.exit(error.exit_code)
+        except typer.Abort:
+            sys.exit(1)
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Keep the original arguments, from which the command to resume is built."""
+        ctx.meta[ARGS] = tuple(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except HpoError as error:
+            flags = ctx.meta[ARGS]
+            if "--json" in flags:
+                _print_json(error)
+            if {"-v", "--verbose"} & set(flags):
+                typer.echo(printable("".join(traceback.format_exception(error))), err=True)
+            _print_problems(_problems(error))
+            ran = isinstance(error, NoCompletedTrialError | RefitError)
+            raise typer.Exit(1 if ran else 2) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+
+
+def _problems(error: HpoError) -> Sequence[str]:
+    """Return one message for each mistake."""
+    return error.problems if isinstance(error, SpaceError) else [str(error)]
+
+
+def _print_problems(problems: Sequence[str]) -> None:
+    """Write one message for each mistake to standard error."""
+    for problem in problems:
+        typer.secho("error: ", fg=typer.colors.RED, bold=True, nl=False, err=True)
+        typer.echo(printable(problem), err=True)
+
+
+def _print_json(error: HpoError) -> None:
+    """Write the mistakes to standard output, unless a result of the command stands there."""
+    if isinstance(error, RefitError | NoCompletedTrialError):
+        return
+    from hpo.cli._json import print_json
+
+    print_json({"error": type(error).__name__, "problems": _problems(error)})
+
+
+def _print_usage_error(error: Any) -> None:
+    """Write what is wrong with a command line, and where its options are listed."""
+    context = error.ctx
+    if type(error).__name__ == "NoArgsIsHelpError":  # the message is the help itself
+        error.show()
+        return
+    message = error.format_message().rstrip()
+    hint = f" (`{context.command_path} --help` lists them)" if context is not None else ""
+    _print_problems([f"{message.removesuffix('.')}{hint}." if hint else message])
