@@ -25,9 +25,11 @@ from hpo.cli._options import (
     execution,
     on_ray,
     option,
+    plugins,
     search,
     source,
     storage_option,
+    study_names,
 )
 from hpo.cli._study_command import StudyCommand, study_options
 
@@ -140,11 +142,16 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         search(
             "NAME",
             f"Who proposes trials: {either('hpo.samplers')}; with options: tpe:random_share=0.2.",
+            **plugins("hpo.samplers"),
         ),
     ] = None,
     pruner: Annotated[
         str | None,
-        search("NAME", f"Who stops trials: {either('hpo.pruners')}; with options: halving:eta=3."),
+        search(
+            "NAME",
+            f"Who stops trials: {either('hpo.pruners')}; with options: halving:eta=3.",
+            **plugins("hpo.pruners"),
+        ),
     ] = None,
     seed: Annotated[int | None, search("N", "All random numbers follow from it.")] = None,
     add_trials: Annotated[
@@ -160,11 +167,16 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         execution(
             "NAME",
             f"Who runs the trials: {either('hpo.backends')}; with options: ray:max_concurrent=4.",
+            **plugins("hpo.backends"),
         ),
     ] = None,
     executor: Annotated[
         str | None,
-        execution("NAME", f"How one machine trains them: {either('hpo.executors')}."),
+        execution(
+            "NAME",
+            f"How one machine trains them: {either('hpo.executors')}.",
+            **plugins("hpo.executors"),
+        ),
     ] = None,
     n_jobs: Annotated[
         int | None, execution("N", "Trials at a time; -1 is one a CPU core, or one a GPU.")
@@ -196,7 +208,12 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         str | None, storage_option("URI", TRACKING_STORES, STUDYS_TRACKING)
     ] = None,
     tracker: Annotated[
-        str | None, storage_option("NAME", f"Who shows the trials too: {either('hpo.trackers')}.")
+        str | None,
+        storage_option(
+            "NAME",
+            f"Who shows the trials too: {either('hpo.trackers')}.",
+            **plugins("hpo.trackers"),
+        ),
     ] = None,
     analyses: Annotated[
         list[str] | None,
@@ -390,13 +407,14 @@ def list_(
         "hpo show digits_mlp@1 --plots report",
     ),
 )
-def show(
+def show(  # noqa: PLR0917 - each parameter is an option, given by name
     name: Annotated[
         str,
         typer.Argument(
             metavar="NAME",
             help="Study. After --fresh it means the newest; NAME@1 is the first.",
             show_default=False,
+            autocompletion=study_names,
         ),
     ],
     storage: Storage = None,
@@ -443,7 +461,12 @@ def show(
 
 @app.command(epilog=examples("hpo audit digits_mlp", "hpo audit digits_mlp --pruner halving:eta=4"))
 def audit(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Study.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="Study.", show_default=False, autocompletion=study_names
+        ),
+    ],
     storage: Storage = None,
     pruners: Annotated[
         list[str] | None,
@@ -482,7 +505,7 @@ def ui(
 
 
 @app.command(epilog=examples("hpo sync digits_mlp --tracking-uri http://localhost:5000"))
-def sync(
+def sync(  # noqa: PLR0917 - each parameter is an option, given by name
     name: Annotated[
         str | None,
         typer.Argument(

@@ -1,5 +1,6 @@
 """The group of the commands: errors of every kind in one form, and the exit codes."""
 
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -79,12 +80,26 @@ def _print_json(error: HpoError) -> None:
     print_json({"error": type(error).__name__, "problems": _problems(error)})
 
 
+_PHRASES = (
+    (r"Input should be a valid integer.*", "must be a whole number"),
+    (r"Input should be a valid number.*", "must be a number"),
+    (r"Input should be a valid boolean.*", "must be true or false"),
+    (r"Input should be greater than or equal to (\S+)", r"must be \1 or more"),
+    (r"Input should be less than or equal to (\S+)", r"must be \1 or less"),
+    (r"Input should be (.*)", r"must be \1"),
+    (r"^Invalid value for (.*?): must be", r"\1 must be"),
+)
+"""What typer says of a value, and what hpo says."""
+
+
 def _print_usage_error(error: Any) -> None:
     """Write what is wrong with a command line, and where its options are listed."""
-    context = error.ctx
     if type(error).__name__ == "NoArgsIsHelpError":  # the message is the help itself
         error.show()
         return
-    message = error.format_message().rstrip()
-    hint = f" (`{context.command_path} --help` lists them)" if context is not None else ""
-    _print_problems([f"{message.removesuffix('.')}{hint}." if hint else message])
+    message = str(error.format_message()).rstrip().removesuffix(".")
+    for theirs, ours in _PHRASES:
+        message = re.sub(theirs, ours, message)
+    message += "" if message.endswith("?") else "."
+    hint = f" See `{error.ctx.command_path} --help`." if error.ctx is not None else ""
+    _print_problems([message + hint])

@@ -1,11 +1,13 @@
 """Helpers for the options of the commands: help panels, texts and defaults."""
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from hpo._discovery import names
+from hpo.exceptions import HpoError
 
 __all__ = [
     "STORES",
@@ -23,9 +25,11 @@ __all__ = [
     "execution",
     "on_ray",
     "option",
+    "plugins",
     "search",
     "source",
     "storage_option",
+    "study_names",
 ]
 
 
@@ -48,6 +52,26 @@ def either(package: str) -> str:
     """Return the names of the plugins of ``package``, as ``a, b or c``."""
     *rest, last = names(package)
     return f"{', '.join(rest)} or {last}" if rest else last
+
+
+def plugins(package: str) -> dict[str, Any]:
+    """Return what completes an option that names a plugin of ``package``."""
+    return {"autocompletion": lambda incomplete: _beginning(names(package), incomplete)}
+
+
+def study_names(incomplete: str) -> list[str]:
+    """Return the studies of the default storage whose names begin so, for completion."""
+    from hpo.cli._storage import readable_storage
+    from hpo.storage.reader import StorageReader
+
+    try:
+        return _beginning(StorageReader(readable_storage(None)).names, incomplete)
+    except HpoError:  # there is none, or none that can be read
+        return []
+
+
+def _beginning(names: Iterable[str], incomplete: str) -> list[str]:
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def examples(*lines: str) -> str:

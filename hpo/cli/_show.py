@@ -153,7 +153,7 @@ class Wanted:
         return not (more or self.plots)
 
 
-def show_study(name: str, option: str | None, wanted: Wanted) -> None:
+def show_study(name: str, option: str | None, wanted: Wanted | None = None) -> None:
     """Print the result of a study.
 
     Parameters
@@ -162,13 +162,15 @@ def show_study(name: str, option: str | None, wanted: Wanted) -> None:
         See `load_result`.
     option : str or None
         The storage's URL; see `named_storage`.
-    wanted : Wanted
+    wanted : Wanted or None
+        None is the tables.
 
     Raises
     ------
     HpoError
         If there is no such study or trial, or the report cannot be written.
     """
+    wanted = wanted or Wanted()
     if wanted.as_json and wanted.as_csv:
         raise StudyError("--json and --csv exclude each other: choose one of them.")
     storage = readable_storage(option)

@@ -124,7 +124,7 @@ class RunSummary:
             print_winner(console, result)
         if not quiet:
             self._print_next(console, command, interrupted)
-            print_line(console, facts_table([("", ""), *self._locations()]))
+            print_line(console, facts_table(self._locations()))
 
     def _print_details(self, console: Console) -> None:
         result = self._result
@@ -144,6 +144,7 @@ class RunSummary:
 
     def _print_next(self, console: Console, command: Command, interrupted: str) -> None:
         result = self._result
+        print_line(console)
         if self._study.storage is not None and (interrupted or result.stopped):
             _section(console, "Go on with", [command.resume_command()])
         elif not self._progress.n_done_now:
@@ -214,7 +215,6 @@ class RunSummary:
 
 def _section(console: Console, heading: str, lines: list[str]) -> None:
     if lines:
-        print_line(console)
         print_line(console, heading, style="dim")
         for line in lines:
             print_line(console, f"  {line}")

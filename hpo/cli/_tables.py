@@ -47,7 +47,7 @@ __all__ = [
 
 _FACTS = 28
 """Width in columns of a trial's number, score and epoch."""
-_FEW = 9
+_FEW = 8
 """Parameters that stand below each other, so that the winner fits on a terminal of 24 rows."""
 
 

@@ -78,7 +78,7 @@ def rest_of_search(
     return Range(plays[i], plays[-1 - i])
 
 
-def _play(
+def _play(  # noqa: PLR0917 - called once
     durations: Sequence[float],
     shares: Sequence[float],
     running: Sequence[Running],

@@ -48,21 +48,22 @@ def _brief(value: Any) -> str:
         return repr(value)
     if isinstance(value, str):
         return _cut(repr(redact(value)))  # first: a password that is cut cannot be recognized
-    if isinstance(value, Mapping):
-        names = [str(name) for name in value]
-        more = f", ... {len(names)} in all" if len(names) > _MOST_NAMES else ""
-        return _cut("{" + ", ".join(names[:_MOST_NAMES]) + more + "}", 2 * _WIDEST)
+    if isinstance(value, Mapping | list | tuple):
+        return _cut(_items(value), 2 * _WIDEST)
     if inspect.isclass(value) or inspect.isroutine(value):
         return str(getattr(value, "__name__", type(value).__name__))
-    if isinstance(value, list | tuple):
-        items = [_brief(item) for item in value[:_MOST_NAMES]]
-        more = f", ... {len(value)} in all" if len(value) > _MOST_NAMES else ""
-        return _cut(f"[{', '.join(items)}{more}]", 2 * _WIDEST)
-    if type(value).__module__.startswith("hpo."):
-        text = redact(repr(value))
-        if "\n" not in text and " at 0x" not in text and len(text) <= 2 * _WIDEST:
-            return text
-    return f"{type(value).__name__}(...)"
+    text = redact(repr(value)) if type(value).__module__.startswith("hpo.") else ""
+    is_short = text and "\n" not in text and " at 0x" not in text and len(text) <= 2 * _WIDEST
+    return text if is_short else f"{type(value).__name__}(...)"
+
+
+def _items(values: Any) -> str:
+    """Return the first names of a mapping, or the first items of a list."""
+    named = isinstance(values, Mapping)
+    items = [str(name) if named else _brief(name) for name in list(values)[:_MOST_NAMES]]
+    more = f", ... {len(values)} in all" if len(values) > _MOST_NAMES else ""
+    text = f"{', '.join(items)}{more}"
+    return "{" + text + "}" if named else f"[{text}]"
 
 
 def _cut(text: str, widest: int = _WIDEST) -> str:

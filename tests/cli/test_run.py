@@ -210,7 +210,7 @@ def test_studies_are_listed_and_shown(hpo_command: Run, write_study: Write) -> N
     assert newest.startswith("tiny@2  3 trials: ")
     code, first, _ = hpo_command("show", "tiny@1")
     assert first.startswith("tiny  6 trials: ")
-    top = first[first.index("Top ten") :].splitlines()[1:]
+    top = first[first.index("complete trials\n") : first.index("\nWinner")].splitlines()[1:]
     assert top[0].split() == ["trial", "accuracy", "epoch", "alpha"]
     scores = [float(line.split()[1]) for line in top[1:]]
     assert scores == sorted(scores, reverse=True)

@@ -11,7 +11,7 @@ from hpo.display.text import time_span
 from hpo.display.time_left import Range, Running, refit_seconds, rest_of_search
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 
-RECORDED = (  # fmt: skip
+RECORDED = (
     (
         3.4,
         2.1,
