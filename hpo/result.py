@@ -100,8 +100,8 @@ class StudyResult:
         they run trials of the same study; empty if this one has finished the study.
     silent_trials : tuple of int, default=()
         Numbers of the trials that run on machines of which there was no sign for minutes.
-    search_space : SearchSpace or None, default=None
-        Where the parameters were searched; None for a study that hpo did not make.
+    space : SearchSpace or None, default=None
+        The space that was searched; None if it is not known.
     """
 
     name: str
@@ -135,7 +135,7 @@ class StudyResult:
     out_of_fold: OutOfFoldFiles | None = None
     finished_by: str = ""
     silent_trials: tuple[int, ...] = ()
-    search_space: Any = None
+    space: Any = None
 
     def __repr__(self) -> str:
         return text_of(self)

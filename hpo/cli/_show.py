@@ -255,7 +255,7 @@ def read(name: str, storage: str, *, outline: bool = False) -> StudyResult:
         listing = f" It has: {', '.join(names)}." if names else " It has none."
         hint = did_you_mean(name, names) or "."
         raise StorageError(f"There is no study '{name}' in {storage}{hint}{listing}")
-    return read_outline(reader, name, n_whole=N_TOP) if outline else read_result(reader, name)[0]
+    return read_outline(reader, name, n_whole=N_TOP) if outline else read_result(reader, name)
 
 
 def _write(result: StudyResult, folder: Path) -> Path:

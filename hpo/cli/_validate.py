@@ -140,7 +140,7 @@ def _stored(prepared: PreparedStudy) -> str:
     if study.name not in study_names(study.storage):
         return f"{url}, where it is new"
     prepared.store()
-    result, _ = load_result(study.name, study.storage)
+    result = load_result(study.name, study.storage)
     return f"{url}, which has {counted(result.n_trials, 'trial')} of it to go on from"
 
 

@@ -38,7 +38,7 @@ def plan_of(study: Study, folder: Path, *, fresh: bool, retry_failed: bool) -> P
     if fresh or study.storage is None or not is_there(study.storage):
         return plan
     try:
-        records = load_result(study.name, study.storage)[0].records
+        records = load_result(study.name, study.storage).records
     except HpoError:
         return plan
     to_run = {TrialState.RUNNING, TrialState.FAILED} if retry_failed else {TrialState.RUNNING}

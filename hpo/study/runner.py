@@ -33,6 +33,7 @@ from hpo.study._tracking import Tracking
 from hpo.study.artifacts import artifacts
 from hpo.study.finisher import Elsewhere
 from hpo.study.kept_files import KeptFiles
+from hpo.study.load import ENDING
 from hpo.study.search import SearchConfig
 from hpo.trackers import BaseTracker
 from hpo.training.checkpointing import Checkpointing
@@ -143,6 +144,7 @@ def run_search(
         ]
         notes += missing_parts()
     result = replace(result, notes=tuple(redact(note) for note in dict.fromkeys(notes) if note))
+    store.set_attr(ENDING, {"stopped": result.stopped, "notes": list(result.notes)})
     if failure is not None:
         failure.result = result
         raise failure
@@ -223,6 +225,7 @@ def _trials(
         key=store.key,
         fingerprint=_fingerprint(search),
         out_of_fold=out_of_fold,
+        space=search.space,
         **search.shown,
     )
     search.notes += [out_of_fold.note] if out_of_fold and out_of_fold.note else []

@@ -201,7 +201,7 @@ def test_a_study_in_a_storage_goes_on_where_it_ended(tmp_path):
     assert more.name == first.name
     assert more.records[:2] == first.records
     assert more.n_trials == 4
-    assert load_result(first.name, storage)[0].n_trials == 4
+    assert load_result(first.name, storage).n_trials == 4
     assert cross_val_score(search, *DIABETES, cv=2).shape == (2,)  # studies of their own
     named = clone(search).set_params(study_name="mine").fit(*DIABETES)
     assert named.result_.name == "mine"

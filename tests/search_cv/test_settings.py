@@ -274,7 +274,7 @@ def test_analyses_are_made_of_the_winner_and_kept(tmp_path):
     assert found.analyses_["names"]["first"] == found.best_index_
     assert found.analyses_["confusion"]["accuracy"] == found.test_score_
     assert found.test_score_ == found.score(HELD_OUT.X_test, HELD_OUT.y_test)
-    loaded, _ = load_result("kept", storage)
+    loaded = load_result("kept", storage)
     assert json.dumps(loaded.analyses) == json.dumps(found.analyses_)
     assert loaded.test_score == found.test_score_
     assert loaded.refit_seconds == found.refit_time_

@@ -40,7 +40,7 @@ def test_it_is_shown_read_back_and_kept_in_mlflow(tmp_path):
     result = run_study(study)
     told = f"SGD(alpha={result.best_params['alpha']:.3g})"
     assert result.recommendation == told
-    again, _ = load_result("telling", study.storage)
+    again = load_result("telling", study.storage)
     assert again.recommendation == told
     shown = Console(file=io.StringIO(), width=80)
     shown.print(winner_table(again))
