@@ -281,4 +281,5 @@ class LiveDisplay(BaseDisplay):
                 self._notice,
                 places=self._n_rows,
                 height=self._console.height,
+                width=self._console.width,
             )

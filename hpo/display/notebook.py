@@ -98,7 +98,14 @@ class NotebookDisplay(SilentDisplay):
             force_jupyter=False,
         )
         console.print(
-            screen(self._info, self.progress, self._notice, places=self._n_rows, height=_HEIGHT)
+            screen(
+                self._info,
+                self.progress,
+                self._notice,
+                places=self._n_rows,
+                height=_HEIGHT,
+                width=_WIDTH,
+            )
         )
         return printable(console.export_html(inline_styles=True, code_format=_PAGE))
 

@@ -12,7 +12,7 @@ from hpo.display.displays import BaseDisplay, LiveDisplay, PlainDisplay, SilentD
 from hpo.display.progress import Plan
 from hpo.observer import StudyInfo
 from hpo.testing.observers import INFO, ObserverConformance, tell_study, tell_trial
-from hpo.trial import TrialState
+from hpo.trial import Report, Trial, TrialRecord, TrialState
 
 STOPPING = "stopping after this epoch (Ctrl-C again: at once)"
 SETTINGS = {"scoring": "accuracy", "n_folds": 5, "sampler": "tpe", "pruner": "median"}
@@ -208,3 +208,17 @@ def test_a_poor_alphabet_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     told = poor.buffer.getvalue().decode().splitlines()  # type: ignore[attr-defined]
     assert told[0] == "0.97 \\xb1 0.01 \\ud800"
     assert told[1].startswith("trial 0 failed: K\\xfcche")
+
+
+def test_the_best_parameters_are_not_cut_off() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, height=24, markup=False)
+    display = LiveDisplay(console)
+    display.on_study_start(INFO)
+    params = {f"module__parameter_{i}": 0.123 for i in range(8)}
+    report = Report(0, 1, 0.5, (0.4, 0.6))
+    record = TrialRecord(Trial(0, params, 0), TrialState.COMPLETE, (report,), max_steps=1)
+    display.on_trial_start(record)
+    display.on_trial_end(record)
+    shown = " ".join(_screen(display, console).split())
+    assert ", ".join(f"parameter_{i} 0.123" for i in range(8)) in shown
+    assert len(_screen(display, console).splitlines()) <= 24
