@@ -24,12 +24,20 @@ _UsageError: Any = typer.BadParameter.__mro__[1]
 class Group(TyperGroup):
     """Turns errors into messages and exit codes."""
 
-    def main(self, *args: Any, standalone_mode: bool = True, **more: Any) -> Any:
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **more: Any,
+    ) -> Any:
         """Run a command line; what is wrong with it is told like any other error."""
+        command = super().main
         if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **more)
+            return command(args, prog_name, complete_var, standalone_mode=False, **more)
         try:
-            code = super().main(*args, standalone_mode=False, **more)
+            code = command(args, prog_name, complete_var, standalone_mode=False, **more)
         except _UsageError as error:
             _print_usage_error(error)
             sys.exit(error.exit_code)

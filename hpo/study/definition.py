@@ -14,7 +14,7 @@ from hpo.study._shown import html_of, text_of
 
 __all__ = ["Study"]
 
-_PLAIN = str | bool | int | float | tuple | None
+_PLAIN = (str, bool, int, float, tuple, type(None))
 
 
 class Study(pydantic.BaseModel):
