@@ -75,6 +75,8 @@ def _facts(result: Any) -> Iterable[tuple[str, str]]:
             "corrected",
             score_with_interval(result.corrected.value, result.corrected.interval),
         )
+    if result.nested:
+        yield "nested", score(result.nested_score, result.nested_score_se)
     if result.test_score is not None:
         yield "held-out", score_with_interval(result.test_score, result.test_interval)
     params = best.best_params

@@ -30,14 +30,15 @@ class Group(TyperGroup):
         prog_name: str | None = None,
         complete_var: str | None = None,
         standalone_mode: bool = True,
-        **more: Any,
+        windows_expand_args: bool = True,
+        **extra: Any,
     ) -> Any:
         """Run a command line; what is wrong with it is told like any other error."""
-        command = super().main
+        extra |= {"windows_expand_args": windows_expand_args, "standalone_mode": False}
         if not standalone_mode:
-            return command(args, prog_name, complete_var, standalone_mode=False, **more)
+            return super().main(args, prog_name, complete_var, **extra)
         try:
-            code = command(args, prog_name, complete_var, standalone_mode=False, **more)
+            code = super().main(args, prog_name, complete_var, **extra)
         except _UsageError as error:
             _print_usage_error(error)
             sys.exit(error.exit_code)

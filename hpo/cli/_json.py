@@ -144,8 +144,12 @@ def _winner(result: StudyResult) -> dict[str, Any] | None:
         "finalists": result.finalists,
         "corrected": None,
         "uncorrected": result.uncorrected,
+        "nested": None,
         "held_out": None,
     }
+    if result.nested:
+        nested = {"score": result.nested_score, "se": result.nested_score_se}
+        data["nested"] = {**nested, "outer_scores": result.nested}
     if corrected is not None:
         low, high = corrected.interval
         data["corrected"] = {

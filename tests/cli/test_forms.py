@@ -68,6 +68,7 @@ RESULT = {
             "n_candidates": WHOLE,
         },
         "uncorrected": TEXT,
+        "nested": MAYBE + TEXT,
         "held_out": {
             "score": NUMBER,
             "low": NUMBER,
