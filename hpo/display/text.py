@@ -110,7 +110,7 @@ def ending(record: TrialRecord) -> str:
         at = f" at epoch {best.step}" if best and record.last_step > 1 else ""
         return f"complete: {score(record.value)}{at}"
     reason = single_line(record.reason)
-    epoch = f"epoch {record.last_step}: "
-    if record.last_step and reason.startswith(epoch):
-        return f"{record.state} at {epoch}{reason.removeprefix(epoch)}"
+    at = f"epoch {record.last_step}"
+    if record.last_step and reason.startswith(at) and not reason[len(at) :][:1].isdigit():
+        return f"{record.state} at {reason}"
     return f"{record.state}: {reason}" if reason else str(record.state)
