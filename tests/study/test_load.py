@@ -29,6 +29,7 @@ def ran(tmp_path):
         tracker="null",
         costs=["seconds"],
         timeout=1e-3,
+        pruner="nop",
     )
     cut = run_study(study)
     return study, cut, run_study(study.replace(timeout=None))

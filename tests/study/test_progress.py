@@ -28,6 +28,7 @@ def study():
         cv=2,
         epochs=2,
         storage=None,
+        pruner="nop",
         tracker="null",
         refit=False,
     )
