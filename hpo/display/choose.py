@@ -38,7 +38,7 @@ def display_for(progress: str, verbose: int = 1) -> "BaseDisplay | None":
 
     if progress == "lines" or verbose > 1:
         return PlainDisplay(sys.stdout, epochs=verbose > 1)
-    if in_notebook():
+    if _in_notebook():
         from hpo.display.notebook import NotebookDisplay
 
         return NotebookDisplay()
@@ -50,7 +50,7 @@ def display_for(progress: str, verbose: int = 1) -> "BaseDisplay | None":
     return None
 
 
-def in_notebook() -> bool:
+def _in_notebook() -> bool:
     """Return whether this process is a kernel of a notebook, which shows HTML."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
