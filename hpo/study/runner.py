@@ -16,7 +16,7 @@ from hpo._scratch import new_folder
 from hpo._stop_signal import StopSignal
 from hpo._trained_by import format_trained_by
 from hpo.budget import Budget
-from hpo.exceptions import RefitError
+from hpo.exceptions import RefitError, StorageError
 from hpo.observer import BaseObserver, StudyInfo
 from hpo.out_of_fold_files import OUT_OF_FOLD, OutOfFoldFiles
 from hpo.result import StudyResult
@@ -144,7 +144,9 @@ def run_search(
         ]
         notes += missing_parts()
     result = replace(result, notes=tuple(redact(note) for note in dict.fromkeys(notes) if note))
-    store.set_attr(ENDING, {"stopped": result.stopped, "notes": list(result.notes)})
+    if saved:
+        with suppress(StorageError):  # the study is over: what is told of it is in the result too
+            store.set_attr(ENDING, {"stopped": result.stopped, "notes": list(result.notes)})
     if failure is not None:
         failure.result = result
         raise failure
