@@ -7,7 +7,7 @@ from hpo import load_result
 N_TRIALS = 30
 LEAST_SCORE = 0.97
 
-result, _ = load_result("digits_mlp", "journal:///hpo.journal")
+result = load_result("digits_mlp", "journal:///hpo.journal")
 assert result.n_trials == N_TRIALS, result.n_trials
 assert result.best_score >= LEAST_SCORE, result.best_score
 

@@ -231,7 +231,7 @@ def figures(
     if not made:
         yield f"`hpo run studies/{file.name}`: not run for this page{elsewhere(answer)}.\n"
     for name in made:
-        result, _ = load_result(name, storage)
+        result = load_result(name, storage)
         yield from told_of(result, file, root)
 
 

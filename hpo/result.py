@@ -12,6 +12,7 @@ import numpy as np
 
 from hpo._cv_results import cv_results
 from hpo._endings import failure_summary, none_completed
+from hpo._result_shown import html_of, text_of
 from hpo._stored_model import StoredModel
 from hpo._trained_by import count_ways
 from hpo._winner import winner_of
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["StudyResult"]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class StudyResult:
     """The outcome of a study, finished or still running.
 
@@ -115,7 +116,7 @@ class StudyResult:
     records: tuple[TrialRecord, ...]
     scoring: str = "score"
     resolved_params: Mapping[str, Any] | None = None
-    refitted: Any = field(default=None, repr=False)
+    refitted: Any = None
     refit_trial: int | None = None
     refit_epochs: int | None = None
     refit_seconds: float | None = None
@@ -134,17 +135,23 @@ class StudyResult:
     enqueued: tuple[Mapping[str, Any], ...] = ()
     files: Mapping[int, Path] = field(default_factory=dict)
     key: str = ""
-    fingerprint: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    fingerprint: Mapping[str, Any] = field(default_factory=dict)
     choose: str = "best"
     finalists: Mapping[int, Sequence[float]] = field(default_factory=dict)
     corrected: CorrectedScore | None = None
     uncorrected: str = ""
     nested: tuple[float, ...] = ()
-    out_of_fold: OutOfFoldFiles | None = field(default=None, repr=False)
+    out_of_fold: OutOfFoldFiles | None = None
     finished_by: str = ""
     silent_trials: tuple[int, ...] = ()
-    space: "SearchSpace | None" = field(default=None, repr=False)
-    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    space: "SearchSpace | None" = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return text_of(self)
+
+    def _repr_html_(self) -> str:
+        return html_of(self)
 
     @cached_property
     def estimator(self) -> Any:

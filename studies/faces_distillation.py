@@ -49,11 +49,11 @@ def network(**params: Any) -> ImageClassifier:
 
 def winner_of(name: str, storage: str, teacher: ImageClassifier) -> ImageClassifier:
     """Return ``teacher`` with what another study chose."""
-    result, space = load_result(name, storage)
-    if space is None:
+    result = load_result(name, storage)
+    if result.space is None:
         raise StudyError(f"hpo did not make the study {name!r} in {storage}: it has no teacher.")
     try:
-        teacher.set_params(**space.resolve(result.best_params), max_epochs=result.best_step)
+        teacher.set_params(**result.space.resolve(result.best_params), max_epochs=result.best_step)
     except ValueError as error:
         raise StudyError(f"The winner of {name!r} cannot be a teacher here: {error}") from error
     return teacher

@@ -8,7 +8,7 @@ import numpy as np
 from hpo.analyses.base import BaseAnalysis, Winner
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from hpo._figure import Figure
 
 __all__ = ["Calibration"]
 
@@ -79,7 +79,7 @@ class Calibration(BaseAnalysis):
 
     def plot(self, data: Mapping[str, Any]) -> "Figure":
         """Draw accuracy over confidence, and the recall of each class."""
-        from matplotlib.figure import Figure
+        from hpo._figure import Figure
 
         matrix, labels = np.array(data["matrix"]), data["labels"]
         figure = Figure(figsize=(7.6, 3.4), dpi=110, layout="constrained")

@@ -8,7 +8,7 @@ import numpy as np
 from hpo.analyses.base import BaseAnalysis, Winner
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from hpo._figure import Figure
 
 __all__ = ["Confusion"]
 
@@ -60,7 +60,7 @@ class Confusion(BaseAnalysis):
 
     def plot(self, data: Mapping[str, Any]) -> "Figure":
         """Draw the matrix, shaded by the share of each row, beside the recall of each class."""
-        from matplotlib.figure import Figure
+        from hpo._figure import Figure
 
         matrix, labels = np.array(data["matrix"]), data["labels"]
         n = len(labels)

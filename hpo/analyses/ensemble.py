@@ -9,7 +9,7 @@ import numpy as np
 from hpo.analyses.base import BaseAnalysis, Winner
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from hpo._figure import Figure
 
 __all__ = ["Ensemble"]
 
@@ -88,7 +88,7 @@ class Ensemble(BaseAnalysis):
 
     def plot(self, data: Mapping[str, Any]) -> "Figure":
         """Draw members as points and averages as bars of two standard errors of the gain."""
-        from matplotlib.figure import Figure
+        from hpo._figure import Figure
 
         figure = Figure(figsize=(7.6, 3.0), dpi=110, layout="constrained")
         axes = figure.subplots()

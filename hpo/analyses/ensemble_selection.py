@@ -11,7 +11,7 @@ from hpo.out_of_fold import OutOfFold
 from hpo.statistics.selection_bias import FEWEST_ROWS, Bags
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from hpo._figure import Figure
 
 __all__ = ["EnsembleSelection"]
 
@@ -95,7 +95,7 @@ class EnsembleSelection(BaseAnalysis):
 
     def plot(self, data: Mapping[str, Any]) -> "Figure":
         """Draw the corrected accuracy of the best trial and of the ensemble."""
-        from matplotlib.figure import Figure
+        from hpo._figure import Figure
 
         figure = Figure(figsize=(7.6, 2.2), dpi=110, layout="constrained")
         axes = figure.subplots()

@@ -9,7 +9,7 @@ import numpy as np
 from hpo.analyses.base import BaseAnalysis, Winner
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from hpo._figure import Figure
 
 __all__ = ["Features", "penultimate"]
 
@@ -88,8 +88,9 @@ class Features(BaseAnalysis):
 
     def plot(self, data: Mapping[str, Any]) -> "Figure":
         """Draw a panel for each method, with a color and a marker for each class."""
-        from matplotlib.figure import Figure
         from matplotlib.lines import Line2D
+
+        from hpo._figure import Figure
 
         embeddings, labels = data["embeddings"], data["labels"]
         figure = Figure(figsize=(4.6 * len(embeddings) + 1.2, 4.6), dpi=110, layout="constrained")

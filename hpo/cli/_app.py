@@ -6,29 +6,32 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 import hpo
-from hpo._format import printable
+from hpo.cli._group import ARGS, Group
 from hpo.cli._options import (
     STORES,
     STUDYS_STORAGE,
     STUDYS_TRACKING,
     TRACKING_STORES,
+    AsJson,
+    Quiet,
     Storage,
     TrackingUri,
+    Verbose,
     budget,
     either,
     examples,
     execution,
     on_ray,
     option,
+    plugins,
     search,
     source,
     storage_option,
 )
+from hpo.cli._reading import audit, list_, show
 from hpo.cli._study_command import StudyCommand, study_options
-from hpo.exceptions import HpoError, NoCompletedTrialError, RefitError, SpaceError
 
 __all__ = [
     "app",
@@ -45,40 +48,10 @@ __all__ = [
     "validate",
 ]
 
-_ARGS = "hpo.args"
-
-
-class _Group(TyperGroup):
-    """Turns `HpoError` into messages and exit codes."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Keep the original arguments, from which the command to resume is built."""
-        ctx.meta[_ARGS] = tuple(args)
-        return super().parse_args(ctx, args)
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command."""
-        try:
-            return super().invoke(ctx)
-        except HpoError as error:
-            _print_error(error)
-            ran = isinstance(error, NoCompletedTrialError | RefitError)
-            raise typer.Exit(1 if ran else 2) from None
-        except KeyboardInterrupt:
-            raise typer.Exit(130) from None
-
-
-def _print_error(error: HpoError) -> None:
-    """Write one message for each mistake to standard error."""
-    for problem in error.problems if isinstance(error, SpaceError) else [str(error)]:
-        typer.secho("error: ", fg=typer.colors.RED, bold=True, nl=False, err=True)
-        typer.echo(printable(problem), err=True)
-
-
 app = typer.Typer(
-    cls=_Group,
+    cls=Group,
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -170,11 +143,16 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         search(
             "NAME",
             f"Who proposes trials: {either('hpo.samplers')}; with options: tpe:random_share=0.2.",
+            **plugins("hpo.samplers"),
         ),
     ] = None,
     pruner: Annotated[
         str | None,
-        search("NAME", f"Who stops trials: {either('hpo.pruners')}; with options: halving:eta=3."),
+        search(
+            "NAME",
+            f"Who stops trials: {either('hpo.pruners')}; with options: halving:eta=3.",
+            **plugins("hpo.pruners"),
+        ),
     ] = None,
     seed: Annotated[int | None, search("N", "All random numbers follow from it.")] = None,
     add_trials: Annotated[
@@ -190,11 +168,16 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         execution(
             "NAME",
             f"Who runs the trials: {either('hpo.backends')}; with options: ray:max_concurrent=4.",
+            **plugins("hpo.backends"),
         ),
     ] = None,
     executor: Annotated[
         str | None,
-        execution("NAME", f"How one machine trains them: {either('hpo.executors')}."),
+        execution(
+            "NAME",
+            f"How one machine trains them: {either('hpo.executors')}.",
+            **plugins("hpo.executors"),
+        ),
     ] = None,
     n_jobs: Annotated[
         int | None, execution("N", "Trials at a time; -1 is one a CPU core, or one a GPU.")
@@ -226,7 +209,12 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         str | None, storage_option("URI", TRACKING_STORES, STUDYS_TRACKING)
     ] = None,
     tracker: Annotated[
-        str | None, storage_option("NAME", f"Who shows the trials too: {either('hpo.trackers')}.")
+        str | None,
+        storage_option(
+            "NAME",
+            f"Who shows the trials too: {either('hpo.trackers')}.",
+            **plugins("hpo.trackers"),
+        ),
     ] = None,
     register: Annotated[
         str | None,
@@ -291,6 +279,9 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
             "--retry-failed",
         ),
     ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Run a study, or go on with it, and name its winner.
 
@@ -333,7 +324,7 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         "gpus_per_trial": gpus_per_trial,
     }
     from hpo.cli._command import Command
-    from hpo.cli._run import run_file
+    from hpo.cli._run import Output, run_file
 
     raise typer.Exit(
         run_file(
@@ -348,7 +339,8 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
             retry_failed=retry_failed,
             smoke=smoke,
             data=data,
-            command=Command.typed(ctx.meta[_ARGS]),
+            command=Command.typed(ctx.meta[ARGS]),
+            output=Output(as_json=as_json, quiet=quiet, verbose=verbose),
         )
     )
 
@@ -372,11 +364,14 @@ def validate(
             metavar="FILE", help="A study (.py) or a search space (.yaml).", show_default=False
         ),
     ],
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Check a study or a search space, and print what it is. Nothing is created."""
     from hpo.cli._validate import validate_file
 
-    validate_file(file, study_options(ctx))
+    validate_file(file, study_options(ctx), as_json=as_json, quiet=quiet)
 
 
 @app.command(epilog=examples("hpo init elsewhere"))
@@ -385,70 +380,29 @@ def init(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Where to; made if need be.")
     ] = Path(),
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Copy the example studies and search spaces into a folder."""
     from hpo.cli._command import Command
     from hpo.cli._init import copy_examples
 
-    copy_examples(folder, Command.typed(ctx.meta[_ARGS]))
+    command = Command.typed(ctx.meta[ARGS])
+    copy_examples(folder, command, as_json=as_json, quiet=quiet)
 
 
-@app.command("list", epilog=examples("hpo list --storage journal:///elsewhere/hpo.journal"))
-def list_(storage: Storage = None) -> None:
-    """List the studies in a storage: how their trials stand and the best score."""
-    from hpo.cli._show import list_studies
-    from hpo.storage.many_objects import many_objects
-
-    with many_objects():
-        list_studies(storage)
-
-
-@app.command(
-    epilog=examples("hpo show digits_mlp", "hpo show digits_mlp@1 --plots report"),
+app.command("list", epilog=examples("hpo list --storage journal:///elsewhere/hpo.journal"))(list_)
+app.command(
+    epilog=examples(
+        "hpo show digits_mlp",
+        "hpo show digits_mlp --trial 3",
+        "hpo show digits_mlp@1 --plots report",
+    )
+)(show)
+app.command(epilog=examples("hpo audit digits_mlp", "hpo audit digits_mlp --pruner halving:eta=4"))(
+    audit
 )
-def show(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME",
-            help="Study. After --fresh it means the newest; NAME@1 is the first.",
-            show_default=False,
-        ),
-    ],
-    storage: Storage = None,
-    plots: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Write report.html, the plots and trials.csv to this folder."
-        ),
-    ] = None,
-) -> None:
-    """Show a study: its winner, the ten best trials, what pruning saved, what failed."""
-    from hpo.cli._show import show_study
-    from hpo.storage.many_objects import many_objects
-
-    with many_objects():
-        show_study(name, storage, plots)
-
-
-@app.command(epilog=examples("hpo audit digits_mlp", "hpo audit digits_mlp --pruner halving:eta=4"))
-def audit(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Study.", show_default=False)],
-    storage: Storage = None,
-    pruners: Annotated[
-        list[str] | None,
-        option(
-            "RULE",
-            f"Another rule: {either('hpo.pruners')}; may be given several times.",
-            False,
-            "--pruner",
-        ),
-    ] = None,
-) -> None:
-    """Replay a study's curves under other rules: what pruning would save or lose."""
-    from hpo.cli._audit import audit_study
-
-    audit_study(name, storage, pruners or [])
 
 
 @app.command(epilog=examples("hpo ui digits_mlp --port 8080"))
@@ -487,7 +441,7 @@ def export_model(
 
 
 @app.command(epilog=examples("hpo sync digits_mlp --tracking-uri http://localhost:5000"))
-def sync(
+def sync(  # noqa: PLR0917 - each parameter is an option, given by name
     name: Annotated[
         str | None,
         typer.Argument(
@@ -502,11 +456,14 @@ def sync(
         option("NAME", f"Who is to have it: {either('hpo.trackers')}; by default as it was run."),
     ] = None,
     tracking_uri: TrackingUri = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Make MLflow, or another tracker, agree with a study's storage."""
     from hpo.cli._sync import send
 
-    raise typer.Exit(send(name, storage, tracker, tracking_uri))
+    raise typer.Exit(send(name, storage, tracker, tracking_uri, as_json=as_json, quiet=quiet))
 
 
 def main(args: Sequence[str] | None = None) -> None:

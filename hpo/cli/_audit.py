@@ -7,9 +7,10 @@ from rich.text import Text
 
 from hpo._discovery import build
 from hpo.cli._console import make_console, print_line
+from hpo.cli._json import audit_data, print_json
 from hpo.cli._show import read
 from hpo.cli._storage import readable_storage
-from hpo.cli._text import brief, score
+from hpo.display.text import brief, score
 from hpo.pruners import BasePruner
 from hpo.result import StudyResult
 from hpo.review.audit import Choice, Replay, choices, replays
@@ -20,7 +21,9 @@ RULES = ("nop", "median", "optuna_median", "halving:eta=3", "halving:eta=4")
 """Rules under which a study is replayed if none is named."""
 
 
-def audit_study(name: str, option: str | None, rules: Sequence[str]) -> None:
+def audit_study(
+    name: str, option: str | None, rules: Sequence[str], *, as_json: bool = False
+) -> None:
     """Print what other rules would have saved and lost in a study.
 
     Parameters
@@ -30,6 +33,8 @@ def audit_study(name: str, option: str | None, rules: Sequence[str]) -> None:
         The storage's URL; see `readable_storage`.
     rules : sequence of str
         Pruners with options; none is `RULES`.
+    as_json : bool
+        Print JSON instead.
 
     Raises
     ------
@@ -41,6 +46,9 @@ def audit_study(name: str, option: str | None, rules: Sequence[str]) -> None:
     result = read(name, storage)
     console = make_console()
     replayed = replays(result, pruners)
+    if as_json:
+        print_json(audit_data(result, replayed, choices(result) if result.winner else []))
+        return
     if not replayed:
         print_line(console, "No trial has ended with a report yet.", style="yellow")
         return

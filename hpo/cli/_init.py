@@ -1,11 +1,12 @@
 """``hpo init``: copy the studies and search spaces that ship with hpo into a folder."""
 
+import json
 import shutil
 from pathlib import Path
 
 import hpo
 from hpo.cli._command import Command
-from hpo.cli._console import make_console, print_line
+from hpo.cli._console import echo, make_console, print_line
 from hpo.exceptions import StudyError
 
 __all__ = ["copy_examples", "shipped"]
@@ -14,7 +15,9 @@ _PARTS = {"studies": "*.py", "search_spaces": "*.yaml"}
 _FIRST = "studies/digits_mlp.py"
 
 
-def copy_examples(folder: Path, command: Command) -> None:
+def copy_examples(
+    folder: Path, command: Command, *, as_json: bool = False, quiet: bool = False
+) -> None:
     """Copy ``studies/`` and ``search_spaces/`` into ``folder`` and print what to run next.
 
     Existing files are not changed.
@@ -24,6 +27,10 @@ def copy_examples(folder: Path, command: Command) -> None:
     folder : Path
         Created if it does not exist.
     command : Command
+    as_json : bool
+        Print JSON instead.
+    quiet : bool
+        Print nothing.
 
     Raises
     ------
@@ -34,6 +41,11 @@ def copy_examples(folder: Path, command: Command) -> None:
         copied, existing = _copy(folder)
     except OSError as error:
         raise StudyError(f"The examples cannot be copied to {folder}: {error}.") from error
+    if as_json:
+        texts = {"copied": [str(file) for file in copied], "kept": [str(file) for file in existing]}
+        echo(json.dumps({"folder": str(folder.absolute()), **texts}, indent=2))
+    if as_json or quiet:
+        return
     console = make_console()
     message = f"{len(copied)} files copied to {folder.absolute()}"
     print_line(
@@ -46,9 +58,14 @@ def copy_examples(folder: Path, command: Command) -> None:
     print_line(console, f"The quick start: {command.other('run', str(first))}")
 
 
-def shipped(path: Path) -> bool:
-    """Return whether a missing study file is one of the examples of `copy_examples`."""
-    return any((_source() / part / path.name).is_file() for part in _PARTS)
+def shipped(path: Path) -> str:
+    """Return which of the examples of `copy_examples` a missing study file is; empty if none.
+
+    ``digits_mlp`` is ``studies/digits_mlp.py``.
+    """
+    names = (path.name, f"{path.name}.py")
+    files = (f"{part}/{name}" for part in _PARTS for name in names)
+    return next((file for file in files if (_source() / file).is_file()), "")
 
 
 def _source() -> Path:

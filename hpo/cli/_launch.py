@@ -3,24 +3,20 @@
 import inspect
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hpo._discovery import find, parse_spec
 from hpo._stop_signal import StopSignal
 from hpo.backends.base import BaseBackend
-from hpo.cli._display import BaseDisplay
-from hpo.cli._progress import Plan
-from hpo.cli._storage import exists, storage_of
+from hpo.cli._storage import storage_of
 from hpo.cli._study_file import StudyFile, load_study_file, user_errors
 from hpo.cli._summary import RunSummary
-from hpo.exceptions import HpoError, PluginError, RefitError
-from hpo.storage.finite_points import MOST_POINTS
-from hpo.study import Study, load_result, run_study
-from hpo.study.prepared import load_space
+from hpo.display.displays import BaseDisplay
+from hpo.exceptions import PluginError, RefitError
+from hpo.study import run_study
+from hpo.study.plan import plan_of
 from hpo.trackers import BaseTracker
-from hpo.trial import TrialState
 
 __all__ = ["launch", "with_options"]
 
@@ -80,7 +76,7 @@ def launch(
     if "scoring" in changes:
         study = study.replace(metric=None)  # the name of one of several
     study = study.replace(**{**_without_n_jobs(changes), "storage": storage, "backend": backend})
-    display.plan(_plan(study, file.folder, fresh=fresh, retry_failed=retry_failed))
+    display.plan(plan_of(study, file.folder, fresh=fresh, retry_failed=retry_failed))
     try:
         with user_errors(path):
             result = run_study(
@@ -94,6 +90,7 @@ def launch(
                 artifacts=_artifacts(file),
                 reuse_refit=True,
                 retry_failed=retry_failed,
+                progress="none",  # which is among the observers
             )
     except RefitError as failure:
         return RunSummary(study, failure.result, display.progress, failure)
@@ -112,31 +109,6 @@ def _artifacts(file: StudyFile) -> dict[str, str]:
     if file.options:
         texts["options.json"] = json.dumps(dict(file.options), default=str, indent=2)
     return texts
-
-
-def _n_points(study: Study, folder: Path) -> int | None:
-    """Return how many points a grid or a small finite space has, each of which is tried once."""
-    space = load_space(study, folder)
-    if str(study.sampler).startswith("grid"):
-        return len(space.grid())
-    return space.size(MOST_POINTS)
-
-
-def _plan(study: Study, folder: Path, *, fresh: bool, retry_failed: bool) -> Plan:
-    """Return the budget and the trials of earlier runs; errors are left to the run itself."""
-    plan = Plan(study.n_trials, study.timeout, study.max_total_epochs, (), study.refit)
-    n_points = _n_points(study, folder)
-    if n_points is not None:
-        plan = replace(plan, n_trials=min(n_points, plan.n_trials or n_points))
-    if fresh or study.storage is None or not exists(study.storage):
-        return plan
-    try:
-        result, _ = load_result(study.name, study.storage)
-    except HpoError:
-        return plan
-    to_run = {TrialState.RUNNING, TrialState.FAILED} if retry_failed else {TrialState.RUNNING}
-    ended = [record for record in result.records if record.state not in to_run]
-    return replace(plan, earlier=tuple(ended))
 
 
 def with_options(backend: str, options: Mapping[str, Any]) -> str:

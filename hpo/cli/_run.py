@@ -3,17 +3,48 @@
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import typer
+from rich.console import Console
 
 from hpo._stop_signal import StopSignal
 from hpo.cli._command import Command
 from hpo.cli._console import make_console
-from hpo.cli._display import BaseDisplay, LiveDisplay, PlainDisplay
+from hpo.display.displays import BaseDisplay, LiveDisplay, PlainDisplay, SilentDisplay
+from hpo.exceptions import NoCompletedTrialError
 
-__all__ = ["run_file"]
+__all__ = ["Output", "run_file"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """What a run prints.
+
+    Parameters
+    ----------
+    as_json : bool
+        JSON at the end; the lines of the trials go to standard error.
+    quiet : bool
+        The winner alone, and no progress.
+    verbose : bool
+        A line for each epoch too.
+    """
+
+    as_json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+    def display(self, console: Console, at_once: str) -> BaseDisplay:
+        """Return what shows the study while it runs."""
+        if self.quiet:
+            return SilentDisplay(at_once)
+        if self.as_json or self.verbose or not console.is_terminal:
+            stream = sys.stderr if self.as_json else sys.stdout
+            return PlainDisplay(stream, at_once, epochs=self.verbose)
+        return LiveDisplay(console, at_once)
 
 
 def run_file(
@@ -30,6 +61,7 @@ def run_file(
     smoke: bool,
     data: Path | None,
     command: Command,
+    output: Output | None = None,
 ) -> int:
     """Run the study that the file at ``path`` defines.
 
@@ -50,6 +82,8 @@ def run_file(
         Folder of data sets, instead of ``$HPO_DATA``.
     command : Command
         The command that was typed.
+    output : Output or None
+        What is printed; by default all but epochs.
 
     Returns
     -------
@@ -63,11 +97,9 @@ def run_file(
     """
     if data is not None:
         os.environ["HPO_DATA"] = str(data.absolute())
-    console = make_console()
+    console, output = make_console(), output or Output()
     at_once = f"stopped at once. Go on with\n  {command.resume_command()}"
-    display: BaseDisplay = (
-        LiveDisplay(console, at_once) if console.is_terminal else PlainDisplay(sys.stdout, at_once)
-    )
+    display = output.display(console, at_once)
     interrupt = StopSignal(exit_on_second=True, on_signal=display.on_signal)
     try:
         with display:
@@ -88,7 +120,15 @@ def run_file(
                 display=display,
                 interrupt=interrupt,
             )
+    except NoCompletedTrialError as error:
+        if output.as_json:
+            from hpo.cli._json import print_json
+
+            print_json({"error": type(error).__name__, "problems": [str(error)]})
+        raise
     except KeyboardInterrupt:  # before the study began to listen, or after it had ended
         typer.echo(f"\n{at_once}", err=True)
         return 130
-    return summary.print_summary(console, command, interrupt.reason)
+    return summary.print_summary(
+        console, command, interrupt.reason, quiet=output.quiet, as_json=output.as_json
+    )

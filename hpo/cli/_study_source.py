@@ -42,9 +42,15 @@ def read_source(path: Path) -> bytes:
 
 
 def _missing(path: Path) -> str:
-    if shipped(path) and not path.is_absolute():
-        return f"There is no study file {path} here. It is an example: `hpo init` copies it."
     folder = path.parent
+    if not path.suffix and path.with_suffix(".py").is_file():
+        return f"There is no study file {path}, did you mean '{path.with_suffix('.py')}'?"
+    if folder == Path() and (there := _elsewhere(path)):
+        return f"There is no study file {path} here, did you mean '{there}'?"
+    example = "" if path.is_absolute() else shipped(path)
+    if example:
+        named = "It" if example.endswith(str(path)) else example
+        return f"There is no study file {path} here. {named} is an example: `hpo init` copies it."
     if not folder.is_dir():
         return f"There is no study file {path}: its folder {folder} does not exist."
     files = {file.name: file for file in folder.glob("*.py")}
@@ -52,6 +58,13 @@ def _missing(path: Path) -> str:
     near = difflib.get_close_matches(file_name, files, n=1)
     hint = f", did you mean '{files[near[0]]}'?" if near else _files_in(folder)
     return f"There is no study file {path}{hint}"
+
+
+def _elsewhere(path: Path) -> Path | None:
+    """Return the file of that name, with or without its ending, here or in ``studies/``."""
+    name = path.name if path.suffix == ".py" else f"{path.name}.py"
+    folders = (Path(), Path("studies"))
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 
 def _files_in(folder: Path) -> str:

@@ -11,7 +11,7 @@ from hpo._stop_signal import exit_code
 from hpo._trained_by import asked_for_batches
 from hpo.cli._command import Command
 from hpo.cli._console import echo, print_line
-from hpo.cli._progress import Progress
+from hpo.cli._json import print_json, result_data
 from hpo.cli._storage import named_storage
 from hpo.cli._tables import (
     counts,
@@ -21,12 +21,13 @@ from hpo.cli._tables import (
     print_analyses,
     print_comparison,
     print_refit_error,
+    print_winner,
     saved,
     times,
     trained,
-    winner_table,
 )
-from hpo.cli._text import counted
+from hpo.display.progress import Progress
+from hpo.display.text import counted
 from hpo.exceptions import RefitError
 from hpo.result import StudyResult
 from hpo.study import Study
@@ -68,8 +69,16 @@ class RunSummary:
         self._result = result
         self._progress = progress
 
-    def print_summary(self, console: Console, command: Command, interrupted: str) -> int:
-        """Print everything; return the exit code.
+    def print_summary(
+        self,
+        console: Console,
+        command: Command,
+        interrupted: str,
+        *,
+        quiet: bool = False,
+        as_json: bool = False,
+    ) -> int:
+        """Print everything, the winner and what to do next last; return the exit code.
 
         Parameters
         ----------
@@ -78,6 +87,10 @@ class RunSummary:
             The command that was typed.
         interrupted : str
             Why the study was interrupted; empty if it was not.
+        quiet : bool
+            Print the winner alone.
+        as_json : bool
+            Print JSON instead.
 
         Raises
         ------
@@ -87,34 +100,12 @@ class RunSummary:
             If the winner could not be refitted or scored.
         """
         result = self._result
-        self._print_end(console, interrupted)
-        if result.winner:
-            print_line(console)
-            print_line(console, f"Winner: trial {result.best_record.number}", style="bold")
-            print_line(console, winner_table(result))
-        if result.costs and result.top(1):
-            print_line(console, "\nPareto front", style="bold")
-            print_line(console, front_table(result))
-        if result.enqueued_trials() and result.top(1):
-            print_line(console, "\nEnqueued points", style="bold")
-            print_line(console, enqueued_table(result))
-        print_comparison(console, result)
-        print_analyses(console, result)
-        if self._study.storage is not None and (interrupted or result.stopped):
-            _section(console, "Go on with", [command.resume_command()])
-        elif not self._progress.n_done_now:
-            self._print_more(console, command)
-        if result.n_failed and self._study.storage is not None:
-            heading = f"Try the {counted(result.n_failed, 'failed trial')} again, once mended, with"
-            _section(console, heading, [command.retrying()])
-        _section(console, "Look at it with", self._next_commands(command))
-        print_line(console, facts_table([("", ""), *self._locations()]))
-        self._print_pages()
-        for note in result.notes:
-            print_line(console, f"\nnote: {note}")
+        if as_json:
+            where = {"interrupted": interrupted, "locations": dict(self._locations())}
+            print_json(result_data(result) | where)
+        else:
+            self._print(console, command, interrupted, quiet=quiet)
         if self._failure is not None:
-            if self._study.storage is None:  # `hpo show` has it otherwise
-                print_refit_error(console, result)
             raise self._failure
         if interrupted:
             return exit_code(interrupted)
@@ -124,6 +115,46 @@ class RunSummary:
             return 0
         result.best_record  # raises without one # noqa: B018
         return 0
+
+    def _print(self, console: Console, command: Command, interrupted: str, *, quiet: bool) -> None:
+        result = self._result
+        if not quiet:
+            self._print_end(console, interrupted)
+            self._print_details(console)
+        if result.winner:
+            print_winner(console, result)
+        if not quiet:
+            self._print_next(console, command, interrupted)
+            print_line(console, facts_table(self._locations()))
+            self._print_pages()
+
+    def _print_details(self, console: Console) -> None:
+        result = self._result
+        if result.enqueued_trials() and result.top(1):
+            print_line(console, "\nEnqueued points", style="bold")
+            print_line(console, enqueued_table(result))
+        if result.costs and result.top(1):
+            print_line(console, "\nPareto front", style="bold")
+            print_line(console, front_table(result))
+        print_comparison(console, result)
+        print_analyses(console, result)
+        for note in result.notes:
+            print_line(console, f"\nnote: {note}")
+        if self._failure is not None and self._study.storage is None:
+            print_refit_error(console, result)  # `hpo show` has it otherwise
+        print_line(console)
+
+    def _print_next(self, console: Console, command: Command, interrupted: str) -> None:
+        result = self._result
+        print_line(console)
+        if self._study.storage is not None and (interrupted or result.stopped):
+            _section(console, "Go on with", [command.resume_command()])
+        elif not self._progress.n_done_now:
+            self._print_more(console, command)
+        if result.n_failed and self._study.storage is not None:
+            heading = f"Try the {counted(result.n_failed, 'failed trial')} again, once mended, with"
+            _section(console, heading, [command.retrying()])
+        _section(console, "Look at it with", self._next_commands(command))
 
     def _print_end(self, console: Console, interrupted: str) -> None:
         result, progress = self._result, self._progress
@@ -192,7 +223,6 @@ class RunSummary:
 
 def _section(console: Console, heading: str, lines: list[str]) -> None:
     if lines:
-        print_line(console)
         print_line(console, heading, style="dim")
         for line in lines:
             print_line(console, f"  {line}")

@@ -1,10 +1,13 @@
 """``hpo sync``: make the targets of trackers agree with the storages of studies."""
 
 from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
 
 from hpo._discovery import build
 from hpo._redaction import redact
 from hpo.cli._console import echo
+from hpo.cli._json import print_json
 from hpo.cli._storage import readable_storage, stored_name
 from hpo.storage.stored_study import StoredStudy
 from hpo.storage.studies import study_names
@@ -14,7 +17,13 @@ __all__ = ["send"]
 
 
 def send(
-    name: str | None, storage: str | None, tracker: str | None, tracking_uri: str | None
+    name: str | None,
+    storage: str | None,
+    tracker: str | None,
+    tracking_uri: str | None,
+    *,
+    as_json: bool = False,
+    quiet: bool = False,
 ) -> int:
     """Send a study, or all that waits, and print what was sent.
 
@@ -28,6 +37,11 @@ def send(
     tracker, tracking_uri : str or None
         As for `Study`; if both are None, a study is sent where it was tracked, if that is known.
 
+    as_json : bool
+        Print JSON instead.
+    quiet : bool
+        Print only what could not be sent.
+
     Returns
     -------
     int
@@ -39,6 +53,8 @@ def send(
         If there is no such study, storage or tracker.
     """
     exit_code = 0
+    tell = _nothing if as_json or quiet else echo
+    done: list[dict[str, object]] = []
     orders = list(_orders(name, storage, tracker, tracking_uri))
     for order in orders:
         outcome = catch_up(order)
@@ -46,7 +62,8 @@ def send(
             sent = f"{outcome.trials} trials and {outcome.reports} reports sent"
         else:
             sent = f"all {outcome.total} trials are there"
-        echo(f"{order.name}: {sent} ({redact(order.target)}).")
+        tell(f"{order.name}: {sent} ({redact(order.target)}).")
+        done.append({"study": order.name, "target": redact(order.target), **_data(outcome)})
         if not outcome.complete:
             exit_code = 1
             echo(left_message(order, outcome), err=True)
@@ -59,8 +76,18 @@ def send(
             err=True,
         )
     if not (orders or unreadable):
-        echo("Nothing waits to be sent.")
+        tell("Nothing waits to be sent.")
+    if as_json:
+        print_json({"sent": done, "unreadable": unreadable})
     return exit_code
+
+
+def _nothing(text: str) -> None:
+    """Print nothing."""
+
+
+def _data(outcome: Any) -> dict[str, object]:
+    return {**asdict(outcome), "complete": outcome.complete}
 
 
 def _orders(

@@ -2,16 +2,16 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
 from hpo._trained_by import format_reasons, format_trained_by
 from hpo.cli._console import print_line
-from hpo.cli._screen import COLORS
-from hpo.cli._text import (
+from hpo.display.screen import COLORS
+from hpo.display.text import (
     amount,
     brief,
     brief_value,
@@ -39,6 +39,7 @@ __all__ = [
     "print_analyses",
     "print_comparison",
     "print_refit_error",
+    "print_winner",
     "saved",
     "times",
     "top_table",
@@ -48,6 +49,8 @@ __all__ = [
 
 _FACTS = 28
 """Width in columns of a trial's number, score and epoch."""
+_FEW = 8
+"""Parameters that stand below each other, so that the winner fits on a terminal of 24 rows."""
 
 
 def counts(result: StudyResult) -> Text:
@@ -92,14 +95,16 @@ def trained(result: StudyResult, *, reasons: bool) -> list[tuple[str, str | Text
     ]
 
 
-def winner_table(result: StudyResult) -> Table:
-    """Return a table of the winner's parameters and its scores."""
+def winner_table(result: StudyResult, width: int = 10_000) -> Group:
+    """Return the winner's scores and, below them, its parameters.
+
+    Parameters
+    ----------
+    result : StudyResult
+    width : int
+        Available width: more than `_FEW` parameters stand in as many columns as it holds.
+    """
     best = result.best_record
-    rows: list[tuple[str, str | Text]] = [
-        (name, number(value)) for name, value in best.best_params.items()
-    ]
-    if result.recommendation:
-        rows += [("", ""), ("recommended", result.recommendation)]
     report = best.best_report
     n_folds = len(report.fold_values) if report else 0
     folds = counted(n_folds, "fold") if n_folds else "cross-validated"
@@ -109,9 +114,31 @@ def winner_table(result: StudyResult) -> Table:
     total = f" of {best.max_steps}" if best.max_steps else ""
     which = "last epoch" if result.select == "last" else "epoch"
     text.append(f", {which} {result.best_step}{total}", style="not bold")
-    rows += [("", ""), (f"{result.scoring}, {folds}", text)]
+    rows: list[tuple[str, str | Text]] = [(f"{result.scoring}, {folds}", text)]
     rows += _honest_scores(result)
-    return facts_table(rows)
+    params = _params_table({k: number(v) for k, v in best.best_params.items()}, width)
+    tables = [facts_table(rows), Text(), params] if best.best_params else [facts_table(rows)]
+    if result.recommendation:
+        tables.append(facts_table([("recommended", result.recommendation)]))
+    return Group(*tables)
+
+
+def _params_table(params: Mapping[str, str], width: int) -> Table:
+    """Return names and values; of many parameters in several columns, read downwards."""
+    n_columns = 1
+    if len(params) > _FEW:
+        name_width = max(map(len, params)) + 2
+        value_width = max(map(len, params.values()))
+        n_columns = max(1, min(4, (width + 2) // (name_width + value_width + 4)))
+    n_rows = -(-len(params) // n_columns)
+    table = Table.grid(padding=(0, 2))
+    for _ in range(n_columns):
+        table.add_column(style="dim", no_wrap=True)
+        table.add_column(overflow="fold")
+    cells = [(Text(f"  {name}"), Text(value)) for name, value in params.items()]
+    for i in range(n_rows):
+        table.add_row(*(part for pair in cells[i::n_rows] for part in pair))
+    return table
 
 
 def _honest_scores(result: StudyResult) -> list[tuple[str, str | Text]]:
@@ -133,6 +160,12 @@ def _honest_scores(result: StudyResult) -> list[tuple[str, str | Text]]:
         rows.append((f"{result.scoring}, held-out test", text))
         rows += [("", advice)] if advice else []
     return rows
+
+
+def print_winner(console: Console, result: StudyResult) -> None:
+    """Print the winner with its scores and parameters."""
+    print_line(console, f"Winner: trial {result.best_record.number}", style="bold")
+    print_line(console, winner_table(result, console.width))
 
 
 def front_table(result: StudyResult) -> Table:

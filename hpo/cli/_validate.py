@@ -1,23 +1,23 @@
 """``hpo validate``: check and describe a study or a search space; create nothing."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.text import Text
 from skorch import NeuralNet
 
 from hpo._discovery import build
 from hpo._redaction import redact
 from hpo.backends.base import BaseBackend
 from hpo.cli._console import make_console, print_line
+from hpo.cli._json import print_json
 from hpo.cli._storage import exists, storage_of
 from hpo.cli._study_file import StudyFile, load_study_file, user_errors
 from hpo.cli._study_source import is_space_file
 from hpo.cli._tables import facts_table
-from hpo.cli._text import counted, number
+from hpo.display.text import counted, number
 from hpo.exceptions import HpoError, SpaceError
 from hpo.pruners import BasePruner
 from hpo.samplers.base import make_sampler
@@ -31,7 +31,13 @@ from hpo.training.adapters import last_step
 __all__ = ["validate_file"]
 
 
-def validate_file(path: Path, study_options: Mapping[str, Any]) -> None:
+def validate_file(
+    path: Path,
+    study_options: Mapping[str, Any],
+    *,
+    as_json: bool = False,
+    quiet: bool = False,
+) -> None:
     """Check the study or search space at ``path`` and print its description.
 
     Parameters
@@ -39,34 +45,54 @@ def validate_file(path: Path, study_options: Mapping[str, Any]) -> None:
     path : Path
     study_options : mapping of str to object
         Options defined by the study file that were given.
+    as_json : bool
+        Print JSON instead.
+    quiet : bool
+        Print nothing of what is in order.
 
     Raises
     ------
     HpoError
         With all mistakes that were found.
     """
-    console = make_console()
+    facts: list[tuple[str, str]] = []
+    notes: list[str] = []
     if is_space_file(path):
         space = SearchSpace.load(path)
-        print_line(console, f"{path} is in order.", style="green")
-        _print_space(console, space)
+    else:
+        file = load_study_file(path, study_options)
+        storage = storage_of(file.study, None)
+        study = file.study.replace(storage=storage)
+        with user_errors(path):
+            prepared = _prepared(study, file)
+            stored = _stored(prepared)
+            prepared.search.rehearse()
+        space, notes = prepared.space, prepared.search.notes
+        facts = [*_options(file), *_facts(prepared, stored)]
+    if as_json:
+        described = {name: space.describe(name) for name in space}
+        data = {"file": path, "in_order": True, "facts": dict(facts)}
+        print_json({**data, "search_space": described, "notes": notes})
+    elif not quiet:
+        _print(path, space, facts, notes)
+
+
+def _print(
+    path: Path, space: SearchSpace, facts: Sequence[tuple[str, str]], notes: Sequence[str]
+) -> None:
+    console = make_console()
+    nothing = "; nothing was created" if facts else ""
+    print_line(console, f"{path} is in order{nothing}.", style="green")
+    if facts:
+        print_line(console, facts_table([("", ""), *facts]))
+    _print_space(console, space)
+    if not facts:
         print_line(
             console,
             "\nIts names are checked against an estimator when a study that uses it is validated.",
             style="dim",
         )
-        return
-    file = load_study_file(path, study_options)
-    storage = storage_of(file.study, None)
-    study = file.study.replace(storage=storage)
-    with user_errors(path):
-        prepared = _prepared(study, file)
-        stored = _stored(prepared)
-        prepared.search.rehearse()
-    print_line(console, f"{path} is in order; nothing was created.", style="green")
-    print_line(console, facts_table([("", ""), *_options(file), *_facts(prepared, stored)]))
-    _print_space(console, prepared.space)
-    for note in prepared.search.notes:
+    for note in notes:
         print_line(console, f"\nnote: {note}")
 
 
@@ -114,7 +140,7 @@ def _stored(prepared: PreparedStudy) -> str:
     if study.name not in study_names(study.storage):
         return f"{url}, where it is new"
     prepared.store()
-    result, _ = load_result(study.name, study.storage)
+    result = load_result(study.name, study.storage)
     return f"{url}, which has {counted(result.n_trials, 'trial')} of it to go on from"
 
 
@@ -123,7 +149,7 @@ def _options(file: StudyFile) -> list[tuple[str, str]]:
     return [("options", text)] if text else []
 
 
-def _facts(prepared: PreparedStudy, stored: str) -> list[tuple[str, str | Text]]:
+def _facts(prepared: PreparedStudy, stored: str) -> list[tuple[str, str]]:
     study, objective = prepared.study, prepared.search.objective
     train, valid = objective.splits[0]
     folds = counted(objective.n_folds, "fold")

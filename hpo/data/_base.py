@@ -10,7 +10,7 @@ from hpo.exceptions import DataError
 __all__ = ["StudyData"]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class StudyData:
     """The data of a study: for the search, for the refit of the winner, and a held-out test part.
 
@@ -70,6 +70,20 @@ class StudyData:
             values = getattr(self, name)
             if values is not None:
                 _check_pair(name, values, "y", self.y)
+
+    def __repr__(self) -> str:
+        """Return the sizes of the parts; their contents may be of any size."""
+        names = ("X", "y", "groups", "sample_weight", "X_test", "y_test", "X_refit", "y_refit")
+        parts = {name: getattr(self, name) for name in names}
+        texts = [f"{name} {_shape(part)}" for name, part in parts.items() if part is not None]
+        return f"StudyData({', '.join(texts)})"
+
+
+def _shape(values: Any) -> str:
+    if isinstance(values, Mapping):
+        return "{" + ", ".join(f"{name}: {_shape(item)}" for name, item in values.items()) + "}"
+    shape = getattr(values, "shape", None)
+    return " x ".join(f"{n:,}" for n in (shape or (_length("data", values),)))
 
 
 def _check_pair(name_a: str, a: Any, name_b: str, b: Any, *, required: bool = False) -> None:

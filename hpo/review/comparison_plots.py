@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from hpo._figure import Figure
 from hpo._format import brief_value, short_names
 from hpo.result import StudyResult
 from hpo.review import plots

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from hpo._figure import Figure
 from hpo.result import StudyResult
 from hpo.review._axes import Axis, axes_of, has_epochs
 from hpo.review._colors import MARKERS, STATES, WINNER

@@ -13,7 +13,7 @@ from hpo.result import StudyResult
 from hpo.search_cv._definition import definition_of
 from hpo.search_cv._found import set_found
 from hpo.search_cv.deprecations import warn_of_cut_grid, warn_of_cut_off, warn_of_failures
-from hpo.search_cv.observers import CallbackTasks, FailFast, Printer, WatchedObjective
+from hpo.search_cv.observers import CallbackTasks, FailFast, WatchedObjective
 from hpo.storage.drivers import name_of
 from hpo.storage.trial_store import TrialStore
 from hpo.study.finalists import with_finalists
@@ -22,6 +22,7 @@ from hpo.study.opening import FOR_SEARCHES, Allowed
 from hpo.study.prepared import FitSettings, PreparedStudy
 from hpo.study.runner import run_search
 from hpo.study.winner import finish_winner
+from hpo.trial import TrialState
 
 __all__ = ["prepare", "run"]
 
@@ -84,14 +85,14 @@ def run(search: Any, prepared: PreparedStudy, tasks: CallbackTasks) -> StudyResu
     if raises:
         observers.append(failures)
     n_trials = min((n for n in (study.n_trials, config.n_points) if n is not None), default=None)
-    if search.verbose:
-        observers.append(Printer(n_trials, search.verbose))
     objective = config.objective
     if isinstance(objective, WatchedObjective) and type(config.executor) is SerialExecutor:
         objective.tasks, tasks.hands_on = tasks, True
     with interrupt.listening():
         tracked = tracker is not None and bool(tracker.target)
         store = _begin(search, prepared, quotes=not raises, tracked=tracked)
+    if search.verbose:
+        observers.append(_printer(search, prepared, store, n_trials))
     finisher = Finisher(store)
     with ExitStack() as searching, interrupt.listening():
         searching.enter_context(tasks.trials(n_trials, objective))
@@ -138,6 +139,19 @@ def run(search: Any, prepared: PreparedStudy, tasks: CallbackTasks) -> StudyResu
             any_may_win=callable(search.refit),
             fail_fast=study.fail_fast,
         )
+
+
+def _printer(
+    search: Any, prepared: PreparedStudy, store: TrialStore, n_trials: int | None
+) -> BaseObserver:
+    """Return what prints the trials; it needs rich, which silent searches do not load."""
+    from hpo.display.progress import Plan
+    from hpo.search_cv.printer import Printer
+
+    study = prepared.study
+    earlier = tuple(r for r in store.records() if r.state is not TrialState.RUNNING)
+    plan = Plan(n_trials, study.timeout, study.max_total_epochs, earlier, study.refit)
+    return Printer(plan, search.verbose)
 
 
 def _begin(search: Any, prepared: PreparedStudy, *, quotes: bool, tracked: bool) -> TrialStore:

@@ -84,7 +84,8 @@ def warn_of_scores(result: StudyResult, table: Mapping[str, Any], scorers: Seque
 def warn_of_notes(result: StudyResult, verbose: int) -> None:
     """Warn of the notes of executor, trackers and search; print them too if ``verbose``.
 
-    If an executor batches trials, also print how the trials were trained.
+    If an executor batches trials, also print how the trials were trained. The result is printed
+    last.
     """
     if verbose and any(map(asked_for_batches, result.records)):
         print(f"trained: {format_trained_by(result.trained_by)}")
@@ -92,3 +93,5 @@ def warn_of_notes(result: StudyResult, verbose: int) -> None:
         warnings.warn(note, UserWarning, stacklevel=_level())
         if verbose:
             print(f"note: {note}")
+    if verbose:
+        print(result)

@@ -106,8 +106,8 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
         Trials at a time; -1 is one per core, or one per GPU. Without an executor each trial is
         trained in its own process.
     verbose : int, default=0
-        1 prints a line for each trial, and notes at the end; 2 also a line for each step, 3 also a
-        line for each fold.
+        1 prints a line for each trial, as ``hpo run`` does, and notes and the result at the end; 2
+        also a line for each epoch, 3 also one for each fold.
     random_state : int, RandomState or None, default=None
         Seeds the sampler, the random streams of the folds and the refit. None differs from fit to
         fit, but is 0 with a ``storage``, because the study could not be resumed otherwise.

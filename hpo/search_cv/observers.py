@@ -1,4 +1,4 @@
-"""Observers of the trials of an `HPOSearchCV`: printing, and scikit-learn's callbacks."""
+"""Observers of the trials of an `HPOSearchCV`: failing fast, and scikit-learn's callbacks."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -13,64 +13,9 @@ from hpo.training.files import TrialFiles
 from hpo.training.fold import Fold
 from hpo.training.indexing import index_fit_params, take
 from hpo.training.objective import Objective
-from hpo.trial import Report, Trial, TrialRecord, TrialState
+from hpo.trial import Trial, TrialRecord, TrialState
 
-__all__ = ["CallbackTasks", "FailFast", "Printer", "WatchedObjective"]
-
-
-class Printer(BaseObserver):
-    """Prints a line for each trial that ended.
-
-    Parameters
-    ----------
-    n_trials : int or None
-        Total number of trials, if known.
-    verbose : int
-        2 prints each step too, 3 also the score of each fold.
-    """
-
-    def __init__(self, n_trials: int | None, verbose: int) -> None:
-        self._total = "" if n_trials is None else f"/{n_trials}"
-        self._verbose = verbose
-        self._n_ended = 0
-
-    def on_report(self, record: TrialRecord, report: Report) -> None:
-        """Print the step."""
-        if self._verbose > 1:
-            print(f"trial {record.number}, step {report.step}: {report.value:.4f}")
-
-    def on_trial_end(self, record: TrialRecord) -> None:
-        """Print how the trial ended."""
-        self._n_ended += 1
-        best = record.best_report or (record.reports[-1] if record.reports else None)
-        if self._verbose > 2 and best is not None:
-            for i, scores in enumerate(_by_fold(best)):
-                print(f"trial {record.number}, fold {i}: {scores}")
-        details = [str(record.state)]
-        if best is not None:
-            details.append(f"score {best.value:.4f} at step {best.step}")
-        if record.reason:
-            details.append(f"({record.reason})")
-        params = ", ".join(f"{name}={value}" for name, value in sorted(record.trial.params.items()))
-        seconds = sum(report.seconds for report in record.reports)
-        head = f"[{self._n_ended}{self._total}] trial {record.number} {' '.join(details)}"
-        print("; ".join([head, f"{seconds:.1f} s", *([params] if params else [])]))
-
-
-def _by_fold(report: Report) -> Iterator[str]:
-    """Yield the scores of each fold: ``score=0.9``, or ``score=(train=0.95, test=0.9)``."""
-    scores = {"score": report.fold_values} | {
-        name: values for name, values in report.metrics.items() if name not in report.recorded
-    }
-    for i in range(len(report.fold_values)):
-        texts = []
-        for name, values in scores.items():
-            train = scores.get(f"train_{name}")
-            if train is not None:
-                texts.append(f"{name}=(train={train[i]:.3f}, test={values[i]:.3f})")
-            elif name.removeprefix("train_") not in scores or not name.startswith("train_"):
-                texts.append(f"{name}={values[i]:.3f}")
-        yield " ".join(texts)
+__all__ = ["CallbackTasks", "FailFast", "WatchedObjective"]
 
 
 class FailFast(BaseObserver):

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpo._discovery import did_you_mean
+from hpo.space._synonyms import synonym
 from hpo.space.choices import Choice, Stored, dotted_path, same
 from hpo.space.parameter import Parameter
 
-__all__ = ["check_names"]
+__all__ = ["check_names", "is_instance", "name_problems"]
 
 _COMPONENTS = ("module", "criterion", "optimizer")
 
@@ -30,15 +31,24 @@ def check_names(parameters: Mapping[str, Parameter], estimator: Any, source: str
     source : str
         Names the space in messages.
     """
-    if inspect.isclass(estimator) or not hasattr(estimator, "get_params"):
+    if not is_instance(estimator):
         hint = " Give an instance, not the class." if inspect.isclass(estimator) else ""
         return [f"{source}: {estimator!r} is no estimator: it must have get_params.{hint}"]
+    problems = name_problems(parameters, estimator)
+    return [f"{source}: {name}: {message}" for name, message in problems]
+
+
+def is_instance(estimator: Any) -> bool:
+    """Return whether ``estimator`` is one whose parameters can be asked for."""
+    return _is_estimator(estimator)
+
+
+def name_problems(parameters: Mapping[str, Parameter], estimator: Any) -> Iterator[tuple[str, str]]:
+    """Yield each name that ``estimator`` does not have, and a message."""
     checker = _Checker(parameters, estimator)
-    return [
-        f"{source}: {name}: {message}"
-        for name in parameters
-        for message in dict.fromkeys(checker.check(name))
-    ]
+    for name in parameters:
+        for message in dict.fromkeys(checker.check(name)):
+            yield name, message
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +156,8 @@ class _Checker:
         if accepting:
             return _suggest_condition(key, accepting)
         names = [n for c in refusing for n in _arguments(c.value)]
+        if meant := synonym(argument, names):
+            return f", did you mean '{key}__{meant}'?"
         return _suggestion(argument, names, key + "__") or "."
 
     def _check_not_text(self, name: str) -> Iterator[str]:
@@ -189,11 +201,13 @@ class _Checker:
         names = list(_all_names(self.estimator))
         name = prefix + rest
         message = f"'{rest}' is not a parameter of {type(owner).__name__}"
+        under = [full for full in names if full.startswith(prefix)]
         # 'lr' may be meant for 'net__lr', and 'dropout' for 'module__dropout'.
         nested = [n for n in names if n.endswith("__" + rest) and n.startswith(prefix)]
-        if nested:
-            return f"{message}, did you mean '{min(nested, key=len)}'?"
-        hint = did_you_mean(name, [full for full in names if full.startswith(prefix)])
+        meant = min(nested, key=len, default="") or synonym(rest, under)
+        if meant:
+            return f"{message}, did you mean '{meant}'?"
+        hint = did_you_mean(name, under)
         direct = sorted(key for key in _direct_params(owner) if "__" not in key)
         return message + (hint or f"; it has {', '.join(direct)}.")
 

@@ -6,6 +6,7 @@ is stored under a separate name for each of them, since a storage has one distri
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from optuna.distributions import CategoricalDistribution
 
@@ -23,7 +24,7 @@ GRID = "@grid"
 Branch = tuple[Parameter, ...]
 
 
-def read_list(documents: Sequence[Document], source: str) -> list[Branch]:
+def read_list(documents: Sequence[Document], source: str, estimator: Any = None) -> list[Branch]:
     """Return the parameters of each space in a list.
 
     If two spaces use the same label for different objects, the labels are numbered: a trial
@@ -39,7 +40,7 @@ def read_list(documents: Sequence[Document], source: str) -> list[Branch]:
     branches = []
     for i, document in enumerate(documents):
         try:
-            branches.append(_relabelled(parse(document, f"{source}[{i}]"), used_labels))
+            branches.append(_relabelled(parse(document, f"{source}[{i}]", estimator), used_labels))
         except SpaceError as error:
             problems += error.problems
     if not documents:

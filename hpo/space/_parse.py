@@ -15,6 +15,7 @@ from optuna.distributions import (
 
 from hpo._discovery import did_you_mean
 from hpo.exceptions import SpaceError
+from hpo.space._check import is_instance, name_problems
 from hpo.space._forms import as_list, short_form
 from hpo.space._quantiles import HIGH, LOW, Quantiles
 from hpo.space._when import check_cycles, parents_first, read_conditions
@@ -35,7 +36,7 @@ _ALL_KEYS = ("type", "low", "high", "log", "step", "choices", "distribution", "w
 _LARGEST_INT = 2**53  # a storage keeps numbers as floats
 
 
-def parse(document: Document, source: str) -> tuple[Parameter, ...]:
+def parse(document: Document, source: str, estimator: Any = None) -> tuple[Parameter, ...]:
     """Return the parameters of a space, parents before children, otherwise in order.
 
     Parameters
@@ -45,6 +46,8 @@ def parse(document: Document, source: str) -> tuple[Parameter, ...]:
         read are raised together with those found here.
     source : str
         Names the space in messages.
+    estimator : object, optional
+        The names are compared with its parameters, those of wrong definitions too.
 
     Raises
     ------
@@ -72,12 +75,39 @@ def parse(document: Document, source: str) -> tuple[Parameter, ...]:
         if parameter is not None:
             parameters[name] = parameter
     conditions = read_conditions(forms, parameters, problems)
+    n_problems = len(problems.entries)
     check_cycles(conditions, problems)
+    if is_instance(estimator) and len(problems.entries) == n_problems:
+        for name, message in name_problems(_to_check(forms, parameters, conditions), estimator):
+            problems.add(name, message)
     if document.problems or problems.entries:
         raise SpaceError([*document.problems, *problems.sorted()])
     return tuple(
         replace(parameters[name], when=conditions[name]) for name in parents_first(conditions)
     )
+
+
+def _to_check(
+    forms: Mapping[str, Any],
+    parameters: Mapping[str, Parameter],
+    conditions: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Parameter]:
+    """Return the parameters whose names can be compared with those of an estimator.
+
+    One that is defined wrongly has a name all the same; what depends on its values is left out.
+    """
+    wrong = forms.keys() - parameters.keys()
+    names = [
+        name
+        for name in forms
+        if not wrong & conditions[name].keys()
+        and not any(name.startswith(f"{parent}__") for parent in wrong)
+    ]
+    unknown = CategoricalDistribution((None,))
+    return {
+        name: replace(parameters.get(name, Parameter(name, unknown)), when=conditions[name])
+        for name in names
+    }
 
 
 def _not_a_space(data: Any) -> str:
@@ -97,6 +127,11 @@ def _parameter(name: str, form: Mapping[Any, Any], problems: Problems) -> Parame
     if not isinstance(kind, str) or kind not in _KEYS:
         _check_keys(name, form, _ALL_KEYS, problems)
         problems.add(name, _wrong_type(form), "type")
+        for key in ("low", "high", "step"):
+            try:
+                _number("float", key, form.get(key, 0))
+            except ValueError as error:
+                problems.add(name, str(error), key)
         return None
     of_scipy = kind != "categorical" and "distribution" in form
     _check_keys(name, form, _DISTRIBUTION_KEYS if of_scipy else _KEYS[kind], problems)

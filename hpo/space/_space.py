@@ -82,7 +82,9 @@ class SearchSpace:
 
     @classmethod
     def load(
-        cls, source: "SearchSpace | Mapping[str, Any] | Sequence[Mapping[str, Any]] | str | Path"
+        cls,
+        source: "SearchSpace | Mapping[str, Any] | Sequence[Mapping[str, Any]] | str | Path",
+        estimator: Any = None,
     ) -> "SearchSpace":
         """Return the space that ``source`` defines.
 
@@ -93,6 +95,9 @@ class SearchSpace:
             choices, arrays, ranges, or distributions of scipy.stats or Optuna. A list holds
             several mappings, to one of which a trial belongs. Text or a Path is the path of a
             YAML 1.2 file.
+        estimator : object, optional
+            The names are checked against its parameters (`check`), so that all mistakes of a
+            space are told at once. A class, or another object without parameters, is ignored.
 
         Raises
         ------
@@ -102,11 +107,11 @@ class SearchSpace:
         if isinstance(source, SearchSpace):
             return source
         if isinstance(source, Mapping):
-            return cls(parse(Document(source), "mapping"), "mapping")
+            return cls(parse(Document(source), "mapping", estimator), "mapping")
         if isinstance(source, str | Path):
-            return cls.loads(read_text(source), str(source))
+            return cls.loads(read_text(source), str(source), estimator)
         if isinstance(source, list | tuple):
-            return cls._of([Document(part) for part in source], "grids")
+            return cls._of([Document(part) for part in source], "grids", estimator)
         raise SpaceError(
             [
                 "A search space is a path, a mapping, a list of mappings or a SearchSpace. "
@@ -115,8 +120,10 @@ class SearchSpace:
         )
 
     @classmethod
-    def loads(cls, text: str, source: str = "text") -> "SearchSpace":
+    def loads(cls, text: str, source: str = "text", estimator: Any = None) -> "SearchSpace":
         """Return the space that the YAML ``text`` defines; ``source`` names it in messages.
+
+        ``estimator`` is that of `load`.
 
         Raises
         ------
@@ -125,12 +132,14 @@ class SearchSpace:
         """
         document = parse_text(text, source)
         if isinstance(document, list):
-            return cls._of(document, source)
-        return cls(parse(document, source), source)
+            return cls._of(document, source, estimator)
+        return cls(parse(document, source, estimator), source)
 
     @classmethod
-    def _of(cls, documents: Sequence[Document], source: str) -> "SearchSpace":
-        parsed = read_list(documents, source)
+    def _of(
+        cls, documents: Sequence[Document], source: str, estimator: Any = None
+    ) -> "SearchSpace":
+        parsed = read_list(documents, source, estimator)
         if len(parsed) == 1:
             return cls(parsed[0], source)
         branches = tuple(cls(part, f"{source}[{i}]") for i, part in enumerate(parsed))

@@ -129,7 +129,8 @@ def parse_text(text: str, source: str) -> Document | list[Document]:
         description = ", ".join(
             str(part).strip() for part in (error.context, error.problem) if part
         )
-        raise SpaceError([f"{source}: is not valid YAML{where}: {description}."]) from None
+        shown = _marked(text, mark.line, mark.column) if mark else ""
+        raise SpaceError([f"{source}: is not valid YAML{where}: {description}.{shown}"]) from None
     except YAMLError as error:
         description = " ".join(str(error).split())
         raise SpaceError([f"{source}: is not valid YAML: {description}."]) from None
@@ -139,6 +140,16 @@ def parse_text(text: str, source: str) -> Document | list[Document]:
         raise SpaceError([f"{source}: is not valid YAML: {error}."]) from None
     except RecursionError:
         raise SpaceError([f"{source}: is nested too deeply to be a search space."]) from None
+
+
+def _marked(text: str, line: int, column: int) -> str:
+    """Return a line of ``text`` with a caret under one of its columns; both from 0."""
+    lines = text.splitlines()
+    if line >= len(lines):
+        return ""
+    start = max(0, column - 60)  # a line may be of any length
+    shown = lines[line][start : start + 76].replace("\t", " ")
+    return f"\n    {shown}\n    {' ' * (column - start)}^"
 
 
 @dataclass(slots=True)

@@ -89,9 +89,9 @@ def _load_source(source: Any, name: str, storage: str | None) -> StudyResult:
     if storage is None:
         raise StudyError(
             f"add_trials names the study '{source}', and this one has no storage in which it could "
-            "be: give its StudyResult, load_result(name, storage)[0]."
+            "be: give its StudyResult, load_result(name, storage)."
         )
-    result, _ = load_result(source, storage)
+    result = load_result(source, storage)
     if result.name == name:
         raise StudyError(f"add_trials names the study '{name}' itself: name another one.")
     return result

@@ -6,13 +6,15 @@ from typing import Any, ClassVar, Literal
 
 import pydantic
 
-from hpo._discovery import did_you_mean
-from hpo._redaction import redact
 from hpo.data import StudyData
 from hpo.exceptions import StudyError
 from hpo.storage.urls import default_storage
+from hpo.study._field_errors import field_errors
+from hpo.study._shown import html_of, text_of
 
 __all__ = ["Study"]
+
+_PLAIN = (str, bool, int, float, tuple, type(None))
 
 
 class Study(pydantic.BaseModel):
@@ -213,11 +215,24 @@ class Study(pydantic.BaseModel):
         try:
             super().__init__(**fields)
         except pydantic.ValidationError as error:
-            raise StudyError(_format_error(error, fields, self._owner)) from None
+            raise StudyError(field_errors(error.errors(), fields, self._owner, _names())) from None
 
-    def __repr_args__(self) -> Any:
-        for name, value in super().__repr_args__():
-            yield name, redact(value) if isinstance(value, str) else value
+    def __repr__(self) -> str:
+        return text_of(self._owner, self._given())
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def _repr_html_(self) -> str:
+        return html_of(self._owner, self._given())
+
+    def _given(self) -> dict[str, Any]:
+        """Return the fields that differ from their defaults, or have none."""
+        return {
+            name: value
+            for name, field in type(self).model_fields.items()
+            if not _is_default(value := getattr(self, name), field)
+        }
 
     def replace(self, **changes: Any) -> "Study":
         """Return a copy with some fields changed, checked like a new one."""
@@ -248,14 +263,14 @@ class Study(pydantic.BaseModel):
         return small
 
 
-def _format_error(error: pydantic.ValidationError, fields: Mapping[str, Any], owner: str) -> str:
-    lines = []
-    for problem in error.errors():
-        name = str(problem["loc"][0]) if problem["loc"] else "study"
-        if problem["type"] == "extra_forbidden":
-            lines.append(f"{owner} has no field '{name}'{did_you_mean(name, Study.model_fields)}")
-        elif problem["type"] == "missing":
-            lines.append(f"{owner} needs the field '{name}'.")
-        else:
-            lines.append(f"{owner}'s '{name}': {problem['msg']}. Got {fields.get(name)!r} instead.")
-    return "\n".join(dict.fromkeys(lines))
+def _is_default(value: Any, field: Any) -> bool:
+    if field.is_required():
+        return False
+    default = field.get_default(call_default_factory=True)
+    is_flag = isinstance(value, bool) or isinstance(default, bool)  # which equals 0 or 1
+    same_kind = not is_flag or type(value) is type(default)
+    return same_kind and isinstance(value, _PLAIN) and bool(value == default)
+
+
+def _names() -> list[str]:
+    return list(Study.model_fields)

@@ -17,6 +17,7 @@ from hpo.study.kept_files import files_kept
 from hpo.trial import TrialRecord
 
 __all__ = [
+    "ENDING",
     "FINALISTS",
     "NESTED",
     "load_result",
@@ -26,14 +27,19 @@ __all__ = [
     "read_result",
 ]
 
+ENDING = "ending"
+"""Attribute of the study with why its last run stopped, and the notes of that run."""
 FINALISTS = "finalists"
 """Attribute of the study with the scores of the finalists on fresh folds."""
 NESTED = "nested"
 """Attribute of the study with the scores of the outer folds."""
 
 
-def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | None]:
+def load_result(name: str, storage: str) -> StudyResult:
     """Read a study, finished or still running, from its storage.
+
+    The result is that of `run_study`, as far as it is stored: all but the refitted ``estimator``,
+    and ``resolved_params``, for which classes are imported (``space.resolve(best_params)``).
 
     Parameters
     ----------
@@ -44,8 +50,8 @@ def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | Non
 
     Returns
     -------
-    tuple of StudyResult and SearchSpace
-        The space is None for a study that hpo did not make.
+    StudyResult
+        Its ``space`` is None for a study that hpo did not make.
 
     Raises
     ------
@@ -55,11 +61,10 @@ def load_result(name: str, storage: str) -> tuple[StudyResult, SearchSpace | Non
     return read_result(StorageReader(storage), name)
 
 
-def read_result(reader: StorageReader, name: str) -> tuple[StudyResult, SearchSpace | None]:
+def read_result(reader: StorageReader, name: str) -> StudyResult:
     """Read a study from an opened storage; see `load_result`."""
     store = reader.study(reader.stored_name(name))
-    result = _with_refit(store, _result(store, store.records(running=True)))
-    return result, result.space
+    return _with_refit(store, _result(store, store.records(running=True)))
 
 
 def read_outline(reader: StorageReader, name: str, *, n_whole: int = 1) -> StudyResult:
@@ -72,7 +77,7 @@ def read_outline(reader: StorageReader, name: str, *, n_whole: int = 1) -> Study
     store = reader.study(reader.stored_name(name))
     settings = _search_settings(store)
     if (n_whole > 1 and settings.get("compare")) or settings.get("choose") == "one_se":
-        return read_result(reader, name)[0]
+        return read_result(reader, name)
     outline = _result(store, store.outlines())
     shown = {record.number for record in outline.top(n_whole)}
     if outline.winner is not None:
@@ -92,6 +97,7 @@ def _result(store: StoredStudy, records: Sequence[TrialRecord]) -> StudyResult:
         out_of_fold=OutOfFoldFiles(files_folder(store) / OUT_OF_FOLD),
         space=_space(store),
         settings=stored_settings(store),
+        **_ending(store),
         **_search_settings(store),
         finalists=read_finalists(store),
         nested=tuple(store.get_attr(NESTED) or ()),
@@ -101,6 +107,12 @@ def _result(store: StoredStudy, records: Sequence[TrialRecord]) -> StudyResult:
 
 def _space(store: StoredStudy) -> SearchSpace | None:
     return store.space if store.get_attr("space") else None
+
+
+def _ending(store: StoredStudy) -> dict[str, Any]:
+    """Return how the last run of the study ended, as it was stored."""
+    stored = store.get_attr(ENDING) or {}
+    return {"stopped": stored.get("stopped", ""), "notes": tuple(stored.get("notes", ()))}
 
 
 def _with_refit(store: StoredStudy, result: StudyResult) -> StudyResult:

@@ -66,7 +66,13 @@ def with_nested(
             out_of_fold_mb=0,
         )
         try:
-            found = run(outer, folder=prepared.folder, interrupt=interrupt, reuse_refit=True)
+            found = run(
+                outer,
+                folder=prepared.folder,
+                interrupt=interrupt,
+                reuse_refit=True,
+                progress="none",  # one picture at a time: that of the whole study
+            )
         except HpoError as error:
             return _left_out(prepared, result, f"its outer fold {i} failed: {error}")
         if found.test_score is None:

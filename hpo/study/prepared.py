@@ -231,8 +231,14 @@ class PreparedStudy:
 
 
 def load_space(study: Study, folder: Path) -> SearchSpace:
-    """Return the study's search space; a relative path starts at ``folder``."""
+    """Return the study's search space; a relative path starts at ``folder``.
+
+    Raises
+    ------
+    SpaceError
+        With all its mistakes, names that the study's estimator does not have included.
+    """
     source = study.search_space
     if isinstance(source, str | Path) and not Path(source).is_absolute():
         source = folder / source
-    return SearchSpace.load(source)
+    return SearchSpace.load(source, study.estimator)

@@ -1,11 +1,13 @@
 """One run of a study, from the first trial to the report."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from hpo._redaction import redact
 from hpo._stop_signal import StopSignal
+from hpo.display.choose import display_for
 from hpo.exceptions import NoCompletedTrialError, StudyError
 from hpo.observer import BaseObserver
 from hpo.result import StudyResult
@@ -17,6 +19,7 @@ from hpo.study.finisher import Elsewhere, Finisher
 from hpo.study.load import nothing_scored
 from hpo.study.nested import check_nested, with_nested
 from hpo.study.opening import Allowed
+from hpo.study.plan import plan_of
 from hpo.study.prepared import PreparedStudy
 from hpo.study.runner import run_search
 from hpo.study.winner import finish_winner
@@ -42,6 +45,8 @@ def run_study(
     artifacts: Mapping[str, str] | None = None,
     reuse_refit: bool = False,
     retry_failed: bool = False,
+    progress: str = "auto",
+    verbose: int = 1,
 ) -> StudyResult:
     """Run a study to the end of its budget, or go on with it, and name its winner.
 
@@ -73,6 +78,12 @@ def run_study(
         Try the parameters of failed trials again, replacing these, after the cause has been
         fixed. If the cause was in the user's own code and other trials have scores,
         ``accept_code`` must confirm that these are still valid.
+    progress : {"auto", "live", "lines", "none"}, default="auto"
+        How the study is shown while it runs. ``"auto"``: live in a terminal and in a notebook, not
+        at all anywhere else; ``"live"``: live, or with a line for each trial where that cannot be;
+        ``"lines"``: a line for each trial.
+    verbose : int, default=1
+        0 shows nothing; 2 is lines, one for each epoch too.
 
     Returns
     -------
@@ -91,13 +102,16 @@ def run_study(
     """
     if fresh and extend:
         raise StudyError("fresh starts anew and extend goes on: choose one of them.")
+    display = display_for(progress, verbose)
     prepared = PreparedStudy(study, folder)
     check_nested(prepared)
     tracker = prepared.tracker()
     # Without scores there is nothing that a change of the code could invalidate.
     unscored = retry_failed and nothing_scored(study.name, study.storage)
     allowed = Allowed(extend=extend, accept_code=accept_code or unscored)
-    interrupt = interrupt or StopSignal()
+    if display is not None:
+        display.plan(plan_of(study, prepared.folder, fresh=fresh, retry_failed=retry_failed))
+    interrupt = interrupt or StopSignal(on_signal=display.on_signal if display else None)
     with interrupt.listening():
         store = prepared.begin(fresh=fresh, allowed=allowed, tracked=bool(tracker.target))
     if retry_failed:
@@ -105,12 +119,12 @@ def run_study(
 
     finish = _Finish(prepared, store, interrupt, reuse=reuse_refit)
     try:
-        with interrupt.listening():
+        with display or nullcontext(), interrupt.listening():
             return run_search(
                 prepared.search,
                 store,
                 info=prepared.info(store, artifacts or {}),
-                observers=observers,
+                observers=[*observers, *([display] if display else [])],
                 tracker=tracker,
                 interrupt=interrupt,
                 budget=prepared.budget(),

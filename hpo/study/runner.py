@@ -16,7 +16,7 @@ from hpo._scratch import new_folder
 from hpo._stop_signal import StopSignal
 from hpo._trained_by import format_trained_by
 from hpo.budget import Budget
-from hpo.exceptions import RefitError
+from hpo.exceptions import RefitError, StorageError
 from hpo.observer import BaseObserver, StudyInfo
 from hpo.out_of_fold_files import OUT_OF_FOLD, OutOfFoldFiles
 from hpo.result import StudyResult
@@ -33,6 +33,7 @@ from hpo.study._tracking import Tracking
 from hpo.study.artifacts import artifacts
 from hpo.study.finisher import Elsewhere
 from hpo.study.kept_files import KeptFiles
+from hpo.study.load import ENDING
 from hpo.study.search import SearchConfig
 from hpo.trackers import BaseTracker
 from hpo.trackers.mlflow import without_autologging
@@ -146,6 +147,9 @@ def run_search(
         ]
         notes += missing_parts()
     result = replace(result, notes=tuple(redact(note) for note in dict.fromkeys(notes) if note))
+    if saved:
+        with suppress(StorageError):  # the study is over: what is told of it is in the result too
+            store.set_attr(ENDING, {"stopped": result.stopped, "notes": list(result.notes)})
     if failure is not None:
         failure.result = result
         raise failure

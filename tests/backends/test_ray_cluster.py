@@ -196,7 +196,7 @@ def test_two_drivers_on_one_cluster_share_a_budget_and_no_trial_is_run_twice(tmp
         out, err = driver.communicate(timeout=120)
         assert driver.returncode == 0, err
         ran.append(set(map(int, out.split())))
-    result, _ = load_result("shared", url)
+    result = load_result("shared", url)
     assert ran[0]
     assert ran[1]
     assert not ran[0] & ran[1]
@@ -290,7 +290,7 @@ def test_a_killed_driver_takes_its_ray_along_and_its_study_goes_on(tmp_path):
         for pid, _, _ in living(family):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-    before, _ = load_result("conformance", url)
+    before = load_result("conformance", url)
     assert [str(record.state) for record in before.records] == ["complete", "complete", "running"]
 
     objective = ScriptedObjective(steady_curve, n_steps=5)  # the same reports

@@ -128,7 +128,7 @@ def complaints(home: Path, before: StudyResult | None) -> list[str]:
     """Return what is wrong with the study in ``home``; ``before`` is how it stood at a death."""
     from mlflow.tracking import MlflowClient
 
-    result, _ = load_result("faults", f"journal:///{home / 'hpo.journal'}")
+    result = load_result("faults", f"journal:///{home / 'hpo.journal'}")
     wrong = []
     counted = [record for record in result.records if not record.interrupted]
     if len(counted) != N_TRIALS or result.n_failed:
@@ -160,7 +160,7 @@ def one_round(kind: str, dice: random.Random, address: str) -> tuple[int, list[s
         deaths = (kill_a_worker if kind == "worker" else kill_the_driver)(driver, dice)
         if kind == "driver" and deaths:
             driver.wait()
-            before, _ = load_result("faults", f"journal:///{home / 'hpo.journal'}")
+            before = load_result("faults", f"journal:///{home / 'hpo.journal'}")
             driver = start(home, address)
         finish(driver)
         return deaths, complaints(home, before)

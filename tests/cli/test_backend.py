@@ -10,8 +10,8 @@ from rich.console import Console
 from hpo._discovery import build
 from hpo.backends.base import BaseBackend
 from hpo.backends.ray import RayBackend
-from hpo.cli._display import LiveDisplay
 from hpo.cli._launch import with_options
+from hpo.display.displays import LiveDisplay
 from hpo.exceptions import PluginError
 from hpo.observer import StudyInfo
 from hpo.testing.observers import tell_trial

@@ -42,7 +42,7 @@ def test_the_folders_of_the_trials_are_told(
     Path("written.py").write_text(STUDY)
     code, out, _ = hpo_command("run", "written.py")
     assert code == 0
-    result, _ = load_result("written", "journal:///hpo.journal")
+    result = load_result("written", "journal:///hpo.journal")
     (number,) = result.files
     folder = str(result.files[number])
     told = f"files of trial {number} in"
@@ -54,8 +54,8 @@ def test_the_folders_of_the_trials_are_told(
     assert code == 0
     assert "files of trial 0 in" in out
     assert "files of trial 1 in" in out
-    assert len(load_result("written", "journal:///hpo.journal")[0].files) == 2
-    assert len(load_result("written@1", "journal:///hpo.journal")[0].files) == 1
+    assert len(load_result("written", "journal:///hpo.journal").files) == 2
+    assert len(load_result("written@1", "journal:///hpo.journal").files) == 1
     code, _, told = hpo_command("run", "written.py", "--keep=none")
     assert (code, "Study's 'keep'" in told) == (2, True)
     code, out, _ = hpo_command("run", "written.py", "--smoke")

@@ -33,7 +33,7 @@ PACKAGES = {
     "--analysis": "hpo.analyses",
 }
 PANELS = {
-    "Options": "--smoke --help",
+    "Options": "--smoke --json --quiet --verbose --help",
     "Budget": "--n-trials --timeout --trial-timeout --max-total-epochs --epochs --eval-every",
     "Search": (
         "--repeats --nested --select --choose --scoring --sampler --pruner --seed --add-trials"

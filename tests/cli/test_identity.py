@@ -85,7 +85,7 @@ def test_a_script_is_gone_on_with_by_hpo_run_and_the_other_way_round(tmp_path: P
     (tmp_path / "kinds.py").write_text(KINDS)
     for command in (["kinds.py"], ["-m", "hpo.cli", "run", "kinds.py"], ["kinds.py"]):
         subprocess.run([sys.executable, *command], cwd=tmp_path, check=True, capture_output=True)
-    result, _ = load_result("kinds", f"journal:///{tmp_path}/hpo.journal")
+    result = load_result("kinds", f"journal:///{tmp_path}/hpo.journal")
     assert result.n_trials == 14
     tried = [record.trial.params["given"] for record in result.records]
     assert len(set(tried)) == 14
@@ -118,7 +118,7 @@ def test_the_trials_that_fit_are_counted_and_no_others(
     assert code == 0
     assert "tiny@2, 2 trials:" in out
     assert "note: 0 of the 4 trials" in out
-    assert load_result("tiny", STORAGE)[0].n_trials == 2
+    assert load_result("tiny", STORAGE).n_trials == 2
 
 
 def test_changed_code_is_refused_and_accepted(hpo_command: Run, write_study: Write) -> None:

@@ -52,7 +52,7 @@ def _wait_for(condition: Callable[[], bool]) -> None:
 
 def _finished() -> dict[int, tuple[str, float]]:
     """Return the state and the value of each trial that has ended by itself."""
-    result, _ = load_result("tiny", "journal:///hpo.journal")
+    result = load_result("tiny", "journal:///hpo.journal")
     return {
         record.number: (str(record.state), record.value)
         for record in result.records
@@ -233,7 +233,7 @@ def test_a_closed_terminal_is_a_request_to_stop(start: Start, write_study: Write
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 129
     assert b"Stopped (the terminal was closed): everything so far is kept" in out
-    result, _ = load_result("tiny", "journal:///hpo.journal")
+    result = load_result("tiny", "journal:///hpo.journal")
     assert {r.state for r in result.records} <= {TrialState.COMPLETE, TrialState.INTERRUPTED}
 
 

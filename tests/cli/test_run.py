@@ -50,8 +50,8 @@ def test_trials_of_another_study_are_taken_in(hpo_command: Run, write_study: Wri
     code, out, err = hpo_command("run", other, "--add-trials", "tiny", "--n-trials", "8")
     assert (code, err) == (0, "")
     assert "note: 6 trials of 'tiny' were taken in, and count as trials of this study." in out
-    records = load_result("wide", "journal:///hpo.journal")[0].records
-    before = load_result("tiny", "journal:///hpo.journal")[0].records
+    records = load_result("wide", "journal:///hpo.journal").records
+    before = load_result("tiny", "journal:///hpo.journal").records
     assert [r.trial.params for r in records[:6]] == [r.trial.params for r in before]
     assert len(records) == 8
     code, out, err = hpo_command("run", other, "--add-trials", "tinny")
@@ -83,18 +83,18 @@ def test_a_complete_study_is_shown_again_and_told_how_to_get_more(
 ) -> None:
     file = write_study()
     _, first, _ = hpo_command("run", file, "--seed", "3")
-    before = load_result("tiny", "journal:///hpo.journal")[0].records
+    before = load_result("tiny", "journal:///hpo.journal").records
     code, again, _ = hpo_command("run", file, "--seed", "3")
     assert code == 0
     assert "tiny was complete already" in again
     assert f"hpo run {file} --seed 3 --n-trials 12" in again
     winner = first[first.index("Winner") : first.index("Look at")]
     assert winner == again[again.index("Winner") : again.index("For more")]
-    assert load_result("tiny", "journal:///hpo.journal")[0].records == before
+    assert load_result("tiny", "journal:///hpo.journal").records == before
 
     code, more, _ = hpo_command("run", file, "--seed", "3", "--n-trials", "8")
     assert "tiny goes on, 6 of 8 trials made: " in more
-    records = load_result("tiny", "journal:///hpo.journal")[0].records
+    records = load_result("tiny", "journal:///hpo.journal").records
     assert len(records) == 8
     assert records[:6] == before
 
@@ -105,7 +105,7 @@ def test_options_reach_the_study(hpo_command: Run, write_study: Write) -> None:
     )
     assert code == 0
     assert "tiny, 2 trials: accuracy over 3 folds, sampler random, pruner nop" in out
-    result, _ = load_result("tiny", "journal:///hpo.journal")
+    result = load_result("tiny", "journal:///hpo.journal")
     assert {record.max_steps for record in result.records} == {2}
 
 
@@ -114,7 +114,7 @@ def test_the_last_epoch_can_stand_for_a_trial(hpo_command: Run, write_study: Wri
     assert code == 0
     assert ", last epoch 3 of 3" in out
     assert ", last epoch 3 of 3" in hpo_command("show", "tiny")[1]
-    result, _ = load_result("tiny", "journal:///hpo.journal")
+    result = load_result("tiny", "journal:///hpo.journal")
     assert all(record.value == record.reports[-1].value for record in result.records)
     code, _, told = hpo_command("run", write_study(), "--n-trials=3")
     assert (code, "select: 'last' -> 'best'" in told) == (2, True)
@@ -210,7 +210,7 @@ def test_studies_are_listed_and_shown(hpo_command: Run, write_study: Write) -> N
     assert newest.startswith("tiny@2  3 trials: ")
     code, first, _ = hpo_command("show", "tiny@1")
     assert first.startswith("tiny  6 trials: ")
-    top = first[first.index("Top ten") :].splitlines()[1:]
+    top = first[first.index("complete trials\n") : first.index("\nWinner")].splitlines()[1:]
     assert top[0].split() == ["trial", "accuracy", "epoch", "alpha"]
     scores = [float(line.split()[1]) for line in top[1:]]
     assert scores == sorted(scores, reverse=True)
@@ -241,7 +241,7 @@ def test_the_newest_winner_takes_no_test_score_of_another(
         "--n-trials=6",
         "--sampler=random",
     )
-    result, _ = load_result("tiny", "journal:///hpo.journal")
+    result = load_result("tiny", "journal:///hpo.journal")
     assert (result.test_score is None) == (result.best_record.number != 0)
     assert result.best_record.number != 0
 

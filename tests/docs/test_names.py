@@ -64,7 +64,7 @@ FLAGS = {
     *chain(*map(flags_of, COMMANDS.values())),
     *chain(*map(own_flags, (ROOT / "studies").glob("*.py"))),
     *OF_OTHERS,
-    "--version",
+    *flags_of(typer.main.get_command(app)),
 }
 SOURCES = "".join(path.read_text() for path in (ROOT / "tests" / "benchmarks").glob("**/*.py"))
 

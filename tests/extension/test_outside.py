@@ -79,7 +79,7 @@ def test_every_kind_of_part_by_name_on_the_command_line(folder):
     ends = [row for row in (folder / "rows.csv").read_text().splitlines() if ",," in row]
     assert len(ends) == 6
     shown = run(folder, "hpo.cli", "show", "own")
-    result, _ = load_result("own", f"journal:///{folder}/hpo.journal")
+    result = load_result("own", f"journal:///{folder}/hpo.journal")
     reasons = {record.reason for record in result.records}
     assert "no better score for 2 steps" in reasons
     assert "Predicted classes" in shown

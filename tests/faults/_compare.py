@@ -15,7 +15,7 @@ LARGEST = 1.7976931348623157e308  # what MLflow's databases make of infinity
 def snapshot(name, storage):
     """Return the texts of all finished trials that count, by their numbers."""
     try:
-        result, _ = load_result(name, storage)
+        result = load_result(name, storage)
     except Exception:
         return {}  # nothing was made yet
     return {
@@ -44,7 +44,7 @@ def complaints(name, storage, *, n_trials=None, tracking_uri=None, no_doubles=Tr
     no_doubles : bool
         Whether no two trials that count may have the same parameters.
     """
-    result, _ = load_result(name, storage)
+    result = load_result(name, storage)
     counted = [record for record in result.records if not record.interrupted]
     wrong = []
     if n_trials is not None and len(counted) != n_trials:

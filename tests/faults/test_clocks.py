@@ -45,7 +45,7 @@ def test_a_clock_that_is_set_changes_no_duration_and_ends_nothing(
         wrong = complaints("faults", STORAGE, n_trials=N_TRIALS, tracking_uri=tracking)
         tally("clock set back and forward by up to a week", "serial, MLflow", 1, 0, len(wrong))
         assert wrong == [], text
-        result, _ = load_result("faults", STORAGE)
+        result = load_result("faults", STORAGE)
         assert result.n_interrupted == 0
         assert 0 < result.seconds < 600
         assert min(s.seconds for r in result.records for s in r.reports) > 0
@@ -67,7 +67,7 @@ def wait_for_a_running_trial():
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
-            records = load_result("faults", STORAGE)[0].records
+            records = load_result("faults", STORAGE).records
         except Exception:
             records = ()  # nothing was made yet
         if any(record.state is TrialState.RUNNING for record in records):

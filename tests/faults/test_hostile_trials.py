@@ -190,7 +190,7 @@ DEADLY = {
 
 def fates(storage):
     """Return the state, reason and scores of each kind of trial."""
-    result, _ = load_result("faults", storage)
+    result = load_result("faults", storage)
     return {
         r.trial.params["kind"]: (str(r.state), r.reason, [s.fold_values for s in r.reports])
         for r in result.records

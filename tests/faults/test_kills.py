@@ -88,7 +88,7 @@ def test_a_death_loses_no_finished_trial_and_doubles_none(
         gone = lost(before, "faults", storage)
         tally(f"kill -9: {victim}", way, 1, len(gone), len(wrong))
         assert (gone, wrong) == ([], []), text
-        result, _ = load_result("faults", storage)
+        result = load_result("faults", storage)
         assert f"Winner: trial {result.winner.number}\n" in text
         failed = [r for r in result.records if r.cause is Cause.WORKER_DIED]
         assert len(failed) == result.n_failed <= (n_killed if victim == "worker" else 0)

@@ -468,14 +468,14 @@ def test_a_parameter_that_only_set_params_knows_is_searched():
 def test_verbose_tells_of_each_trial_by_its_number_and_of_each_fold(capsys):
     grid(Odd(), {"value": [0.5, 0.6]}, cv=BY_NUMBER, verbose=1).fit(*NUMBERED)
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2
-    assert lines[0].startswith("[1/2] trial 0 complete score 0.4900 at step 1; ")
-    assert lines[1].startswith("[2/2] trial 1 complete score 0.5900 at step 1; ")
-    assert lines[1].endswith(" s; value=0.6")
+    assert lines[1].startswith("trial 0 complete: 0.4900  (1 of 2, ")
+    assert lines[2].startswith("trial 1 complete: 0.5900  (2 of 2, ")
+    assert lines[2].endswith("best so far)  value 0.6")
+    assert [line for line in lines if "note" in line] == []
     search = grid(Odd(), {"value": [0.5]}, cv=BY_NUMBER, verbose=3, return_train_score=True)
     search.fit(*NUMBERED)
     told = capsys.readouterr().out
-    assert "trial 0, step 1: 0.4900" in told
+    assert "trial 0, epoch 1 of 1: 0.490" in told
     assert "trial 0, fold 1: score=(train=0.500, test=0.490)" in told
 
 

@@ -201,7 +201,7 @@ def test_a_study_in_a_storage_goes_on_where_it_ended(tmp_path):
     assert more.name == first.name
     assert more.records[:2] == first.records
     assert more.n_trials == 4
-    assert load_result(first.name, storage)[0].n_trials == 4
+    assert load_result(first.name, storage).n_trials == 4
     assert cross_val_score(search, *DIABETES, cv=2).shape == (2,)  # studies of their own
     named = clone(search).set_params(study_name="mine").fit(*DIABETES)
     assert named.result_.name == "mine"
@@ -231,12 +231,14 @@ def test_verbose_tells_of_each_trial(capsys):
     assert capsys.readouterr().out == ""
     grid(Sinking(), {"start": [0.5, 0.6]}, pruner=AtOnce(), epochs=3, verbose=1).fit(*TWO)
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2
-    assert lines[0].startswith("[1/2] trial 0 complete score 0.5000 at step 1; ")
-    assert lines[1].startswith("[2/2] trial 1 pruned score 0.6000 at step 1 (odd); ")
-    assert lines[1].endswith("; start=0.6")
+    assert lines[0].startswith("HPOSearchCV, 2 trials: score over 5 folds, sampler ")
+    assert lines[1].startswith("trial 0 complete: 0.5000 at epoch 1  (1 of 2, 0:0")
+    assert lines[1].endswith(", best so far)  start 0.5")
+    assert lines[2].startswith("trial 1 pruned: odd  (2 of 2, 0:0")
+    assert lines[2].endswith("best 0.5000)  start 0.6")
+    assert lines[3].startswith("StudyResult 'HPOSearchCV': 2 trials (1 complete, 1 pruned)")
     grid(Sinking(), {"start": [0.5]}, epochs=2, verbose=2).fit(*TWO)
-    assert "trial 0, step 2: 0.2500" in capsys.readouterr().out
+    assert "trial 0, epoch 2 of 2: 0.2500" in capsys.readouterr().out
 
 
 class Tasks:

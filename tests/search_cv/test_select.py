@@ -174,7 +174,7 @@ def test_a_study_keeps_its_choice(tmp_path):
     assert result.best_step == 8
     assert set(result.to_frame()["step"]) == {8}
     assert all(record.value == record.reports[-1].value for record in result.records)
-    loaded, _ = load_result("restless", f"journal:///{tmp_path}/hpo.journal")
+    loaded = load_result("restless", f"journal:///{tmp_path}/hpo.journal")
     assert loaded.records == result.records
     assert loaded.best_score == result.best_score
     again = run_study(study(tmp_path))
@@ -199,7 +199,7 @@ def test_the_sampler_and_the_trackers_are_told_the_last_score(tmp_path):
     stored = optuna.load_study(
         study_name="restless", storage=open_storage(f"journal:///{tmp_path}/hpo.journal")
     )
-    loaded, _ = load_result("restless", f"journal:///{tmp_path}/hpo.journal")
+    loaded = load_result("restless", f"journal:///{tmp_path}/hpo.journal")
     assert [t.value for t in stored.trials] == [r.reports[-1].value for r in loaded.records]
     assert all(t.value == t.intermediate_values[8] for t in stored.trials)
     for record in loaded.records:

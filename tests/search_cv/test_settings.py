@@ -274,7 +274,7 @@ def test_analyses_are_made_of_the_winner_and_kept(tmp_path):
     assert found.analyses_["names"]["first"] == found.best_index_
     assert found.analyses_["confusion"]["accuracy"] == found.test_score_
     assert found.test_score_ == found.score(HELD_OUT.X_test, HELD_OUT.y_test)
-    loaded, _ = load_result("kept", storage)
+    loaded = load_result("kept", storage)
     assert json.dumps(loaded.analyses) == json.dumps(found.analyses_)
     assert loaded.test_score == found.test_score_
     assert loaded.refit_seconds == found.refit_time_
@@ -312,7 +312,7 @@ def test_a_study_data_brings_its_groups_and_its_refit_part():
         ({"device": 0}, ValueError, "'device' parameter of HPOSearchCV must be an instance of"),
         ({"max_total_epochs": 0}, ValueError, "'max_total_epochs' parameter of HPOSearchCV"),
         ({"costs": "seconds"}, ValueError, "'costs' parameter of HPOSearchCV"),
-        ({"costs": [1]}, StudyError, "HPOSearchCV's 'costs': .*string.* Got .1. instead"),
+        ({"costs": [1]}, StudyError, "HPOSearchCV's 'costs' must be a list .* Got .1. instead"),
         ({"costs": ["seconds"], "sampler": "cmaes"}, PluginError, "searches for one objective"),
         ({"tracker": "mlflwo"}, PluginError, "did you mean 'mlflow'"),
         ({"compare": "lr"}, ValueError, "'compare' parameter of HPOSearchCV"),

@@ -73,7 +73,7 @@ def test_trials_of_another_study_count_where_they_fit(study):
     assert recorder.heard.count(("started", 0)) == 1
     ended = [number for what, number in recorder.heard if what not in {"started", "reported"}]
     assert ended == list(range(10))
-    read, _ = load_result("second", study.storage)
+    read = load_result("second", study.storage)
     assert told_of(read) == told_of(result)
     again = run_study(second)
     assert told_of(again) == told_of(result)
@@ -121,7 +121,7 @@ def test_trials_that_were_scored_otherwise_are_refused_before_anything_is_made(w
     assert f"\n  {what.strip()}: " in str(caught.value)
     assert "enqueue=[record.best_params for record in result.top(5)]" in str(caught.value)
     assert optuna.get_all_study_names(open_storage(study.storage)) == ["first"]
-    result, _ = load_result("first", study.storage)
+    result = load_result("first", study.storage)
     tried = other.replace(add_trials=(), enqueue=[r.best_params for r in result.top(2)], n_trials=2)
     assert [r.trial.params for r in run_study(tried).records] == [
         r.trial.params for r in result.top(2)
@@ -201,7 +201,7 @@ def test_a_study_is_extended_from_and_to_distributions_and_lists(wider, study):
     assert {r.trial.params["alpha"] for r in first.records} >= set(kept)
     assert len(kept) >= 5
     assert len(result.records) == 10
-    read, _ = load_result("first", study.storage)
+    read = load_result("first", study.storage)
     assert told_of(read) == told_of(result)
 
 

@@ -75,7 +75,7 @@ def test_a_net_that_classifies_a_held_out_test_part_is_analysed(tmp_path):
     result = run_study(study(tmp_path))
     assert list(result.analyses) == ["confusion", "features"]
     assert result.analyses["confusion"]["accuracy"] == result.test_score
-    loaded, _ = load_result("analysed", f"journal:///{tmp_path}/hpo.journal")
+    loaded = load_result("analysed", f"journal:///{tmp_path}/hpo.journal")
     assert loaded.analyses == result.analyses
     files = write_report(loaded, tmp_path / "report")
     assert {"confusion.png", "features.png"} <= set(files)

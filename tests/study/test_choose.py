@@ -76,7 +76,7 @@ def test_finalists_are_trained_on_fresh_folds_once(tmp_path):
     assert "fresh folds" in result.uncorrected
     of_search = {r.number: r.best_report.fold_values for r in result.records}
     assert all(result.finalists[n] != of_search[n] for n in result.finalists)
-    loaded, _ = load_result("chosen", url)
+    loaded = load_result("chosen", url)
     assert loaded.finalists == result.finalists
     assert loaded.winner == result.winner
     assert run_study(study(choose="finalists", storage=url)).finalists == result.finalists

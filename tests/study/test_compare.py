@@ -62,7 +62,7 @@ def test_they_are_noted_and_can_change_without_making_another_study(tmp_path):
     assert (result.compare, result.watch) == (("loss",), ("seconds",))
     assert result.fold_sizes == ((60, 30),) * 3
     run_study(kept.replace(compare=["loss", "alpha"], watch=[]))  # not refused
-    loaded, _ = load_result("compared", storage)
+    loaded = load_result("compared", storage)
     assert (loaded.compare, loaded.watch) == (("loss", "alpha"), ())
     assert loaded.fold_sizes == result.fold_sizes
     assert loaded.scoring == result.scoring

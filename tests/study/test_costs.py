@@ -92,7 +92,7 @@ def test_it_goes_on_is_read_back_and_shown(tmp_path):
     run_study(study(tmp_path, n_trials=3))
     result = run_study(study(tmp_path, n_trials=6))
     assert len(result.records) == 6
-    again, _ = load_result("costs", f"sqlite:///{tmp_path}/s.db")
+    again = load_result("costs", f"sqlite:///{tmp_path}/s.db")
     assert again.costs == ("train_loss", "seconds")
     numbers = [r.number for r in result.pareto_front()]
     assert [r.number for r in again.pareto_front()] == numbers

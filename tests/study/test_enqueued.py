@@ -38,7 +38,7 @@ def test_given_points_are_ranked_among_the_complete_trials(tmp_path, capsys):
         for point in GIVEN
     }
     assert ranks[1e6] == 4  # such a model is all but constant
-    read, _ = load_result("given", storage)
+    read = load_result("given", storage)
     assert [(rank, r.number) for rank, r in read.enqueued_trials()] == [
         (rank, r.number) for rank, r in result.enqueued_trials()
     ]

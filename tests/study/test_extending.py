@@ -92,7 +92,7 @@ def test_a_wider_range_keeps_all_trials(study):
     assert result.notes == (
         "6 of the 6 trials of 'line' fit the new search space and count in 'line@2'.",
     )
-    assert load_result("line@1", study.storage)[0].n_trials == 6
+    assert load_result("line@1", study.storage).n_trials == 6
 
 
 def test_an_extended_study_goes_on_as_any_other(study):

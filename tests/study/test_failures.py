@@ -64,7 +64,7 @@ def study(tmp_path):
 
 
 def states(study):
-    result, _ = load_result(study.name, study.storage)
+    result = load_result(study.name, study.storage)
     return [str(r.state) for r in result.records]
 
 
@@ -166,7 +166,7 @@ def test_a_value_that_all_of_them_share_may_be_to_blame():
 def test_failed_trials_are_tried_again_once_mended(study, bug):
     with pytest.raises(NoCompletedTrialError, match="--retry-failed"):
         run_study(study.replace(fail_fast=None))
-    failed, _ = load_result(study.name, study.storage)
+    failed = load_result(study.name, study.storage)
     with pytest.raises(NoCompletedTrialError, match="retry_failed=True"):
         run_study(study)  # nothing is left to do, and it says what is
     bug("False")

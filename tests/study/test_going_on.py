@@ -104,7 +104,7 @@ def test_a_study_that_was_interrupted_is_one_that_ran_through(executor, tmp_path
     assert again.epochs_run == whole.epochs_run == 4 * N_EPOCHS
     assert any("Gone on with where they were put aside" in note for note in again.notes)
     assert not checkpoints(tmp_path)
-    stored, _ = load_result("s", cut.storage)
+    stored = load_result("s", cut.storage)
     assert curves(stored) == curves(whole)
     assert [r.trial for r in stored.records] == [r.trial for r in again.records]
 

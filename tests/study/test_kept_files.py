@@ -132,7 +132,7 @@ def test_the_winners_files_are_kept_and_the_refit_writes_where_the_user_says(
     assert files_in(result.files[number]) == ONE_TRIAL
     assert files_in(folder / "kept") == ["history.json", "optimizer.pt", "params.pt"]
     assert sorted(tracker.names) == [f"files/trial_{number}/{name}" for name in ONE_TRIAL]
-    loaded, _ = load_result("files", f"journal:///{tmp_path}/hpo.journal")
+    loaded = load_result("files", f"journal:///{tmp_path}/hpo.journal")
     assert loaded.files == result.files
     weights = [
         torch.load(result.files[number] / f"fold_{i}/kept/params.pt")["weight"] for i in (0, 1)

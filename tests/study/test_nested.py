@@ -79,11 +79,11 @@ def test_it_is_stored_and_goes_on(tmp_path):
     assert first.nested == ()
     result = run_study(study(storage=url, nested=2))
     assert result.records[0].value == first.records[0].value
-    assert load_result("n", url)[0].nested == result.nested
+    assert load_result("n", url).nested == result.nested
     assert study_names(url) == ["n", "n.outer-1-of-2", "n.outer-2-of-2"]
-    n_trials = len(load_result("n.outer-1-of-2", url)[0].records)
+    n_trials = len(load_result("n.outer-1-of-2", url).records)
     assert run_study(study(storage=url, nested=2)).nested == result.nested
-    assert len(load_result("n.outer-1-of-2", url)[0].records) == n_trials == 3
+    assert len(load_result("n.outer-1-of-2", url).records) == n_trials == 3
 
 
 def test_a_splitter_keeps_its_rule():

@@ -142,7 +142,7 @@ def test_of_searches_that_share_a_study_each_refits_and_one_writes_the_result(tm
     assert [by for by, _, _ in results].count("") == 1
     written = (tmp_path / "s.log").read_text()
     assert written.count('"hpo:refit":') == written.count('"hpo:results":') == 1
-    winner = load_result("s", f"journal:///{tmp_path}/s.log")[0].best_params
+    winner = load_result("s", f"journal:///{tmp_path}/s.log").best_params
     assert winner["x"] in [x for by, x, _ in results if not by]
 
 

@@ -97,7 +97,7 @@ def test_rows_of_every_step_have_the_reported_scores(serial):
 def test_reading_a_stored_study_gives_the_same(tmp_path, serial):
     url = f"journal:///{tmp_path}/hpo.journal"
     run_study(study(pruner=None, storage=url))
-    result, _ = load_result("rows", url)
+    result = load_result("rows", url)
     assert result.corrected == serial.corrected
     assert result.test_interval == serial.test_interval
     assert np.array_equal(result.oof().predictions, serial.oof().predictions)

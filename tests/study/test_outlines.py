@@ -115,7 +115,7 @@ def url(request, tmp_path):
 @pytest.mark.parametrize("seed", range(4))
 def test_an_outline_says_the_same(url, seed):
     write(url, seed)
-    whole, _ = load_result("s", url)
+    whole = load_result("s", url)
     assert whole.winner is not None
     outline = read_outline(StorageReader(url), "s", n_whole=3)
     assert facts(outline) == facts(whole)
@@ -128,14 +128,14 @@ def test_an_outline_says_the_same(url, seed):
 def test_without_a_complete_trial(tmp_path, end):
     url = f"journal:///{tmp_path / 'storage'}"
     write(url, 0, n=6, ends=[end])
-    whole, _ = load_result("s", url)
+    whole = load_result("s", url)
     assert facts(read_outline(StorageReader(url), "s")) == facts(whole)
 
 
 def test_a_study_with_costs_is_read_as_a_whole(url):
     """Optuna keeps no intermediate values of one with several objectives."""
     write(url, 1, costs=("loss",))
-    whole, _ = load_result("s", url)
+    whole = load_result("s", url)
     outline = read_outline(StorageReader(url), "s")
     assert facts(outline) == facts(whole)
     assert outline.pareto_front() == whole.pareto_front() != []
@@ -146,7 +146,7 @@ def test_a_study_of_another_program(url):
     study = optuna.create_study(storage=open_storage(url), study_name="s")
     study.add_trial(optuna.create_trial(value=9.0))
     study.add_trial(optuna.create_trial(value=0.25, intermediate_values={0: 0.5, 2: 0.75}))
-    whole, _ = load_result("s", url)
+    whole = load_result("s", url)
     assert facts(read_outline(StorageReader(url), "s")) == facts(whole)
     assert whole.best_score == 0.75
 
@@ -161,7 +161,7 @@ def test_the_commands_print_the_same(url, monkeypatch, capsys):
 
     short = printed()
     monkeypatch.setattr(_show, "read_outline", lambda reader, name, **_: whole(reader, name))
-    whole = lambda reader, name: load_result(name, reader.url)[0]  # noqa: E731
+    whole = lambda reader, name: load_result(name, reader.url)  # noqa: E731
     assert printed() == short
-    assert "Top ten" in short
+    assert "Winner: trial " in short
     assert "Traceback of trial" in short

@@ -163,13 +163,13 @@ def test_a_study_keeps_its_trials_and_goes_on_with_the_refit(where, told, fitted
     assert f"kept in {study.storage}" in str(caught.value)
     assert (result.n_complete, result.estimator is not None) == (2, fitted)
     assert ends.heard == ["failed"]
-    stored, _ = load_result("moody", study.storage)
+    stored = load_result("moody", study.storage)
     assert "a batch of one row" in stored.refit_error
     Path("mended").touch()
     again = run_study(study)
     assert again.records == result.records
     assert again.estimator is not None
-    assert load_result("moody", study.storage)[0].refit_error == ""
+    assert load_result("moody", study.storage).refit_error == ""
 
 
 def test_without_a_storage_the_error_has_the_trials(tmp_path):
@@ -234,5 +234,5 @@ def test_ctrl_c_pressed_twice_leaves_no_half_trained_net(tmp_path):
     )
     with pytest.raises(KeyboardInterrupt):  # skorch takes it for the end of the training
         run_study(study)
-    stored, _ = load_result("moody", study.storage)
+    stored = load_result("moody", study.storage)
     assert (stored.n_complete, stored.refit_seconds) == (1, None)

@@ -12,9 +12,9 @@ from torch import nn
 from hpo import Study, StudyData, load_result, run_study
 from hpo._trained_by import format_reasons
 from hpo.cli._command import Command
-from hpo.cli._display import PlainDisplay
 from hpo.cli._show import show_study
 from hpo.cli._summary import RunSummary
+from hpo.display.displays import PlainDisplay
 from hpo.review import write_report
 from hpo.testing.backends import Recorder
 
@@ -76,7 +76,7 @@ def test_it_is_kept(study, executor, how):
     assert result.trained_by == {how: 3}
     assert [entry for entry in heard.heard if entry[0] == how] == [(how, i) for i in range(3)]
     assert heard.params["trained_by"] == f"3 {how}"
-    kept, _ = load_result("linear", study.storage)
+    kept = load_result("linear", study.storage)
     assert [(r.trained_by, r.trained_by_reason) for r in kept.records] == [(how, "")] * 3
 
 

@@ -54,7 +54,7 @@ RECORDS = """
     from hpo import load_result
 
     def told(name):
-        records = load_result(name, sys.argv[1])[0].records
+        records = load_result(name, sys.argv[1]).records
         return [[r.number, r.trial.params["x"], r.state, r.cause, len(r.reports)] for r in records]
 
     print(json.dumps([told(name) for name in sys.argv[2:]]))

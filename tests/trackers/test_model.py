@@ -313,23 +313,23 @@ def test_a_study_logs_and_registers_its_winner_once(store, tmp_path, monkeypatch
     (version,) = client.search_model_versions("name = 'digits'")
     assert (version.source, version.run_id) == (f"models:/{model.model_id}", parent.info.run_id)
 
-    stored, _ = load_result("modelled", study.storage)
+    stored = load_result("modelled", study.storage)
     X = study.data.X
     assert (stored.estimator.predict(X) == result.estimator.predict(X)).all()
     files = Path(f"{tmp_path}/hpo.journal.files").rglob("model.pkl")
     (pickled,) = files
     pickled.chmod(0o666)
     with pytest.raises(StorageError, match="another user"):
-        _ = load_result("modelled", study.storage)[0].estimator
+        _ = load_result("modelled", study.storage).estimator
     pickled.chmod(0o600)
     pickled.write_bytes(pickled.read_bytes() + b".")
     with pytest.raises(StorageError, match="is not as it was written"):
-        _ = load_result("modelled", study.storage)[0].estimator
+        _ = load_result("modelled", study.storage).estimator
 
     # Another winner is another model, and another version.
     more = run_study(study.replace(n_trials=3, enqueue=[{"alpha": 1e-4}]))
     assert len(more.records) == 3
-    stored, _ = load_result("modelled", study.storage)
+    stored = load_result("modelled", study.storage)
     assert (stored.estimator.predict(X) == more.estimator.predict(X)).all()
     changed = more.winner.number != result.winner.number
     assert len(client.search_model_versions("name = 'digits'")) == 1 + changed

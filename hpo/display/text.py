@@ -22,6 +22,7 @@ __all__ = [
     "score_with_interval",
     "short_names",
     "single_line",
+    "time_span",
 ]
 
 
@@ -51,6 +52,28 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def time_span(low: float, high: float) -> str:
+    """Return a range of seconds: ``20-45 s``, ``5-7 min``, ``1.5-2 h``; ``about 5 min``."""
+    unit, name = (
+        next(
+            (unit, name)
+            for unit, name in ((3600, "h"), (60, "min"), (1, "s"))
+            if high >= 1.5 * unit
+        )
+        if high >= 1.5
+        else (1, "s")
+    )
+    first, last = (_rough(seconds / unit, halves=unit > 1) for seconds in (low, high))
+    return f"about {last} {name}" if first == last else f"{first}-{last} {name}"
+
+
+def _rough(value: float, *, halves: bool) -> str:
+    """Round as people say it: halves of few hours or minutes, fives of many."""
+    if halves and value < 4.75:
+        return f"{round(2 * value) / 2:g}"
+    return f"{round(value)}" if value < 20 else f"{5 * round(value / 5)}"
 
 
 def ago(seconds: float) -> str:
@@ -87,7 +110,7 @@ def ending(record: TrialRecord) -> str:
         at = f" at epoch {best.step}" if best and record.last_step > 1 else ""
         return f"complete: {score(record.value)}{at}"
     reason = single_line(record.reason)
-    epoch = f"epoch {record.last_step}: "
-    if record.last_step and reason.startswith(epoch):
-        return f"{record.state} at {epoch}{reason.removeprefix(epoch)}"
+    at = f"epoch {record.last_step}"
+    if record.last_step and reason.startswith(at) and not reason[len(at) :][:1].isdigit():
+        return f"{record.state} at {reason}"
     return f"{record.state}: {reason}" if reason else str(record.state)

@@ -8,14 +8,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hpo._trained_by import asked_for_batches, count_ways
+from hpo.display.time_left import Range, Running, refit_seconds, rest_of_search
 from hpo.trial import TrialRecord, TrialState
 
-__all__ = ["Plan", "Progress"]
+__all__ = ["Plan", "Progress", "standard_error"]
 
 N_RECENT = 4
 """Number of recently finished trials to show."""
 N_FOR_ESTIMATE = 3
 """Number of trials that must have ended before a time is estimated from them."""
+EVERY = 5.0
+"""Seconds after which the time left is computed anew, though no trial has begun or ended."""
+OFF_BY = 0.25
+"""Share by which the time of a number of epochs may differ from that of the epochs before."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,10 @@ class Progress:
         self.reasons: dict[str, TrialRecord] = {}
         """Reasons why trials of this run are not batched, with the first trial of each."""
         self._n_ended = self._n_epochs = 0
+        self._began_at: dict[int, float] = {}
+        self._durations: list[float] = []
+        self._n_places = 1
+        self._range: tuple[float, Range] | None = None
         self._reset(plan.earlier)
         self.begin()
 
@@ -72,10 +81,13 @@ class Progress:
         self._records: dict[int, TrialRecord] = {}
         self._trained: Counter[str] = Counter()
         self._in_batches = False
+        self._earlier: list[float] = []
         for record in earlier:
             if record.state is not TrialState.RUNNING:
                 self._count(record)
                 self._n_epochs_before += record.n_made
+            if record.started and record.ended and not record.interrupted:
+                self._earlier.append(max(0.0, record.ended - record.started))
 
     def begin(self, copied: Sequence[TrialRecord] | None = None) -> None:
         """Start the clock.
@@ -93,6 +105,9 @@ class Progress:
         """Register that a trial has started."""
         self.running[record.number] = record
         self.over = False
+        self._began_at[record.number] = self._now()
+        self._n_places = max(self._n_places, len(self.running))
+        self._range = None
 
     def trained_by(self, record: TrialRecord) -> None:
         """Register how a running trial is trained."""
@@ -113,12 +128,16 @@ class Progress:
             self._undo(self._records[record.number])
         self._count(record)
         self.recent.append(record)
+        self._range = None
+        began = self._began_at.pop(record.number, None)
         if record.interrupted:
             # Trials of this process are interrupted only when the whole search ends.
             self.over = self.over or is_ours
             return
         self._n_ended += 1
         self._last_end = self._now()
+        if began is not None and is_ours:
+            self._durations.append(self._last_end - began)
 
     def _count(self, record: TrialRecord) -> None:
         self.counts[str(record.state)] += 1
@@ -133,7 +152,7 @@ class Progress:
             rank = (record.value, -record.number)
             if self.best is None or rank > (self.best.value, -self.best.number):
                 self.best = record
-                self.best_error = _standard_error(report.fold_values)
+                self.best_error = standard_error(report.fold_values)
 
     def _undo(self, old: TrialRecord) -> None:
         """Undo that a trial of this run has ended."""
@@ -190,24 +209,65 @@ class Progress:
         ]
         return min(1.0, max(shares)) if shares else None
 
-    def seconds_left(self) -> float | None:
-        """Estimate the time to the end of the search from the pace so far; None if unknown."""
+    def time_left(self) -> Range | None:
+        """Estimate the seconds to the end of the study, its refit included; None if unknown.
+
+        The time itself runs down from one estimate to the next; estimates are made when a trial
+        begins or ends, and every few seconds.
+        """
+        now = self._now()
+        if not self.searching:
+            refit = self._refit_seconds()
+            return None if refit is None else Range(refit, refit).plus(self._last_end - now)
+        if self._range is None or now - self._range[0] >= EVERY:
+            estimated = self._estimate(now)
+            if estimated is None:
+                return None
+            self._range = now, estimated
+        made, left = self._range
+        return left.plus(made - now)
+
+    def _estimate(self, now: float) -> Range | None:
         plan = self.plan
-        estimates = []
+        ranges = []
         if plan.timeout is not None:
-            estimates.append(plan.timeout - self.elapsed)
-        if self._n_ended >= N_FOR_ESTIMATE and plan.n_trials is not None:
-            pace = (self._last_end - self._began) / self._n_ended
-            waited = self._now() - self._last_end
-            estimates.append(pace * (plan.n_trials - self.n_done) - min(waited, pace))
-        if self._n_ended >= N_FOR_ESTIMATE and plan.max_total_epochs is not None:
-            left = plan.max_total_epochs - self._n_epochs_before - self._n_epochs
-            estimates.append(left * self.elapsed / max(1, self._n_epochs))
-        return max(0.0, min(estimates)) if estimates else None
+            rest = max(0.0, plan.timeout - self.elapsed)
+            ranges.append(Range(rest, rest))
+        enough = len(self._durations) >= N_FOR_ESTIMATE
+        durations = self._durations if enough else [*self._earlier, *self._durations]
+        if plan.n_trials is not None and len(durations) >= N_FOR_ESTIMATE:
+            running = [
+                Running(now - self._began_at.get(number, now), r.n_made, _steps_left_at_start(r))
+                for number, r in self.running.items()
+            ]
+            n_to_start = max(0, plan.n_trials - self.n_done - len(running))
+            ranges.append(rest_of_search(durations, running, n_to_start, self._n_places))
+        if plan.max_total_epochs is not None and self._n_ended >= N_FOR_ESTIMATE:
+            left = max(0, plan.max_total_epochs - self._n_epochs_before - self._n_epochs)
+            rest = left * self.elapsed / max(1, self._n_epochs)
+            ranges.append(Range((1 - OFF_BY) * rest, (1 + OFF_BY) * rest))
+        if not ranges:
+            return None
+        nearest = Range(min(each.low for each in ranges), min(each.high for each in ranges))
+        return nearest.plus(self._refit_seconds() or 0.0)
+
+    def _refit_seconds(self) -> float | None:
+        """Return about how long the best trial's refit takes; None without one."""
+        report = self.best.best_report if self.best is not None else None
+        if self.best is None or report is None or not self.plan.refit:
+            return None
+        steps = self.best.refit_steps
+        seconds = sum(each.seconds for each in self.best.reports if each.step <= steps)
+        return refit_seconds(seconds, len(report.fold_values))
 
 
-def _standard_error(values: Sequence[float]) -> float:
+def _steps_left_at_start(record: TrialRecord) -> int:
+    """Return the steps that a trial makes itself, if nothing stops it; 0 if unknown."""
+    return max(0, (record.max_steps or 0) - record.trial.resumed_step)
+
+
+def standard_error(values: Sequence[float]) -> float:
     """Return the standard error of the mean of ``values``, as `StudyResult.best_score_se`."""
-    if len(values) < 2:
+    if len(values) < 2 or not all(map(math.isfinite, values)):
         return math.nan
     return statistics.stdev(values) / math.sqrt(len(values))

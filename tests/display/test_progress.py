@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from hpo.cli._progress import Plan, Progress
+from hpo.display.progress import Plan, Progress
 from hpo.result import StudyResult
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 
@@ -104,31 +104,39 @@ def test_a_study_that_goes_on_starts_with_what_it_has() -> None:
     assert (progress.n_done, progress.n_done_now) == (3, 1)
 
 
-def test_the_time_left_follows_the_pace_and_runs_down() -> None:
+def test_the_time_left_follows_the_trials_and_runs_down() -> None:
     clock = Clock()
-    progress = Progress(Plan(n_trials=10), clock)
+    progress = Progress(Plan(n_trials=10, refit=False), clock)
     for number in range(2):
         _run(progress, clock, number)
-        assert progress.seconds_left() is None
+        assert progress.time_left() is None
     _run(progress, clock, 2)
-    assert progress.seconds_left() == pytest.approx(70)
+    assert progress.time_left() == pytest.approx((70, 70))
     clock.now += 4
-    assert progress.seconds_left() == pytest.approx(66)
-    clock.now += 1000
-    assert progress.seconds_left() == pytest.approx(60)
+    assert progress.time_left() == pytest.approx((66, 66))
+
+
+def test_a_study_that_goes_on_knows_how_long_its_trials_took() -> None:
+    trials = [Trial(number, {}, 0) for number in range(4)]
+    earlier = tuple(
+        TrialRecord(trial, TrialState.COMPLETE, started=100.0, ended=107.0) for trial in trials
+    )
+    progress = Progress(Plan(n_trials=10, earlier=earlier, refit=False), Clock())
+    assert progress.time_left() == pytest.approx((42, 42))
 
 
 def test_the_nearest_limit_counts() -> None:
     clock = Clock()
-    progress = Progress(Plan(n_trials=100, timeout=50.0, max_total_epochs=1000), clock)
+    plan = Plan(n_trials=100, timeout=50.0, max_total_epochs=1000, refit=False)
+    progress = Progress(plan, clock)
     for number in range(4):
         _run(progress, clock, number)
-    assert progress.seconds_left() == pytest.approx(10)
+    assert progress.time_left() == pytest.approx((10, 10))
     assert progress.fraction() == pytest.approx(0.8)
-    progress = Progress(Plan(n_trials=100, max_total_epochs=10), clock)
+    progress = Progress(Plan(n_trials=100, max_total_epochs=10, refit=False), clock)
     for number in range(4):
         _run(progress, clock, number)
-    assert progress.seconds_left() == pytest.approx(10)
+    assert progress.time_left() == pytest.approx((7.5, 12.5))
     assert Progress(Plan(), clock).fraction() is None
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo.cli._text import ago, amount, brief, clock, duration, ending, number, score, short_names
+from hpo.display.text import ago, amount, brief, clock, duration, ending, number, score, short_names
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 
 

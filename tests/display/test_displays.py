@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.text import Text
 
 from hpo.cli._console import make_console, print_line
-from hpo.cli._display import BaseDisplay, LiveDisplay, PlainDisplay
-from hpo.cli._progress import Plan
+from hpo.display.displays import BaseDisplay, LiveDisplay, PlainDisplay, SilentDisplay
+from hpo.display.progress import Plan
 from hpo.observer import StudyInfo
 from hpo.testing.observers import INFO, ObserverConformance, tell_study, tell_trial
-from hpo.trial import TrialState
+from hpo.trial import Report, Trial, TrialRecord, TrialState
 
 STOPPING = "stopping after this epoch (Ctrl-C again: at once)"
 SETTINGS = {"scoring": "accuracy", "n_folds": 5, "sampler": "tpe", "pruner": "median"}
@@ -33,6 +33,12 @@ class TestPlainDisplayIsAnObserver(ObserverConformance):
     @pytest.fixture
     def observer(self) -> BaseDisplay:
         return PlainDisplay(io.StringIO())
+
+
+class TestSilentDisplayIsAnObserver(ObserverConformance):
+    @pytest.fixture
+    def observer(self) -> BaseDisplay:
+        return SilentDisplay()
 
 
 class TestLiveDisplayIsAnObserver(ObserverConformance):
@@ -59,10 +65,27 @@ def test_plain_lines_say_how_each_trial_ended() -> None:
     tell_trial(display, 3, (0.8,), TrialState.RUNNING)
     assert stream.getvalue().splitlines() == [
         "digits, 4 trials: accuracy over 5 folds, sampler tpe, pruner median",
-        "trial 0 complete: 0.7500 at epoch 2  (1 of 4, 0:00, best so far)",
-        "trial 1 pruned at epoch 1: 0.25 < median 0.5  (2 of 4, 0:00, best 0.7500)",
-        "trial 2 failed: ValueError: no  (3 of 4, 0:00, best 0.7500)",
+        "trial 0 complete: 0.7500 at epoch 2  (1 of 4, 0:00, best so far)  lr 0.1, optimizer SGD",
+        "trial 1 pruned at epoch 1: 0.25 < median 0.5  (2 of 4, 0:00, best 0.7500)  "
+        "lr 0.05, optimizer SGD",
+        "trial 2 failed: ValueError: no  (3 of 4, 0:00, best 0.7500)  lr 0.0333, optimizer SGD",
     ]
+
+
+def test_plain_lines_of_epochs() -> None:
+    stream = io.StringIO()
+    tell_trial(PlainDisplay(stream, epochs=True), 0, (0.5, 0.75))
+    assert [line for line in stream.getvalue().splitlines() if "epoch 1" in line or "2:" in line]
+    assert stream.getvalue().startswith("trial 0, epoch 1: 0.5")
+
+
+def test_nothing_is_printed_but_the_answer_to_ctrl_c(capfd: pytest.CaptureFixture[str]) -> None:
+    display = SilentDisplay("stopped.")
+    display.plan(Plan(n_trials=4))
+    tell_study(display)
+    assert capfd.readouterr() == ("", "")
+    display.on_signal(False)
+    assert capfd.readouterr() == ("", "\nstopped.\n")
 
 
 def test_plain_lines_say_once_why_trials_are_in_no_batch() -> None:
@@ -185,3 +208,17 @@ def test_a_poor_alphabet_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     told = poor.buffer.getvalue().decode().splitlines()  # type: ignore[attr-defined]
     assert told[0] == "0.97 \\xb1 0.01 \\ud800"
     assert told[1].startswith("trial 0 failed: K\\xfcche")
+
+
+def test_the_best_parameters_are_not_cut_off() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, height=24, markup=False)
+    display = LiveDisplay(console)
+    display.on_study_start(INFO)
+    params = {f"module__parameter_{i}": 0.123 for i in range(8)}
+    report = Report(0, 1, 0.5, (0.4, 0.6))
+    record = TrialRecord(Trial(0, params, 0), TrialState.COMPLETE, (report,), max_steps=1)
+    display.on_trial_start(record)
+    display.on_trial_end(record)
+    shown = " ".join(_screen(display, console).split())
+    assert ", ".join(f"parameter_{i} 0.123" for i in range(8)) in shown
+    assert len(_screen(display, console).splitlines()) <= 24

@@ -16,13 +16,13 @@ from rich.live import Live
 from rich.text import Text
 
 from hpo._format import printable
-from hpo.cli._progress import Plan, Progress
-from hpo.cli._screen import heading, screen
-from hpo.cli._text import clock, counted, ending, going_on, not_in_a_batch, score
+from hpo.display.progress import Plan, Progress, standard_error
+from hpo.display.screen import heading, screen
+from hpo.display.text import brief, clock, counted, ending, going_on, not_in_a_batch, score
 from hpo.observer import BaseObserver, StudyInfo
 from hpo.trial import Report, TrialRecord
 
-__all__ = ["BaseDisplay", "LiveDisplay", "PlainDisplay"]
+__all__ = ["BaseDisplay", "LiveDisplay", "PlainDisplay", "SilentDisplay"]
 
 _STOPPING = "stopping after this epoch (Ctrl-C again: at once)"
 _STOPPING_REFIT = "stopping when the winner is trained (Ctrl-C again: at once)"
@@ -64,19 +64,53 @@ class BaseDisplay(BaseObserver):
         self.close()
 
 
-class PlainDisplay(BaseDisplay):
-    """Prints one line for each trial that ends.
+class SilentDisplay(BaseDisplay):
+    """Keeps count of a study and prints nothing but what Ctrl-C does."""
+
+    def on_study_start(self, info: StudyInfo) -> None:
+        """Start the clock."""
+        self.progress.begin(info.copied)
+
+    def on_trial_start(self, record: TrialRecord) -> None:
+        """Update the progress."""
+        self.progress.started(record)
+
+    def trial_trained_by(self, record: TrialRecord) -> None:
+        """Update how the trials are trained."""
+        self.progress.trained_by(record)
+
+    def on_report(self, record: TrialRecord, report: Report) -> None:
+        """Update the progress."""
+        self.progress.reported(record)
+
+    def on_trial_end(self, record: TrialRecord) -> None:
+        """Update the progress."""
+        self.progress.ended(record)
+
+    def on_signal(self, first: bool) -> None:
+        """Print what Ctrl-C does."""
+        stopping = _STOPPING if self.progress.searching else _STOPPING_REFIT
+        with suppress(OSError):
+            os.write(2, f"\n{stopping if first else self._at_once}\n".encode())
+
+
+class PlainDisplay(SilentDisplay):
+    """Prints a line for each trial that ends, with its parameters.
 
     Parameters
     ----------
     stream : TextIO
         Where the lines go.
     at_once : str
+    epochs : bool
+        Whether each epoch has a line too.
     """
 
-    def __init__(self, stream: TextIO, at_once: str = "stopped at once") -> None:
+    def __init__(
+        self, stream: TextIO, at_once: str = "stopped at once", *, epochs: bool = False
+    ) -> None:
         super().__init__(at_once)
-        self._stream = stream
+        self._stream, self._epochs = stream, epochs
 
     def on_study_start(self, info: StudyInfo) -> None:
         """Print that the study starts or resumes."""
@@ -105,11 +139,15 @@ class PlainDisplay(BaseDisplay):
             self._write(f"trial {record.number} {not_in_a_batch(record)}")
 
     def on_report(self, record: TrialRecord, report: Report) -> None:
-        """Update the progress."""
+        """Update the progress; print the epoch if epochs are wanted."""
         self.progress.reported(record)
+        if self._epochs:
+            total = f" of {record.max_steps}" if record.max_steps else ""
+            text = score(report.value, standard_error(report.fold_values))
+            self._write(f"trial {record.number}, epoch {report.step}{total}: {text}")
 
     def on_trial_end(self, record: TrialRecord) -> None:
-        """Print how the trial ended, and the progress of the study."""
+        """Print how the trial ended, the progress of the study and the trial's parameters."""
         progress = self.progress
         progress.ended(record)
         total = f" of {progress.plan.n_trials}" if progress.plan.n_trials else ""
@@ -118,13 +156,9 @@ class PlainDisplay(BaseDisplay):
             details.append("best so far")
         elif progress.best is not None:
             details.append(f"best {score(progress.best.value)}")
-        self._write(f"trial {record.number} {ending(record)}  ({', '.join(details)})")
-
-    def on_signal(self, first: bool) -> None:
-        """Print what Ctrl-C does."""
-        stopping = _STOPPING if self.progress.searching else _STOPPING_REFIT
-        with suppress(OSError):
-            os.write(2, f"\n{stopping if first else self._at_once}\n".encode())
+        params = brief(record.trial.params)
+        line = f"trial {record.number} {ending(record)}  ({', '.join(details)})"
+        self._write(f"{line}  {params}" if params else line)
 
     def _write(self, line: str) -> None:
         # A closed pipe or a full disk must not end the study.
@@ -247,4 +281,5 @@ class LiveDisplay(BaseDisplay):
                 self._notice,
                 places=self._n_rows,
                 height=self._console.height,
+                width=self._console.width,
             )

@@ -1,5 +1,6 @@
 """Render a `Progress` for the live display, a few times a second."""
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from hpo._trained_by import format_trained_by
-from hpo.cli._progress import N_RECENT, Progress
-from hpo.cli._text import brief, clock, counted, duration, ending, not_in_a_batch, score
+from hpo.display.progress import N_RECENT, Progress
+from hpo.display.text import brief, clock, counted, ending, not_in_a_batch, score, time_span
 from hpo.observer import StudyInfo
 from hpo.trial import TrialRecord, TrialState
 
@@ -26,6 +27,8 @@ COLORS = {
 """The color of each state, here and in the tables of `hpo show`."""
 
 _BAR = 30
+_LABEL = 12
+"""Columns of a row's label and the gaps beside it."""
 _FIXED_ROWS = 13
 """Rows needed in addition to those of the running trials."""
 
@@ -50,7 +53,13 @@ def _backend_with_workers(settings: Mapping[str, Any]) -> str:
 
 
 def screen(
-    info: StudyInfo, progress: Progress, notice: str, *, places: int, height: int
+    info: StudyInfo,
+    progress: Progress,
+    notice: str,
+    *,
+    places: int,
+    height: int,
+    width: int = 80,
 ) -> RenderableType:
     """Return the rendered view.
 
@@ -62,16 +71,19 @@ def screen(
         A message for the user; empty for none.
     places : int
         Rows reserved for running trials, so that the view does not jump between two trials.
-    height : int
-        Rows of the terminal.
+    height, width : int
+        Rows and columns of the terminal. The best trial's parameters are never cut off where
+        there is room for their lines.
     """
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", width=8)
     grid.add_column(overflow="ellipsis")
-    _rows(grid, "best", _best(progress), 2)
+    best = _best(progress, width - _LABEL, height)
+    _rows(grid, "best", best, max(2, len(best)))
     grid.add_row("", "")
     trained = _trained(progress)
-    n_running = max(1, min(places, height - _FIXED_ROWS - (len(trained) + 1 if trained else 0)))
+    extra = (len(trained) + 1 if trained else 0) + max(0, len(best) - 2)
+    n_running = max(1, min(places, height - _FIXED_ROWS - extra))
     idle = "" if notice else _idle(progress, _backend_with_workers(info.params))
     _rows(grid, "running", _running(progress, n_running, idle), n_running)
     grid.add_row("", "")
@@ -98,9 +110,9 @@ def _bar(progress: Progress) -> RenderableType:
     text = Text.assemble(
         trials or counted(progress.n_done, "trial"), "   ", clock(progress.elapsed)
     )
-    left = progress.seconds_left()
-    if left is not None and progress.searching:
-        text.append(f", about {duration(round(left))} left" if left >= 1 else ", nearly done")
+    left = progress.time_left()
+    if left is not None:
+        text.append(f", {time_span(*left)} left" if left.high >= 1 else ", nearly done")
     fraction = progress.fraction()
     if fraction is None:
         return text
@@ -121,7 +133,7 @@ def _counts(progress: Progress) -> Text:
     return text
 
 
-def _best(progress: Progress) -> list[Text]:
+def _best(progress: Progress, width: int, height: int) -> list[Text]:
     best = progress.best
     report = best.best_report if best is not None else None
     if best is None or report is None:
@@ -131,8 +143,15 @@ def _best(progress: Progress) -> list[Text]:
             (score(best.value, progress.best_error), "bold green"),
             (f"  trial {best.number}, epoch {report.step}", "dim"),
         ),
-        Text(brief(best.trial.params)),
+        *(Text(line) for line in _wrapped(brief(best.trial.params), width, height // 4)),
     ]
+
+
+def _wrapped(text: str, width: int, n_lines: int) -> list[str]:
+    """Return a text on at most ``n_lines`` lines, the last of which may be too long."""
+    lines = textwrap.wrap(text, max(20, width), break_on_hyphens=False) or [""]
+    shown, rest = lines[: max(1, n_lines)], lines[max(1, n_lines) :]
+    return [*shown[:-1], " ".join([shown[-1], *rest])]
 
 
 def _trained(progress: Progress) -> list[Text]:
