@@ -433,11 +433,12 @@ def export_model(
         Path, typer.Argument(metavar="DIR", help="Where to; new or empty.", show_default=False)
     ],
     storage: Storage = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write the winner, refitted on all data, as a model that MLflow loads and serves."""
     from hpo.cli._export import export_model as export
 
-    export(name, folder, storage)
+    export(name, folder, storage, as_json=as_json)
 
 
 @app.command(epilog=examples("hpo sync digits_mlp --tracking-uri http://localhost:5000"))

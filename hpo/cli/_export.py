@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hpo._redaction import redact
 from hpo.cli._console import echo
+from hpo.cli._json import print_json
 from hpo.cli._storage import readable_storage, stored_name
 from hpo.exceptions import StorageError
 from hpo.storage.stored_study import StoredStudy
@@ -15,7 +16,7 @@ from hpo.trackers.mlflow import build_model, model_files
 __all__ = ["export_model"]
 
 
-def export_model(name: str, folder: Path, storage: str | None) -> None:
+def export_model(name: str, folder: Path, storage: str | None, *, as_json: bool = False) -> None:
     """Write the winner of a study to a folder.
 
     Parameters
@@ -26,6 +27,8 @@ def export_model(name: str, folder: Path, storage: str | None) -> None:
         It must not exist, or be empty.
     storage : str or None
         See `named_storage`.
+    as_json : bool, default=False
+        Print JSON instead of a line.
 
     Raises
     ------
@@ -55,4 +58,7 @@ def export_model(name: str, folder: Path, storage: str | None) -> None:
     finally:
         os.environ.clear()
         os.environ.update(before)
-    echo(f"{folder}   mlflow.pyfunc.load_model({str(folder)!r})")
+    if as_json:
+        print_json({"study": store.name, "folder": str(folder)})
+    else:
+        echo(f"{folder}   mlflow.pyfunc.load_model({str(folder)!r})")

@@ -145,6 +145,7 @@ SCHEMAS: dict[str, Any] = {
     },
     "init": {"folder": TEXT, "copied": [TEXT], "kept": [TEXT]},
     "sync": {"sent": [dict], "unreadable": [TEXT]},
+    "export-model": {"study": TEXT, "folder": TEXT},  # tests/trackers/test_model.py
 }
 """What each command prints with ``--json``; changes of it are changes for programs."""
 
@@ -197,7 +198,7 @@ def test_every_command_has_a_schema() -> None:
     assert set(SCHEMAS) == with_json
 
 
-@pytest.mark.parametrize("command", SCHEMAS)
+@pytest.mark.parametrize("command", sorted(SCHEMAS.keys() - {"export-model"}))
 def test_json_is_one_document_of_the_schema(hpo_command: Run, study: str, command: str) -> None:
     code, out, _ = hpo_command(command, *ARGS.get(command, ()), "--json")
     assert code == 0

@@ -42,6 +42,7 @@ study = Study(
     metric="roc_auc",
     cv=[(range(64), range(64, 90)), (range(26, 90), range(26))],
     n_trials=4,
+    pruner="nop",
     tracker="null",
 )
 """

@@ -38,6 +38,7 @@ def make_study(tmp_path, **changes):
         "n_trials": 2,
         "sampler": "random",
         "refit": False,
+        "pruner": "nop",
         "storage": None,
         "tracker": TensorboardTracker(tmp_path / "runs"),
     }
@@ -109,6 +110,7 @@ def test_a_search_takes_the_trackers_of_a_study(tmp_path, read_events):
         cv=2,
         epochs=2,
         sampler="random",
+        pruner="nop",
         tracker=f"tensorboard:folder={tmp_path / 'runs'}",
     )
     search.fit(X, y)

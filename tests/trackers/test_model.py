@@ -351,5 +351,10 @@ def test_the_winner_is_exported_without_a_server(tmp_path, monkeypatch, store, c
     export_model("modelled", tmp_path / "new" / "model", study.storage)
     assert "mlflow.pyfunc.load_model(" in capsys.readouterr().out
     assert (tmp_path / "new" / "model" / "MLmodel").is_file()
+    export_model("modelled", tmp_path / "other", study.storage, as_json=True)
+    assert json.loads(capsys.readouterr().out) == {
+        "study": "modelled",
+        "folder": str(tmp_path / "other"),
+    }
     with pytest.raises(StorageError, match="new or empty"):
         export_model("modelled", tmp_path / "new" / "model", study.storage)
