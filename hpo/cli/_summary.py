@@ -211,7 +211,7 @@ class RunSummary:
         return [
             *files[:N_FILES],
             ("study in", redact(storage) if storage else "memory: it ends with this process"),
-            ("tracked in", redact(resolve_tracking_uri(uri)) if tracked else "nothing"),
+            ("tracked in", redact(resolve_tracking_uri(uri)) if tracked else _other(self._study)),
         ]
 
     def _print_pages(self) -> None:
@@ -226,6 +226,15 @@ def _section(console: Console, heading: str, lines: list[str]) -> None:
         print_line(console, heading, style="dim")
         for line in lines:
             print_line(console, f"  {line}")
+
+
+def _other(study: Study) -> str:
+    """Return the name of a tracker that is not MLflow's."""
+    tracker: Any = study.tracker
+    if not isinstance(tracker, str):
+        return type(tracker).__name__
+    name = parse_spec(tracker)[0]
+    return "nothing" if name == "null" else name
 
 
 def _tracking(study: Study) -> tuple[bool, str | None]:

@@ -8,7 +8,8 @@ from hpo.trial import Report, Trial, TrialRecord, TrialState
 
 
 def test_settings_are_in_both_reports_of_a_tracked_study(write_study, hpo_command):
-    assert hpo_command("run", write_study(), "--n-trials", "2", "--tracker", "tensorboard")[0] == 0
+    code, out, _ = hpo_command("run", write_study(), "--n-trials", "2", "--tracker", "tensorboard")
+    assert (code, "tracked in  tensorboard" in out) == (0, True)
     code, out, _ = hpo_command("show", "tiny", "--plots", "report")
     assert code == 0
     assert "What to do next" not in out, "two trials advise nothing"
