@@ -17,6 +17,7 @@ from hpo._discovery import did_you_mean
 from hpo.exceptions import SpaceError
 from hpo.space._check import is_instance, name_problems
 from hpo.space._forms import as_list, short_form
+from hpo.space._points import read_value
 from hpo.space._quantiles import HIGH, LOW, Quantiles
 from hpo.space._when import check_cycles, parents_first, read_conditions
 from hpo.space._yaml import Document
@@ -25,14 +26,14 @@ from hpo.space.parameter import Parameter, Problems, shorten
 
 __all__ = ["parse"]
 
-_NUMERIC_KEYS = ("type", "low", "high", "log", "step", "when")
-_DISTRIBUTION_KEYS = ("type", "distribution", "when")
+_NUMERIC_KEYS = ("type", "low", "high", "log", "step", "default", "when")
+_DISTRIBUTION_KEYS = ("type", "distribution", "default", "when")
 _KEYS = {
     "float": _NUMERIC_KEYS,
     "int": _NUMERIC_KEYS,
-    "categorical": ("type", "choices", "when"),
+    "categorical": ("type", "choices", "default", "when"),
 }
-_ALL_KEYS = ("type", "low", "high", "log", "step", "choices", "distribution", "when")
+_ALL_KEYS = (*("type", "low", "high", "log", "step", "choices", "distribution", "default", "when"),)
 _LARGEST_INT = 2**53  # a storage keeps numbers as floats
 
 
@@ -73,7 +74,7 @@ def parse(document: Document, source: str, estimator: Any = None) -> tuple[Param
         forms[name] = form
         parameter = _parameter(name, form, problems)
         if parameter is not None:
-            parameters[name] = parameter
+            parameters[name] = _with_default(parameter, form, problems)
     conditions = read_conditions(forms, parameters, problems)
     n_problems = len(problems.entries)
     check_cycles(conditions, problems)
@@ -145,6 +146,16 @@ def _parameter(name: str, form: Mapping[Any, Any], problems: Problems) -> Parame
     distribution = _numeric(name, kind, form, problems)
     ok = distribution is not None and len(problems.entries) == n_problems
     return Parameter(name, distribution) if ok and distribution is not None else None
+
+
+def _with_default(parameter: Parameter, form: Mapping[Any, Any], problems: Problems) -> Parameter:
+    if "default" not in form:
+        return parameter
+    try:
+        return replace(parameter, default=(read_value(parameter, form["default"]),))
+    except ValueError as error:
+        problems.add(parameter.name, f"`default`: {error}", "default")
+        return parameter
 
 
 def _wrong_type(form: Mapping[Any, Any]) -> str:

@@ -11,7 +11,7 @@ from hpo.exceptions import SpaceError
 from hpo.space.choices import find_choice, same
 from hpo.space.parameter import Parameter, shorten
 
-__all__ = ["is_valid_value", "read_points"]
+__all__ = ["is_valid_value", "read_points", "read_value"]
 
 Part = tuple[Mapping[str, Parameter], Callable[[str, Mapping[str, Any]], bool]]
 """The parameters of one space, and its ``is_active(name, params)``."""
@@ -64,7 +64,7 @@ def _in_part(
             problems.append(f"{name}: is not in the search space{hint}")
             continue
         try:
-            values[name] = _value(parameters[name], value)
+            values[name] = read_value(parameters[name], value)
         except ValueError as error:
             problems.append(f"{name}: {error}" if str(error)[-1] in "?." else f"{name}: {error}.")
     if not problems:
@@ -84,8 +84,8 @@ def _why_absent(parameter: Parameter, point: Mapping[str, Any]) -> str:
     return f"exists only when {conditions}, which the point does not say."
 
 
-def _value(parameter: Parameter, value: Any) -> Any:
-    """Return ``value`` in the form of trial params.
+def read_value(parameter: Parameter, value: Any) -> Any:
+    """Return a value of a parameter in the form of trial params.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def is_valid_value(parameter: Parameter, value: Any) -> bool:
     if parameter.choices:
         return any(same(choice.stored, value) for choice in parameter.choices)
     try:
-        _value(parameter, value)
+        read_value(parameter, value)
     except ValueError:
         return False
     return True

@@ -47,6 +47,8 @@ class SearchSpace:
     stands for the object of that name. In a mapping, a choice may be any object: a class
     or function is stored as its dotted path, other objects as a text label.
 
+    ``default`` is a value to try first; see `defaults`.
+
     A distribution of scipy.stats is short for the same range where there is one (uniform,
     loguniform, randint). Any other one (``expon(scale=10)``, in a file
     ``{type: float, distribution: expon(scale=10)}``) is searched between its quantiles 0.001 and
@@ -190,6 +192,22 @@ class SearchSpace:
                 return values
             merged |= {repr(value): value for value in values}
         return tuple(merged.values())
+
+    @property
+    def defaults(self) -> tuple[dict[str, Any], ...]:
+        """The points to try first: those values that definitions give as ``default``.
+
+        There is one for each part that has any, of some or all of its parameters. A parameter
+        that does not exist under the others' defaults is left out.
+        """
+        points = []
+        for part in self.parts:
+            point: dict[str, Any] = {}
+            for name, parameter in part._parameters.items():
+                if parameter.default and part.is_active(name, point):
+                    point[name] = parameter.default[0]
+            points += [point] if point else []
+        return tuple(points)
 
     @property
     def conditions(self) -> Mapping[str, Mapping[str, tuple[Stored, ...]]]:

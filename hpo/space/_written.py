@@ -63,6 +63,8 @@ def _short_form(parameter: Parameter) -> dict[str, Any]:
             form["step"] = d.step
     else:
         form["choices"] = [choice.written for choice in parameter.choices]
+    if parameter.default:
+        form["default"] = parameter.default[0]
     if parameter.when:
         form["when"] = {parent: list(allowed) for parent, allowed in parameter.when.items()}
     return form
@@ -94,6 +96,8 @@ def _kind_of(distribution: BaseDistribution) -> str:
 def describe_parameter(parameter: Parameter) -> str:
     """Return a one-line description of a parameter, such as "float 1e-05 .. 0.1, log"."""
     text = _values(parameter)
+    if parameter.default:
+        text += f", default {parameter.default[0]}"
     for parent, allowed in parameter.when.items():
         text += f", when {parent} is {' or '.join(map(str, allowed))}"
     return text

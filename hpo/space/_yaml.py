@@ -129,6 +129,8 @@ def parse_text(text: str, source: str) -> Document | list[Document]:
         description = ", ".join(
             str(part).strip() for part in (error.context, error.problem) if part
         )
+        if mark and mark.line >= len(text.splitlines()):  # at the end: what was not closed
+            mark = error.context_mark or mark
         shown = _marked(text, mark.line, mark.column) if mark else ""
         raise SpaceError([f"{source}: is not valid YAML{where}: {description}.{shown}"]) from None
     except YAMLError as error:

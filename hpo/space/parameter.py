@@ -49,6 +49,8 @@ class Parameter:
         For a parameter whose quantile is stored instead of its value.
     target : str
         The estimator's name of the parameter, if its stored name differs.
+    default : tuple
+        The value to try first, as trials have it; empty if none is given.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Parameter:
     when: Mapping[str, tuple[Stored, ...]] = field(default_factory=dict)
     quantiles: Quantiles | None = None
     target: str = ""
+    default: tuple[Any, ...] = ()
 
     @property
     def estimator_name(self) -> str:

@@ -158,7 +158,7 @@ class SearchConfig:
         self.choose = choose
         self.compare = compared(compare, space, grid=sampler_name == "grid")
         self.watch = tuple(watch)
-        self.enqueue = space.points(enqueue, "enqueue")
+        self.enqueue = (*space.points(space.defaults, "default"), *space.points(enqueue, "enqueue"))
         self._add_trials = add_trials
         self.additions: list[Addition] = []
         """Trials of other studies to add once the trial store is open."""

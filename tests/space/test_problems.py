@@ -32,16 +32,16 @@ I = {"type": "int", "low": 1, "high": 5}  # noqa: E741
         ({**F, "hihg": 1}, "unknown key 'hihg', did you mean 'high'?"),
         (
             {**F, "zzz": 1},
-            "unknown key 'zzz'; the keys are type, low, high, log, step, when.",
+            "unknown key 'zzz'; the keys are type, low, high, log, step, default, when.",
         ),
         (
             {**F, "choices": [1]},
             "`choices` has no meaning for type float, "
-            "which takes type, low, high, log, step, when.",
+            "which takes type, low, high, log, step, default, when.",
         ),
         (
             {"type": "categorical", "choices": [1], "low": 1},
-            "`low` has no meaning for type categorical, which takes type, choices, when.",
+            "`low` has no meaning for type categorical, which takes type, choices, default, when.",
         ),
         ({"low": 0, "high": 1}, "`type` is missing: give float, int or categorical."),
         (
