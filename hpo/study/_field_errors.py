@@ -23,14 +23,14 @@ _WANTED = {
     "is": "a list",
     "dataclass": "a StudyData",
     "callable": "a function without arguments that returns it",
-    "greater": "greater than {gt}",
+    "greater": "greater than {gt:g}",
 }
 """What was expected, by the first word of a problem's type; {names} are of its context."""
 
 _BY_TYPE = {
-    "greater_than_equal": "{ge} or more",
-    "less_than": "less than {lt}",
-    "less_than_equal": "{le} or less",
+    "greater_than_equal": "{ge:g} or more",
+    "less_than": "less than {lt:g}",
+    "less_than_equal": "{le:g} or less",
     "string_too_short": "longer than nothing",
     "string_pattern_mismatch": "of letters, digits, blanks and _ . @ - alone",
 }
@@ -64,7 +64,7 @@ def field_errors(
         if problem["type"] == "extra_forbidden":
             hint = did_you_mean(name, names) or "."
             lines[name] = f"{owner} has no field '{name}'{hint}"
-        elif problem["type"] == "missing":
+        elif problem["type"] == "missing" and len(problem["loc"]) == 1:
             lines[name] = f"{owner} needs the field '{name}'."
         else:
             text = _wanted(problem)
@@ -78,6 +78,8 @@ def field_errors(
 
 def _wanted(problem: Mapping[str, Any]) -> str:
     kind, context = str(problem["type"]), problem.get("ctx", {})
+    if len(problem["loc"]) > 1 and problem["loc"][1] == "StudyData":  # a mapping is none
+        return _WANTED["dataclass"]
     if kind == "value_error":  # raised by a field's own check
         return str(context["error"]).removeprefix("must be ")
     text = _BY_TYPE.get(kind) or _WANTED.get(kind.partition("_")[0], "of another type")

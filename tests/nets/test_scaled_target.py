@@ -64,7 +64,7 @@ def test_a_table_with_numbers_to_predict_is_a_study(tmp_path, repository):
     frame.to_csv(tmp_path / "houses.csv", index=False)
     options = {"table": tmp_path / "houses.csv", "target": "price"}
     study = load_study_file(file, options).study
-    small = study.replace(n_trials=2, cv=2, storage=None, tracker="null")
+    small = study.replace(n_trials=2, cv=2, pruner="nop", storage=None, tracker="null")
     result = run_study(small, folder=file.parent)
     assert result.n_complete == 2
     assert result.test_score > 0

@@ -102,7 +102,7 @@ def test_a_sampler_is_passed_through():
     [
         ("tpee", "There is no sampler 'tpee', did you mean 'tpe'?"),
         ("tpe:n_startup=3", "did you mean 'n_startup_trials'?"),
-        ("rays", "There is no sampler 'rays', did you mean 'ray'? Choose one of: cmaes, "),
+        ("rays", "There is no sampler 'rays', did you mean 'ray'? Choose one of: auto, cmaes, "),
         (3, "The sampler must be a name"),
         ("tpe:n_startup_trials", "expected name:key=value"),
     ],

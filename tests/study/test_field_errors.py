@@ -31,6 +31,11 @@ def test_no_word_of_another_library(name):
     ("fields", "told"),
     [
         ({"epochs": 0}, "Study's 'epochs' must be 1 or more. Got 0 instead."),
+        (
+            {"data": {"a": 1}},
+            "Study's 'data' must be a StudyData or a function without arguments that returns it. "
+            "Got {'a': 1} instead.",
+        ),
         ({"epochs": "x"}, "Study's 'epochs' must be a whole number. Got 'x' instead."),
         ({"timeout": 0}, "Study's 'timeout' must be greater than 0. Got 0 instead."),
         ({"select": "b"}, "Study's 'select' must be 'best' or 'last'. Got 'b' instead."),

@@ -771,7 +771,8 @@ def test_an_epoch_is_one_batch_and_a_fold_some_rows():
 
 def test_a_search_is_refused_before_anything_is_created(tmp_path):
     url = f"journal:///{tmp_path}/hpo.journal"
-    search = HPOSearchCV(classifier(), LR, n_trials=3, cv=3, storage=url, random_state=0)
+    settings = {"n_trials": 3, "cv": 3, "pruner": None, "storage": url, "random_state": 0}
+    search = HPOSearchCV(classifier(), LR, **settings)
     with pytest.raises(HpoError, match="float32"):
         search.fit(X.astype("float64"), Y)
     assert list(tmp_path.iterdir()) == []
