@@ -49,7 +49,7 @@ def test_all_files_are_the_users_alone(tmp_path, monkeypatch):
     cache = tmp_path / "cache" / "hpo"
     monkeypatch.setenv("HPO_CACHE", str(cache))
     run(f"journal:///{tmp_path}/s.journal", tmp_path / "mlflow.db")
-    made = [tmp_path / "s.journal", tmp_path / "s.journal.lock", tmp_path / "s.journal.files"]
+    made = [tmp_path / "s.journal", tmp_path / "s.journal.hpo-lock", tmp_path / "s.journal.files"]
     made += [tmp_path / "cache", cache, *(cache / "tracking").glob("*"), cache / "tracking"]
     made += list((cache / "tracking").glob("*/*"))
     assert len(made) == 8
@@ -71,7 +71,7 @@ def test_a_shared_journal_stays_shared(tmp_path, monkeypatch):
     journal.chmod(0o660)
     run(f"journal:///{journal}", tmp_path / "mlflow.db")
     assert mode(journal) == 0o660
-    assert mode(tmp_path / "s.journal.lock") == 0o660
+    assert mode(tmp_path / "s.journal.hpo-lock") == 0o660
     assert mode(tmp_path / "s.journal.files") == 0o770
 
 

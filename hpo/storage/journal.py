@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from optuna.storages import JournalStorage
-from optuna.storages.journal import BaseJournalBackend, JournalFileOpenLock
+from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo._own_files import make_file, mode_of
+from hpo._own_files import make_file
+from hpo.storage._journal_locks import AdvisoryLock, ExistenceLock
 from hpo.storage._snapshot import (
     CREATE_TRIAL,
     Snapshot,
@@ -32,8 +33,6 @@ from hpo.storage.many_objects import many_objects
 
 __all__ = ["Journal", "JournalFile"]
 
-LOCK_SECONDS = 60.0
-"""How long a write waits for another process to release the lock; it takes less than 1 ms."""
 
 _CHUNK = 65_536
 
@@ -251,31 +250,13 @@ class JournalFile(BaseJournalBackend):
 
     @cached_property
     def _lock(self) -> Any:
-        if self._lock_kind == "file":
-            return _ExistenceLock(str(self._path))
-        from filelock import FileLock  # takes 60 ms, and one who only reads needs no lock
-
-        return FileLock(f"{self._path}.lock", mode=mode_of(self._path), timeout=LOCK_SECONDS)
+        return (ExistenceLock if self._lock_kind == "file" else AdvisoryLock)(self._path)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self._path, "lock": self._lock_kind}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["path"], lock=state["lock"])  # type: ignore[misc]
-
-
-class _ExistenceLock:
-    """Optuna's lock: a file that exists while the lock is held."""
-
-    def __init__(self, path: str) -> None:
-        self._lock = JournalFileOpenLock(path)
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        with suppress(RuntimeError):  # another process has removed it after 30 seconds
-            self._lock.release()
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:

@@ -38,7 +38,7 @@ def test_a_study_runs_and_says_what_came_out(hpo_command: Run, write_study: Writ
     assert _files() == {
         "tiny.py",
         "hpo.journal",
-        "hpo.journal.lock",
+        "hpo.journal.hpo-lock",
         "hpo.journal.files",
         "cache",
     }

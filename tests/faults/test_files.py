@@ -20,7 +20,7 @@ NEEDED, ASIDE = "needed", "aside"
 
 FILES = {
     r"hpo\.journal": NEEDED,
-    r"hpo\.journal\.lock": NEEDED,
+    r"hpo\.journal\.hpo-lock": NEEDED,
     r"hpo\.journal\.files": ASIDE,
     r"hpo\.journal\.files/KEY": ASIDE,
     r"hpo\.journal\.files/KEY/out_of_fold": ASIDE,
@@ -96,7 +96,11 @@ def test_the_files_that_a_study_writes_are_known(commands, new_folder, temporary
 
 
 REPORT = r"tmp/hpo-(?!files)\w+/(report\.html|trials\.csv|\w+\.png|model\.(pkl|json)|own)"
-SHORT = [(r"hpo\.journal\.lock", "EROFS"), (r"tmp/hpo-(?!files)\w+", "ENOSPC"), (REPORT, "ENOSPC")]
+SHORT = [
+    (r"hpo\.journal\.hpo-lock", "EROFS"),
+    (r"tmp/hpo-(?!files)\w+", "ENOSPC"),
+    (REPORT, "ENOSPC"),
+]
 ALL = [(pattern, error) for pattern in FILES for error in ("ENOSPC", "EROFS", "EACCES")]
 
 
@@ -208,10 +212,10 @@ def test_a_storage_that_another_process_keeps_locked(storage, commands, new_fold
     name = {"journal": "hpo.journal", "sqlite": "hpo.db"}[storage]
     args = ["run", "study.py", "--storage", f"{storage}:///{name}", "--tracker", "null"]
     commands.run(*args, "--n-trials", "2", folder=folder)
-    module = {"journal": "hpo.storage.journal", "sqlite": "hpo.storage.open"}[storage]
+    module = {"journal": "hpo.storage._journal_locks", "sqlite": "hpo.storage.open"}[storage]
     setup = f"import {module} as m; m.LOCK_SECONDS = 0.3"
     if storage == "journal":
-        with (folder / "hpo.journal.lock").open("w") as file:
+        with (folder / "hpo.journal.hpo-lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             text = commands.run(*args, folder=folder, setup=setup, code=2)
     else:

@@ -181,11 +181,49 @@ def test_a_link_to_a_journal_has_the_lock_of_the_file(path, tmp_path):
     link.parent.mkdir()
     link.symlink_to(path)
     with JournalFile(path)._lock:
-        assert not Path(f"{link}.lock").exists()
+        assert not Path(f"{link}.hpo-lock").exists()
         with pytest.raises(Timeout):
-            JournalFile(link)._lock.acquire(timeout=0)
+            JournalFile(link)._lock._lock.acquire(timeout=0)
     assert complete(TrialStore("s", SPACE, f"journal:///{link}"))[:1] == told
     assert sorted(p.name for p in link.parent.iterdir()) == [link.name]
+
+
+def write_by_optuna(path, n):
+    storage = JournalStorage(JournalFileBackend(str(path)))
+    study = optuna.load_study(study_name="s", storage=storage)
+    for i in range(n):
+        study.set_user_attr(f"note {i}", "x" * 3000)
+
+
+def test_optunas_own_writers_and_ours_lose_no_line(path):
+    """A dashboard writes notes while a study runs; neither waits for a lock that is left."""
+    url = f"journal:///{path}"
+    store = TrialStore("s", SPACE, url)
+    theirs = multiprocessing.get_context("spawn").Process(target=write_by_optuna, args=(path, 60))
+    theirs.start()
+    while theirs.is_alive():
+        complete(store)
+    assert theirs.exitcode == 0
+    lines = path.read_text().splitlines()
+    assert all(json.loads(line) for line in lines)
+    notes = optuna.load_study(study_name="s", storage=open_storage(url)).user_attrs
+    assert sum(name.startswith("note ") for name in notes) == 60
+    records = TrialStore("s", SPACE, url).records()
+    assert len(records) > 0
+    assert all(record.state is TrialState.COMPLETE for record in records)
+    assert not Path(f"{path}.lock").exists()
+
+
+def test_a_lock_of_optuna_is_not_opened_for_it_is_the_journal(path):
+    store = TrialStore("s", SPACE, f"journal:///{path}")
+    complete(store)
+    size = path.stat().st_size
+    lock = Path(f"{path}.lock")
+    lock.symlink_to(path)
+    os.utime(lock, (0, 0), follow_symlinks=False)  # of a process that has died
+    complete(store)
+    assert path.stat().st_size > size
+    assert lock.is_symlink()
 
 
 def test_a_file_that_is_gone_is_not_made_anew(path):
