@@ -8,7 +8,7 @@ predictions of the five best trials, and of five refits of the winner on bootstr
 Found at the default size: on the held-out test set the average of the five best trials reaches
 0.940, 0.0083 ± 0.0015 above the winner alone (0.931, its members 0.916 to 0.934); five bootstrap
 refits of the winner come to the winner itself. Moving and stochastic averages of weights score
-0.933 and 0.930 over the folds against 0.926 without, within noise.
+0.933 and 0.930 over the folds against 0.926 without, which is not told apart.
 """
 
 from functools import partial
