@@ -1,14 +1,15 @@
 """A sampler for finite spaces that proposes no point twice."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
+from hpo.samplers._delegating import DelegatingSampler
 from hpo.space import SearchSpace
 from hpo.storage.finite_points import FinitePoints
 from hpo.storage.tried_points import Key, Tried, key_of
@@ -19,7 +20,7 @@ __all__ = ["UnrepeatedSampler"]
 _MOST_DRAWS = 100
 
 
-class UnrepeatedSampler(BaseSampler):
+class UnrepeatedSampler(DelegatingSampler):
     """Proposes the points of another sampler, except those that have been tried.
 
     If a point has been tried, the other sampler is called again; after ``n_tries`` more attempts
@@ -52,19 +53,9 @@ class UnrepeatedSampler(BaseSampler):
         """Delegate."""
         self.inner.reseed_rng()
 
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Delegate."""
-        self.inner.before_trial(study, trial)
-
-    def after_trial(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
-        """Delegate."""
-        self.inner.after_trial(study, trial, state, values)
+    def sampler_for(self, study: Study, trial: FrozenTrial) -> BaseSampler:
+        """Return the other sampler."""
+        return self.inner
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -80,16 +71,6 @@ class UnrepeatedSampler(BaseSampler):
         self._tried.read(study.get_trials(deepcopy=False), trial.number)
         point = self._propose(study, trial, fixed)
         return {name: value for name, value in point.items() if name in search_space}
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """Delegate; called only for parameters that are not in the space."""
-        return self.inner.sample_independent(study, trial, param_name, param_distribution)
 
     def _propose(
         self, study: Study, trial: FrozenTrial, fixed: Mapping[str, Any]

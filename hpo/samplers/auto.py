@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo._discovery import check_options
 from hpo.exceptions import PluginError
+from hpo.samplers._delegating import DelegatingSampler
 from hpo.samplers.base import BaseSamplerFactory, make_sampler
 from hpo.space import SearchSpace
 
@@ -81,7 +82,7 @@ def _options(*, slow: bool = True, n_objectives: int = 1) -> dict[str, Any]:
     return {"slow": slow, "n_objectives": n_objectives}
 
 
-class AutoSampler(BaseSampler):
+class AutoSampler(DelegatingSampler):
     """Proposes by a Gaussian process while trials are enough and not too many, else by TPE.
 
     Which one depends on the study's trials alone, so a study that goes on is proposed the same.
@@ -96,7 +97,8 @@ class AutoSampler(BaseSampler):
         self._number: int | None = None
         self._current = tpe
 
-    def _for(self, study: Study, trial: FrozenTrial) -> BaseSampler:
+    def sampler_for(self, study: Study, trial: FrozenTrial) -> BaseSampler:
+        """Return the one that suits the number of trials that have ended."""
         if trial.number != self._number:
             states = (TrialState.COMPLETE, TrialState.PRUNED)
             trials = study.get_trials(deepcopy=False, states=states)
@@ -110,33 +112,6 @@ class AutoSampler(BaseSampler):
         """Delegate."""
         self.gp.reseed_rng()
         self.tpe.reseed_rng()
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Delegate."""
-        return self._for(study, trial).infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Delegate."""
-        return self._for(study, trial).sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """Delegate."""
-        sampler = self._for(study, trial)
-        return sampler.sample_independent(study, trial, param_name, param_distribution)
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Delegate."""
-        self._for(study, trial).before_trial(study, trial)
 
     def after_trial(
         self,

@@ -7,10 +7,9 @@ re-exported to those modules from here.
 import inspect
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar
 
-from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import (
     BaseSampler,
@@ -20,10 +19,11 @@ from optuna.samplers import (
     TPESampler,
 )
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from hpo._discovery import check_class, check_options, find, instantiate, names, parse_spec
 from hpo.exceptions import PluginError
+from hpo.samplers._delegating import DelegatingSampler
 from hpo.samplers._unrepeated import UnrepeatedSampler
 from hpo.space import SearchSpace
 from hpo.trial import derive_seed
@@ -192,7 +192,7 @@ def seeded(cls: type[_Sampler], options: Mapping[str, Any], seed: int) -> _Sampl
         return cls(**{"seed": seed % 2**32, **options})
 
 
-class PerTrialSampler(BaseSampler):
+class PerTrialSampler(DelegatingSampler):
     """Creates a new sampler for each trial, seeded with the study's seed and the trial's number.
 
     The proposals then depend only on the previous trials: a study that was interrupted and
@@ -213,44 +213,9 @@ class PerTrialSampler(BaseSampler):
         self._number: int | None = None
         self._sampler = make(seed)
 
-    def _for(self, trial: FrozenTrial) -> BaseSampler:
+    def sampler_for(self, study: Study, trial: FrozenTrial) -> BaseSampler:
+        """Return a sampler that is seeded for this trial."""
         if trial.number != self._number:
             self._number = trial.number
             self._sampler = self._make(derive_seed(self._seed, "sampler", trial.number))
         return self._sampler
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Delegate."""
-        return self._for(trial).infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Delegate."""
-        return self._for(trial).sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """Delegate."""
-        return self._for(trial).sample_independent(study, trial, param_name, param_distribution)
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Delegate."""
-        self._for(trial).before_trial(study, trial)
-
-    def after_trial(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
-        """Delegate."""
-        self._for(trial).after_trial(study, trial, state, values)
