@@ -69,3 +69,14 @@ def test_larger_errors_take_fewer_out():
     blunt = confidence_set(means, samples, 3 * errors, level=0.05)
     assert sharp.p.min() < 0.05 < blunt.p.min()
     assert blunt.critical == pytest.approx(sharp.critical, rel=1e-9)
+
+
+def test_who_is_taken_out_later_has_no_smaller_p():
+    """Of two candidates, the one with the smaller score is never the only one that stays."""
+    rng = np.random.default_rng(5)
+    for _ in range(40):
+        rows = rng.normal(size=(6, 60)) + rng.normal(scale=0.2, size=(6, 1))
+        means, samples, errors = bootstrapped(rows, rng, 100)
+        p = confidence_set(means, samples, np.full_like(errors, 0.18), level=0.05).p
+        assert (np.diff(p[means.argsort()]) >= 0).all()
+        assert p[means.argmax()] == 1
