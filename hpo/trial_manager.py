@@ -84,6 +84,8 @@ class TrialManager:
         self._max_steps = max_steps
         self._out_of_fold = out_of_fold
         self._records = TrialRecords(storage.records())
+        self.n_begun = 0
+        """Number of trials that this run has begun."""
         self._n_elsewhere = 0  # trials that run under other drivers
         self._n_left: float | None = None
         self._next_settling = 0.0
@@ -204,6 +206,7 @@ class TrialManager:
             select=self._select,
             trained_by=trained_by,
         )
+        self.n_begun += 1
         self._records.store(record)
         self._storage.begin(record)
         for report in record.reports:

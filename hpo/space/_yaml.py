@@ -117,13 +117,18 @@ def parse_text(text: str, source: str) -> Document | list[Document]:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+    reader = YAML(typ="safe", pure=True)
+    reader.max_depth = _MOST_LEVELS  # known from ruamel.yaml 0.19 on; before it, Python's own limit
+    too_deep = f"{source}: is nested too deeply to be a search space."
     try:
-        node = YAML(typ="safe", pure=True).compose(text)
+        node = reader.compose(text)
         if node is not None and node.id == "sequence":
             parts = enumerate(node.value)
             return [_Reader(f"{source}[{i}]").document(part) for i, part in parts]
         return _Reader(source).document(node)
     except MarkedYAMLError as error:
+        if "maximum depth" in (error.problem or ""):
+            raise SpaceError([too_deep]) from None
         mark = error.problem_mark or error.context_mark
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         description = ", ".join(
@@ -141,7 +146,7 @@ def parse_text(text: str, source: str) -> Document | list[Document]:
             raise
         raise SpaceError([f"{source}: is not valid YAML: {error}."]) from None
     except RecursionError:
-        raise SpaceError([f"{source}: is nested too deeply to be a search space."]) from None
+        raise SpaceError([too_deep]) from None
 
 
 def _marked(text: str, line: int, column: int) -> str:

@@ -76,8 +76,9 @@ def _is_nan(value: Any) -> bool:
 
 
 def read_choices(values: Sequence[Any], problem: Callable[[str], None]) -> tuple[Choice, ...]:
-    """Return ``values`` as choices; call ``problem`` with a message for each mistake."""
+    """Return ``values`` as choices; call ``problem`` with a message for each kind of mistake."""
     choices: list[Choice] = []
+    duplicates: dict[str, None] = {}  # a choice that is given a thousand times is one mistake
     parsed: list[Any] = []
     places = _Places()
     for item in values:
@@ -90,11 +91,13 @@ def read_choices(values: Sequence[Any], problem: Callable[[str], None]) -> tuple
         code = _hash(value)
         duplicate = next((i for i in places.candidates(code) if same(parsed[i], value)), None)
         if duplicate is not None:
-            problem(_duplicate_message(choices[duplicate], choice))
+            duplicates[_duplicate_message(choices[duplicate], choice)] = None
             continue
         places.add(code)
         choices.append(choice)
         parsed.append(value)
+    for message in duplicates:
+        problem(message)
     return _with_unique_labels(choices)
 
 

@@ -220,8 +220,10 @@ def _trials(
     manager.learn()
     if keeper:
         keeper.sweep(store.records(running=True))
-    seconds = time.perf_counter() - began + (store.get_attr("seconds") or 0.0)
-    store.set_attr("seconds", seconds)
+    seconds = store.get_attr("seconds") or 0.0
+    if manager.n_begun or not seconds:  # to find that nothing is left to do is no searching
+        seconds += time.perf_counter() - began
+        store.set_attr("seconds", seconds)
     result = StudyResult(
         name=store.name,
         records=manager.records,

@@ -42,6 +42,8 @@ def test_any_text_is_a_space_or_a_clear_error(text):
         (nested_aliases(9, 9, "{x: 1}"), "a: its aliases stand for more than 100,000 values (line"),
         (nested_aliases(1, 5000, "{x: 1}"), "a: its aliases are nested deeper than 100 levels"),
         ("a: " + "[" * 5000 + "]" * 5000, "is nested too deeply to be a search space"),
+        ("a: " + "[" * 200_000, "is nested too deeply to be a search space"),
+        ("- " * 50_000, "is nested too deeply to be a search space"),
         ("b: 1\na: !!foo 1\n", "a: the tag tag:yaml.org,2002:foo is not known here"),
         ("a: !!python/object/apply:os.system [x]\n", "python/object/apply:os.system is not known"),
         ('a: "\\U00110000"\n', "is not valid YAML: chr() arg not in range"),
@@ -49,10 +51,10 @@ def test_any_text_is_a_space_or_a_clear_error(text):
     ],
 )
 def test_traps_are_refused_at_once(text, message):
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(SpaceError) as refused:
         SearchSpace.loads(text)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 10  # most take some ms; at worst a slow machine a second
     assert message in str(refused.value)
     assert len(str(refused.value)) < 5000
 
