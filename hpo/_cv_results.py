@@ -40,11 +40,14 @@ def cv_results(
         See `StudyResult.cv_results`.
     """
     reports = [_scored_report(record) for record in records]
+    raced = [record for record in records if record.screening]
     width = n_splits or max((len(r.fold_values) for r in reports if r), default=1)
     results: dict[str, Any] = {}
     for key, name in (("fit_time", "fit_seconds"), ("score_time", "score_seconds")):
         times = [getattr(_timed_report(record), name, ()) for record in records]
         _store(results, key, _rows(times, width, 0.0))
+    if raced:
+        results["n_folds"] = np.array([_n_trained(report) for report in reports], dtype=np.int64)
     results.update(_param_columns(params))
     results["params"] = list(params)
     priority = [_priority(record) for record in records]
@@ -61,6 +64,13 @@ def cv_results(
     return results
 
 
+def _n_trained(report: Report | None) -> int:
+    """Return the number of folds that a report is of."""
+    if report is None:
+        return 0
+    return 1 if report.screening else len(report.fold_values)
+
+
 def _priority(record: TrialRecord) -> int:
     return _PRIORITY.get(record.state, len(_PRIORITY))
 
@@ -71,17 +81,13 @@ def _scored_report(record: TrialRecord) -> Report | None:
     A trial that failed because its score is not finite is represented by its last step.
     """
     if record.state is TrialState.FAILED:
-        return _last_report(record) if record.without_score else None
-    return record.best_report or _last_report(record)
+        return record.last_reported if record.without_score else None
+    return record.furthest.best_report or record.last_reported
 
 
 def _timed_report(record: TrialRecord) -> Report | None:
     # a failed trial has times too, like a failed fit in GridSearchCV
-    return _scored_report(record) or _last_report(record)
-
-
-def _last_report(record: TrialRecord) -> Report | None:
-    return record.reports[-1] if record.reports else None
+    return _scored_report(record) or record.last_reported
 
 
 def _scores(report: Report | None, scorer: str, primary: str) -> Sequence[float]:

@@ -41,13 +41,15 @@ def ended(
 
 def end_of(record: TrialRecord) -> float:
     """Return the time now, as the end of a trial: never before its start, if the clock was set."""
-    last = record.reports[-1].time if record.reports else 0.0
+    last = record.last_reported.time if record.last_reported else 0.0
     return max(time.time(), record.started or 0.0, last)
 
 
 def divergence(report: Report) -> str:
     """Return the reason to stop a trial whose training loss is not finite, or an empty string."""
     losses = report.metrics.get("train_loss", ())
+    if report.screening:
+        losses = losses[:1]  # the other folds are not in training
     bad = [(i, loss) for i, loss in enumerate(losses) if not math.isfinite(loss)]
     if not bad or math.isfinite(report.value):
         return ""
@@ -56,9 +58,14 @@ def divergence(report: Report) -> str:
 
 
 def _final_state(record: TrialRecord) -> tuple[TrialState, str]:
-    if not record.reports:
+    last = record.last_reported
+    if last is None:
         return TrialState.FAILED, "no report: the trial ended before its first step"
-    last = record.reports[-1]
+    if last.screening:
+        return (
+            TrialState.FAILED,
+            f"epoch {last.step}: no finite score in fold 0, the only one so far",
+        )
     if math.isfinite(last.value):
         return TrialState.COMPLETE, ""
     folds = [i for i, value in enumerate(last.fold_values) if not math.isfinite(value)]

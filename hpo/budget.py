@@ -40,7 +40,7 @@ class Budget:
         """When, by `time.monotonic`, the wall time is spent; inf is never."""
         return math.inf if self.timeout is None else self.began + self.timeout
 
-    def overdrawn(self, n_steps: int) -> str:
+    def overdrawn(self, n_steps: float) -> str:
         """Return why running trials must end now; an empty string if they may continue.
 
         Parameters

@@ -59,8 +59,11 @@ class BaseObserver(ABC):  # noqa: B024 - every method is a hook with a default
     def trial_trained_by(self, record: TrialRecord) -> None:  # noqa: B027
         """Handle how a trial is trained (``record.trained_by``), when this is known or changes."""
 
+    def on_screening(self, record: TrialRecord, report: Report) -> None:  # noqa: B027
+        """Handle a report of the first fold, trained alone: the last of ``record.screening``."""
+
     def on_report(self, record: TrialRecord, report: Report) -> None:  # noqa: B027
-        """Handle a report; ``report`` is the last of ``record.reports``."""
+        """Handle a report of all folds; ``report`` is the last of ``record.reports``."""
 
     def on_trial_end(self, record: TrialRecord) -> None:  # noqa: B027
         """Handle the end of a trial; ``record`` is final."""

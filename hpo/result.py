@@ -315,8 +315,8 @@ class StudyResult:
         return dict(count_ways(self.records).most_common())
 
     @property
-    def epochs_run(self) -> int:
-        """Steps (epochs) that were made in all trials together."""
+    def epochs_run(self) -> float:
+        """Steps (epochs) that were made in all trials together; those of one fold are a share."""
         return sum(record.n_made for record in self.records)
 
     @property
@@ -333,7 +333,7 @@ class StudyResult:
         ]
         planned = sum(record.max_steps or 0 for record in ended)
         saved = sum(
-            max(0, record.max_steps - record.last_step)
+            max(0.0, record.max_steps - record.n_steps)
             for record in ended
             if record.state is TrialState.PRUNED and record.max_steps
         )
@@ -486,7 +486,7 @@ def _row(record: TrialRecord) -> dict[str, Any]:
         "step": best.step if best else None,
         "last_step": record.last_step,
         "reason": record.reason,
-        "seconds": sum(report.seconds for report in record.reports),
+        "seconds": record.seconds,
         TRAINED_BY: record.trained_by,
         f"{TRAINED_BY}_reason": record.trained_by_reason,
         **{f"params_{name}": value for name, value in record.trial.params.items()},

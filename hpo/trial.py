@@ -6,7 +6,7 @@ Steps (epochs) count from 1. Scores follow scikit-learn: greater is better.
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -109,7 +109,8 @@ class Trial:
     resumed_from : int or None
         Number of the interrupted trial whose training it goes on with; None if it begins anew.
     resumed_step : int
-        The step after which it goes on; the reports up to there are those of the other trial.
+        The `Report.position` after which it goes on; the reports up to there are those of the other
+        trial.
     """
 
     number: int
@@ -149,6 +150,13 @@ class Report:
         When it arrived, in seconds since the epoch; 0 if unknown.
     rows : ValidatedRows or None
         What the trial did on each validated row. The driver takes it out and keeps it apart.
+    screening : bool
+        Whether the first fold is trained alone (``folds="race"``): ``value`` is its score, and the
+        entries of the other folds are nan.
+    n_screened : int
+        Number of screening reports before this one, unless it is one of them.
+    last : bool
+        Whether the training of these folds is over.
     """
 
     number: int
@@ -163,6 +171,20 @@ class Report:
     notes: tuple[str, ...] = ()
     time: float = field(default=0.0, compare=False)
     rows: ValidatedRows | None = field(default=None, compare=False, repr=False)
+    screening: bool = False
+    n_screened: int = 0
+    last: bool = field(default=False, compare=False)
+
+    @property
+    def position(self) -> int:
+        """Number of the trial's reports up to this one, itself included, if no step was skipped."""
+        return self.n_screened + self.step
+
+
+def _steps(screened: Report, full: Report | None) -> float:
+    """Return how many steps of all folds two last reports, of one fold and of all, amount to."""
+    n_folds = len(screened.fold_values)
+    return (screened.step + (n_folds - 1) * (full.step if full else 0)) / n_folds
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +196,7 @@ class TrialRecord:
     trial : Trial
     state : TrialState
     reports : tuple of Report
-        In the order of their steps.
+        In the order of their steps; each has the scores of all folds.
     reason : str
         Why the trial ended before its last step, as a text; empty for a complete one.
     error : str or None
@@ -192,6 +214,9 @@ class TrialRecord:
         Why it was not batched although batches were requested; empty otherwise.
     cause : Cause or None
         Why the trial ended before its last step; None for a complete one.
+    screening : tuple of Report
+        Reports of the first fold, trained alone before the others (``folds="race"``). They say
+        whether the other folds are worth training, and never stand for the trial.
     """
 
     trial: Trial
@@ -206,11 +231,23 @@ class TrialRecord:
     trained_by: str = field(default="", compare=False)  # how, and not what: scores are the same
     trained_by_reason: str = field(default="", compare=False)
     cause: Cause | None = None
+    screening: tuple[Report, ...] = ()
 
     @property
     def number(self) -> int:
         """Number of the trial."""
         return self.trial.number
+
+    def with_report(self, report: Report) -> "TrialRecord":
+        """Return the record with one more report."""
+        if report.screening:
+            return replace(self, screening=(*self.screening, report))
+        return replace(self, reports=(*self.reports, report))
+
+    @property
+    def all_reports(self) -> tuple[Report, ...]:
+        """The screening reports, then those of all folds."""
+        return (*self.screening, *self.reports)
 
     @property
     def last_step(self) -> int:
@@ -218,9 +255,47 @@ class TrialRecord:
         return self.reports[-1].step if self.reports else 0
 
     @property
-    def n_made(self) -> int:
+    def last_reported(self) -> Report | None:
+        """The last report of all folds; if there is none, the last one of the first fold."""
+        return self.all_reports[-1] if self.all_reports else None
+
+    @property
+    def last_position(self) -> int:
+        """`Report.position` of the last report; 0 before the first one."""
+        return self.last_reported.position if self.last_reported else 0
+
+    @property
+    def first_fold(self) -> "TrialRecord":
+        """The trial as its first fold alone: its reports are those of the screening."""
+        return replace(self, reports=self.screening, screening=())
+
+    @property
+    def furthest(self) -> "TrialRecord":
+        """The trial, or its `first_fold` if nothing else was trained."""
+        return self.first_fold if self.screening and not self.reports else self
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all steps."""
+        return sum(report.seconds for report in self.reports or self.screening)
+
+    @property
+    def n_steps(self) -> float:
+        """Steps up to now; one of a single fold counts as 1 / n_folds."""
+        if not self.screening:
+            return self.last_step
+        return _steps(self.screening[-1], self.reports[-1] if self.reports else None)
+
+    @property
+    def n_made(self) -> float:
         """Number of steps that were made in this trial, and not in one that it goes on with."""
-        return max(0, self.last_step - self.trial.resumed_step)
+        resumed = self.trial.resumed_step
+        if not (resumed and self.screening):
+            return max(0, self.n_steps - resumed)
+        before = [report for report in self.all_reports if report.position <= resumed]
+        full = [report for report in before if not report.screening]
+        screened = [report for report in before if report.screening]
+        return self.n_steps - _steps(screened[-1], full[-1] if full else None)
 
     @property
     def best_report(self) -> Report | None:
@@ -294,7 +369,8 @@ class TrialRecord:
     def without_score(self) -> bool:
         """Whether the trial failed because of a non-finite score, and not with an exception."""
         failed = self.state is TrialState.FAILED and self.error is None
-        return failed and bool(self.reports) and not math.isfinite(self.reports[-1].value)
+        last = self.last_reported
+        return failed and last is not None and not math.isfinite(last.value)
 
     @property
     def made_all_steps(self) -> bool:

@@ -22,6 +22,7 @@ from hpo.exceptions import HpoError, PluginError, StudyError
 from hpo.observer import BaseObserver
 from hpo.out_of_fold_files import OutOfFoldFiles
 from hpo.pruners import BasePruner, PruneDecision
+from hpo.racing import FoldRace
 from hpo.space import SearchSpace
 from hpo.storage.trial_store import TrialStore
 from hpo.trial import SECONDS, Cause, Report, Trial, TrialRecord, TrialState
@@ -59,6 +60,9 @@ class TrialManager:
         ``max_steps(params)`` returns the steps of a trial that nothing stops, or None.
     out_of_fold : OutOfFoldFiles or None
         Keeps what reports carry of the validated rows.
+    promote : int, default=2
+        For trials that train their first fold alone before the others: about one of ``promote``
+        that made all its steps gets the others; see `FoldRace`.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class TrialManager:
         select: str = "best",
         max_steps: Callable[[Mapping[str, Any]], int | None] | None = None,
         out_of_fold: OutOfFoldFiles | None = None,
+        promote: int = 2,
     ) -> None:
         self._storage = storage
         self._pruner = pruner
@@ -84,6 +89,7 @@ class TrialManager:
         self._max_steps = max_steps
         self._out_of_fold = out_of_fold
         self._records = TrialRecords(storage.records())
+        self._race = FoldRace(pruner, promote, self._records)
         self.n_begun = 0
         """Number of trials that this run has begun."""
         self._n_elsewhere = 0  # trials that run under other drivers
@@ -200,16 +206,17 @@ class TrialManager:
         max_steps = None if self._max_steps is None else self._max_steps(trial.params)
         record = TrialRecord(
             trial,
-            reports=self._storage.reports_before(trial),
             max_steps=max_steps,
             started=time.time(),
             select=self._select,
             trained_by=trained_by,
         )
+        for report in self._storage.reports_before(trial):
+            record = record.with_report(report)
         self.n_begun += 1
-        self._records.store(record)
+        self._store(record)
         self._storage.begin(record)
-        for report in record.reports:
+        for report in record.all_reports:
             self._storage.report(report)
         if self._storage.is_suspect(trial.number):
             self._suspects.add(trial.number)
@@ -221,7 +228,11 @@ class TrialManager:
         """Learn what other drivers have finished."""
         finished, self._n_elsewhere = self._storage.sync_other_workers(self._records.numbers)
         for record in finished:
-            self._records.store(record)
+            self._store(record)
+
+    def _store(self, record: TrialRecord) -> None:
+        self._records.store(record)
+        self._race.store(record)
 
     def _is_within_budget(self, number: int) -> bool:
         """Return whether the trial with this number, just asked for, may begin.
@@ -243,7 +254,7 @@ class TrialManager:
         """End a trial before it begins."""
         record = TrialRecord(trial, started=time.time(), select=self._select)
         record = ended(record, TrialState.INTERRUPTED, reason, cause=Cause.WITHDRAWN)
-        self._records.store(self._storage.tell(record))
+        self._store(self._storage.tell(record))
 
     def _settle(self) -> bool:
         """End the trials of drivers that have died; return whether there were any.
@@ -290,7 +301,7 @@ class TrialManager:
             If the pruner raises.
         """
         # An executor that begins a trial anew, which goes on elsewhere, repeats what is known.
-        reports = [r for r in reports if r.step > self._records[r.number].trial.resumed_step]
+        reports = [r for r in reports if r.position > self._records[r.number].trial.resumed_step]
         taken = [report.number for report in reports if not self._record_report(report)]
         stopped = []
         for report in reports:
@@ -301,6 +312,9 @@ class TrialManager:
             decision = self._decide(report)
             if decision.stop:
                 self.end(report.number, TrialState.PRUNED, decision.reason, cause=decision.cause)
+                stopped.append(report.number)
+            elif report.screening and report.last and not math.isfinite(report.value):
+                self.end(report.number)  # as failed: no other fold can give it a score
                 stopped.append(report.number)
         return stopped
 
@@ -345,9 +359,10 @@ class TrialManager:
         if record.made_all_steps:
             self.end(number)
             return
+        where = "" if record.reports or not record.screening else " of the first fold"
         reason = (
-            f"epoch {record.last_step + 1}: not over after {self._budget.trial_timeout:g} s of "
-            "training, the time that a trial may take (trial_timeout)"
+            f"epoch {_next_step(record)}{where}: not over after {self._budget.trial_timeout:g} s "
+            "of training, the time that a trial may take (trial_timeout)"
         )
         self.end(number, TrialState.FAILED, reason, cause=Cause.TIMEOUT)
 
@@ -416,14 +431,14 @@ class TrialManager:
         record = self._records[report.number]
         rows = report.rows
         report = replace(report, time=report.time or time.time(), rows=None)
-        record = replace(record, reports=(*record.reports, report))
+        record = record.with_report(report)
         if not self._storage.report(report):
             return False
         if self._out_of_fold is not None:
             self._out_of_fold.add(report.number, report.value, rows)
-        self._records.store(record)
+        self._store(record)
         for observer in self._observers:
-            observer.on_report(record, report)
+            (observer.on_screening if report.screening else observer.on_report)(record, report)
         return True
 
     def _check_costs(self, report: Report) -> None:
@@ -446,21 +461,38 @@ class TrialManager:
         diverged = divergence(report)
         if diverged:
             return PruneDecision(True, diverged, Cause.DIVERGED)
+        if report.screening:
+            return self._asked(self._race.decide, record)
         if record.made_all_steps:
             return _CONTINUE  # it is complete anyway
+        if record.screening:
+            return _CONTINUE  # it is among the better ones on its first fold
+        return self._asked(self._pruner.decide, record, self._records.peers_of(report.number))
+
+    def _asked(self, decide: Callable[..., PruneDecision], *args: Any) -> PruneDecision:
+        """Return the decision on a record, with others that the decision needs."""
         try:
-            return self._pruner.decide(record, self._records.peers_of(report.number))
+            return decide(*args)
         except HpoError:
             raise
         except Exception as error:  # a pruner may be the user's own
+            report = args[0].all_reports[-1]
             raise PluginError(
                 f"the pruner {type(self._pruner).__name__} raised {message_of(error)} "
                 f"({where_of(error)}) at trial {report.number}, step {report.step}."
             ) from error
 
     def _ended(self, record: TrialRecord) -> None:
-        self._records.store(record)
+        self._store(record)
         if self._out_of_fold is not None:
             self._out_of_fold.end(record)
         for observer in self._observers:
             observer.on_trial_end(record)
+
+
+def _next_step(record: TrialRecord) -> int:
+    """Return the step that a running trial makes: of its first fold, as long as that is alone."""
+    last = record.all_reports[-1] if record.all_reports else None
+    if last is None or (last.screening and last.last):
+        return 1
+    return last.step + 1

@@ -28,7 +28,7 @@ class TrialRecords:
 
         This list only grows; once a record in it is replaced, the attribute is another list.
         """
-        self.n_steps = 0
+        self.n_steps = 0.0
         """Total number of steps that were made in all trials."""
         for record in records:
             self.store(record)

@@ -134,6 +134,12 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         str | None,
         search("WHICH", "Which trial wins: best, one_se or finalists."),
     ] = None,
+    folds: Annotated[
+        str | None,
+        search(
+            "HOW", "Which folds train first: race (one, then the others of the better), or all."
+        ),
+    ] = None,
     scoring: Annotated[
         str | None,
         search("NAME", "What trials are compared by: a scorer of scikit-learn, such as roc_auc."),
@@ -300,6 +306,7 @@ def run(  # noqa: PLR0917 - each parameter is an option, given by name
         "nested": nested,
         "select": select,
         "choose": choose,
+        "folds": folds,
         "scoring": scoring,
         "keep": keep,
         "checkpoint_every": checkpoint_every,

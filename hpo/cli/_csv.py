@@ -54,11 +54,11 @@ def _facts(record: TrialRecord) -> Iterator[Any]:
     yield from (record.number, str(record.state), record.value)
     yield standard_error(best.fold_values) if best else math.nan
     yield from (best.step if best else None, record.last_step, record.max_steps)
-    yield from (sum(r.seconds for r in record.reports), record.trained_by, record.reason)
+    yield from (record.seconds, record.trained_by, record.reason)
 
 
 def _folds(record: TrialRecord) -> tuple[float, ...]:
-    best = record.best_report or (record.reports[-1] if record.reports else None)
+    best = record.best_report or record.last_reported
     return best.fold_values if best else ()
 
 

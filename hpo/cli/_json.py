@@ -52,7 +52,7 @@ def count_data(result: StudyResult) -> dict[str, int]:
 
 def trial_data(record: TrialRecord, *, curve: bool = False) -> dict[str, Any]:
     """Return a trial: its parameters, its end, and its scores; with ``curve`` each epoch too."""
-    best = record.best_report or (record.reports[-1] if record.reports else None)
+    best = record.best_report or record.last_reported
     folds = best.fold_values if best else ()
     data = {
         "number": record.number,
@@ -67,7 +67,7 @@ def trial_data(record: TrialRecord, *, curve: bool = False) -> dict[str, Any]:
         "reason": record.reason,
         "cause": None if record.cause is None else str(record.cause),
         "error": record.error,
-        "seconds": sum(report.seconds for report in record.reports),
+        "seconds": record.seconds,
         "started": record.started,
         "ended": record.ended,
         "trained_by": record.trained_by,
@@ -78,13 +78,14 @@ def trial_data(record: TrialRecord, *, curve: bool = False) -> dict[str, Any]:
         data["curve"] = [
             {
                 "epoch": report.step,
+                "first_fold_alone": report.screening,
                 "score": report.value,
                 "se": standard_error(report.fold_values),
                 "fold_scores": report.fold_values,
                 "seconds": report.seconds,
                 "metrics": report.metrics,
             }
-            for report in record.reports
+            for report in record.all_reports
         ]
     return data
 

@@ -50,9 +50,11 @@ def print_trial(console: Console, result: StudyResult, record: TrialRecord, verb
     print_line(console, facts_table(_facts(result, record)))
     print_line(console, "\nParameters", style="bold")
     print_line(console, facts_table((name, _exact(v)) for name, v in record.trial.params.items()))
-    if record.reports:
-        print_line(console, f"\n{result.scoring} by epoch", style="bold")
-        for line in curve_lines(record.reports, min(_WIDTH, console.width - _AXIS - 4)):
+    shown = record.reports or record.screening
+    if shown:
+        of = "" if record.reports else ", the first fold alone"
+        print_line(console, f"\n{result.scoring} by epoch{of}", style="bold")
+        for line in curve_lines(shown, min(_WIDTH, console.width - _AXIS - 4)):
             print_line(console, line)
         print_line(console)
         print_line(console, _epochs(result, record, _MOST_EPOCHS if not verbose else None))
@@ -78,9 +80,11 @@ def _facts(result: StudyResult, record: TrialRecord) -> list[tuple[str, str | Te
         rows.append(("rank", f"{ranks[record.number]} of {len(ranks)} complete trials"))
     if record.reason:
         rows.append((_why(record), single_line(record.reason)))
-    seconds = sum(report.seconds for report in record.reports)
-    made = f"{record.n_made} of {record.max_steps or '?'} epochs"
-    rows.append(("trained", f"{made} in {duration(seconds)}"))
+    made = f"{record.n_made:.3g} of {record.max_steps or '?'} epochs"
+    if record.screening and not record.reports:
+        n, n_folds = record.screening[-1].step, len(record.screening[-1].fold_values)
+        made = f"{n} of {record.max_steps or '?'} epochs on one of {n_folds} folds"
+    rows.append(("trained", f"{made} in {duration(record.seconds)}"))
     if record.trained_by:
         why = f", because {single_line(record.trained_by_reason)}"
         rows.append(("trained by", record.trained_by + (why if record.trained_by_reason else "")))
@@ -126,7 +130,7 @@ def curve_lines(reports: Sequence[Report], width: int) -> list[str]:
 
 def _epochs(result: StudyResult, record: TrialRecord, most: int | None) -> Table:
     """Return a table of the epochs, evenly spread if there are more than ``most``."""
-    reports, best = record.reports, record.best_report
+    reports, best = record.reports or record.screening, record.best_report
     if most is not None and len(reports) > most:
         kept = {round(i * (len(reports) - 1) / (most - 1)) for i in range(most)}
         reports = tuple(r for i, r in enumerate(reports) if i in kept or r is best)

@@ -79,6 +79,10 @@ class SilentDisplay(BaseDisplay):
         """Update how the trials are trained."""
         self.progress.trained_by(record)
 
+    def on_screening(self, record: TrialRecord, report: Report) -> None:
+        """Show it like a report of all folds."""
+        self.on_report(record, report)
+
     def on_report(self, record: TrialRecord, report: Report) -> None:
         """Update the progress."""
         self.progress.reported(record)
@@ -144,7 +148,8 @@ class PlainDisplay(SilentDisplay):
         if self._epochs:
             total = f" of {record.max_steps}" if record.max_steps else ""
             text = score(report.value, standard_error(report.fold_values))
-            self._write(f"trial {record.number}, epoch {report.step}{total}: {text}")
+            where = "first fold, " if report.screening else ""
+            self._write(f"trial {record.number}, {where}epoch {report.step}{total}: {text}")
 
     def on_trial_end(self, record: TrialRecord) -> None:
         """Print how the trial ended, the progress of the study and the trial's parameters."""

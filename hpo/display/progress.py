@@ -67,7 +67,8 @@ class Progress:
         self._now = now
         self.reasons: dict[str, TrialRecord] = {}
         """Reasons why trials of this run are not batched, with the first trial of each."""
-        self._n_ended = self._n_epochs = 0
+        self._n_ended = 0
+        self._n_epochs = 0.0
         self._began_at: dict[int, float] = {}
         self._durations: list[float] = []
         self._n_places = 1
@@ -77,7 +78,7 @@ class Progress:
 
     def _reset(self, earlier: Sequence[TrialRecord]) -> None:
         """Count trials that ended before this run."""
-        self.counts, self.best, self._n_epochs_before = Counter(), None, 0
+        self.counts, self.best, self._n_epochs_before = Counter(), None, 0.0
         self._records: dict[int, TrialRecord] = {}
         self._trained: Counter[str] = Counter()
         self._in_batches = False
@@ -118,8 +119,9 @@ class Progress:
 
     def reported(self, record: TrialRecord) -> None:
         """Register a report of a trial."""
+        before = self.running.get(record.number)
         self.running[record.number] = record
-        self._n_epochs += 1
+        self._n_epochs += record.n_made - (before.n_made if before else 0)
 
     def ended(self, record: TrialRecord) -> None:
         """Register that a trial has ended."""

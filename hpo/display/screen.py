@@ -184,10 +184,12 @@ def _idle(progress: Progress, backend: str) -> str:
 
 
 def _in_flight(record: TrialRecord) -> Text:
-    steps = f"{record.last_step}/{record.max_steps or '?'}"
-    value = score(record.reports[-1].value) if record.reports else "-"
+    last = record.last_reported
+    steps = f"{last.step if last else 0}/{record.max_steps or '?'}"
+    value = score(last.value) if last else "-"
+    where = "first fold, " if last and last.screening and not last.last else ""
     return Text.assemble(
-        f"trial {record.number:<4} epoch {steps:<7} ",
+        f"trial {record.number:<4} {where}epoch {steps:<7} ",
         (f"{value:<9}", COLORS["running"]),
         (brief(record.trial.params), "dim"),
     )

@@ -100,7 +100,10 @@ def not_in_a_batch(record: TrialRecord) -> str:
 def going_on(record: TrialRecord) -> str:
     """Return from where a trial goes on: ``goes on from epoch 12 (of trial 4)``."""
     trial = record.trial
-    return f"goes on from epoch {trial.resumed_step} (of trial {trial.resumed_from})"
+    at = next((r for r in record.all_reports if r.position == trial.resumed_step), None)
+    step = trial.resumed_step if at is None else at.step
+    fold = " of the first fold" if at is not None and at.screening else ""
+    return f"goes on from epoch {step}{fold} (of trial {trial.resumed_from})"
 
 
 def ending(record: TrialRecord) -> str:

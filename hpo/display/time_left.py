@@ -36,7 +36,7 @@ class Running(NamedTuple):
     """A trial in training: its age in seconds, the steps made, and its steps (0 if unknown)."""
 
     age: float
-    step: int = 0
+    step: float = 0
     max_steps: int = 0
 
     @property

@@ -3,7 +3,6 @@
 from hpo.executors.fused import FusedExecutor
 from hpo.executors.fused.batch import TrialBatch
 from hpo.executors.fused.benchmark import ExecutionPlan, sequential_epoch_seconds
-from hpo.training.objective import Objective
 
 __all__ = ["AutoExecutor"]
 
@@ -23,7 +22,6 @@ class AutoExecutor(FusedExecutor):
         return self._n_expected(batch) < MIN_TRIALS
 
     def _other_plans(self, batch: TrialBatch) -> list[ExecutionPlan]:
-        assert isinstance(self.objective, Objective)  # otherwise there would be no batch
-        seconds = sequential_epoch_seconds(self.objective, batch.first.trial, self._device)
+        seconds = sequential_epoch_seconds(batch.objective, batch.first.trial, self._device)
         n = self._pool.capacity
         return [ExecutionPlan(f"in {n} worker process{'es' * (n > 1)}", seconds / n)]

@@ -163,7 +163,7 @@ def _search(result: StudyResult, epochs: bool) -> dict[str, str]:
         "interrupted": str(result.n_interrupted),
     }
     if epochs:
-        facts["epochs trained"] = str(result.epochs_run)
+        facts["epochs trained"] = f"{result.epochs_run:.6g}"
         facts["epochs saved by pruning"] = f"{result.epochs_saved_fraction:.0%}"
     if result.seconds is not None:
         facts["search time"] = _seconds(result.seconds)

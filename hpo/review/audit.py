@@ -84,7 +84,7 @@ def replays(result: StudyResult, rules: Mapping[str, BasePruner]) -> list[Replay
     ended = [
         record
         for record in result.records
-        if record.state in {TrialState.COMPLETE, TrialState.PRUNED} and record.reports
+        if record.state in {TrialState.COMPLETE, TrialState.PRUNED} and record.all_reports
     ]
     return [_replay(rule, pruner, ended, result) for rule, pruner in rules.items()] if ended else []
 
@@ -93,26 +93,33 @@ def _replay(
     rule: str, pruner: BasePruner, ended: Iterable[TrialRecord], result: StudyResult
 ) -> Replay:
     records = TrialRecords()
-    n_stopped = n_unknown = n_known = 0
+    n_stopped = n_unknown = 0
+    n_known = n_epochs = 0.0
     stopped_winner_at = None
+    complete = []
     for record in sorted(ended, key=lambda r: r.number):
-        n_known += record.last_step
-        stopped = _run(record, pruner, records)
+        n_known += record.n_steps
+        # In a race the rule judges first folds.
+        judged = record.first_fold if record.screening else record
+        stopped = _run(judged, pruner, records)
         if stopped is not None:
             n_stopped += 1
+            n_epochs += stopped.last_step * _share(record)
             if result.winner is not None and record.number == result.winner.number:
                 stopped_winner_at = stopped.last_step
-        elif record.state is TrialState.PRUNED:
+            continue
+        n_epochs += record.n_steps
+        if record.state is TrialState.PRUNED:
             n_unknown += 1
-    n_epochs = records.n_steps
-    complete = [r for r in records if r.state is TrialState.COMPLETE and r.best_report]
+        elif record.best_report:
+            complete.append(record)
     winner = winner_of(sorted(complete, key=lambda r: (-r.value, r.number)))
     loss = math.nan
     if winner is not None and result.winner is not None:
         loss = result.winner.value - winner.value
     return Replay(
         rule=rule,
-        n_epochs=n_epochs,
+        n_epochs=round(n_epochs),
         n_stopped=n_stopped,
         n_unknown=n_unknown,
         saved=1 - n_epochs / n_known if n_known else 0.0,
@@ -120,6 +127,11 @@ def _replay(
         winner=winner,
         loss=loss,
     )
+
+
+def _share(record: TrialRecord) -> float:
+    """Return what a judged step counts: one of a single fold is a share of one of all."""
+    return 1 / len(record.screening[-1].fold_values) if record.screening else 1.0
 
 
 def _run(record: TrialRecord, pruner: BasePruner, records: TrialRecords) -> TrialRecord | None:

@@ -100,14 +100,14 @@ def ranked(result: StudyResult) -> list[TrialRecord]:
     ended = [
         record
         for record in result.records
-        if record.state in {TrialState.COMPLETE, TrialState.PRUNED} and record.best_report
+        if record.state in {TrialState.COMPLETE, TrialState.PRUNED} and record.furthest.best_report
     ]
     return sorted(
         ended,
         key=lambda r: (
             r.state is TrialState.PRUNED,
-            0 if r.state is TrialState.COMPLETE else -r.last_step,
-            -r.value,
+            0 if r.state is TrialState.COMPLETE else -r.last_position,
+            -r.furthest.value,
             r.number,
         ),
     )

@@ -35,15 +35,18 @@ def learning_curves(result: StudyResult) -> Figure:
     """Plot the score against the step (epoch), one line per trial, colored by state.
 
     The winner's line is bold, with the step of its score marked and a band for the range of its
-    folds. A cross marks where a trial was pruned or failed.
+    folds. A cross marks where a trial was pruned or failed. Where the folds were raced, the curve
+    of a trial that was stopped before it got all folds is that of the first one.
     """
     figure, axes = _figure(10.0, 4.6)
     winner = _winner(result)
-    scored = [record for record in result.records if record.best_report]
+    scored = [r.furthest for r in result.records if r.furthest.best_report]
+    raced = any(record.screening for record in result.records)
     _draw_curves(axes, [record for record in scored if record is not winner])
     if winner is not None:
         _draw_winner(axes, winner)
-    axes.set_title(f"{result.name}: learning curves", loc="left")
+    alone = " (without all folds: the first one's)" if raced else ""
+    axes.set_title(f"{result.name}: learning curves{alone}", loc="left")
     axes.set_xlabel("epoch")
     axes.set_ylabel(result.scoring)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -103,7 +106,8 @@ def history(result: StudyResult) -> Figure:
     ended = sorted(result.records, key=lambda r: (r.ended or math.inf, r.number))
     spent = list(accumulate(record.n_made for record in ended))
     bottom = _limit_scores(left, _comparable(scored))  # the right panel shares its axis
-    panels = [(left, [record.number for record in result.records], list(result.records))]
+    numbers: list[float] = [record.number for record in result.records]
+    panels = [(left, numbers, list(result.records))]
     if has_epochs(result):
         panels.append((right, spent, ended))
         right.set_xlabel("epochs spent, all trials together")
@@ -135,7 +139,7 @@ def _draw_points(
                 axes.scatter(x, y, s=22, color=color, marker=marker, alpha=0.75, linewidths=0)
 
 
-def _draw_best(axes: Axes, xs: Sequence[int], records: Iterable[TrialRecord]) -> None:
+def _draw_best(axes: Axes, xs: Sequence[float], records: Iterable[TrialRecord]) -> None:
     values = [r.value if r.state is TrialState.COMPLETE else math.nan for r in records]
     if all(math.isnan(value) for value in values):
         return

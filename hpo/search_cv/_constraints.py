@@ -47,6 +47,7 @@ CONSTRAINTS: dict[str, Any] = {
     "add_trials": "no_validation",
     "select": one_of(*SELECT),
     "choose": one_of(*CHOOSE),
+    "folds": one_of("auto", "race", "all"),
     "keep": one_of("winner", "all"),
     "compare": [*_NAMES, None],
     "watch": _NAMES,

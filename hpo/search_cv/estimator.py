@@ -143,6 +143,12 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
         cheapest of those within one standard error of it (the fewest epochs, then the least
         seconds); or, of the five best, which are trained again on fresh folds, the one with the
         greatest mean of both scores.
+    folds : {"auto", "race", "all"}, default="auto"
+        ``all`` trains all folds of a trial; ``race`` trains the first fold before the others, which
+        only the better half of the trials that are not pruned there get. The winner is one of
+        those with all folds; ``cv_results_`` has nan for a fold that was not trained, and their
+        number in ``n_folds``. ``auto`` is ``race`` where there are three folds or more and a
+        pruner, unless a grid is searched, values are compared or there are costs.
     keep : {"winner", "all"}, default="winner"
         The trials whose files, written by callbacks (``Checkpoint``, loggers), are kept. Each fold
         of each trial has its own folder for them; only the refit writes to the callbacks' paths.
@@ -263,6 +269,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         add_trials: Any = (),
         select: str = "best",
         choose: str = "best",
+        folds: str = "auto",
         keep: str = "winner",
         out_of_fold_mb: float = 500,
         checkpoint_every: float | str | None = "auto",
@@ -308,6 +315,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         self.add_trials = add_trials
         self.select = select
         self.choose = choose
+        self.folds = folds
         self.keep = keep
         self.out_of_fold_mb = out_of_fold_mb
         self.checkpoint_every = checkpoint_every

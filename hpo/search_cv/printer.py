@@ -27,7 +27,7 @@ class Printer(PlainDisplay):
 
     def on_trial_end(self, record: TrialRecord) -> None:
         """Print how the trial ended."""
-        best = record.best_report or (record.reports[-1] if record.reports else None)
+        best = record.best_report or record.last_reported
         if self._folds and best is not None:
             for i, scores in enumerate(_by_fold(best)):
                 self._write(f"trial {record.number}, fold {i}: {scores}")

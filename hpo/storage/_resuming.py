@@ -116,6 +116,6 @@ def resumed(
     return trial, f"{note} {why}"
 
 
-def reports_up_to(record: TrialRecord, step: int) -> tuple[Report, ...]:
-    """Return the reports of a trial up to a step."""
-    return tuple(report for report in record.reports if report.step <= step)
+def reports_up_to(record: TrialRecord, position: int) -> tuple[Report, ...]:
+    """Return the reports of a trial up to a `Report.position`."""
+    return tuple(report for report in record.all_reports if report.position <= position)

@@ -78,6 +78,12 @@ _LONGEST = 120
 REPORT = "hpo:report:"
 """Start of the names of the attributes of a trial that contain a report each."""
 
+_SCREENING = f"{REPORT}s"
+"""Start of the names of those that contain a screening report each."""
+
+_SCREENED = "screened"
+"""Key of the number of screening reports of a trial."""
+
 _OLDER_RECORD = "hpo:record"
 """The user attribute in which studies of version 0.2 and before have all of a record."""
 
@@ -96,7 +102,8 @@ SEED_NUMBER = "seed_number"
 SOURCE = "hpo:source"
 """The user attribute with the origin of a trial of another study, as ``key/number``."""
 
-_FIELDS = tuple(f.name for f in dataclasses.fields(Report) if f.name not in {"number", "rows"})
+_OWN_PLACES = {"number", "rows", "screening", "n_screened", "last"}
+_FIELDS = tuple(f.name for f in dataclasses.fields(Report) if f.name not in _OWN_PLACES)
 """Fields of a report in the order in which they are stored, without names: add new ones last."""
 
 _METRICS = _FIELDS.index("metrics")
@@ -137,8 +144,16 @@ def record_of(
     """
     stored = stored_of(trial)
     params = stored["params"] if "params" in stored else read(trial.params)
-    reports = tuple(_unpack(trial.number, item) for item in stored.get("reports", ()))
-    if not reports:
+    screening = tuple(
+        dataclasses.replace(_unpack(trial.number, item), screening=True, last=last)
+        for *item, last in stored.get("screening", ())
+    )
+    n = screening[-1].step if screening else 0
+    reports = tuple(
+        dataclasses.replace(_unpack(trial.number, item), n_screened=n)
+        for item in stored.get("reports", ())
+    )
+    if not reports and not screening:
         steps = sorted(trial.intermediate_values.items())
         reports = tuple(Report(trial.number, s + 1 - first_step, value) for s, value in steps)
     own_seed = derive_seed(seed, "trial", stored.get(SEED_NUMBER, trial.number))
@@ -147,6 +162,7 @@ def record_of(
         stored,
         params=params,
         reports=reports,
+        screening=screening,
         seed=stored.get("seed", own_seed),
         select=select,
     )
@@ -160,6 +176,7 @@ def _record(
     reports: tuple[Report, ...],
     seed: int,
     select: str,
+    screening: tuple[Report, ...] = (),
 ) -> TrialRecord:
     started = trial.datetime_start.timestamp() if trial.datetime_start else None
     ended = trial.datetime_complete.timestamp() if trial.datetime_complete else None
@@ -178,6 +195,7 @@ def _record(
         trained_by=trained_by,
         trained_by_reason=why,
         cause=cause,
+        screening=screening,
     )
 
 
@@ -197,6 +215,12 @@ def outline_of(
     values = trial.intermediate_values
     if end is None or "seed" not in end or not values or not trial.state.is_finished():
         return None
+    n_screened = end.get(_SCREENED, 0)
+    if n_screened:
+        first_step += n_screened
+        values = {step: value for step, value in values.items() if step >= first_step}
+        if not values:
+            return None
     last = max(values)
     finite = [step for step in values if math.isfinite(values[step])]
     best = max(finite, key=lambda step: (values[step], -step), default=last)
@@ -262,18 +286,24 @@ def stored_of(trial: FrozenTrial) -> dict[str, Any]:
     if _OLDER_RECORD in trial.user_attrs:
         return dict(trial.user_attrs[_OLDER_RECORD])
     attributes = trial.system_attrs
-    reports = [value for key, value in attributes.items() if key.startswith(REPORT)]
+    reports: list[Any] = []
+    screening: list[Any] = []
+    for key, value in attributes.items():
+        if key.startswith(REPORT):
+            (screening if key.startswith(_SCREENING) else reports).append(value)
     return {
         **attributes.get(START, {}),
         **attributes.get(END, {}),
         "reports": sorted(reports, key=itemgetter(0)),
+        **({"screening": sorted(screening, key=itemgetter(0))} if screening else {}),
     }
 
 
 def attributes_of(stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return the attributes of a finished trial; `stored_of` is the inverse."""
     reports = {f"{REPORT}{report[0]}": report for report in stored["reports"]}
-    end = {key: value for key, value in stored.items() if key != "reports"}
+    reports |= {f"{_SCREENING}{report[0]}": report for report in stored.get("screening", ())}
+    end = {key: value for key, value in stored.items() if key not in {"reports", "screening"}}
     return reports | {END: end}
 
 
@@ -300,7 +330,10 @@ def packed_start(record: TrialRecord, *, params: bool) -> tuple[str, dict[str, A
 
 def packed_report(report: Report) -> tuple[str, list[Any]]:
     """Return name and value of the attribute of a report."""
-    return f"{REPORT}{report.step}", [getattr(report, name) for name in _FIELDS]
+    values = [getattr(report, name) for name in _FIELDS]
+    if report.screening:
+        return f"{_SCREENING}{report.step}", [*values, report.last]
+    return f"{REPORT}{report.step}", values
 
 
 def packed_end(record: TrialRecord, *, params: bool) -> tuple[str, dict[str, Any]]:
@@ -312,6 +345,7 @@ def packed_end(record: TrialRecord, *, params: bool) -> tuple[str, dict[str, Any
         "cause": record.cause and str(record.cause),
         "error": record.error,
         "ended": record.ended,
+        **({_SCREENED: record.screening[-1].step} if record.screening else {}),
     }
 
 
@@ -347,8 +381,11 @@ def frozen_of(
         See `StoredStudy`.
     """
     _, end = packed_end(record, params=True)
-    stored_record = end | {"reports": [packed_report(report)[1] for report in record.reports]}
-    at_steps = {report.step - 1 + first_step: report.value for report in record.reports}
+    stored_record = end | {
+        "reports": [packed_report(report)[1] for report in record.reports],
+        "screening": [packed_report(report)[1] for report in record.screening],
+    }
+    at_steps = {report.position - 1 + first_step: report.value for report in record.all_reports}
     # Optuna does not store intermediate values of trials with several objectives.
     several = values is not None and len(values) > 1
     return create_trial(

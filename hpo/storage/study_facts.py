@@ -279,7 +279,7 @@ def current_records(store: StoredStudy, gone: Collection[str] = ()) -> list[Tria
 
 
 def _interrupted(record: TrialRecord) -> TrialRecord:
-    last = record.reports[-1].time if record.reports else 0.0
+    last = record.last_reported.time if record.last_reported else 0.0
     return dataclasses.replace(
         record,
         state=TrialState.INTERRUPTED,

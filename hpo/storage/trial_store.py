@@ -364,14 +364,15 @@ class TrialStore(StoredStudy):
         """Store a report; return False if another driver has ended the trial.
 
         Its value is also stored as an intermediate value of Optuna, unless the study has several
-        objectives.
+        objectives. The steps of all folds follow those of the first one alone, so that Optuna's
+        samplers take a trial that was stopped later for a better one.
         """
         try:
             with storage_errors(self.url):
                 self._set(report.number, *packed_report(report))
                 if not self._costs:
                     trial_id = self._id_of(report.number)
-                    step = report.step - 1 + self.first_step
+                    step = report.position - 1 + self.first_step
                     self._backend.set_trial_intermediate_value(trial_id, step, report.value)
         except UpdateFinishedTrialError:  # this process was silent for so long that it seemed dead
             return False

@@ -143,7 +143,7 @@ def _addition(result: StudyResult, fitting: Fitting) -> Addition:
 def _is_usable(record: TrialRecord) -> bool:
     """Return whether a trial ended with scores and its params did not change while it ran."""
     ended = record.state in {TrialState.COMPLETE, TrialState.PRUNED}
-    return ended and bool(record.reports) and record.best_params == dict(record.trial.params)
+    return ended and bool(record.all_reports) and record.best_params == dict(record.trial.params)
 
 
 def describe_additions(additions: Sequence[Addition], n_new: int) -> str:

@@ -30,7 +30,9 @@ def corrected(result: StudyResult) -> CorrectedScore | str:
     """Return the corrected score of a study's winner, or why it cannot be told.
 
     Candidates are all trials that ended by themselves or were pruned, with each of their epochs, or
-    their last ones where these represent the trials.
+    their last ones where these represent the trials. Where the folds were raced, they are the
+    trials with all folds, and the rows are those of the other folds: by the first one they were
+    chosen among all trials.
 
     Parameters
     ----------
@@ -54,17 +56,20 @@ def corrected(result: StudyResult) -> CorrectedScore | str:
     if n_missing:  # the winner was chosen from all
         return f"what {n_missing} of {len(chosen)} trials predicted is not kept on this machine"
     study = files.rows
+    # In a race the trials that are left were chosen by their first fold: it says too much good.
+    fair = study.folds > 0 if any(record.screening for record in chosen) else study.folds >= 0
     last = result.select == "last"
     parts = [rows.scores[-1:] if last else rows.scores for rows in known if rows is not None]
     trials = np.repeat([record.number for record in chosen], [len(part) for part in parts])
-    scores = np.concatenate(parts)
+    scores = np.concatenate(parts)[:, fair]
     costs = _costs(chosen, [len(part) for part in parts]) if result.choose == "one_se" else None
+    labels = None if study.labels is None else study.labels[fair]
     n_bootstraps = int(np.clip(_WORK / scores.size, _FEWEST, N_BOOTSTRAPS))
     report = result.winner.best_report
     training_se = corrected_resampled_se(report.fold_values, result.fold_sizes) if report else 0.0
     found = corrected_score(
         scores,
-        Bags(study.folds, study.units, labels=study.labels, n=n_bootstraps),
+        Bags(study.folds[fair], study.units[fair], labels=labels, n=n_bootstraps),
         trials=trials,
         training_se=0.0 if math.isnan(training_se) else training_se,
         costs=costs,

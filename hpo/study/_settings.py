@@ -26,6 +26,7 @@ _LIMITS = (
     "repeats",
     "nested",
     "choose",
+    "folds",
     "refit",
     "n_jobs",
     "n_threads",

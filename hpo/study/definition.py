@@ -72,6 +72,12 @@ class Study(pydantic.BaseModel):
         tried again. docs/executors.md says what each executor can end.
     max_total_epochs : int or None, default=None
         Epochs of all trials together.
+    folds : {"auto", "race", "all"}, default="auto"
+        ``all`` trains all folds of a trial in lock-step. ``race`` trains the first fold before the
+        others: the pruner judges it against the same fold of the other trials, and only the better
+        half of the trials that make all their steps there get the other folds. The winner is one of
+        those with all folds. ``auto`` is ``race`` where there are three folds or more and a pruner,
+        unless a grid is searched, values are compared or there are costs: there all trials count.
     pruner : str, BasePruner or None, default="median"
         A name with options (``"median:n_warmup_steps=5"``, ``"halving:eta=3"``); None and
         ``"nop"`` stop no trial. Your own class, here and wherever a name is accepted, is
@@ -167,6 +173,7 @@ class Study(pydantic.BaseModel):
     timeout: float | None = pydantic.Field(default=None, gt=0)
     trial_timeout: float | None = pydantic.Field(default=None, gt=0)
     max_total_epochs: int | None = pydantic.Field(default=None, ge=1)
+    folds: Literal["auto", "race", "all"] = "auto"
     pruner: Any = "median"
     sampler: Any = "tpe"
     backend: Any = "optuna"

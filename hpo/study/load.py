@@ -159,4 +159,4 @@ def nothing_scored(name: str, storage: str | None) -> bool:
     if stored not in reader.names:
         return False
     records = reader.study(stored).records(running=True)
-    return not any(record.reports for record in records)
+    return not any(record.all_reports for record in records)

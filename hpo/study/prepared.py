@@ -97,6 +97,7 @@ class PreparedStudy:
             trial_timeout=study.trial_timeout,
             select=study.select,
             choose=study.choose,
+            folds=study.folds,
             keep=study.keep,
             out_of_fold_mb=study.out_of_fold_mb,
             checkpoint_every=study.checkpoint_every,

@@ -130,7 +130,7 @@ def run_search(
             notes.append(_end_study(result, info, observers, tracking, state, X=X, hurried=hurried))
     finally:
         report_notes = (
-            note for record in result.records for r in record.reports for note in r.notes
+            note for record in result.records for r in record.all_reports for note in r.notes
         )
         closing_notes = [observer.close() for observer in (*observers, kept_files)]
         closing_notes.append(tracking.close(interrupt))
@@ -188,6 +188,7 @@ def _trials(
     search.notes += [note] if note else []
     out_of_fold = _out_of_fold(search, store)
     search.objective.keeps_rows = out_of_fold is not None
+    search.objective.races = search.races
     manager = TrialManager(
         store,
         search.pruner,
@@ -286,6 +287,8 @@ def _replay(record: TrialRecord, trackers: Sequence[BaseObserver]) -> None:
     """Send all events of a trial that had ended before the trackers were notified of it."""
     for tracker in trackers:
         tracker.on_trial_start(record)
+        for report in record.screening:
+            tracker.on_screening(record, report)
         for report in record.reports:
             tracker.on_report(record, report)
         tracker.on_trial_end(record)

@@ -15,6 +15,7 @@ from hpo.exceptions import PluginError, StudyError
 from hpo.executors import BaseExecutor, make_executor
 from hpo.observer import StudyInfo
 from hpo.pruners import BasePruner
+from hpo.pruners.nop import NopPruner
 from hpo.samplers.auto import choice
 from hpo.samplers.base import make_sampler
 from hpo.space import SearchSpace
@@ -39,6 +40,9 @@ from hpo.training.threads import check_device, devices
 from hpo.trial import TrialRecord
 
 __all__ = ["SearchConfig"]
+
+_FEWEST_FOLDS = 3
+"""Folds from which on they are raced, unless the study says."""
 
 _SINGLE_OBJECTIVE = {"CheckedCmaEsSampler", "CmaEsSampler", "RaySampler"}
 
@@ -74,6 +78,8 @@ class SearchConfig:
         Which report represents a trial; see `Study`.
     choose : {"best", "one_se", "finalists"}
         How the winner is chosen; see `Study`.
+    folds : {"auto", "race", "all"}
+        Whether trials train their first fold before the others; see `Study`.
     keep : {"winner", "all"}
         The trials whose files, written by callbacks, are kept.
     out_of_fold_mb : float
@@ -111,6 +117,7 @@ class SearchConfig:
         trial_timeout: float | None = None,
         select: str = "best",
         choose: str = "best",
+        folds: str = "auto",
         keep: str = "winner",
         out_of_fold_mb: float = 500,
         checkpoint_every: float | str | None = "auto",
@@ -157,6 +164,7 @@ class SearchConfig:
         self.out_of_fold_mb = out_of_fold_mb
         self.choose = choose
         self.compare = compared(compare, space, grid=sampler_name == "grid")
+        self.races = self._races(folds, is_grid=sampler_name == "grid")
         self.watch = tuple(watch)
         self.enqueue = (*space.points(space.defaults, "default"), *space.points(enqueue, "enqueue"))
         self._add_trials = add_trials
@@ -177,6 +185,23 @@ class SearchConfig:
         }
         if not self.backend.runs_trials_itself:
             self._names["executor"] = type(self.executor).__name__.removesuffix("Executor").lower()
+
+    def _races(self, folds: str, *, is_grid: bool) -> bool:
+        """Return whether trials train their first fold before the others."""
+        n_folds = self.objective.n_folds
+        against = {
+            "there is one fold alone": n_folds == 1,
+            "the scheduler of the backend stops trials, by scores of all folds": (
+                self.backend.prunes_itself
+            ),
+        }
+        for reason, holds in against.items():
+            if folds == "race" and holds:
+                raise StudyError(f"folds='race' is not possible: {reason}. Leave folds out.")
+        if folds != "auto" or any(against.values()):
+            return folds == "race"
+        everything = is_grid or self.compare or self.costs or isinstance(self.pruner, NopPruner)
+        return n_folds >= _FEWEST_FOLDS and not everything
 
     def _suited(self, sampler: Any, *, parallel: bool) -> tuple[Any, str]:
         """Return the sampler with what ``auto`` has to know, and how it is described."""
@@ -393,6 +418,7 @@ class SearchConfig:
             "n_folds": self.objective.n_folds,
             "scoring": self.score_name,
             "select": self.select,
+            "folds": "race" if self.races else "all",
             "estimator": type(self.objective.estimator).__name__,
             "n_samples": len(first_train) + len(first_valid),
         }

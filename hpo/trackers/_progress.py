@@ -38,14 +38,14 @@ def progress_of(records: Iterable[TrialRecord]) -> list[Progress]:
     ended = [r for r in records if r.state is not TrialState.RUNNING and r.ended is not None]
     counts: Counter[TrialState] = Counter()
     best: TrialRecord | None = None
-    planned = saved = 0
+    planned, saved = 0, 0.0
     course = []
     for step, record in enumerate(sorted(ended, key=lambda r: (r.ended or 0.0, r.number)), start=1):
         counts[record.state] += 1
         if record.state in {TrialState.COMPLETE, TrialState.PRUNED}:
             planned += record.max_steps or 0
         if record.state is TrialState.PRUNED and record.max_steps:
-            saved += max(0, record.max_steps - record.last_step)
+            saved += max(0.0, record.max_steps - record.n_steps)
         if record.state is TrialState.COMPLETE and not math.isnan(record.value):
             # Among equals, the earlier trial wins, not the one that ended first.
             best = max(filter(None, (best, record)), key=lambda r: (r.value, -r.number))

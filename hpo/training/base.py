@@ -35,12 +35,16 @@ class BaseObjective(ABC):
         Whether reports carry what the trial did on each validated row (`Report.rows`).
     checkpointing : Checkpointing or None
         How trainings are put aside on their way; None if they are not.
+    races : bool
+        Whether a trial trains its first fold before the others, so that the study can stop it in
+        between.
     """
 
     home: Path | None = None
     keeps_all: bool = False
     keeps_rows: bool = False
     checkpointing: Checkpointing | None = None
+    races: bool = False
 
     def begin(
         self, trial: Trial, device: str | None = None, state: bytes | None = None

@@ -36,6 +36,7 @@ class Resumable(Protocol):
     """What a training needs of its objective; see `BaseObjective`."""
 
     home: Path | None
+    races: bool
     checkpointing: "Checkpointing | None"
 
     def run(self, trial: Trial, device: str | None = None) -> Generator[Report]:
@@ -177,7 +178,7 @@ class CheckpointedRun(Generator[Report, None, None]):
         The training.
     device : str or None
     step : int, default=0
-        Its last step.
+        The `Report.position` of its last report.
     """
 
     def __init__(
@@ -196,7 +197,7 @@ class CheckpointedRun(Generator[Report, None, None]):
         self._device = device
         self._run = run
         self._step = step
-        self._n_steps = objective.max_steps(trial.params)
+        self._n_steps = objective.max_steps(trial.params) * (2 if objective.races else 1)
         self._unproved: bytes | None = None
         self._waiting: Checkpoint | None = None
         self._told = checkpointing.off
@@ -217,7 +218,7 @@ class CheckpointedRun(Generator[Report, None, None]):
         if self._is_due():
             self._save()
         report = self._run.send(None)
-        self._step = report.step
+        self._step = report.position
         if self._unproved is not None:
             state, self._unproved = self._unproved, None
             self._prove(state, report)
@@ -297,7 +298,7 @@ class CheckpointedRun(Generator[Report, None, None]):
             self._checkpointing.off = _OFF.format(what)
             return
         self._checkpointing.proved(self._trial)
-        self._save(state, report.step - 1)
+        self._save(state, report.position - 1)
 
     def _repeated(self, state: bytes) -> Report:
         """Return the report of the step after a state, with files of its own."""
@@ -323,7 +324,7 @@ def _differences(a: Report, b: Report) -> set[str]:
     for name in a.metrics.keys() | b.metrics.keys():
         names[name] = (a.metrics.get(name, ()), b.metrics.get(name, ()))
     differing = {name for name, pair in names.items() if not _equal(*pair)}
-    return differing | ({"step"} if a.step != b.step else set())
+    return differing | ({"step"} if a.position != b.position else set())
 
 
 def _equal(a: tuple[float, ...], b: tuple[float, ...]) -> bool:

@@ -46,7 +46,7 @@ class Checkpoint:
     Parameters
     ----------
     step : int
-        Its last step, from 1.
+        The `Report.position` of its last report, from 1.
     kind : str
         Who can go on with it: ``"run"`` a trial's own training, ``"batch"`` the fused executor.
     state : bytes

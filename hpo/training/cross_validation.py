@@ -1,11 +1,14 @@
-"""Train one trial: all folds advance in lock-step, with one report per step."""
+"""Train one trial: its folds advance in lock-step, with one report per step.
+
+In a race the first fold is trained alone, and then the others: their reports have its scores too.
+"""
 
 import contextlib
 import math
 import pickle
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -14,11 +17,34 @@ from hpo.training.base import StepError
 from hpo.training.files import TrialFiles
 from hpo.training.fold import Fold
 from hpo.training.pickling import dumps
-from hpo.training.row_scores import RowRecorder
+from hpo.training.row_scores import FoldRows, RowRecorder
 from hpo.training.scoring import Scoring, mean
 from hpo.trial import Report
 
-__all__ = ["CrossValidation", "ScoredFold", "report_of"]
+__all__ = ["CrossValidation", "FoldPast", "ScoredFold", "report_of", "screening_report"]
+
+
+@dataclass(frozen=True, slots=True)
+class FoldPast:
+    """What a fold had at a step; see `ScoredFold`."""
+
+    step: int
+    scores: dict[str, float]
+    recorded: set[str]
+    fit_seconds: float
+    score_seconds: float
+    rows: FoldRows = field(default_factory=FoldRows)
+    step_seconds: float = 0.0
+    """Wall time of the step."""
+
+    @staticmethod
+    def at(past: "Sequence[FoldPast]", step: int) -> "FoldPast":
+        """Return what a fold had at ``step``, or at its last step if it ended before."""
+        found = past[0]
+        for each in past:
+            if each.step <= step:
+                found = each
+        return found
 
 
 class CrossValidation(Generator[Report, None, None]):
@@ -37,6 +63,8 @@ class CrossValidation(Generator[Report, None, None]):
         Files that the folds' callbacks write; they are removed if the trial is abandoned.
     recorder : RowRecorder or None
         Makes the rows of the reports; None leaves them out.
+    races : bool, default=False
+        Whether the first fold makes all its steps before the others begin.
     """
 
     def __init__(
@@ -48,6 +76,7 @@ class CrossValidation(Generator[Report, None, None]):
         files: TrialFiles | None = None,
         *,
         recorder: RowRecorder | None = None,
+        races: bool = False,
     ) -> None:
         self.files = files
         self._recorder = recorder
@@ -58,12 +87,24 @@ class CrossValidation(Generator[Report, None, None]):
         self._folds: list[Fold] = []
         self._done = 0
         self._closed = False
+        self._screens = races
+        """Whether the folds in training are the first one."""
+        self._past: list[FoldPast] = []
+        """What the first fold had at each of its steps, in a race."""
 
     def send(self, value: None) -> Report:
         """Run the next step of every fold and return its report."""
-        if self._closed or self._done >= self._n_steps or self._all_finished():
-            self._end(complete=True)
-            raise StopIteration
+        try:
+            if not self._closed and self._screens and self._is_over():
+                self._begin_others()
+            if self._closed or self._is_over():
+                self._end(complete=True)
+                raise StopIteration
+        except StopIteration:
+            raise
+        except BaseException:
+            self._end()
+            raise
         try:
             return self._step()
         except StopIteration as error:
@@ -90,7 +131,8 @@ class CrossValidation(Generator[Report, None, None]):
         The data are not included. It is a pickle (cloudpickle): only load states you trust.
         """
         rows = self._recorder.state if self._recorder else None
-        return dumps((self._done, [fold.state() for fold in self._folds], rows))
+        folds = [fold.state() for fold in self._folds]
+        return dumps((self._done, folds, rows, self._screens, self._past))
 
     def load_state(self, state: bytes, changes: Mapping[str, Any]) -> None:
         """Continue from a ``state`` of this trial or of one with the same model.
@@ -102,7 +144,7 @@ class CrossValidation(Generator[Report, None, None]):
         changes : mapping of str to object
             Parameters of the estimator to change for the rest of the training.
         """
-        self._done, folds, rows = pickle.loads(state)
+        self._done, folds, rows, self._screens, self._past = pickle.loads(state)
         if not folds:  # the training had not begun
             return
         if self._recorder and rows:
@@ -111,11 +153,16 @@ class CrossValidation(Generator[Report, None, None]):
         for fold, fold_state in zip(self._folds, folds, strict=True):
             fold.load_state(fold_state, changes)
 
+    @property
+    def _first(self) -> int:
+        """Number of the first of the folds in training."""
+        return 1 if self._past and not self._screens else 0
+
     def _step(self) -> Report:
         start = time.perf_counter()
         self._set_up()
         self._done += 1
-        for i, fold in enumerate(self._folds):
+        for i, fold in enumerate(self._folds, start=self._first):
             try:
                 fold.step(last=self._done == self._n_steps)
             except BaseException as error:
@@ -123,23 +170,65 @@ class CrossValidation(Generator[Report, None, None]):
                 raise
         seconds = time.perf_counter() - start
         steppers = [fold.stepper for fold in self._folds]
-        finished = self._done >= self._n_steps or self._all_finished()
+        finished = self._is_over()
         if finished and any(stepper.whole for stepper in steppers):
             self._done = self._n_steps  # the first step was the whole training
-        report = report_of(self._number, self._done, self._folds, self._scoring, seconds)
         notes = dict.fromkeys(stepper.note for stepper in steppers if finished and stepper.note)
+        report = self._report(seconds, finished=finished)
+        return replace(report, notes=tuple(notes), last=finished)
+
+    def _report(self, seconds: float, *, finished: bool) -> Report:
+        folds: list[Any] = list(self._folds)
+        if self._screens:
+            (fold,) = folds
+            report = report_of(self._number, self._done, folds, self._scoring, seconds)
+            self._past.append(
+                FoldPast(
+                    self._done,
+                    dict(fold.scores),
+                    set(fold.recorded),
+                    fold.fit_seconds,
+                    fold.score_seconds,
+                    fold.rows if self._recorder else FoldRows(),
+                    seconds,
+                )
+            )
+            return screening_report(report, len(self._fold_makers))
+        n_screened = 0
+        if self._past:
+            past = FoldPast.at(self._past, self._done)
+            folds.insert(0, past)
+            seconds += past.step_seconds if past.step == self._done else 0.0
+            n_screened = self._past[-1].step
+        report = report_of(self._number, self._done, folds, self._scoring, seconds)
+        report = replace(report, n_screened=n_screened)
         if self._recorder is not None:
-            rows = self._recorder.rows(report, [fold.rows for fold in self._folds], last=finished)
+            rows = self._recorder.rows(report, [fold.rows for fold in folds], last=finished)
             report = replace(report, rows=rows)
-        return replace(report, notes=tuple(notes))
+        return report
+
+    def _begin_others(self) -> None:
+        """Put the first fold away, which has made all its steps, and train the others."""
+        folds, self._folds = self._folds, []
+        _close(folds)
+        self._screens, self._done = False, 0
 
     def _set_up(self) -> None:
-        for i, make in enumerate(self._fold_makers[len(self._folds) :], start=len(self._folds)):
+        n = 1 if self._screens else len(self._fold_makers)
+        makers = self._fold_makers[self._first : n]
+        for i, make in enumerate(makers[len(self._folds) :], start=self._first + len(self._folds)):
             try:
                 self._folds.append(make())
             except BaseException as error:
                 _add_note(error, f"while fold {i} was set up")
                 raise
+
+    def _is_over(self) -> bool:
+        if self._done >= self._n_steps:
+            return True
+        # The scores of the first fold after the last step of the others count, as in lock-step.
+        others_last = self._screens or not self._past or self._past[-1].step <= self._done
+        return others_last and self._all_finished()
 
     def _all_finished(self) -> bool:
         return bool(self._folds) and all(fold.finished for fold in self._folds)
@@ -147,15 +236,19 @@ class CrossValidation(Generator[Report, None, None]):
     def _end(self, *, complete: bool = False) -> None:
         was_closed, self._closed = self._closed, True
         folds, self._folds = self._folds, []
-        for fold in folds:
-            # Errors of callbacks while an abandoned training is closed are ignored.
-            try:
-                fold.close()
-            except BaseException as error:
-                if is_signal(error):
-                    raise
+        _close(folds)
         if self.files is not None and not was_closed:
             self.files.end(complete=complete)
+
+
+def _close(folds: Sequence[Fold]) -> None:
+    for fold in folds:
+        # Errors of callbacks while an abandoned training is closed are ignored.
+        try:
+            fold.close()
+        except BaseException as error:
+            if is_signal(error):
+                raise
 
 
 def _add_note(error: BaseException, place: str) -> None:
@@ -166,10 +259,21 @@ def _add_note(error: BaseException, place: str) -> None:
 class ScoredFold(Protocol):
     """The attributes of a fold that go into a report; see `Fold`."""
 
-    scores: dict[str, float]
-    recorded: set[str]
-    fit_seconds: float
-    score_seconds: float
+    @property
+    def scores(self) -> dict[str, float]:
+        """Values by the names of scores and metrics."""
+
+    @property
+    def recorded(self) -> set[str]:
+        """Names of those that the estimator recorded."""
+
+    @property
+    def fit_seconds(self) -> float:
+        """Wall time of its training."""
+
+    @property
+    def score_seconds(self) -> float:
+        """Wall time of its scoring."""
 
 
 def report_of(
@@ -202,4 +306,20 @@ def report_of(
         fit_seconds=tuple(fold.fit_seconds for fold in folds),
         score_seconds=tuple(fold.score_seconds for fold in folds),
         recorded=tuple(n for n in names if any(n in fold.recorded for fold in folds)),
+    )
+
+
+def screening_report(report: Report, n_folds: int) -> Report:
+    """Return the report of the first fold alone as one of a trial with ``n_folds`` folds."""
+
+    def padded(values: tuple[float, ...]) -> tuple[float, ...]:
+        return (*values, *[math.nan] * (n_folds - len(values)))
+
+    return replace(
+        report,
+        fold_values=padded(report.fold_values),
+        metrics={name: padded(values) for name, values in report.metrics.items()},
+        fit_seconds=padded(report.fit_seconds),
+        score_seconds=padded(report.score_seconds),
+        screening=True,
     )

@@ -151,6 +151,7 @@ class Objective(BaseObjective):
             n_steps,
             files,
             recorder=self.recorder(),
+            races=self.races and self.n_folds > 1,
         )
 
     def recorder(self) -> RowRecorder | None:

@@ -49,6 +49,7 @@ CHANGES = {
     "repeats": (REFUSED, {"repeats": 2}),
     "nested": (GOES_ON, {"nested": 2}),
     "choose": (GOES_ON, {"choose": "one_se"}),
+    "folds": (GOES_ON, {"folds": "race"}),
     "out_of_fold_mb": (GOES_ON, {"out_of_fold_mb": 0}),
     "checkpoint_every": (GOES_ON, {"checkpoint_every": None}),
     "trial_timeout": (GOES_ON, {"trial_timeout": 600}),

@@ -86,6 +86,7 @@ CHANGES = {
     "epochs": ("epochs", 2, 2),
     "eval_every": ("eval_every", 5, 5),
     "choose": ("choose", "one_se", "one_se"),
+    "folds": ("folds", "race", "race"),
     "repeats": ("repeats", 2, 2),
     "select": ("select", "last", "last"),
     "n_trials": ("n_trials", np.int64(9), 9),

@@ -105,7 +105,7 @@ class StudyController:
             checkpoint = self._checkpointing.files.read(trial)
         except CheckpointError:
             return None
-        n_reported = self.trials.record(trial.number).last_step
+        n_reported = self.trials.record(trial.number).last_position
         return checkpoint if checkpoint and 0 < checkpoint.step <= n_reported else None
 
     def _keep(self, number: int, checkpoint: ray.ObjectRef) -> None:
@@ -173,7 +173,7 @@ class StudyController:
             return True
         match event:
             case Reported(report, checkpoint):
-                if report.step <= trials.record(report.number).last_step:
+                if report.position <= trials.record(report.number).last_position:
                     return False  # a restarted trial repeats its reports exactly
                 if trials.report([report]):
                     return True
@@ -205,7 +205,7 @@ class StudyController:
         if deaths <= self._max_failures:
             self._restarts.append(trial)
             return
-        self._n_dead_at_start += not self.trials.record(trial.number).reports
+        self._n_dead_at_start += not self.trials.record(trial.number).all_reports
         times = "" if deaths == 1 else f" {deaths} times"
         reason = f"the worker process died{times}: {cause.strip().splitlines()[0]}"
         self.trials.end(trial.number, TrialState.FAILED, reason, cause, Cause.WORKER_DIED)

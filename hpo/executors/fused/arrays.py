@@ -49,6 +49,20 @@ class FoldArrays:
     y_valid: Sequence[Any]
     held_out: HeldOut | None = None
 
+    def of_folds(self, folds: Sequence[int]) -> "FoldArrays":
+        """Return the data of some of the folds; X and y are shared."""
+        y_valid = [self.y_valid[i] for i in folds]
+        longest = max(map(len, y_valid))
+        return FoldArrays(
+            self.X,
+            self.y,
+            [self.train[i] for i in folds],
+            [self.fitted[i] for i in folds],
+            self.X_valid[list(folds), :longest],
+            y_valid,
+            self.held_out.of_folds(folds) if self.held_out else None,
+        )
+
 
 def fold_arrays(objective: Objective, device: str) -> FoldArrays:
     """Prepare each fold's data once: the preprocessing is the same for all trials.

@@ -16,16 +16,21 @@ from hpo.executors.fused.proof import prove
 from hpo.executors.fused.replayed_callbacks import BaseReplayed
 from hpo.executors.fused.scores import batch_predictions, batch_rows, scores_of_predictions
 from hpo.executors.fused.seat_state import FoldScores, SeatState
-from hpo.executors.fused.seats import Seat
+from hpo.executors.fused.seats import Seat, position
 from hpo.executors.fused.sentinel import EpochResult, check_epoch
 from hpo.fused import FusedModels, ModelState, NotFusibleError, Plan
 from hpo.training.adapters import last_step
-from hpo.training.cross_validation import report_of
+from hpo.training.cross_validation import FoldPast, report_of, screening_report
+from hpo.training.objective import Objective
 from hpo.training.row_formulas import row_formula
 from hpo.training.row_scores import FoldRows
-from hpo.trial import Trial
+from hpo.trial import Report, Trial
 
-__all__ = ["TrialBatch", "UnlikeError", "is_watched"]
+__all__ = ["ALL", "FIRST", "KINDS", "OTHERS", "TrialBatch", "UnlikeError", "is_watched"]
+
+ALL, FIRST, OTHERS = KINDS = ("batch", "first fold", "other folds")
+"""Which folds of its trials a batch trains: all of them, or in a race the first before the others.
+A checkpoint says so too."""
 
 MEMORY_SHARE = 0.5
 """Share of the free memory that a batch may take."""
@@ -69,6 +74,8 @@ class TrialBatch:
     sentinel : bool, default=True
         Whether the first epoch of some trials is trained again by their own nets; see
         `is_watched`.
+    objective : Objective or None
+        The study's, of which the extractor's may have some folds; None is the extractor's.
 
     Raises
     ------
@@ -85,8 +92,15 @@ class TrialBatch:
         n_slots: int,
         seed: int,
         sentinel: bool = True,
+        objective: Objective | None = None,
     ) -> None:
         self._extractor = extractor
+        self._whole = objective or extractor.objective
+        n_folds = len(extractor.folds)
+        parts = FIRST if extractor.folds[0] == 0 else OTHERS
+        self.kind = ALL if n_folds == self._whole.n_folds else parts
+        self.screened: list[tuple[Trial, list[FoldPast]]] = []
+        """Trials whose first fold is over, which are to begin in another batch."""
         self.name = uuid4().hex
         self.first = first
         self.device, self._seed = device, seed
@@ -151,8 +165,10 @@ class TrialBatch:
 
     @property
     def last_steps(self) -> dict[int, int]:
-        """The last step of each trial in training that has reported."""
-        return {s.extracted.trial.number: s.step for s in self._seats if s and s.step}
+        """The `Report.position` of the last report of each trial that has reported."""
+        seats = {s.extracted.trial.number: s.position for s in self._seats if s and s.position}
+        waiting = {t.trial.number: position(0, t.past) for t in self._waiting if t.past}
+        return seats | waiting
 
     @property
     def way(self) -> str:
@@ -210,8 +226,9 @@ class TrialBatch:
                 extracted = self._waiting.pop(0)
                 new[slot] = extracted.member
                 self._n_begun += 1
-                recorder = self._extractor.objective.recorder()
-                self._seats[slot] = Seat.of(extracted, self._n_begun, recorder)
+                screens = self.kind == FIRST
+                recorder = None if screens else self._whole.recorder()
+                self._seats[slot] = Seat.of(extracted, self._n_begun, recorder, screens=screens)
                 if extracted.resumed:
                     # The order of minibatches goes on, if none has been trained here meanwhile.
                     self._epoch = self._epoch or self._epoch_of_resumed()
@@ -233,8 +250,18 @@ class TrialBatch:
                     seat.folds,
                     model,
                     seat.recorder.state if seat.recorder else None,
+                    seat.past,
                 )
                 yield seat.extracted.trial, state
+
+    def position_of(self, state: SeatState) -> int:
+        """Return the `Report.position` of a state's last report."""
+        return position(state.step, state.past, screens=self.kind == FIRST)
+
+    @property
+    def objective(self) -> Objective:
+        """The objective, with the folds that are trained."""
+        return self._extractor.objective
 
     @property
     def goes_on(self) -> bool:
@@ -249,8 +276,13 @@ class TrialBatch:
         UnlikeError
             If the own net of one of the trials trains it differently.
         """
-        finished = {seat.extracted.trial.number for seat in self._seats if seat and seat.is_over}
-        events: list[Event] = [Ended(number) for number in finished]
+        over = [seat for seat in self._seats if seat and seat.is_over]
+        finished = {seat.extracted.trial.number for seat in over}
+        events: list[Event] = []
+        if self.kind == FIRST:
+            self.screened += [(seat.extracted.trial, seat.past) for seat in over]
+        else:
+            events += [Ended(number) for number in finished]
         self.drop(finished)
         self._fill_slots()
         if not any(self._seats):
@@ -341,19 +373,39 @@ class TrialBatch:
                     self._set_scores(fold, scored, {"train_loss": losses[i][slot]})
                 fold.fit_seconds += fit_seconds * share
                 fold.score_seconds += score_seconds * share
-            report = report_of(
-                seat.extracted.trial.number,
-                seat.step,
-                seat.folds,
-                self._extractor.objective.scoring,
-                (fit_seconds + score_seconds) / len(occupied),
-            )
-            if seat.recorder is not None:
-                validated = [fold.rows for fold in seat.folds]
-                validated_rows = seat.recorder.rows(report, validated, last=seat.is_over)
-                report = replace(report, rows=validated_rows)
-            events.append(Reported(report))
+            seconds = (fit_seconds + score_seconds) / len(occupied)
+            events.append(Reported(self._report(seat, seconds)))
         return events
+
+    def _report(self, seat: Seat, seconds: float) -> Report:
+        """Return the report of a trial that has made a step."""
+        number, scoring = seat.extracted.trial.number, self._whole.scoring
+        folds: list[FoldScores | FoldPast] = list(seat.folds)
+        if seat.screens:
+            report = report_of(number, seat.step, folds, scoring, seconds)
+            (fold,) = seat.folds
+            past = FoldPast(
+                seat.step,
+                dict(fold.scores),
+                set(fold.recorded),
+                fold.fit_seconds,
+                fold.score_seconds,
+                fold.rows,
+                seconds,
+            )
+            seat.past.append(past)
+            return replace(screening_report(report, self._whole.n_folds), last=seat.is_over)
+        if seat.past:
+            first = FoldPast.at(seat.past, seat.step)
+            folds.insert(0, first)
+            seconds += first.step_seconds if first.step == seat.step else 0.0
+        report = report_of(number, seat.step, folds, scoring, seconds)
+        report = replace(report, n_screened=position(0, seat.past), last=seat.is_over)
+        if seat.recorder is not None:
+            validated = [fold.rows for fold in folds]
+            rows = seat.recorder.rows(report, validated, last=seat.is_over)
+            report = replace(report, rows=rows)
+        return report
 
     @staticmethod
     def _final_scores(

@@ -5,15 +5,14 @@ from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 from hpo._failures import message_of
-from hpo.executors.fused.batch import TrialBatch
+from hpo.executors.fused.batch import KINDS, TrialBatch
 from hpo.executors.fused.extract import ExtractedTrial
 from hpo.executors.fused.seat_state import SeatState
 from hpo.training.checkpointing import Checkpointing, ResumeError
 from hpo.training.checkpoints import Checkpoint, CheckpointError
+from hpo.trial import Trial
 
 __all__ = ["BatchCheckpoints"]
-
-_KIND = "batch"
 
 
 class BatchCheckpoints:
@@ -44,7 +43,7 @@ class BatchCheckpoints:
             return
         try:
             checkpoints = (
-                (trial, Checkpoint(state.step, _KIND, state.dumps()))
+                (trial, Checkpoint(batch.position_of(state), batch.kind, state.dumps()))
                 for trial, state in batch.seat_states()
             )
             checkpointing.files.write_batch(batch.name, checkpoints)
@@ -56,6 +55,16 @@ class BatchCheckpoints:
             return
         checkpointing.pace.took(time.perf_counter() - began)
         self._next[batch] = time.monotonic() + checkpointing.pace.seconds
+
+    def kind(self, trial: Trial) -> str:
+        """Return the `TrialBatch.kind` in which a trial was put aside; empty if it was in none."""
+        if trial.resumed_from is None:
+            return ""
+        try:
+            checkpoint = self._checkpointing.files.read(trial)
+        except CheckpointError:  # `resume` tells
+            return ""
+        return checkpoint.kind if checkpoint else ""
 
     def resume(self, extracted: ExtractedTrial) -> ExtractedTrial | None:
         """Return a trial that goes on from its checkpoint; None if a worker process must do so.
@@ -72,7 +81,7 @@ class BatchCheckpoints:
             raise ResumeError(str(error)) from None
         if checkpoint is None or checkpoint.step != trial.resumed_step:
             raise ResumeError("its checkpoint is gone, or of another step")
-        if checkpoint.kind != _KIND:
+        if checkpoint.kind not in KINDS:
             return None
         try:
             state = SeatState.loads(checkpoint.state, extracted.member)

@@ -5,6 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +14,7 @@ from hpo._stop_signal import is_signal
 from hpo._time_limits import TimeIsUp
 from hpo.executors._memory import clear_memory, clear_memory_after, oom_reason
 from hpo.executors.base import BaseExecutor, Event, Reported, Revoked
-from hpo.executors.fused.batch import TrialBatch, UnlikeError
+from hpo.executors.fused.batch import ALL, FIRST, OTHERS, TrialBatch, UnlikeError
 from hpo.executors.fused.benchmark import Choice, ExecutionPlan, check_choice, choose
 from hpo.executors.fused.checkpoints import BatchCheckpoints
 from hpo.executors.fused.extract import ExtractedTrial, ModelExtractor
@@ -23,6 +24,7 @@ from hpo.executors.fused.told import TrainingNotes, reason_unbatched
 from hpo.fused import NotFusibleError
 from hpo.training import BaseObjective
 from hpo.training.checkpointing import ResumeError
+from hpo.training.cross_validation import FoldPast
 from hpo.training.objective import Objective
 from hpo.training.threads import devices, limit_threads
 from hpo.trial import Trial
@@ -30,6 +32,10 @@ from hpo.trial import Trial
 __all__ = ["FusedExecutor"]
 
 N_SLOTS_CPU, N_SLOTS_GPU = 8, 256
+
+FIRST_FOLDS = 2
+"""Times as many trials as otherwise are in a batch that trains their first folds alone: the batch
+is smaller, but the sampler learns less from each."""
 
 N_TO_COME = 100
 """Number of trials that are expected if a study does not know it."""
@@ -119,6 +125,8 @@ class FusedExecutor(BaseExecutor):
         self._device = devices(device)[0]
         on_gpu = self._device.startswith("cuda")
         self._n_slots = n_slots or (N_SLOTS_GPU if on_gpu else N_SLOTS_CPU)
+        self._n_first = n_slots or FIRST_FOLDS * self._n_slots
+        """Slots of a batch of first folds."""
         self._n_threads = n_threads
         self._limits = ExitStack()
         self._batches: dict[str, TrialBatch] = {}
@@ -135,6 +143,7 @@ class FusedExecutor(BaseExecutor):
         self._notes = TrainingNotes(executor)
         self._events: list[Event] = []  # of trials that could not begin
         self._extractor = self._make_extractor()
+        self._parts: dict[str, ModelExtractor] = {}
 
     def _make_extractor(self) -> ModelExtractor | None:
         if not isinstance(self.objective, Objective):
@@ -156,7 +165,11 @@ class FusedExecutor(BaseExecutor):
         """The slots of a batch per structure in training; if none is, the worker processes."""
         if not self._extractor or (self._pool.n_running and not self._live):
             return self._pool.capacity
-        return self._n_slots * min(max(len(self._live), 1), MAX_STRUCTURES)
+        if not self.objective.races:
+            return self._n_slots * min(max(len(self._live), 1), MAX_STRUCTURES)
+        first = [batch for batch in self._live if batch.kind == FIRST]
+        others = sum(len(batch.live) for batch in self._live if batch.kind != FIRST)
+        return others + self._n_first * min(max(len(first), 1), MAX_STRUCTURES)
 
     @property
     def _live(self) -> list[TrialBatch]:
@@ -180,49 +193,75 @@ class FusedExecutor(BaseExecutor):
         """Add each trial to the batch of its structure, or give it to a worker process."""
         for trial in trials:
             self._n_trials += 1
-            try:
-                with self.limits.step([trial.number]):
-                    self._place(trial)
-            except TimeIsUp:
-                self._drop({trial.number})
-                if not self.limits.run_is_over:
-                    self._give_to_worker(trial, _TOO_SLOW.format(limit=self.limits.trial_timeout))
-            except ResumeError as error:
-                self._events.append(Revoked(trial.number, LOST.format(error)))
-            except BaseException as error:
-                if is_signal(error):
-                    raise
-                # The error may be the trial's own: trained alone, the trial raises it itself.
-                why = reason_unbatched(error, "the net cannot be prepared for a batch")
-                self._give_to_worker(trial, why)
-                clear_memory_after(error)
+            self._begin(trial)
+
+    def _begin(self, trial: Trial, past: Sequence[FoldPast] = ()) -> None:
+        """Begin a trial, or its other folds if ``past`` is what its first one had at each step."""
+        try:
+            with self.limits.step([trial.number]):
+                self._place(trial, past)
+        except TimeIsUp:
+            self._drop({trial.number})
+            if not self.limits.run_is_over:
+                self._give_to_worker(trial, _TOO_SLOW.format(limit=self.limits.trial_timeout))
+        except ResumeError as error:
+            self._events.append(Revoked(trial.number, LOST.format(error)))
+        except BaseException as error:
+            if is_signal(error):
+                raise
+            # The error may be the trial's own: trained alone, the trial raises it itself.
+            why = reason_unbatched(error, "the net cannot be prepared for a batch")
+            self._give_to_worker(trial, why)
+            clear_memory_after(error)
 
     def _give_to_worker(self, trial: Trial, why: str) -> None:
         self._notes.add_unbatched([trial.number], why)
         self._pool.start(trial)
 
-    def _place(self, trial: Trial) -> None:
+    def _place(self, trial: Trial, past: Sequence[FoldPast]) -> None:
         if self._extractor is None:
             self._pool.start(trial)
             return
-        extracted = self._extractor.extract_model(trial)
-        model = self._resumed(extracted)
+        kind = self._kind_of(trial, past)
+        if past:  # a worker process would train its first fold again
+            self._pool.skip_reported({trial.number: past[-1].step})
+        extractor = self._extractor_of(kind)
+        extracted = replace(extractor.extract_model(trial), past=past)
+        model = extracted if past else self._resumed(extracted)
         if extracted.key in self._refused:
             raise NotFusibleError(self._refused[extracted.key])
         self._n_placed += 1
         if extracted.key not in self._batches:
             self._check_structures()
             self._batches[extracted.key] = TrialBatch(
-                self._extractor,
+                extractor,
                 extracted,
                 device=self._device,
-                n_slots=self._n_slots,
+                n_slots=self._n_first if kind == FIRST else self._n_slots,
                 seed=self._seed,
                 sentinel=self._sentinel,
+                objective=self._extractor.objective,
             )
         elif extracted.callbacks != self._batches[extracted.key].first.callbacks:
-            prove_callbacks(self._extractor, extracted, self._device)
+            prove_callbacks(extractor, extracted, self._device)
         self._batches[extracted.key].add(model)
+
+    def _kind_of(self, trial: Trial, past: Sequence[FoldPast]) -> str:
+        """Return which folds of a trial are to be trained next; see `TrialBatch.kind`."""
+        if not self.objective.races or self._extractor is None:
+            return ALL
+        if past:
+            return OTHERS
+        return (self._checkpoints.kind(trial) if self._checkpoints else "") or FIRST
+
+    def _extractor_of(self, kind: str) -> ModelExtractor:
+        assert self._extractor is not None
+        folds = {FIRST: self._extractor.folds[:1], OTHERS: self._extractor.folds[1:]}.get(kind)
+        if folds is None:
+            return self._extractor
+        if kind not in self._parts:
+            self._parts[kind] = self._extractor.of_folds(folds)
+        return self._parts[kind]
 
     def _resumed(self, extracted: ExtractedTrial) -> ExtractedTrial:
         """Return a trial as it was put aside; the same trial if it begins."""
@@ -252,6 +291,9 @@ class FusedExecutor(BaseExecutor):
                 reported = (e.number for e in batch_events if isinstance(e, Reported))
                 self._notes.add_batched(reported, batch.way)
                 events += batch_events
+                screened, batch.screened = batch.screened, []
+                for trial, past in screened:
+                    self._begin(trial, past)
             except UnlikeError as error:
                 events += self._revoke(batch, error)
             except BaseException as error:
@@ -369,6 +411,7 @@ class FusedExecutor(BaseExecutor):
         """Let worker processes train the trials of a structure, now and later."""
         self._refused[batch.first.key] = why
         self._notes.add_unbatched(batch.live, why)
+        self._pool.skip_reported(batch.last_steps)
         trials = [extracted.trial for extracted in batch.extracted_trials]
         batch.drop(set(batch.live))
         for trial in trials:
@@ -379,7 +422,6 @@ class FusedExecutor(BaseExecutor):
 
         Trials that have reported start again, but do not report the steps that they repeat.
         """
-        self._pool.skip_reported(batch.last_steps)
         if oom_reason(error):
             why = f"a batch of them runs {oom_reason(error)} (try fewer at a time: n_slots)"
         else:
@@ -395,7 +437,8 @@ class FusedExecutor(BaseExecutor):
         ones.
         """
         reported = batch.reported
-        batch.drop(set(reported))
+        self._drop(set(reported))  # from the batch of their other folds too
+        self._pool.stop(set(reported))
         self._refuse(batch, str(error))
         if reported:
             self._notes.extra.append(

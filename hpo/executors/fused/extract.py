@@ -1,7 +1,8 @@
 """Extraction of models and their numbers from the nets of an objective, for the fused engine."""
 
+import copy
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +30,7 @@ from hpo.fused import (
 )
 from hpo.nets.casting import TargetShapeMixin
 from hpo.training.adapters import last_step, net_prefix
+from hpo.training.cross_validation import FoldPast
 from hpo.training.fold import configure
 from hpo.training.objective import Objective
 from hpo.training.random_stream import RandomStream
@@ -59,6 +61,8 @@ class ExtractedTrial:
         The kind of the net's callbacks; see `kind_of_callbacks`.
     resumed : SeatState or None
         Where it goes on; None if it begins.
+    past : sequence of FoldPast
+        What its first fold had at each step, if that was trained before the others.
     """
 
     trial: Trial
@@ -70,6 +74,7 @@ class ExtractedTrial:
     scorings: Mapping[str, Scoring] = field(default_factory=dict)
     callbacks: str = ""
     resumed: SeatState | None = None
+    past: Sequence[FoldPast] = ()
 
 
 class ModelExtractor:
@@ -80,6 +85,11 @@ class ModelExtractor:
     objective : Objective
     device : str, default="cpu"
         The torch device that the data are moved to.
+
+    Attributes
+    ----------
+    folds : sequence of int
+        Numbers of the folds that are trained.
 
     Raises
     ------
@@ -92,10 +102,22 @@ class ModelExtractor:
         self._prefix = net_prefix(objective.estimator)
         self._check_objective()
         self.arrays = fold_arrays(objective, device)
+        self.folds: Sequence[int] = range(objective.n_folds)
         self._module_suffices: dict[str, bool] = {}
         self._checked: set[str] = set()
         self.proved: set[str] = set()
         """Kinds of callbacks that were shown to do the same in a batch; see `prove_callbacks`."""
+
+    def of_folds(self, folds: Sequence[int]) -> "ModelExtractor":
+        """Return an extractor of models for some of the folds, in the same order."""
+        part = copy.copy(self)
+        part.objective = copy.copy(self.objective)
+        part.objective.splits = [self.objective.splits[i] for i in folds]
+        part.objective.races = False
+        part.arrays = self.arrays.of_folds(folds)
+        part.folds = folds
+        part._module_suffices, part._checked, part.proved = {}, set(), set()
+        return part
 
     def _check_objective(self) -> None:
         objective = self.objective
@@ -177,6 +199,7 @@ class ModelExtractor:
             )
 
         structure = {
+            "folds": tuple(self.folds),
             "module": module_structure(module),
             "optimizer": (type(net.optimizer_).__name__, sorted(flags.items())),
             "criterion": criterion_structure(net.criterion_, criterion),
@@ -208,8 +231,8 @@ class ModelExtractor:
         check_data(net, self.arrays.X, self.arrays.y)
 
     def _make_net(self, trial: Trial, params: Mapping[str, Any], i: int) -> Any:
-        """Return the net of fold ``i``, with the weights that it starts from if trained alone."""
-        with RandomStream(derive_seed(trial.seed, "fold", i)).active():
+        """Return the net of the i-th fold, with the weights with which it would begin alone."""
+        with RandomStream(derive_seed(trial.seed, "fold", self.folds[i])).active():
             # Made on the CPU, as a module is before it is moved; many are moved to a GPU together.
             net = last_step(configure(self.objective.estimator, params, "cpu"))
             net.initialize()
@@ -254,7 +277,7 @@ class ModelExtractor:
                 )
 
     def _fresh_state(self, net: Any, trial: Trial, i: int) -> dict[str, torch.Tensor]:
-        with RandomStream(derive_seed(trial.seed, "fold", i)).active():
+        with RandomStream(derive_seed(trial.seed, "fold", self.folds[i])).active():
             module = net.initialized_instance(net.module, net.get_params_for("module"))
         return _state(module)
 

@@ -66,7 +66,7 @@ class WorkerPool:
         self._executor.start([trial])
 
     def skip_reported(self, last_steps: Mapping[int, int]) -> None:
-        """Do not report the steps of these trials again up to the given ones, by trial number."""
+        """Do not report again up to the given `Report.position`, by trial number."""
         self._last_steps |= last_steps
 
     def poll(self, timeout: float) -> list[Event]:
@@ -87,7 +87,7 @@ class WorkerPool:
     def _is_repeated(self, event: Event) -> bool:
         """Return whether a trial that is trained again repeats a step that it has reported."""
         last = self._last_steps.get(event.number, 0)
-        return isinstance(event, Reported) and event.report.step <= last
+        return isinstance(event, Reported) and event.report.position <= last
 
     def stop(self, numbers: AbstractSet[int]) -> None:
         """End these trials, running or waiting."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hpo.fused import ModelState
+from hpo.training.cross_validation import FoldPast
 from hpo.training.pickling import dumps
 from hpo.training.row_scores import FoldRows
 
@@ -40,6 +41,8 @@ class SeatState:
         Only its states and its progress are kept; all else follows from the trial.
     rows : tuple or None
         The state of its `RowRecorder`.
+    past : sequence of FoldPast
+        See `Seat`.
     """
 
     step: int
@@ -47,11 +50,12 @@ class SeatState:
     folds: Sequence[FoldScores]
     model: ModelState
     rows: Any = None
+    past: Sequence[FoldPast] = ()
 
     def dumps(self) -> bytes:
         """Return it pickled."""
         model = self.model
-        kept = (model.states, model.progress, self.rows)
+        kept = (model.states, model.progress, self.rows, list(self.past))
         return dumps((self.step, self.epoch, self.folds, *kept))
 
     @staticmethod
@@ -69,12 +73,12 @@ class SeatState:
         ValueError
             If its models are others.
         """
-        step, epoch, folds, states, progress, rows = pickle.loads(data)
+        step, epoch, folds, states, progress, rows, past = pickle.loads(data)
         pairs = zip(states, fresh.states, strict=True)
         if not all(_shapes(saved).items() <= _shapes(fresh).items() for saved, fresh in pairs):
             raise ValueError("its models have other weights")
         model = replace(fresh, states=states, progress=progress)
-        return SeatState(step, epoch, folds, model, rows)
+        return SeatState(step, epoch, folds, model, rows, past)
 
 
 def _shapes(state: Any) -> dict[str, Any]:

@@ -42,6 +42,13 @@ class HeldOut:
     n: torch.Tensor
     labels: Sequence[Any]
 
+    def of_folds(self, folds: Sequence[int]) -> "HeldOut":
+        """Return the parts of some of the folds."""
+        i = list(folds)
+        longest = int(self.n[i].max())
+        labels = [self.labels[fold] for fold in folds]
+        return HeldOut(self.X[i, :longest], self.y[i, :longest], self.n[i], labels)
+
     def part(self, fold: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return X and y of a fold's part."""
         n = int(self.n[fold])

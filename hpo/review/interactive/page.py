@@ -173,7 +173,7 @@ def _cells(record: TrialRecord, result: StudyResult, names: list[str], epochs: b
         str(record.state),
         _cell(record.value),
         *steps,
-        _cell(sum(report.seconds for report in record.reports)),
+        _cell(record.seconds),
         *(_cell(record.cost(name)) for name in _further_costs(result)),
         *(_cell(record.trial.params.get(name, "")) for name in names),
         _cut(single_line(record.reason), _LONGEST),

@@ -76,7 +76,7 @@ def curves(result: StudyResult) -> Figure | None:
     if not has_epochs(result):
         return None
     winner = result.winner
-    trials = [record for record in scored(result) if record is not winner]
+    trials = [record for record in _with_curves(result) if record is not winner]
     if len(trials) > MOST_CURVES:
         trials = sorted(trials, key=lambda record: -record.value)[:MOST_CURVES]
     most = max(FEWEST_POINTS, MOST_POINTS // max(1, len(trials)))
@@ -89,9 +89,14 @@ def curves(result: StudyResult) -> Figure | None:
     traces += _median(result)
     if winner is not None:
         traces += _winner_lines(winner)
-    return figure(
-        traces, 480, xaxis=axis("epoch"), yaxis=axis(result.scoring, range=_curve_range(result))
-    )
+    raced = any(record.screening for record in result.records)
+    of = f"{result.scoring} (stopped trials: first fold alone)" if raced else result.scoring
+    return figure(traces, 480, xaxis=axis("epoch"), yaxis=axis(of, range=_curve_range(result)))
+
+
+def _with_curves(result: StudyResult) -> list[TrialRecord]:
+    """Return the trials; one that was stopped before it got all folds as its first fold."""
+    return [r.furthest for r in result.records if r.furthest.best_report]
 
 
 def _lines(state: TrialState, records: Sequence[TrialRecord], most: int) -> dict[str, Any]:
@@ -145,7 +150,7 @@ def _ends(state: TrialState, records: Sequence[TrialRecord]) -> dict[str, Any]:
 def _median(result: StudyResult) -> list[dict[str, Any]]:
     by_step: dict[int, list[float]] = {}
     for record in result.records:
-        for report in record.reports:
+        for report in record.screening or record.reports:  # what the pruner compares
             if math.isfinite(report.value):
                 by_step.setdefault(report.step, []).append(report.value)
     steps = sorted(step for step, values in by_step.items() if len(values) >= N_MEDIAN)
@@ -193,7 +198,7 @@ def _winner_lines(record: TrialRecord) -> list[dict[str, Any]]:
 def _curve_range(result: StudyResult) -> list[float] | None:
     values = [
         report.value
-        for record in scored(result)
+        for record in _with_curves(result)
         for report in record.reports
         if math.isfinite(report.value)
     ]
@@ -252,7 +257,7 @@ def timeline(result: StudyResult) -> Figure | None:
     A row is a place, not a process: the first one that was free when the trial began. None if no
     trial has its times.
     """
-    timed = [r for r in result.records if r.started is not None and (r.ended or r.reports)]
+    timed = [r for r in result.records if r.started is not None and (r.ended or r.all_reports)]
     if not timed:
         return None
     timed.sort(key=lambda record: (record.started or 0.0, record.number))
@@ -293,7 +298,7 @@ def timeline(result: StudyResult) -> Figure | None:
 
 
 def _end(record: TrialRecord) -> float:
-    last = record.reports[-1].time if record.reports else 0.0
+    last = record.last_reported.time if record.last_reported else 0.0
     return max(record.ended or last, record.started or 0.0)
 
 
