@@ -225,7 +225,7 @@ class Follower:
         if before in {mark, WHOLE}:
             return None
         n_written = int(start) if (start := before.partition(" ")[0]).isdigit() else 0
-        return TrialChange(record, mark, min(n_written, len(record.reports)))
+        return TrialChange(record, mark, min(n_written, len(record.all_reports)))
 
     def _write_study(self, study: StudyRecord) -> None:
         if self._study_mark != study.mark:
@@ -281,7 +281,7 @@ def _is_whole(record: TrialRecord) -> bool:
     completed at its end.
     """
     running = record.state is TrialState.RUNNING
-    return not running or all(report.time for report in record.reports)
+    return not running or all(report.time for report in record.all_reports)
 
 
 def _chunks(changes: Sequence[TrialChange]) -> Iterator[Sequence[TrialChange]]:

@@ -61,10 +61,10 @@ class TrialChange:
 
     @property
     def reports(self) -> Sequence[Report]:
-        """All reports of the trial."""
+        """All reports of the trial, those of the first fold alone too."""
         record = self.record
-        if all(report.time for report in record.reports):
-            return record.reports
+        if all(report.time for report in record.all_reports):
+            return record.all_reports
         # Older studies do not have the times.
         since = accumulate(report.seconds for report in record.reports)
         times = [(record.started or 0.0) + seconds for seconds in since]
@@ -144,7 +144,7 @@ class BaseTracker(ABC):
 
 def trial_mark(record: TrialRecord) -> str:
     """Return the mark of a trial: the number of its reports, its state and the cause of its end."""
-    return " ".join(filter(None, [str(len(record.reports)), record.state, record.cause]))
+    return " ".join(filter(None, [str(len(record.all_reports)), record.state, record.cause]))
 
 
 def step_metrics(report: Report, scoring: str = "") -> list[tuple[str, float]]:
@@ -152,8 +152,12 @@ def step_metrics(report: Report, scoring: str = "") -> list[tuple[str, float]]:
 
     ``score``, the same under the scorer's own name if that is given, ``score_fold_<i>``,
     ``score_<name>`` of further scorers, ``seconds``, and what the estimator records of its
-    training under its own name.
+    training under its own name. Of a first fold that is trained alone all names begin with
+    ``first_fold_``: its values are not to be taken for those of all folds.
     """
+    if report.screening:
+        values = {"score": report.fold_values, **report.metrics}
+        return [(f"first_fold_{name}", number(each[0])) for name, each in values.items() if each]
     metrics = [("score", number(report.value))]
     metrics += [(f"score_fold_{i}", number(v)) for i, v in enumerate(report.fold_values)]
     for name, values in report.metrics.items():

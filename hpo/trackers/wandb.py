@@ -99,7 +99,7 @@ class WandbTracker(BaseTracker):
         run = self._begin(folder, folder.name, "trial", record.trial.params)
         for report in change.reports:
             metrics = {_text(key): value for key, value in step_metrics(report)}
-            run.log({**metrics, "step": report.step}, step=report.step)
+            run.log({**metrics, "step": report.step}, step=report.position)
         summary: dict[str, Any] = {"number": record.number, "state": str(record.state)}
         best = record.best_report
         if best is not None:
