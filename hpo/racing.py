@@ -77,10 +77,10 @@ class FoldRace:
         if better < n_promoted:
             return _CONTINUE
         which = "the best one gets" if n_promoted == 1 else f"the best {n_promoted} get"
+        where = f", epoch {last.step}, its last: the best score" if last.step > 1 else ":"
         return PruneDecision(
             True,
-            f"first fold, epoch {last.step}, its last: the best score {own:.4g} is rank "
-            f"{better + 1} of {n}, {which} the other folds",
+            f"first fold{where} {own:.4g} is rank {better + 1} of {n}, {which} the other folds",
         )
 
 

@@ -40,7 +40,8 @@ def heading(settings: Mapping[str, Any]) -> str:
     """
     texts = []
     if "scoring" in settings and "n_folds" in settings:
-        texts.append(f"{settings['scoring']} over {counted(settings['n_folds'], 'fold')}")
+        raced = ", raced" if settings.get("folds") == "race" else ""
+        texts.append(f"{settings['scoring']} over {counted(settings['n_folds'], 'fold')}{raced}")
     texts += [f"{name} {settings[name]}" for name in ("sampler", "pruner") if name in settings]
     trainer = "backend" if _backend_with_workers(settings) else "executor"
     return ", ".join([*texts, *(str(settings[n]) for n in (trainer,) if n in settings)])

@@ -44,6 +44,7 @@ CONSTRAINTS: dict[str, Any] = {
     "epochs": [*_POSITIVE, None],
     "eval_every": [*_POSITIVE, None],
     "enqueue": "no_validation",
+    "baseline": ["boolean"],
     "add_trials": "no_validation",
     "select": one_of(*SELECT),
     "choose": one_of(*CHOOSE),

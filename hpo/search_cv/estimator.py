@@ -129,6 +129,10 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
     enqueue : list of mapping, default=()
         Parameters to try first, in this order, all of a trial's or some, as ``best_params_`` has
         them.
+    baseline : bool, default=True
+        Whether the estimator's own settings are the first trial, as a point to compare with, if
+        they lie in the search space, which has no conditions, and neither ``enqueue`` nor a
+        ``default`` of the space says what to try first. A grid is tried in its own order.
     add_trials : str, StudyResult, or sequence of them, default=()
         Other searches (their ``result_``, or their names in the storage) whose complete and pruned
         trials that fit the search space are added, and count as trials of this one. They must have
@@ -266,6 +270,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         epochs: int | None = None,
         eval_every: int | None = None,
         enqueue: Sequence[Mapping[str, Any]] = (),
+        baseline: bool = True,
         add_trials: Any = (),
         select: str = "best",
         choose: str = "best",
@@ -312,6 +317,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         self.epochs = epochs
         self.eval_every = eval_every
         self.enqueue = enqueue
+        self.baseline = baseline
         self.add_trials = add_trials
         self.select = select
         self.choose = choose

@@ -1,7 +1,7 @@
 """Notes for the user about a valid study that may not do what was intended."""
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from hpo.training.objective import Objective
 from hpo.training.scorer_parts import scores_by
 from hpo.trial import TrialRecord, TrialState
 
-__all__ = ["note_on_lost_reports", "note_on_majority", "note_on_train_split"]
+__all__ = ["note_on_baseline", "note_on_lost_reports", "note_on_majority", "note_on_train_split"]
 
 _NEARLY_ALL = 0.9
 """Share of the trials that must score like a constant prediction for a note."""
@@ -90,7 +90,7 @@ def note_on_majority(result: StudyResult, objective: Objective) -> str:
     if objective.classes is None or not _is_accuracy(objective):
         return ""
     share = _majority(objective)
-    values = [record.value for record in result.records if record.state in _SCORED]
+    values = [record.furthest.value for record in result.records if record.state in _SCORED]
     above, below = (amount * (1 - share) for amount in (_ABOVE, _BELOW))
     similar = [value for value in values if share - below <= value <= share + above]
     if share < _MIN_SHARE or len(similar) < _MIN_TRIALS or len(similar) < _NEARLY_ALL * len(values):
@@ -100,6 +100,29 @@ def note_on_majority(result: StudyResult, objective: Objective) -> str:
         f"frequent class for every row ({share:.4g}): they learned nothing that accuracy can tell. "
         "Search another score (scoring=, or --scoring): balanced_accuracy, roc_auc, f1, "
         "average_precision"
+    )
+
+
+def note_on_baseline(result: StudyResult, settings: Mapping[str, Any] | None) -> str:
+    """Return a note if no trial was better than the estimator's own settings.
+
+    Parameters
+    ----------
+    result : StudyResult
+    settings : mapping of str to object or None
+        Params of the trial with them; None if there is none.
+    """
+    if settings is None or result.winner is None:
+        return ""
+    own = next((r for r in result.records if dict(r.trial.params) == dict(settings)), None)
+    if own is None or own.state is not TrialState.COMPLETE or own.value < result.best_score:
+        return ""
+    n = sum(record.state in _SCORED for record in result.records) - 1
+    if not n:
+        return ""
+    return (
+        f"none of {n} other trials was better than the estimator's own settings (trial "
+        f"{own.number}): search longer, or other ranges"
     )
 
 

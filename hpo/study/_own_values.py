@@ -8,7 +8,9 @@ from typing import Any
 
 from sklearn.base import clone
 
-__all__ = ["MISSING", "default_value"]
+from hpo.space import SearchSpace
+
+__all__ = ["MISSING", "default_value", "own_point"]
 
 MISSING = object()
 """Stands for a default value that cannot be determined."""
@@ -41,6 +43,23 @@ def default_value(estimator: Any, name: str, params: Mapping[str, Any]) -> Any:
         if hasattr(owner, "prefixes_") and len(parts) > n + 1:
             return _net_argument(owner, parts[n], "__".join(parts[n + 1 :]))
     return MISSING
+
+
+def own_point(estimator: Any, space: SearchSpace) -> tuple[dict[str, Any], ...]:
+    """Return the estimator's own settings as a point of a space, the only element; else nothing.
+
+    They are none if one of them is not known or not in its range, or if what is searched depends on
+    other parameters.
+    """
+    if len(space.parts) > 1 or space.conditions:
+        return ()
+    try:
+        point = {name: default_value(estimator, name, {}) for name in space}
+        if MISSING in point.values():
+            return ()
+        return space.points([point], "the estimator's own settings")
+    except Exception:  # the estimator's own code, and values of any kind
+        return ()
 
 
 def _net_argument(net: Any, component: str, argument: str) -> Any:

@@ -133,6 +133,10 @@ class Study(pydantic.BaseModel):
     enqueue : sequence of mapping, default=()
         Parameters to try first, all of a trial's or some: values as the estimator takes them (as
         in ``best_params_``) or as the storage has them.
+    baseline : bool, default=True
+        Whether the estimator's own settings are the first trial, as a point to compare with, if
+        they lie in the search space, which has no conditions, and neither ``enqueue`` nor a
+        ``default`` of the space says what to try first. A grid is tried in its own order.
     compare : sequence of str or None, default=None
         Parameters whose values are compared at the end: the best complete trial of each
         combination represents it. None is all parameters of a grid, and none in any other
@@ -192,6 +196,7 @@ class Study(pydantic.BaseModel):
     keep: Literal["winner", "all"] = "winner"
     out_of_fold_mb: float = pydantic.Field(default=500, ge=0)
     enqueue: Sequence[Mapping[str, Any]] = ()
+    baseline: bool = True
     compare: Sequence[str] | None = None
     watch: Sequence[str] = ()
     analyses: Sequence[Any] | None = None

@@ -98,6 +98,7 @@ class PreparedStudy:
             select=study.select,
             choose=study.choose,
             folds=study.folds,
+            baseline=study.baseline,
             keep=study.keep,
             out_of_fold_mb=study.out_of_fold_mb,
             checkpoint_every=study.checkpoint_every,

@@ -28,7 +28,7 @@ from hpo.study._adding import describe_additions
 from hpo.study._checkpoints import CheckpointKeeper, checkpoint_files, note_on_resumed
 from hpo.study._corrected import CORRECTED, corrected, read_corrected
 from hpo.study._first_failures import FirstFailures
-from hpo.study._notes import note_on_lost_reports, note_on_majority
+from hpo.study._notes import note_on_baseline, note_on_lost_reports, note_on_majority
 from hpo.study._tracking import Tracking
 from hpo.study.artifacts import artifacts
 from hpo.study.finisher import Elsewhere
@@ -143,6 +143,7 @@ def run_search(
         notes += [
             *search.executor.notes,
             note_on_majority(result, search.objective),
+            note_on_baseline(result, search.own_settings),
             *closing_notes,
         ]
         notes += missing_parts()

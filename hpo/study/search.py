@@ -32,6 +32,7 @@ from hpo.study._environment import environment
 from hpo.study._extending import extended
 from hpo.study._fingerprint import fingerprint, summary
 from hpo.study._notes import note_on_train_split
+from hpo.study._own_values import own_point
 from hpo.study.opening import Allowed, opened, remember
 from hpo.training.adapters import steps_of
 from hpo.training.objective import Objective
@@ -68,6 +69,8 @@ class SearchConfig:
         See `Study`; they only affect what is displayed.
     enqueue : sequence of mapping
         Parameters to try first; see `SearchSpace.points`.
+    baseline : bool
+        Whether to try the estimator's own settings first; see `Study`.
     add_trials : str, StudyResult, or sequence of them
         Other studies whose finished trials are added; see `Study`.
     n_trials : int or None
@@ -111,6 +114,7 @@ class SearchConfig:
         compare: Sequence[str] | None = (),
         watch: Sequence[str] = (),
         enqueue: Sequence[Mapping[str, Any]] = (),
+        baseline: bool = True,
         add_trials: Any = (),
         n_trials: int | None = None,
         timeout: float | None = None,
@@ -166,7 +170,7 @@ class SearchConfig:
         self.compare = compared(compare, space, grid=sampler_name == "grid")
         self.races = self._races(folds, is_grid=sampler_name == "grid")
         self.watch = tuple(watch)
-        self.enqueue = (*space.points(space.defaults, "default"), *space.points(enqueue, "enqueue"))
+        self.enqueue, self.own_settings = self._first_points(enqueue, baseline=baseline)
         self._add_trials = add_trials
         self.additions: list[Addition] = []
         """Trials of other studies to add once the trial store is open."""
@@ -185,6 +189,17 @@ class SearchConfig:
         }
         if not self.backend.runs_trials_itself:
             self._names["executor"] = type(self.executor).__name__.removesuffix("Executor").lower()
+
+    def _first_points(
+        self, enqueue: Sequence[Mapping[str, Any]], *, baseline: bool
+    ) -> tuple[tuple[dict[str, Any], ...], dict[str, Any] | None]:
+        """Return what is tried first, and the estimator's own settings if they are."""
+        space = self.space
+        first = (*space.points(space.defaults, "default"), *space.points(enqueue, "enqueue"))
+        if first or not baseline or self.grid is not None:
+            return first, None
+        own = own_point(self.objective.estimator, space)
+        return own, next(iter(own), None)
 
     def _races(self, folds: str, *, is_grid: bool) -> bool:
         """Return whether trials train their first fold before the others."""

@@ -156,8 +156,8 @@ def step_metrics(report: Report, scoring: str = "") -> list[tuple[str, float]]:
     ``first_fold_``: its values are not to be taken for those of all folds.
     """
     if report.screening:
-        values = {"score": report.fold_values, **report.metrics}
-        return [(f"first_fold_{name}", number(each[0])) for name, each in values.items() if each]
+        own = {"score": report.fold_values, **report.metrics}
+        return [(f"first_fold_{name}", number(each[0])) for name, each in own.items() if each]
     metrics = [("score", number(report.value))]
     metrics += [(f"score_fold_{i}", number(v)) for i, v in enumerate(report.fold_values)]
     for name, values in report.metrics.items():

@@ -50,6 +50,7 @@ CHANGES = {
     "nested": (GOES_ON, {"nested": 2}),
     "choose": (GOES_ON, {"choose": "one_se"}),
     "folds": (GOES_ON, {"folds": "race"}),
+    "baseline": (GOES_ON, {"baseline": False}),
     "out_of_fold_mb": (GOES_ON, {"out_of_fold_mb": 0}),
     "checkpoint_every": (GOES_ON, {"checkpoint_every": None}),
     "trial_timeout": (GOES_ON, {"trial_timeout": 600}),

@@ -87,6 +87,7 @@ CHANGES = {
     "eval_every": ("eval_every", 5, 5),
     "choose": ("choose", "one_se", "one_se"),
     "folds": ("folds", "race", "race"),
+    "baseline": ("baseline", False, False),
     "repeats": ("repeats", 2, 2),
     "select": ("select", "last", "last"),
     "n_trials": ("n_trials", np.int64(9), 9),
