@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,7 @@ def corrected(result: StudyResult) -> CorrectedScore | str:
     if n_missing:  # the winner was chosen from all
         return f"what {n_missing} of {len(chosen)} trials predicted is not kept on this machine"
     study = files.rows
+    n_screened = sum(bool(r.screening) and not r.reports for r in ended)
     # In a race the trials that are left were chosen by their first fold: it says too much good.
     fair = study.folds > 0 if any(record.screening for record in chosen) else study.folds >= 0
     last = result.select == "last"
@@ -74,6 +76,8 @@ def corrected(result: StudyResult) -> CorrectedScore | str:
         training_se=0.0 if math.isnan(training_se) else training_se,
         costs=costs,
     )
+    if found and n_screened:
+        return replace(found, n_candidates=len(chosen) + n_screened)
     return found or f"there are fewer than {FEWEST_ROWS} independent rows"
 
 

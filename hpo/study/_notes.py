@@ -26,6 +26,8 @@ _ABOVE, _BELOW = 0.05, 0.5
 """Tolerances around that score, as shares of its distance from 1."""
 _MIN_SHARE = 0.6
 _MIN_TRIALS = 2
+_FEWEST_OTHERS = 10
+"""Other trials from which on it says something that none was better than the own settings."""
 _SCORED = {TrialState.COMPLETE, TrialState.PRUNED}
 
 
@@ -118,7 +120,7 @@ def note_on_baseline(result: StudyResult, settings: Mapping[str, Any] | None) ->
     if own is None or own.state is not TrialState.COMPLETE or own.value < result.best_score:
         return ""
     n = sum(record.state in _SCORED for record in result.records) - 1
-    if not n:
+    if n < _FEWEST_OTHERS:
         return ""
     return (
         f"none of {n} other trials was better than the estimator's own settings (trial "

@@ -100,7 +100,9 @@ def searched(estimator: Any, space: Any, data: StudyData, **settings: Any) -> St
 # -- shuffled labels -----------------------------------------------------------------------------
 
 
-def shuffled(n_studies: int, n_trials: int, n_rows: int = 200) -> dict[str, float]:
+def shuffled(
+    n_studies: int, n_trials: int, n_rows: int = 200, *, folds: str = "auto"
+) -> dict[str, float]:
     """Return how far scores are above chance where there is nothing to learn."""
     X, y = load_digits(return_X_y=True)
     X, y = (X / 16).astype("float32"), (y % 2).astype("int64")
@@ -111,7 +113,14 @@ def shuffled(n_studies: int, n_trials: int, n_rows: int = 200) -> dict[str, floa
         labels = rng.permutation(np.arange(n_rows) % 2)
         data = StudyData(X=X[rows], y=labels)
         result = searched(
-            net(64, 2), NET, data, n_trials=n_trials, seed=seed, executor="fused", refit=False
+            net(64, 2),
+            NET,
+            data,
+            n_trials=n_trials,
+            seed=seed,
+            executor="fused",
+            refit=False,
+            folds=folds,
         )
         assert result.corrected is not None
         best.append(result.best_score - 0.5)
@@ -181,6 +190,7 @@ def samples(
                 executor=executor,
                 sampler=settings.get("sampler", "random"),
                 choose=settings.get("choose", "best"),
+                folds=settings.get("folds", "auto"),
             )
             yield name, seed, estimator, data, found
 
@@ -205,11 +215,11 @@ def score_of_folds(made: Any, data: StudyData, seed: int) -> float:
 
 
 def real(
-    names: Sequence[str], n_seeds: int, n_trials: int
+    names: Sequence[str], n_seeds: int, n_trials: int, *, folds: str = "auto"
 ) -> Iterator[tuple[str, dict[str, float]]]:
     """Yield for each data set how far scores are from those on the rows left out."""
     gaps: dict[str, list[tuple[float, ...]]] = {name: [] for name in names}
-    for name, seed, estimator, data, result in samples(names, n_seeds, n_trials):
+    for name, seed, estimator, data, result in samples(names, n_seeds, n_trials, folds=folds):
         corrected, truth = result.corrected, result.test_score
         assert corrected is not None
         assert truth is not None
@@ -360,14 +370,17 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--n-trials", type=int, default=30)
     parser.add_argument("--sampler", default="random", help="of the part choose")
     parser.add_argument("--sets", nargs="+", help="data sets of the parts real and choose")
+    parser.add_argument(
+        "--folds", default="auto", help="race or all, of the parts shuffled and real"
+    )
     args = parser.parse_args(arguments)
     with one_thread():
         if args.part == "shuffled":
-            found: dict[str, Any] = shuffled(args.n, args.n_trials)
+            found: dict[str, Any] = shuffled(args.n, args.n_trials, folds=args.folds)
         elif args.part in {"real", "choose"}:
             found, names = {}, args.sets or list(sets())
             parts = (
-                real(names, args.n, args.n_trials)
+                real(names, args.n, args.n_trials, folds=args.folds)
                 if args.part == "real"
                 else choose(names, args.n, args.n_trials, args.sampler)
             )

@@ -166,8 +166,8 @@ def test_both_doors_find_train_and_score_the_same():
     )
     theirs = run_study(study)
     ours = search(cv=folds, n_trials=4, random_state=3, pruner="median").fit(HELD_OUT)
-    assert [r.reports[-1].value for r in ours.result_.records] == [
-        r.reports[-1].value for r in theirs.records
+    assert [r.all_reports[-1].value for r in ours.result_.records] == [
+        r.all_reports[-1].value for r in theirs.records
     ]
     assert ours.result_.best_params == theirs.best_params
     assert ours.test_score_ == theirs.test_score

@@ -58,3 +58,25 @@ def test_a_point_that_names_some_parameters_is_found(tmp_path):
 
 def test_nothing_given(tmp_path):
     assert run_study(make_study(None, enqueue=(), n_trials=1)).enqueued_trials() == []
+
+
+def test_the_own_settings_are_the_first_trial(tmp_path):
+    space = {"alpha": {"type": "float", "low": 1e-3, "high": 10.0, "log": True}}
+    study = make_study(None, search_space=space, enqueue=(), n_trials=3)
+    own = study.estimator.get_params()["alpha"]
+    assert run_study(study).records[0].trial.params == {"alpha": own}
+    other = run_study(study.replace(baseline=False)).records[0].trial.params
+    assert other != {"alpha": own}
+    outside = study.replace(search_space={"alpha": {**space["alpha"], "high": own / 2}})
+    assert run_study(outside).records[0].trial.params["alpha"] <= own / 2
+    told = study.replace(enqueue=[{"alpha": 5.0}])
+    assert run_study(told).records[0].trial.params == {"alpha": 5.0}
+
+
+def test_a_search_that_gains_nothing_says_so():
+    worse = {"alpha": {"type": "float", "low": 1.0, "high": 1e6, "log": True}}
+    study = make_study(None, search_space=worse, enqueue=(), n_trials=12, folds="all", pruner=None)
+    result = run_study(study)
+    gained = result.winner.number != 0
+    said = any("none of 11 other trials was better" in note for note in result.notes)
+    assert said != gained
