@@ -173,7 +173,7 @@ class Report:
     rows: ValidatedRows | None = field(default=None, compare=False, repr=False)
     screening: bool = False
     n_screened: int = 0
-    last: bool = field(default=False, compare=False)
+    last: bool = field(default=False, compare=False, repr=False)
 
     @property
     def position(self) -> int:

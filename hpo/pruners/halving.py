@@ -41,8 +41,9 @@ class HalvingPruner(BasePruner):
     Parallel Hyperparameter Tuning", algorithm 2) without promotions: a trial that is stopped is
     never continued.
 
-    A value of nan is worse than any number and not better than another nan. Interrupted trials
-    do not count, since they are run again. If the number of steps of a trial is not known, its
+    With ``select="last"`` trials are compared by their scores at the rung. A trial without any score
+    is worse than all others and not better than another one. Interrupted trials do not count, since
+    they are run again. If the number of steps of a trial is not known, its
     first rung is at step 1. The last step is not a rung, since nothing is left to save there.
     """
 

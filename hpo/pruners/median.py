@@ -21,8 +21,8 @@ class MedianPruner(BasePruner):
 
     The rungs are the steps r, 2 r, 4 r ... below T, the number of steps of a full trial, with
     ``r = max(1, round(T / 17))``: of 20 steps 1, 2, 4, 8 and 16. A trial is compared with all
-    trials that have come to that rung, those that were stopped there included, and stops if half
-    of them, itself counted, are strictly better. This is `HalvingPruner` with ``eta=2``. Looking
+    trials that have come to that rung, those that were stopped there included, each by its best
+    score up to there, and stops if half of them, itself counted, are strictly better. This is `HalvingPruner` with ``eta=2``. Looking
     rarely, and among all, loses fewer good trials than looking at every step at the complete
     trials alone: these are few for long, and the best ones.
 
@@ -36,8 +36,7 @@ class MedianPruner(BasePruner):
     n_warmup_steps : int, default=0
         Number of first steps (0 or more) at which no trial is stopped.
     at : {"rungs", "every"}, default="rungs"
-        When a trial is compared: at a rung, by its score there, or at every step, by its best
-        score so far.
+        When a trial is compared: at a rung, or at every step.
     peers : {"reported", "complete"}, default="reported"
         With whom: all other trials that have reported at that step, or the complete ones.
     first_rung : int or None, default=None
@@ -50,8 +49,9 @@ class MedianPruner(BasePruner):
 
     Notes
     -----
-    At a rung a value of nan is worse than any number and not better than another nan. Interrupted
-    trials do not count, since they are run again. If the number of steps of a trial is not known,
+    With ``select="last"`` trials are compared by their scores at the rung. A trial without any score
+    is worse than all others and not better than another one. Interrupted trials do not count, since
+    they are run again. If the number of steps of a trial is not known,
     its first rung is at step 1. At every step the rule is that of ``optuna_median``.
     """
 

@@ -171,10 +171,12 @@ def test_without_options_the_functions_own_defaults_hold(hpo_command: Run, file:
 
 def test_the_command_to_go_on_with_carries_the_options(hpo_command: Run, file: str) -> None:
     given = ("--model", "a large one", "--n-rows=90")
-    code, out, _ = hpo_command("run", file, *given, "--fresh", "--max-total-epochs=4")
+    code, out, _ = hpo_command(
+        "run", file, *given, "--fresh", "--max-total-epochs=4", "--folds=all"
+    )
     assert code == 0
     words = f"run {file} --model 'a large one' --n-rows=90"
-    assert f"Go on with\n  hpo {words} --max-total-epochs=4\n" in out
+    assert f"Go on with\n  hpo {words} --max-total-epochs=4 --folds=all\n" in out
     code, out, _ = hpo_command("run", file, *given, "--n-trials=3")
     assert code == 0
     assert "tiny goes on, 1 of 3 trials made: " in out

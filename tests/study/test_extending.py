@@ -65,6 +65,8 @@ def study(tmp_path):
         cv=3,
         n_trials=6,
         sampler="random",
+        folds="all",  # every trial is to have scores
+        baseline=False,
         storage=f"journal:///{tmp_path}/hpo.journal",
         tracker="null",
         refit=False,
