@@ -41,10 +41,10 @@ class HalvingPruner(BasePruner):
     Parallel Hyperparameter Tuning", algorithm 2) without promotions: a trial that is stopped is
     never continued.
 
-    With ``select="last"`` trials are compared by their scores at the rung. A trial without any score
-    is worse than all others and not better than another one. Interrupted trials do not count, since
-    they are run again. If the number of steps of a trial is not known, its
-    first rung is at step 1. The last step is not a rung, since nothing is left to save there.
+    With ``select="last"`` trials are compared by their scores at the rung. A trial without a finite
+    score is worse than all others, and not better than another one. Interrupted trials do not
+    count, since they are run again. If the number of steps of a trial is not known, its first
+    rung is at step 1. The last step is not a rung, since nothing is left to save there.
     """
 
     def __init__(self, eta: int = 2, *, first_rung: int | None = None) -> None:

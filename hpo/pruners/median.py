@@ -22,9 +22,9 @@ class MedianPruner(BasePruner):
     The rungs are the steps r, 2 r, 4 r ... below T, the number of steps of a full trial, with
     ``r = max(1, round(T / 17))``: of 20 steps 1, 2, 4, 8 and 16. A trial is compared with all
     trials that have come to that rung, those that were stopped there included, each by its best
-    score up to there, and stops if half of them, itself counted, are strictly better. This is `HalvingPruner` with ``eta=2``. Looking
-    rarely, and among all, loses fewer good trials than looking at every step at the complete
-    trials alone: these are few for long, and the best ones.
+    score up to there, and stops if half of them, itself counted, are strictly better. This is
+    `HalvingPruner` with ``eta=2``. Looking rarely, and among all, loses fewer good trials than
+    looking at every step at the complete trials alone: these are few for long, and the best ones.
 
     ``median:at=every,peers=complete,n_startup_trials=5`` is Optuna's rule, which has the name
     ``optuna_median`` too.
@@ -49,10 +49,10 @@ class MedianPruner(BasePruner):
 
     Notes
     -----
-    With ``select="last"`` trials are compared by their scores at the rung. A trial without any score
-    is worse than all others and not better than another one. Interrupted trials do not count, since
-    they are run again. If the number of steps of a trial is not known,
-    its first rung is at step 1. At every step the rule is that of ``optuna_median``.
+    With ``select="last"`` trials are compared by their scores at the rung. A trial without a finite
+    score is worse than all others, and not better than another one. Interrupted trials do not
+    count, since they are run again. If the number of steps of a trial is not known, its first
+    rung is at step 1. At every step the rule is that of ``optuna_median``.
     """
 
     def __init__(

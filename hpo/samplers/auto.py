@@ -18,8 +18,8 @@ __all__ = ["Auto", "AutoSampler", "choice"]
 
 MOST_PARAMETERS = 20
 """Parameters beyond which a Gaussian process has too little to go by."""
-LEAST_COMPLETE = 10
-"""Complete trials from which a Gaussian process proposes."""
+LEAST_COMPLETE, LEAST_ENDED = 10, 40
+"""Complete trials, or complete and stopped ones, from which a Gaussian process proposes."""
 MOST_TRIALS = 250
 """Complete and stopped trials up to which it does: a proposal grows with the cube of them."""
 MOST_STOPPED = 100
@@ -104,7 +104,8 @@ class AutoSampler(DelegatingSampler):
             trials = study.get_trials(deepcopy=False, states=states)
             n_complete = sum(trial.state is TrialState.COMPLETE for trial in trials)
             n_used = n_complete + min(len(trials) - n_complete, MOST_STOPPED)
-            suits = n_complete >= LEAST_COMPLETE and n_used <= MOST_TRIALS
+            enough = n_complete >= LEAST_COMPLETE or len(trials) >= LEAST_ENDED
+            suits = enough and n_used <= MOST_TRIALS
             self._number, self._current = trial.number, self.gp if suits else self.tpe
         return self._current
 
