@@ -9,7 +9,24 @@ from typing import Any
 from hpo._own_files import is_own
 from hpo.exceptions import StorageError
 
-__all__ = ["StoredModel"]
+__all__ = ["MissingModel", "StoredModel"]
+
+
+@dataclass(frozen=True, slots=True)
+class MissingModel:
+    """Stands for a winner that is not kept here.
+
+    Parameters
+    ----------
+    reason : str
+        Why, and what to do.
+    """
+
+    reason: str
+
+    def load(self) -> Any:
+        """Raise `StorageError` with the reason."""
+        raise StorageError(self.reason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import numpy as np
 from hpo._cv_results import cv_results
 from hpo._endings import failure_summary, none_completed
 from hpo._result_shown import html_of, text_of
-from hpo._stored_model import StoredModel
+from hpo._stored_model import MissingModel, StoredModel
 from hpo._trained_by import count_ways
 from hpo._winner import winner_of
 from hpo.exceptions import NoCompletedTrialError
@@ -155,19 +155,20 @@ class StudyResult:
 
     @cached_property
     def estimator(self) -> Any:
-        """The winner refitted; None without a refit.
+        """The winner refitted; None if this run has not refitted it.
 
         Of a study that was read back, it is loaded now, from the pickle beside the storage: that
-        runs the code in it, and takes what the estimator takes, such as torch. None too if that
-        study has kept no model, or on another machine.
+        runs the code in it, and takes what the estimator takes, such as torch.
 
         Raises
         ------
         StorageError
-            If the pickle cannot be loaded, or another user may have written it.
+            If a study that was read back has kept no model here (the message says why and what
+            to do), its pickle cannot be loaded, or another user may have written it.
         """
         refitted = self.refitted
-        return refitted.load() if isinstance(refitted, StoredModel) else refitted
+        is_stored = isinstance(refitted, StoredModel | MissingModel)
+        return refitted.load() if is_stored else refitted
 
     @cached_property
     def winner(self) -> TrialRecord | None:

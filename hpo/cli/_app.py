@@ -423,11 +423,12 @@ def ui(
     port: Annotated[
         int, option("PORT", "Where to listen; the next free one if taken.", True, min=1, max=65535)
     ] = 5000,
+    as_json: AsJson = False,
 ) -> None:
     """Serve MLflow's web interface on this machine alone, until Ctrl-C."""
     from hpo.cli._ui import serve
 
-    raise typer.Exit(serve(tracking_uri, port, name, storage))
+    raise typer.Exit(serve(tracking_uri, port, name, storage, as_json=as_json))
 
 
 @app.command(

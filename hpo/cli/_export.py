@@ -3,15 +3,16 @@
 import os
 from pathlib import Path
 
-from hpo._redaction import redact
+from hpo._stored_model import MissingModel
 from hpo.cli._console import echo
 from hpo.cli._json import print_json
-from hpo.cli._storage import readable_storage, stored_name
+from hpo.cli._storage import readable_storage
 from hpo.exceptions import StorageError
-from hpo.storage.stored_study import StoredStudy
-from hpo.storage.study_facts import read_study
+from hpo.storage.reader import StorageReader
+from hpo.storage.study_facts import model_files, read_study
+from hpo.study.load import read_outline
 from hpo.trackers import environment
-from hpo.trackers.mlflow import build_model, model_files
+from hpo.trackers.mlflow import build_model
 
 __all__ = ["export_model"]
 
@@ -35,15 +36,12 @@ def export_model(name: str, folder: Path, storage: str | None, *, as_json: bool 
     StorageError
         If there is no such study, it has no refitted winner here, or the folder has files.
     """
-    url = readable_storage(storage)
-    store = StoredStudy(stored_name(name, url), url)
+    reader = StorageReader(readable_storage(storage))
+    winner = read_outline(reader, name).refitted
+    if isinstance(winner, MissingModel):
+        raise StorageError(winner.reason)
+    store = reader.study(reader.stored_name(name))
     files = model_files(read_study(store).files)
-    if not files:
-        raise StorageError(
-            f"The study '{name}' has no refitted winner in {redact(url)}: it has not ended yet, "
-            "was run without a refit or with --tracker null, or its files are on another machine. "
-            "Run it again (`hpo run`) with a tracker; no trial is trained anew."
-        )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StorageError(f"{folder} is there already: name a folder that is new or empty.")
     before = dict(os.environ)

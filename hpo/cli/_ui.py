@@ -13,6 +13,7 @@ from typing import IO
 
 from hpo._redaction import redact
 from hpo.cli._console import echo
+from hpo.cli._json import print_json
 from hpo.cli._storage import readable_storage, stored_name
 from hpo.exceptions import HpoError, StorageError
 from hpo.storage.stored_study import StoredStudy
@@ -31,7 +32,14 @@ _N_PORTS = 20
 _SECONDS_TO_START = 120.0
 
 
-def serve(tracking_uri: str | None, port: int, name: str | None, storage: str | None) -> int:
+def serve(
+    tracking_uri: str | None,
+    port: int,
+    name: str | None,
+    storage: str | None,
+    *,
+    as_json: bool = False,
+) -> int:
     """Serve the store until Ctrl-C; if it is a server already, print its address.
 
     Parameters
@@ -44,6 +52,8 @@ def serve(tracking_uri: str | None, port: int, name: str | None, storage: str | 
         Study whose page is printed.
     storage : str or None
         The storage of that study; see `named_storage`.
+    as_json : bool, default=False
+        Print the addresses as JSON once the server answers, and nothing else.
 
     Returns
     -------
@@ -58,7 +68,7 @@ def serve(tracking_uri: str | None, port: int, name: str | None, storage: str | 
     uri = resolve_tracking_uri(tracking_uri)
     key = _key(name, storage) if name else None
     if uri.startswith(("http://", "https://")):
-        _print_pages(uri, uri, name, key)
+        _print_pages(uri, uri, name, key, as_json=as_json)
         return 0
     path = Path(uri.removeprefix("sqlite:///").partition("?")[0])
     if uri.startswith("sqlite:///") and not path.exists():
@@ -67,14 +77,16 @@ def serve(tracking_uri: str | None, port: int, name: str | None, storage: str | 
             "name its store with --tracking-uri."
         )
     free = _free_port(port)
-    if free != port:
+    if free != port and not as_json:
         echo(f"Port {port} is taken.")
-    echo("MLflow is starting ...")
+    if not as_json:
+        echo("MLflow is starting ...")
     with tempfile.TemporaryFile() as log, _server(ui_command(uri, _HOST, free), log) as server:
         try:
             _await(server, free, log)
-            _print_pages(f"http://{_HOST}:{free}", uri, name, key)
-            echo("Ctrl-C ends it.")
+            _print_pages(f"http://{_HOST}:{free}", uri, name, key, as_json=as_json)
+            if not as_json:
+                echo("Ctrl-C ends it.")
             return _exit_code(server.wait(), log)
         except KeyboardInterrupt:
             return 0
@@ -86,19 +98,34 @@ def _key(name: str, storage: str | None) -> str:
     return StoredStudy(stored_name(name, url), url).key
 
 
-def _print_pages(server: str, uri: str, name: str | None, key: str | None) -> None:
+def _print_pages(
+    server: str, uri: str, name: str | None, key: str | None, *, as_json: bool
+) -> None:
     """Print where to look: at the study's trials and at the study, or at the server."""
-    if key is None:
-        echo(redact(server))
-        return
-    ids = parent_run(uri, key)
-    if ids is None:
+    ids = None if key is None else parent_run(uri, key)
+    if key is not None and ids is None:
         raise StorageError(
             f"The study '{name}' has no run in {redact(uri)}. Name its store with --tracking-uri, "
             f"or send it there with `hpo sync {name}`."
         )
-    echo(f"trials  {trials_url(server, ids)}")
-    echo(f"study   {study_url(server, ids)}")
+    pages = (
+        {} if ids is None else {"trials": trials_url(server, ids), "study": study_url(server, ids)}
+    )
+    if as_json:
+        print_json(
+            {
+                "study": name,
+                "tracking_uri": redact(uri),
+                "server": redact(server),
+                "trials_page": pages.get("trials"),
+                "study_page": pages.get("study"),
+            }
+        )
+        return
+    if not pages:
+        echo(redact(server))
+    for what, address in pages.items():
+        echo(f"{what:6}  {address}")
 
 
 def _free_port(first: int) -> int:

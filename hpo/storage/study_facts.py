@@ -24,13 +24,16 @@ from hpo.trial import Cause, TrialRecord, TrialState
 __all__ = [
     "BEST_TRIAL",
     "MODEL",
+    "MODEL_ERROR",
     "MODEL_FACTS",
     "StudyRecord",
     "begin_session",
     "current_records",
     "end_session",
     "files_folder",
+    "has_model",
     "mode_of_files",
+    "model_files",
     "read_study",
     "stored_model",
     "stored_settings",
@@ -42,6 +45,8 @@ MODEL = "model.pkl"
 """Name of the file with the refitted winner, a pickle."""
 MODEL_FACTS = "model.json"
 """Name of the file that tells of it what makes a model of MLflow: rows, signature, packages."""
+MODEL_ERROR = "model_error.txt"
+"""Name of the file with the traceback of a winner that could not be pickled."""
 
 _SETTINGS = "settings"
 _RESULTS = "results"
@@ -176,7 +181,7 @@ def end_session(
             kept.append(name)
         except (OSError, ValueError) as error:
             note = f"The file '{name}' of the study could not be stored in {folder}: {error}."
-    if MODEL not in kept:
+    if not {MODEL, MODEL_ERROR} & {*kept}:
         kept += _kept_model(store, results.get(BEST_TRIAL))
     plain = {name: _plain(value) for name, value in results.items()}
     store.set_attr(_RESULTS, {"metrics": dict(metrics), "results": plain, "files": kept})
@@ -199,12 +204,35 @@ def stored_model(store: StoredStudy, winner: int) -> StoredModel | None:
     return StoredModel(files_folder(store) / MODEL, str(facts.get("sha256", "")))
 
 
+def has_model(store: StoredStudy, winner: int) -> bool:
+    """Return whether the refit of a trial is kept with a study, or why it cannot be pickled.
+
+    Files of a study on a server may be on another machine.
+    """
+    if _kept_model(store, winner):
+        return True
+    results = store.get_attr(_RESULTS) or {}
+    same = results.get("results", {}).get(BEST_TRIAL) == winner
+    return same and store.file is None and MODEL in results.get("files", ())
+
+
+def model_files(files: Mapping[str, Path]) -> dict[str, Path]:
+    """Return which of a study's files make up the model; empty if it has none."""
+    if MODEL not in files or MODEL_FACTS not in files:
+        return {}
+    facts = json.loads(files[MODEL_FACTS].read_text(encoding="utf-8"))
+    own = {name: files[name] for name in facts["files"] if name in files}
+    return {MODEL: files[MODEL], MODEL_FACTS: files[MODEL_FACTS], **own}
+
+
 def _kept_model(store: StoredStudy, winner: Any) -> list[str]:
     """Return the files of the model of an earlier run, if the winner is still the same."""
     facts = _model_facts(store)
-    if winner is None or facts.get("trial") != winner:
-        return []
-    return [MODEL, MODEL_FACTS, *facts.get("files", ())]
+    if winner is not None and facts.get("trial") == winner:
+        return [MODEL, MODEL_FACTS, *facts.get("files", ())]
+    before = store.get_attr(_RESULTS) or {}
+    same = winner is not None and before.get("results", {}).get(BEST_TRIAL) == winner
+    return [MODEL_ERROR] if same and MODEL_ERROR in before.get("files", ()) else []
 
 
 def _model_facts(store: StoredStudy) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from hpo._stop_signal import StopSignal
 from hpo.observer import StudyInfo
-from hpo.storage.study_facts import begin_session, end_session
+from hpo.storage.study_facts import MODEL_ERROR, begin_session, end_session, model_files
 from hpo.storage.trial_store import TrialStore
 from hpo.storage.unsaved import is_unsaved
 from hpo.trackers import BaseTracker, Following
@@ -30,11 +30,15 @@ class Tracking:
         self._following: Following | None = None
         self.keeps_files = False
         """Whether the tracker takes the report, the plots and the model."""
+        self.keeps_model = False
+        """Whether the model is kept beside the storage."""
         if store.url is None:
             return
         if tracker is not None and tracker.target:
             self.keeps_files = tracker.keeps_files
             self._following = Following(tracker, store, temporary=is_unsaved(store.url))
+        saved = not is_unsaved(store.url)
+        self.keeps_model = saved and (tracker is None or tracker.keeps_model)
         begin_session(store, info)
         if self._following:
             self._following.start()
@@ -50,8 +54,14 @@ class Tracking:
     ) -> None:
         """Store how the session has ended; see `end_session`."""
         if self._store.url is not None:
-            kept = files if self.keeps_files else {}
+            kept = files if self.keeps_files else self._of_model(files)
             self._note = end_session(self._store, metrics, results, kept, state, finished=finished)
+
+    def _of_model(self, files: Mapping[str, Path]) -> Mapping[str, Path]:
+        """Return the files of the model, or the one that says why there is none."""
+        if not self.keeps_model:
+            return {}
+        return model_files(files) or {n: files[n] for n in (MODEL_ERROR,) if n in files}
 
     def close(self, interrupt: StopSignal) -> str:
         """Wait until the target agrees; return a note for the user, empty if it does.

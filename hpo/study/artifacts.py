@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ __all__ = ["artifacts"]
 
 @contextmanager
 def artifacts(
-    result: StudyResult, info: StudyInfo, X: Any = None, *, wanted: bool
+    result: StudyResult, info: StudyInfo, X: Any = None, *, report: bool, model: bool
 ) -> Iterator[tuple[Mapping[str, Path], str]]:
     """Yield the files to keep with a study, and a note if they cannot be written.
 
@@ -32,33 +33,38 @@ def artifacts(
     info : StudyInfo
     X : array-like or None
         Rows that the winner was fitted on; the first few are the example of its model.
-    wanted : bool
-        Whether anybody keeps them.
+    report, model : bool
+        Whether anybody keeps the report with its plots and all other files, and the model.
     """
-    files: Mapping[str, Path] = {}
+    files: dict[str, Path] = {}
     note = ""
     with ExitStack() as stack:
-        if wanted:
+        model = model and result.refit_trial is not None
+        if report or model:
+            what = "The report, the plots and the model" if report else "The refitted model"
             try:
-                folder = tempfile.TemporaryDirectory(prefix="hpo-", ignore_cleanup_errors=True)
-                files = _write_artifacts(result, Path(stack.enter_context(folder)), info, X)
+                place = tempfile.TemporaryDirectory(prefix="hpo-", ignore_cleanup_errors=True)
+                folder = Path(stack.enter_context(place))
+                if report:
+                    files |= _report_files(result, folder, info)
+                if model:
+                    write = partial(_write_model, result, folder, X)
+                    files |= _write_or_report("model", folder, write)
             except OSError as error:
-                note = f"The report, the plots and the model could not be written: {error}."
+                note = f"{what} could not be written: {error}."
         yield files, note
 
 
-def _write_artifacts(result: StudyResult, folder: Path, info: StudyInfo, X: Any) -> dict[str, Path]:
-    """Write the report, the plots and the refitted model."""
-    files: dict[str, Path] = {}
+def _report_files(result: StudyResult, folder: Path, info: StudyInfo) -> dict[str, Path]:
+    """Write the report and the plots; return them with what callbacks wrote."""
+    files = _callback_files(result)
     if result.records:
         files |= _write_or_report("report", folder, lambda: _report(result, folder, info))
     if result.refit_error:
         path = folder / "refit_error.txt"
         path.write_text(result.refit_error)
         files[path.name] = path
-    if result.refit_trial is not None:
-        files |= _write_or_report("model", folder, lambda: _write_model(result, folder, X))
-    return files | _callback_files(result)
+    return files
 
 
 def _callback_files(result: StudyResult) -> dict[str, Path]:

@@ -4,13 +4,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from hpo._stored_model import MissingModel
 from hpo.out_of_fold_files import OUT_OF_FOLD, OutOfFoldFiles
 from hpo.result import StudyResult
 from hpo.space import SearchSpace
 from hpo.storage.reader import StorageReader
 from hpo.storage.stored_study import StoredStudy
 from hpo.storage.studies import newest_of
-from hpo.storage.study_facts import files_folder, stored_model, stored_settings
+from hpo.storage.study_facts import (
+    MODEL_ERROR,
+    files_folder,
+    has_model,
+    stored_model,
+    stored_settings,
+)
 from hpo.storage.urls import is_there
 from hpo.study._corrected import CORRECTED, read_corrected
 from hpo.study.kept_files import files_kept
@@ -38,8 +45,9 @@ NESTED = "nested"
 def load_result(name: str, storage: str) -> StudyResult:
     """Read a study, finished or still running, from its storage.
 
-    The result is that of `run_study`, as far as it is stored: all but the refitted ``estimator``,
-    and ``resolved_params``, for which classes are imported (``space.resolve(best_params)``).
+    The result is that of `run_study`, as far as it is stored: all but ``resolved_params``, for
+    which classes are imported (``space.resolve(best_params)``). The refitted ``estimator`` is
+    loaded when it is asked for.
 
     Parameters
     ----------
@@ -123,11 +131,38 @@ def _with_refit(store: StoredStudy, result: StudyResult) -> StudyResult:
         if outcome.get("test_interval") is not None:
             outcome["test_interval"] = tuple(outcome["test_interval"])
         result = replace(result, **outcome)
-    if winner is not None and (model := stored_model(store, winner)) is not None:
-        result = replace(result, refitted=model)
     if winner is not None and winner == failed.get("number"):
         result = replace(result, refit_error=failed["text"])
-    return result
+    model = None if winner is None else stored_model(store, winner)
+    return replace(result, refitted=model or MissingModel(_why_no_model(store, result, refit)))
+
+
+def _why_no_model(store: StoredStudy, result: StudyResult, refit: Mapping[str, Any]) -> str:
+    """Return why a study has no refitted winner here, and what to do."""
+    start = f"The study '{store.name}' has no refitted winner"
+    again = "Run it again (`hpo run`, or `run_study`): no trial is trained anew, only the winner."
+    if result.winner is None:
+        return f"{start}: none of its trials is complete."
+    number = result.winner.number
+    if result.refit_error:
+        return f"{start}: the refit of trial {number} failed (`hpo show {store.name}`). {again}"
+    if refit.get("number") != number:
+        return (
+            f"{start}: its run has not ended yet, or refit=False left it out. The best trial is "
+            f"{number}. {again}"
+        )
+    folder = files_folder(store)
+    if (folder / MODEL_ERROR).exists():
+        return f"{start}: trial {number} could not be pickled, see {folder / MODEL_ERROR}."
+    if has_model(store, number):
+        return (
+            f"{start} on this machine. Export it on the one that ran the study, or refit it here "
+            "with `run_study`."
+        )
+    return (
+        f"{start} in {folder}: it was not kept there (by an older hpo with the tracker null, or "
+        f"with null:keep_model=false), or its files are gone. {again}"
+    )
 
 
 def read_finalists(store: StoredStudy) -> dict[int, Sequence[float]]:

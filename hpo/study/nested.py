@@ -58,7 +58,7 @@ def with_nested(
             data=data,
             nested=0,
             refit=True,
-            tracker="null",
+            tracker="null:keep_model=false",
             analyses=(),
             add_trials=(),
             compare=(),

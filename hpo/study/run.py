@@ -12,6 +12,7 @@ from hpo.exceptions import NoCompletedTrialError, StudyError
 from hpo.observer import BaseObserver
 from hpo.result import StudyResult
 from hpo.storage.drivers import name_of
+from hpo.storage.study_facts import has_model
 from hpo.storage.trial_store import TrialStore
 from hpo.study.definition import Study
 from hpo.study.finalists import with_finalists
@@ -117,7 +118,8 @@ def run_study(
     if retry_failed:
         store.retry_failed()
 
-    finish = _Finish(prepared, store, interrupt, reuse=reuse_refit)
+    keeps_model = study.storage is not None and tracker.keeps_model
+    finish = _Finish(prepared, store, interrupt, reuse=reuse_refit, keeps_model=keeps_model)
     try:
         with display or nullcontext(), interrupt.listening():
             return run_search(
@@ -147,15 +149,24 @@ class _Finish:
     interrupt : StopSignal
     reuse : bool
         See `run_study`.
+    keeps_model : bool
+        Whether the refitted winner is to be kept with the study.
     """
 
     def __init__(
-        self, prepared: PreparedStudy, store: TrialStore, interrupt: StopSignal, *, reuse: bool
+        self,
+        prepared: PreparedStudy,
+        store: TrialStore,
+        interrupt: StopSignal,
+        *,
+        reuse: bool,
+        keeps_model: bool,
     ) -> None:
         self._prepared = prepared
         self._store = store
         self._interrupt = interrupt
         self._reuse = reuse
+        self._keeps_model = keeps_model
         self._finisher = Finisher(store)
 
     def __call__(self, result: StudyResult, elsewhere: Elsewhere) -> StudyResult:
@@ -190,6 +201,7 @@ class _Finish:
             result = replace(result, finished_by=who)
             if not is_done:
                 return result
+        is_kept = not self._keeps_model or has_model(self._store, best.number)
         return finish_winner(
             result,
             best,
@@ -197,7 +209,7 @@ class _Finish:
             self._store,
             interrupt=self._interrupt,
             advice=_advice(self._prepared.study),
-            reuse=self._reuse or is_done,
+            reuse=is_done or (self._reuse and is_kept),
         )
 
     def _note(self, text: str) -> None:

@@ -308,8 +308,9 @@ def _end_study(
     """Tell the storage and the observers; return a note, empty if all files could be written."""
     metrics, params = _summary(result)
     keeps_artifacts = any(getattr(part, "keeps_artifacts", False) for part in observers)
-    keeps_artifacts |= tracking.keeps_files
-    with artifacts(result, info, X, wanted=keeps_artifacts and not hurried) as (files, note):
+    report = (keeps_artifacts or tracking.keeps_files) and not hurried
+    model = report or (tracking.keeps_model and not hurried)
+    with artifacts(result, info, X, report=report, model=model) as (files, note):
         tracking.end(metrics, params, files, state, finished=not result.finished_by)
         for observer in observers:
             observer.on_study_end(metrics, params, files, state=state)

@@ -87,8 +87,11 @@ class BaseTracker(ABC):
     """
 
     keeps_files = True
-    """Whether the tracker takes the report, the plots and the model of a study, which are not
-    made otherwise."""
+    """Whether the tracker takes the report, the plots and the model of a study. The first two are
+    not made otherwise."""
+
+    keeps_model = True
+    """Whether the model is kept with the study, beside its storage, whoever takes it."""
 
     @property
     @abstractmethod

@@ -9,9 +9,19 @@ __all__ = ["NullTracker"]
 
 
 class NullTracker(BaseTracker):
-    """Tracks nothing: no process is started for it."""
+    """Tracks nothing: no process is started for it.
+
+    Parameters
+    ----------
+    keep_model : bool, default=True
+        Whether the refitted winner is kept beside the storage all the same, for
+        `StudyResult.estimator` and ``hpo export-model``.
+    """
 
     keeps_files = False
+
+    def __init__(self, keep_model: bool = True) -> None:
+        self.keeps_model = keep_model
 
     @property
     def target(self) -> str:

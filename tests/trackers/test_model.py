@@ -25,8 +25,9 @@ from hpo.cli._export import export_model
 from hpo.exceptions import PluginError, StorageError
 from hpo.modules import MLP
 from hpo.nets import CausalLMNet, RegularizedClassifier, RegularizedRegressor
+from hpo.storage.study_facts import model_files
 from hpo.study.model_files import write_model
-from hpo.trackers.mlflow import MlflowTracker, build_model, model_files
+from hpo.trackers.mlflow import MlflowTracker, build_model
 
 LOAD = """
 import json, sys

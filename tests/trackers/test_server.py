@@ -133,3 +133,7 @@ def test_a_server_has_the_model_and_the_address_of_the_trials(server, read, tmp_
     assert trials.split() == ["trials", page]
     assert study.split()[0] == "study"
     assert f"/runs/{parent_run(server.uri, kept.key).run_id}?" in study
+    assert serve(server.uri, 5000, "told", str(kept.url), as_json=True) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["trials_page"] == page
+    assert told["study_page"] == study.split()[1]

@@ -1,7 +1,7 @@
 """MLflow: a tracker that writes every trial as a run."""
 
 from hpo.trackers.mlflow.autologging import without_autologging
-from hpo.trackers.mlflow.models import build_model, model_files
+from hpo.trackers.mlflow.models import build_model
 from hpo.trackers.mlflow.tracker import MlflowTracker, parent_run
 from hpo.trackers.mlflow.uri import resolve_tracking_uri, ui_command
 from hpo.trackers.mlflow.view import RunIds, study_url, trials_url
@@ -10,7 +10,6 @@ __all__ = [
     "MlflowTracker",
     "RunIds",
     "build_model",
-    "model_files",
     "parent_run",
     "resolve_tracking_uri",
     "study_url",

@@ -12,7 +12,7 @@ from typing import Any
 
 from hpo.storage.study_facts import MODEL, MODEL_FACTS
 
-__all__ = ["ModelWriter", "build_model", "model_files"]
+__all__ = ["ModelWriter", "build_model"]
 
 NAME = "winner"
 """Name of the model in MLflow: ``runs:/RUN_ID/winner``."""
@@ -21,15 +21,6 @@ _MARK_TAG = "hpo.model"
 _SCORES = {"best_score", "corrected_score", "test_score"}
 _LOADER = Path(__file__).with_name("hpo_model.py")
 _DATA = "hpo"
-
-
-def model_files(files: Mapping[str, Path]) -> dict[str, Path]:
-    """Return which of a study's files make up the model; empty if it has none."""
-    if MODEL not in files or MODEL_FACTS not in files:
-        return {}
-    facts = json.loads(files[MODEL_FACTS].read_text(encoding="utf-8"))
-    own = {name: files[name] for name in facts["files"] if name in files}
-    return {MODEL: files[MODEL], MODEL_FACTS: files[MODEL_FACTS], **own}
 
 
 def build_model(files: Mapping[str, Path], target: Path, **about: Any) -> None:

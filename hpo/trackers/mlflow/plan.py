@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from hpo._format import printable
-from hpo.storage.study_facts import BEST_TRIAL, MODEL, MODEL_FACTS, StudyRecord
+from hpo.storage.study_facts import BEST_TRIAL, MODEL, MODEL_FACTS, StudyRecord, model_files
 from hpo.trackers._progress import Progress
 from hpo.trackers.base import TrialChange, number, step_metrics
-from hpo.trackers.mlflow.models import model_files
 from hpo.trial import TRAINED_BY, TrialRecord, TrialState
 
 __all__ = ["PROGRESS_TAG", "RunPlan", "progress_plan", "study_plan", "trial_plan"]
