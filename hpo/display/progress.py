@@ -8,7 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hpo._trained_by import asked_for_batches, count_ways
-from hpo.display.time_left import Range, Running, refit_seconds, rest_of_search
+from hpo.display.time_left import (
+    OFF_BY,
+    Range,
+    Running,
+    nested_seconds,
+    refit_seconds,
+    rest_of_search,
+)
 from hpo.trial import TrialRecord, TrialState
 
 __all__ = ["Plan", "Progress", "standard_error"]
@@ -19,8 +26,6 @@ N_FOR_ESTIMATE = 3
 """Number of trials that must have ended before a time is estimated from them."""
 EVERY = 5.0
 """Seconds after which the time left is computed anew, though no trial has begun or ended."""
-OFF_BY = 0.25
-"""Share by which the time of a number of epochs may differ from that of the epochs before."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,10 @@ class Plan:
         Finished trials of earlier runs.
     refit : bool
         Whether the winner is trained on all data at the end.
+    n_finalists : int
+        Trials that are trained on fresh folds before that.
+    n_outer : int
+        Outer folds of a nested cross-validation, each of which is a whole search, after it.
     """
 
     n_trials: int | None = None
@@ -44,6 +53,8 @@ class Plan:
     max_total_epochs: int | None = None
     earlier: tuple[TrialRecord, ...] = ()
     refit: bool = True
+    n_finalists: int = 0
+    n_outer: int = 0
 
 
 class Progress:
@@ -83,6 +94,7 @@ class Progress:
         self._trained: Counter[str] = Counter()
         self._in_batches = False
         self._earlier: list[float] = []
+        self._n_before = len(earlier)
         for record in earlier:
             if record.state is not TrialState.RUNNING:
                 self._count(record)
@@ -212,15 +224,17 @@ class Progress:
         return min(1.0, max(shares)) if shares else None
 
     def time_left(self) -> Range | None:
-        """Estimate the seconds to the end of the study, its refit included; None if unknown.
+        """Estimate the seconds to the end of the study; None if unknown.
+
+        What follows the search is included: finalists, the refit, and nested searches.
 
         The time itself runs down from one estimate to the next; estimates are made when a trial
         begins or ends, and every few seconds.
         """
         now = self._now()
         if not self.searching:
-            refit = self._refit_seconds()
-            return None if refit is None else Range(refit, refit).plus(self._last_end - now)
+            after = self._after_search(self._last_end - self._began)
+            return None if after is None else after.plus(self._last_end - now)
         if self._range is None or now - self._range[0] >= EVERY:
             estimated = self._estimate(now)
             if estimated is None:
@@ -251,16 +265,35 @@ class Progress:
         if not ranges:
             return None
         nearest = Range(min(each.low for each in ranges), min(each.high for each in ranges))
-        return nearest.plus(self._refit_seconds() or 0.0)
+        middle = (nearest.low + nearest.high) / 2
+        after = self._after_search(now - self._began + middle)
+        return (
+            nearest if after is None else Range(nearest.low + after.low, nearest.high + after.high)
+        )
 
-    def _refit_seconds(self) -> float | None:
-        """Return about how long the best trial's refit takes; None without one."""
+    def _after_search(self, search: float) -> Range | None:
+        """Return about how long takes what follows the search; None if nothing is known to.
+
+        Parameters
+        ----------
+        search : float
+            Seconds of this run's part of the search, to its end.
+        """
+        plan = self.plan
         report = self.best.best_report if self.best is not None else None
-        if self.best is None or report is None or not self.plan.refit:
+        if self.best is None or report is None:
+            return None
+        if not (plan.refit or plan.n_finalists or plan.n_outer):
             return None
         steps = self.best.refit_steps
-        seconds = sum(each.seconds for each in self.best.reports if each.step <= steps)
-        return refit_seconds(seconds, len(report.fold_values))
+        best = sum(each.seconds for each in self.best.reports if each.step <= steps)
+        refit = refit_seconds(best, len(report.fold_values))
+        after = best * plan.n_finalists + refit * plan.refit
+        if not plan.n_outer:
+            return Range(after, after)
+        n_all = max(plan.n_trials or 0, self.counts.total() + len(self.running))
+        whole = search * n_all / max(1, n_all - self._n_before)
+        return nested_seconds(whole, refit, plan.n_outer).plus(after)
 
 
 def _steps_left_at_start(record: TrialRecord) -> int:

@@ -3,22 +3,29 @@
 Trials differ: a pruned one takes a second where a complete one takes minutes, and how many are
 pruned changes as a search goes on. One number would claim more than is known. So the rest of the
 search is played many times with durations of trials that have ended, recent ones more often, and
-each time with other shares of them (the Bayesian bootstrap, Rubin 1981). The range holds nine of
-ten outcomes.
+each time with other shares of them (the Bayesian bootstrap, Rubin 1981). How much more often is
+drawn anew for each play too, because nobody knows how fast the trials change. The range holds nine
+of ten outcomes. ``tests/benchmarks/time_left.py`` measures how near it comes.
 """
 
 import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["Range", "Running", "refit_seconds", "rest_of_search"]
+__all__ = ["Range", "Running", "nested_seconds", "refit_seconds", "rest_of_search"]
 
 N_PLAYS = 160
 N_DRAWN = 200
 """Trials that are drawn at most for each play; the time of more is in proportion."""
 LEFT_OUT = 0.05
 """Share of the plays below the range, and above it."""
-_SHORTEST_MEMORY = 6.0
+N_REMEMBERED = 400
+"""Trials that are drawn from at most: the last ones."""
+OFF_BY = 0.25
+"""Share by which what is like something measured may differ from it."""
+_SHORTEST_MEMORY = 3.0
+_MEMORIES = 8
+"""A trial counts half as much as one that ended some others later: an eighth of all, to all."""
 
 
 class Range(NamedTuple):
@@ -68,14 +75,19 @@ def rest_of_search(
         Equal arguments give an equal range.
     """
     rng = random.Random(len(durations))  # the picture must not flicker
-    memory = max(_SHORTEST_MEMORY, len(durations) / 2)
-    age = range(len(durations) - 1, -1, -1)
-    shares = [0.5 ** (i / memory) for i in age]
+    durations = durations[-N_REMEMBERED:]
     plays = sorted(
-        _play(durations, shares, running, n_to_start, max(1, n_places), rng) for _ in range(N_PLAYS)
+        _play(durations, _shares(len(durations), rng), running, n_to_start, max(1, n_places), rng)
+        for _ in range(N_PLAYS)
     )
     i = int(LEFT_OUT * N_PLAYS)
     return Range(plays[i], plays[-1 - i])
+
+
+def _shares(n: int, rng: random.Random) -> list[float]:
+    """Draw how much each of ``n`` trials counts, the last ones more."""
+    memory = max(_SHORTEST_MEMORY, n * _MEMORIES ** -rng.random())
+    return [0.5 ** (age / memory) for age in range(n - 1, -1, -1)]
 
 
 def _play(  # noqa: PLR0917 - called once
@@ -127,3 +139,18 @@ def refit_seconds(seconds: float, n_folds: int) -> float:
         A trial trains on ``n_folds - 1`` times the data, the refit once.
     """
     return seconds / max(1, n_folds - 1)
+
+
+def nested_seconds(search: float, refit: float, n_outer: int) -> Range:
+    """Return about how long the outer folds of a nested cross-validation take.
+
+    Parameters
+    ----------
+    search, refit : float
+        Seconds of the whole search of the study, and of its winner's refit. Each outer fold makes
+        both, on all rows but its own.
+    n_outer : int
+        Outer folds.
+    """
+    seconds = (n_outer - 1) * (search + refit)
+    return Range((1 - OFF_BY) * seconds, (1 + OFF_BY) * seconds)

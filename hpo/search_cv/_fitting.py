@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from hpo._stop_signal import StopSignal
+from hpo._winner import N_FINALISTS
 from hpo.data import StudyData
 from hpo.exceptions import StudyError
 from hpo.executors.serial import SerialExecutor
@@ -150,7 +151,10 @@ def _printer(
 
     study = prepared.study
     earlier = tuple(r for r in store.records() if r.state is not TrialState.RUNNING)
-    plan = Plan(n_trials, study.timeout, study.max_total_epochs, earlier, study.refit)
+    n_finalists = N_FINALISTS if study.choose == "finalists" else 0
+    plan = Plan(
+        n_trials, study.timeout, study.max_total_epochs, earlier, bool(study.refit), n_finalists
+    )
     return Printer(plan, search.verbose)
 
 

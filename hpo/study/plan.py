@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from hpo._winner import N_FINALISTS
 from hpo.display.progress import Plan
 from hpo.exceptions import HpoError
 from hpo.storage.finite_points import MOST_POINTS
@@ -31,7 +32,14 @@ def plan_of(study: Study, folder: Path, *, fresh: bool, retry_failed: bool) -> P
     SpaceError
         If the search space is wrong; other errors are left to the run itself.
     """
-    plan = Plan(study.n_trials, study.timeout, study.max_total_epochs, (), study.refit)
+    plan = Plan(
+        study.n_trials,
+        study.timeout,
+        study.max_total_epochs,
+        refit=study.refit,
+        n_finalists=N_FINALISTS if study.choose == "finalists" else 0,
+        n_outer=study.nested,
+    )
     n_points = _n_points(study, folder)
     if n_points is not None:
         plan = replace(plan, n_trials=min(n_points, plan.n_trials or n_points))

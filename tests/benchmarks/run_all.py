@@ -22,6 +22,7 @@ import import_time
 import lora
 import optuna_search_cv
 import reading
+import time_left
 import tracking
 import trial_cost
 from _bench import one_thread
@@ -32,6 +33,7 @@ TINY = ["--folds", "2", "--epochs", "2"]
 TINY_ASK = ["--n-finished", "20", "--n-in-journal", "5", "--repeats", "2"]
 TINY_TRIALS = ["--n-trials", "5", "10", "--storages", "memory", "journal"]
 TINY_READING = ["--n-trials", "6", "--epochs", "2", "--folds", "2"]
+TINY_TIME_LEFT = ["--n-trials", "12", "--searches", "1"]
 TINY_CHECKPOINTS = ["--seconds", "1", "--widths", "8"]
 TINY_FUSED = [
     *[*TINY, "--n-trials", "3", "--n-alone", "1", "--n-compared", "3", "--repeats", "2"],
@@ -75,6 +77,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     trial_cost.main(TINY_TRIALS if tiny else [])
     print()
     reading.main(TINY_READING if tiny else [])
+    print("\n## The time left\n")
+    time_left.main(TINY_TIME_LEFT if tiny else [])
+    print()
     checkpoint_cost.main(TINY_CHECKPOINTS if tiny else [])
     print()
     fused.main(TINY_FUSED if tiny else [])

@@ -90,6 +90,12 @@ def test_ask_cost(load, capsys):
     assert "| optuna_tpe |" in capsys.readouterr().out
 
 
+def test_time_left(load, capsys):
+    figures = load("time_left").main(load("run_all").TINY_TIME_LEFT)
+    assert len(figures) == 6
+    assert "| heavier and heavier | 4 |" in capsys.readouterr().out
+
+
 def test_against_optuna_search_cv(load, capsys):
     pytest.importorskip("optuna_integration", reason="its package is not one that hpo needs")
     figures = load("optuna_search_cv").main([*TINY, "--repeats", "1", "--untracked"])

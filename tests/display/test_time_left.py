@@ -126,6 +126,30 @@ def test_the_refit_is_included():
     assert refit_seconds(10.0, 1) == 10.0
 
 
+def test_nested_searches_and_finalists_are_included():
+    """Of ten trials, four were made by an earlier run."""
+    now = [0.0]
+    earlier = tuple(_record(number, 10.0) for number in range(4))
+    plan = Plan(n_trials=10, earlier=earlier, refit=True, n_finalists=2, n_outer=3)
+    progress = Progress(plan, lambda: now[0])
+    for number in range(4, 8):
+        progress.started(TrialRecord(Trial(number, {}, 0), max_steps=1))
+        now[0] += 10
+        progress.ended(_record(number, 10.0))
+    whole, refit, finalists = 100, 5, 2 * 10
+    nested = 2 * (whole + refit)
+    after = refit + finalists
+    told = progress.time_left()
+    assert told == pytest.approx((20 + after + 0.75 * nested, 20 + after + 1.25 * nested))
+    for number in range(8, 10):
+        progress.started(TrialRecord(Trial(number, {}, 0), max_steps=1))
+        now[0] += 10
+        progress.ended(_record(number, 10.0))
+    now[0] += 50  # of the first outer fold
+    left = after + 0.75 * nested - 50, after + 1.25 * nested - 50
+    assert progress.time_left() == pytest.approx(left)
+
+
 @pytest.mark.parametrize(
     ("low", "high", "text"),
     [

@@ -1,5 +1,6 @@
 """A real tracking server, on loopback: dead at first, then up."""
 
+import json
 import math
 import shutil
 import time
