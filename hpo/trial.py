@@ -212,6 +212,9 @@ class TrialRecord:
         (compiled)``, the last two with ``, bfloat16`` if applicable; empty if unknown.
     trained_by_reason : str
         Why it was not batched although batches were requested; empty otherwise.
+    worker : str
+        What trained it, as the executor names it: ``process 2``, ``process 1, GPU 0``, ``batch``,
+        ``Ray actor 4711 on node3``; empty if unknown.
     cause : Cause or None
         Why the trial ended before its last step; None for a complete one.
     screening : tuple of Report
@@ -230,6 +233,7 @@ class TrialRecord:
     select: str = "best"
     trained_by: str = field(default="", compare=False)  # how, and not what: scores are the same
     trained_by_reason: str = field(default="", compare=False)
+    worker: str = field(default="", compare=False)
     cause: Cause | None = None
     screening: tuple[Report, ...] = ()
 

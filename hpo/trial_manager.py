@@ -270,12 +270,16 @@ class TrialManager:
             self._ended(record)
         return bool(closed)
 
-    def set_trained_by(self, number: int, how: str, reason: str = "") -> None:
-        """Record how a running trial is trained; may be called at every step."""
-        record = self._records[number]
-        if (record.trained_by, record.trained_by_reason) == (how, reason):
+    def set_trained_by(self, number: int, how: str, reason: str = "", worker: str = "") -> None:
+        """Record how a running trial is trained, and by which worker; may be called at every step.
+
+        A worker that is known stays so if ``worker`` is empty.
+        """
+        before = self._records[number]
+        worker = worker or before.worker
+        if (before.trained_by, before.trained_by_reason, before.worker) == (how, reason, worker):
             return
-        record = replace(record, trained_by=how, trained_by_reason=reason)
+        record = replace(before, trained_by=how, trained_by_reason=reason, worker=worker)
         self._records.store(record)
         self._storage.begin(record)
         for observer in self._observers:

@@ -44,7 +44,8 @@ def _fill(trials: TrialManager, executor: BaseExecutor) -> None:
 def _advance(trials: TrialManager, executor: BaseExecutor) -> None:
     events = executor.poll()
     for record in trials.running:
-        trials.set_trained_by(record.number, *executor.trained_by(record.number))
+        number = record.number
+        trials.set_trained_by(number, *executor.trained_by(number), executor.worker(number))
     _take(trials, executor, events)
 
 

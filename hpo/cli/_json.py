@@ -72,6 +72,7 @@ def trial_data(record: TrialRecord, *, curve: bool = False) -> dict[str, Any]:
         "ended": record.ended,
         "trained_by": record.trained_by,
         "trained_by_reason": record.trained_by_reason,
+        "worker": record.worker,
         "resumed_from": record.trial.resumed_from,
     }
     if curve:

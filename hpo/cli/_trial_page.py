@@ -88,6 +88,8 @@ def _facts(result: StudyResult, record: TrialRecord) -> list[tuple[str, str | Te
     if record.trained_by:
         why = f", because {single_line(record.trained_by_reason)}"
         rows.append(("trained by", record.trained_by + (why if record.trained_by_reason else "")))
+    if record.worker and record.worker != record.trained_by:
+        rows.append(("worker", record.worker))
     if record.trial.resumed_from is not None:
         rows.append(("resumed", going_on(record)))
     if record.number in result.files:

@@ -52,7 +52,11 @@ class WorkerProcess:
         worker_connection.close()
         # Runs before multiprocessing ends its daemons, which would leave their children alive.
         self._at_exit = Finalize(self, _kill_group, args=(self.process.pid,), exitpriority=0)
+        self.name = ""
+        """For people: ``process 1``."""
         self.number: int | None = None
+        self.last_number: int | None = None
+        """Number of the last trial that it was given, also once that has ended."""
         self.is_training = False
         """Whether it has begun its trial."""
         self.has_reported = False
@@ -61,6 +65,7 @@ class WorkerProcess:
     def start(self, trial: Trial) -> None:
         """Begin ``trial``; if the worker has just died, the next `receive` raises."""
         self.number, self.is_training = trial.number, False
+        self.last_number = trial.number
         self._awaits_answer = False
         self._send(("start", trial))
 

@@ -216,6 +216,19 @@ class BaseExecutor(ABC):
         """
         return self.way, ""
 
+    def worker(self, number: int) -> str:
+        """Return what trains a trial, for people, asked when `trained_by` is.
+
+        ``process 2``, ``process 1, GPU 0``: see `TrialRecord.worker`. By default, `way`.
+        """
+        return self.way
+
+    @staticmethod
+    def named(worker: str, device: str | None) -> str:
+        """Return the name of a worker with that of its GPU, if it has one."""
+        kind, _, index = (device or "").partition(":")
+        return f"{worker}, GPU {index or 0}" if kind == "cuda" else worker
+
     def __init__(self, objective: BaseObjective) -> None:
         self.objective = objective
 

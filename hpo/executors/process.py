@@ -1,5 +1,6 @@
 """Several trials at a time, each in a worker process with its own device and threads."""
 
+import itertools
 import time
 from collections.abc import Iterable, Sequence
 
@@ -95,8 +96,17 @@ class ProcessExecutor(BaseExecutor):
             self._settings = settings_of_this_process(here=True)
         used = [worker.device for worker in self._workers]
         device = min(self._devices, key=used.count)
-        self._workers.append(WorkerProcess(self._payload, device, self._n_threads, self._settings))
-        return self._workers[-1]
+        worker = WorkerProcess(self._payload, device, self._n_threads, self._settings)
+        # One that takes the place of a dead one takes its name too.
+        names = (self.named(f"process {i}", device) for i in itertools.count(1))
+        taken = {other.name.partition(",")[0] for other in self._workers}
+        worker.name = next(name for name in names if name.partition(",")[0] not in taken)
+        self._workers.append(worker)
+        return worker
+
+    def worker(self, number: int) -> str:
+        """Return the worker process that a trial was given to; empty if it is gone."""
+        return next((w.name for w in self._workers if w.last_number == number), "")
 
     def poll(self, timeout: float = 0.1) -> list[Event]:
         """Let trials that reported continue; return what the workers send within ``timeout`` s."""

@@ -48,6 +48,10 @@ class SerialExecutor(BaseExecutor):
         """Number of trials that can run at a time: one."""
         return 1
 
+    def worker(self, number: int) -> str:
+        """Return that it is this process, with its GPU."""
+        return self.named("this process", self._device)
+
     def __enter__(self) -> "SerialExecutor":
         from hpo.training.threads import devices, limit_threads
 

@@ -77,7 +77,10 @@ _OUT_OF_FOLD = (
     "Rows that the winner's folds were validated on, each by an estimator that was not trained on "
     "it."
 )
-_TIMELINE = "A row is a place that was free when the trial began, not a process."
+_TIMELINE = (
+    "A row is a worker; one that trained several trials at a time has several rows. Where no "
+    "worker is known (older studies), it is the first place that was free."
+)
 _TABLE = (
     "A click on a heading sorts. The filter takes words, and comparisons such as lr<0.01 or "
     "state=pruned."

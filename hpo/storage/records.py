@@ -194,6 +194,7 @@ def _record(
         select=select,
         trained_by=trained_by,
         trained_by_reason=why,
+        worker=stored.get("worker", ""),
         cause=cause,
         screening=screening,
     )
@@ -325,6 +326,7 @@ def packed_start(record: TrialRecord, *, params: bool) -> tuple[str, dict[str, A
         "max_steps": record.max_steps,
         "started": record.started,
         TRAINED_BY: [record.trained_by, record.trained_by_reason],
+        **({"worker": record.worker} if record.worker else {}),
     }
 
 

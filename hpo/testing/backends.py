@@ -112,7 +112,7 @@ def timeless(record: TrialRecord) -> str:
     )
     error = record.error and record.error.splitlines()[-1]
     untimed = replace(record, reports=reports, error=error, started=None, ended=None)
-    return repr(replace(untimed, trained_by="", trained_by_reason=""))
+    return repr(replace(untimed, trained_by="", trained_by_reason="", worker=""))
 
 
 class BackendConformance:

@@ -41,6 +41,7 @@ TRIAL = {
     "ended": MAYBE + NUMBER,
     "trained_by": TEXT,
     "trained_by_reason": TEXT,
+    "worker": TEXT,
     "resumed_from": MAYBE + WHOLE,
 }
 COUNTS = dict.fromkeys(("total", "running", "complete", "pruned", "failed", "interrupted"), WHOLE)

@@ -199,10 +199,32 @@ def test_epochs_saved_are_those_that_the_result_counts(result):
 
 
 def test_the_timeline_has_a_row_for_each_at_the_same_time(result):
-    traces = figures(result)["timeline"]["data"]
-    rows = {n: row for t in traces for n, row in zip(t["customdata"], t["y"], strict=True)}
+    rows, names = rows_of_timeline(result)
     assert set(rows.values()) == {1, 2}, "each trial took two seconds, and one began each second"
     assert rows[0] != rows[1]
+    assert names == ["place 1", "place 2"]  # workers of older studies are not known
+
+
+def rows_of_timeline(result):
+    """Return the row of each trial, and the names of all rows."""
+    timeline = figures(result)["timeline"]
+    traces = timeline["data"]
+    rows = {n: row for t in traces for n, row in zip(t["customdata"], t["y"], strict=True)}
+    return rows, timeline["layout"]["yaxis"]["ticktext"]
+
+
+def test_the_timeline_has_a_row_for_each_worker(result):
+    """A batch has several at the same time, of which each has a row."""
+    workers = {0: "process 10", 1: "process 2"}
+    named = [replace(r, worker=workers.get(r.number, "batch")) for r in result.records]
+    rows, names = rows_of_timeline(replace(result, records=tuple(named)))
+    assert names == ["batch · 1", "batch · 2", "process 2", "process 10"]
+    assert (rows[0], rows[1]) == (4, 3)
+    assert {rows[n] for n in rows if n > 1} == {1, 2}
+    many = [replace(r, worker=f"process {r.number}") for r in result.records]
+    rows, names = rows_of_timeline(replace(result, records=tuple(many)))
+    assert len(set(rows.values())) == 60
+    assert names[:2] == ["process 0", "process 3"]  # of more than 24, some are named
 
 
 def page_of(result, settings=None):

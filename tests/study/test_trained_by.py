@@ -78,6 +78,8 @@ def test_it_is_kept(study, executor, how):
     assert heard.params["trained_by"] == f"3 {how}"
     kept = load_result("linear", study.storage)
     assert [(r.trained_by, r.trained_by_reason) for r in kept.records] == [(how, "")] * 3
+    worker = "this process" if executor == "serial" else "batch"
+    assert [r.worker.partition(",")[0] for r in kept.records] == [worker] * 3  # and its GPU
 
 
 def test_a_refusal_is_told_everywhere(study, tmp_path, monkeypatch, capsys):
@@ -92,6 +94,7 @@ def test_a_refusal_is_told_everywhere(study, tmp_path, monkeypatch, capsys):
     assert told == [f"trial 0 is trained by a worker process, because {WHY}"]
     assert lines.index(told[0]) < min(i for i, line in enumerate(lines) if "complete" in line)
     assert {r.trained_by_reason for r in result.records} == {WHY}
+    assert {r.worker.partition(",")[0] for r in result.records} <= {"process 1", "process 2"}
     assert format_reasons(result.records) == [f"3 process, because {WHY}"]
 
     closing = io.StringIO()

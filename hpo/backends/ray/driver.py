@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 
 from hpo._failures import MAX_LENGTH, shortened
 from hpo._redaction import redact
-from hpo.backends.ray.worker import CHANGES, EVENT, RESUMED, TRIAL
+from hpo.backends.ray.worker import CHANGES, EVENT, RESUMED, TRIAL, WORKER
 from hpo.exceptions import ExecutorError
 from hpo.executors import Ended, Event, Failed, Reported, Revoked, TrainingClock
 from hpo.executors.base import LoadError
@@ -160,8 +160,8 @@ class StudyController:
             self._n_places, self._checked_at = self._n_slots(), now
         return max(self._n_places, 1)
 
-    def take(self, event: Event | LoadError) -> bool:
-        """Handle an event; return whether its trial has ended."""
+    def take(self, event: Event | LoadError, worker: str = "") -> bool:
+        """Handle an event of a worker; return whether its trial has ended."""
         if isinstance(event, LoadError):
             raise ExecutorError(
                 f"A worker cannot load the study: {event.reason}. Every node needs hpo and the "
@@ -171,6 +171,7 @@ class StudyController:
         trials = self.trials
         if self.has_ended(event.number):  # it had its time while this was on its way
             return True
+        trials.set_trained_by(event.number, "ray", worker=worker)
         match event:
             case Reported(report, checkpoint):
                 if report.position <= trials.record(report.number).last_position:
@@ -278,7 +279,7 @@ class StoreScheduler(TuneScheduler):  # type: ignore[misc]  # Ray has no types
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> str:
         """Handle the event in ``result``."""
         driver = self._driver
-        over = driver.guarded(lambda: driver.take(result[EVENT]), True)
+        over = driver.guarded(lambda: driver.take(result[EVENT], result.get(WORKER, "")), True)
         return str(self.STOP if over else self.CONTINUE)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:

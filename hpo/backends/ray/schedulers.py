@@ -18,7 +18,7 @@ from ray.tune import schedulers
 
 from hpo._discovery import check_options, did_you_mean, parse_spec
 from hpo.backends.ray.driver import StoreScheduler, StudyController
-from hpo.backends.ray.worker import CHANGES, EVENT, SCORE, STEP, TRIAL
+from hpo.backends.ray.worker import CHANGES, EVENT, SCORE, STEP, TRIAL, WORKER
 from hpo.exceptions import ExecutorError, PluginError
 from hpo.executors import Reported
 from hpo.space import SearchSpace
@@ -207,10 +207,11 @@ class DelegatingScheduler(StoreScheduler):
 
     def _decide(self, controller: Any, trial: Any, result: Mapping[str, Any]) -> str:
         event, own_trial = result[EVENT], trial.config[TRIAL]
+        worker = result.get(WORKER, "")
         if not isinstance(event, Reported):
-            return str(self.STOP if self._driver.take(event) else self.CONTINUE)
+            return str(self.STOP if self._driver.take(event, worker) else self.CONTINUE)
         report = _with_changes(event.report, trial.config.get(CHANGES, {}))
-        if self._driver.take(Reported(report)):
+        if self._driver.take(Reported(report), worker):
             return str(self.STOP)
         if self._driver.trials.record(report.number).made_all_steps:
             return str(self.CONTINUE)  # it ends by itself, and is complete

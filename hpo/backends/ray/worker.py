@@ -1,6 +1,8 @@
 """The actor of Ray Tune: trains one trial after another, one step per call."""
 
+import os
 import pickle
+import platform
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -18,13 +20,23 @@ from hpo.training import BaseObjective
 from hpo.training.checkpointing import CheckpointedRun
 from hpo.trial import Report, Trial
 
-__all__ = ["CHANGES", "EVENT", "RESUMED", "SCORE", "STEP", "TRIAL", "Worker", "WorkerPayload"]
+__all__ = [
+    "CHANGES",
+    "EVENT",
+    "RESUMED",
+    "SCORE",
+    "STEP",
+    "TRIAL",
+    "WORKER",
+    "Worker",
+    "WorkerPayload",
+]
 
 TRIAL, CHANGES, RESUMED = "trial", "changes", "resumed"
 """Keys of a Ray trial's config: the trial, the parameters changed since its start, and the state
 from which it goes on, in the object store."""
 
-EVENT, SCORE, STEP = "event", "score", "step"
+EVENT, SCORE, STEP, WORKER = "event", "score", "step", "worker"
 """Keys of a result: the event, and for Ray the value and the step of a report."""
 
 _STATE = "state"
@@ -97,7 +109,12 @@ class Worker(tune.Trainable):  # type: ignore[misc]  # Ray has no types
                 SCORE: event.report.value,
                 STEP: event.report.step,
             }
-        return {EVENT: event, **self._last}  # Ray's schedulers also use the last result
+        name = f"Ray actor {os.getpid()} on {platform.node()}"
+        return {
+            EVENT: event,
+            WORKER: name,
+            **self._last,
+        }  # Ray's schedulers also use the last result
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         """Return the state of the training; None if it cannot be saved."""

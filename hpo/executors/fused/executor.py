@@ -184,6 +184,13 @@ class FusedExecutor(BaseExecutor):
         """Return how a trial is trained, and why not in a batch."""
         return self._notes.trained_by(number)
 
+    def worker(self, number: int) -> str:
+        """Return the worker process of a trial, or that a batch has it."""
+        how, _ = self.trained_by(number)
+        if how.startswith("fused"):
+            return self.named("batch", self._device)
+        return self._pool.worker(number) if how else ""
+
     def __enter__(self) -> "FusedExecutor":
         self._limits.enter_context(limit_threads(self._n_threads))
         self._pool.open()

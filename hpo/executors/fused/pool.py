@@ -49,6 +49,10 @@ class WorkerPool:
         """Errors of the trials that the last `poll` reported as failed, by number."""
         return self._executor.errors
 
+    def worker(self, number: int) -> str:
+        """Return what trains a trial; see `BaseExecutor.worker`."""
+        return self._executor.worker(number)
+
     def open(self) -> None:
         """Prepare the executor."""
         self._executor.__enter__()

@@ -2,6 +2,7 @@
 
 import heapq
 import math
+import re
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
@@ -34,6 +35,8 @@ MOST_CURVES = 4000
 """Trials whose curves are drawn: the best ones."""
 FEW_CURVES = 200
 """From so many curves on they are thinner."""
+MOST_NAMES = 24
+"""Workers that are named beside the timeline; of more, some are."""
 N_MEDIAN = 3
 """Fewest trials of which a median is drawn."""
 
@@ -252,16 +255,16 @@ def saved(result: StudyResult) -> Figure | None:
 
 
 def timeline(result: StudyResult) -> Figure | None:
-    """Return when each trial ran, one row for each that ran at the same time.
+    """Return when each trial ran, one row a worker.
 
-    A row is a place, not a process: the first one that was free when the trial began. None if no
-    trial has its times.
+    A worker that trained several trials at the same time has a row for each of them, and so have
+    trials whose worker is not known. None if no trial has its times.
     """
     timed = [r for r in result.records if r.started is not None and (r.ended or r.all_reports)]
     if not timed:
         return None
     timed.sort(key=lambda record: (record.started or 0.0, record.number))
-    rows, n_rows = _rows(timed)
+    rows, names = _rows(timed)
     began = timed[0].started or 0.0
     unit, seconds = _unit(max(map(_end, timed)) - began)
     traces = []
@@ -289,11 +292,17 @@ def timeline(result: StudyResult) -> Figure | None:
         )
     return figure(
         traces,
-        min(700, 190 + 22 * n_rows),
+        min(700, 190 + 22 * len(names)),
         barmode="overlay",
         bargap=0.15,
         xaxis=axis(f"{unit} since the first trial began"),
-        yaxis=axis("at the same time", autorange="reversed", tickformat="d", nticks=8),
+        yaxis=axis(
+            "worker",
+            autorange="reversed",
+            tickvals=list(range(1, len(names) + 1, 1 + len(names) // MOST_NAMES)),
+            ticktext=names[:: 1 + len(names) // MOST_NAMES],
+            automargin=True,
+        ),
     )
 
 
@@ -302,8 +311,30 @@ def _end(record: TrialRecord) -> float:
     return max(record.ended or last, record.started or 0.0)
 
 
-def _rows(records: Sequence[TrialRecord]) -> tuple[list[int], int]:
-    """Return the row of each trial, in the order in which they began, and the number of rows."""
+def _rows(records: Sequence[TrialRecord]) -> tuple[list[int], list[str]]:
+    """Return the row of each trial, given in the order in which they began, and the rows' names."""
+    by_worker: dict[str, list[int]] = {}
+    for i, record in enumerate(records):
+        by_worker.setdefault(record.worker, []).append(i)
+    rows = [0] * len(records)
+    names: list[str] = []
+    for worker in sorted(by_worker, key=_in_order):
+        those = by_worker[worker]
+        lanes, n = _lanes([records[i] for i in those])
+        for i, lane in zip(those, lanes, strict=True):
+            rows[i] = len(names) + lane
+        several = [f"{worker} · {k + 1}" if worker else f"place {k + 1}" for k in range(n)]
+        names += [worker] if worker and n == 1 else several
+    return rows, names
+
+
+def _in_order(name: str) -> list[tuple[int, str]]:
+    """Return a key by which ``process 10`` comes after ``process 9``."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _lanes(records: Sequence[TrialRecord]) -> tuple[list[int], int]:
+    """Return the lane of each trial, the first that is free when it begins, and their number."""
     free: list[int] = []
     busy: list[tuple[float, int]] = []
     rows, n = [], 0
