@@ -21,6 +21,7 @@ import inspect
 import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from hpo._failures import message_of, where_of
@@ -35,6 +36,7 @@ __all__ = [
     "instantiate",
     "names",
     "parse_spec",
+    "plugins",
 ]
 
 
@@ -211,18 +213,62 @@ def _literal(text: str) -> Any:
         return text
 
 
-def check_options(label: str, target: Any, options: Mapping[str, Any]) -> None:
-    """Raise `PluginError` naming every option that ``target`` does not accept."""
-    parameters = inspect.signature(target).parameters
+def check_options(
+    label: str,
+    target: Any,
+    options: Mapping[str, Any],
+    *,
+    given: Iterable[str] = (),
+    others: Callable[[], Mapping[str, Any]] = dict,
+) -> None:
+    """Raise `PluginError` naming every option that ``target`` does not accept.
+
+    Parameters
+    ----------
+    label : str
+        ``"pruner 'median'"``.
+    target : callable
+        What takes the options.
+    options : mapping of str to object
+    given : iterable of str
+        Parameters of ``target`` that are no options.
+    others : callable
+        Returns what takes the options of other plugins, by their names: asked for those that have
+        an unknown option.
+    """
+    parameters = dict(inspect.signature(target).parameters)
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return
+    for name in given:
+        parameters.pop(name, None)
     unknown = [key for key in options if key not in parameters]
     if unknown:
-        problems = [f"'{key}'{did_you_mean(key, parameters) or '.'}" for key in unknown]
+        found = {name: inspect.signature(other).parameters for name, other in others().items()}
+        problems = [
+            f"'{key}'{_of_others(key, found) or did_you_mean(key, parameters) or '.'}"
+            for key in unknown
+        ]
         raise PluginError(
             f"{label} has no option {' It has no option '.join(problems)} "
             f"Its options are: {', '.join(parameters) or 'none'}."
         )
+
+
+def _of_others(option: str, others: Mapping[str, Iterable[str]]) -> str:
+    """Return ``" (an option of 'optuna_median')."`` if other plugins have the option, else ""."""
+    owners = [f"'{name}'" for name, parameters in others.items() if option in parameters]
+    *first, last = owners or [""]
+    named = f"{', '.join(first)} and {last}" if first else last
+    return f" (an option of {named})." if last else ""
+
+
+def plugins(package: str, base: type[Any]) -> dict[str, type[Any]]:
+    """Return the plugins of a package by name, without those that cannot be imported here."""
+    found = {}
+    for name in names(package):
+        with suppress(Exception):  # an extra that is not installed, or somebody's code
+            found[name] = find(package, name, base)
+    return found
 
 
 def build(package: str, spec: Any, base: type[Any], **defaults: Any) -> Any:
@@ -257,7 +303,7 @@ def build(package: str, spec: Any, base: type[Any], **defaults: Any) -> Any:
             f"The {kind} must be a name ({', '.join(names(package))}), MODULE:CLASS or a "
             f"{base.__name__}. Got {spec!r} instead."
         )
-    check_options(label, plugin, options)
+    check_options(label, plugin, options, others=lambda: plugins(package, base))
     accepted = inspect.signature(plugin).parameters
     accepted_defaults = {key: value for key, value in defaults.items() if key in accepted}
     return instantiate(label, plugin, **{**accepted_defaults, **options})

@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 
 from hpo import _discovery
 from hpo.exceptions import PluginError
+from hpo.executors import make_executor
 from hpo.pruners import BasePruner
 from hpo.pruners.median import MedianPruner
 from hpo.pruners.nop import NopPruner
+from hpo.samplers.base import make_sampler
+from hpo.testing.scripted import ScriptedObjective
 
 PACKAGE = "hpo.pruners"
 
@@ -288,3 +291,38 @@ def test_a_refused_value_is_told():
         "{'complete', 'reported'}. Got 'done' instead."
     )
     assert isinstance(caught.value.__cause__, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (
+            lambda: _discovery.build("hpo.pruners", "median:reference=running_mean", BasePruner),
+            "pruner 'median' has no option 'reference' (an option of 'optuna_median').",
+        ),
+        (
+            lambda: _discovery.build("hpo.pruners", "optuna_median:first_rung=2", BasePruner),
+            "has no option 'first_rung' (an option of 'halving' and 'median').",
+        ),
+        (
+            lambda: make_sampler("gp:deterministic_objective=true", 0, parallel=False),
+            "sampler 'gp' has no option 'deterministic_objective' (an option of 'optuna_gp').",
+        ),
+        (
+            lambda: make_executor(
+                "serial:n_jobs=2",
+                ScriptedObjective(lambda params: [1.0]),
+                n_jobs=None,
+                n_threads=1,
+                device=None,
+                seed=0,
+            ),
+            "executor 'serial' has no option 'n_jobs' (an option of 'auto', 'fused' and "
+            "'process'). Its options are: n_threads, device.",
+        ),
+    ],
+)
+def test_an_option_of_another_plugin_is_told_where_it_belongs(make, told):
+    with pytest.raises(PluginError) as error:
+        make()
+    assert told in str(error.value)

@@ -5,7 +5,15 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from hpo._discovery import check_class, check_options, find, instantiate, names, parse_spec
+from hpo._discovery import (
+    check_class,
+    check_options,
+    find,
+    instantiate,
+    names,
+    parse_spec,
+    plugins,
+)
 from hpo.exceptions import PluginError
 from hpo.executors.base import BaseExecutor
 from hpo.training import BaseObjective
@@ -49,7 +57,8 @@ def make_executor(
             "Leave the executor out, or name 'process', 'fused' or 'auto'; or set n_jobs=1."
         )
     cls = find("hpo.executors", name, BaseExecutor)
-    check_options(f"executor '{name}'", cls, options)
+    others = partial(plugins, "hpo.executors", BaseExecutor)
+    check_options(f"executor '{name}'", cls, options, given=["objective"], others=others)
     executor: BaseExecutor = _call(f"executor '{name}'", cls, objective, options, defaults)
     return executor
 

@@ -21,7 +21,15 @@ from optuna.samplers import (
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from hpo._discovery import check_class, check_options, find, instantiate, names, parse_spec
+from hpo._discovery import (
+    check_class,
+    check_options,
+    find,
+    instantiate,
+    names,
+    parse_spec,
+    plugins,
+)
 from hpo.exceptions import PluginError
 from hpo.samplers._delegating import DelegatingSampler
 from hpo.samplers._unrepeated import UnrepeatedSampler
@@ -160,7 +168,7 @@ class BaseOptunaFactory(BaseSamplerFactory):
 
         In a finite space it proposes no point twice, unless ``repeats`` is true.
         """
-        check_options(f"sampler '{self.name}'", self.sampler, options)
+        check_options(f"sampler '{self.name}'", self.sampler, options, others=_targets)
         if self.liar:
             options.setdefault("constant_liar", parallel)
         if self.memoryless:
@@ -183,6 +191,13 @@ class BaseOptunaFactory(BaseSamplerFactory):
                 lambda trial_seed: seeded(self.sampler, options, trial_seed), seed
             )
         return seeded(self.sampler, options, derive_seed(seed, "sampler"))
+
+
+def _targets() -> dict[str, type[BaseSampler]]:
+    """Return the classes that take the options of the samplers, by their names."""
+    factories = plugins(_PACKAGE, BaseSamplerFactory)
+    targets = {name: getattr(factory, "sampler", None) for name, factory in factories.items()}
+    return {name: target for name, target in targets.items() if target is not None}
 
 
 def seeded(cls: type[_Sampler], options: Mapping[str, Any], seed: int) -> _Sampler:
