@@ -137,13 +137,13 @@ def _share(match: re.Match[str]) -> float:
     return int(match[1]) / int(match[2])
 
 
-def draw(picture: str, title: str, path: Path) -> None:
+def draw(picture: str, title: str, path: Path, columns: int = COLUMNS) -> None:
     """Write a picture of a terminal as SVG, in fonts that the reader's machine has."""
     lines = Text.from_ansi(picture).split("\n")
     for line in lines:
         line.rstrip()
     console = Console(
-        width=COLUMNS + 2, record=True, file=StringIO(), force_terminal=True, highlight=False
+        width=columns + 2, record=True, file=StringIO(), force_terminal=True, highlight=False
     )
     console.print(Padding(Text("\n", no_wrap=True).join(lines), 1))
     svg = console.export_svg(title=title, theme=THEME, unique_id=path.stem)

@@ -42,25 +42,29 @@ def find_trial(result: StudyResult, number: int) -> TrialRecord:
 
 
 def print_trial(console: Console, result: StudyResult, record: TrialRecord, verbose: bool) -> None:
-    """Print a trial: its parameters, why it ended, its curve and the scores of its folds."""
+    """Print a trial: the scores of its folds, its curve, its parameters, and last how it ended.
+
+    What is longest comes first: the eye is at the end, and a small terminal shows that alone.
+    """
     state = str(record.state)
     winner = " (the winner)" if record is result.winner else ""
     title = (f"{result.name}, trial {record.number}", "bold")
     print_line(console, Text.assemble(title, "  ", (state, COLORS[state]), winner))
-    print_line(console, facts_table(_facts(result, record)))
-    print_line(console, "\nParameters", style="bold")
-    print_line(console, facts_table((name, _exact(v)) for name, v in record.trial.params.items()))
+    if record.error:
+        print_line(console, "\nTraceback", style="bold")
+        print_line(console, record.error.rstrip())
     shown = record.reports or record.screening
     if shown:
         of = "" if record.reports else ", the first fold alone"
         print_line(console, f"\n{result.scoring} by epoch{of}", style="bold")
+        print_line(console, _epochs(result, record, _MOST_EPOCHS if not verbose else None))
+        print_line(console)
         for line in curve_lines(shown, min(_WIDTH, console.width - _AXIS - 4)):
             print_line(console, line)
-        print_line(console)
-        print_line(console, _epochs(result, record, _MOST_EPOCHS if not verbose else None))
-    if record.error:
-        print_line(console, "\nTraceback", style="bold")
-        print_line(console, record.error.rstrip())
+    print_line(console, "\nParameters", style="bold")
+    print_line(console, facts_table((name, _exact(v)) for name, v in record.trial.params.items()))
+    print_line(console, Text.assemble("\n", (f"Trial {record.number} is {state}", "bold"), winner))
+    print_line(console, facts_table(_facts(result, record)))
 
 
 def _exact(value: object) -> str:

@@ -1,5 +1,6 @@
 """Render a `Progress` for the live display, a few times a second."""
 
+import re
 import textwrap
 from collections.abc import Mapping
 from typing import Any
@@ -29,6 +30,8 @@ COLORS = {
 _BAR = 30
 _LABEL = 12
 """Columns of a row's label and the gaps beside it."""
+_SPELLED_OUT = re.compile(r" \(rung [^)]*\)| is rank \d+ of \d+(?=, not above)")
+"""Parts of reasons that would push their end off a terminal of 80 columns."""
 _FIXED_ROWS = 13
 """Rows needed in addition to those of the running trials."""
 
@@ -198,7 +201,7 @@ def _in_flight(record: TrialRecord) -> Text:
 
 def _finished(record: TrialRecord) -> Text:
     color = COLORS[str(record.state)]
-    text = ending(record)
+    text = _SPELLED_OUT.sub("", ending(record))  # `hpo show --trial N` has it all
     state, rest = text[: len(record.state)], text[len(record.state) :]
     if record.interrupted:
         state, rest = text, ""
