@@ -25,13 +25,11 @@ from hpo.cli._tables import (
     print_comparison,
     print_refit_error,
     print_winner,
-    saved,
-    times,
     top_table,
     trained,
 )
 from hpo.cli._trial_page import find_trial, print_all, print_trial
-from hpo.display.text import ago, counted, score
+from hpo.display.text import ago, counted, saved, score, times
 from hpo.exceptions import HpoError, StorageError, StudyError
 from hpo.result import StudyResult
 from hpo.storage.reader import StorageReader

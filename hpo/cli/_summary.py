@@ -22,12 +22,10 @@ from hpo.cli._tables import (
     print_comparison,
     print_refit_error,
     print_winner,
-    saved,
-    times,
     trained,
 )
 from hpo.display.progress import Progress
-from hpo.display.text import counted
+from hpo.display.text import counted, saved, times
 from hpo.exceptions import RefitError
 from hpo.result import StudyResult
 from hpo.study import Study

@@ -16,7 +16,6 @@ from hpo.display.text import (
     brief,
     brief_value,
     counted,
-    duration,
     number,
     score,
     score_with_interval,
@@ -27,7 +26,6 @@ from hpo.review.advice import advice
 from hpo.review.analyses import found_analyses, told
 from hpo.review.comparison import BEST, Comparison, compare
 from hpo.review.gap import gap_to_held_out
-from hpo.trial import TrialState
 
 __all__ = [
     "comparison_table",
@@ -40,8 +38,6 @@ __all__ = [
     "print_comparison",
     "print_refit_error",
     "print_winner",
-    "saved",
-    "times",
     "top_table",
     "trained",
     "winner_table",
@@ -65,16 +61,6 @@ def counts(result: StudyResult) -> Text:
     if result.n_interrupted:
         text.append(f" (and {result.n_interrupted} interrupted)")
     return text
-
-
-def saved(result: StudyResult) -> str:
-    """Return what pruning saved: ``43 % of the epochs (257 of 600) of ...``."""
-    ended = [r for r in result.records if r.state in {TrialState.COMPLETE, TrialState.PRUNED}]
-    planned = sum(record.max_steps or 0 for record in ended)
-    if not planned or not result.n_pruned:
-        return "nothing: no trial was pruned"
-    n = round(result.epochs_saved_fraction * planned)
-    return f"{result.epochs_saved_fraction:.0%} of the epochs ({n} of {planned})"
 
 
 def trained(result: StudyResult, *, reasons: bool) -> list[tuple[str, str | Text]]:
@@ -235,14 +221,6 @@ def facts_table(rows: Iterable[tuple[str, str | Text]]) -> Table:
     for name, value in rows:
         table.add_row(Text(f"  {name}"), Text(value) if isinstance(value, str) else value)
     return table
-
-
-def times(result: StudyResult) -> str:
-    """Return the duration of the search, and of the refit if there was one."""
-    if result.seconds is None:
-        return "unknown"
-    refit = result.refit_seconds
-    return duration(result.seconds) + (f", refit {duration(refit)}" if refit else "")
 
 
 def print_comparison(console: Console, result: StudyResult) -> None:

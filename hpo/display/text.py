@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hpo._format import brief_value, number, score, score_with_interval, short_names, single_line
+from hpo.result import StudyResult
 from hpo.trial import TrialRecord, TrialState
 
 __all__ = [
@@ -18,11 +19,13 @@ __all__ = [
     "going_on",
     "not_in_a_batch",
     "number",
+    "saved",
     "score",
     "score_with_interval",
     "short_names",
     "single_line",
     "time_span",
+    "times",
 ]
 
 
@@ -117,3 +120,21 @@ def ending(record: TrialRecord) -> str:
     if record.last_step and reason.startswith(at) and not reason[len(at) :][:1].isdigit():
         return f"{record.state} at {reason}"
     return f"{record.state}: {reason}" if reason else str(record.state)
+
+
+def saved(result: StudyResult) -> str:
+    """Return what pruning saved: ``43% of the epochs (257 of 600)``."""
+    ended = [r for r in result.records if r.state in {TrialState.COMPLETE, TrialState.PRUNED}]
+    planned = sum(record.max_steps or 0 for record in ended)
+    if not planned or not result.n_pruned:
+        return "nothing: no trial was pruned"
+    n = round(result.epochs_saved_fraction * planned)
+    return f"{result.epochs_saved_fraction:.0%} of the epochs ({n} of {planned})"
+
+
+def times(result: StudyResult) -> str:
+    """Return the duration of the search, and of the refit if there was one."""
+    if result.seconds is None:
+        return "unknown"
+    refit = result.refit_seconds
+    return duration(result.seconds) + (f", refit {duration(refit)}" if refit else "")

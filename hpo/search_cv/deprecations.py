@@ -84,8 +84,8 @@ def warn_of_scores(result: StudyResult, table: Mapping[str, Any], scorers: Seque
 def warn_of_notes(result: StudyResult, verbose: int) -> None:
     """Warn of the notes of executor, trackers and search; print them too if ``verbose``.
 
-    If an executor batches trials, also print how the trials were trained. The result is printed
-    last.
+    If an executor batches trials, also print how the trials were trained. How long it took, what
+    pruning saved and the result are printed last.
     """
     if verbose and any(map(asked_for_batches, result.records)):
         print(f"trained: {format_trained_by(result.trained_by)}")
@@ -94,4 +94,8 @@ def warn_of_notes(result: StudyResult, verbose: int) -> None:
         if verbose:
             print(f"note: {note}")
     if verbose:
+        from hpo.display.text import saved, times
+
+        pruned = f"; pruning saved {saved(result)}" if result.n_pruned else ""
+        print(f"search took {times(result)}{pruned}")
         print(result)

@@ -3,7 +3,8 @@ import math
 
 from rich.console import Console
 
-from hpo.cli._tables import counts, saved, top_table
+from hpo.cli._tables import counts, top_table
+from hpo.display.text import saved
 from hpo.result import StudyResult
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 

@@ -1,6 +1,7 @@
 """What scikit-learn's contract of a search asks of HPOSearchCV beyond a plain grid."""
 
 import math
+import re
 import time
 import warnings
 
@@ -472,6 +473,8 @@ def test_verbose_tells_of_each_trial_by_its_number_and_of_each_fold(capsys):
     assert lines[2].startswith("trial 1 complete: 0.5900  (2 of 2, ")
     assert lines[2].endswith("best so far)  value 0.6")
     assert [line for line in lines if "note" in line] == []
+    assert re.fullmatch(r"search took \S+ s, refit \S+ s", lines[3])
+    assert lines[4] == "StudyResult 'HPOSearchCV': 2 trials (2 complete)"
     search = grid(Odd(), {"value": [0.5]}, cv=BY_NUMBER, verbose=3, return_train_score=True)
     search.fit(*NUMBERED)
     told = capsys.readouterr().out
