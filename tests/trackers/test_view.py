@@ -89,7 +89,12 @@ def test_views_of_several_studies_are_filtered():
 
 def test_a_description_says_what_was_asked_and_found():
     note = study_note(record(), "#/trial/{}".format, "#/trials")
-    assert note.startswith("Asks which net reads best.\n\n**Winner: [trial 9](#/trial/9)**: ")
+    first, question = note.split("\n\n")[:2]
+    assert question == "Asks which net reads best."
+    winner, params, pruning = first.split("  \n")  # which MLflow shows before one unfolds the rest
+    assert winner.startswith("**Winner: [trial 9](#/trial/9)**: accuracy 0.9596")
+    assert params == "lr 0.0102, name a/b"
+    assert pruning == "Pruning 6 trials saved 44% of the epochs."
     assert "accuracy 0.9596 ± 0.0036 in cross-validation, 0.9556 on the held-out test" in note
     assert "| corrected for the choice | 0.9546 (95 %: 0.9407 to 0.9658) |" in note
     assert "| trials | 12: 6 complete, 6 pruned |" in note

@@ -2,10 +2,18 @@
 
 import ast
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
-from hpo._format import number, printable, score, score_with_interval
+from hpo._format import (
+    brief_value,
+    number,
+    printable,
+    score,
+    score_with_interval,
+    short_names,
+)
 from hpo._redaction import redact
 from hpo.storage.study_facts import BEST_TRIAL, StudyRecord
 
@@ -13,6 +21,10 @@ __all__ = ["study_note"]
 
 _MAX_VALUE = 120
 _MAX_PARAMS = 30
+_MARKS = re.compile(r"[\\*<>\[\]~&]")
+"""What Markdown does not take for text; an underscore within a name it does."""
+_LONGEST = 240
+"""Characters of the parameters in the first lines."""
 
 
 def study_note(study: StudyRecord, trial_url: Callable[[int], str], trials_url: str) -> str:
@@ -27,15 +39,19 @@ def study_note(study: StudyRecord, trial_url: Callable[[int], str], trials_url: 
         Address of the table of trials.
     """
     winner = study.results.get(BEST_TRIAL)
-    parts = [_question(study)]
+    parts = []
+    if winner is not None:
+        url = trial_url(winner)
+        name = f"[trial {winner}]({url})" if url else f"trial {winner}"
+        # MLflow folds all but the first lines of a description.
+        parts.append("  \n".join([f"**Winner: {name}**{_in_short(study)}", *_first_lines(study)]))
+    parts.append(_question(study))
     if study.state == "running":
         parts.append(f"The study is running: [its trials so far, best first]({trials_url}).")
     elif winner is None:
         parts.append(f"The study is {study.state}, and no trial has a score that counts.")
     if winner is not None:
-        url = trial_url(winner)
-        name = f"[trial {winner}]({url})" if url else f"trial {winner}"
-        parts += [f"**Winner: {name}**{_in_short(study)}", _scores(study), _params(study)]
+        parts += [_scores(study), _params(study)]
     if study.state != "running":
         parts.append(f"[All trials, best first]({trials_url})")
     parts.append(_commands(study))
@@ -58,7 +74,7 @@ def _question(study: StudyRecord) -> str:
 
 
 def _in_short(study: StudyRecord) -> str:
-    """Return the scores in a line: MLflow folds all but the first lines of a description."""
+    """Return the scores in a line."""
     found, scoring = study.metrics, study.params.get("scoring", "score")
     texts = []
     if "best_score" in found:
@@ -67,6 +83,28 @@ def _in_short(study: StudyRecord) -> str:
     if "test_score" in found:
         texts.append(f"{score(found['test_score'])} on the held-out test")
     return f": {', '.join(texts)}" if texts else ""
+
+
+def _first_lines(study: StudyRecord) -> list[str]:
+    """Return the winner's parameters, and what pruning saved, in a line each."""
+    best = _best_params(study)
+    names = short_names(best)
+    params = ", ".join(f"{names[name]} {_value(brief_value(v))}" for name, v in best.items())
+    params = params if len(params) <= _LONGEST else f"{params[: _LONGEST - 3]}..."
+    lines = [_MARKS.sub(r"\\\g<0>", params)]
+    if (saved := study.metrics.get("epochs_saved_fraction", 0.0)) > 0:
+        n = int(study.metrics.get("n_pruned", 0))
+        trials = "1 trial" if n == 1 else f"{n} trials"
+        lines.append(f"Pruning {trials} saved {saved:.0%} of the epochs.")
+    return [line for line in lines if line]
+
+
+def _best_params(study: StudyRecord) -> dict[str, Any]:
+    return {
+        name: study.results[f"best_{name}"]
+        for name in study.searched
+        if f"best_{name}" in study.results
+    }
 
 
 def _scores(study: StudyRecord) -> str:
@@ -101,12 +139,7 @@ def _scores(study: StudyRecord) -> str:
 
 
 def _params(study: StudyRecord) -> str:
-    best = {
-        name: study.results[f"best_{name}"]
-        for name in study.searched
-        if f"best_{name}" in study.results
-    }
-    rows = [(f"`{name}`", f"`{_value(value)}`") for name, value in best.items()]
+    rows = [(f"`{name}`", f"`{_value(value)}`") for name, value in _best_params(study).items()]
     if len(rows) > _MAX_PARAMS:
         rows = [*rows[:_MAX_PARAMS], ("...", f"{len(rows) - _MAX_PARAMS} more")]
     return _table(("parameter", "value"), rows)
