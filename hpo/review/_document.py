@@ -123,10 +123,12 @@ def _importance(figure: str, found: Sequence[Importance], result: StudyResult) -
 def _winner(result: StudyResult, epochs: bool) -> str:
     if result.winner is None:
         return _html.paragraph("No trial is complete with a finite score yet.")
-    spread = "" if math.isnan(result.best_score_se) else f" ± {_text(result.best_score_se)} (s.e.)"
+    spread = "" if math.isnan(result.best_score_se) else " s.e."
     facts = {
         "trial": str(result.best_record.number),
-        f"cross-validated {result.scoring}": f"{_text(result.best_score)}{spread}",
+        f"cross-validated {result.scoring}": (
+            f"{score(result.best_score, result.best_score_se)}{spread}"
+        ),
     }
     if epochs:
         facts[f"{result.select} epoch"] = str(result.best_step)

@@ -108,7 +108,7 @@ def test_the_report_holds_everything(result, tmp_path):
     page = files["report.html"].read_text(encoding="utf-8")
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page.replace("<style>", "<!--")))
     for part in (
-        "cross-validated accuracy 0.9 ± 0.01 (s.e.)",
+        "cross-validated accuracy 0.900 ± 0.010 s.e.",
         "held-out test accuracy 0.8800, 0.02 below the cross-validated score",
         "5 trials, 1 of them still running (and 1 interrupted)",
         "torch.optim.Adam",

@@ -34,6 +34,8 @@ SYMBOLS = {
     TrialState.RUNNING: "square",
     TrialState.INTERRUPTED: "cross",
 }
+FEW_DECADES = 5
+"""Of more, every other one has a tick."""
 FEW = 12
 """So many values of a parameter have a tick each."""
 MANY = 3000
@@ -70,6 +72,8 @@ def axis_of(parameter: Axis, **more: Any) -> dict[str, Any]:
         whole: dict[str, Any] = {"dtick": parameter.step, "tick0": parameter.low} if few else {}
         ends = (parameter.low, parameter.high)
         low, high = map(math.log10, ends) if parameter.log else ends
+        if parameter.log and high - low > FEW_DECADES:  # they would be turned, and overlap
+            whole |= {"dtick": 2}
         margin = 0.04 * (high - low) or 0.5
         shown: dict[str, Any] = {"range": rounded([low - margin, high + margin])}
         return axis(parameter.name, log=parameter.log, **whole, **shown, **more)

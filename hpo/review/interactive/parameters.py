@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from hpo._format import short_names
 from hpo.result import StudyResult
 from hpo.review._axes import Axis, axes_of
 from hpo.review._colors import SCALE, STATES
@@ -109,6 +110,7 @@ def parallel(result: StudyResult, found: Sequence[Importance]) -> Figure | None:
         return None
     values = [record.value for record in records]
     low = max(min(values), (score_range(result) or [-math.inf])[0])
+    names = short_names(each.name for each in axes)
     traces = [
         {
             "type": "parcoords",
@@ -122,7 +124,7 @@ def parallel(result: StudyResult, found: Sequence[Importance]) -> Figure | None:
             },
             "labelangle": -12 if len(axes) > 4 else 0,
             "dimensions": [
-                *(_dimension(each, records) for each in axes),
+                *(_dimension(each, names[each.name], records) for each in axes),
                 {
                     "label": escape(result.scoring),
                     "values": rounded(max(value, low) for value in values),
@@ -136,7 +138,7 @@ def parallel(result: StudyResult, found: Sequence[Importance]) -> Figure | None:
     return figure(traces, 430, margin={"l": 70, "r": 30, "t": 80, "b": 30})
 
 
-def _dimension(each: Axis, records: Sequence[TrialRecord]) -> dict[str, Any]:
+def _dimension(each: Axis, name: str, records: Sequence[TrialRecord]) -> dict[str, Any]:
     """Return an axis of the parallel coordinates; trials without the parameter are below it."""
     known = [record.trial.params.get(each.name, math.nan) for record in records]
     values = [_coordinate(each, v) for v in known]
@@ -154,7 +156,7 @@ def _dimension(each: Axis, records: Sequence[TrialRecord]) -> dict[str, Any]:
         low = below
     margin = 0.02 * ((high - low) or 1.0)
     return {
-        "label": escape(each.name),
+        "label": escape(name),
         "values": rounded(values),
         "range": rounded([low - margin, high + margin]),
         "tickvals": rounded(place for place, _ in ticks),
