@@ -201,7 +201,8 @@ def _in_flight(record: TrialRecord) -> Text:
 
 def _finished(record: TrialRecord) -> Text:
     color = COLORS[str(record.state)]
-    text = _SPELLED_OUT.sub("", ending(record))  # `hpo show --trial N` has it all
+    # `hpo show --trial N` has the reason in full.
+    text = _SPELLED_OUT.sub("", ending(record)).replace(", not above the ", " ≤ the ")
     state, rest = text[: len(record.state)], text[len(record.state) :]
     if record.interrupted:
         state, rest = text, ""

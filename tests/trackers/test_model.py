@@ -309,6 +309,7 @@ def test_a_study_logs_and_registers_its_winner_once(store, tmp_path, monkeypatch
     assert model.params == {"alpha": str(result.best_params["alpha"])}
     assert model.tags["best_trial"] == str(result.winner.number)
     scores = {metric.key: metric.value for metric in model.metrics}
+    assert len(scores) == len(model.metrics)  # each once, after two runs
     assert scores["best_score"] == result.best_score
     assert [output.model_id for output in parent.outputs.model_outputs] == [model.model_id]
     (version,) = client.search_model_versions("name = 'digits'")

@@ -182,12 +182,16 @@ class ModelWriter:
         """Show scores of the study beside its model."""
         from mlflow.entities import Metric
 
+        # The same score at another time, that of the last run, would look like another model's.
+        known = self._client.get_logged_model(model_id).metrics or ()
+        there = {(metric.key, metric.value, metric.step) for metric in known}
         of_model = [
-            Metric(*metric, model_id=model_id, run_id=self._run_id)
-            for metric in metrics
-            if metric[0] in _SCORES and math.isfinite(metric[1])
+            Metric(key, value, timestamp, step, model_id=model_id, run_id=self._run_id)
+            for key, value, timestamp, step in metrics
+            if key in _SCORES and math.isfinite(value) and (key, value, step) not in there
         ]
-        self._client.log_batch(self._run_id, metrics=of_model)
+        if of_model:
+            self._client.log_batch(self._run_id, metrics=of_model)
 
     def _add_version(self, name: str, model_id: str, mark: str, trial: int) -> None:
         client = self._client
