@@ -137,7 +137,7 @@ def report(folder: Path, study: str, screens: Path, look: partial[None]) -> None
         run(folder, "show", Path(file).stem, "--plots", f"report_{n}")
         page = (folder / f"report_{n}" / "report.html").as_uri()
         look(page, screens / f"report_{n}.png", PAGE)
-        look(page, screens / f"report_{n}_whole.png", (PAGE[0], LONG), colors=96)
+        look(page, screens / f"report_{n}_whole.png", (PAGE[0], LONG), colors=64)
 
 
 def notebook(folder: Path, study: str, screens: Path, look: partial[None]) -> None:

@@ -1,6 +1,7 @@
 """The pictures are what a terminal showed, and small."""
 
 import importlib.util
+import json
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -31,7 +32,7 @@ def text_of(path):
 
 
 @pytest.mark.parametrize(
-    "path", [*sorted(IMAGES.glob("*.*g")), *sorted(SCREENS.glob("*"))], ids=lambda path: path.name
+    "path", [*sorted(IMAGES.glob("*.*g")), *sorted(SCREENS.glob("*.png"))], ids=lambda path: path.name
 )
 def test_a_picture_is_small_and_used(path, pages):
     assert path.stat().st_size < BYTES
@@ -72,3 +73,28 @@ def test_what_a_terminal_shows_is_kept(make_images, tmp_path):
         str(make_images.COLUMNS),
         "hpo.journal",
     ]
+
+
+def test_a_cell_of_a_notebook_shows_what_it_prints_and_its_value(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    parts = importlib.import_module("screen_parts")
+    cells = [
+        {"cell_type": "markdown", "source": ["# Title\n", "\n", "What `x` is."]},
+        {"cell_type": "code", "source": ["from pathlib import Path\n", "print(Path.cwd().name)"]},
+        {"cell_type": "code", "source": ["x = 2\n", "x < 3"]},
+    ]
+    notebook = tmp_path / "cells.ipynb"
+    notebook.write_text(json.dumps({"cells": cells}))
+    page = parts.notebook_page(notebook, tmp_path)
+    assert "<h1>Title</h1>" in page
+    assert "What <code>x</code> is." in page
+    assert f'<div class="out"><pre>{tmp_path.name}\n</pre></div>' in page
+    assert '<pre class="in">x = 2\nx &lt; 3</pre><div class="out"><pre>True</pre></div>' in page
+
+
+def test_a_screen_is_drawn_in_its_size(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    parts = importlib.import_module("screen_parts")
+    page, (width, height) = parts.drawn("\x1b[1m$ hpo\x1b[0m\n" * 24, tmp_path / "screen.svg")
+    assert 0.5 < height / width < 1
+    assert 'src="screen.svg"' in page.read_text()
