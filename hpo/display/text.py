@@ -58,7 +58,7 @@ def duration(seconds: float) -> str:
 
 
 def time_span(low: float, high: float) -> str:
-    """Return a range of seconds: ``20-45 s``, ``5-7 min``, ``1.5-2 h``; ``about 5 min``."""
+    """Return a range of seconds: ``20-45 s``, ``1.5-2 h``, ``about 5 min``, ``up to 5 min``."""
     unit, name = (
         next(
             (unit, name)
@@ -69,6 +69,8 @@ def time_span(low: float, high: float) -> str:
         else (1, "s")
     )
     first, last = (_rough(seconds / unit, halves=unit > 1) for seconds in (low, high))
+    if first == "0":
+        return f"up to {last} {name}"
     return f"about {last} {name}" if first == last else f"{first}-{last} {name}"
 
 

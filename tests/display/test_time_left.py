@@ -153,7 +153,8 @@ def test_nested_searches_and_finalists_are_included():
 @pytest.mark.parametrize(
     ("low", "high", "text"),
     [
-        (0.2, 0.8, "0-1 s"),
+        (0.2, 0.8, "up to 1 s"),
+        (5.0, 95.0, "up to 1.5 min"),
         (12.3, 17.8, "12-18 s"),
         (22.0, 43.0, "20-45 s"),
         (301, 420, "5-7 min"),

@@ -32,7 +32,9 @@ def text_of(path):
 
 
 @pytest.mark.parametrize(
-    "path", [*sorted(IMAGES.glob("*.*g")), *sorted(SCREENS.glob("*.png"))], ids=lambda path: path.name
+    "path",
+    [*sorted(IMAGES.glob("*.*g")), *sorted(SCREENS.glob("*.png"))],
+    ids=lambda path: path.name,
 )
 def test_a_picture_is_small_and_used(path, pages):
     assert path.stat().st_size < BYTES
