@@ -51,6 +51,19 @@ def empty_store(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="session")
+def commands():
+    """Runs ``hpo`` commands as processes that can be killed."""
+    from _commands import Commands
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("HPO_STORAGE", "MLFLOW_TRACKING_URI"):
+            patch.delenv(name, raising=False)
+        running = Commands({"OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"})
+    yield running
+    running.close()
+
+
 class PostgreSQL:
     """A server of the tests' own, with a new database for each that asks for one.
 

@@ -1,13 +1,15 @@
 """Every command and every example of the pages works as it stands there.
 
 Blocks of a page run from top to bottom in one folder, as a reader would run them. A command that
-would train for minutes runs at its smallest (``--smoke``); one that needs a cluster, a model or a
-browser is read by the command line, which knows each of its options.
+would train for minutes runs at its smallest (``--smoke``), one of a few trials with few epochs; one
+that needs a cluster, a model or a browser is read by the command line, which knows each of its
+options.
 """
 
 import importlib
 import re
 import shlex
+import shutil
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +23,7 @@ from hpo.cli import app
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 SMALL_BUDGET = 3
-"""Trials that a command may name and is run with as it stands."""
+"""Trials that a command may name and is run with."""
 
 ELSEWHERE = {"--ray-address", "--gpus-per-trial"}
 """Options that need a machine other than this one."""
@@ -31,18 +33,14 @@ NAMED = dict.fromkeys(("STUDY.py", "FILE", "studies/NAME.py"), "studies/digits_m
 """Files that stand for placeholders where a command is only read."""
 
 
-@pytest.fixture(scope="module")
-def mlflow_store(tmp_path_factory):
-    """Return a store for all pages: MLflow takes seconds to make one."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
-
-
 @pytest.fixture(autouse=True)
-def workspace(tmp_path, monkeypatch, mlflow_store):
+def workspace(tmp_path, monkeypatch, empty_store):
     """Work in a folder that ``hpo init`` has filled, with nothing of the user's settings."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HPO_STORAGE", raising=False)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store)
+    for name in ("mlflow.db", "elsewhere.db"):  # which the pages name
+        shutil.copy(empty_store, tmp_path / name)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     # Drawn again by `hpo show --plots`; nobody looks at what goes to MLflow here.
     monkeypatch.setattr("hpo.study.artifacts._report", lambda *args, **kwargs: {})
     assert told_by("init")[0] == 0
@@ -89,12 +87,12 @@ def as_it_is_run(args):
     if args[0] != "run" or {"--help", "--smoke"} & set(args):
         return args
     if "scheduler=" in shlex.join(args):  # which waits for longer than the epoch of --smoke
-        return [*args, "--n-trials", "2", "--epochs", "3"]
+        return [*args, "--n-trials", "1", "--epochs", "3", "--tracker", "null"]
     if "--n-trials" not in args:
         return [*args, "--smoke"]
     at = args.index("--n-trials")
     small = int(args[at + 1]) <= SMALL_BUDGET
-    return args if small else [*args[:at], *args[at + 2 :], "--smoke"]
+    return [*args, "--epochs", "2"] if small else [*args[:at], *args[at + 2 :], "--smoke"]
 
 
 def run_hpo(args):
