@@ -26,6 +26,8 @@ from hpo.testing.user_errors import USER_ERRORS, failing_curve
 from hpo.training import BaseObjective
 from hpo.trial import Report
 
+pytestmark = pytest.mark.slow
+
 # As the file of a study, this module cannot be imported in a worker: it travels by value.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

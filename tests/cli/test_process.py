@@ -19,6 +19,8 @@ from hpo.cli._run import run_file
 from hpo.study import load_result
 from hpo.trial import TrialState
 
+pytestmark = pytest.mark.slow
+
 STOPPING = "stopping after this epoch (Ctrl-C again: at once)"
 COMMAND = [sys.executable, "-m", "hpo.cli"]
 LONG_CALL = "__import__('hashlib').pbkdf2_hmac('sha256', b'', b'', 10**9)"

@@ -140,6 +140,7 @@ def run_python(text, names, page):
     exec(compile(text, page.name, "exec"), names)
 
 
+@pytest.mark.slow
 def test_the_examples_of_a_page_run(page, request, file_of_a_page):
     if page.name == "docs/ray.md":
         request.getfixturevalue("local_ray")

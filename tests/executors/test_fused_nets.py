@@ -53,6 +53,8 @@ from hpo.testing.executors import drive
 from hpo.training.objective import Objective
 from hpo.trial import Trial
 
+pytestmark = pytest.mark.slow
+
 N, N_IN, N_CLASSES = 90, 12, 3
 rng = np.random.default_rng(0)
 X = rng.normal(size=(N, N_IN)).astype("float32")

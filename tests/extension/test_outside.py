@@ -10,6 +10,8 @@ import pytest
 
 from hpo import load_result
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 

@@ -19,6 +19,7 @@ _TALLY = pytest.StashKey()
 def pytest_itemcollected(item):
     # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates; here its client reads stores in-process.
     item.add_marker(pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning"))
+    item.add_marker(pytest.mark.slow)
     if not any(item.iter_markers("timeout")):
         item.add_marker(pytest.mark.timeout(300 + 120 * ROUNDS))
 

@@ -555,6 +555,7 @@ def mixed():
 
 @pytest.mark.filterwarnings("ignore:no trial is trained in a batch:UserWarning")
 @pytest.mark.filterwarnings("ignore:.*trained:UserWarning")
+@pytest.mark.slow
 def test_a_frame_of_numbers_and_categories_in_every_executor(frame):
     space = {"net__lr": [0.05, 0.2], "columns__numbers__scale": ["passthrough", StandardScaler()]}
     tables = {}

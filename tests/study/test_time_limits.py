@@ -22,6 +22,8 @@ from hpo.storage.stored_study import StoredStudy
 from hpo.study.prepared import PreparedStudy
 from hpo.trial import Cause, TrialState
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT = 250
 """Seconds after which a study that still hangs is killed; the hangs last longer."""
 

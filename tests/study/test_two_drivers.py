@@ -7,6 +7,8 @@ import textwrap
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SETUP = """
     import sys
     from hpo.budget import Budget

@@ -17,6 +17,8 @@ from hpo.exceptions import PluginError
 from hpo.trackers import all_orders, catch_up
 from hpo.trackers.tensorboard import TensorboardTracker
 
+pytestmark = pytest.mark.slow
+
 X, y = make_classification(60, random_state=0)
 SPACE = {"alpha": {"type": "float", "low": 1e-5, "high": 1.0, "log": True}}
 

@@ -20,6 +20,8 @@ from hpo.trackers import Following, TrialChange, all_orders, catch_up, pages_of
 from hpo.trackers.mlflow import MlflowTracker, RunIds, parent_run, study_url
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def server(empty_store, tmp_path_factory):
