@@ -180,21 +180,18 @@ class TestOnOneCluster:
 
         class Cut(Recorder):
             def on_report(self, record, report):
-                self.cut = time.monotonic()
                 interrupt.request("test")
 
         def sleep(trial, step):
-            time.sleep(0 if step == 1 else 60)
+            time.sleep(0 if step == 1 else 1000)  # longer than a test may take
 
-        tracker = Cut()
         records = search(
             RayBackend(max_concurrent=1),
             Probe(sleep),
             space=SPACE,
             interrupt=interrupt,
-            trackers=[tracker],
+            trackers=[Cut()],
         )
-        assert time.monotonic() - tracker.cut < 10
         assert [r.interrupted for r in records] == [True]
 
     @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 STOPPING = "stopping after this epoch (Ctrl-C again: at once)"
 COMMAND = [sys.executable, "-m", "hpo.cli"]
-LONG_CALL = "__import__('hashlib').pbkdf2_hmac('sha256', b'', b'', 10**9)"
+LONG_CALL = "__import__('hashlib').pbkdf2_hmac('sha256', b'', b'', 2 * 10**9)"
 Write = Callable[..., str]
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -105,7 +105,7 @@ def test_ctrl_c_keeps_everything_and_says_how_to_go_on(
 def test_on_a_terminal_a_picture_and_ctrl_c_twice_ends_at_once(
     start: Start, write_study: Write, hpo_command: Callable[..., tuple[int, str, str]]
 ) -> None:
-    file = write_study(seconds=60.0)
+    file = write_study(seconds=600.0)
     leader, follower = pty.openpty()
     process = start("run", file, "--n-trials=2", stdout=follower, stderr=follower)
     os.close(follower)
@@ -114,10 +114,8 @@ def test_on_a_terminal_a_picture_and_ctrl_c_twice_ends_at_once(
     assert next(shown for shown in output if Path("training").exists())
     process.send_signal(signal.SIGINT)
     assert next(shown for shown in output if STOPPING in shown)
-    began = time.monotonic()
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=20) == 130
-    assert time.monotonic() - began < 5
+    assert process.wait(timeout=100) == 130  # the epoch would last longer
     shown = next(output)
     os.close(leader)
     last = shown[shown.rindex("\x1b[?25h") :].split("\r\n")
@@ -220,10 +218,8 @@ def test_a_second_ctrl_c_ends_a_call_of_c_at_once(start: Start, write_study: Wri
     _wait_for(Path("training").exists)
     process.send_signal(signal.SIGINT)
     time.sleep(0.2)
-    began = time.monotonic()
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=20) == 130
-    assert time.monotonic() - began < 3
+    assert process.wait(timeout=100) == 130  # the call would last longer
     assert b"stopped at once. Go on with" in process.communicate()[1]
 
 

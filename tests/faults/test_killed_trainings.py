@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from _studies import ROUNDS
 
 KILLED = """
     import json, os, random, signal, sys, time
@@ -65,7 +66,7 @@ KILLED = """
 
 @pytest.mark.parametrize("executor", ["serial", "process:n_jobs=2", "fused:compile=false,n_jobs=1"])
 def test_a_study_whose_drivers_are_killed_is_one_that_ran_through(executor, tmp_path, commands):
-    n_kills = 2
+    n_kills = 2 if executor == "serial" or ROUNDS > 1 else 1
     done = commands.python(KILLED, executor, tmp_path, n_kills, folder=tmp_path, seconds=240)
     assert done.returncode == 0, done.stderr
     same, n_twice, n_resumed, left = json.loads(done.stdout.splitlines()[-1])

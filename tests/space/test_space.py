@@ -337,8 +337,8 @@ def test_a_space_is_read_from_a_storage_without_the_classes_that_it_names(tmp_pa
     monkeypatch.syspath_prepend(tmp_path)
     rate = {"type": "float", "low": 0, "high": 1, "when": {"kind": ["kinds_of_a_study.B", None]}}
     forms = {"kind": ["kinds_of_a_study.A", "kinds_of_a_study.B", None], "rate": rate}
-    for given in (forms, [forms, {"x": [1, 2]}]):
-        text = SearchSpace.load(given).to_yaml()
+    for definition in (forms, [forms, {"x": [1, 2]}]):
+        text = SearchSpace.load(definition).to_yaml()
         del sys.modules["kinds_of_a_study"]
         read = SearchSpace.from_storage(text, "s")
         assert "kinds_of_a_study" not in sys.modules
