@@ -168,8 +168,8 @@ class Commands:
         assert code is None or ended == code, f"exit code {ended}:\n{command.text}"
         return command.text
 
-    def python(self, code, *args, folder, seconds=120.0):
-        """Run ``python -c`` with this code and these arguments to its end.
+    def python(self, code, *args, folder, seconds=120.0, **variables):
+        """Run ``python -c`` with this code, arguments and environment to its end.
 
         Returns
         -------
@@ -177,7 +177,7 @@ class Commands:
         """
         with tempfile.TemporaryDirectory() as place:
             errors = Path(place, "errors")
-            command = self.start(*args, folder=folder, code=code, errors=errors)
+            command = self.start(*args, folder=folder, code=code, errors=errors, **variables)
             ended = command.wait(seconds)
             return subprocess.CompletedProcess(args, ended, command.text, errors.read_text())
 

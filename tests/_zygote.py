@@ -8,6 +8,7 @@ Reads orders from standard input, one JSON object a line (``args``, ``folder``, 
 import json
 import os
 import selectors
+import signal
 import sys
 import traceback
 import types
@@ -30,6 +31,10 @@ def load():
 def become(order):
     """Run the command of an order in this process, a fork."""
     os.setsid()
+    # What started the tests may have them ignored: nohup, or a shell in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     os.chdir(order["folder"])
     os.environ.update(order["variables"])
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

@@ -33,7 +33,7 @@ NAMED = dict.fromkeys(("STUDY.py", "FILE", "studies/NAME.py"), "studies/digits_m
 """Files that stand for placeholders where a command is only read."""
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def workspace(tmp_path, monkeypatch, empty_store):
     """Work in a folder that ``hpo init`` has filled, with nothing of the user's settings."""
     monkeypatch.chdir(tmp_path)
@@ -171,7 +171,8 @@ def local_ray():
         yield
 
 
-def test_the_commands_in_the_text_are_understood(page):
+def test_the_commands_in_the_text_are_understood(page, monkeypatch):
+    monkeypatch.chdir(ROOT)
     for text in page.code:
         if re.match(r"(hpo|pip|python) [\w-]", text) and "COMMAND" not in text:
             check(shlex.split(text), run=False)
