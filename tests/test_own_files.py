@@ -56,6 +56,7 @@ def store(empty_store, tmp_path):
     return Path(shutil.copy(empty_store, tmp_path / "mlflow.db"))
 
 
+@pytest.mark.slow
 @NOLOAD
 def test_all_files_are_the_users_alone(tmp_path, monkeypatch, store):
     cache = tmp_path / "cache" / "hpo"
@@ -70,6 +71,7 @@ def test_all_files_are_the_users_alone(tmp_path, monkeypatch, store):
     }
 
 
+@pytest.mark.slow
 @NOLOAD
 def test_an_sqlite_file_is_the_users_alone(tmp_path, monkeypatch, store):
     monkeypatch.setenv("HPO_CACHE", str(tmp_path / "cache"))
@@ -77,6 +79,7 @@ def test_an_sqlite_file_is_the_users_alone(tmp_path, monkeypatch, store):
     assert {mode(path) for path in tmp_path.glob("s.db*") if path.is_file()} == {0o600}
 
 
+@pytest.mark.slow
 @NOLOAD
 def test_a_shared_journal_stays_shared(tmp_path, monkeypatch, store):
     monkeypatch.setenv("HPO_CACHE", str(tmp_path / "cache"))

@@ -38,6 +38,8 @@ from hpo import HPOSearchCV
 from hpo.exceptions import DataError, NoCompletedTrialError, SpaceError
 from hpo.trial import Cause
 
+pytestmark = pytest.mark.slow
+
 IRIS = load_iris(return_X_y=True)
 DIABETES = load_diabetes(return_X_y=True)
 
@@ -555,7 +557,6 @@ def mixed():
 
 @pytest.mark.filterwarnings("ignore:no trial is trained in a batch:UserWarning")
 @pytest.mark.filterwarnings("ignore:.*trained:UserWarning")
-@pytest.mark.slow
 def test_a_frame_of_numbers_and_categories_in_every_executor(frame):
     space = {"net__lr": [0.05, 0.2], "columns__numbers__scale": ["passthrough", StandardScaler()]}
     tables = {}
