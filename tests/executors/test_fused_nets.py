@@ -1103,7 +1103,7 @@ NORMS = {"grad_norm", "grad_norm_max"}
 
 def objective_of(case):
     made, rows, labels, scoring = case if isinstance(case, tuple) else (case, X, Y, "neg_log_loss")
-    return Objective(made, rows, labels, cv=2, scoring=scoring)
+    return Objective(made, rows, labels, cv=3, scoring=scoring)
 
 
 def alone_instead(package, name, base):

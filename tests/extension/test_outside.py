@@ -101,10 +101,10 @@ def test_every_kind_of_part_by_name_on_the_command_line(folder, hpo):
     assert "parts:ClassCounts cannot be imported here" in hpo("show", "own")
 
 
-def test_every_kind_of_part_as_an_object(folder):
+def test_every_kind_of_part_as_an_object(folder, hpo):
     imports = "from functools import partial\n\nimport parts\n"
     (folder / "study.py").write_text(imports + STUDY.replace("@more@", AS_OBJECTS))
-    told = run(folder, "hpo.cli", "run", "study.py")
+    told = hpo("run", "study.py")
     assert "Predicted classes" in told
     script = (
         "from study import study\nfrom hpo import run_study\nrun_study(study.replace(name='b'))"

@@ -68,15 +68,23 @@ def test_optuna_reads_it(path):
     assert study.user_attrs == {}
 
 
-def test_cut_short_at_every_byte_of_its_last_lines(path):
-    """The study opens, nothing finished before is lost, and it goes on."""
+def test_cut_short_within_its_last_lines(path):
+    """The study opens, nothing finished before is lost, and it goes on.
+
+    Cut at and beside the ends of all lines, and at every ninth byte: within a line, no byte is
+    another one, as what is left is no JSON.
+    """
     url = f"journal:///{path}"
     store = TrialStore("s", SPACE, url)
     told = complete(store, 2)
     before = path.stat().st_size
     complete(store)
     content = path.read_bytes()
-    for size in range(before, len(content) + 1):
+    ends = [i + 1 for i, byte in enumerate(content) if byte == ord("\n") and i + 1 >= before]
+    sizes = {end + beside for end in ends for beside in (-2, -1, 0, 1)}
+    sizes |= {*range(before, len(content), 9), len(content)}
+    assert len(ends) > 5
+    for size in sorted(size for size in sizes if before <= size <= len(content)):
         path.write_bytes(content[:size])
         again = TrialStore("s", SPACE, url)
         assert again.records()[:2] == told
