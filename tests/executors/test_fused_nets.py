@@ -1173,11 +1173,9 @@ def test_what_would_not_be_carried_is_trained_alone_and_told(cause):
 
 
 COMPILED = [
-    "relu",
     "batch norm",
     "adam",
     "attention",
-    "regression",
     "class weights",
     "binary, pos_weight",
     "binary, probabilities",
@@ -1189,7 +1187,7 @@ COMPILED = [
 
 @pytest.mark.parametrize("name", COMPILED)
 def test_compiled_the_scores_are_the_same(name):
-    """More by tests/benchmarks/fused_nets.py."""
+    """More by tests/benchmarks/fused_nets.py: a program takes seconds to compile."""
     objective = objective_of(SAME[name])
     with patch.object(
         TrainingNotes, "add_batched", autospec=True, side_effect=TrainingNotes.add_batched
