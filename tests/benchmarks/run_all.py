@@ -35,7 +35,7 @@ TINY_READING = ["--n-trials", "6", "--epochs", "2", "--folds", "2"]
 TINY_CHECKPOINTS = ["--seconds", "1", "--widths", "8"]
 TINY_FUSED = [
     *[*TINY, "--n-trials", "3", "--n-alone", "1", "--n-compared", "3", "--repeats", "2"],
-    *["--modules", "MLP 2x32", "MLP 2x128"],
+    *["--modules", "MLP 2x32", "MLP 2x64", "MLP 2x128"],
 ]
 TINY_GPU = [
     *["--folds", "2", "--epochs", "3", "--n-trials", "2", "--n-alone", "1", "--n-jobs", "1"],

@@ -109,7 +109,7 @@ def test_it_is_said_how_to_get_optuna_search_cv(load, monkeypatch, capsys):
 
 def test_fused(load, capsys):
     rows = load("fused").main([*load("run_all").TINY_FUSED, "--untracked"])
-    assert list(rows) == [(f"MLP 2x{width}", "fused") for width in (32, 128)]
+    assert list(rows) == [(f"MLP 2x{width}", "fused") for width in (32, 64, 128)]
     assert all(figure > 0 for row in rows.values() for figure in row)  # of two repeats: none is nan
     told = capsys.readouterr().out
     assert "Geometric mean over the widths, fused, against skorch" in told
