@@ -6,6 +6,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from itertools import count
 from pathlib import Path
 
@@ -49,6 +50,19 @@ def empty_store(tmp_path_factory):
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     MlflowClient(f"sqlite:///{path}").search_experiments()
     return path
+
+
+@pytest.fixture(scope="session")
+def commands():
+    """Runs ``hpo`` commands as processes that can be killed."""
+    from _commands import Commands
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("HPO_STORAGE", "MLFLOW_TRACKING_URI"):
+            patch.delenv(name, raising=False)
+        running = Commands({"OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"})
+    yield running
+    running.close()
 
 
 class PostgreSQL:
@@ -146,5 +160,15 @@ def storage_url(request, tmp_path):
 
 
 def pytest_configure(config):
-    """Know the marks of scikit-learn's own tests, which `test_sklearn_search.py` runs."""
+    """Know the marks of scikit-learn's own tests, and let workers begin with the slow files."""
     config.addinivalue_line("markers", "thread_unsafe: not to be run in several threads")
+    if hasattr(config.option, "loadscopereorder"):  # by xdist: the files of the most tests first
+        config.option.loadscopereorder = False
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    """Put the files with the most slow tests first, so that no worker is left with one of them."""
+    if hasattr(config, "workerinput"):
+        n_slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+        items.sort(key=lambda item: -n_slow[item.path])

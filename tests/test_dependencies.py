@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -67,20 +68,24 @@ def imported(node):
     return []
 
 
-def imports_of(path, source=None):
-    """Yield ``(module, at_import)`` for each third-party import of a file.
+@cache
+def imports_of(path):
+    """Return ``(module, at_import)`` for each third-party import of a file.
 
     ``at_import``: whether it runs when the file is imported, and not in a function.
     """
-    tree = ast.parse(path.read_text() if source is None else source)
+    tree = ast.parse(path.read_text())
     functions = [
         node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
     later = {id(inner) for function in functions for inner in ast.walk(function)}
-    for node in ast.walk(tree):
-        for module in imported(node):
-            if module.split(".")[0] not in {*sys.stdlib_module_names, "hpo"}:
-                yield module, id(node) not in later
+    own = {*sys.stdlib_module_names, "hpo"}
+    return [
+        (module, id(node) not in later)
+        for node in ast.walk(tree)
+        for module in imported(node)
+        if module.split(".")[0] not in own
+    ]
 
 
 def undeclared(core, extras, files):
@@ -148,6 +153,7 @@ def test_an_upper_bound_has_its_reason(text):
         assert "bound: " in COMMENTS[canonicalize_name(Requirement(text).name)]
 
 
+@pytest.mark.slow
 def test_without_the_extras_each_door_says_what_to_install():
     """Import every module, and knock on every door, where no extra is installed."""
     code = """

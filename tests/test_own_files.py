@@ -1,6 +1,7 @@
 """What hpo keeps is the user's alone, unless it is shared; no pickle of others is loaded."""
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -27,6 +28,10 @@ def open_mask():
     os.umask(before)
 
 
+# MLflow 3.17 uses what SQLAlchemy 2.1 deprecates; a store is made in this process.
+NOLOAD = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
+
+
 def run(storage: str, uri: Path) -> None:
     rng = np.random.default_rng(0)
     data = StudyData(X=rng.normal(size=(40, 2)), y=rng.integers(0, 2, 40))
@@ -45,10 +50,18 @@ def run(storage: str, uri: Path) -> None:
     )
 
 
-def test_all_files_are_the_users_alone(tmp_path, monkeypatch):
+@pytest.fixture
+def store(empty_store, tmp_path):
+    """MLflow's, which takes seconds to be made."""
+    return Path(shutil.copy(empty_store, tmp_path / "mlflow.db"))
+
+
+@pytest.mark.slow
+@NOLOAD
+def test_all_files_are_the_users_alone(tmp_path, monkeypatch, store):
     cache = tmp_path / "cache" / "hpo"
     monkeypatch.setenv("HPO_CACHE", str(cache))
-    run(f"journal:///{tmp_path}/s.journal", tmp_path / "mlflow.db")
+    run(f"journal:///{tmp_path}/s.journal", store)
     made = [tmp_path / "s.journal", tmp_path / "s.journal.hpo-lock", tmp_path / "s.journal.files"]
     made += [tmp_path / "cache", cache, *(cache / "tracking").glob("*"), cache / "tracking"]
     made += list((cache / "tracking").glob("*/*"))
@@ -58,18 +71,22 @@ def test_all_files_are_the_users_alone(tmp_path, monkeypatch):
     }
 
 
-def test_an_sqlite_file_is_the_users_alone(tmp_path, monkeypatch):
+@pytest.mark.slow
+@NOLOAD
+def test_an_sqlite_file_is_the_users_alone(tmp_path, monkeypatch, store):
     monkeypatch.setenv("HPO_CACHE", str(tmp_path / "cache"))
-    run(f"sqlite:///{tmp_path}/s.db", tmp_path / "mlflow.db")
+    run(f"sqlite:///{tmp_path}/s.db", store)
     assert {mode(path) for path in tmp_path.glob("s.db*") if path.is_file()} == {0o600}
 
 
-def test_a_shared_journal_stays_shared(tmp_path, monkeypatch):
+@pytest.mark.slow
+@NOLOAD
+def test_a_shared_journal_stays_shared(tmp_path, monkeypatch, store):
     monkeypatch.setenv("HPO_CACHE", str(tmp_path / "cache"))
     journal = tmp_path / "s.journal"
     journal.touch()
     journal.chmod(0o660)
-    run(f"journal:///{journal}", tmp_path / "mlflow.db")
+    run(f"journal:///{journal}", store)
     assert mode(journal) == 0o660
     assert mode(tmp_path / "s.journal.hpo-lock") == 0o660
     assert mode(tmp_path / "s.journal.files") == 0o770

@@ -32,6 +32,7 @@ def test_format():
     run("-m", "ruff", "format", "--check", ".")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_types():
     run("-m", "mypy")
@@ -164,6 +165,7 @@ hpo.modules.MLP(n_feature=3)  # E: Unexpected keyword argument "n_feature" for "
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_user_s_own_code_is_type_checked(tmp_path):
     """A mistyped name or argument is an error: nothing public is Any for being loaded late."""

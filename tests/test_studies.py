@@ -9,6 +9,8 @@ from hpo import SearchSpace, run_study
 from hpo.cli._study_file import load_study_file
 from hpo.exceptions import DataError, StudyError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 STUDIES = sorted((ROOT / "studies").glob("*.py"))
 SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))

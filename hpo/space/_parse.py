@@ -72,7 +72,7 @@ def parse(document: Document, source: str, estimator: Any = None) -> tuple[Param
             problems.add(name, str(error))
             continue
         forms[name] = form
-        parameter = _parameter(name, form, problems)
+        parameter = _parameter(name, form, problems, checked=document.checked)
         if parameter is not None:
             parameters[name] = _with_default(parameter, form, problems)
     conditions = read_conditions(forms, parameters, problems)
@@ -122,7 +122,9 @@ def _not_a_space(data: Any) -> str:
     return f"must be a mapping of parameter names to definitions, got a {kind}: {shorten(data)}."
 
 
-def _parameter(name: str, form: Mapping[Any, Any], problems: Problems) -> Parameter | None:
+def _parameter(
+    name: str, form: Mapping[Any, Any], problems: Problems, *, checked: bool
+) -> Parameter | None:
     n_problems = len(problems.entries)
     kind = form.get("type")
     if not isinstance(kind, str) or kind not in _KEYS:
@@ -137,7 +139,7 @@ def _parameter(name: str, form: Mapping[Any, Any], problems: Problems) -> Parame
     of_scipy = kind != "categorical" and "distribution" in form
     _check_keys(name, form, _DISTRIBUTION_KEYS if of_scipy else _KEYS[kind], problems)
     if kind == "categorical":
-        choices = _choices(name, form, problems)
+        choices = _choices(name, form, problems, checked=checked)
         if len(problems.entries) > n_problems:
             return None
         return Parameter(name, CategoricalDistribution([c.stored for c in choices]), choices)
@@ -181,7 +183,9 @@ def _check_keys(
             problems.add(name, f"unknown key '{key}'{hint}", key)
 
 
-def _choices(name: str, form: Mapping[Any, Any], problems: Problems) -> tuple[Choice, ...]:
+def _choices(
+    name: str, form: Mapping[Any, Any], problems: Problems, *, checked: bool
+) -> tuple[Choice, ...]:
     if "choices" not in form:
         problems.add(name, "`choices` is missing: give a list of at least one value")
         return ()
@@ -192,7 +196,9 @@ def _choices(name: str, form: Mapping[Any, Any], problems: Problems) -> tuple[Ch
         return ()
     if not choices:
         problems.add(name, "`choices` is empty: give at least one value", "choices")
-    return read_choices(choices, lambda message: problems.add(name, message, "choices"))
+    return read_choices(
+        choices, lambda message: problems.add(name, message, "choices"), checked=checked
+    )
 
 
 def _numeric(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
@@ -136,6 +137,27 @@ class SearchSpace:
         if isinstance(document, list):
             return cls._of(document, source, estimator)
         return cls(parse(document, source, estimator), source)
+
+    @classmethod
+    def from_storage(cls, text: str, source: str) -> "SearchSpace":
+        """Return the space that a storage has kept as ``text``; no class in it is imported.
+
+        Parameters
+        ----------
+        text : str
+            What `dumps` returned of a space, which had been checked.
+        source : str
+            Names the space in messages.
+
+        Raises
+        ------
+        SpaceError
+            If the text is no space.
+        """
+        document = parse_text(text, source)
+        if isinstance(document, list):
+            return cls._of([replace(part, checked=True) for part in document], source)
+        return cls(parse(replace(document, checked=True), source), source)
 
     @classmethod
     def _of(

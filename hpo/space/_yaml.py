@@ -39,12 +39,15 @@ class Document:
         Messages about duplicate keys and values that are not plain data.
     unread : frozenset
         Top-level keys whose values contain something that is not plain data; it is read as None.
+    checked : bool
+        Whether a storage kept it, which keeps nothing else than checked spaces.
     """
 
     data: Any
     lines: Mapping[tuple[Any, ...], int] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     unread: frozenset[Any] = frozenset()
+    checked: bool = False
 
 
 def read_text(source: str | Path) -> str:

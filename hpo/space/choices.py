@@ -75,8 +75,13 @@ def _is_nan(value: Any) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
 
-def read_choices(values: Sequence[Any], problem: Callable[[str], None]) -> tuple[Choice, ...]:
-    """Return ``values`` as choices; call ``problem`` with a message for each kind of mistake."""
+def read_choices(
+    values: Sequence[Any], problem: Callable[[str], None], *, checked: bool = False
+) -> tuple[Choice, ...]:
+    """Return ``values`` as choices; call ``problem`` with a message for each kind of mistake.
+
+    Classes and functions are imported, unless the values are ``checked`` ones from a storage.
+    """
     choices: list[Choice] = []
     duplicates: dict[str, None] = {}  # a choice that is given a thousand times is one mistake
     parsed: list[Any] = []
@@ -84,7 +89,7 @@ def read_choices(values: Sequence[Any], problem: Callable[[str], None]) -> tuple
     for item in values:
         try:
             choice = _read(item)
-            value = choice.value
+            value = choice.stored if checked and choice.kind == "path" else choice.value
         except ValueError as error:
             problem(str(error))
             continue
@@ -165,8 +170,11 @@ def find_choice(value: Any, choices: Sequence[Choice]) -> Choice | None:
     """Return the choice that ``value`` stands for (value, label or path), or None."""
     if _is_numpy_scalar(value):
         value = value.item()
+    plain = isinstance(value, (*_PRIMITIVES, list, tuple))  # no class, which need not be imported
     for choice in choices:
-        if _equal(choice.stored, value) or _equal(choice.value, value):
+        if _equal(choice.stored, value):
+            return choice
+        if not (plain and choice.kind == "path") and _equal(choice.value, value):
             return choice
     similar = [
         choice for choice in choices if choice.kind == "object" and _is_equivalent(choice, value)

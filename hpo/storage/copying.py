@@ -63,7 +63,7 @@ def copy_trials(
     with storage_errors(source.url):
         trials = source.study.get_trials(deepcopy=False)
     text = source.get_attr("space")  # the source may have been opened with the space of the target
-    read = SearchSpace.loads(text).read if text else dict
+    read = SearchSpace.from_storage(text, source.name).read if text else dict
     retried = {trial.user_attrs.get(RETRY) for trial in trials}
     new = []
     for trial in trials:

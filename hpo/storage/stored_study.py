@@ -91,7 +91,7 @@ class StoredStudy:
         self.first_step: int = self.get_attr(FIRST_STEP) or 0
         self.select: str = select or self.get_attr("select") or "best"
         text = self.get_attr("space")
-        self._space = SearchSpace.loads(text, name) if text else SearchSpace.load({})
+        self._space = SearchSpace.from_storage(text, name) if text else SearchSpace.load({})
         self._read_voided()
 
     @property

@@ -12,6 +12,12 @@ def local_ray():
         yield
 
 
+def pytest_itemcollected(item):
+    case = getattr(item, "callspec", None)
+    if case is not None and case.params.get("backend") == "ray":
+        item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(autouse=True)
 def ray_where_needed(request):
     """Connect the conformance tests of the backend ``ray``."""

@@ -26,6 +26,8 @@ from hpo.testing.user_errors import USER_ERRORS, failing_curve
 from hpo.training import BaseObjective
 from hpo.trial import Report
 
+pytestmark = pytest.mark.slow
+
 # As the file of a study, this module cannot be imported in a worker: it travels by value.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -178,21 +180,18 @@ class TestOnOneCluster:
 
         class Cut(Recorder):
             def on_report(self, record, report):
-                self.cut = time.monotonic()
                 interrupt.request("test")
 
         def sleep(trial, step):
-            time.sleep(0 if step == 1 else 60)
+            time.sleep(0 if step == 1 else 1000)  # longer than a test may take
 
-        tracker = Cut()
         records = search(
             RayBackend(max_concurrent=1),
             Probe(sleep),
             space=SPACE,
             interrupt=interrupt,
-            trackers=[tracker],
+            trackers=[Cut()],
         )
-        assert time.monotonic() - tracker.cut < 10
         assert [r.interrupted for r in records] == [True]
 
     @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ from hpo.exceptions import ExecutorError
 from hpo.testing import ScriptedObjective
 from hpo.testing.backends import search, steady_curve, timeless
 
+pytestmark = pytest.mark.slow
+
 
 def test_without_ray_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)

@@ -13,7 +13,7 @@ from hpo import HPOSearchCV
 from hpo.study.kept_files import KeptFiles
 from hpo.training import folders
 
-pytestmark = pytest.mark.usefixtures("local_ray")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
 
 X, Y = load_iris(return_X_y=True)
 X, Y = X.astype("float32")[::2], Y.astype("int64")[::2]

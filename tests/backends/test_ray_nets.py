@@ -17,7 +17,7 @@ from hpo.nets import RegularizedClassifier
 from hpo.observer import BaseObserver
 from hpo.testing.backends import timeless
 
-pytestmark = pytest.mark.usefixtures("local_ray")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("local_ray")]
 
 
 def net(**settings):

@@ -20,6 +20,8 @@ from hpo.testing.scripted import ScriptedObjective
 from hpo.training.objective import Objective
 from hpo.trial import CHANGED
 
+pytestmark = pytest.mark.slow
+
 # As the file of a study, this module cannot be imported in a worker: it travels by value.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

@@ -25,7 +25,10 @@ FUSED = [
 ]
 REFUSED = {"ResNet-20": "rounding errors grow so fast"}
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*nested tensors is in prototype:UserWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*nested tensors is in prototype:UserWarning"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,8 @@ import pytest
 from hpo import run_study
 from hpo.exceptions import DataError
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 GIB = 3
 """Column of the GPU's memory."""

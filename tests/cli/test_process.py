@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,11 +20,14 @@ from hpo.cli._run import run_file
 from hpo.study import load_result
 from hpo.trial import TrialState
 
+pytestmark = pytest.mark.slow
+
 STOPPING = "stopping after this epoch (Ctrl-C again: at once)"
 COMMAND = [sys.executable, "-m", "hpo.cli"]
-LONG_CALL = "__import__('hashlib').pbkdf2_hmac('sha256', b'', b'', 10**9)"
+LONG_CALL = "__import__('hashlib').pbkdf2_hmac('sha256', b'', b'', 2 * 10**9)"
 Write = Callable[..., str]
 Start = Callable[..., "subprocess.Popen[bytes]"]
+HpoCommand = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -73,20 +77,17 @@ def _terminal_output(leader: int) -> Iterator[str]:
 
 
 def test_ctrl_c_keeps_everything_and_says_how_to_go_on(
-    start: Start, write_study: Write, hpo_command: Callable[..., tuple[int, str, str]]
+    commands: Any, tmp_path: Path, write_study: Write, hpo_command: HpoCommand
 ) -> None:
     file = write_study(seconds=0.05)
-    process = start("run", file, "--fresh", "--n-trials", "5")
-    assert process.stdout is not None
-    lines = iter(process.stdout.readline, b"")
-    assert next(line for line in lines if line.startswith(b"trial 1 "))
-    process.send_signal(signal.SIGINT)
-    out, err = (stream.decode() for stream in process.communicate(timeout=60))
-    assert process.returncode == 130
-    assert STOPPING in err
-    assert "Traceback" not in err
-    assert "Stopped (Ctrl-C): everything so far is kept" in out
-    assert f"Go on with\n  python -m hpo.cli run {file} --n-trials 5\n" in out
+    run = commands.start("run", file, "--fresh", "--n-trials", "5", folder=tmp_path)
+    _wait_for(lambda: "\ntrial 1 " in run.text)
+    os.kill(run.pid, signal.SIGINT)
+    assert run.wait() == 130
+    assert STOPPING in run.text
+    assert "Traceback" not in run.text
+    assert "Stopped (Ctrl-C): everything so far is kept" in run.text
+    assert f"Go on with\n  hpo run {file} --n-trials 5\n" in run.text
     before = _finished()
     assert 2 <= len(before) < 5
 
@@ -101,9 +102,9 @@ def test_ctrl_c_keeps_everything_and_says_how_to_go_on(
 
 
 def test_on_a_terminal_a_picture_and_ctrl_c_twice_ends_at_once(
-    start: Start, write_study: Write, hpo_command: Callable[..., tuple[int, str, str]]
+    start: Start, write_study: Write, hpo_command: HpoCommand
 ) -> None:
-    file = write_study(seconds=60.0)
+    file = write_study(seconds=600.0)
     leader, follower = pty.openpty()
     process = start("run", file, "--n-trials=2", stdout=follower, stderr=follower)
     os.close(follower)
@@ -112,10 +113,8 @@ def test_on_a_terminal_a_picture_and_ctrl_c_twice_ends_at_once(
     assert next(shown for shown in output if Path("training").exists())
     process.send_signal(signal.SIGINT)
     assert next(shown for shown in output if STOPPING in shown)
-    began = time.monotonic()
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=20) == 130
-    assert time.monotonic() - began < 5
+    assert process.wait(timeout=100) == 130  # the epoch would last longer
     shown = next(output)
     os.close(leader)
     last = shown[shown.rindex("\x1b[?25h") :].split("\r\n")
@@ -170,9 +169,7 @@ def test_a_whole_run_on_a_terminal_ends_with_the_winner(
     assert "running" not in end
 
 
-def test_sigterm_is_a_request_to_stop_too(
-    write_study: Write, hpo_command: Callable[..., tuple[int, str, str]]
-) -> None:
+def test_sigterm_is_a_request_to_stop_too(write_study: Write, hpo_command: HpoCommand) -> None:
     def terminate() -> None:
         _wait_for(Path("training").exists)
         os.kill(os.getpid(), signal.SIGTERM)
@@ -212,27 +209,28 @@ print(sorted(heavy & set(sys.modules)))
     assert done.stdout == "[]\n"
 
 
-def test_a_second_ctrl_c_ends_a_call_of_c_at_once(start: Start, write_study: Write) -> None:
+def test_a_second_ctrl_c_ends_a_call_of_c_at_once(
+    commands: Any, tmp_path: Path, write_study: Write
+) -> None:
     file = write_study({"time.sleep(1.0)": LONG_CALL}, seconds=1.0)
-    process = start("run", file)
+    run = commands.start("run", file, folder=tmp_path)
     _wait_for(Path("training").exists)
-    process.send_signal(signal.SIGINT)
+    os.kill(run.pid, signal.SIGINT)
     time.sleep(0.2)
-    began = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=20) == 130
-    assert time.monotonic() - began < 3
-    assert b"stopped at once. Go on with" in process.communicate()[1]
+    os.kill(run.pid, signal.SIGINT)
+    assert run.wait(100) == 130  # the call would last longer
+    assert "stopped at once. Go on with" in run.text
 
 
-def test_a_closed_terminal_is_a_request_to_stop(start: Start, write_study: Write) -> None:
-    process = start("run", write_study(seconds=0.05), "--n-trials=500", start_new_session=True)
+def test_a_closed_terminal_is_a_request_to_stop(
+    commands: Any, tmp_path: Path, write_study: Write
+) -> None:
+    run = commands.start("run", write_study(seconds=0.05), "--n-trials=500", folder=tmp_path)
     _wait_for(Path("training").exists)
     for _ in range(2):  # the kernel and the shell send it
-        os.killpg(process.pid, signal.SIGHUP)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 129
-    assert b"Stopped (the terminal was closed): everything so far is kept" in out
+        os.killpg(run.pid, signal.SIGHUP)
+    assert run.wait() == 129
+    assert "Stopped (the terminal was closed): everything so far is kept" in run.text
     result = load_result("tiny", "journal:///hpo.journal")
     assert {r.state for r in result.records} <= {TrialState.COMPLETE, TrialState.INTERRUPTED}
 

@@ -51,11 +51,9 @@ study = Study(
 """
 
 
-def hpo(*args: str, terminal: bool = False) -> str:
-    """Run a command, perhaps on a pseudo-terminal, and return what it prints."""
-    command = [sys.executable, "-m", "hpo.cli", *args]
-    if terminal:
-        command = ["script", "-qec", shlex.join(command), "/dev/null"]
+def on_a_terminal(*args: str) -> str:
+    """Run a command on a pseudo-terminal, and return what it prints."""
+    command = ["script", "-qec", shlex.join([sys.executable, "-m", "hpo.cli", *args]), "/dev/null"]
     done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)
     return (done.stdout + done.stderr).decode().replace("\r\n", "\n")
 
@@ -75,14 +73,17 @@ def test_only_control_characters_become_escapes(text, shown):
     assert single_line(text) == " ".join(shown.split())
 
 
-def test_commands_print_nothing_that_a_terminal_obeys(tmp_path: Path):
+def test_commands_print_nothing_that_a_terminal_obeys(tmp_path: Path, commands):
+    def hpo(*args: str) -> str:
+        return commands.run(*args, folder=tmp_path, code=None)
+
     (tmp_path / "s.py").write_text(STUDY)
     printed = [hpo("run", "s.py")]
     store = open_storage("journal:///hpo.journal")
     optuna.create_study(storage=store, study_name=f"other{EVIL}", direction="maximize")
     printed += [
         hpo("show", "evil", "--plots", "report"),
-        hpo("show", "evil", terminal=True),
+        on_a_terminal("show", "evil"),
         hpo("list"),
         hpo("show", f"nothing{EVIL}"),
         hpo("validate", "s.py"),

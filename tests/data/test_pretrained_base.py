@@ -7,6 +7,8 @@ import pytest
 from hpo.data import load_text, pretrained_base
 from hpo.exceptions import DataError
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("transformers", reason="needs pip install 'hpo[lora]'")
 
 SIZE = {

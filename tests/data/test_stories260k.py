@@ -20,6 +20,8 @@ from hpo.data import stories260k as module_of_it
 from hpo.data._llama2c import convert
 from hpo.exceptions import DataError
 
+pytestmark = pytest.mark.slow
+
 SOURCE = Path(os.environ.get("HPO_DATA", "")) / "models" / "stories260k"
 needs_files = pytest.mark.skipif(
     not (SOURCE / "stories260K.bin").is_file(),

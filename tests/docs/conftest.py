@@ -17,6 +17,11 @@ FILES = [
 ]
 
 
+def pytest_itemcollected(item):
+    # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates; a store is made in this process.
+    item.add_marker(pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning"))
+
+
 class Block(NamedTuple):
     """A fenced block: its language and its text."""
 

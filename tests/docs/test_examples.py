@@ -1,13 +1,15 @@
 """Every command and every example of the pages works as it stands there.
 
 Blocks of a page run from top to bottom in one folder, as a reader would run them. A command that
-would train for minutes runs at its smallest (``--smoke``); one that needs a cluster, a model or a
-browser is read by the command line, which knows each of its options.
+would train for minutes runs at its smallest (``--smoke``), the study of all pages with two epochs;
+one that needs a cluster, a model or a browser is read by the command line, which knows each of its
+options.
 """
 
 import importlib
 import re
 import shlex
+import shutil
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +23,7 @@ from hpo.cli import app
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 SMALL_BUDGET = 3
-"""Trials that a command may name and is run with as it stands."""
+"""Trials that a command may name and is run with."""
 
 ELSEWHERE = {"--ray-address", "--gpus-per-trial"}
 """Options that need a machine other than this one."""
@@ -31,21 +33,21 @@ NAMED = dict.fromkeys(("STUDY.py", "FILE", "studies/NAME.py"), "studies/digits_m
 """Files that stand for placeholders where a command is only read."""
 
 
-@pytest.fixture(scope="module")
-def mlflow_store(tmp_path_factory):
-    """Return a store for all pages: MLflow takes seconds to make one."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
-
-
-@pytest.fixture(autouse=True)
-def workspace(tmp_path, monkeypatch, mlflow_store):
+@pytest.fixture
+def workspace(tmp_path, monkeypatch, empty_store):
     """Work in a folder that ``hpo init`` has filled, with nothing of the user's settings."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HPO_STORAGE", raising=False)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store)
+    for name in ("mlflow.db", "elsewhere.db"):  # which the pages name
+        shutil.copy(empty_store, tmp_path / name)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     # Drawn again by `hpo show --plots`; nobody looks at what goes to MLflow here.
     monkeypatch.setattr("hpo.study.artifacts._report", lambda *args, **kwargs: {})
     assert told_by("init")[0] == 0
+    file = tmp_path / "studies" / "digits_mlp.py"  # which the pages train
+    text = file.read_text()
+    assert "max_epochs=20" in text
+    file.write_text(text.replace("max_epochs=20", "max_epochs=2"))
     return tmp_path
 
 
@@ -89,7 +91,7 @@ def as_it_is_run(args):
     if args[0] != "run" or {"--help", "--smoke"} & set(args):
         return args
     if "scheduler=" in shlex.join(args):  # which waits for longer than the epoch of --smoke
-        return [*args, "--n-trials", "2", "--epochs", "3"]
+        return [*args, "--n-trials", "1", "--epochs", "3", "--tracker", "null"]
     if "--n-trials" not in args:
         return [*args, "--smoke"]
     at = args.index("--n-trials")
@@ -142,6 +144,7 @@ def run_python(text, names, page):
     exec(compile(text, page.name, "exec"), names)
 
 
+@pytest.mark.slow
 def test_the_examples_of_a_page_run(page, request, file_of_a_page):
     if page.name == "docs/ray.md":
         request.getfixturevalue("local_ray")
@@ -172,7 +175,8 @@ def local_ray():
         yield
 
 
-def test_the_commands_in_the_text_are_understood(page):
+def test_the_commands_in_the_text_are_understood(page, monkeypatch):
+    monkeypatch.chdir(ROOT)
     for text in page.code:
         if re.match(r"(hpo|pip|python) [\w-]", text) and "COMMAND" not in text:
             check(shlex.split(text), run=False)

@@ -24,6 +24,8 @@ from hpo.testing import ScriptedObjective
 from hpo.testing.executors import drive
 from hpo.trial import Trial
 
+pytestmark = pytest.mark.slow
+
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 DRIVER = """

@@ -13,6 +13,8 @@ from hpo.testing.executors import ExecutorConformance, curve_by_params, drive
 from hpo.testing.lockstep import LockstepExecutor
 from hpo.trial import Trial
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=names("hpo.executors"))
 def cls(request):

@@ -21,6 +21,8 @@ from hpo.testing.executors import drive
 from hpo.training.objective import Objective
 from hpo.trial import Trial, TrialState
 
+pytestmark = pytest.mark.slow
+
 N_EPOCHS = 3
 
 

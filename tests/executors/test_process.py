@@ -22,6 +22,8 @@ from hpo.testing.executors import drive
 from hpo.training.objective import Objective
 from hpo.trial import Trial
 
+pytestmark = pytest.mark.slow
+
 
 class Dense(nn.Module):
     def __init__(self, width=16):

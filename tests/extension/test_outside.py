@@ -10,6 +10,8 @@ import pytest
 
 from hpo import load_result
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
@@ -57,7 +59,19 @@ def folder(tmp_path):
     return tmp_path
 
 
-def run(folder, *command, fails=False):
+@pytest.fixture
+def hpo(commands, folder):
+    """Return a function that runs a command of hpo in the folder, and returns what it writes."""
+
+    def run(*args, fails=False):
+        command = commands.start(*args, folder=folder)
+        assert (command.wait() != 0) == fails, command.text
+        return command.text
+
+    return run
+
+
+def run(folder, *command):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-m", *command],
@@ -67,30 +81,30 @@ def run(folder, *command, fails=False):
         capture_output=True,
         text=True,
     )
-    assert (done.returncode != 0) == fails, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
-def test_every_kind_of_part_by_name_on_the_command_line(folder):
+def test_every_kind_of_part_by_name_on_the_command_line(folder, hpo):
     (folder / "study.py").write_text(STUDY.replace("@more@", ""))
     flags = [text for pair in BY_NAME.items() for text in pair]
-    told = run(folder, "hpo.cli", "run", "study.py", *flags)
+    told = hpo("run", "study.py", *flags)
     assert "Predicted classes" in told
     ends = [row for row in (folder / "rows.csv").read_text().splitlines() if ",," in row]
     assert len(ends) == 6
-    shown = run(folder, "hpo.cli", "show", "own")
+    shown = hpo("show", "own")
     result = load_result("own", f"journal:///{folder}/hpo.journal")
     reasons = {record.reason for record in result.records}
     assert "no better score for 2 steps" in reasons
     assert "Predicted classes" in shown
     (folder / "parts.py").rename(folder / "moved.py")
-    assert "parts:ClassCounts cannot be imported here" in run(folder, "hpo.cli", "show", "own")
+    assert "parts:ClassCounts cannot be imported here" in hpo("show", "own")
 
 
-def test_every_kind_of_part_as_an_object(folder):
+def test_every_kind_of_part_as_an_object(folder, hpo):
     imports = "from functools import partial\n\nimport parts\n"
     (folder / "study.py").write_text(imports + STUDY.replace("@more@", AS_OBJECTS))
-    told = run(folder, "hpo.cli", "run", "study.py")
+    told = hpo("run", "study.py")
     assert "Predicted classes" in told
     script = (
         "from study import study\nfrom hpo import run_study\nrun_study(study.replace(name='b'))"
@@ -130,8 +144,8 @@ def test_the_conformance_suites_run_over_them(folder):
 
 
 @pytest.mark.parametrize("flag", ["--pruner", "--sampler", "--executor", "--backend", "--tracker"])
-def test_a_class_that_is_not_there_is_told_before_anything_is_made(folder, flag):
+def test_a_class_that_is_not_there_is_told_before_anything_is_made(folder, hpo, flag):
     (folder / "study.py").write_text(STUDY.replace("@more@", ""))
-    told = run(folder, "hpo.cli", "run", "study.py", flag, "parts:Nothing", fails=True)
+    told = hpo("run", "study.py", flag, "parts:Nothing", fails=True)
     assert "parts has no class 'Nothing'" in told
     assert not (folder / "hpo.journal").exists()

@@ -1,4 +1,4 @@
-"""What the faults share: commands that can be killed, and a table of what was tried.
+"""What the faults share: folders with a study, and a table of what was tried.
 
 The suite runs the short form, and ``HPO_FAULT_ROUNDS=50 python -m pytest tests/faults`` the long.
 """
@@ -19,6 +19,7 @@ _TALLY = pytest.StashKey()
 def pytest_itemcollected(item):
     # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates; here its client reads stores in-process.
     item.add_marker(pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning"))
+    item.add_marker(pytest.mark.slow)
     if not any(item.iter_markers("timeout")):
         item.add_marker(pytest.mark.timeout(300 + 120 * ROUNDS))
 
@@ -27,19 +28,6 @@ def pytest_itemcollected(item):
 def rounds():
     """How often each fault is tried: 1 in the suite, ``$HPO_FAULT_ROUNDS`` in the long form."""
     return ROUNDS
-
-
-@pytest.fixture(scope="session")
-def commands():
-    """Runs ``hpo`` commands as processes."""
-    from _commands import Commands
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("HPO_STORAGE", "MLFLOW_TRACKING_URI"):
-            patch.delenv(name, raising=False)
-        running = Commands({"OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"})
-    yield running
-    running.close()
 
 
 @pytest.fixture

@@ -1,11 +1,9 @@
 """Drivers that are killed in the middle of trainings: the next one goes on with them."""
 
 import json
-import subprocess
-import sys
-import textwrap
 
 import pytest
+from _studies import ROUNDS
 
 KILLED = """
     import json, os, random, signal, sys, time
@@ -67,15 +65,9 @@ KILLED = """
 
 
 @pytest.mark.parametrize("executor", ["serial", "process:n_jobs=2", "fused:compile=false,n_jobs=1"])
-def test_a_study_whose_drivers_are_killed_is_one_that_ran_through(executor, tmp_path):
-    n_kills = 2
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(KILLED), executor, str(tmp_path), str(n_kills)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+def test_a_study_whose_drivers_are_killed_is_one_that_ran_through(executor, tmp_path, commands):
+    n_kills = 2 if executor == "serial" or ROUNDS > 1 else 1
+    done = commands.python(KILLED, executor, tmp_path, n_kills, folder=tmp_path, seconds=240)
     assert done.returncode == 0, done.stderr
     same, n_twice, n_resumed, left = json.loads(done.stdout.splitlines()[-1])
     assert same

@@ -1,9 +1,6 @@
 """A driver that is killed between any two writes of asking for a trial leaves nothing behind."""
 
 import json
-import subprocess
-import sys
-import textwrap
 
 import pytest
 
@@ -71,15 +68,10 @@ KILLED = """
 
 @pytest.mark.parametrize("points", ["sampled", "enqueued"])
 @pytest.mark.parametrize("kind", ["sqlite", "journal"])
-def test_a_driver_killed_at_any_write_of_asking_leaves_no_trial_open(kind, points, tmp_path):
-    code = textwrap.dedent(KILLED)
-    done = subprocess.run(
-        [sys.executable, "-c", code, kind, str(tmp_path), points],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+def test_a_driver_killed_at_any_write_of_asking_leaves_no_trial_open(
+    kind, points, tmp_path, commands
+):
+    done = commands.python(KILLED, kind, tmp_path, points, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     outcomes = json.loads(done.stdout)
     assert len(outcomes) > 4  # making or beginning it, two parameters, what is known of it

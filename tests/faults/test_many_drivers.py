@@ -1,15 +1,16 @@
 """Many drivers of one study make exactly its number of trials, also if some are killed."""
 
 import json
-import subprocess
-import sys
-import textwrap
 
 import pytest
 from _studies import ROUNDS
 
+N_TRIALS = 16 if ROUNDS == 1 else 40
+"""Each of them costs every driver a look at all that there are."""
+
 DRIVERS = """
     import json, os, random, signal, sys
+    import optuna.storages, threadpoolctl, torch  # here, or each driver would load them itself
     from hpo.backends.optuna import OptunaBackend
     from hpo.budget import Budget
     from hpo.executors.serial import SerialExecutor
@@ -21,11 +22,13 @@ DRIVERS = """
     from hpo.storage.trial_store import TrialStore
     from hpo.testing import ScriptedObjective
     from hpo.trial_manager import TrialManager
+    from optuna.storages._rdb import models, storage
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
     SPACE = SearchSpace.load({"x": {"type": "float", "low": 0.0, "high": 1.0}})
-    URL, N_DRIVERS, N_KILLED, SEED, NAME = sys.argv[1], *map(int, sys.argv[2:5]), sys.argv[5]
+    URL, NAME = sys.argv[1:3]
+    N_DRIVERS, N_KILLED, SEED, N_TRIALS = map(int, sys.argv[3:])
     chance = random.Random(SEED)
 
     def die_at(write):
@@ -45,7 +48,8 @@ DRIVERS = """
         # Those that are killed are killed early, so that there is somebody to notice.
         delay = 0.02 if N_KILLED and death is None else 0.0
         objective = ScriptedObjective(lambda trial: [trial.params["x"]], n_steps=1, delay=delay)
-        trials = TrialManager(store, MedianPruner(), Budget(40), max_steps=objective.max_steps)
+        budget = Budget(N_TRIALS)
+        trials = TrialManager(store, MedianPruner(), budget, max_steps=objective.max_steps)
         if death is not None:
             die_at(death)
         with at_work(store.driver), SerialExecutor(objective) as executor:
@@ -81,29 +85,23 @@ DRIVERS = """
 @pytest.mark.parametrize(("n_drivers", "n_killed"), [(2, 1), (5, 0), (5, 2)])
 @pytest.mark.parametrize("kind", ["sqlite", "journal", "postgresql"])
 def test_drivers_make_exactly_the_trials_of_the_budget(
-    kind, n_drivers, n_killed, storage_url, tally
+    kind, n_drivers, n_killed, storage_url, tally, commands, tmp_path
 ):
     url = storage_url(kind)
     for seed in range(ROUNDS):
-        arguments = [url, str(n_drivers), str(n_killed), str(seed), f"study {seed}"]
-        done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(DRIVERS), *arguments],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        numbers = (n_drivers, n_killed, seed, N_TRIALS)
+        done = commands.python(DRIVERS, url, f"study {seed}", *numbers, folder=tmp_path)
         assert done.returncode == 0, done.stderr
         outcome = json.loads(done.stdout)
         killed, others = outcome["codes"][:n_killed], outcome["codes"][n_killed:]
         assert set(killed) <= {-9, 0}, done.stderr  # 0 if the others were much faster
         assert others == [0] * (n_drivers - n_killed), done.stderr
-        exactly = {"n": 40, "n_points": 40, "running": 0}
+        exactly = {"n": N_TRIALS, "n_points": N_TRIALS, "running": 0}
         found = [outcome["at_once"], outcome["later"]]
-        lost = sum(max(40 - each["n"], 0) for each in found)
-        doubled = sum(each["n"] - each["n_points"] + max(each["n"] - 40, 0) for each in found)
+        lost = sum(max(N_TRIALS - each["n"], 0) for each in found)
+        doubled = sum(each["n"] - each["n_points"] + max(each["n"] - N_TRIALS, 0) for each in found)
         tally(f"{n_drivers} drivers, {n_killed} killed while writing", kind, 1, lost, doubled)
         assert found[1] == exactly
         # One that dies after all others have ended leaves its trial to the next run.
         assert found[0].pop("running") <= n_killed
-        assert found[0] == {"n": 40, "n_points": 40}
+        assert found[0] == {"n": N_TRIALS, "n_points": N_TRIALS}

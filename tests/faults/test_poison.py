@@ -1,9 +1,6 @@
 """Parameters that kill the driver are given up, and those that ran beside them are not."""
 
 import json
-import subprocess
-import sys
-import textwrap
 
 import pytest
 
@@ -66,14 +63,8 @@ POISON = """
 
 @pytest.mark.parametrize("capacity", [1, 4])
 @pytest.mark.parametrize("kind", ["sqlite", "journal"])
-def test_parameters_that_kill_the_driver_are_tried_three_times(kind, capacity, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(POISON), f"{kind}:///{tmp_path}/s", str(capacity)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+def test_parameters_that_kill_the_driver_are_tried_three_times(kind, capacity, tmp_path, commands):
+    done = commands.python(POISON, f"{kind}:///{tmp_path}/s", capacity, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     codes, ends = json.loads(done.stdout)
     assert codes == [-11, -11, -11, 0]

@@ -339,6 +339,7 @@ def test_a_wrong_rule_is_not_certified(monkeypatch):
         )
 
 
+@pytest.mark.slow
 def test_a_program_trains_the_same():
     """Compiled, with a free slot, a late member and a fold that has fewer batches.
 

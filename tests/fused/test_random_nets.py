@@ -9,6 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.slow
+
 PATH = Path(__file__).parents[1] / "benchmarks" / "_random_nets.py"
 
 

@@ -13,6 +13,8 @@ from hpo.exceptions import DataError
 from hpo.nets import AdaptedCausalLM, CausalLMNet, NextTokenLoss
 from hpo.nets._base_models import Source, forget_base_model, shared_base
 
+pytestmark = pytest.mark.slow
+
 ADAPTERS = ["lora", "qlora"]
 METHODS = [*ADAPTERS, "full"]
 

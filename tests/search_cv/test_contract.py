@@ -39,6 +39,8 @@ from hpo import HPOSearchCV
 from hpo.exceptions import DataError, NoCompletedTrialError, SpaceError
 from hpo.trial import Cause
 
+pytestmark = pytest.mark.slow
+
 IRIS = load_iris(return_X_y=True)
 DIABETES = load_diabetes(return_X_y=True)
 

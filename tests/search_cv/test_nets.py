@@ -20,6 +20,8 @@ from torch import nn
 from hpo import HPOSearchCV
 from hpo.exceptions import NoCompletedTrialError
 
+pytestmark = pytest.mark.slow
+
 IRIS = load_iris(return_X_y=True)
 
 

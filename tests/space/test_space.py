@@ -1,6 +1,7 @@
 """Laws of search spaces: reading, writing, sampling, resolving and grids."""
 
 import copy
+import importlib
 import itertools
 import math
 import pickle
@@ -328,6 +329,27 @@ def test_a_class_and_its_path_in_a_file_are_the_same_choice():
     by_path = SearchSpace.loads("optimizer: [torch.optim.SGD]")
     assert by_class == by_path
     assert by_path.resolve({"optimizer": "torch.optim.SGD"}) == {"optimizer": torch.optim.SGD}
+
+
+def test_a_space_is_read_from_a_storage_without_the_classes_that_it_names(tmp_path, monkeypatch):
+    """Which may take seconds to import, or be gone."""
+    (tmp_path / "kinds_of_a_study.py").write_text("class A: pass\nclass B: pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    rate = {"type": "float", "low": 0, "high": 1, "when": {"kind": ["kinds_of_a_study.B", None]}}
+    forms = {"kind": ["kinds_of_a_study.A", "kinds_of_a_study.B", None], "rate": rate}
+    for definition in (forms, [forms, {"x": [1, 2]}]):
+        text = SearchSpace.load(definition).to_yaml()
+        del sys.modules["kinds_of_a_study"]
+        read = SearchSpace.from_storage(text, "s")
+        assert "kinds_of_a_study" not in sys.modules
+        assert read == SearchSpace.loads(text)
+    (tmp_path / "kinds_of_a_study.py").write_text("class A: pass\n")
+    del sys.modules["kinds_of_a_study"]
+    importlib.invalidate_caches()
+    assert SearchSpace.from_storage(text, "s") == read
+    with pytest.raises(SpaceError, match="kinds_of_a_study has no 'B'"):
+        SearchSpace.loads(text)
+    monkeypatch.delitem(sys.modules, "kinds_of_a_study", raising=False)
 
 
 def test_labels_are_unique():

@@ -6,8 +6,6 @@ import os
 import pickle
 import shutil
 import stat
-import subprocess
-import sys
 from copy import copy, deepcopy
 
 import optuna
@@ -149,7 +147,7 @@ def test_records_are_the_same(long):
 
 
 @pytest.mark.parametrize("opened_before", [False, True])
-def test_what_is_appended_is_read(long, opened_before):
+def test_what_is_appended_is_read(long, opened_before, commands, tmp_path):
     """By plain Optuna, by another process, in trials that ran, in studies that are gone."""
     reader = open_storage(f"journal:///{long}") if opened_before else None
     theirs = JournalStorage(JournalFileBackend(str(long)))
@@ -161,7 +159,8 @@ def test_what_is_appended_is_read(long, opened_before):
         "import sys; from tests.storage.test_snapshot import *\n"
         "run(TrialStore('s', SPACE, sys.argv[1]), 2)"
     )
-    subprocess.run([sys.executable, "-c", code, f"journal:///{long}"], check=True)
+    done = commands.python(code, f"journal:///{long}", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
     reader = reader or open_storage(f"journal:///{long}")
     assert everything(reader) == told(long)
     assert len(reader.get_all_trials(reader.get_study_id_from_name("s"))) == 8

@@ -4,9 +4,6 @@ import json
 import math
 import os
 import sqlite3
-import subprocess
-import sys
-import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -207,12 +204,9 @@ DYING = """
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "journal"])
-def test_trials_of_a_driver_that_died_are_closed_and_tried_again(kind, tmp_path):
+def test_trials_of_a_driver_that_died_are_closed_and_tried_again(kind, tmp_path, commands):
     url = storages(tmp_path)[kind]
-    code = textwrap.dedent(DYING)
-    done = subprocess.run(
-        [sys.executable, "-c", code, url], check=False, capture_output=True, text=True, timeout=60
-    )
+    done = commands.python(DYING, url, folder=tmp_path)
     assert done.returncode == 9, done.stderr
     store = TrialStore("s", SPACE, url)
     (closed,) = store.fail_stale_trials()
@@ -243,15 +237,9 @@ LATE = """
 
 
 @pytest.mark.parametrize("state", ["complete", "pruned"])
-def test_a_trial_that_ended_when_its_driver_died_is_closed_as_it_ended(state, tmp_path):
+def test_a_trial_that_ended_when_its_driver_died_is_closed_as_it_ended(state, tmp_path, commands):
     url = storages(tmp_path)["sqlite"]
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(LATE), url, state],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = commands.python(LATE, url, state, folder=tmp_path)
     assert done.returncode == 9, done.stderr
     store = TrialStore("s", SPACE, url)
     assert store.records() == []

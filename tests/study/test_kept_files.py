@@ -21,6 +21,8 @@ from hpo.study.kept_files import KeptFiles
 from hpo.testing.pruners import scripted_record
 from hpo.trial import TrialState
 
+pytestmark = pytest.mark.slow
+
 X, Y = load_iris(return_X_y=True)
 X, Y = X.astype("float32")[::2], Y.astype("int64")[::2]
 

@@ -1,8 +1,6 @@
 """Of several drivers of a study one finishes it: the held-out part is opened once."""
 
 import json
-import subprocess
-import sys
 import textwrap
 import time
 from dataclasses import replace
@@ -95,22 +93,16 @@ SEARCHES = """
 """
 
 
-def run_drivers(folder):
+def run_drivers(commands, folder):
     """Run three drivers at once, and one more when they have ended."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(DRIVERS), str(folder)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = commands.python(DRIVERS, folder, folder=folder)
     assert done.returncode == 0, done.stderr
     results = [json.loads(path.read_text()) for path in sorted(folder.glob("result_*"))]
     return results, json.loads(done.stdout), (folder / "refits").read_text().split()
 
 
-def test_one_of_three_drivers_refits_the_winner_and_the_others_say_who(tmp_path):
-    results, (codes, n_trials, test_score, finished_by), refits = run_drivers(tmp_path)
+def test_one_of_three_drivers_refits_the_winner_and_the_others_say_who(tmp_path, commands):
+    results, (codes, n_trials, test_score, finished_by), refits = run_drivers(commands, tmp_path)
     assert codes == [0, 0, 0]
     assert (n_trials, finished_by) == (12, "")
     assert len(refits) == 1
@@ -123,17 +115,11 @@ def test_one_of_three_drivers_refits_the_winner_and_the_others_say_who(tmp_path)
             assert any("finishes the study" in note for note in notes)
 
 
-def test_of_searches_that_share_a_study_each_refits_and_one_writes_the_result(tmp_path):
+def test_of_searches_that_share_a_study_each_refits_and_one_writes_the_result(tmp_path, commands):
     head = DRIVERS.partition("    study = Study(")[0]
     code = textwrap.dedent(head.replace("import Study, run_study", "import run_study") + SEARCHES)
     code = code.replace("import numpy as np", "import numpy as np\nfrom hpo import HPOSearchCV")
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = commands.python(code, tmp_path, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [0, 0, 0]
     results = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("result_*"))]
@@ -146,9 +132,9 @@ def test_of_searches_that_share_a_study_each_refits_and_one_writes_the_result(tm
     assert winner["x"] in [x for by, x, _ in results if not by]
 
 
-def test_a_refit_whose_driver_died_is_left_to_the_next_run(tmp_path):
+def test_a_refit_whose_driver_died_is_left_to_the_next_run(tmp_path, commands):
     (tmp_path / "die").touch()
-    _, (codes, n_trials, test_score, finished_by), refits = run_drivers(tmp_path)
+    _, (codes, n_trials, test_score, finished_by), refits = run_drivers(commands, tmp_path)
     assert sorted(codes) == [0, 0, 9]
     assert len(refits) == 2
     assert (n_trials, finished_by) == (12, "")

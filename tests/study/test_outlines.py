@@ -16,6 +16,8 @@ from hpo.study import load_result
 from hpo.study.load import read_outline
 from hpo.trial import Cause, Report, TrialRecord, TrialState
 
+pytestmark = pytest.mark.slow
+
 SPACE = SearchSpace.load(
     {
         "x": {"type": "float", "low": 0.0, "high": 1.0},

@@ -1,11 +1,9 @@
 """A trial, or a study, whose time is over in the middle of a step.
 
-The studies run as processes of their own, as `hpo run` does: signals and the end of the process
-are what is tested. No test measures a time; what does not end is killed by `TIMEOUT`.
+The studies run as processes of their own, forks of one that has loaded hpo: signals and the end of
+the process are what is tested. No test measures a time; what does not end is killed by `TIMEOUT`.
 """
 
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -23,6 +21,8 @@ from hpo.exceptions import StudyError
 from hpo.storage.stored_study import StoredStudy
 from hpo.study.prepared import PreparedStudy
 from hpo.trial import Cause, TrialState
+
+pytestmark = pytest.mark.slow
 
 TIMEOUT = 250
 """Seconds after which a study that still hangs is killed; the hangs last longer."""
@@ -88,6 +88,9 @@ study = Study(
 )
 """
 
+NO_REPORT = "import hpo.study.artifacts; hpo.study.artifacts._report = lambda *args: {}"
+"""Drawing it is most of what the study takes of the processor."""
+
 TIMED_OUT = TrialState.FAILED, Cause.TIMEOUT
 COMPLETE = TrialState.COMPLETE, None
 INTERRUPTED = TrialState.INTERRUPTED, Cause.BUDGET
@@ -100,11 +103,20 @@ def own_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HPO_CACHE", str(tmp_path / "cache"))
 
 
-def run(how, *options):
-    """Run a study in which the trials between the first and the last one hang."""
-    Path("stuck.py").write_text(STUDY.replace("@HOW@", repr(list(how))))
-    command = [sys.executable, "-m", "hpo.cli", "run", "stuck.py", *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+@pytest.fixture
+def run(commands, tmp_path):
+    """Return a function that runs a study in which the trials but the first and the last one hang.
+
+    It checks the exit code and returns what the command has written.
+    """
+
+    def until_it_ends(how, *options, code=0):
+        Path("stuck.py").write_text(STUDY.replace("@HOW@", repr(list(how))))
+        command = commands.start("run", "stuck.py", *options, folder=tmp_path, setup=NO_REPORT)
+        assert command.wait(TIMEOUT) == code, command.text
+        return command.text
+
+    return until_it_ends
 
 
 def records(name="stuck"):
@@ -142,9 +154,8 @@ HANGS_OF_PYTHON = ["sleep", "busy", "lock", "stubborn", "child"]
         ("auto:n_jobs=2", ["call"]),
     ],
 )
-def test_a_trial_over_its_time_has_failed_and_the_study_goes_on(executor, hangs):
-    ended = run(hangs, "--trial-timeout", "2", "--executor", executor)
-    assert ended.returncode == 0, ended
+def test_a_trial_over_its_time_has_failed_and_the_study_goes_on(executor, hangs, run):
+    run(hangs, "--trial-timeout", "2", "--executor", executor)
     assert ends() == {"none": COMPLETE, "nothing": COMPLETE, **dict.fromkeys(hangs, TIMED_OUT)}
     late = [r for r in records() if r.cause is Cause.TIMEOUT]
     assert {r.reason for r in late} == {REASON}
@@ -153,10 +164,9 @@ def test_a_trial_over_its_time_has_failed_and_the_study_goes_on(executor, hangs)
     wait_for_the_end_of_all_processes()
 
 
-def test_ray_ends_a_trial_over_its_time():
+def test_ray_ends_a_trial_over_its_time(run):
     backend = "ray:max_concurrent=2"
-    ended = run(["sleep", "gil"], "--trial-timeout", "2", "--backend", backend)
-    assert ended.returncode == 0, ended
+    run(["sleep", "gil"], "--trial-timeout", "2", "--backend", backend)
     late = {"sleep": TIMED_OUT, "gil": TIMED_OUT}
     assert ends() == {"none": COMPLETE, "nothing": COMPLETE, **late}
     assert {r.reason for r in records() if r.cause is Cause.TIMEOUT} == {REASON}
@@ -165,14 +175,12 @@ def test_ray_ends_a_trial_over_its_time():
 
 
 @pytest.mark.parametrize(("executor", "seconds"), [("serial", 5), ("process:n_jobs=2", 20)])
-def test_a_study_ends_within_a_step_and_goes_on_with_it(executor, seconds):
-    ended = run(["sleep"], f"--timeout={seconds}", "--executor", executor)
-    assert ended.returncode == 0, ended
-    assert f"the time budget of {seconds} s is spent" in ended.stdout
+def test_a_study_ends_within_a_step_and_goes_on_with_it(executor, seconds, run):
+    told = run(["sleep"], f"--timeout={seconds}", "--executor", executor)
+    assert f"the time budget of {seconds} s is spent" in told
     assert ends()["sleep"] == INTERRUPTED
     assert [r.last_step for r in records() if r.interrupted] == [1]
-    ended = run(["sleep"], "--trial-timeout", "2", "--executor", "process")
-    assert ended.returncode == 0, ended
+    run(["sleep"], "--trial-timeout", "2", "--executor", "process")
     assert ends() == {"none": COMPLETE, "nothing": COMPLETE, "sleep": TIMED_OUT}
 
 
@@ -184,26 +192,22 @@ def test_a_study_ends_within_a_step_and_goes_on_with_it(executor, seconds):
         ("endless", "--trial-timeout=2", TIMED_OUT),
     ],
 )
-def test_what_cannot_be_interrupted_ends_the_process_and_loses_nothing(how, option, end):
-    ended = run([how], option, "--executor", "serial")
-    assert ended.returncode == 124, ended
-    assert "is in a call that Python cannot interrupt" in ended.stderr
-    assert "--executor process" in ended.stderr
-    assert "Go on with\n" in ended.stderr
+def test_what_cannot_be_interrupted_ends_the_process_and_loses_nothing(how, option, end, run):
+    told = run([how], option, "--executor", "serial", code=124)
+    assert "is in a call that Python cannot interrupt" in told
+    assert "--executor process" in told
+    assert "Go on with\n" in told
     assert ends()[how] == end
     if end == INTERRUPTED:  # it is tried again
-        ended = run([how], "--trial-timeout", "2", "--executor", "process")
-        assert ended.returncode == 0, ended
+        run([how], "--trial-timeout", "2", "--executor", "process")
         assert ends() == {"none": COMPLETE, "nothing": COMPLETE, how: TIMED_OUT}
 
 
-def test_a_call_that_lets_no_thread_run_ends_the_process_too():
-    ended = run(["gil"], "--trial-timeout", "1", "--executor", "serial")
-    assert ended.returncode == 1
-    assert "Timeout (0:00:2" in ended.stderr
-    assert "in hang" in ended.stderr  # where it was
-    ended = run(["gil"], "--trial-timeout", "2", "--executor", "process")
-    assert ended.returncode == 0, ended
+def test_a_call_that_lets_no_thread_run_ends_the_process_too(run):
+    told = run(["gil"], "--trial-timeout", "1", "--executor", "serial", code=1)
+    assert "Timeout (0:00:2" in told
+    assert "in hang" in told  # where it was
+    run(["gil"], "--trial-timeout", "2", "--executor", "process")
     assert ends() == {"none": COMPLETE, "nothing": COMPLETE, "gil": TIMED_OUT}
 
 

@@ -1,14 +1,16 @@
 """Several drivers, on one machine or many, share one study through its storage."""
 
 import json
-import subprocess
-import sys
 import textwrap
+import time
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SETUP = """
-    import sys
+    import sys, time
+    from pathlib import Path
     from hpo.budget import Budget
     from hpo.storage.trial_store import TrialStore
     from hpo.samplers.base import make_sampler
@@ -29,8 +31,9 @@ SETUP = """
         trials = TrialManager(
             store, MedianPruner(), Budget(budget), max_steps=objective.max_steps
         )
-        print("ready", flush=True)
-        sys.stdin.readline()
+        Path(f"{name}, driver {sys.argv[2]}").touch()
+        while not Path(f"{name}, go").exists():
+            time.sleep(0.001)
         with SerialExecutor(objective) as executor:
             OptunaBackend().run(trials, executor)
         return store
@@ -61,60 +64,62 @@ RECORDS = """
 """
 
 
-def start(code, url, *arguments):
-    """Start two drivers."""
-    text = textwrap.dedent(SETUP) + textwrap.dedent(code)
-    return [
-        subprocess.Popen(
-            [sys.executable, "-c", text, url, str(i), *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for i in range(2)
-    ]
+class Drivers:
+    """Two drivers, which wait for each other before each study.
+
+    Parameters
+    ----------
+    commands : Commands
+    folder : Path
+    url : str
+        Of their storage.
+    """
+
+    def __init__(self, commands, folder, url):
+        self._commands, self._folder, self._url = commands, folder, url
+
+    def start(self, code, *arguments):
+        text = textwrap.dedent(SETUP) + textwrap.dedent(code)
+        self._both = [
+            self._commands.start(self._url, i, *arguments, folder=self._folder, code=text)
+            for i in range(2)
+        ]
+
+    def let_go(self, name):
+        """Wait until both are ready for a study, and let them go at once."""
+        ready = [self._folder / f"{name}, driver {i}" for i in range(2)]
+        while not all(path.exists() for path in ready):
+            assert not any(driver.over for driver in self._both), self.outputs()
+            time.sleep(0.005)
+        (self._folder / f"{name}, go").touch()
+
+    def outputs(self):
+        """Return what they print until they end."""
+        for driver in self._both:
+            assert driver.wait() == 0, driver.text
+        return [driver.text for driver in self._both]
+
+    def records(self, *names):
+        """Return for each study its records: number, x, state, cause, number of reports."""
+        done = self._commands.python(RECORDS, self._url, *names, folder=self._folder)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
 
 
-def let_go(drivers):
-    """Wait until both are ready, and let them go at once."""
-    for driver in drivers:
-        assert driver.stdout.readline() == "ready\n", driver.stderr.read()
-    for driver in drivers:
-        driver.stdin.write("go\n")
-        driver.stdin.flush()
-
-
-def outputs(drivers):
-    """Return what they print until they end."""
-    for driver in drivers:
-        out, err = driver.communicate(timeout=120)
-        assert driver.returncode == 0, err
-        yield out
-
-
-def records_of(url, *names):
-    """Return for each study its records as lists: number, x, state, cause, number of reports."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(RECORDS), url, *names],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    return json.loads(done.stdout)
+@pytest.fixture
+def drivers(kind, storage_url, commands, tmp_path):
+    return Drivers(commands, tmp_path, storage_url(kind))
 
 
 KINDS = pytest.mark.parametrize("kind", ["sqlite", "journal", "postgresql"])
 
 
 @KINDS
-def test_two_drivers_share_a_budget_and_no_trial_is_run_twice(kind, storage_url):
-    url = storage_url(kind)
-    drivers = start(SHARING, url)
-    let_go(drivers)
-    ran = [set(map(int, out.split())) for out in outputs(drivers)]
-    (records,) = records_of(url, "shared")
+def test_two_drivers_share_a_budget_and_no_trial_is_run_twice(drivers):
+    drivers.start(SHARING)
+    drivers.let_go("shared")
+    ran = [set(map(int, out.split())) for out in drivers.outputs()]
+    (records,) = drivers.records("shared")
     assert ran[0]
     assert ran[1]
     assert not ran[0] & ran[1]
@@ -126,14 +131,13 @@ def test_two_drivers_share_a_budget_and_no_trial_is_run_twice(kind, storage_url)
 
 
 @KINDS
-def test_two_drivers_that_race_for_the_last_trials_never_make_one_too_many(kind, storage_url):
-    url = storage_url(kind)
+def test_two_drivers_that_race_for_the_last_trials_never_make_one_too_many(drivers):
     names = [f"race {i}" for i in range(8)]
-    drivers = start(RACING, url, *names)
-    for _ in names:
-        let_go(drivers)
-    assert list(outputs(drivers)) == ["done\n"] * 2
-    for records in records_of(url, *names):
+    drivers.start(RACING, *names)
+    for name in names:
+        drivers.let_go(name)
+    assert drivers.outputs() == ["done\n"] * 2
+    for records in drivers.records(*names):
         assert sum(state != "interrupted" for _, _, state, _, _ in records) == 3
         for _, _, _, cause, n_reports in records:
             assert bool(n_reports) == (cause != "withdrawn")

@@ -6,6 +6,8 @@ from hpo.testing.trackers import TrackerConformance
 from hpo.trackers.mlflow import MlflowTracker
 from hpo.trackers.tensorboard import TensorboardTracker
 
+pytestmark = pytest.mark.slow
+
 
 class TestMlflowTracker(TrackerConformance):
     @pytest.fixture

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -16,6 +14,8 @@ from hpo import HPOSearchCV, Study, StudyData, run_study
 from hpo.exceptions import PluginError
 from hpo.trackers import all_orders, catch_up
 from hpo.trackers.tensorboard import TensorboardTracker
+
+pytestmark = pytest.mark.slow
 
 X, y = make_classification(60, random_state=0)
 SPACE = {"alpha": {"type": "float", "low": 1e-5, "high": 1.0, "log": True}}
@@ -143,17 +143,21 @@ run_study(study, observers=[Dies()] if len(sys.argv) > 3 else [])
 """
 
 
-def test_a_killed_driver_leaves_an_interrupted_study_that_goes_on(tmp_path, read_events):
-    command = [sys.executable, "-c", RUN, tmp_path, Path(__file__).parent]
-    killed = subprocess.run([*command, "dies"], check=False, env=os.environ)
-    assert killed.returncode == -signal.SIGKILL
+def test_a_killed_driver_leaves_an_interrupted_study_that_goes_on(tmp_path, read_events, commands):
+    def run(*more):
+        arguments = [tmp_path, Path(__file__).parent, *more]
+        cache = os.environ["HPO_CACHE"]
+        return commands.python(RUN, *arguments, folder=tmp_path, HPO_CACHE=cache)
+
+    assert run("dies").returncode == -signal.SIGKILL
     deadline = time.monotonic() + 60
     while list(all_orders()) and time.monotonic() < deadline:
         time.sleep(0.1)
     (study,) = (tmp_path / "runs").iterdir()
     content = b"".join(path.read_bytes() for path in study.glob("study/events.*"))
     assert b"| state | interrupted |" in content
-    subprocess.run(command, check=True, env=os.environ)
+    done = run()
+    assert done.returncode == 0, done.stderr
     found = scores(tmp_path, read_events)
     assert found["trial_00000"] == [1, 2]
     assert found["trial_00002"] == [1, 2]

@@ -17,6 +17,8 @@ from hpo.trackers import Following, all_orders, catch_up, read_outcome, start
 from hpo.trackers.mlflow import MlflowTracker
 from hpo.trial import Report, TrialState
 
+pytestmark = pytest.mark.slow
+
 STUDY = INFO.name
 
 

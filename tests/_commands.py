@@ -6,6 +6,8 @@ import queue
 import signal
 import subprocess
 import sys
+import tempfile
+import textwrap
 import threading
 import time
 from contextlib import suppress
@@ -14,7 +16,7 @@ from pathlib import Path
 import psutil
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+ROOT = HERE.parent
 
 
 class Command:
@@ -99,7 +101,7 @@ class Commands:
     def __init__(self, variables):
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
         self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "_zygote.py")],
+            [sys.executable, "-P", str(HERE / "_zygote.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path, "MPLBACKEND": "agg", **variables},
@@ -120,7 +122,7 @@ class Commands:
                 self._started.put(told.get("started"))
         self._started.put(-1)
 
-    def start(self, *args, folder, setup="", **variables):
+    def start(self, *args, folder, setup="", code="", errors=None, **variables):
         """Start ``hpo`` with these arguments.
 
         Parameters
@@ -130,6 +132,10 @@ class Commands:
             Where it runs.
         setup : str
             Statements that are executed first.
+        code : str
+            Statements that are executed in the place of ``hpo``, as by ``python -c``.
+        errors : Path, optional
+            What standard error is written to, if not to the file of standard output.
         **variables : str
             Environment.
         """
@@ -140,7 +146,9 @@ class Commands:
             "folder": str(folder),
             "variables": variables,
             "output": str(output),
+            "errors": str(errors or output),
             "setup": setup,
+            "code": textwrap.dedent(code),
         }
         self._process.stdin.write(f"{json.dumps(order)}\n".encode())
         self._process.stdin.flush()
@@ -159,6 +167,19 @@ class Commands:
         ended = command.wait()
         assert code is None or ended == code, f"exit code {ended}:\n{command.text}"
         return command.text
+
+    def python(self, code, *args, folder, seconds=120.0, **variables):
+        """Run ``python -c`` with this code, arguments and environment to its end.
+
+        Returns
+        -------
+        subprocess.CompletedProcess
+        """
+        with tempfile.TemporaryDirectory() as place:
+            errors = Path(place, "errors")
+            command = self.start(*args, folder=folder, code=code, errors=errors, **variables)
+            ended = command.wait(seconds)
+            return subprocess.CompletedProcess(args, ended, command.text, errors.read_text())
 
     def close(self):
         """End the process that forks, and commands that are left."""

@@ -1,15 +1,17 @@
 """A process that has loaded hpo and forks commands: a run in a second instead of six.
 
 Reads orders from standard input, one JSON object a line (``args``, ``folder``, ``variables``,
-``output``, ``setup``), and answers with ``{"started": pid}`` at once and ``{"ended": pid, "code":
-code}`` when that process has ended.
+``output``, ``errors``, ``setup``, ``code``), and answers with ``{"started": pid}`` at once and
+``{"ended": pid, "code": code}`` when that process has ended.
 """
 
 import json
 import os
 import selectors
+import signal
 import sys
 import traceback
+import types
 from contextlib import suppress
 
 
@@ -29,19 +31,26 @@ def load():
 def become(order):
     """Run the command of an order in this process, a fork."""
     os.setsid()
+    # What started the tests may have them ignored: nohup, or a shell in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     os.chdir(order["folder"])
     os.environ.update(order["variables"])
-    output = os.open(order["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
+    for number, name in ((1, "output"), (2, "errors")):
+        os.dup2(os.open(order[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     code = 1
     try:
-        exec(order["setup"], {"__name__": "setup"})
-        from hpo.cli import main
+        if order["code"]:
+            run_python(order["code"], order["args"])
+            code = 0
+        else:
+            exec(order["setup"], {"__name__": "setup"})
+            from hpo.cli import main
 
-        sys.argv = ["hpo", *order["args"]]
-        code = main() or 0
+            sys.argv = ["hpo", *order["args"]]
+            code = main() or 0
     except SystemExit as ended:
         code = ended.code or 0
     except BaseException:
@@ -55,6 +64,13 @@ def become(order):
     with suppress(Exception):  # what ran may have closed it
         sys.stdout.flush()
     os._exit(code)
+
+
+def run_python(code, args):
+    """Run a text as ``python -c`` does."""
+    sys.modules["__main__"] = main = types.ModuleType("__main__")
+    sys.argv = ["-c", *args]
+    exec(compile(code, "<string>", "exec"), vars(main))
 
 
 def answer(**content):
