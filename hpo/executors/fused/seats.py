@@ -8,7 +8,7 @@ from hpo.executors.fused.seat_state import FoldScores
 from hpo.training.cross_validation import FoldPast
 from hpo.training.row_scores import RowRecorder
 
-__all__ = ["Seat"]
+__all__ = ["Seat", "position"]
 
 
 @dataclass
