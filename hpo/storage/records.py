@@ -145,7 +145,7 @@ def record_of(
     stored = stored_of(trial)
     params = stored["params"] if "params" in stored else read(trial.params)
     screening = tuple(
-        dataclasses.replace(_unpack(trial.number, item), screening=True, last=last)
+        dataclasses.replace(_unpack(trial.number, _same_nan(item)), screening=True, last=last)
         for *item, last in stored.get("screening", ())
     )
     n = screening[-1].step if screening else 0
@@ -399,6 +399,15 @@ def frozen_of(
         system_attrs=attributes_of(stored_record),
         intermediate_values={} if several else at_steps,
     )
+
+
+def _same_nan(value: Any) -> Any:
+    """Return the value with one nan for all, so that what is read equals what was written."""
+    if isinstance(value, list):
+        return [_same_nan(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _same_nan(each) for key, each in value.items()}
+    return math.nan if isinstance(value, float) and math.isnan(value) else value
 
 
 def _unpack(number: int, item: Sequence[Any]) -> Report:

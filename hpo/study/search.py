@@ -42,6 +42,8 @@ from hpo.trial import TrialRecord
 
 __all__ = ["SearchConfig"]
 
+_ENUMERATING = {"BruteForceSampler", "GridSampler"}
+
 _FEWEST_FOLDS = 3
 """Folds from which on they are raced, unless the study says."""
 
@@ -196,10 +198,15 @@ class SearchConfig:
         """Return what is tried first, and the estimator's own settings if they are."""
         space = self.space
         first = (*space.points(space.defaults, "default"), *space.points(enqueue, "enqueue"))
-        if first or not baseline or self.grid is not None:
+        if first or not baseline or self.grid is not None or self._enumerates:
             return first, None
         own = own_point(self.objective.estimator, space)
         return own, next(iter(own), None)
+
+    @property
+    def _enumerates(self) -> bool:
+        """Whether the sampler is one of Optuna's that tries each point of a grid."""
+        return type(getattr(self.sampler, "inner", self.sampler)).__name__ in _ENUMERATING
 
     def _races(self, folds: str, *, is_grid: bool) -> bool:
         """Return whether trials train their first fold before the others."""
@@ -215,7 +222,13 @@ class SearchConfig:
                 raise StudyError(f"folds='race' is not possible: {reason}. Leave folds out.")
         if folds != "auto" or any(against.values()):
             return folds == "race"
-        everything = is_grid or self.compare or self.costs or isinstance(self.pruner, NopPruner)
+        everything = (
+            is_grid
+            or self._enumerates
+            or self.compare
+            or self.costs
+            or isinstance(self.pruner, NopPruner)
+        )
         return n_folds >= _FEWEST_FOLDS and not everything
 
     def _suited(self, sampler: Any, *, parallel: bool) -> tuple[Any, str]:
@@ -278,7 +291,7 @@ class SearchConfig:
             "costs": self.costs,
             "compare": self.compare,
             "watch": self.watch,
-            "enqueued": self.enqueue,
+            "enqueued": () if self.own_settings else self.enqueue,
             "choose": self.choose,
             "fold_sizes": tuple((len(train), len(v)) for train, v in self.objective.splits),
         }

@@ -107,11 +107,14 @@ def timeless(record: TrialRecord) -> str:
 
     These are times, how it was trained, and paths in tracebacks. As text, nan equals nan.
     """
-    reports = tuple(
-        replace(r, seconds=0.0, fit_seconds=(), score_seconds=(), time=0.0) for r in record.reports
+    reports, screening = (
+        tuple(replace(r, seconds=0.0, fit_seconds=(), score_seconds=(), time=0.0) for r in each)
+        for each in (record.reports, record.screening)
     )
     error = record.error and record.error.splitlines()[-1]
-    untimed = replace(record, reports=reports, error=error, started=None, ended=None)
+    untimed = replace(
+        record, reports=reports, screening=screening, error=error, started=None, ended=None
+    )
     return repr(replace(untimed, trained_by="", trained_by_reason="", worker=""))
 
 

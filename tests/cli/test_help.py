@@ -36,7 +36,8 @@ PANELS = {
     "Options": "--smoke --json --quiet --verbose --help",
     "Budget": "--n-trials --timeout --trial-timeout --max-total-epochs --epochs --eval-every",
     "Search": (
-        "--repeats --nested --select --choose --scoring --sampler --pruner --seed --add-trials"
+        "--repeats --nested --select --choose --folds --scoring --sampler --pruner --seed "
+        "--add-trials"
     ),
     "Execution": "--backend --executor --n-jobs --n-threads --device",
     "Execution with --backend ray": "--ray-address --cpus-per-trial --gpus-per-trial",

@@ -196,7 +196,7 @@ def test_a_spent_time_budget_prints_the_command_to_go_on(
 
 def test_studies_are_listed_and_shown(hpo_command: Run, write_study: Write) -> None:
     file = write_study()
-    hpo_command("run", file)
+    hpo_command("run", file, "--folds=all")
     hpo_command("run", file, "--fresh", "--n-trials=3")
     files = _files()
     code, out, _ = hpo_command("list")

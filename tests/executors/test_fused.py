@@ -232,7 +232,7 @@ def test_a_study_changes_its_executor_alone():
     assert [r.trial.params for r in fused.records] == [r.trial.params for r in serial.records]
     assert fused.n_complete + fused.n_pruned == 12
     assert fused.n_pruned
-    assert all("median" in r.reason for r in fused.records if r.state is TrialState.PRUNED)
+    assert all("is rank" in r.reason for r in fused.records if r.state is TrialState.PRUNED)
     pairs = [
         (r.value, serial.records[r.number].value)
         for r in fused.records

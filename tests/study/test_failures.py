@@ -217,7 +217,7 @@ Mended.__name__ = Mended.__qualname__ = "Fragile"
 def test_code_that_was_mended_is_accepted_where_nothing_has_a_score(study, bug):
     with pytest.raises(NoCompletedTrialError):
         run_study(study)
-    mended = study.replace(estimator=Mended())
+    mended = study.replace(estimator=Mended(), folds="all")
     with pytest.raises(StudyError, match="--accept-code"):
         run_study(mended)
     assert run_study(mended, retry_failed=True).n_complete == 8

@@ -111,7 +111,7 @@ def test_reading_a_stored_study_gives_the_same(tmp_path, serial):
 
 def test_trials_that_were_pruned_are_candidates(tmp_path):
     url = f"journal:///{tmp_path}/hpo.journal"
-    pruned = run_study(study(pruner="halving", n_trials=12, storage=url))
+    pruned = run_study(study(pruner="halving", folds="all", n_trials=12, storage=url))
     assert pruned.n_pruned
     assert pruned.corrected.n_candidates == pruned.n_complete + pruned.n_pruned
     stopped = next(r for r in pruned.records if r.state is TrialState.PRUNED)
@@ -268,3 +268,13 @@ def test_an_interval_that_is_not_known_is_no_metric(tmp_path):
     metrics = StoredStudy("rows", url).get_attr("results")["metrics"]
     assert "test_score" in metrics
     assert "test_score_low" not in metrics
+
+
+def test_in_a_race_the_corrected_score_is_of_the_folds_by_which_nothing_was_stopped():
+    raced = run_study(study(pruner="halving", n_trials=12))
+    assert any(not r.reports for r in raced.records)
+    assert raced.corrected.n_candidates == 12
+    kept = [r for r in raced.records if r.reports]
+    rows, files = raced.out_of_fold.rows, raced.out_of_fold
+    best = max(files.row_scores(r.number).scores[:, rows.folds > 0].mean(1).max() for r in kept)
+    assert raced.corrected.value <= best + 1e-6

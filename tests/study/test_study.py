@@ -186,7 +186,7 @@ def test_a_scikit_learn_estimator_steps_by_partial_fit(study):
         n_trials=3,
     )
     result = run_study(sgd)
-    assert {r.last_step for r in result.records} <= {1, 2, 3, 4}
+    assert {r.last_reported.step for r in result.records} <= {1, 2, 3, 4}
     assert result.records[0].last_step == 4
 
 
