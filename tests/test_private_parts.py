@@ -34,6 +34,8 @@ from hpo.identity import _objects
 from hpo.training import callbacks, scorer_parts
 from hpo.training.indexing import take
 
+pytestmark = pytest.mark.slow
+
 HPO = Path(__file__).parent.parent / "hpo"
 DESIGN = HPO.parent / "docs" / "design.md"
 

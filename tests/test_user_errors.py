@@ -70,7 +70,10 @@ def make_net(**settings):
     )
 
 
-pytestmark = pytest.mark.filterwarnings(r"ignore:.* trained by \d worker process:UserWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings(r"ignore:.* trained by \d worker process:UserWarning"),
+]
 """Of the fused executors, which say what they leave to processes."""
 
 

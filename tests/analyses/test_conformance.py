@@ -9,6 +9,8 @@ from hpo import _discovery
 from hpo.analyses import BaseAnalysis
 from hpo.testing.analyses import AnalysisConformance, trained_winner
 
+pytestmark = pytest.mark.slow
+
 
 class TestPublicAnalyses(AnalysisConformance):
     @pytest.fixture(params=_discovery.names("hpo.analyses"))

@@ -14,6 +14,8 @@ from hpo.data import StudyData
 from hpo.data.datasets import from_dataset
 from hpo.exceptions import DataError
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(90, 4)).astype("float32")
 Y = (X[:, 0] > 0).astype("int64")

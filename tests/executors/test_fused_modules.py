@@ -24,6 +24,7 @@ from hpo.training.objective import Objective
 from hpo.trial import Trial
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:.*nested tensors is in prototype:UserWarning"),
     pytest.mark.filterwarnings("ignore:LSTM with projections is not supported:UserWarning"),
 ]

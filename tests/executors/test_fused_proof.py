@@ -24,6 +24,8 @@ from hpo.testing.executors import drive
 from hpo.training.objective import Objective
 from hpo.trial import Trial
 
+pytestmark = pytest.mark.slow
+
 rng = np.random.default_rng(0)
 X = rng.normal(size=(80, 6)).astype("float32")
 Y = (X @ rng.normal(size=(6, 3))).argmax(1)

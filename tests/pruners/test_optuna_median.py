@@ -16,6 +16,8 @@ from hpo.pruners.optuna_median import OptunaMedianPruner
 from hpo.testing.pruners import scripted_record
 from hpo.trial import Report, Trial, TrialRecord, TrialState
 
+pytestmark = pytest.mark.slow
+
 COMPLETE, PRUNED = TrialState.COMPLETE, TrialState.PRUNED
 
 # Few values, so that ties are common; nan and infinities often; floats that round.

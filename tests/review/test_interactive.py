@@ -24,6 +24,8 @@ from hpo.review.interactive import figures_of
 from hpo.space import SearchSpace
 from hpo.trial import Report, TrialState
 
+pytestmark = pytest.mark.slow
+
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 
 

@@ -17,6 +17,8 @@ from hpo.storage.trial_store import TrialStore
 from hpo.storage.tried_points import key_of
 from hpo.trial import Report, TrialRecord, TrialState
 
+pytestmark = pytest.mark.slow
+
 SMALL = SearchSpace.load(
     {
         "x": {"type": "float", "low": 0.0, "high": 0.3, "step": 0.1},

@@ -8,6 +8,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from hpo import HPOSearchCV
 
+pytestmark = pytest.mark.slow
+
 
 def over_a_grid(estimator, space):
     return HPOSearchCV(

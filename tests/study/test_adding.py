@@ -15,6 +15,8 @@ from hpo.exceptions import SpaceError, StorageError, StudyError
 from hpo.storage.open import open_storage
 from hpo.testing.backends import Recorder
 
+pytestmark = pytest.mark.slow
+
 X, y = load_diabetes(return_X_y=True)
 X, y = X[:120], y[:120]
 

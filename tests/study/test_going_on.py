@@ -14,6 +14,8 @@ from hpo.observer import BaseObserver
 from hpo.pruners.median import MedianPruner
 from hpo.trial import TrialState
 
+pytestmark = pytest.mark.slow
+
 N_EPOCHS = 8
 AT_ONCE = 1e-9
 """Seconds between checkpoints: one before every step."""

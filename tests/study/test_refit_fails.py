@@ -19,6 +19,8 @@ from hpo.exceptions import HpoError, RefitError
 from hpo.observer import BaseObserver
 from hpo.testing.user_errors import USER_ERRORS
 
+pytestmark = pytest.mark.slow
+
 rng = np.random.default_rng(0)
 X, y = rng.normal(size=(60, 3)), rng.integers(0, 2, 60)
 TEST = np.full((10, 3), 7.0)

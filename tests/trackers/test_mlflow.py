@@ -14,6 +14,8 @@ from hpo.trackers.mlflow import MlflowTracker, parent_run
 from hpo.trackers.mlflow.system_metrics import SystemMetrics
 from hpo.trial import TrialState
 
+pytestmark = pytest.mark.slow
+
 STUDY = INFO.name
 
 

@@ -29,6 +29,8 @@ from hpo.storage.study_facts import model_files
 from hpo.study.model_files import write_model
 from hpo.trackers.mlflow import MlflowTracker, build_model
 
+pytestmark = pytest.mark.slow
+
 LOAD = """
 import json, sys
 import mlflow, numpy as np, pandas as pd

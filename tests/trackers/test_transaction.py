@@ -19,6 +19,8 @@ from hpo.trackers.mlflow.plan import RunPlan
 from hpo.trackers.mlflow.runs import RunWriter
 from hpo.trackers.mlflow.transaction import one_transaction
 
+pytestmark = pytest.mark.slow
+
 N_TRIALS = 8
 
 
