@@ -1,10 +1,11 @@
 """Writes studies/README.md and its pictures from a storage in which the studies were run.
 
 python docs/studies_page.py --storage journal:///hpo.journal
+python docs/studies_page.py --storage journal:///hpo.journal --keep
 python docs/studies_page.py --texts-only
 
-Every figure on the page is read from the storage; a study that was not run is named as such. The
-questions are the first lines of the studies' docstrings, the answers stand in docs/studies.yaml.
+Every figure on the page is read from the storage; a study that was not run is named as such, or
+with ``--keep`` keeps what the page has of it. The questions are the first lines of the studies' docstrings, the answers stand in docs/studies.yaml.
 ``--texts-only`` needs no storage: texts, contents and summary are written anew, and the figures
 that the page has are kept.
 """
@@ -85,22 +86,30 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=ROOT)
     parser.add_argument("--machine", default=f"{os.cpu_count()} cores of a shared virtual machine")
     parser.add_argument("--texts-only", action="store_true")
+    parser.add_argument("--keep", action="store_true")
     given = parser.parse_args()
     if given.texts_only:
         print(rewrite_texts(given.root))
     else:
-        print(write_page(given.storage, given.root, given.machine))
+        print(write_page(given.storage, given.root, given.machine, keep=given.keep))
 
 
-def write_page(storage: str, root: Path, machine: str) -> Path:
-    """Write the page and its pictures below ``root``; return the page."""
+def write_page(storage: str, root: Path, machine: str, *, keep: bool = False) -> Path:
+    """Write the page and its pictures below ``root``; return the page.
+
+    With ``keep``, studies that are not in the storage keep the figures that the page has.
+    """
     known = study_names(storage)
     (root / PLOTS).mkdir(parents=True, exist_ok=True)
     answers = read_answers(root)
-    sections = [
-        Section(file, joined(figures(file, known, storage, root, answers.get(file.stem, {}))))
-        for file in study_files(root)
-    ]
+    before = (root / "studies" / "README.md").read_text() if keep else ""
+    sections = []
+    for file in study_files(root):
+        if keep and not latest(load_study_file(file).study.name, known):
+            sections.append(Section(file, figures_on(before, file.stem)))
+            continue
+        told = joined(figures(file, known, storage, root, answers.get(file.stem, {})))
+        sections.append(Section(file, told))
     return write(sections, root, machine)
 
 

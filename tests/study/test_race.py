@@ -189,7 +189,13 @@ def test_estimators_without_epochs_are_raced_too():
     y = (X[:, 0] + rng.normal(size=200) > 0).astype(int)
     space = {"C": {"type": "float", "low": 1e-5, "high": 10.0, "log": True}}
     search = HPOSearchCV(
-        LogisticRegression(), space, n_trials=16, sampler="random", cv=5, random_state=0
+        LogisticRegression(),
+        space,
+        n_trials=16,
+        sampler="random",
+        baseline=False,
+        cv=5,
+        random_state=0,
     ).fit(X, y)
     table = search.cv_results_
     n_folds = table["n_folds"]
