@@ -5,7 +5,8 @@ python docs/studies_page.py --storage journal:///hpo.journal --keep
 python docs/studies_page.py --texts-only
 
 Every figure on the page is read from the storage; a study that was not run is named as such, or
-with ``--keep`` keeps what the page has of it. The questions are the first lines of the studies' docstrings, the answers stand in docs/studies.yaml.
+with ``--keep`` keeps what the page has of it. The questions are the first lines of the studies'
+docstrings, the answers stand in docs/studies.yaml.
 ``--texts-only`` needs no storage: texts, contents and summary are written anew, and the figures
 that the page has are kept.
 """
