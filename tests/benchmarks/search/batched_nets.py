@@ -7,6 +7,7 @@ are each net's own. Written out for the three kinds of net that `fold_tables` tr
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -37,7 +38,7 @@ class Perceptron:
     def __init__(self, shape: tuple[int, ...], n_outputs: int, params: Mapping[str, Any]) -> None:
         width, depth = params["module__hidden_units"], params["module__n_layers"]
         sizes = [shape[-1], *[width] * depth, n_outputs]
-        self.layers = {str(i): pair for i, pair in enumerate(zip(sizes, sizes[1:], strict=False))}
+        self.layers = {str(i): pair for i, pair in enumerate(pairwise(sizes))}
 
     def __call__(self, weights: Weights, x: Tensor, share: Tensor | None) -> Tensor:
         *hidden, last = self.layers

@@ -1,9 +1,9 @@
 """Trains tables of learning curves by fold: ``python fold_tables.py --to /tmp/fold_tables``.
 
-One ``NAME.npz`` a data set, as those of ``$HPO_DATA/curves/folds``: ``curves[setting, epoch, fold]``
-and ``params[setting]`` as JSON; ``losses`` of the same validation parts; and ``fresh``, the scores
-of the same settings on five other folds, trained anew, which no search sees: what a winner is worth.
-Half an hour of one core for all of them.
+One ``NAME.npz`` a data set, as those of ``$HPO_DATA/curves/folds``: ``params[setting]`` as JSON,
+``curves[setting, epoch, fold]``, ``losses`` of the same validation parts, and ``fresh``, the scores
+of the same settings on five other folds, trained anew, which no search sees: a winner's worth.
+Minutes of one core for each of them.
 """
 
 import argparse
@@ -113,13 +113,17 @@ def covertype(n: int) -> Data:
 def covertype_balanced() -> Data:
     path = folder().parent / "covertype/covtype_first20000.csv.gz"
     table = np.loadtxt(path, delimiter=",", max_rows=15_120)
-    return _some(table[:, :-1], table[:, -1], 4_000)
+    return _some(table[:, :-1], table[:, -1], 2_000)
 
 
 def digits() -> Data:
     X, y = datasets.load_digits(return_X_y=True)
     rows = np.random.default_rng(0).permutation(len(y))[:600]
     return Data(patches(X[rows].reshape(-1, 8, 8) / 16), y[rows])
+
+
+def digits_as_rows() -> Data:
+    return _some(*datasets.load_digits(return_X_y=True), 1_000)
 
 
 def fashion() -> Data:
@@ -145,6 +149,9 @@ TABLES = {
     ),
     "covertype_balanced": Table(
         "residual", covertype_balanced, shapes([64, 128, 256], [8, 16, 32], [1, 2])
+    ),
+    "digits_residual": Table(
+        "residual", digits_as_rows, shapes([32, 64, 128], [8, 16, 32], [1, 2])
     ),
     "covertype_15000": Table(
         "perceptron", lambda: covertype(15_000), shapes([128, 256, 512], [8, 16, 32], [1, 2, 3])

@@ -1,10 +1,12 @@
 """Tables of learning curves by fold, as tasks: what a setting's folds score after each epoch.
 
-They lie in ``$HPO_DATA/curves/folds`` and in the folder of ``--folds``; `fold_tables` trains more.
+They lie in ``$HPO_DATA/curves/folds`` and in ``$HPO_FOLD_TABLES``, where `fold_tables` may have
+trained more.
 """
 
 import json
 import math
+import os
 from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -30,12 +32,12 @@ class FoldTable:
     family = "folds"
 
     def __init__(self, path: Path) -> None:
-        self.name = path.stem
+        self.name = f"folds-{path.stem}"
         with np.load(path) as file:
             self.curves = file["curves"].astype(float)
             self.fresh = file["fresh"].astype(float) if "fresh" in file else None
-            params = [json.loads(each) for each in file["params"].tolist()]
-            space = json.loads(str(file["space"])) if "space" in file else _space_of(params)
+            params = [_read(each) for each in file["params"].tolist()]
+            space = _read(str(file["space"])) if "space" in file else _space_of(params)
         self.space: Mapping[str, Mapping[str, Any]] = space
         self.params = params
         self.n_settings, self.n_steps, self.n_folds = self.curves.shape
@@ -84,6 +86,11 @@ class FoldTable:
         return self.fresh.mean(axis=2)[np.arange(self.n_settings), self.steps]
 
 
+def _read(text: str) -> dict[str, Any]:
+    """Return what JSON says, with optimizers by their bare names: no search need import them."""
+    return dict(json.loads(text.replace("torch.optim.", "")))
+
+
 def _space_of(params: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return the space that settings were drawn from, as they tell it."""
     space: dict[str, dict[str, Any]] = {}
@@ -100,8 +107,8 @@ def _space_of(params: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return space
 
 
-def fold_tables(more: Path | None = None) -> list[FoldTable]:
-    """Return the tables of ``$HPO_DATA`` and those of the folder ``more``."""
-    paths = sorted((folder() / "folds").glob("*.npz"))
-    paths += sorted(more.glob("*.npz")) if more else []
-    return [FoldTable(path) for path in paths]
+def fold_tables() -> list[FoldTable]:
+    """Return the tables of both folders."""
+    folders = [folder() / "folds"]
+    folders += [Path(more)] if (more := os.environ.get("HPO_FOLD_TABLES")) else []
+    return [FoldTable(path) for each in folders for path in sorted(each.glob("*.npz"))]

@@ -1,109 +1,32 @@
-"""Rules by which folds are raced, replayed on fold tables: ``python race.py --folds DIR``.
+"""Rules by which folds are raced, replayed on fold tables: ``python race.py --seeds 100``.
 
 No training, and none of the product's machinery but its samplers: a search is a loop, a trial a
 few looks at the table. One trial at a time. The choice is the complete trial with the best mean
-over all folds; all epochs of all folds are charged.
+over all folds; all epochs of all folds are charged. No setting is tried twice.
 """
 
 import argparse
-import itertools
-import json
 import sys
-import time
 from bisect import bisect_right, insort
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import optuna  # noqa: E402
-from folds import FoldTable, fold_tables  # noqa: E402
+import optuna
+from folds import FoldTable, fold_tables
+from race_rules import RULES, Rule
+from tables import AT_FOLDS, markdown, with_error
 
-from hpo.samplers.base import make_sampler  # noqa: E402
-from hpo.space import SearchSpace  # noqa: E402
-from hpo.trial import derive_seed  # noqa: E402
+from hpo.samplers.base import make_sampler
+from hpo.space import SearchSpace
+from hpo.trial import derive_seed
 
-STOPPED, COMPLETE, LATER = "stopped", "complete", "later"
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How the folds of a trial are trained and when it stops.
-
-    Parameters
-    ----------
-    folds : {"lockstep", "race", "by_hand", "incumbent"}
-        All at once; one first, and the others if it is promoted; one after the other, with the
-        mean of those trained reported to Optuna's median rule as people write it; one after the
-        other, until the mean is below the incumbent's over the same folds.
-    pruner : {"none", "rungs", "median"}
-        Within a fold or within lock-step: no stops, the median at rungs, Optuna's median.
-    promote : int
-        A trial gets the other folds if it is among the best ``1 / promote`` of those that ended
-        the first.
-    first : {"fixed", "rotating"}
-    rest : {"lockstep", "sequence"}
-        The other folds at once, or one after the other, each of them judged as the first.
-    rungs_later : bool
-        Whether the other folds are judged at rungs, too.
-    late : bool
-        Whether a trial that was not promoted is, once it is among the best of more.
-    told : {"pruned", "fold"}
-        What the sampler is told of a trial that ended a fold and no more: that it was pruned, or
-        its score there less that fold's own effect.
-    """
-
-    folds: Literal["lockstep", "race", "by_hand", "incumbent"] = "lockstep"
-    pruner: Literal["none", "rungs", "median"] = "rungs"
-    promote: int = 2
-    first: Literal["fixed", "rotating"] = "fixed"
-    rest: Literal["lockstep", "sequence"] = "lockstep"
-    rungs_later: bool = True
-    late: bool = False
-    told: Literal["pruned", "fold"] = "pruned"
-    eta: int = 2
-    first_rung: int | None = None
-    spacing: int | None = None
-    slack: float | None = None
-    slack_only: bool = False
-    judged_by: str = 'last'
-    ceil: bool = False
-    least: int = 0
-
-    @property
-    def name(self) -> str:
-        if self.folds == "lockstep":
-            return f"lockstep {self.pruner}" + (f" eta {self.eta}" if self.eta != 2 else "") + (f" rungs from {self.first_rung}" if self.first_rung else "") + (f" spacing {self.spacing}" if self.spacing else "") + (f" {self.judged_by}" if self.judged_by!="last" else "") + (" ceil" if self.ceil else "") + (f" least {self.least}" if self.least else "")
-        if self.folds in {"by_hand", "incumbent"}:
-            return self.folds if self.pruner == "median" else f"{self.folds} {self.pruner}"
-        parts = [f"race {self.promote}", self.first]
-        parts += ["" if self.pruner == "rungs" else f"first fold: {self.pruner}"]
-        parts += ["one by one" if self.rest == "sequence" else ""]
-        parts += ["" if self.rungs_later else "no rungs later", "late" if self.late else ""]
-        parts += [f"told {self.told}" if self.told != "pruned" else ""]
-        parts += [f"eta {self.eta}"] if self.eta != 2 else []
-        parts += [f"rungs from {self.first_rung}"] if self.first_rung else []
-        parts += [f"spacing {self.spacing}"] if self.spacing else []
-        parts += [self.judged_by] if self.judged_by!="last" else []
-        parts += ["ceil"] if self.ceil else []
-        parts += [f"least {self.least}"] if self.least else []
-        parts += [f"slack {self.slack}" + (" only" if self.slack_only else "")] if self.slack is not None else []
-        return ", ".join(part for part in parts if part)
-
-
-def rungs(n_steps: int, eta: int, first: int | None = None) -> list[int]:
-    """Return the product's rungs; see `HalvingPruner`."""
-    found, rung = [], first or max(1, round(n_steps / 17))
-    while rung < n_steps:
-        found.append(rung)
-        rung *= eta
-    return found
+STOPPED, COMPLETE, WAITING = "stopped", "complete", "waiting"
 
 
 class Spent(Exception):
@@ -126,103 +49,95 @@ class Search:
 
     def __init__(self, table: FoldTable, rule: Rule, sampler: str, seed: int, n_units: int) -> None:
         self.table, self.rule = table, rule
-        self.budget = n_units * table.n_steps * table.n_folds
-        self.spent = self.n_complete = 0
+        self.n_units, self.unit = n_units, table.n_steps * table.n_folds
+        self.spent = self.n_trials = 0
+        self.complete: list[int] = []
         self.choices: list[tuple[int, int]] = []
-        self._best = -np.inf
         self._ladders: dict[Any, list[float]] = defaultdict(list)
-        self._complete: list[int] = []
-        self._ended: list[tuple[float, int, int]] = []
-        self._waiting: dict[int, int] = {}
-        self._rungs = set(rungs(table.n_steps, rule.spacing or rule.eta, rule.first_rung))
+        self._waiting: dict[int, tuple[float, int]] = {}
+        first = max(1, round(table.n_steps / 17))
+        self._rungs = {first * 2**k for k in range(10) if first * 2**k < table.n_steps}
         self._settings = _Settings(table, sampler, seed)
 
-    def run(self) -> None:
+    def run(self) -> "Search":
         """Search until the budget is spent or no setting is left."""
-        number = 0
         try:
             while True:
                 if self.rule.late and (late := self._promoted_late()) is not None:
-                    self._finish(late, self._waiting.pop(late))
+                    self._others(late, self._waiting.pop(late)[1])
                     continue
                 if (setting := self._settings.ask()) is None:
-                    return
-                state = getattr(self, f"_{self.rule.folds}")(setting, number)
-                number += 1
-                self._settings.tell(*self._told(setting, state, number - 1))
+                    return self
+                state = getattr(self, f"_{self.rule.folds}")(setting)
+                self.n_trials += 1
+                self._settings.tell(*self._told(setting, state))
         except Spent:
-            pass
-        finally:
-            self.n_trials = number
+            return self
+
+    def by_unit(self, values: np.ndarray) -> list[float]:
+        """Return the choice's value after 1, 2, … units; nan before there is one."""
+        found = []
+        for k in range(1, self.n_units + 1):
+            so_far = [setting for spent, setting in self.choices if spent <= k * self.unit]
+            found.append(float(values[so_far[-1]]) if so_far else np.nan)
+        return found
 
     # -- Trials ------------------------------------------------------------------------------
 
-    def _lockstep(self, setting: int, _: int) -> str:
-        curve = self.table.means[setting]
-        if not self._train("all", curve, self.table.n_folds):
-            return STOPPED
-        return self._completed(setting)
+    def _lockstep(self, setting: int) -> str:
+        whole = self._train("all", self.table.means[setting], self.table.n_folds)
+        return self._completed(setting) if whole else STOPPED
 
-    def _race(self, setting: int, number: int) -> str:
-        first = number % self.table.n_folds if self.rule.first == "rotating" else 0
+    def _race(self, setting: int) -> str:
+        first = self.n_trials % self.table.n_folds if self.rule.rotating else 0
         curve = self.table.curves[setting, :, first]
         if not self._train(("first", first), curve, 1):
             return STOPPED
-        self._ended.append((float(curve.max()), setting, first))
-        share = self._promoted(("ended", first), float(curve.max()))
-        if self.rule.slack is not None and len(self._complete) >= 4:
-            gaps = self.table.curves[self._complete, :, first].max(axis=1) - self.table.values[self._complete]
-            fine = curve.max() - gaps.mean() + self.rule.slack * gaps.std(ddof=1) >= self._best
-            share = fine if self.rule.slack_only else share and fine
-        if not share:
-            self._waiting[setting] = first
-            return LATER
-        return self._finish(setting, first)
+        best = float(curve.max())
+        if not self._goes_on(("ended", first), best, self.rule.promote):
+            self._waiting[setting] = best, first
+            return WAITING
+        return self._others(setting, first)
 
-    def _finish(self, setting: int, first: int) -> str:
+    def _others(self, setting: int, first: int) -> str:
         """Train the other folds."""
-        curves, n_folds = self.table.curves[setting], self.table.n_folds
-        if self.rule.rest == "lockstep":
-            judged = self.rule.rungs_later
-            if not self._train("later", curves.mean(1), n_folds - 1, judged=judged):
-                return STOPPED
-            return self._completed(setting)
+        curves, n_folds, judged = self.table.curves[setting], self.table.n_folds, True
+        judged = self.rule.rungs_later
+        if not self.rule.one_by_one:
+            whole = self._train("others", curves.mean(1), n_folds - 1, judged=judged)
+            return self._completed(setting) if whole else STOPPED
         order = [first, *(k for k in range(n_folds) if k != first)]
-        for n in range(1, n_folds):
-            so_far = curves[:, order[: n + 1]].mean(1)
-            place = (n, first)
-            if not self._train(("later", place), so_far, 1, judged=self.rule.rungs_later):
+        for n in range(2, n_folds + 1):
+            so_far, place = curves[:, order[:n]].mean(1), (n, first)
+            if not self._train(("more", place), so_far, 1, judged=judged):
                 return STOPPED
-            last = n == n_folds - 1
-            if not last and not self._promoted(("ended", place), float(so_far.max())):
+            best = float(so_far.max())
+            if n < n_folds and not self._goes_on(("ended", place), best, self.rule.promote):
                 return STOPPED
         return self._completed(setting)
 
-    def _by_hand(self, setting: int, _: int) -> str:
+    def _by_hand(self, setting: int) -> str:
         """Fold by fold, each to its end; the mean so far is judged by Optuna's median."""
-        best = self.table.curves[setting].max(axis=0)
-        running = np.cumsum(best) / np.arange(1, len(best) + 1)
-        for k, value in enumerate(running[:-1]):
+        bests = self.table.curves.max(axis=1)
+        for n in range(1, self.table.n_folds):
             self._pay(self.table.n_steps)
-            if len(self._complete) >= 5 and self.rule.pruner == "median":
-                bests = self.table.curves[self._complete].max(axis=1)
-                peers = bests[:, : k + 1].mean(axis=1)
-                if running[: k + 1].max() < np.median(peers):
+            if len(self.complete) >= 5:
+                means = [bests[setting, :k].mean() for k in range(1, n + 1)]
+                if max(means) < np.median(bests[self.complete, :n].mean(axis=1)):
                     return STOPPED
-            assert np.isfinite(value)
         self._pay(self.table.n_steps)
         return self._completed(setting)
 
-    def _incumbent(self, setting: int, _: int) -> str:
-        """Fold by fold at rungs, until the mean is below the incumbent's over the same folds."""
-        curves = self.table.curves[setting]
-        for k in range(self.table.n_folds):
-            so_far = curves[:, : k + 1].mean(1)
-            if not self._train(("later", k), so_far, 1, judged=k == 0):
+    def _incumbent(self, setting: int) -> str:
+        """Fold by fold, the first at rungs, until the mean is below the incumbent's."""
+        curves = self.table.curves
+        for n in range(1, self.table.n_folds + 1):
+            so_far = curves[setting, :, :n].mean(1)
+            if not self._train(n, so_far, 1, judged=n == 1):
                 return STOPPED
-            if self.choices and k < self.table.n_folds - 1:
-                theirs = self.table.curves[self.choices[-1][1]][:, : k + 1].mean(1).max()
-                if so_far.max() < theirs:
+            if self.choices and n < self.table.n_folds:
+                theirs = curves[self.choices[-1][1], :, :n].mean(1)
+                if so_far.max() < theirs.max():
                     return STOPPED
         return self._completed(setting)
 
@@ -230,50 +145,34 @@ class Search:
 
     def _train(self, ladder: Any, curve: np.ndarray, width: int, *, judged: bool = True) -> bool:
         """Train ``width`` folds step by step; return whether they came to their end."""
-        n_steps = self.table.n_steps
-        for step, value in enumerate(curve.tolist(), 1):
+        pruner = self.rule.pruner if judged else "none"
+        for step in range(1, self.table.n_steps):
             self._pay(width)
-            if not judged or self.rule.pruner == "none" or step == n_steps:
-                continue
-            if self.rule.pruner == "median":
-                if self._below_median(curve, step):
-                    return False
-            elif step in self._rungs and not self._goes_on((ladder, step), self._judged(curve, step), self.rule.eta):
+            if pruner == "median" and self._below_median(curve, step):
                 return False
+            if pruner == "rungs" and step in self._rungs:
+                value = curve[:step].max() if self.rule.by == "best" else curve[step - 1]
+                if not self._goes_on((ladder, step), float(value), 2):
+                    return False
+        self._pay(width)
         return True
 
     def _below_median(self, curve: np.ndarray, step: int) -> bool:
-        if len(self._complete) < 5:
+        """Return whether Optuna's rule stops a trial in lock-step, after five complete ones."""
+        if len(self.complete) < 5:
             return False
-        peers = np.median(self.table.means[self._complete, step - 1])
-        return float(curve[:step].max()) < float(peers)
+        return bool(curve[:step].max() < np.median(self.table.means[self.complete, step - 1]))
 
-    def _judged(self, curve: np.ndarray, step: int) -> float:
-        if self.rule.judged_by == "best":
-            return float(curve[:step].max())
-        if self.rule.judged_by == "mean":
-            return float(curve[step // 2 : step].mean())
-        if self.rule.judged_by == "mean3":
-            return float(curve[max(0, step - 3, step // 2) : step].mean())
-        return float(curve[step - 1])
-
-    def _goes_on(self, place: Any, value: float, eta: float) -> bool:
+    def _goes_on(self, place: Any, value: float, share: int) -> bool:
+        """Return whether few enough of those that came here before are better."""
         values = self._ladders[place]
         better = len(values) - bisect_right(values, value)
         insort(values, value)
-        if len(values) <= self.rule.least:
-            return True
-        n = -(-len(values) // eta) if self.rule.ceil else len(values) // eta
-        return better < max(1, n)
-
-    def _promoted(self, place: Any, value: float) -> bool:
-        return self._goes_on(place, value, self.rule.promote)
+        return better < max(1, len(values) // share)
 
     def _promoted_late(self) -> int | None:
-        """Return the best of the waiting that is now among the best share of its peers."""
-        for value, setting, first in sorted(self._ended, reverse=True):
-            if setting not in self._waiting:
-                continue
+        """Return the best of those that wait if it is now among the best of its peers."""
+        for setting, (value, first) in sorted(self._waiting.items(), key=lambda x: -x[1][0]):
             values = self._ladders["ended", first]
             better = len(values) - bisect_right(values, value)
             if better < max(1, len(values) // self.rule.promote):
@@ -281,33 +180,26 @@ class Search:
         return None
 
     def _completed(self, setting: int) -> str:
-        self.n_complete += 1
-        self._complete.append(setting)
-        value = float(self.table.values[setting])
-        if value > self._best:
-            self._best = value
+        self.complete.append(setting)
+        values = self.table.values
+        if not self.choices or values[setting] > values[self.choices[-1][1]]:
             self.choices.append((self.spent, setting))
         return COMPLETE
 
     def _pay(self, n: int) -> None:
         self.spent += n
-        if self.spent > self.budget:
+        if self.spent > self.n_units * self.unit:
             raise Spent
 
-    def _told(self, setting: int, state: str, number: int) -> tuple[str, float]:
+    def _told(self, setting: int, state: str) -> tuple[str, float]:
         if state == COMPLETE:
             return state, float(self.table.values[setting])
-        if state == LATER and self.rule.told == "fold":
-            first = self._waiting[setting]
-            return COMPLETE, float(self.table.curves[setting, :, first].max()) - self._effect(first)
+        if state == WAITING and self.rule.told == "fold":
+            value, first = self._waiting[setting]
+            theirs = self.table.curves[self.complete, :, first].max(axis=1)
+            effect = (theirs - self.table.values[self.complete]).mean() if self.complete else 0.0
+            return COMPLETE, value - float(effect)
         return STOPPED, float(self.table.means[setting, 0])
-
-    def _effect(self, fold: int) -> float:
-        """Return how much better this fold's scores are than the means, over complete trials."""
-        if not self._complete:
-            return 0.0
-        best = self.table.curves[self._complete, :, fold].max(axis=1)
-        return float(np.mean(best - self.table.values[self._complete]))
 
 
 class _Settings:
@@ -345,49 +237,53 @@ class _Settings:
             self._study.tell(self._trial, state=optuna.trial.TrialState.PRUNED)
 
 
-RULES = [
-    Rule(pruner="none"),
-    Rule(pruner="median"),
-    Rule(),
-    Rule("by_hand", "median"),
-    Rule("race"),
-    Rule("race", first="rotating"),
-    Rule("race", promote=3),
-    Rule("race", promote=4),
-    Rule("race", rungs_later=False),
-    Rule("race", late=True),
-    Rule("race", promote=3, late=True),
-    Rule("race", promote=4, late=True),
-    Rule("race", rest="sequence"),
-    Rule("race", promote=3, rest="sequence"),
-    Rule("race", promote=4, first="rotating"),
-    Rule("incumbent", "rungs"),
-    Rule("race", told="fold"),
-    Rule("race", promote=3, told="fold"),
-    Rule("race", promote=4, told="fold"),
-]
-AT = (4, 8, 12, 16, 24)
+def regrets(table: FoldTable, search: Search) -> np.ndarray:
+    """Return the regret after each unit; see `tables.Results`."""
+    best, median = table.scale
+    found = np.array(search.by_unit(table.values))
+    return np.nan_to_num(np.minimum((best - found) / (best - median), 1.0), nan=1.0)
 
 
-def run_one(work: tuple[FoldTable, Rule, str, int, int]) -> dict[str, Any]:
-    """Run one search and return the setting chosen after each unit."""
-    table, rule, sampler, seed, n_units = work
+def row(rule: Rule, searches: dict[str, list[Search]], tables: dict[str, FoldTable]) -> list[Any]:
+    """Return a rule's name, its mean regrets and its trials."""
+    runs = [run for each in searches.values() for run in each]
+    means = [np.mean([regrets(tables[n], run) for run in each], 0) for n, each in searches.items()]
+    at = [k for k in AT_FOLDS if k <= runs[0].n_units]
+    told = [with_error(np.array([mean[k - 1] for mean in means]), 3) for k in at]
+    n_trials, n_complete = (
+        np.mean([n(run) for run in runs])
+        for n in (lambda run: run.n_trials, lambda run: len(run.complete))
+    )
+    return [rule.name, *told, f"{n_trials:.0f}", f"{n_complete:.0f}"]
+
+
+def main(argv: Sequence[str] | None = None) -> str:
+    """Replay the rules and print and return a table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--sampler", default="table", help="as Study takes it; random order")
+    parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--units", type=int, default=24, help="full trainings on all folds")
+    parser.add_argument("--tables", nargs="*", help="names; by default all")
+    wanted = parser.parse_args(argv)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    search = Search(*work)
-    began = time.process_time()
-    search.run()
-    unit = search.budget // n_units
-    chosen = []
-    for k in range(1, n_units + 1):
-        so_far = [setting for spent, setting in search.choices if spent <= k * unit]
-        chosen.append(so_far[-1] if so_far else None)
-    return {
-        "task": table.name,
-        "rule": rule.name,
-        "sampler": sampler,
-        "seed": seed,
-        "chosen": chosen,
-        "n_trials": search.n_trials,
-        "n_complete": search.n_complete,
-        "seconds": round(time.process_time() - began, 2),
-    }
+    tables = {t.name: t for t in fold_tables() if not wanted.tables or t.name in wanted.tables}
+    rows = []
+    for rule in RULES:
+        if rule.told == "fold" and wanted.sampler == "table":
+            continue
+        searches = {
+            name: [
+                Search(table, rule, wanted.sampler, seed, wanted.units).run()
+                for seed in range(wanted.seeds)
+            ]
+            for name, table in tables.items()
+        }
+        rows.append(row(rule, searches, tables))
+    at = [f"at {k}" for k in AT_FOLDS if k <= wanted.units]
+    told = markdown([f"rule ({wanted.sampler})", *at, "trials", "complete"], rows)
+    print(told)
+    return told
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

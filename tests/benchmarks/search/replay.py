@@ -35,12 +35,15 @@ class Arm(NamedTuple):
         Trials at a time, in lock-step.
     noise : float
         Standard deviation of what is added to every reading, as a share of the task's scale.
+    folds : {"all", "race"}
+        As `Study` takes it; for fold tables.
     """
 
     sampler: str
     pruner: str
     cohort: int = 1
     noise: float = 0.0
+    folds: str = "all"
 
     @property
     def name(self) -> str:
@@ -48,6 +51,7 @@ class Arm(NamedTuple):
         parts = [f"{self.sampler} + {self.pruner}"]
         parts += [f"cohort {self.cohort}"] if self.cohort > 1 else []
         parts += [f"noise {self.noise:g}"] if self.noise else []
+        parts += [self.folds] if self.folds != "all" else []
         return ", ".join(parts)
 
 

@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # worker processes import the siblings too
 
 import optuna  # noqa: E402
-from curves import Scale, tasks  # noqa: E402
+import product  # noqa: E402
+from curves import Scale  # noqa: E402
+from curves import tasks as curve_tasks  # noqa: E402
+from folds import FoldTable, fold_tables  # noqa: E402
 from replay import Arm, replay  # noqa: E402
 from tables import tables  # noqa: E402
 
@@ -42,6 +46,28 @@ ARMS = [
 ]
 """Those of `optuna_gp` and `gp`, which take ten to twenty times as long, are asked for by name."""
 
+FOLD_ARMS = [
+    Arm("optuna_tpe", "nop"),
+    Arm("optuna_tpe", "optuna_median"),
+    Arm("optuna_gp", "nop"),
+    Arm("optuna_tpe", "optuna:pruner=hyperband"),
+    Arm("tpe", "optuna_median"),
+    Arm("auto", "median", folds="race"),
+    Arm("tpe", "median", folds="race"),
+    Arm("auto", "median"),
+    Arm("tpe", "median"),
+    Arm("auto", "nop", folds="race"),
+]
+"""Those of fold tables: what people use, the defaults before the race of the folds, the defaults,
+and these with one part switched off, or two."""
+
+
+@cache
+def tasks() -> list[Any]:
+    """Return all tasks; each finds its scale but once."""
+    return [*curve_tasks(), *fold_tables()]
+
+
 Work = tuple[int, Arm, int, int]
 
 
@@ -54,6 +80,9 @@ def scale_of(number: int) -> dict[str, Any]:
 def run_one(work: Work, scale: Scale) -> dict[str, Any]:
     """Run one search on a task whose scale is known."""
     number, arm, seed, n_units = work
+    task = tasks()[number]
+    if isinstance(task, FoldTable):
+        return product.search(task, arm, seed, n_units)
     tasks()[number].__dict__["scale"] = scale  # found once for all processes
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
@@ -77,18 +106,20 @@ def read_scales(path: Path) -> dict[str, Scale]:
 def missing(done: Sequence[dict[str, Any]], wanted: argparse.Namespace) -> list[Work]:
     """Return what is still to be run, one seed of all arms before the next seed."""
     have = {(each["task"], each["arm"], each["seed"]) for each in done if "arm" in each}
-    arms = [Arm(*_typed(each.split("|"))) for each in wanted.arm] or ARMS
+    named = [Arm(*_typed(each.split("|"))) for each in wanted.arm]
     return [
         (number, arm, seed, wanted.units)
         for seed in range(wanted.first_seed, wanted.seeds)
-        for arm in arms
+        for arm in named or dict.fromkeys([*ARMS, *FOLD_ARMS])
         for number, task in enumerate(tasks())
-        if re.search(wanted.tasks, task.name) and (task.name, arm.name, seed) not in have
+        if re.search(wanted.tasks, task.name)
+        and (task.name, arm.name, seed) not in have
+        and (named or arm in (FOLD_ARMS if isinstance(task, FoldTable) else ARMS))
     ]
 
 
 def _typed(parts: Sequence[str]) -> Iterator[Any]:
-    kinds = (str, str, int, float)
+    kinds = (str, str, int, float, str)
     return (kind(part) for kind, part in zip(kinds, parts, strict=False))
 
 
@@ -105,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> str:
         *("--arm", "-a"),
         action="append",
         default=[],
-        help="SAMPLER|PRUNER[|COHORT[|NOISE]], several times; by default those of the table",
+        help="SAMPLER|PRUNER[|COHORT[|NOISE[|FOLDS]]], several times; by default the table's",
     )
     parser.add_argument("--only-table", action="store_true", help="run nothing")
     wanted = parser.parse_args(argv)
