@@ -5,6 +5,7 @@ import importlib
 import sys
 from pathlib import Path
 
+import optuna
 import pytest
 
 from hpo import run_study
@@ -214,3 +215,27 @@ def test_random_nets(load, capsys):
     assert counts.total() == 6
     assert not counts["WRONG"]
     assert "6 random nets in" in capsys.readouterr().out
+
+
+def test_time_to_answer_searches_one_space_by_hand_and_with_hpo(load):
+    benchmark = load("time_to_answer")
+    space = benchmark.SearchSpace.load(benchmark.SPACE)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(20):
+        trial = study.ask()
+        params = benchmark.suggested(trial)
+        assert dict(trial.distributions) == {name: space.distributions[name] for name in params}
+        space.resolve(params)
+
+
+def test_time_to_answer_compares_on_fresh_folds(load, monkeypatch, capsys):
+    benchmark = load("time_to_answer")
+    params = {"lr": 0.01, "batch_size": 32, "optimizer": "torch.optim.Adam"}
+    bad = {"params": {**params, "lr": 1e-4}, "epochs": 1, "score": 0.1, "seconds": 1.0}
+    good = {"params": params, "epochs": 3, "score": 0.9, "seconds": 4.0}
+    found = {"by_hand": [bad, {**good, "seconds": 20.0}], "with_hpo": [bad, good]}
+    monkeypatch.setattr(benchmark, "run_arm", lambda arm, *_: found[arm])
+    sizes = ["--seeds", "1", "--folds", "2", "--repeats", "1", "--n-rows", "150"]
+    (result,) = benchmark.main([*sizes, "--data", "digits"])
+    assert (result["by hand"], result["hpo"]) == (20.0, 4.0)
+    assert "| digits |" in capsys.readouterr().out
