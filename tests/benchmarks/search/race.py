@@ -6,6 +6,7 @@ over all folds; all epochs of all folds are charged. No setting is tried twice.
 """
 
 import argparse
+import re
 import sys
 from bisect import bisect_right, insort
 from collections import defaultdict
@@ -264,12 +265,15 @@ def main(argv: Sequence[str] | None = None) -> str:
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--units", type=int, default=24, help="full trainings on all folds")
     parser.add_argument("--tables", nargs="*", help="names; by default all")
+    parser.add_argument("--rules", default="", help="a pattern that names of rules contain")
     wanted = parser.parse_args(argv)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     tables = {t.name: t for t in fold_tables() if not wanted.tables or t.name in wanted.tables}
     rows = []
     for rule in RULES:
         if rule.told == "fold" and wanted.sampler == "table":
+            continue
+        if not re.search(wanted.rules, rule.name):
             continue
         searches = {
             name: [
