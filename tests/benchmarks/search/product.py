@@ -94,10 +94,11 @@ def search(table: FoldTable, arm: Arm, seed: int, n_units: int) -> dict[str, Any
     own = derive_seed(seed, table.name) % 2**31  # paired over the arms
     pool = _POOLS[table.name] = _Pool(table)
     X = np.arange(float(ROWS_A_FOLD * table.n_folds))[:, None]
+    own_settings = table.params[own % table.n_settings]  # where a user begins: trial 0
     began = time.process_time()
     study = Study(
         name=table.name,
-        estimator=TableEstimator(table.name, **{short(n): v for n, v in table.params[0].items()}),
+        estimator=TableEstimator(table.name, **{short(n): v for n, v in own_settings.items()}),
         data=StudyData(X=X, y=X[:, 0]),
         search_space={short(name): dict(spec) for name, spec in table.space.items()},
         cv=KFold(table.n_folds),

@@ -141,3 +141,20 @@ def test_the_product_races_on_a_table(load, table, tmp_path):
     assert raced["n_trials"] > 4
     assert raced["fresh"][-1] == pytest.approx(raced["chosen"][-1] + 0.01, abs=0.01)
     assert "| tpe + median, race | folds-made_up |" in told
+
+
+@pytest.mark.parametrize("folds", ["race", "all"])
+def test_the_replay_decides_as_the_product(load, table, folds):
+    product, race, rules = load("product"), load("race"), load("race_rules")
+    arm = load("replay").Arm("random", "median", folds=folds)
+    found = product.search(table, arm, 0, 6)
+    tried = list(product._POOLS[table.name]._known.values())
+    search = race.Search(
+        table, rules.Rule("race" if folds == "race" else "lockstep"), "table", 0, 6
+    )
+    search._settings._order = iter(tried)
+    search.run()
+    chosen = [None if np.isnan(value) else value for value in search.by_unit(table.values)]
+    assert found["chosen"] == pytest.approx(chosen)
+    assert found["n_complete"] == len(search.complete) < found["n_trials"]
+    assert search.n_trials in {found["n_trials"], found["n_trials"] - 1}  # the last was cut off
