@@ -150,7 +150,7 @@ def test_the_replay_decides_as_the_product(load, table, folds):
     found = product.search(table, arm, 0, 6)
     tried = list(product._POOLS[table.name]._known.values())
     search = race.Search(
-        table, rules.Rule("race" if folds == "race" else "lockstep"), "table", 0, 6
+        table, rules.Rule("race" if folds == "race" else "lockstep", by="best"), "table", 0, 6
     )
     search._settings._order = iter(tried)
     search.run()
