@@ -167,6 +167,7 @@ def test_all_of_them_are_run_by_one_command(load, monkeypatch, capsys):
         "lora",
         "optuna_search_cv",
         "reading",
+        "time_left",
         "tracking",
         "trial_cost",
     ):
@@ -174,7 +175,7 @@ def test_all_of_them_are_run_by_one_command(load, monkeypatch, capsys):
     run_all.main(["--tiny"])
     scripts = {path.stem for path in HERE.glob("[!_]*.py") if not path.stem.startswith("ray_")}
     scripts -= {"run_all", "test_smoke", "fused_gpu", "fused_nets", "random_nets"}
-    scripts -= {"honest_scores"}  # hours; see test_honest_scores
+    scripts -= {"honest_scores", "time_to_answer"}  # hours; each has its own test
     scripts -= {"published_nets", "test_published_nets"}  # test_published_nets.py runs them
     assert sorted(ran) == sorted(scripts)
     assert capsys.readouterr().out.startswith("# Benchmarks\n")
