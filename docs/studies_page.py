@@ -47,9 +47,9 @@ cores; `--full` the size for a GPU; `--smoke` one trial of one epoch. What follo
 the default size on {machine}, with `--n-jobs 2`, and written by
 `docs/studies_page.py` from the storage. The machine had other work, so seconds are upper bounds.
 `±` is one standard error over the folds; `s/epoch` are the seconds that one fold trains for one
-epoch. The comparisons are judged by a test over folds, as it was when they were run; what is run
-now is judged over the validated rows, which tells more apart
-([Concepts](../docs/concepts.md#comparisons)).
+epoch. Below each comparison stands the test that judged it: over the validated rows where the score is
+a mean over them, else over the folds, which tells less apart ([Concepts](../docs/concepts.md#comparisons));
+`repeats` is about how many more of the folds would tell that difference apart.
 CIFAR-10 stands here as images that were compressed again as JPEG, and animal faces in the
 place of AFHQ: neither is to be compared with published figures.
 

@@ -11,10 +11,10 @@ from random weights, to see what the pretrained ones are worth. Each is shown at
 learning rate, with its best accuracy and the first epoch that had 95 % of it (`epochs_to_95`, the
 mean over the folds).
 
-Found at the default size: the upper stage and the head alone (0.700 ± 0.007, 95 % of it after 4.5
-epochs) and gradual unfreezing (0.693, after 6.5) do best, all layers at one rate 0.663, the body
-at a tenth of it 0.578, the head alone 0.472, the same net from random weights 0.300; held-out test
-0.771. Two folds order them and do not prove it.
+Found at the default size: the upper stage and the head alone (0.702 ± 0.012, 95 % of it after 5
+epochs) and gradual unfreezing (0.685, after 6.5) do best, all layers at one rate 0.675, the body
+at a tenth of it 0.578, the head alone 0.472, the same net from random weights 0.305, which is
+worse; held-out test 0.768. Two folds order the others and do not prove it.
 """
 
 from functools import partial

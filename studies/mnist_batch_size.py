@@ -4,9 +4,9 @@ Tutorials answer such questions by a loop over three values with one fixed seed.
 learning rate for all sizes a large batch looks bad because it makes fewer steps of the same length:
 here each size stands at its own best of three rates, over ten folds.
 
-Found at the default size: 0.904 ± 0.003 with 8 images a batch at 2.9 s an epoch, 0.900 with 32 at
-0.8 s, 0.890 with 128 at 0.25 s, 0.712 and 0.735 with 512 and 1024 at 0.14 and 0.05 s: in equal
-epochs, large batches make too few steps.
+Found at the default size: 0.905 ± 0.003 with 8 images a batch at 0.78 s an epoch, 0.900 with 32 at
+0.31 s; 0.890 with 128 at 0.14 s, 0.880 with 256, and 0.712 and 0.735 with 512 and 1024 at 0.08 s
+are worse: in equal epochs, large batches make too few steps.
 """
 
 from functools import partial
