@@ -47,9 +47,10 @@ cores; `--full` the size for a GPU; `--smoke` one trial of one epoch. What follo
 the default size on {machine}, with `--n-jobs 2`, and written by
 `docs/studies_page.py` from the storage. The machine had other work, so seconds are upper bounds.
 `±` is one standard error over the folds; `s/epoch` are the seconds that one fold trains for one
-epoch. Below each comparison stands the test that judged it: over the validated rows where the score is
-a mean over them, else over the folds, which tells less apart ([Concepts](../docs/concepts.md#comparisons));
-`repeats` is about how many more of the folds would tell that difference apart.
+epoch. Below each comparison stands the test that judged it: over the validated rows where the score
+is a mean over them, else over the folds, which tells less apart
+([Concepts](../docs/concepts.md#comparisons)); `repeats` is about how many more of the folds would
+tell that difference apart.
 CIFAR-10 stands here as images that were compressed again as JPEG, and animal faces in the
 place of AFHQ: neither is to be compared with published figures.
 
