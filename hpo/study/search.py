@@ -15,7 +15,8 @@ from hpo.exceptions import PluginError, StudyError
 from hpo.executors import BaseExecutor, make_executor
 from hpo.observer import StudyInfo
 from hpo.pruners import BasePruner
-from hpo.pruners.nop import NopPruner
+from hpo.pruners.halving import HalvingPruner
+from hpo.pruners.median import MedianPruner
 from hpo.samplers.auto import choice
 from hpo.samplers.base import make_sampler
 from hpo.space import SearchSpace
@@ -43,6 +44,10 @@ from hpo.trial import TrialRecord
 __all__ = ["SearchConfig"]
 
 _ENUMERATING = {"BruteForceSampler", "GridSampler"}
+
+_RANKING = (MedianPruner, HalvingPruner)
+"""Pruners by which folds are raced unless the study says: those of the measurements. One that does
+not compare trials might stop each of them on its first fold."""
 
 _FEWEST_FOLDS = 3
 """Folds from which on they are raced, unless the study says."""
@@ -222,14 +227,10 @@ class SearchConfig:
                 raise StudyError(f"folds='race' is not possible: {reason}. Leave folds out.")
         if folds != "auto" or any(against.values()):
             return folds == "race"
-        everything = (
-            is_grid
-            or self._enumerates
-            or self.compare
-            or self.costs
-            or isinstance(self.pruner, NopPruner)
-        )
-        return n_folds >= _FEWEST_FOLDS and not everything
+        everything = is_grid or self._enumerates or self.compare or self.costs
+        at_rungs = getattr(self.pruner, "at", "rungs") == "rungs"
+        ranks = type(self.pruner) in _RANKING and at_rungs
+        return n_folds >= _FEWEST_FOLDS and ranks and not everything
 
     def _suited(self, sampler: Any, *, parallel: bool) -> tuple[Any, str]:
         """Return the sampler with what ``auto`` has to know, and how it is described."""

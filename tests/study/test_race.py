@@ -155,6 +155,12 @@ AUTO = {
     "three folds": ({}, True),
     "two folds": ({"cv": 2}, False),
     "no pruner": ({"pruner": None}, False),
+    "a pruner that compares no trials": (
+        {"pruner": "optuna:pruner=threshold,lower=-9"},
+        False,
+    ),
+    "halving": ({"pruner": "halving:eta=3"}, True),
+    "the median at every step": ({"pruner": "median:at=every"}, False),
     "a grid": ({"search_space": {"lr": [0.1, 0.2]}, "sampler": "grid"}, False),
     "compared values": ({"search_space": {"lr": [0.1, 0.2]}, "compare": ["lr"]}, False),
     "costs": ({"costs": ["seconds"]}, False),
