@@ -53,13 +53,13 @@ def _printable(character: str) -> str:
 
 
 def score(value: float, error: float = math.nan) -> str:
-    """Format a score, with its standard error to two digits if that is positive.
+    """Format a score, with its standard error to two digits if that is more than rounding.
 
     The error determines the number of decimals of the score: 0.9763 ± 0.0031.
     """
     if not math.isfinite(value):
         return str(value)
-    if not (math.isfinite(error) and error > 0):
+    if not (math.isfinite(error) and error > 1e-14 * abs(value)):
         return f"{value:.4f}" if abs(value) < 100 else f"{value:.6g}"
     decimals = min(8, max(0, 1 - math.floor(math.log10(error))))
     return f"{value:.{decimals}f} ± {error:.{decimals}f}"
