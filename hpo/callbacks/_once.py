@@ -22,6 +22,9 @@ class Once(ABC):
         Name of a scikit-learn scorer whose values are 0 or greater.
     """
 
+    before = 0.0
+    """The score until they agree; `hpo.training.row_formulas` knows each row's share by it."""
+
     needs: ClassVar[type[Callback]]
     """Class of the callbacks that decide."""
 
@@ -48,5 +51,5 @@ class Once(ABC):
                 f"hpo.callbacks.{self.needs.__name__}."
             )
         if not all(map(self.counts, callbacks)):
-            return 0.0
+            return self.before
         return float(get_scorer(self.scoring)(estimator, X, y))

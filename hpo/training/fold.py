@@ -274,7 +274,8 @@ class Fold:
         else:
             scores = score(scored, X, y, **self._score_params)
             with RandomStream(_ROWS_SEED, self._device).active():  # scores do not depend on it
-                predicted = predictions_of(scored, X, n_rows)
+                every = self._row_formula is not None
+                predicted = predictions_of(scored, X, n_rows, every=every)
         main = scores[score.main(scores)]
         self.rows = rows_of(
             final, predicted, y, score=main, formula=self._row_formula, classes=self._classes

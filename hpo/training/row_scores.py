@@ -12,7 +12,7 @@ import numpy as np
 from hpo.out_of_fold import ValidatedRows
 from hpo.out_of_fold_files import StudyRows
 from hpo.training.indexing import as_numpy
-from hpo.training.row_formulas import Predicted, RowFormula
+from hpo.training.row_formulas import Delayed, Predicted, RowFormula
 from hpo.trial import Report
 
 __all__ = [
@@ -91,14 +91,21 @@ def _noting(method: Any, name: str, n_rows: int, predicted: Predicted) -> Callab
     return call
 
 
-def predictions_of(estimator: Any, X: Any, n_rows: int) -> Predicted:
-    """Return what an estimator predicts, for scorers of the user, which may predict anything."""
-    name = next((name for name in METHODS if hasattr(estimator, name)), "")
-    try:
-        values = getattr(estimator, name)(X) if name else None
-    except Exception:  # the user's scorer may do without it
-        values = None
-    return {name: values} if isinstance(values, np.ndarray) and len(values) == n_rows else {}
+def predictions_of(estimator: Any, X: Any, n_rows: int, *, every: bool = False) -> Predicted:
+    """Return what an estimator predicts, for scorers of the user, which may predict anything.
+
+    By its most telling method, or by ``every`` one.
+    """
+    names = [name for name in METHODS if hasattr(estimator, name)]
+    predicted: Predicted = {}
+    for name in names if every else names[:1]:
+        try:
+            values = getattr(estimator, name)(X)
+        except Exception:  # the user's scorer may do without it
+            continue
+        if isinstance(values, np.ndarray) and len(values) == n_rows:
+            predicted[name] = values
+    return predicted
 
 
 def rows_of(
@@ -130,6 +137,8 @@ def rows_of(
     if not kind:
         return FoldRows()
     scores = None if formula is None else formula(predicted, y)
+    if isinstance(formula, Delayed) and score == formula.before:
+        scores = np.full(len(y), formula.before)
     if scores is not None and not is_mean(scores, score):
         scores = None
     predictions = predicted[kind]

@@ -36,6 +36,7 @@ study = Study(
     epochs=3,
     n_trials=6,
     pruner="median:n_startup_trials=2",
+    baseline=False,
     tracker="null",
 )
 """

@@ -12,7 +12,7 @@ from typing import Any
 
 from sklearn.base import is_classifier, is_regressor
 
-from hpo.training.row_formulas._base import Predicted, RowFormula
+from hpo.training.row_formulas._base import Delayed, Predicted, RowFormula
 from hpo.training.row_formulas._errors import explained_variance, mean_error, r2, root_mean_error
 from hpo.training.row_formulas._labels import (
     accuracy,
@@ -32,7 +32,7 @@ from hpo.training.row_formulas._values import (
 from hpo.training.scorer_parts import is_the_scorer
 from hpo.training.scoring import Scoring
 
-__all__ = ["Predicted", "RowFormula", "row_formula"]
+__all__ = ["Delayed", "Predicted", "RowFormula", "row_formula"]
 
 
 def row_formula(scoring: Scoring, estimator: Any) -> RowFormula | None:
@@ -45,13 +45,26 @@ def row_formula(scoring: Scoring, estimator: Any) -> RowFormula | None:
         Its own ``score`` counts where there is no scorer.
     """
     if not scoring.looks_at_predictions_only:
-        return None
+        return _delayed(scoring)
     scorer = scoring.scorers().get(scoring.metric)
     if scorer is None:  # the estimator's own, which is one of these as a rule; that is checked
         if is_classifier(estimator):
             return accuracy
         return r2 if is_regressor(estimator) else None
     return next((f for name, f in _FORMULAS.items() if is_the_scorer(scorer, name)), None)
+
+
+def _delayed(scoring: Scoring) -> RowFormula | None:
+    """Return the formula of a scorer that has a constant value until a training has come so far.
+
+    Such a scorer has the attributes ``scoring``, the name of the scorer that it calls then, and
+    ``before``, the constant (`hpo.callbacks.OnceTrained`). Whether that is so is checked at each
+    step, like any formula.
+    """
+    scorer = scoring.by_name.get(scoring.metric)
+    name, before = getattr(scorer, "scoring", None), getattr(scorer, "before", None)
+    formula = _FORMULAS.get(name) if isinstance(name, str) else None
+    return None if formula is None or before is None else Delayed(formula, before)
 
 
 _FORMULAS: Mapping[str, RowFormula] = {
