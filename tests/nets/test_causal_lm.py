@@ -240,6 +240,7 @@ def test_a_study_searches_adapters(tiny, blocks):
         scoring=causal_lm_scores,
         cv=ContiguousHoldout(0.2),
         n_trials=3,
+        pruner=None,
         storage=None,
         tracker="null",
         costs=("trainable_parameters",),
