@@ -236,7 +236,9 @@ def test_verbose_tells_of_each_trial(capsys):
     assert lines[1].endswith(", best so far)  start 0.5")
     assert lines[2].startswith("trial 1 pruned: odd  (2 of 2, 0:0")
     assert lines[2].endswith("best 0.5000)  start 0.6")
-    assert lines[3].startswith("StudyResult 'HPOSearchCV': 2 trials (1 complete, 1 pruned)")
+    assert lines[3].startswith("search took ")
+    assert lines[3].endswith("pruning saved 17% of the epochs (1 of 6)")
+    assert lines[4].startswith("StudyResult 'HPOSearchCV': 2 trials (1 complete, 1 pruned)")
     grid(Sinking(), {"start": [0.5]}, epochs=2, verbose=2).fit(*TWO)
     assert "trial 0, epoch 2 of 2: 0.2500" in capsys.readouterr().out
 
