@@ -45,7 +45,7 @@ def learning_curves(result: StudyResult) -> Figure:
     _draw_curves(axes, [record for record in scored if record is not winner])
     if winner is not None:
         _draw_winner(axes, winner)
-    alone = " (without all folds: the first one's)" if raced else ""
+    alone = " (pruned trials: their first fold)" if raced else ""
     axes.set_title(f"{result.name}: learning curves{alone}", loc="left")
     axes.set_xlabel("epoch")
     axes.set_ylabel(result.scoring)
