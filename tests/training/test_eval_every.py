@@ -101,6 +101,7 @@ def test_a_study_counts_slices_everywhere():
         epochs=7,
         eval_every=3,
         n_trials=2,
+        pruner=None,
         storage=None,
         tracker="null",
     )
