@@ -146,7 +146,8 @@ def _epochs(result: StudyResult, record: TrialRecord, most: int | None) -> Table
     for header in headers:
         table.add_column(Text(header), justify="right")
     for report in reports:
-        folds = [score(value) for value in report.fold_values]
+        trained = report.fold_values[:1] if report.screening else report.fold_values
+        folds = [score(value) for value in trained]
         folds += [""] * (n_folds - len(folds))
         error = standard_error(report.fold_values)
         cells = [
