@@ -306,6 +306,7 @@ class TrialManager:
         """
         # An executor that begins a trial anew, which goes on elsewhere, repeats what is known.
         reports = [r for r in reports if r.position > self._records[r.number].trial.resumed_step]
+        reports = [known for report in reports if (known := self._as_known(report))]
         taken = [report.number for report in reports if not self._record_report(report)]
         stopped = []
         for report in reports:
@@ -428,6 +429,16 @@ class TrialManager:
         self._storage.heartbeat()
 
     # -- helpers -----------------------------------------------------------------------------
+
+    def _as_known(self, report: Report) -> Report | None:
+        """Return a report that stands behind what is known of its trial; None for a repeated one.
+
+        Where a training begins anew elsewhere, its first fold may end at another step than before.
+        """
+        screening = self._records[report.number].screening
+        if not screening or report.screening:
+            return None if screening and screening[-1].last else report
+        return replace(report, n_screened=screening[-1].step)
 
     def _record_report(self, report: Report) -> bool:
         """Record a report; return False if the trial is no longer this driver's."""

@@ -49,6 +49,9 @@ _RANKING = (MedianPruner, HalvingPruner)
 """Pruners by which folds are raced unless the study says: those of the measurements. One that does
 not compare trials might stop each of them on its first fold."""
 
+_ALIKE = 1.25
+"""Times that a fold may have as many training rows as another, for one to stand for all."""
+
 _FEWEST_FOLDS = 3
 """Folds from which on they are raced, unless the study says."""
 
@@ -228,6 +231,11 @@ class SearchConfig:
         if folds != "auto" or any(against.values()):
             return folds == "race"
         everything = is_grid or self._enumerates or self.compare or self.costs
+        sizes = [len(train) for train, _ in self.objective.splits]
+        if max(sizes) > _ALIKE * min(
+            sizes
+        ):  # the first fold of a time series says little of others
+            return False
         at_rungs = getattr(self.pruner, "at", "rungs") == "rungs"
         ranks = type(self.pruner) in _RANKING and at_rungs
         return n_folds >= _FEWEST_FOLDS and ranks and not everything

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression, SGDClassifier
-from sklearn.model_selection import ShuffleSplit, cross_val_score
+from sklearn.model_selection import ShuffleSplit, TimeSeriesSplit, cross_val_score
 from skorch import NeuralNetClassifier
 from torch import nn
 
@@ -165,6 +165,7 @@ AUTO = {
     "compared values": ({"search_space": {"lr": [0.1, 0.2]}, "compare": ["lr"]}, False),
     "costs": ({"costs": ["seconds"]}, False),
     "all": ({"folds": "all"}, False),
+    "growing folds": ({"cv": TimeSeriesSplit(4)}, False),
     "race without a pruner": ({"pruner": None, "folds": "race"}, True),
     "race over two folds": ({"cv": 2, "folds": "race"}, True),
 }

@@ -164,10 +164,10 @@ class TrialBatch:
         return [*(seat.extracted for seat in self._seats if seat), *self._waiting]
 
     @property
-    def last_steps(self) -> dict[int, int]:
-        """The `Report.position` of the last report of each trial that has reported."""
-        seats = {s.extracted.trial.number: s.position for s in self._seats if s and s.position}
-        waiting = {t.trial.number: position(0, t.past) for t in self._waiting if t.past}
+    def last_steps(self) -> dict[int, tuple[int, int]]:
+        """The last step of the first fold alone, and of all folds, of trials that have reported."""
+        seats = {s.extracted.trial.number: s.reported for s in self._seats if s and any(s.reported)}
+        waiting = {t.trial.number: (position(0, t.past), 0) for t in self._waiting if t.past}
         return seats | waiting
 
     @property

@@ -231,7 +231,7 @@ class FusedExecutor(BaseExecutor):
             return
         kind = self._kind_of(trial, past)
         if past:  # a worker process would train its first fold again
-            self._pool.skip_reported({trial.number: past[-1].step})
+            self._pool.skip_reported({trial.number: (past[-1].step, 0)})
         extractor = self._extractor_of(kind)
         extracted = replace(extractor.extract_model(trial), past=past)
         model = extracted if past else self._resumed(extracted)
@@ -338,7 +338,7 @@ class FusedExecutor(BaseExecutor):
                 self._seconds[number] += time.monotonic() - began
 
     def _break_off(
-        self, batch: TrialBatch, trials: Sequence[Trial], steps: Mapping[int, int]
+        self, batch: TrialBatch, trials: Sequence[Trial], steps: Mapping[int, tuple[int, int]]
     ) -> None:
         """Give up a batch that was interrupted somewhere within an epoch.
 
@@ -350,8 +350,8 @@ class FusedExecutor(BaseExecutor):
         batch : TrialBatch
         trials : sequence of Trial
             Its trials before the epoch.
-        steps : mapping of int to int
-            The last step that each of them has reported.
+        steps : mapping of int to (int, int)
+            What each of them has reported; see `TrialBatch.last_steps`.
         """
         key = batch.first.key
         self._batches.pop(key, None)

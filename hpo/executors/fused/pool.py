@@ -27,7 +27,7 @@ class WorkerPool:
         self._executor = executor
         self._running: set[int] = set()
         self._waiting: list[Trial] = []
-        self._last_steps: dict[int, int] = {}
+        self._last_steps: dict[int, tuple[int, int]] = {}
 
     @property
     def capacity(self) -> int:
@@ -69,8 +69,12 @@ class WorkerPool:
         self._running.add(trial.number)
         self._executor.start([trial])
 
-    def skip_reported(self, last_steps: Mapping[int, int]) -> None:
-        """Do not report again up to the given `Report.position`, by trial number."""
+    def skip_reported(self, last_steps: Mapping[int, tuple[int, int]]) -> None:
+        """Do not report steps again: those of the first fold alone, and of all folds, up to these.
+
+        They are told apart, as the first fold may end early at another step when it is trained
+        again, in another order.
+        """
         self._last_steps |= last_steps
 
     def poll(self, timeout: float) -> list[Event]:
@@ -90,8 +94,10 @@ class WorkerPool:
 
     def _is_repeated(self, event: Event) -> bool:
         """Return whether a trial that is trained again repeats a step that it has reported."""
-        last = self._last_steps.get(event.number, 0)
-        return isinstance(event, Reported) and event.report.position <= last
+        if not isinstance(event, Reported):
+            return False
+        screened, full = self._last_steps.get(event.number, (0, 0))
+        return event.report.step <= (screened if event.report.screening else full)
 
     def stop(self, numbers: AbstractSet[int]) -> None:
         """End these trials, running or waiting."""

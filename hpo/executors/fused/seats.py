@@ -51,9 +51,9 @@ class Seat:
         return first_is_over and all(fold.finished for fold in self.folds)
 
     @property
-    def position(self) -> int:
-        """`Report.position` of its last report; 0 before the first one."""
-        return position(self.step, self.past, screens=self.screens)
+    def reported(self) -> tuple[int, int]:
+        """Its last step of the first fold alone, and of all folds; 0 before the first one."""
+        return (self.step, 0) if self.screens else (position(0, self.past), self.step)
 
 
 def position(step: int, past: Sequence[FoldPast], *, screens: bool = False) -> int:
