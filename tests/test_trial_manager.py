@@ -287,3 +287,24 @@ def test_its_figures_are_those_of_its_records():
     assert trials.n_left == 1  # the interrupted one does not count
     trials.report([report(2, 2, 0.1)])
     assert trials.stop_reason == "the budget of 5 epochs is spent"
+
+
+def test_a_first_fold_that_is_trained_again_may_end_elsewhere():
+    """A batch that is given up has its trials begin anew in worker processes, in another order."""
+
+    def first(step, *, last=False):
+        values = (0.5, math.nan, math.nan)
+        return Report(0, step, 0.5, values, screening=True, last=last)
+
+    def full(step, n_screened):
+        return Report(0, step, 0.6, (0.5, 0.6, 0.7), n_screened=n_screened)
+
+    trials = manager_of()
+    trials.ask()
+    for each in (first(1), first(2), first(3, last=True), full(1, 3)):
+        assert not trials.report([each])
+    for each in (first(1), first(2, last=True), full(2, 2)):
+        assert not trials.report([each])
+    record = trials.record(0)
+    assert [each.step for each in record.screening] == [1, 2, 3]
+    assert [(each.step, each.position) for each in record.reports] == [(1, 4), (2, 5)]

@@ -21,7 +21,7 @@ from hpo.training.row_scores import FoldRows, RowRecorder
 from hpo.training.scoring import Scoring, mean
 from hpo.trial import Report
 
-__all__ = ["CrossValidation", "FoldPast", "ScoredFold", "report_of", "screening_report"]
+__all__ = ["CrossValidation", "FoldPast", "ScoredFold", "raced_report", "report_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,19 @@ class FoldPast:
     rows: FoldRows = field(default_factory=FoldRows)
     step_seconds: float = 0.0
     """Wall time of the step."""
+
+    @staticmethod
+    def of(fold: "ScoredFold", step: int, seconds: float) -> "FoldPast":
+        """Return what a fold has now, after a step that took so many seconds."""
+        return FoldPast(
+            step,
+            dict(fold.scores),
+            set(fold.recorded),
+            fold.fit_seconds,
+            fold.score_seconds,
+            fold.rows,
+            seconds,
+        )
 
     @staticmethod
     def at(past: "Sequence[FoldPast]", step: int) -> "FoldPast":
@@ -94,17 +107,11 @@ class CrossValidation(Generator[Report, None, None]):
 
     def send(self, value: None) -> Report:
         """Run the next step of every fold and return its report."""
-        try:
-            if not self._closed and self._screens and self._is_over():
-                self._begin_others()
-            if self._closed or self._is_over():
-                self._end(complete=True)
-                raise StopIteration
-        except StopIteration:
-            raise
-        except BaseException:
-            self._end()
-            raise
+        if self._screens and not self._closed and self._is_over():
+            self._begin_others()
+        if self._closed or self._is_over():
+            self._end(complete=True)
+            raise StopIteration
         try:
             return self._step()
         except StopIteration as error:
@@ -178,31 +185,16 @@ class CrossValidation(Generator[Report, None, None]):
         return replace(report, notes=tuple(notes), last=finished)
 
     def _report(self, seconds: float, *, finished: bool) -> Report:
-        folds: list[Any] = list(self._folds)
-        if self._screens:
-            (fold,) = folds
-            report = report_of(self._number, self._done, folds, self._scoring, seconds)
-            self._past.append(
-                FoldPast(
-                    self._done,
-                    dict(fold.scores),
-                    set(fold.recorded),
-                    fold.fit_seconds,
-                    fold.score_seconds,
-                    fold.rows if self._recorder else FoldRows(),
-                    seconds,
-                )
-            )
-            return screening_report(report, len(self._fold_makers))
-        n_screened = 0
-        if self._past:
-            past = FoldPast.at(self._past, self._done)
-            folds.insert(0, past)
-            seconds += past.step_seconds if past.step == self._done else 0.0
-            n_screened = self._past[-1].step
-        report = report_of(self._number, self._done, folds, self._scoring, seconds)
-        report = replace(report, n_screened=n_screened)
-        if self._recorder is not None:
+        report, folds = raced_report(
+            self._number,
+            self._done,
+            self._folds,
+            self._scoring,
+            seconds,
+            past=self._past,
+            screens_of=len(self._fold_makers) if self._screens else 0,
+        )
+        if self._recorder is not None and not self._screens:
             rows = self._recorder.rows(report, [fold.rows for fold in folds], last=finished)
             report = replace(report, rows=rows)
         return report
@@ -275,6 +267,10 @@ class ScoredFold(Protocol):
     def score_seconds(self) -> float:
         """Wall time of its scoring."""
 
+    @property
+    def rows(self) -> FoldRows:
+        """Its validated rows."""
+
 
 def report_of(
     number: int, step: int, folds: Sequence[ScoredFold], scoring: Scoring, seconds: float
@@ -309,7 +305,43 @@ def report_of(
     )
 
 
-def screening_report(report: Report, n_folds: int) -> Report:
+def raced_report(
+    number: int,
+    step: int,
+    folds: Sequence[ScoredFold],
+    scoring: Scoring,
+    seconds: float,
+    *,
+    past: list[FoldPast],
+    screens_of: int = 0,
+) -> tuple[Report, Sequence[ScoredFold]]:
+    """Return the report of a trial after a step of the folds in training, and the folds it is of.
+
+    Parameters
+    ----------
+    number, step, folds, scoring, seconds
+        See `report_of`.
+    past : list of FoldPast
+        What the first fold had at each step, if it is trained before the others; it is longer by
+        this step while that fold is in training.
+    screens_of : int, default=0
+        Number of all folds if the first one alone is in training.
+    """
+    if screens_of:
+        (fold,) = folds
+        past.append(FoldPast.of(fold, step, seconds))
+        report = report_of(number, step, folds, scoring, seconds)
+        return _screening_report(report, screens_of), folds
+    if not past:
+        return report_of(number, step, folds, scoring, seconds), folds
+    first = FoldPast.at(past, step)
+    seconds += first.step_seconds if first.step == step else 0.0
+    folds = [first, *folds]
+    report = report_of(number, step, folds, scoring, seconds)
+    return replace(report, n_screened=past[-1].step), folds
+
+
+def _screening_report(report: Report, n_folds: int) -> Report:
     """Return the report of the first fold alone as one of a trial with ``n_folds`` folds."""
 
     def padded(values: tuple[float, ...]) -> tuple[float, ...]:

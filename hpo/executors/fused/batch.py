@@ -20,7 +20,7 @@ from hpo.executors.fused.seats import Seat, position
 from hpo.executors.fused.sentinel import EpochResult, check_epoch
 from hpo.fused import FusedModels, ModelState, NotFusibleError, Plan
 from hpo.training.adapters import last_step
-from hpo.training.cross_validation import FoldPast, report_of, screening_report
+from hpo.training.cross_validation import FoldPast, raced_report
 from hpo.training.objective import Objective
 from hpo.training.row_formulas import row_formula
 from hpo.training.row_scores import FoldRows
@@ -379,33 +379,20 @@ class TrialBatch:
 
     def _report(self, seat: Seat, seconds: float) -> Report:
         """Return the report of a trial that has made a step."""
-        number, scoring = seat.extracted.trial.number, self._whole.scoring
-        folds: list[FoldScores | FoldPast] = list(seat.folds)
-        if seat.screens:
-            report = report_of(number, seat.step, folds, scoring, seconds)
-            (fold,) = seat.folds
-            past = FoldPast(
-                seat.step,
-                dict(fold.scores),
-                set(fold.recorded),
-                fold.fit_seconds,
-                fold.score_seconds,
-                fold.rows,
-                seconds,
-            )
-            seat.past.append(past)
-            return replace(screening_report(report, self._whole.n_folds), last=seat.is_over)
-        if seat.past:
-            first = FoldPast.at(seat.past, seat.step)
-            folds.insert(0, first)
-            seconds += first.step_seconds if first.step == seat.step else 0.0
-        report = report_of(number, seat.step, folds, scoring, seconds)
-        report = replace(report, n_screened=position(0, seat.past), last=seat.is_over)
-        if seat.recorder is not None:
-            validated = [fold.rows for fold in folds]
-            rows = seat.recorder.rows(report, validated, last=seat.is_over)
-            report = replace(report, rows=rows)
-        return report
+        report, folds = raced_report(
+            seat.extracted.trial.number,
+            seat.step,
+            seat.folds,
+            self._whole.scoring,
+            seconds,
+            past=seat.past,
+            screens_of=self._whole.n_folds if seat.screens else 0,
+        )
+        report = replace(report, last=seat.is_over)
+        if seat.recorder is None:
+            return report
+        validated = [fold.rows for fold in folds]
+        return replace(report, rows=seat.recorder.rows(report, validated, last=seat.is_over))
 
     @staticmethod
     def _final_scores(
