@@ -69,6 +69,11 @@ class Criterion:
         Whether targets are class indices.
     ignored : int or None
         A label that torch's criterion ignores.
+    sums : bool
+        Whether the loss is the sum over the rows of a minibatch, and not their mean.
+    adds_up : bool
+        Whether all rows of a minibatch have the same weight in its loss, so that this is known
+        from the losses of parts of the minibatch and their sizes alone.
 
     Raises
     ------
@@ -83,7 +88,8 @@ class Criterion:
         self.is_custom = cls not in LOSSES
         self.classifies = cls in OF_CLASSES
         if self.is_custom:
-            self.label_smoothing, self.ignored, self._sums = 0.0, None, False
+            self.label_smoothing, self.ignored, self.sums = 0.0, None, False
+            self.adds_up = True
             return
         unsupported = set(vars(criterion)) - set(vars(nn.Module())) - SETTINGS[cls] - {"reduction"}
         if unsupported:
@@ -94,9 +100,11 @@ class Criterion:
             raise NotFusibleError(
                 f"the criterion {cls.__name__} has reduction={self._module.reduction!r}"
             )
-        self._sums = self._module.reduction == "sum"
+        self.sums = self._module.reduction == "sum"
         self._loss: Loss = LOSSES[cls](criterion)
         self._tensors = dict(criterion.named_buffers())
+        weighs_rows = cls in {nn.CrossEntropyLoss, nn.NLLLoss} and "weight" in self._tensors
+        self.adds_up = self.sums or not weighs_rows
         self.label_smoothing = float(getattr(criterion, "label_smoothing", 0.0))
         self.ignored = getattr(criterion, "ignore_index", None)
 
@@ -131,7 +139,7 @@ class Criterion:
             out = torch.log(out + torch.finfo(out.dtype).eps)
         losses, shares = self._values(out, y, label_smoothing)
         losses = losses.reshape(len(losses), -1)
-        if self._sums:
+        if self.sums:
             return (losses.sum(1) * mask).sum()
         counted = mask if shares is None else shares * mask
         return (losses.mean(1) * mask).sum() / counted.sum()

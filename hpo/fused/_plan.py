@@ -18,7 +18,10 @@ EXTRAS = ("l1_lambda", "l2_lambda", "label_smoothing")
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Everything that the models of a batch share.
+    """Everything that the models of a batch share, or how one model is trained alone.
+
+    Where the batch is ``mixed``, each model has an optimizer and a batch size of its own; those of
+    the plan are then of no model in particular, but that ``batch_size`` divides all others.
 
     Parameters
     ----------
@@ -43,6 +46,16 @@ class Plan:
         length 1.
     valid_batch_size : int
         Number of samples of a minibatch in evaluation, over which losses are averaged.
+    mixed : bool
+        Whether models have optimizers and batch sizes of their own; see `ModelState`.
+    accumulates : bool
+        Whether some model's minibatch is several times as large as the plan's: its gradients are
+        added up over as many steps.
+    pads : bool
+        Whether some model's weights are smaller than the module's: they are the leading entries,
+        and all others are held at 0.
+    draws_of : Plan or None
+        The plan of the batch whose random draws a model trained alone uses; None means its own.
     """
 
     batchable: BatchableModule
@@ -58,6 +71,10 @@ class Plan:
     flattens: bool = False
     shapes_target: bool = False
     valid_batch_size: int = sys.maxsize
+    mixed: bool = False
+    accumulates: bool = False
+    pads: bool = False
+    draws_of: "Plan | None" = None
 
 
 class Schedule(Protocol):
@@ -104,6 +121,12 @@ class ModelState:
         means a constant learning rate.
     progress : Progress or None
         Where it goes on; None if it begins.
+    optimizer : class of torch.optim or None
+        Its optimizer in a mixed batch; None means that of the plan, as for the next two.
+    flags : mapping of str to object or None
+        Arguments of the optimizer that change its rule.
+    batch_size : int or None
+        Rows of its minibatches, a multiple of the plan's.
     """
 
     states: Sequence[Mapping[str, torch.Tensor]]
@@ -111,3 +134,6 @@ class ModelState:
     rates: Mapping[str, float] = field(default_factory=dict)
     schedules: Callable[[float, int], Sequence[Schedule]] | None = None
     progress: Progress | None = None
+    optimizer: type[torch.optim.Optimizer] | None = None
+    flags: Mapping[str, object] | None = None
+    batch_size: int | None = None

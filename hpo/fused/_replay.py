@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import torch
 
+from hpo.fused._blocks import leading
 from hpo.fused._draws import draw_noise, epoch_draws, order
 from hpo.fused._dropout import ReplayedDropout, buffer_of, layer_of
 from hpo.fused._plan import Plan
@@ -17,6 +18,7 @@ class Replay:
     Parameters
     ----------
     plan : Plan
+        That of the model alone, with `Plan.draws_of` where the batch has another one.
     fold : int
         Fold whose draws are used.
     X : tensor of shape (n_samples, ...)
@@ -29,8 +31,10 @@ class Replay:
         self, plan: Plan, fold: int, X: torch.Tensor, *, seed: int = 0, n_folds: int = 2
     ) -> None:
         self._plan, self._fold, self._seed, self._n_folds = plan, fold, seed, n_folds
+        self._batch = plan.draws_of or plan
         self._device = X.device
-        self._shapes = plan.batchable.noise_shapes(X[:2])
+        self._shapes = _noise_shapes(self._batch, X)
+        self._own_shapes = self._shapes if plan is self._batch else _noise_shapes(plan, X)
 
     def order(self, number: int, rows: torch.Tensor) -> torch.Tensor:
         """Return the rows of the fold in the order in which epoch ``number`` uses them."""
@@ -42,12 +46,20 @@ class Replay:
             name: epoch_draws(self._seed, number, 1 + k, device=self._device)
             for k, name in enumerate(self._shapes)
         }
-        size = self._plan.batch_size
+        size = self._batch.batch_size
+        n_steps = -(-self._plan.batch_size // size)
+
+        def draw(name: str) -> torch.Tensor:
+            shape, generator = self._shapes[name], generators[name]
+            steps = [
+                draw_noise(self._n_folds, size, shape, generator)[self._fold]
+                for _ in range(n_steps)
+            ]
+            drawn = steps[0] if n_steps == 1 else torch.cat(steps)
+            return leading(drawn, self._own_shapes[name])
+
         while True:
-            yield {
-                name: draw_noise(self._n_folds, size, self._shapes[name], generator)[self._fold]
-                for name, generator in generators.items()
-            }
+            yield {name: draw(name) for name in generators}
 
     @staticmethod
     def write_noise(
@@ -61,3 +73,12 @@ class Replay:
             layer = layers.get(layer_of(name))
             if layer is not None:  # an attention without dropout is not replaced
                 setattr(layer, buffer_of(name).rpartition(".")[2], drawn[:n_samples].to(dtype))
+
+
+def _noise_shapes(plan: Plan, X: torch.Tensor) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each dropout's noise for one sample, whatever type the module has."""
+    weight = next(plan.batchable.module.parameters())
+    samples = X[:2].to(weight.device)
+    return plan.batchable.noise_shapes(
+        samples.to(weight.dtype) if samples.is_floating_point() else samples
+    )

@@ -57,10 +57,13 @@ class Schedules:
         -------
         float64 tensor of shape (n_batches of the longest fold, n_folds, n_slots)
         """
-        shape = max(n_batches), self._n_folds, len(self._lr)
-        rates = np.broadcast_to(np.array(self._lr), shape).copy()
-        for slot, schedules in enumerate(self._schedules):
-            for fold, schedule in enumerate(schedules):
-                n = n_batches[fold]
-                rates[:n, fold, slot] = schedule.begin_epoch(n)
-        return torch.from_numpy(rates)
+        rates = [self.begin_epoch_of(slot, n_batches) for slot in range(len(self._lr))]
+        return torch.from_numpy(np.stack(rates, 2))
+
+    def begin_epoch_of(self, slot: int, n_batches: Sequence[int]) -> np.ndarray:
+        """Return the learning rates of one model, of shape (n_batches, n_folds); see above."""
+        rates = np.full((max(n_batches), self._n_folds), self._lr[slot])
+        for fold, schedule in enumerate(self._schedules[slot]):
+            n = n_batches[fold]
+            rates[:n, fold] = schedule.begin_epoch(n)
+        return rates

@@ -14,12 +14,12 @@ from torch.func import functional_call, grad, vmap
 from hpo.fused._dropout import buffer_of, layer_of
 from hpo.fused._functional import FUNCTIONS
 from hpo.fused._plan import Plan
-from hpo.fused._updates import UPDATES
+from hpo.fused._updates import MIXED, UPDATES
 from hpo.fused.errors import NotFusibleError
 
 __all__ = ["N_FIXED", "Stacked", "broadcast_like", "make_forward", "make_step"]
 
-N_FIXED = 5
+N_FIXED = 6
 """Leading arguments of a step that are always the same tensors: those it changes, and the data."""
 
 Tensors = Mapping[str, torch.Tensor]
@@ -70,19 +70,22 @@ def make_step(
     Returns
     -------
     callable
-        ``step(weights, buffers, slots, X, y, numbers, mask, noise, rows)`` returns the losses
-        before the update, of shape (n_folds, n_slots). The first three are changed in place.
-        ``numbers`` holds those of the optimizer, of the loss and of clipping, and ``keep:LAYER``
-        for each dropout layer, of shape (n_folds or 1, n_slots).
+        ``step(weights, buffers, slots, inside, X, y, numbers, mask, noise, rows)`` returns the
+        losses before the update, of shape (n_folds, n_slots); in a mixed batch, their shares in
+        those of the models' minibatches. The first three are changed in place. ``inside`` masks
+        the entries of each weight that a model has, of shape (1, n_slots, ...). ``numbers`` holds
+        those of the optimizer, of the loss and of clipping, and ``keep:LAYER`` for each dropout
+        layer, of shape (n_folds or 1, n_slots).
     """
     gradients_of = _gradients(plan, device, dtype)
-    update = UPDATES[plan.optimizer]
+    update = MIXED if plan.mixed else UPDATES[plan.optimizer]
     momenta = plan.batchable.momenta
 
     def step(  # noqa: PLR0917 - called once, in the order of the data flow
         weights: dict[str, torch.Tensor],
         buffers: dict[str, torch.Tensor],
         slots: dict[str, dict[str, torch.Tensor]],
+        inside: Tensors,
         X: torch.Tensor,
         y: torch.Tensor,
         numbers: Tensors,
@@ -93,6 +96,10 @@ def make_step(
         gradients, (losses, stats) = gradients_of(
             weights, buffers, numbers, mask, noise, X[rows], y[rows]
         )
+        if plan.pads:
+            gradients = {name: torch.where(inside[name], g, 0.0) for name, g in gradients.items()}
+        if plan.accumulates:
+            gradients = _accumulated(gradients, slots, numbers["due"])
         if plan.clips:
             gradients = _clipped(gradients, numbers)
         for name, weight in weights.items():
@@ -115,7 +122,14 @@ def _gradients(plan: Plan, device: torch.device, dtype: torch.dtype) -> Callable
     penalised = [name for name, w in named_weights if w.ndim > 1 and w.requires_grad]
 
     def loss(  # noqa: PLR0917 - vmap maps arguments by their position
-        weights: Any, buffers: Any, numbers: Any, mask: Any, noise: Any, X: Any, y: Any
+        weights: Any,
+        buffers: Any,
+        numbers: Any,
+        shares: Any,
+        mask: Any,
+        noise: Any,
+        X: Any,
+        y: Any,
     ) -> Any:
         function_noise = {
             name: value for name, value in noise.items() if layer_of(name) == FUNCTIONS
@@ -141,14 +155,17 @@ def _gradients(plan: Plan, device: torch.device, dtype: torch.dtype) -> Callable
         if plan.shapes_target:
             y = y.reshape(out.shape)
         total = criterion(out, y, numbers["label_smoothing"], mask)
+        if plan.mixed:
+            total = total * shares["share"]
         if plan.penalises:
             l1 = sum(weights[name].abs().sum() for name in penalised)
             l2 = sum(weights[name].square().sum() for name in penalised)
-            total = total + numbers["l1_lambda"] * l1 + numbers["l2_lambda"] * l2
+            penalty = numbers["l1_lambda"] * l1 + numbers["l2_lambda"] * l2
+            total = total + (penalty * shares["part"] if plan.mixed else penalty)
         return total, (total, stats)
 
-    models = vmap(grad(loss, has_aux=True), in_dims=(0, 0, 0, None, None, None, None))
-    folds = vmap(models, in_dims=(0, 0, None, 0, 0, 0, 0))
+    models = vmap(grad(loss, has_aux=True), in_dims=(0, 0, 0, 0, None, None, None, None))
+    folds = vmap(models, in_dims=(0, 0, None, 0, 0, 0, 0, 0))
 
     def gradients(  # noqa: PLR0917
         weights: Tensors,
@@ -164,7 +181,8 @@ def _gradients(plan: Plan, device: torch.device, dtype: torch.dtype) -> Callable
             for name, value in numbers.items()
             if name.startswith("keep:") or name in _LOSS_NUMBERS
         }
-        return folds(weights, buffers, loss_numbers, mask, noise, X, y)
+        shares = {name: numbers[name] for name in ("share", "part") if plan.mixed}
+        return folds(weights, buffers, loss_numbers, shares, mask, noise, X, y)
 
     return gradients
 
@@ -182,6 +200,18 @@ def _flatten(plan: Plan, out: torch.Tensor) -> torch.Tensor:
 
 
 _LOSS_NUMBERS = {"l1_lambda", "l2_lambda", "label_smoothing"}
+
+
+def _accumulated(
+    gradients: Tensors, slots: Mapping[str, dict[str, torch.Tensor]], due: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    """Return the gradients added up since the last update, and keep them where none is due."""
+    sums = {}
+    for name, gradient in gradients.items():
+        kept = slots[name]["gradient"]
+        sums[name] = kept + gradient
+        kept.copy_(torch.where(broadcast_like(due, gradient) > 0, 0.0, sums[name]))
+    return sums
 
 
 def _clipped(gradients: Tensors, numbers: Tensors) -> dict[str, torch.Tensor]:

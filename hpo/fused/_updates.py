@@ -3,17 +3,23 @@
 Each is the rule of the class of the same name in `torch.optim`, with a vector instead of every
 number: one value per model. Where torch branches on a number (such as a momentum of 0), the
 arithmetic gives the same result.
+
+All five are also one rule with other coefficients, `MIXED`, by which models with different
+optimizers are updated together.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
-__all__ = ["UPDATES", "Update"]
+__all__ = ["COEFFICIENTS", "MIXED", "UPDATES", "Coefficients", "Update"]
 
 State = dict[str, torch.Tensor]
 Hyper = Mapping[str, torch.Tensor]
+Numbers = Mapping[str, float]
+Coefficients = Mapping[str, "np.ndarray | float"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,11 @@ class Update:
         broadcast over ``weight``.
     starts_at : str or None
         Name of the argument that is the initial value of the state; None means 0.
+    moments : mapping of str to str
+        The state tensors that have the part of these in `MIXED`, by name.
+    coefficients : callable or None
+        ``coefficients(lr, t, numbers, flags)`` returns those of `MIXED`, where they are not the
+        ones of `COEFFICIENTS`, for arrays of rates and of numbers of updates.
     """
 
     slots: tuple[str, ...]
@@ -41,6 +52,10 @@ class Update:
     flags: Mapping[str, tuple[object, ...]]
     step: Callable[[torch.Tensor, torch.Tensor, State, Hyper, Mapping[str, object]], None]
     starts_at: str | None = None
+    moments: Mapping[str, str] = field(default_factory=dict)
+    coefficients: (
+        Callable[[np.ndarray, np.ndarray, Numbers, Mapping[str, object]], Coefficients] | None
+    ) = None
 
 
 def _sgd(w: torch.Tensor, g: torch.Tensor, s: State, h: Hyper, flags: Mapping[str, object]) -> None:
@@ -84,11 +99,110 @@ def _adagrad(
     w.sub_(h["lr"] / (1.0 + (h["t"] - 1) * h["lr_decay"]) * g / (s["sum"].sqrt() + h["eps"]))
 
 
+COEFFICIENTS: Mapping[str, float] = {
+    "decay": 0.0,
+    "keep_square": 1.0,
+    "add_square": 0.0,
+    "root_scale": 1.0,
+    "root_eps": 1.0,
+    "divides_first": 0.0,
+    "divides_last": 0.0,
+    "keep_mean": 1.0,
+    "add_mean": 0.0,
+    "shrink": 1.0,
+    "rate": 0.0,
+    "rate_first": 0.0,
+}
+"""Coefficients of `MIXED` with which it changes nothing."""
+
+
+def _mixed(
+    w: torch.Tensor, g: torch.Tensor, s: State, h: Hyper, flags: Mapping[str, object]
+) -> None:
+    g = g + h["decay"] * w
+    s["square"].mul_(h["keep_square"]).add_(h["add_square"] * g * g)
+    root = s["square"].sqrt() * h["root_scale"] + h["root_eps"]
+    first = g / torch.where(h["divides_first"] > 0, root, 1.0)
+    s["mean"].mul_(h["keep_mean"]).add_(h["add_mean"] * first)
+    last = s["mean"] / torch.where(h["divides_last"] > 0, root, 1.0)
+    w.mul_(h["shrink"]).sub_(h["rate"] * last + h["rate_first"] * first)
+
+
+def _of_sgd(lr: np.ndarray, t: np.ndarray, n: Numbers, flags: Mapping[str, object]) -> Coefficients:
+    momentum = n["momentum"]
+    if momentum == 0:
+        return {"decay": n["weight_decay"], "keep_mean": 0.0, "add_mean": 1.0, "rate": lr}
+    return {
+        "decay": n["weight_decay"],
+        "keep_mean": momentum,
+        "add_mean": np.where(t == 1, 1.0, 1.0 - n["dampening"]),
+        "rate": lr * momentum if flags["nesterov"] else lr,
+        "rate_first": lr if flags["nesterov"] else 0.0,
+    }
+
+
+def _of_adam(
+    lr: np.ndarray, t: np.ndarray, n: Numbers, flags: Mapping[str, object]
+) -> Coefficients:
+    decoupled = bool(flags["decoupled_weight_decay"])
+    return {
+        "decay": 0.0 if decoupled else n["weight_decay"],
+        "shrink": 1.0 - lr * n["weight_decay"] if decoupled else 1.0,
+        "keep_mean": n["beta1"],
+        "add_mean": 1.0 - n["beta1"],
+        "keep_square": n["beta2"],
+        "add_square": 1.0 - n["beta2"],
+        "root_scale": 1.0 / np.sqrt(1.0 - n["beta2"] ** t),
+        "root_eps": n["eps"],
+        "divides_last": 1.0,
+        "rate": lr / (1.0 - n["beta1"] ** t),
+    }
+
+
+def _of_rmsprop(
+    lr: np.ndarray, t: np.ndarray, n: Numbers, flags: Mapping[str, object]
+) -> Coefficients:
+    return {
+        "decay": n["weight_decay"],
+        "keep_mean": n["momentum"],
+        "add_mean": 1.0,
+        "keep_square": n["alpha"],
+        "add_square": 1.0 - n["alpha"],
+        "root_eps": n["eps"],
+        "divides_first": 1.0,
+        "rate": lr,
+    }
+
+
+def _of_adagrad(
+    lr: np.ndarray, t: np.ndarray, n: Numbers, flags: Mapping[str, object]
+) -> Coefficients:
+    return {
+        "decay": n["weight_decay"],
+        "keep_mean": 0.0,
+        "add_mean": 1.0,
+        "add_square": 1.0,
+        "root_eps": n["eps"],
+        "divides_first": 1.0,
+        "rate": lr / (1.0 + (t - 1) * n["lr_decay"]),
+    }
+
+
+MIXED = Update(("mean", "square"), (), {}, _mixed)
+"""The rule of which all others are cases, with `COEFFICIENTS` instead of numbers.
+
+In the order of its lines: the gradient with weight decay; the mean of its squares and the root of
+that, by which the gradient (RMSprop, Adagrad) or the mean of gradients (Adam) is divided; the mean;
+and the step, to which Nesterov's rule adds the gradient itself.
+"""
+
 _ADAM = Update(
     ("exp_avg", "exp_avg_sq"),
     ("lr", "weight_decay", "beta1", "beta2", "eps"),
     {"amsgrad": (False,), "maximize": (False,), "decoupled_weight_decay": (False, True)},
     _adam,
+    moments={"mean": "exp_avg", "square": "exp_avg_sq"},
+    coefficients=_of_adam,
 )
 
 UPDATES: Mapping[type[torch.optim.Optimizer], Update] = {
@@ -97,6 +211,8 @@ UPDATES: Mapping[type[torch.optim.Optimizer], Update] = {
         ("lr", "weight_decay", "momentum", "dampening"),
         {"nesterov": (False, True), "maximize": (False,)},
         _sgd,
+        moments={"mean": "momentum_buffer"},
+        coefficients=_of_sgd,
     ),
     torch.optim.Adam: _ADAM,
     torch.optim.AdamW: _ADAM,
@@ -105,6 +221,8 @@ UPDATES: Mapping[type[torch.optim.Optimizer], Update] = {
         ("lr", "weight_decay", "momentum", "alpha", "eps"),
         {"centered": (False,), "maximize": (False,)},
         _rmsprop,
+        moments={"mean": "momentum_buffer", "square": "square_avg"},
+        coefficients=_of_rmsprop,
     ),
     torch.optim.Adagrad: Update(
         ("sum",),
@@ -112,6 +230,8 @@ UPDATES: Mapping[type[torch.optim.Optimizer], Update] = {
         {"maximize": (False,)},
         _adagrad,
         starts_at="initial_accumulator_value",
+        moments={"square": "sum"},
+        coefficients=_of_adagrad,
     ),
 }
 """The optimizers that can train a batch of models, by class in `torch.optim`."""

@@ -52,6 +52,7 @@ def certify(
     device: str = "cpu",
     dtype: torch.dtype = torch.float64,
     end_epoch: Callable[[FusedModels, torch.Tensor], None] | None = None,
+    plans: Sequence[Plan] | None = None,
 ) -> None:
     """Check that a batch of models is trained as each of them would be alone.
 
@@ -75,6 +76,8 @@ def certify(
         rounding, and the outputs are still alike.
     end_epoch : callable or None
         ``end_epoch(models, losses)`` is called after each epoch with the models and their losses.
+    plans : sequence of Plan or None
+        Of a mixed batch: the plan of each of two members alone, which is compared with it.
 
     Raises
     ------
@@ -82,11 +85,16 @@ def certify(
         If `torch.func.vmap` fails, or a weight, a buffer or an output differs, which is named.
     """
     pair = [_with_larger_eps(member) for member in _pair(members)]
-    small, rows = _small_plan(plan, X)
+    small, alone, rows = _small_plans(plan, plans, X)
     samples = X[: len(rows[0])]
     try:
         models = FusedModels(small, X, y, rows, n_slots=2, device=device, dtype=dtype)
-        models.put_all(dict(enumerate(pair)))
+        models.put_all(
+            {
+                i: replace(member, batch_size=of_one.batch_size)
+                for i, (member, of_one) in enumerate(zip(pair, alone, strict=True))
+            }
+        )
         for number in _EPOCHS:
             losses = models.train_epoch(number)
             if end_epoch is not None:
@@ -99,7 +107,7 @@ def certify(
     for i, (member, part) in enumerate(zip(pair, rows, strict=True)):  # each on one fold
 
         def train_alone(member: ModelState, i: int = i, part: torch.Tensor = part) -> Reference:
-            model = reference(small, member, i)
+            model = reference(alone[i], member, i)
             model.train(_EPOCHS, X, y, part)
             return model
 
@@ -115,15 +123,26 @@ def certify(
             break
 
 
-def _small_plan(plan: Plan, X: torch.Tensor) -> tuple[Plan, list[torch.Tensor]]:
-    """Return a plan of small minibatches, and the rows of two folds.
+def _small_plans(
+    plan: Plan, plans: Sequence[Plan] | None, X: torch.Tensor
+) -> tuple[Plan, list[Plan], list[torch.Tensor]]:
+    """Return a plan of small minibatches, that of each of two models, and the rows of two folds.
 
     The last minibatch is not full, and that of the second fold is padded to that of the first.
     """
-    size = max(1, min(plan.batch_size, len(X) // 2))
-    n = min(len(X), 2 * size - 1) if size > 1 else len(X)
+    ratios = [of_one.batch_size // plan.batch_size for of_one in plans or [plan, plan]]
+    size = max(1, min(plan.batch_size, len(X) // 2 // max(ratios)))
+    longest = size * max(ratios)
+    n = min(len(X), 2 * longest - 1) if longest > 1 else len(X)
     rows = [torch.arange(n), torch.arange(max(1, n - 1)).flip(0)]
-    return replace(plan, batch_size=size, autocast=False), rows
+    small = replace(plan, batch_size=size, autocast=False)
+    if plans is None:
+        return small, [small, small], rows
+    alone = [
+        replace(of_one, batch_size=ratio * size, autocast=False, draws_of=small)
+        for of_one, ratio in zip(plans, ratios, strict=True)
+    ]
+    return small, alone, rows
 
 
 _CAUSES = {

@@ -1,8 +1,9 @@
-"""The loop that trains a batch of models of one structure on all folds at once.
+"""The loop that trains a batch of models on all folds at once.
 
 Every tensor of the models has two leading axes, ``n_folds`` and ``n_slots``. The models of a fold
-share the order of its minibatches and the noise of their dropout layers, which is less work and
-makes the difference between two models less random.
+share the order of its samples and the noise of their dropout layers, which is less work and makes
+the difference between two models less random. In a mixed batch they have optimizers and batch
+sizes of their own, and smaller models are the leading entries of the tensors.
 """
 
 import math
@@ -12,15 +13,17 @@ from itertools import islice
 
 import torch
 
+from hpo.fused._blocks import leading, place, taken
 from hpo.fused._criteria import mean_losses
 from hpo.fused._draws import Batch, draw_epoch
 from hpo.fused._dropout import layer_of
 from hpo.fused._functional import FUNCTIONS
+from hpo.fused._mixture import mixed_steps, update_of
 from hpo.fused._plan import EXTRAS, ModelState, Plan, Progress, Schedule
 from hpo.fused._program import Graph, Program
 from hpo.fused._schedules import Schedules
 from hpo.fused._step import N_FIXED, Stacked, broadcast_like, make_forward, make_step
-from hpo.fused._updates import UPDATES
+from hpo.fused._updates import MIXED, UPDATES
 from hpo.fused.errors import NotFusibleError
 
 __all__ = ["FusedModels"]
@@ -78,10 +81,15 @@ class FusedModels:
         self._seed, self._device, self._dtype = seed, torch.device(device), dtype
         self._X, self._y = self._on_device(X), self._on_device(y)
         self._rows = [part.cpu() for part in rows]
-        self._update = UPDATES[plan.optimizer]
+        self._update = MIXED if plan.mixed else UPDATES[plan.optimizer]
         module = plan.batchable.module.to(self._device, dtype)
         self._shapes = plan.batchable.noise_shapes(self._X[:2])
         self._stacked = self._empty(module)
+        self._inside = {
+            name: torch.zeros(1, n_slots, *w.shape[2:], dtype=torch.bool, device=w.device)
+            for name, w in self._stacked.weights.items()
+            if plan.pads
+        }
         self._members: list[ModelState | None] = [None] * n_slots
         self._schedules = Schedules(self.n_folds, n_slots)
         self._updates = torch.zeros(self.n_folds, n_slots, dtype=torch.float64)
@@ -113,10 +121,15 @@ class FusedModels:
             weights,
             frozen | buffers,
             {
-                name: {slot: torch.zeros_like(w) for slot in self._update.slots}
+                name: {slot: torch.zeros_like(w) for slot in self._slot_names}
                 for name, w in weights.items()
             },
         )
+
+    @property
+    def _slot_names(self) -> tuple[str, ...]:
+        """Names of the state tensors of each weight."""
+        return (*self._update.slots, *(["gradient"] if self.plan.accumulates else []))
 
     def compile(self) -> None:
         """Compile the step at its next use; from then on the number of slots is fixed.
@@ -145,7 +158,7 @@ class FusedModels:
         outputs of the layers for a minibatch; and the outputs for the validation parts.
         """
         tensors = self.plan.batchable.module.state_dict().values()
-        state_size = sum(t.numel() for t in tensors) * (3 + len(self._update.slots))
+        state_size = sum(t.numel() for t in tensors) * (3 + len(self._slot_names))
         sizes = self.plan.batchable.output_sizes(self._X[:2])
         samples = self.plan.batch_size * 3 * sum(sizes)
         samples += min(X_valid.shape[1], MIN_CHUNK) * 3 * max(sizes)
@@ -169,35 +182,53 @@ class FusedModels:
         states = [member.states for member in members.values()]
         for tensors in (self._stacked.weights, self._stacked.buffers):
             for name, stacked in tensors.items():
-                by_member = [torch.stack([state[name] for state in folds]) for folds in states]
-                stacked[:, slots] = torch.stack(by_member, 1).to(stacked)
+                place(stacked, slots, [torch.stack([state[name] for state in f]) for f in states])
         for state_of in self._stacked.slots.values():
-            for stacked in state_of.values():
-                stacked[:, slots] = broadcast_like(
-                    self._initial_values(members.values()), stacked
-                ).to(stacked)
+            for part, stacked in state_of.items():
+                initial = self._initial_values(part, members.values())
+                stacked[:, slots] = broadcast_like(initial, stacked).to(stacked)
         self._updates[:, slots] = 0
         for slot, member in members.items():
             self._members[slot] = member
             self._schedules.put(slot, member)
+            for name, inside in self._inside.items():
+                taken(inside, slot, member.states[0][name].shape)
             if member.progress is not None:
                 self._go_on(slot, member.progress)
 
     def _go_on(self, slot: int, progress: Progress) -> None:
         self._updates[:, slot] = progress.updates
+        names = self._own_names(slot)
         for name, state_of in self._stacked.slots.items():
             for part, stacked in state_of.items():
-                stacked[:, slot] = progress.slots[name][part].to(stacked)
+                if part in names:
+                    place(stacked, [slot], [progress.slots[name][names[part]]])
 
-    def _initial_values(self, members: Iterable[ModelState]) -> torch.Tensor:
+    def _own_names(self, slot: int) -> Mapping[str, str]:
+        """Return the names that a model's optimizer has for its state, by those of the batch."""
+        if not self.plan.mixed:
+            return {part: part for part in self._update.slots}
+        member = self._members[slot]
+        assert member is not None
+        return UPDATES[update_of(self.plan, member)].moments
+
+    def _initial_values(self, part: str, members: Iterable[ModelState]) -> torch.Tensor:
         """Return the initial value of each member's optimizer state, of shape (1, n_members)."""
-        name = self._update.starts_at or ""
-        return torch.tensor([[float(member.numbers.get(name, 0.0)) for member in members]])
+
+        def value(member: ModelState) -> float:
+            update = UPDATES[update_of(self.plan, member)]
+            name = update.starts_at or ""
+            starts = not self.plan.mixed or update.moments.get(part)
+            return float(member.numbers.get(name, 0.0)) if starts else 0.0
+
+        return torch.tensor([[value(member) for member in members]])
 
     def remove(self, slots: Sequence[int]) -> None:
         """Free slots; their tensors become zeros, which do not affect the others."""
         for stacked in self._stacked.tensors():
             stacked[:, slots] = 0
+        for inside in self._inside.values():
+            inside[:, slots] = False
         for slot in slots:
             self._members[slot] = None
             self._schedules.remove(slot)
@@ -209,19 +240,27 @@ class FusedModels:
             for name, stacked in tensors.items():
                 free = stacked.new_zeros(self.n_folds, extra, *stacked.shape[2:])
                 tensors[name] = torch.cat([stacked.index_select(1, index), free], 1)
+        for name, inside in self._inside.items():
+            free = inside.new_zeros(1, extra, *inside.shape[2:])
+            self._inside[name] = torch.cat([inside.index_select(1, index), free], 1)
         self._members = [self._members[slot] for slot in slots] + [None] * extra
         self._schedules.resize(slots, extra)
-        free = self._updates.new_zeros(self.n_folds, extra)
-        self._updates = torch.cat([self._updates[:, list(slots)], free], 1)
+        none = self._updates.new_zeros(self.n_folds, extra)
+        self._updates = torch.cat([self._updates[:, list(slots)], none], 1)
         self.n_slots = len(self._members)
 
     def states(self, slot: int) -> list[dict[str, torch.Tensor]]:
         """Return copies of the weights and buffers in a slot, one mapping per fold."""
         tensors = {**self._stacked.weights, **self._stacked.buffers}
         return [
-            {name: stacked[i, slot].clone() for name, stacked in tensors.items()}
+            {name: self._own(stacked[i, slot], name, slot) for name, stacked in tensors.items()}
             for i in range(self.n_folds)
         ]
+
+    def _own(self, values: torch.Tensor, name: str, slot: int) -> torch.Tensor:
+        """Return a copy of the entries of a weight or buffer that the model in a slot has."""
+        member = self._members[slot]
+        return (leading(values, member.states[0][name].shape) if member else values).clone()
 
     def model_state(self, slot: int) -> ModelState:
         """Return the model in a slot as it is now, on the CPU, to go on with it elsewhere."""
@@ -229,7 +268,10 @@ class FusedModels:
         assert member is not None
         progress = Progress(
             slots={
-                name: {part: stacked[:, slot].cpu().clone() for part, stacked in state_of.items()}
+                name: {
+                    own: self._own(state_of[part][:, slot], name, slot).cpu()
+                    for part, own in self._own_names(slot).items()
+                }
                 for name, state_of in self._stacked.slots.items()
             },
             updates=self._updates[:, slot].clone(),
@@ -276,13 +318,41 @@ class FusedModels:
             like=self._X.new_zeros((), dtype=self._dtype),
         )
         n = epoch.n[:max_batches]
-        rates = self._schedules.begin_epoch((epoch.n > 0).sum(0).flatten().tolist())
-        per_batch = {"lr": self._on_device(rates), **self._count(n)}
+        per_step, rows = self._per_step(epoch.n, len(n))
         total = torch.zeros(self.n_folds, self.n_slots, dtype=self._dtype, device=self._device)
         for i, batch in enumerate(islice(epoch.batches, len(n))):
-            of_batch = {name: value[i] for name, value in per_batch.items()}
-            total += self._train_batch(batch, numbers | of_batch) * batch.n
+            of_step = {name: value[i] for name, value in per_step.items()}
+            losses = self._train_batch(batch, numbers | of_step)
+            total += losses * (batch.n if rows is None else rows[i])
         return total / self._on_device(n.sum(0))
+
+    def _per_step(
+        self, n: torch.Tensor, n_trained: int
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
+        """Begin the schedules of an epoch; return the numbers of the models in each step.
+
+        Parameters
+        ----------
+        n : tensor of shape (n_steps, n_folds, 1)
+            Rows of each step.
+        n_trained : int
+            Number of steps that are made.
+
+        Returns
+        -------
+        numbers : dict of str to tensor of shape (n_steps, n_folds, n_slots)
+        rows : tensor of that shape or None
+            Rows of each model's minibatch in a mixed batch.
+        """
+        if not self.plan.mixed:
+            rates = self._schedules.begin_epoch((n > 0).sum(0).flatten().tolist())
+            return {"lr": self._on_device(rates), **self._count(n[:n_trained])}, None
+        steps = mixed_steps(
+            self.plan, self._members, n[:, :, 0].numpy(), self._schedules, self._updates.numpy()
+        )
+        self._updates = self._updates + steps.n_updates
+        numbers = {name: self._on_device(value) for name, value in steps.numbers.items()}
+        return numbers, self._on_device(steps.rows)
 
     def _train_batch(self, batch: Batch, numbers: dict[str, torch.Tensor]) -> torch.Tensor:
         stacked = self._stacked
@@ -291,6 +361,7 @@ class FusedModels:
             stacked.weights,
             stacked.buffers,
             stacked.slots,
+            self._inside,
             self._X,
             self._y,
             numbers,
@@ -321,7 +392,8 @@ class FusedModels:
 
     def _numbers(self) -> dict[str, torch.Tensor]:
         """Return the numbers of the models that are constant in an epoch, of shape (1, n_slots)."""
-        names = {*self._update.numbers, *EXTRAS, "max_norm", "max_value"} - {"lr"}
+        own = set() if self.plan.mixed else set(self._update.numbers)
+        names = {*own, *EXTRAS, "max_norm", "max_value"} - {"lr"}
         numbers = {name: self._column(name) for name in sorted(names)}
         for name in sorted({layer_of(call) for call in self._shapes} - {FUNCTIONS}):
             rates = [m.rates[name] if m else 0.0 for m in self._members]
