@@ -4,7 +4,7 @@ Weights, buffers and the state of the optimizer are changed in place. Every numb
 entry of a vector over the models, so that a step with other numbers uses the same program.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,7 +79,7 @@ def make_step(
     """
     gradients_of = _gradients(plan, device, dtype)
     update = MIXED if plan.mixed else UPDATES[plan.optimizer]
-    momenta = plan.batchable.momenta
+    momenta, penalised = plan.batchable.momenta, _penalised(plan)
 
     def step(  # noqa: PLR0917 - called once, in the order of the data flow
         weights: dict[str, torch.Tensor],
@@ -99,7 +99,10 @@ def make_step(
         if plan.pads:
             gradients = {name: torch.where(inside[name], g, 0.0) for name, g in gradients.items()}
         if plan.accumulates:
-            gradients = _accumulated(gradients, slots, numbers["due"])
+            gradients = sums = {n: slots[n]["gradient"] + g for n, g in gradients.items()}
+        if plan.mixed and plan.penalises:
+            gradients = {**gradients, **_with_penalties(gradients, weights, numbers, penalised)}
+            losses = losses + numbers["part"] * _penalties(weights, numbers, penalised)
         if plan.clips:
             gradients = _clipped(gradients, numbers)
         for name, weight in weights.items():
@@ -109,6 +112,8 @@ def make_step(
                 if ":" not in key
             }
             update.step(weight, gradients[name], slots[name], shaped, plan.flags)
+            if plan.accumulates:
+                slots[name]["gradient"].copy_(torch.where(shaped["due"] > 0, 0.0, sums[name]))
         for name, value in stats.items():
             buffers[name].lerp_(value.to(buffers[name].dtype), momenta[name.rpartition(".")[0]])
         return losses  # type: ignore[no-any-return]
@@ -118,14 +123,13 @@ def make_step(
 
 def _gradients(plan: Plan, device: torch.device, dtype: torch.dtype) -> Callable[..., Any]:
     batchable, criterion = plan.batchable, plan.criterion.to(device, dtype)
-    named_weights = batchable.module.named_parameters()
-    penalised = [name for name, w in named_weights if w.ndim > 1 and w.requires_grad]
+    penalised = _penalised(plan)
 
     def loss(  # noqa: PLR0917 - vmap maps arguments by their position
         weights: Any,
         buffers: Any,
         numbers: Any,
-        shares: Any,
+        share: Any,
         mask: Any,
         noise: Any,
         X: Any,
@@ -156,12 +160,11 @@ def _gradients(plan: Plan, device: torch.device, dtype: torch.dtype) -> Callable
             y = y.reshape(out.shape)
         total = criterion(out, y, numbers["label_smoothing"], mask)
         if plan.mixed:
-            total = total * shares["share"]
-        if plan.penalises:
+            total = total * share
+        elif plan.penalises:
             l1 = sum(weights[name].abs().sum() for name in penalised)
             l2 = sum(weights[name].square().sum() for name in penalised)
-            penalty = numbers["l1_lambda"] * l1 + numbers["l2_lambda"] * l2
-            total = total + (penalty * shares["part"] if plan.mixed else penalty)
+            total = total + numbers["l1_lambda"] * l1 + numbers["l2_lambda"] * l2
         return total, (total, stats)
 
     models = vmap(grad(loss, has_aux=True), in_dims=(0, 0, 0, 0, None, None, None, None))
@@ -181,8 +184,8 @@ def _gradients(plan: Plan, device: torch.device, dtype: torch.dtype) -> Callable
             for name, value in numbers.items()
             if name.startswith("keep:") or name in _LOSS_NUMBERS
         }
-        shares = {name: numbers[name] for name in ("share", "part") if plan.mixed}
-        return folds(weights, buffers, loss_numbers, shares, mask, noise, X, y)
+        share = numbers["share"] if plan.mixed else torch.ones_like(numbers["lr"])
+        return folds(weights, buffers, loss_numbers, share, mask, noise, X, y)
 
     return gradients
 
@@ -202,16 +205,36 @@ def _flatten(plan: Plan, out: torch.Tensor) -> torch.Tensor:
 _LOSS_NUMBERS = {"l1_lambda", "l2_lambda", "label_smoothing"}
 
 
-def _accumulated(
-    gradients: Tensors, slots: Mapping[str, dict[str, torch.Tensor]], due: torch.Tensor
+def _penalised(plan: Plan) -> list[str]:
+    """Return the weights that penalties look at; biases and scales are none."""
+    weights = plan.batchable.module.named_parameters()
+    return [name for name, weight in weights if weight.ndim > 1 and weight.requires_grad]
+
+
+def _with_penalties(
+    gradients: Tensors, weights: Tensors, numbers: Tensors, names: Sequence[str]
 ) -> dict[str, torch.Tensor]:
-    """Return the gradients added up since the last update, and keep them where none is due."""
-    sums = {}
-    for name, gradient in gradients.items():
-        kept = slots[name]["gradient"]
-        sums[name] = kept + gradient
-        kept.copy_(torch.where(broadcast_like(due, gradient) > 0, 0.0, sums[name]))
-    return sums
+    """Return gradients of the loss with those of the penalties on the weights.
+
+    These are added in closed form, once for each update, and not to the loss of each step.
+    """
+    return {
+        name: gradients[name]
+        + broadcast_like(numbers["l1_lambda"], weights[name]) * weights[name].sign()
+        + 2 * broadcast_like(numbers["l2_lambda"], weights[name]) * weights[name]
+        for name in names
+    }
+
+
+def _penalties(weights: Tensors, numbers: Tensors, names: Sequence[str]) -> Any:
+    """Return the penalties of all models, of shape (n_folds, n_slots).
+
+    Summed in two stages: TorchInductor would put a single sum, over all that an update changes,
+    into one loop with the update, and fails (KeyError in `outer_loop_fusion_with_local_buf`).
+    """
+    l1 = sum(weights[name].abs().flatten(3).sum(3).sum(2) for name in names)
+    l2 = sum(weights[name].square().flatten(3).sum(3).sum(2) for name in names)
+    return numbers["l1_lambda"] * l1 + numbers["l2_lambda"] * l2
 
 
 def _clipped(gradients: Tensors, numbers: Tensors) -> dict[str, torch.Tensor]:
