@@ -23,19 +23,48 @@ class MixedSteps:
 
     Parameters
     ----------
-    numbers : dict of str to float64 tensor of shape (n_steps, n_folds, n_slots)
-        Coefficients of `hpo.fused._updates.MIXED`; ``due``, 1 where a model is updated; ``share``,
-        the share of the step's rows in the model's minibatch; and ``part``, 1 divided by the
-        number of steps of the minibatch.
+    due : bool array of shape (n_steps, n_folds, n_slots)
+        Whether a model is updated after the step.
+    lr, t : array of that shape
+        Learning rate of the minibatch, and number of its update, from 1.
+    share : float64 tensor of that shape
+        Share of the step's rows in the model's minibatch.
+    part : float64 tensor of that shape
+        1 divided by the number of steps of the minibatch.
     rows : float64 tensor of shape (n_steps, n_folds, n_slots)
         Number of rows of the minibatch that the step is a part of.
     n_updates : float64 tensor of shape (n_folds, n_slots)
         Number of updates of the epoch.
     """
 
-    numbers: dict[str, torch.Tensor]
+    due: np.ndarray
+    lr: np.ndarray
+    t: np.ndarray
+    share: torch.Tensor
+    part: torch.Tensor
     rows: torch.Tensor
     n_updates: torch.Tensor
+
+    def coefficients(
+        self, plan: Plan, members: Sequence[ModelState | None]
+    ) -> dict[str, torch.Tensor]:
+        """Return the numbers of a step of all models by one rule, of shape (n_steps, ...).
+
+        Coefficients of `hpo.fused._updates.MIXED`, ``due`` as a number, ``share`` and ``part``.
+        """
+        numbers = {name: np.full(self.due.shape, value) for name, value in COEFFICIENTS.items()}
+        for slot, member in enumerate(members):
+            if member is None:
+                continue
+            make = UPDATES[update_of(plan, member)].coefficients
+            assert make is not None
+            flags = plan.flags if member.flags is None else member.flags
+            of_slot = (self.lr[:, :, slot], self.t[:, :, slot])
+            for name, value in make(*of_slot, member.numbers, flags).items():
+                np.copyto(numbers[name][:, :, slot], value, where=self.due[:, :, slot])
+        by_name = {name: torch.from_numpy(value) for name, value in numbers.items()}
+        due = torch.from_numpy(self.due).double()
+        return {**by_name, "due": due, "share": self.share, "part": self.part}
 
 
 def update_of(plan: Plan, member: ModelState) -> type[torch.optim.Optimizer]:
@@ -65,8 +94,9 @@ def mixed_steps(
     """
     n = n.astype(np.float64)
     shape = n_steps, n_folds, n_slots = (*n.shape, len(members))
-    numbers = {name: np.full(shape, value) for name, value in COEFFICIENTS.items()}
-    due, share, part = (np.zeros(shape) for _ in range(3))
+    due = np.zeros(shape, bool)
+    lr, share, part = (np.zeros(shape) for _ in range(3))
+    t = np.ones(shape)
     rows, n_updates = np.zeros(shape), np.zeros((n_folds, n_slots))
     steps, has_rows = np.arange(n_steps), n > 0
     last = has_rows.sum(0) - 1
@@ -84,17 +114,8 @@ def mixed_steps(
         updated = has_rows & (((steps + 1) % k == 0)[:, None] | (steps[:, None] == last))
         due[:, :, slot] = updated
         n_updates[:, slot] = np.ceil((last + 1) / k)
-        lr = schedules.begin_epoch_of(slot, n_updates[:, slot].astype(int))[index]
-        t = updates[:, slot] + index[:, None] + 1.0
-        make = UPDATES[update_of(plan, member)].coefficients
-        assert make is not None
-        flags = plan.flags if member.flags is None else member.flags
-        for name, value in make(lr, t, member.numbers, flags).items():
-            of_slot = numbers[name][:, :, slot]
-            np.copyto(of_slot, value, where=updated)
-    numbers |= {"due": due, "share": share, "part": part}
-    return MixedSteps(
-        {name: torch.from_numpy(value) for name, value in numbers.items()},
-        torch.from_numpy(rows),
-        torch.from_numpy(n_updates),
-    )
+        n_batches = n_updates[:, slot].astype(int).tolist()
+        lr[:, :, slot] = schedules.begin_epoch_of(slot, n_batches)[index]
+        t[:, :, slot] = updates[:, slot] + index[:, None] + 1.0
+    tensors = (torch.from_numpy(values) for values in (share, part, rows, n_updates))
+    return MixedSteps(due, lr, t, *tensors)

@@ -17,7 +17,15 @@ from hpo.fused._plan import Plan
 from hpo.fused._updates import MIXED, UPDATES
 from hpo.fused.errors import NotFusibleError
 
-__all__ = ["N_FIXED", "Stacked", "broadcast_like", "make_forward", "make_step"]
+__all__ = [
+    "N_FIXED",
+    "Stacked",
+    "broadcast_like",
+    "make_forward",
+    "make_gradients",
+    "make_step",
+    "penalised_weights",
+]
 
 N_FIXED = 6
 """Leading arguments of a step that are always the same tensors: those it changes, and the data."""
@@ -77,9 +85,9 @@ def make_step(
         those of the optimizer, of the loss and of clipping, and ``keep:LAYER`` for each dropout
         layer, of shape (n_folds or 1, n_slots).
     """
-    gradients_of = _gradients(plan, device, dtype)
+    gradients_of = make_gradients(plan, device, dtype)
     update = MIXED if plan.mixed else UPDATES[plan.optimizer]
-    momenta, penalised = plan.batchable.momenta, _penalised(plan)
+    momenta, penalised = plan.batchable.momenta, penalised_weights(plan)
 
     def step(  # noqa: PLR0917 - called once, in the order of the data flow
         weights: dict[str, torch.Tensor],
@@ -121,9 +129,17 @@ def make_step(
     return step
 
 
-def _gradients(plan: Plan, device: torch.device, dtype: torch.dtype) -> Callable[..., Any]:
+def make_gradients(plan: Plan, device: torch.device, dtype: torch.dtype) -> Callable[..., Any]:
+    """Return the function of the gradients, losses and statistics of all models.
+
+    Returns
+    -------
+    callable
+        ``gradients(weights, buffers, numbers, mask, noise, X, y)``, where ``numbers`` are those of
+        the loss, and ``share`` in a mixed batch, of which penalties are no part.
+    """
     batchable, criterion = plan.batchable, plan.criterion.to(device, dtype)
-    penalised = _penalised(plan)
+    penalised = penalised_weights(plan)
 
     def loss(  # noqa: PLR0917 - vmap maps arguments by their position
         weights: Any,
@@ -205,7 +221,7 @@ def _flatten(plan: Plan, out: torch.Tensor) -> torch.Tensor:
 _LOSS_NUMBERS = {"l1_lambda", "l2_lambda", "label_smoothing"}
 
 
-def _penalised(plan: Plan) -> list[str]:
+def penalised_weights(plan: Plan) -> list[str]:
     """Return the weights that penalties look at; biases and scales are none."""
     weights = plan.batchable.module.named_parameters()
     return [name for name, weight in weights if weight.ndim > 1 and weight.requires_grad]

@@ -7,8 +7,9 @@ sizes of their own, and smaller models are the leading entries of the tensors.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import torch
@@ -18,10 +19,11 @@ from hpo.fused._criteria import mean_losses
 from hpo.fused._draws import Batch, draw_epoch
 from hpo.fused._dropout import layer_of
 from hpo.fused._functional import FUNCTIONS
-from hpo.fused._mixture import mixed_steps, update_of
+from hpo.fused._mixture import MixedSteps, mixed_steps, update_of
 from hpo.fused._plan import EXTRAS, ModelState, Plan, Progress, Schedule
 from hpo.fused._program import Graph, Program
 from hpo.fused._schedules import Schedules
+from hpo.fused._slotwise import SlotwiseStep
 from hpo.fused._step import N_FIXED, Stacked, broadcast_like, make_forward, make_step
 from hpo.fused._updates import MIXED, UPDATES
 from hpo.fused.errors import NotFusibleError
@@ -94,6 +96,7 @@ class FusedModels:
         self._schedules = Schedules(self.n_folds, n_slots)
         self._updates = torch.zeros(self.n_folds, n_slots, dtype=torch.float64)
         self._step = make_step(plan, self._device, dtype)
+        self._slotwise = SlotwiseStep(plan, self._device, dtype)
         self._forward = make_forward(plan)
         self._widest: int | None = None
         self.is_compiled = False
@@ -318,18 +321,31 @@ class FusedModels:
             like=self._X.new_zeros((), dtype=self._dtype),
         )
         n = epoch.n[:max_batches]
-        per_step, rows = self._per_step(epoch.n, len(n))
+        steps = self._mixed_steps(epoch.n) if self.plan.mixed else None
+        per_step = self._per_step(epoch.n, len(n), steps)
+        rows = None if steps is None else self._on_device(steps.rows)
         total = torch.zeros(self.n_folds, self.n_slots, dtype=self._dtype, device=self._device)
         for i, batch in enumerate(islice(epoch.batches, len(n))):
-            of_step = {name: value[i] for name, value in per_step.items()}
-            losses = self._train_batch(batch, numbers | of_step)
+            of_step = numbers | {name: value[i] for name, value in per_step.items()}
+            if steps is None or self.is_compiled:
+                losses = self._train_batch(batch, partial(self._train_step, batch, of_step))
+            else:
+                alone = partial(self._train_slots, batch, of_step, steps, i)
+                losses = self._train_batch(batch, alone)
             total += losses * (batch.n if rows is None else rows[i])
         return total / self._on_device(n.sum(0))
 
+    def _mixed_steps(self, n: torch.Tensor) -> MixedSteps:
+        """Begin the schedules of an epoch, and count its updates, in a mixed batch."""
+        rows, updates = n[:, :, 0].numpy(), self._updates.numpy()
+        steps = mixed_steps(self.plan, self._members, rows, self._schedules, updates)
+        self._updates = self._updates + steps.n_updates
+        return steps
+
     def _per_step(
-        self, n: torch.Tensor, n_trained: int
-    ) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
-        """Begin the schedules of an epoch; return the numbers of the models in each step.
+        self, n: torch.Tensor, n_trained: int, steps: MixedSteps | None
+    ) -> dict[str, torch.Tensor]:
+        """Return the numbers of the models in each step; begin the schedules if that isn't done.
 
         Parameters
         ----------
@@ -337,27 +353,23 @@ class FusedModels:
             Rows of each step.
         n_trained : int
             Number of steps that are made.
+        steps : MixedSteps or None
 
         Returns
         -------
-        numbers : dict of str to tensor of shape (n_steps, n_folds, n_slots)
-        rows : tensor of that shape or None
-            Rows of each model's minibatch in a mixed batch.
+        dict of str to tensor of shape (n_steps, n_folds, n_slots)
         """
-        if not self.plan.mixed:
+        if steps is None:
             rates = self._schedules.begin_epoch((n > 0).sum(0).flatten().tolist())
-            return {"lr": self._on_device(rates), **self._count(n[:n_trained])}, None
-        steps = mixed_steps(
-            self.plan, self._members, n[:, :, 0].numpy(), self._schedules, self._updates.numpy()
-        )
-        self._updates = self._updates + steps.n_updates
-        numbers = {name: self._on_device(value) for name, value in steps.numbers.items()}
-        return numbers, self._on_device(steps.rows)
+            return {"lr": self._on_device(rates), **self._count(n[:n_trained])}
+        if not self.is_compiled:
+            return {"share": self._on_device(steps.share)}
+        numbers = steps.coefficients(self.plan, self._members)
+        return {name: self._on_device(value) for name, value in numbers.items()}
 
-    def _train_batch(self, batch: Batch, numbers: dict[str, torch.Tensor]) -> torch.Tensor:
+    def _train_step(self, batch: Batch, numbers: dict[str, torch.Tensor]) -> torch.Tensor:
         stacked = self._stacked
-        before = None if batch.complete else [tensor.clone() for tensor in stacked.tensors()]
-        losses = self._step(
+        return self._step(
             stacked.weights,
             stacked.buffers,
             stacked.slots,
@@ -369,6 +381,17 @@ class FusedModels:
             batch.noise,
             batch.rows,
         )
+
+    def _train_slots(
+        self, batch: Batch, numbers: dict[str, torch.Tensor], steps: MixedSteps, i: int
+    ) -> torch.Tensor:
+        data = self._X, self._y
+        return self._slotwise(self._stacked, data, numbers, batch, steps, i, self._members)
+
+    def _train_batch(self, batch: Batch, step: Callable[[], torch.Tensor]) -> torch.Tensor:
+        stacked = self._stacked
+        before = None if batch.complete else [tensor.clone() for tensor in stacked.tensors()]
+        losses = step()
         if before is not None:  # undo the step in folds that had no samples left
             stepped = batch.n > 0
             for tensor, old in zip(stacked.tensors(), before, strict=True):
