@@ -1,9 +1,10 @@
-"""Training of many models of one structure in one loop, over leading axes of folds and models.
+"""Training of many models in one loop, over leading axes of folds and models.
 
 It depends on torch only. `FusedModels` trains the models; `certify` proves, with the user's own
 module and `torch.optim`, that it trains the same weights.
 """
 
+from hpo.fused._blocks import fits
 from hpo.fused._criteria import OF_CLASSES, OF_NUMBERS, Criterion, widen
 from hpo.fused._leaves import (
     REPLAYED,
@@ -42,6 +43,7 @@ __all__ = [
     "Schedule",
     "certify",
     "dropout_rates",
+    "fits",
     "perturbed",
     "rate_attribute",
     "replay_dropout",

@@ -181,6 +181,8 @@ class FusedModels:
 
     def put_all(self, members: Mapping[int, ModelState]) -> None:
         """Begin the training of members, by slot; all weights are moved to the device together."""
+        if not members:
+            return
         slots = list(members)
         states = [member.states for member in members.values()]
         for tensors in (self._stacked.weights, self._stacked.buffers):

@@ -1,4 +1,4 @@
-"""The trials of one structure, trained in lock-step in one batch."""
+"""The trials of one family, trained in lock-step in one batch."""
 
 import math
 import time
@@ -12,7 +12,8 @@ from hpo.executors._memory import free_memory
 from hpo.executors.base import Ended, Event, Reported
 from hpo.executors.fused.epoch_end import callbacks_of, end_epoch
 from hpo.executors.fused.extract import ExtractedTrial, ModelExtractor
-from hpo.executors.fused.proof import prove
+from hpo.executors.fused.mixing import Mixture, features_of
+from hpo.executors.fused.proof import prove, prove_mixture
 from hpo.executors.fused.replayed_callbacks import BaseReplayed
 from hpo.executors.fused.scores import batch_predictions, batch_rows, scores_of_predictions
 from hpo.executors.fused.seat_state import FoldScores, SeatState
@@ -36,6 +37,10 @@ MEMORY_SHARE = 0.5
 """Share of the free memory that a batch may take."""
 
 
+N_FEW = 6
+"""Trials from which on a batch need not wait for more: its steps are no longer mostly overhead."""
+
+
 class UnlikeError(NotFusibleError):
     """A trial's own net trains it differently from the batch.
 
@@ -56,7 +61,9 @@ def is_watched(nth: int) -> bool:
 
 
 class TrialBatch:
-    """Trials of one structure in training, and others that wait for a slot.
+    """Trials in training that one loop can train, and others that wait for a slot.
+
+    They differ in numbers, or are a mixture; see `Mixture`.
 
     Without `compile` a batch has as many slots as it has trials; with it, always ``n_slots``, so
     that one program can be used throughout.
@@ -65,7 +72,9 @@ class TrialBatch:
     ----------
     extractor : ModelExtractor
     first : ExtractedTrial
-        Any trial of the structure.
+        Any trial of the family.
+    key : str
+        Name of the batch, for the executor.
     device : str
     n_slots : int
         Number of trials that are trained at a time.
@@ -88,6 +97,7 @@ class TrialBatch:
         extractor: ModelExtractor,
         first: ExtractedTrial,
         *,
+        key: str = "",
         device: str,
         n_slots: int,
         seed: int,
@@ -102,9 +112,11 @@ class TrialBatch:
         self.screened: list[tuple[Trial, list[FoldPast]]] = []
         """Trials whose first fold is over, which are to begin in another batch."""
         self.name = uuid4().hex
-        self.first = first
+        self.first, self.key = first, key
         self.device, self._seed = device, seed
-        self._plan = first.plan()
+        self._mixture = Mixture(first)
+        self._checked_features: set[tuple[str, object]] = set()
+        """What the trials had that the sentinel has looked at."""
         self.n_slots = n_slots
         self._models = self.make_models(0)
         self._seats: list[Seat | None] = []
@@ -116,6 +128,7 @@ class TrialBatch:
         self._n_begun = 0
         self.reported: list[int] = []
         """Numbers of all trials that have made a step in this batch, including finished ones."""
+        self._is_certified = False
         self.decided = False
         """Whether it has been decided how the batch is trained; see `FusedExecutor`."""
 
@@ -129,10 +142,16 @@ class TrialBatch:
         """
         prove(self._extractor, self.first, self.device)
 
+    def certify_once(self) -> None:
+        """Do what `certify` does, unless it has been done."""
+        if not self._is_certified:
+            self.certify()
+            self._is_certified = True
+
     def make_models(self, n_slots: int, *, autocast: bool = False) -> FusedModels:
         """Return models of the structure with free slots only."""
         arrays = self._extractor.arrays
-        plan: Plan = replace(self._plan, autocast=autocast)
+        plan: Plan = replace(self._mixture.plan, autocast=autocast)
         return FusedModels(
             plan,
             arrays.X,
@@ -179,28 +198,82 @@ class TrialBatch:
     @property
     def unrolls(self) -> bool:
         """Whether a step is unrolled over the length of the sequences."""
-        return self._plan.batchable.unrolls
+        return self._mixture.plan.batchable.unrolls
 
     @property
     def occupancy(self) -> float:
         """Share of the slots that would be used in the next epoch."""
-        return (
-            1.0
-            if not self._models.is_compiled
-            else min(len(self.extracted_trials) / self.n_slots, 1.0)
-        )
+        return min(len(self.extracted_trials) / self.n_slots, 1.0)
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether so many slots are used that an epoch is worth it while others wait."""
+        n = len(self.extracted_trials)
+        return self.occupancy > 0.5 if self._models.is_compiled else n >= min(N_FEW, self.n_slots)
 
     def use(self, models: FusedModels) -> None:
-        """Train with these models, which may be compiled; no trial may have begun."""
+        """Train with these models, which may be compiled; trials in training go on in them."""
+        seats = {slot: seat for slot, seat in enumerate(self._seats) if seat}
+        states = [self._models.model_state(slot) for slot in seats]
         models.remove(range(models.n_slots))
+        if models.n_slots < len(states):
+            models.resize([], extra=len(states))
         self._models = models
-        self._seats = [None] * models.n_slots
+        self._seats = [*seats.values(), *[None] * (models.n_slots - len(states))]
+        models.put_all(dict(enumerate(states)))
         if models.is_compiled:
             self.n_slots = models.n_slots
+
+    def takes(self, extracted: ExtractedTrial) -> bool:
+        """Return whether a trial of the family can be added, if a proof does not refuse it."""
+        return self._mixture.takes(extracted)
+
+    def prove(self, extracted: ExtractedTrial) -> list[tuple[str, str]]:
+        """Check that a trial which differs from all others is trained here as it is alone.
+
+        Returns
+        -------
+        list of (str, str)
+            One of `ASPECTS` in which it must not differ, and why; empty if it can be added.
+        """
+        differs = self._mixture.new_features(extracted)
+        if not differs:
+            return []
+        anchor, plan = self._mixture.largest, self._mixture.joint_plan(extracted)
+        try:
+            prove_mixture(self._extractor, plan, anchor, extracted, self.device)
+        except NotFusibleError as error:
+            return [(self._cause(extracted, plan, differs), str(error))]
+        return []
+
+    def _cause(self, extracted: ExtractedTrial, plan: Plan, differs: list[str]) -> str:
+        """Return the aspect to which it is due that two trials cannot be in one batch."""
+        others = [aspect for aspect in differs if aspect != "batch_size"]
+        if "batch_size" in differs and plan.accumulates:
+            anchor, size = self._mixture.largest, plan.batch_size
+            try:
+                prove_mixture(
+                    self._extractor, plan, anchor, extracted, self.device, batch_size=size
+                )
+            except NotFusibleError:
+                pass
+            else:
+                return "batch_size"
+        return others[0] if others else differs[0]
 
     def add(self, extracted: ExtractedTrial) -> None:
         """Add a trial; it begins with the next epoch, or when a slot is free."""
         self._waiting.append(extracted)
+        if self._mixture.add(extracted):
+            if self._models.is_compiled:
+                self.decided = False  # the program is one of the models as they were
+            else:
+                self.use(self.make_models(0, autocast=self._models.plan.autocast))
+
+    def example_models(self, n: int) -> list[ModelState]:
+        """Return ``n`` models like those of its trials, without callbacks, to time them."""
+        members = [replace(t.member, schedules=None, progress=None) for t in self.extracted_trials]
+        return [members[i % len(members)] for i in range(n)]
 
     def drop(self, numbers: set[int]) -> None:
         """Free the slots of these trials."""
@@ -228,12 +301,19 @@ class TrialBatch:
                 self._n_begun += 1
                 screens = self.kind == FIRST
                 recorder = None if screens else self._whole.recorder()
-                self._seats[slot] = Seat.of(extracted, self._n_begun, recorder, screens=screens)
+                nth = self._n_begun if self._features_are_known(extracted) else 1
+                self._seats[slot] = Seat.of(extracted, nth, recorder, screens=screens)
                 if extracted.resumed:
                     # The order of minibatches goes on, if none has been trained here meanwhile.
                     self._epoch = self._epoch or self._epoch_of_resumed()
         if new:
             self._models.put_all(new)
+
+    def _features_are_known(self, extracted: ExtractedTrial) -> bool:
+        features = set(features_of(extracted).items())
+        known = features <= self._checked_features
+        self._checked_features |= features
+        return known
 
     def _epoch_of_resumed(self) -> int:
         trials = self.extracted_trials

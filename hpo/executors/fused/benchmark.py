@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -159,8 +159,7 @@ def _repays(seconds: float, promised: float, work: float) -> bool:
 def _timed(batch: TrialBatch, name: str, *, compiled: bool, autocast: bool) -> ExecutionPlan:
     models = batch.make_models(batch.n_slots, autocast=autocast)
     # Without callbacks, as these epochs are not part of a training.
-    member = replace(batch.first.member, schedules=None)
-    models.put_all(dict.fromkeys(range(models.n_slots), member))
+    models.put_all(dict(enumerate(batch.example_models(models.n_slots))))
     if compiled:
         models.compile()
     seconds = _epoch_seconds(models, batch.X_valid) / models.n_slots

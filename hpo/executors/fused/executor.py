@@ -3,10 +3,11 @@
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
+from itertools import count
 from typing import Any
 
 from hpo._discovery import find
@@ -18,6 +19,7 @@ from hpo.executors.fused.batch import ALL, FIRST, OTHERS, TrialBatch, UnlikeErro
 from hpo.executors.fused.benchmark import Choice, ExecutionPlan, check_choice, choose
 from hpo.executors.fused.checkpoints import BatchCheckpoints
 from hpo.executors.fused.extract import ExtractedTrial, ModelExtractor
+from hpo.executors.fused.mixing import Grouping
 from hpo.executors.fused.pool import WorkerPool
 from hpo.executors.fused.proof import prove_callbacks
 from hpo.executors.fused.told import TrainingNotes, reason_unbatched
@@ -133,6 +135,7 @@ class FusedExecutor(BaseExecutor):
         self._refused: dict[str, str] = {}
         self._seconds: defaultdict[int, float] = defaultdict(float)
         """How long each trial has been in training in a batch."""
+        self._grouping = Grouping()
         self._n_placed = 0
         self._n_trials = 0
         process: Any = find("hpo.executors", "process", BaseExecutor)
@@ -235,23 +238,58 @@ class FusedExecutor(BaseExecutor):
         extractor = self._extractor_of(kind)
         extracted = replace(extractor.extract_model(trial), past=past)
         model = extracted if past else self._resumed(extracted)
-        if extracted.key in self._refused:
-            raise NotFusibleError(self._refused[extracted.key])
+        batch = self._batch_of(extracted)
         self._n_placed += 1
-        if extracted.key not in self._batches:
-            self._check_structures()
-            self._batches[extracted.key] = TrialBatch(
-                extractor,
-                extracted,
-                device=self._device,
-                n_slots=self._n_first if kind == FIRST else self._n_slots,
-                seed=self._seed,
-                sentinel=self._sentinel,
-                objective=self._extractor.objective,
-            )
-        elif extracted.callbacks != self._batches[extracted.key].first.callbacks:
-            prove_callbacks(extractor, extracted, self._device)
-        self._batches[extracted.key].add(model)
+        if batch is not None:
+            if extracted.callbacks != batch.first.callbacks:
+                prove_callbacks(extractor, extracted, self._device)
+            batch.add(model)
+            return
+        self._check_structures()
+        key = self._free_key(extracted)
+        self._batches[key] = batch = TrialBatch(
+            extractor,
+            extracted,
+            key=key,
+            device=self._device,
+            n_slots=self._n_first if kind == FIRST else self._n_slots,
+            seed=self._seed,
+            sentinel=self._sentinel,
+            objective=self._extractor.objective,
+        )
+        batch.add(model)
+
+    def _keys(self, extracted: ExtractedTrial) -> Iterator[str]:
+        """Yield the keys of the batches in which a trial may be, one after the other."""
+        key = self._grouping.key(extracted)
+        return (f"{key} {n}" for n in count())
+
+    def _free_key(self, extracted: ExtractedTrial) -> str:
+        return next(key for key in self._keys(extracted) if key not in self._batches)
+
+    def _batch_of(self, extracted: ExtractedTrial) -> TrialBatch | None:
+        """Return the batch that a trial can be added to; None if there is none yet.
+
+        Raises
+        ------
+        NotFusibleError
+            If trials like it are not trained in batches.
+        """
+        for key in self._keys(extracted):
+            if key in self._refused:
+                raise NotFusibleError(self._refused[key])
+            batch = self._batches.get(key)
+            if batch is None:
+                return None
+            if not batch.takes(extracted):
+                continue
+            reasons = batch.prove(extracted)
+            if not reasons:
+                return batch
+            for aspect, _ in reasons:
+                self._grouping.keep_apart(extracted, aspect)
+            return self._batch_of(extracted)
+        return None
 
     def _kind_of(self, trial: Trial, past: Sequence[FoldPast]) -> str:
         """Return which folds of a trial are to be trained next; see `TrialBatch.kind`."""
@@ -353,11 +391,10 @@ class FusedExecutor(BaseExecutor):
         steps : mapping of int to (int, int)
             What each of them has reported; see `TrialBatch.last_steps`.
         """
-        key = batch.first.key
-        self._batches.pop(key, None)
+        self._batches.pop(batch.key, None)
         if self.limits.run_is_over:
             return
-        why = self._refused[key] = _TOO_SLOW.format(limit=self.limits.trial_timeout)
+        why = self._refused[batch.key] = _TOO_SLOW.format(limit=self.limits.trial_timeout)
         self._pool.skip_reported(steps)
         for trial in trials:
             self._give_to_worker(trial, why)
@@ -365,8 +402,8 @@ class FusedExecutor(BaseExecutor):
     def _select_batches(self) -> list[TrialBatch]:
         """Return the batches with few idle slots; if all have many, the fullest one."""
         live = self._live
-        full = [batch for batch in live if batch.occupancy > 0.5]
-        return full or sorted(live, key=lambda batch: -batch.occupancy)[:1]
+        filled = [batch for batch in live if batch.is_filled]
+        return filled or sorted(live, key=lambda batch: -batch.occupancy)[:1]
 
     def stop(self, numbers: Iterable[int]) -> None:
         """End these trials and free their slots."""
@@ -398,7 +435,7 @@ class FusedExecutor(BaseExecutor):
         try:
             if not batch.goes_on and self._is_small(batch):
                 raise NotFusibleError(_TOO_FEW)
-            batch.certify()
+            batch.certify_once()
         except NotFusibleError as error:
             self._refuse(batch, str(error))
             return
@@ -416,7 +453,7 @@ class FusedExecutor(BaseExecutor):
 
     def _refuse(self, batch: TrialBatch, why: str) -> None:
         """Let worker processes train the trials of a structure, now and later."""
-        self._refused[batch.first.key] = why
+        self._refused[batch.key] = why
         self._notes.add_unbatched(batch.live, why)
         self._pool.skip_reported(batch.last_steps)
         trials = [extracted.trial for extracted in batch.extracted_trials]

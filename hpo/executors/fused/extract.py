@@ -17,7 +17,7 @@ from hpo.executors.fused.callbacks import clipping_of, kind_of_callbacks, schedu
 from hpo.executors.fused.data import check_target
 from hpo.executors.fused.loss import criterion_structure, hash_of
 from hpo.executors.fused.seat_state import SeatState
-from hpo.executors.fused.structure import module_structure
+from hpo.executors.fused.structure import ModuleStructure, module_structure
 from hpo.executors.fused.supported import check_data, check_module, check_net
 from hpo.fused import (
     UPDATES,
@@ -48,9 +48,13 @@ class ExtractedTrial:
     ----------
     trial : Trial
     key : str
-        Trials with the same key can be trained in one batch.
+        Trials with the same key differ in numbers alone.
+    family : str
+        Trials with the same family may differ in their optimizers, batch sizes and sizes too; a
+        proof tells whether one batch can train them.
+    structure : ModuleStructure
     plan : callable
-        Returns the plan that all models of the batch share.
+        Returns the plan of the model alone.
     member : ModelState
     net : skorch net
         The initialized net of the first fold; it defines how outputs become predictions.
@@ -67,6 +71,8 @@ class ExtractedTrial:
 
     trial: Trial
     key: str
+    family: str
+    structure: ModuleStructure
     plan: Callable[[], Plan]
     member: ModelState
     net: Any
@@ -182,13 +188,15 @@ class ModelExtractor:
         loader = net.get_params_for("iterator_train")
         penalises = numbers["l1_lambda"] > 0 or numbers["l2_lambda"] > 0
 
+        batch_size = _batch_size(net, loader, self.arrays)
+
         def plan() -> Plan:
             return Plan(
                 batchable=BatchableModule(module),
                 criterion=criterion,
                 optimizer=type(net.optimizer_),
                 flags=flags,
-                batch_size=_batch_size(net, loader, self.arrays),
+                batch_size=batch_size,
                 shuffle=bool(loader.get("shuffle", False)),
                 drop_last=bool(loader.get("drop_last", False)),
                 clips=bool(clipping),
@@ -198,32 +206,57 @@ class ModelExtractor:
                 valid_batch_size=_valid_batch_size(net),
             )
 
-        structure = {
+        structure = module_structure(module)
+        common = {
             "folds": tuple(self.folds),
-            "module": module_structure(module),
-            "optimizer": (type(net.optimizer_).__name__, sorted(flags.items())),
             "criterion": criterion_structure(net.criterion_, criterion),
             "predicts": hash_of("the net", net.predict_nonlinearity),
-            "loader": sorted((k, v) for k, v in loader.items() if k != "collate_fn"),
-            "batch_size": net.batch_size,
-            "valid_batch_size": _valid_batch_size(net),
-            "clips": bool(clipping),
-            "penalises": penalises,
+            "loader": sorted(
+                (k, v) for k, v in loader.items() if k not in {"collate_fn", "batch_size"}
+            ),
             "scorings": [(name, repr(scoring.scorers())) for name, scoring in scorings.items()],
         }
-        key = repr(structure)
+        sizes = {"batch_size": batch_size, "valid_batch_size": _valid_batch_size(net)}
+        own = {
+            "module": structure.whole,
+            "optimizer": (type(net.optimizer_).__name__, sorted(flags.items())),
+            "clips": bool(clipping),
+            "penalises": penalises,
+            **sizes,
+        }
+        by_minibatch = (
+            structure.depends_on_minibatch
+            or not criterion.adds_up
+            or bool(loader.get("drop_last", False))
+            or self.arrays.held_out is not None  # whose loss is a mean over minibatches
+        )
+        key = repr(common | own)
+        family = repr(common | {"module": structure.family} | (sizes if by_minibatch else {}))
         if key not in self._checked:
             check_target(net, self.arrays.X, self.arrays.y)
             self._checked.add(key)
+        weights = f"{structure.whole} {common['criterion']}"
         member = ModelState(
-            states=self._states(key, net, trial, params),
+            states=self._states(weights, net, trial, params),
             numbers={**numbers, **clipping},
             rates=dropout_rates(module),
             schedules=schedules_of(net),
+            optimizer=type(net.optimizer_),
+            flags=flags,
+            batch_size=batch_size,
         )
-        n_steps = self.objective.max_steps(trial.params)
-        kind = kind_of_callbacks(net)
-        return ExtractedTrial(trial, key, plan, member, net, n_steps, scorings, kind)
+        return ExtractedTrial(
+            trial=trial,
+            key=key,
+            family=family,
+            structure=structure,
+            plan=plan,
+            member=member,
+            net=net,
+            n_steps=self.objective.max_steps(trial.params),
+            scorings=scorings,
+            callbacks=kind_of_callbacks(net),
+        )
 
     def _check(self, net: Any) -> None:
         check_net(net)
@@ -248,7 +281,7 @@ class ModelExtractor:
     def _states(
         self, key: str, net: Any, trial: Trial, params: Mapping[str, Any]
     ) -> list[dict[str, torch.Tensor]]:
-        """Return the weights that each fold starts from.
+        """Return the weights that each fold starts from; nets with the same ``key`` are alike.
 
         For a fold only the module is made, without a net around it, if the first trial of its
         structure shows that this gives the same weights.
@@ -264,13 +297,13 @@ class ModelExtractor:
     def _check_folds(self, net: Any, trial: Trial, params: Mapping[str, Any]) -> None:
         """Raise `NotFusibleError` if the nets of two folds differ in more than their weights."""
         BatchableModule(net.module_)  # a layer that cannot be fused is the more helpful reason
-        first = module_structure(net.module_)
+        first = module_structure(net.module_).whole
         loss = criterion_structure(net.criterion_, Criterion(net.criterion_))
         for i in range(1, self.objective.n_folds):
             other = self._make_net(trial, params, i)
             if criterion_structure(other.criterion_, Criterion(other.criterion_)) != loss:
                 raise NotFusibleError("the criteria of the folds differ (one draws what it keeps)")
-            if module_structure(other.module_) != first:
+            if module_structure(other.module_).whole != first:
                 raise NotFusibleError(
                     "the modules of the folds differ in what they keep beside their weights (an "
                     "attribute is drawn at random or counts the modules: make it a buffer)"

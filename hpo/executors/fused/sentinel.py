@@ -80,13 +80,14 @@ def check_epoch(
     if not np.isfinite(result.loss):
         return  # there is nothing to compare in a diverged training
     arrays, fold = extractor.arrays, result.fold
+    own = replace(extracted.plan(), draws_of=plan) if plan.mixed else extracted.plan()
     start = extracted.member.states[fold]
 
     def train_from(states: Sequence[Mapping[str, torch.Tensor]]) -> NetReference:
         net = extractor.unfitted(extracted.trial, str(arrays.X.device))
         reference = NetReference(
             net,
-            extracted.plan(),
+            own,
             replace(extracted.member, states=states),
             fold,
             seed=seed,
