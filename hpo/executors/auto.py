@@ -9,6 +9,9 @@ __all__ = ["AutoExecutor"]
 MIN_TRIALS = 4
 """Expected trials of a structure from which on it is worth timing."""
 
+N_TIMED = 3
+"""Trials of a mixture that are timed alone."""
+
 
 class AutoExecutor(FusedExecutor):
     """Like `FusedExecutor`, but leaves to worker processes what they train faster.
@@ -22,6 +25,7 @@ class AutoExecutor(FusedExecutor):
         return self._n_expected(batch) < MIN_TRIALS
 
     def _other_plans(self, batch: TrialBatch) -> list[ExecutionPlan]:
-        seconds = sequential_epoch_seconds(batch.objective, batch.first.trial, self._device)
-        n = self._pool.capacity
+        trials = batch.examples(N_TIMED)
+        times = [sequential_epoch_seconds(batch.objective, t, self._device) for t in trials]
+        seconds, n = sum(times) / len(times), self._pool.capacity
         return [ExecutionPlan(f"in {n} worker process{'es' * (n > 1)}", seconds / n)]

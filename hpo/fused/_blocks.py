@@ -18,7 +18,9 @@ def leading(tensor: torch.Tensor, shape: Shape) -> torch.Tensor:
     """Return a view of the entries of ``tensor`` that a tensor of ``shape`` at the end has."""
     if tuple(tensor.shape[tensor.ndim - len(shape) :]) == tuple(shape):
         return tensor
-    return tensor[(..., *(slice(0, n) for n in shape))]
+    for axis, n in enumerate(shape, tensor.ndim - len(shape)):
+        tensor = tensor.narrow(axis, 0, n)
+    return tensor
 
 
 def place(into: torch.Tensor, slots: Sequence[int], values: Sequence[torch.Tensor]) -> None:

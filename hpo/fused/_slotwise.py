@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from hpo.fused._blocks import leading
+from hpo.fused._draws import Batch
 from hpo.fused._mixture import MixedSteps, update_of
 from hpo.fused._plan import ModelState, Plan
 from hpo.fused._step import Stacked, make_gradients, penalised_weights
@@ -53,7 +54,8 @@ class SlotwiseStep:
         stacked: Stacked,
         data: tuple[torch.Tensor, torch.Tensor],
         numbers: Mapping[str, torch.Tensor],
-        batch: Any,
+        batch: Batch,
+        *,
         steps: MixedSteps,
         i: int,
         members: Sequence[ModelState | None],
@@ -148,7 +150,7 @@ class SlotwiseStep:
 def _due(steps: MixedSteps, i: int, members: Sequence[ModelState | None]) -> Iterator[_Due]:
     """Yield the models that are updated after a step; folds that differ one by one."""
     n_folds = steps.due.shape[1]
-    for slot in np.flatnonzero(steps.due[i].any(0)):
+    for slot in np.flatnonzero(steps.due[i].any(0)).tolist():
         member = members[slot]
         assert member is not None
         whole = bool(steps.due[i, :, slot].all())
@@ -156,7 +158,7 @@ def _due(steps: MixedSteps, i: int, members: Sequence[ModelState | None]) -> Ite
         for folds in parts:
             if steps.due[i, folds, slot].all():
                 lr, t = steps.lr[i, folds, slot], steps.t[i, folds, slot]
-                yield _Due(int(slot), folds, member, lr, t)
+                yield _Due(slot, folds, member, lr, t)
 
 
 def _numbers(due: _Due, names: Sequence[str], device: torch.device) -> dict[str, torch.Tensor]:

@@ -388,7 +388,10 @@ class FusedModels:
         self, batch: Batch, numbers: dict[str, torch.Tensor], steps: MixedSteps, i: int
     ) -> torch.Tensor:
         data = self._X, self._y
-        return self._slotwise(self._stacked, data, numbers, batch, steps, i, self._members)
+        members = self._members
+        return self._slotwise(
+            self._stacked, data, numbers, batch, steps=steps, i=i, members=members
+        )
 
     def _train_batch(self, batch: Batch, step: Callable[[], torch.Tensor]) -> torch.Tensor:
         stacked = self._stacked

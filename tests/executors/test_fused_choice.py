@@ -16,8 +16,8 @@ from hpo.trial import Trial
 
 
 class Dense(nn.Sequential):
-    def __init__(self, width=8):
-        super().__init__(nn.Linear(6, width), nn.ReLU(), nn.Linear(width, 2))
+    def __init__(self, width=8, slope=0.0):
+        super().__init__(nn.Linear(6, width), nn.LeakyReLU(slope), nn.Linear(width, 2))
 
 
 def make_objective():
@@ -74,7 +74,7 @@ def test_a_device_without_room_gets_half_a_batch(monkeypatch):
 
 def test_where_each_trial_has_a_structure_of_its_own_nothing_is_gained(monkeypatch):
     monkeypatch.setattr("hpo.executors.fused.executor.MANY_STRUCTURES", 2)
-    odd = [Trial(i, {"module__width": 4 + i}, i) for i in range(4)]
+    odd = [Trial(i, {"module__slope": 0.1 * i}, i) for i in range(4)]
     executor = FusedExecutor(make_objective(), n_jobs=1, compile=False)
     assert ends(drive(executor, odd)) == set(range(4))
     (note,) = [note for note in executor.notes if "structure" in note]
@@ -149,7 +149,7 @@ def test_times_are_of_whole_epochs():
 def test_structures_wait_for_each_other():
     """Four places for each structure in training; a structure that comes later is taken in too."""
     objective = make_objective()
-    mixed = [Trial(i, {"module__width": 4 + 4 * (i % 3)}, i) for i in range(12)]
+    mixed = [Trial(i, {"module__slope": 0.1 * (i % 3)}, i) for i in range(12)]
     executor = FusedExecutor(objective, n_slots=4, n_jobs=1, compile=False)
     assert executor.capacity == 4
     with executor:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from uuid import uuid4
 
@@ -196,6 +197,11 @@ class TrialBatch:
         return f"fused ({kind}{', bfloat16' if self._models.plan.autocast else ''})"
 
     @property
+    def is_mixed(self) -> bool:
+        """Whether its trials differ in more than numbers."""
+        return self._mixture.plan.mixed
+
+    @property
     def unrolls(self) -> bool:
         """Whether a step is unrolled over the length of the sequences."""
         return self._mixture.plan.batchable.unrolls
@@ -270,10 +276,24 @@ class TrialBatch:
             else:
                 self.use(self.make_models(0, autocast=self._models.plan.autocast))
 
+    def examples(self, n: int) -> list[Trial]:
+        """Return up to ``n`` of its trials that differ in more than numbers."""
+        different = {extracted.key: extracted.trial for extracted in self.extracted_trials}
+        return list(different.values())[:n]
+
     def example_models(self, n: int) -> list[ModelState]:
         """Return ``n`` models like those of its trials, without callbacks, to time them."""
         members = [replace(t.member, schedules=None, progress=None) for t in self.extracted_trials]
         return [members[i % len(members)] for i in range(n)]
+
+    def shares(self, numbers: AbstractSet[int]) -> list[float]:
+        """Return which share of their steps those of these trials have made that are in slots."""
+        seats = [seat for seat in self._seats if seat]
+        return [
+            seat.step / seat.extracted.n_steps
+            for seat in seats
+            if seat.extracted.trial.number in numbers
+        ]
 
     def drop(self, numbers: set[int]) -> None:
         """Free the slots of these trials."""

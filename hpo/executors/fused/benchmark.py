@@ -20,8 +20,9 @@ PRECISIONS = {"auto", "float32", "bfloat16"}
 COMPILE_SECONDS = 10.0
 """About what compiling takes; measured from 2 (in torch's cache) to 30 (on busy cores)."""
 
-GAIN, GAIN_BFLOAT16 = 4.0, 2.0
-"""Expected speedup of a compiled program, and of bfloat16, before it has been measured."""
+GAIN, GAIN_MIXED, GAIN_BFLOAT16 = 4.0, 2.0, 2.0
+"""Expected speedup of a compiled program, of that of a mixed batch, and of bfloat16,
+before it has been measured."""
 
 MARGIN = 1.25
 """How much faster than the fastest plan so far a program must promise to be to be compiled."""
@@ -108,8 +109,9 @@ def choose(
     if compile is not True:
         tried += timer.time(compiled=False, autocast=autocast)
     # Compiling a program that is unrolled over a sequence takes minutes.
+    gain = GAIN_MIXED if batch.is_mixed else GAIN
     may_compile = compile == "auto" and not batch.unrolls
-    if compile is True or (may_compile and _is_worth_compiling(tried, work)):
+    if compile is True or (may_compile and _is_worth_compiling(tried, work, gain)):
         tried += timer.time(compiled=True, autocast=autocast)
     if not any(plan.models for plan in tried):
         tried += timer.time(compiled=False, autocast=False)
@@ -145,10 +147,10 @@ def _fastest(plans: Sequence[ExecutionPlan]) -> ExecutionPlan:
     return min(plans, key=lambda plan: plan.seconds)
 
 
-def _is_worth_compiling(tried: Sequence[ExecutionPlan], work: float) -> bool:
+def _is_worth_compiling(tried: Sequence[ExecutionPlan], work: float, gain: float) -> bool:
     """Return whether a program is likely to save more time than compiling it takes."""
     fastest = _fastest(tried).seconds
-    promised = min((plan.seconds for plan in tried if plan.models), default=math.inf) / GAIN
+    promised = min((plan.seconds for plan in tried if plan.models), default=math.inf) / gain
     return promised * MARGIN < fastest and _repays(fastest, promised, work)
 
 

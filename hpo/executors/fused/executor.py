@@ -14,7 +14,7 @@ from hpo._discovery import find
 from hpo._stop_signal import is_signal
 from hpo._time_limits import TimeIsUp
 from hpo.executors._memory import clear_memory, clear_memory_after, oom_reason
-from hpo.executors.base import BaseExecutor, Event, Reported, Revoked
+from hpo.executors.base import BaseExecutor, Ended, Event, Reported, Revoked
 from hpo.executors.fused.batch import ALL, FIRST, OTHERS, TrialBatch, UnlikeError
 from hpo.executors.fused.benchmark import Choice, ExecutionPlan, check_choice, choose
 from hpo.executors.fused.checkpoints import BatchCheckpoints
@@ -42,6 +42,9 @@ is smaller, but the sampler learns less from each."""
 N_TO_COME = 100
 """Number of trials that are expected if a study does not know it."""
 
+N_LIKE_WHOLE = 4
+"""Trials that are taken to make all their steps before it is known how many do."""
+
 MAX_STRUCTURES = 4
 """Structures that may each have a full batch in training at a time."""
 
@@ -49,6 +52,11 @@ MANY_STRUCTURES = 16
 """Structures from which on not nearly every trial may have a new one."""
 
 LOST = "it could not go on where it was put aside: {}"
+_APART = {
+    "sizes": "trials with modules of other sizes are trained in batches of their own, because {}",
+    "batch_size": "trials with other batch sizes are trained in batches of their own, because {}",
+    "optimizer": "trials with other optimizers are trained in batches of their own, because {}",
+}
 _RESUMED = "they go on where a worker process has put them aside"
 _VOID = "the batch did not train it as its own net does"
 _FASTER = "that is faster (with the executor fused they are trained in a batch all the same)"
@@ -136,6 +144,8 @@ class FusedExecutor(BaseExecutor):
         self._seconds: defaultdict[int, float] = defaultdict(float)
         """How long each trial has been in training in a batch."""
         self._grouping = Grouping()
+        self._shares: list[float] = []
+        """Share of its steps that each trial has made which was ended early, or 1."""
         self._n_placed = 0
         self._n_trials = 0
         process: Any = find("hpo.executors", "process", BaseExecutor)
@@ -286,10 +296,19 @@ class FusedExecutor(BaseExecutor):
             reasons = batch.prove(extracted)
             if not reasons:
                 return batch
-            for aspect, _ in reasons:
-                self._grouping.keep_apart(extracted, aspect)
+            for aspect, why in reasons:
+                self._keep_apart(extracted, aspect)
+                self._notes.extra.append(_APART[aspect].format(why))
             return self._batch_of(extracted)
         return None
+
+    def _keep_apart(self, extracted: ExtractedTrial, aspect: str) -> None:
+        """From now on put trials that differ in an aspect into batches of their own."""
+        self._grouping.keep_apart(extracted, aspect)
+        batches, self._batches = self._batches, {}
+        for batch in batches.values():
+            batch.key = self._free_key(batch.first)
+            self._batches[batch.key] = batch
 
     def _kind_of(self, trial: Trial, past: Sequence[FoldPast]) -> str:
         """Return which folds of a trial are to be trained next; see `TrialBatch.kind`."""
@@ -336,7 +355,9 @@ class FusedExecutor(BaseExecutor):
                 reported = (e.number for e in batch_events if isinstance(e, Reported))
                 self._notes.add_batched(reported, batch.way)
                 events += batch_events
+                self._shares += [1.0 for e in batch_events if isinstance(e, Ended)]
                 screened, batch.screened = batch.screened, []
+                self._shares += [1.0 for _ in screened]
                 for trial, past in screened:
                     self._begin(trial, past)
             except UnlikeError as error:
@@ -408,6 +429,8 @@ class FusedExecutor(BaseExecutor):
     def stop(self, numbers: Iterable[int]) -> None:
         """End these trials and free their slots."""
         ended = set(numbers)
+        for batch in self._batches.values():
+            self._shares += batch.shares(ended)
         self._drop(ended)
         self._pool.stop(ended)
 
@@ -501,7 +524,7 @@ class FusedExecutor(BaseExecutor):
         try:
             return choose(
                 batch,
-                work=batch.first.n_steps * self._n_expected(batch),
+                work=batch.first.n_steps * self._n_expected(batch) * self._share_trained,
                 compile=self._compile,
                 precision=self._precision,
                 others=[] if batch.goes_on else self._other_plans(batch),
@@ -526,6 +549,11 @@ class FusedExecutor(BaseExecutor):
         """Return about how many trials a batch will train: its share of the expected ones."""
         n_trials_left = N_TO_COME if math.isinf(self.n_trials_left) else self.n_trials_left
         return len(batch.live) * (1 + n_trials_left / max(self._n_placed, 1))
+
+    @property
+    def _share_trained(self) -> float:
+        """About which share of its steps a trial makes: pruners end many early."""
+        return (N_LIKE_WHOLE + sum(self._shares)) / (N_LIKE_WHOLE + len(self._shares))
 
     def close(self) -> None:
         """End all running trials and restore the number of threads."""
