@@ -17,8 +17,9 @@ __all__ = ["Choice", "ExecutionPlan", "check_choice", "choose", "sequential_epoc
 COMPILE = {"auto", True, False}
 PRECISIONS = {"auto", "float32", "bfloat16"}
 
-COMPILE_SECONDS = 10.0
-"""About what compiling takes; measured from 2 (in torch's cache) to 30 (on busy cores)."""
+COMPILE_SECONDS, COMPILE_SECONDS_MIXED = 10.0, 40.0
+"""About what compiling takes; measured from 2 (in torch's cache) to 30 (on busy cores). A program
+of a mixed batch is longer, and is compiled again when a trial with new sizes comes."""
 
 GAIN, GAIN_MIXED, GAIN_BFLOAT16 = 4.0, 2.0, 2.0
 """Expected speedup of a compiled program, of that of a mixed batch, and of bfloat16,
@@ -109,9 +110,8 @@ def choose(
     if compile is not True:
         tried += timer.time(compiled=False, autocast=autocast)
     # Compiling a program that is unrolled over a sequence takes minutes.
-    gain = GAIN_MIXED if batch.is_mixed else GAIN
     may_compile = compile == "auto" and not batch.unrolls
-    if compile is True or (may_compile and _is_worth_compiling(tried, work, gain)):
+    if compile is True or (may_compile and _is_worth_compiling(tried, work, mixed=batch.is_mixed)):
         tried += timer.time(compiled=True, autocast=autocast)
     if not any(plan.models for plan in tried):
         tried += timer.time(compiled=False, autocast=False)
@@ -147,15 +147,19 @@ def _fastest(plans: Sequence[ExecutionPlan]) -> ExecutionPlan:
     return min(plans, key=lambda plan: plan.seconds)
 
 
-def _is_worth_compiling(tried: Sequence[ExecutionPlan], work: float, gain: float) -> bool:
+def _is_worth_compiling(
+    tried: Sequence[ExecutionPlan], work: float, *, mixed: bool = False
+) -> bool:
     """Return whether a program is likely to save more time than compiling it takes."""
+    gain = GAIN_MIXED if mixed else GAIN
+    cost = COMPILE_SECONDS_MIXED if mixed else COMPILE_SECONDS
     fastest = _fastest(tried).seconds
     promised = min((plan.seconds for plan in tried if plan.models), default=math.inf) / gain
-    return promised * MARGIN < fastest and _repays(fastest, promised, work)
+    return promised * MARGIN < fastest and _repays(fastest, promised, work, cost)
 
 
-def _repays(seconds: float, promised: float, work: float) -> bool:
-    return work * (seconds - promised) > COMPILE_SECONDS
+def _repays(seconds: float, promised: float, work: float, cost: float = COMPILE_SECONDS) -> bool:
+    return work * (seconds - promised) > cost
 
 
 def _timed(batch: TrialBatch, name: str, *, compiled: bool, autocast: bool) -> ExecutionPlan:
