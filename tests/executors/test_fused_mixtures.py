@@ -9,6 +9,7 @@ from hpo.executors import Reported
 from hpo.executors.fused import FusedExecutor
 from hpo.executors.fused.mixing import N_WEIGHTS_SMALL
 from hpo.executors.serial import SerialExecutor
+from hpo.fused import NotFusibleError
 from hpo.nets import RegularizedClassifier
 from hpo.testing.executors import drive
 from hpo.training.objective import Objective
@@ -231,3 +232,28 @@ def test_dropout_of_a_narrow_trial_is_replayed_by_the_sentinel():
     ]
     _, executor = fused(objective_of(), trials)
     assert executor.notes == []
+
+
+def test_one_structure_that_is_refused_takes_no_other_with_it(monkeypatch, batches):
+    """The first trial of a batch fails its proof: the others are a batch without it."""
+    from hpo.executors.fused import batch as module
+
+    prove = module.prove
+
+    def refuse_wide(extractor, extracted, device):
+        if extracted.structure.shapes["0.weight"][0] == 8:
+            raise NotFusibleError("it is eight wide")
+        prove(extractor, extracted, device)
+
+    monkeypatch.setattr(module, "prove", refuse_wide)
+    objective = without_order(objective_of())
+    trials = widths(8, 4, 5, 8)
+    reports, executor = fused(objective, trials)
+    assert [executor.trained_by(i) for i in range(4)] == [
+        ("process", "it is eight wide"),
+        ("fused (eager)", ""),
+        ("fused (eager)", ""),
+        ("process", "it is eight wide"),
+    ]
+    for key, report in alone(objective, trials).items():
+        np.testing.assert_allclose(reports[key].fold_values, report.fold_values, rtol=1e-4)

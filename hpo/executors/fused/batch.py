@@ -112,6 +112,8 @@ class TrialBatch:
         self.kind = ALL if n_folds == self._whole.n_folds else parts
         self.screened: list[tuple[Trial, list[FoldPast]]] = []
         """Trials whose first fold is over, which are to begin in another batch."""
+        self.moved: list[tuple[Trial, Sequence[FoldPast]]] = []
+        """Trials that are to begin in another batch, as this one is none of theirs."""
         self.name = uuid4().hex
         self.first, self.key = first, key
         self.device, self._seed = device, seed

@@ -285,6 +285,8 @@ class FusedExecutor(BaseExecutor):
         NotFusibleError
             If trials like it are not trained in batches.
         """
+        if extracted.key in self._refused:
+            raise NotFusibleError(self._refused[extracted.key])
         for key in self._keys(extracted):
             if key in self._refused:
                 raise NotFusibleError(self._refused[key])
@@ -358,7 +360,8 @@ class FusedExecutor(BaseExecutor):
                 self._shares += [1.0 for e in batch_events if isinstance(e, Ended)]
                 screened, batch.screened = batch.screened, []
                 self._shares += [1.0 for _ in screened]
-                for trial, past in screened:
+                moved, batch.moved = batch.moved, []
+                for trial, past in [*screened, *moved]:
                     self._begin(trial, past)
             except UnlikeError as error:
                 events += self._revoke(batch, error)
@@ -455,12 +458,13 @@ class FusedExecutor(BaseExecutor):
     def _decide(self, batch: TrialBatch) -> None:
         """Decide how a batch is trained, before its first epoch."""
         batch.decided = True
+        if not batch.goes_on and self._is_small(batch):
+            self._refuse(batch, _TOO_FEW)
+            return
         try:
-            if not batch.goes_on and self._is_small(batch):
-                raise NotFusibleError(_TOO_FEW)
             batch.certify_once()
         except NotFusibleError as error:
-            self._refuse(batch, str(error))
+            self._refuse_structure(batch, str(error))
             return
         self._limit_slots(batch, batch.slots_that_fit())
         choice = self._choose(batch)
@@ -474,9 +478,20 @@ class FusedExecutor(BaseExecutor):
         """Return whether too few trials are expected to be worth timing the plans."""
         return False
 
-    def _refuse(self, batch: TrialBatch, why: str) -> None:
-        """Let worker processes train the trials of a structure, now and later."""
-        self._refused[batch.key] = why
+    def _refuse_structure(self, batch: TrialBatch, why: str) -> None:
+        """Let worker processes train what is like the first trial; others get another batch."""
+        self._refused[batch.first.key] = why
+        others = [e for e in batch.extracted_trials if e.key != batch.first.key]
+        batch.drop({extracted.trial.number for extracted in others})
+        batch.moved += [(extracted.trial, extracted.past) for extracted in others]
+        self._refuse(batch, why, later=False)
+
+    def _refuse(self, batch: TrialBatch, why: str, *, later: bool = True) -> None:
+        """Let worker processes train the trials of a batch, and by default those that come."""
+        if later:
+            self._refused[batch.key] = why
+        else:
+            self._batches.pop(batch.key, None)
         self._notes.add_unbatched(batch.live, why)
         self._pool.skip_reported(batch.last_steps)
         trials = [extracted.trial for extracted in batch.extracted_trials]
