@@ -18,6 +18,7 @@ import bits
 import checkpoint_cost
 import driver_cost
 import fused
+import fused_space
 import import_time
 import lora
 import optuna_search_cv
@@ -38,6 +39,10 @@ TINY_CHECKPOINTS = ["--seconds", "1", "--widths", "8"]
 TINY_FUSED = [
     *[*TINY, "--n-trials", "3", "--n-alone", "1", "--n-compared", "3", "--repeats", "2"],
     *["--modules", "MLP 2x32", "MLP 2x64", "MLP 2x128"],
+]
+TINY_SPACE = [
+    *["--n-trials", "7", "--epochs", "1", "--n-folds", "2", "--untracked"],
+    *["--executors", "serial", "fused:compile=false"],
 ]
 TINY_GPU = [
     *["--folds", "2", "--epochs", "3", "--n-trials", "2", "--n-alone", "1", "--n-jobs", "1"],
@@ -83,6 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     checkpoint_cost.main(TINY_CHECKPOINTS if tiny else [])
     print()
     fused.main(TINY_FUSED if tiny else [])
+    fused_space.main(TINY_SPACE if tiny else [])
     print()
     bits.main([*TINY, "--n-trials", "2"] if tiny else [])
     try:

@@ -123,6 +123,13 @@ def test_fused(load, capsys):
     assert "Rank correlation of the scores" in told
 
 
+def test_the_space_under_the_executors(load, capsys):
+    costs = load("fused_space").main(load("run_all").TINY_SPACE)
+    assert [len(of_arm) for of_arm in costs.values()] == [1, 1]
+    assert costs["serial"][0].filled == 0
+    assert "| fused:compile=false |" in capsys.readouterr().out
+
+
 def test_fused_on_a_gpu(load, capsys):
     """Its code, on the CPU; of a worker process of its own for each of skorch's."""
     rows = load("fused_gpu").main(load("run_all").TINY_GPU)
@@ -163,6 +170,7 @@ def test_all_of_them_are_run_by_one_command(load, monkeypatch, capsys):
         "checkpoint_cost",
         "driver_cost",
         "fused",
+        "fused_space",
         "import_time",
         "lora",
         "optuna_search_cv",
