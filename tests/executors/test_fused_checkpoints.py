@@ -103,6 +103,27 @@ def test_a_batch_goes_on_as_if_nothing_had_happened(estimator, files):
     assert rest == {key: report for key, report in whole.items() if key[1] > AT}
 
 
+def test_a_mixture_goes_on_as_if_nothing_had_happened(files):
+    """Each optimizer keeps its own state under its own names, of its own width."""
+    optimizers = (torch.optim.SGD, torch.optim.RMSprop, torch.optim.Adagrad)
+    trials = [
+        replace(trial, params={**trial.params, "module__width": width, "optimizer": optimizer})
+        for trial, width, optimizer in zip(TRIALS, (4, 8, 6), optimizers, strict=True)
+    ]
+
+    def fused():
+        return FusedExecutor(objective(files), compile=False, n_jobs=1, device="cpu")
+
+    whole, others = drive(fused(), trials)
+    assert len(whole) == N_EPOCHS * len(trials), others
+    drive(fused(), trials, until=AT)
+    executor = fused()
+    rest, others = drive(executor, goes_on(trials))
+    assert all(isinstance(event, Ended) for event in others)
+    assert executor.notes == []
+    assert rest == {key: report for key, report in whole.items() if key[1] > AT}
+
+
 def test_a_trial_that_a_worker_has_put_aside_goes_on_there(files):
     alone = SerialExecutor(objective(files), device="cpu")
     whole, _ = drive(SerialExecutor(objective(files), device="cpu"), TRIALS[:1])

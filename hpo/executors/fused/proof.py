@@ -226,7 +226,7 @@ def prove_mixture(
             plans=plans,
         )
 
-    members = [extracted.member for extracted in pair]
+    members = [replace(extracted.member, progress=None) for extracted in pair]
     with RandomStream(derive_seed("fused", "proof"), device).active():
         try:
             check(members)
