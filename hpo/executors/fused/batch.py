@@ -13,7 +13,7 @@ from hpo.executors._memory import free_memory
 from hpo.executors.base import Ended, Event, Reported
 from hpo.executors.fused.epoch_end import callbacks_of, end_epoch
 from hpo.executors.fused.extract import ExtractedTrial, ModelExtractor
-from hpo.executors.fused.mixing import Mixture, features_of
+from hpo.executors.fused.mixing import Grouping, Mixture
 from hpo.executors.fused.proof import prove, prove_mixture
 from hpo.executors.fused.replayed_callbacks import BaseReplayed
 from hpo.executors.fused.scores import batch_predictions, batch_rows, scores_of_predictions
@@ -86,6 +86,8 @@ class TrialBatch:
         `is_watched`.
     objective : Objective or None
         The study's, of which the extractor's may have some folds; None is the extractor's.
+    grouping : Grouping or None
+        What has been shown of mixtures; None means nothing yet.
 
     Raises
     ------
@@ -104,6 +106,7 @@ class TrialBatch:
         seed: int,
         sentinel: bool = True,
         objective: Objective | None = None,
+        grouping: Grouping | None = None,
     ) -> None:
         self._extractor = extractor
         self._whole = objective or extractor.objective
@@ -118,8 +121,7 @@ class TrialBatch:
         self.first, self.key = first, key
         self.device, self._seed = device, seed
         self._mixture = Mixture(first)
-        self._checked_features: set[tuple[str, object]] = set()
-        """What the trials had that the sentinel has looked at."""
+        self._grouping = grouping or Grouping()
         self.n_slots = n_slots
         self._models = self.make_models(0)
         self._seats: list[Seat | None] = []
@@ -245,13 +247,16 @@ class TrialBatch:
             One of `ASPECTS` in which it must not differ, and why; empty if it can be added.
         """
         differs = self._mixture.new_features(extracted)
+        anchor = self._mixture.largest
+        differs = self._grouping.unproved(extracted, anchor, differs)
         if not differs:
             return []
-        anchor, plan = self._mixture.largest, self._mixture.joint_plan(extracted)
+        plan = self._mixture.joint_plan(extracted)
         try:
             prove_mixture(self._extractor, plan, anchor, extracted, self.device)
         except NotFusibleError as error:
             return [(self._cause(extracted, plan, differs), str(error))]
+        self._grouping.add_proof(extracted, anchor)
         return []
 
     def _cause(self, extracted: ExtractedTrial, plan: Plan, differs: list[str]) -> str:
@@ -323,19 +328,13 @@ class TrialBatch:
                 self._n_begun += 1
                 screens = self.kind == FIRST
                 recorder = None if screens else self._whole.recorder()
-                nth = self._n_begun if self._features_are_known(extracted) else 1
+                nth = 1 if self._grouping.watch(extracted) else self._n_begun
                 self._seats[slot] = Seat.of(extracted, nth, recorder, screens=screens)
                 if extracted.resumed:
                     # The order of minibatches goes on, if none has been trained here meanwhile.
                     self._epoch = self._epoch or self._epoch_of_resumed()
         if new:
             self._models.put_all(new)
-
-    def _features_are_known(self, extracted: ExtractedTrial) -> bool:
-        features = set(features_of(extracted).items())
-        known = features <= self._checked_features
-        self._checked_features |= features
-        return known
 
     def _epoch_of_resumed(self) -> int:
         trials = self.extracted_trials

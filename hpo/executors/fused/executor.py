@@ -266,6 +266,7 @@ class FusedExecutor(BaseExecutor):
             seed=self._seed,
             sentinel=self._sentinel,
             objective=self._extractor.objective,
+            grouping=self._grouping,
         )
         batch.add(model)
 

@@ -51,8 +51,10 @@ class ExtractedTrial:
         Trials with the same key differ in numbers alone.
     family : str
         Trials with the same family may differ in their optimizers, batch sizes and sizes too; a
-        proof tells whether one batch can train them.
+        proof tells whether one batch can train them. Folds are no part of it.
     structure : ModuleStructure
+    folds : sequence of int
+        The folds that are trained.
     plan : callable
         Returns the plan of the model alone.
     member : ModelState
@@ -73,6 +75,7 @@ class ExtractedTrial:
     key: str
     family: str
     structure: ModuleStructure
+    folds: Sequence[int]
     plan: Callable[[], Plan]
     member: ModelState
     net: Any
@@ -207,8 +210,8 @@ class ModelExtractor:
             )
 
         structure = module_structure(module)
+        folds = {"folds": tuple(self.folds)}
         common = {
-            "folds": tuple(self.folds),
             "criterion": criterion_structure(net.criterion_, criterion),
             "predicts": hash_of("the net", net.predict_nonlinearity),
             "loader": sorted(
@@ -230,7 +233,7 @@ class ModelExtractor:
             or bool(loader.get("drop_last", False))
             or self.arrays.held_out is not None  # whose loss is a mean over minibatches
         )
-        key = repr(common | own)
+        key = repr(folds | common | own)
         family = repr(common | {"module": structure.family} | (sizes if by_minibatch else {}))
         if key not in self._checked:
             check_target(net, self.arrays.X, self.arrays.y)
@@ -250,6 +253,7 @@ class ModelExtractor:
             key=key,
             family=family,
             structure=structure,
+            folds=self.folds,
             plan=plan,
             member=member,
             net=net,

@@ -1,7 +1,7 @@
 """Trials of one batch that differ in more than numbers, and which trials may be in one."""
 
 from collections import defaultdict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -118,17 +118,46 @@ def _fits(small: ExtractedTrial, large: ExtractedTrial) -> bool:
 
 
 class Grouping:
-    """Which trials of a family are kept apart, as a proof has shown that they must be."""
+    """What has been shown of the mixtures of each family: what can be, and what must not be.
+
+    It holds for all batches of a study, whichever of its folds they train.
+    """
 
     def __init__(self) -> None:
         self._apart: defaultdict[str, set[str]] = defaultdict(set)
+        self._proved: set[tuple[str, str, Hashable]] = set()
+        self._watched: set[tuple[str, str, Hashable]] = set()
+
+    def unproved(
+        self, extracted: ExtractedTrial, largest: ExtractedTrial, aspects: Sequence[str]
+    ) -> list[str]:
+        """Return in which of these aspects nothing is proved yet of a trial beside another one."""
+        pairs = _pairs(extracted, largest)
+        return [a for a in aspects if (extracted.family, a, pairs[a]) not in self._proved]
+
+    def add_proof(self, extracted: ExtractedTrial, largest: ExtractedTrial) -> None:
+        """Note that a trial is trained beside another one as it is alone."""
+        self._proved |= {(extracted.family, *pair) for pair in _pairs(extracted, largest).items()}
+
+    def watch(self, extracted: ExtractedTrial) -> bool:
+        """Return whether a trial has something that the sentinel has not looked at; it does now."""
+        features = {(extracted.family, *feature) for feature in features_of(extracted).items()}
+        is_new = not features <= self._watched
+        self._watched |= features
+        return is_new
 
     def key(self, extracted: ExtractedTrial) -> str:
         """Return a key that trials share which may be in one batch."""
         apart = self._apart[extracted.family]
         own = {name: value for name, value in features_of(extracted).items() if name in apart}
-        return f"{extracted.family} {own}"
+        return f"{tuple(extracted.folds)} {extracted.family} {own}"
 
     def keep_apart(self, extracted: ExtractedTrial, aspect: str) -> None:
         """Put trials of this family that differ in an aspect into batches of their own."""
         self._apart[extracted.family].add(aspect)
+
+
+def _pairs(extracted: ExtractedTrial, largest: ExtractedTrial) -> dict[str, Hashable]:
+    """Return what a proof of two trials shows: of optimizers and minibatches, of any sizes."""
+    features = features_of(extracted)
+    return {**features, "sizes": frozenset({features["sizes"], largest.structure.sizes})}
