@@ -148,6 +148,11 @@ class FusedModels:
             self.is_compiled = True
 
     @property
+    def _by_slot(self) -> bool:
+        """Whether models are updated one by one: on a GPU, calls cost more than passes."""
+        return not self.is_compiled and self._device.type == "cpu"
+
+    @property
     def n_batches(self) -> int:
         """Number of minibatches of an epoch."""
         sizes = [len(part) for part in self._rows]
@@ -329,7 +334,7 @@ class FusedModels:
         total = torch.zeros(self.n_folds, self.n_slots, dtype=self._dtype, device=self._device)
         for i, batch in enumerate(islice(epoch.batches, len(n))):
             of_step = numbers | {name: value[i] for name, value in per_step.items()}
-            if steps is None or self.is_compiled:
+            if steps is None or not self._by_slot:
                 losses = self._train_batch(batch, partial(self._train_step, batch, of_step))
             else:
                 alone = partial(self._train_slots, batch, of_step, steps, i)
@@ -364,7 +369,7 @@ class FusedModels:
         if steps is None:
             rates = self._schedules.begin_epoch((n > 0).sum(0).flatten().tolist())
             return {"lr": self._on_device(rates), **self._count(n[:n_trained])}
-        if not self.is_compiled:
+        if self._by_slot:
             return {"share": self._on_device(steps.share)}
         numbers = steps.coefficients(self.plan, self._members)
         return {name: self._on_device(value) for name, value in numbers.items()}

@@ -149,9 +149,12 @@ def assert_alone(cls, widths, models, plans, batch, epochs, found, *, y):
                     )
 
 
+@pytest.mark.parametrize("by_slot", [True, False], ids=["one by one", "by one rule"])
 @pytest.mark.parametrize("cls", [Perceptron, Convolutional])
 @pytest.mark.parametrize("seed", range(4))
-def test_a_random_mixture_trains_as_each_model_alone(cls, seed):
+def test_a_random_mixture_trains_as_each_model_alone(cls, seed, by_slot, monkeypatch):
+    """A program updates all models by one rule, as a GPU does; on a CPU it is one by one."""
+    monkeypatch.setattr(FusedModels, "_by_slot", by_slot)
     draw = random.Random(seed)
     n = 5
     chosen = draw.sample(OPTIMIZERS, n)
@@ -181,8 +184,10 @@ def test_a_random_mixture_trains_as_each_model_alone(cls, seed):
     torch.testing.assert_close(outputs[0, 0], expected, rtol=1e-10, atol=1e-12)
 
 
-def test_the_loss_of_an_epoch_is_that_of_its_minibatches():
+@pytest.mark.parametrize("by_slot", [True, False])
+def test_the_loss_of_an_epoch_is_that_of_its_minibatches(by_slot, monkeypatch):
     """Each model's mean loss over the samples, where its minibatch takes several steps."""
+    monkeypatch.setattr(FusedModels, "_by_slot", by_slot)
     model, plan = model_of(Perceptron, 4, *OPTIMIZERS[0], 32, l1_lambda=1e-3)
     X, y = inputs(Perceptron), torch.randint(0, N_CLASSES, (N,))
     alone = FusedModels(plan, X, y, ROWS, n_slots=1, dtype=torch.float64)
@@ -211,9 +216,11 @@ def test_batch_normalization_mixes_widths_and_optimizers():
     assert_alone(Normed, widths, models, plans, batch, (1,), together.states, y=y)
 
 
+@pytest.mark.parametrize("by_slot", [True, False])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_a_model_goes_on_in_a_wider_batch(optimizer):
+def test_a_model_goes_on_in_a_wider_batch(optimizer, by_slot, monkeypatch):
     """Its weights, its optimizer's state, its schedule, from a batch of its own and back."""
+    monkeypatch.setattr(FusedModels, "_by_slot", by_slot)
     model, plan = model_of(Perceptron, 3, *optimizer, 16)
     other, wide = model_of(Perceptron, 5, *OPTIMIZERS[4], 8)
     X, y = inputs(Perceptron), torch.randint(0, N_CLASSES, (N,))
