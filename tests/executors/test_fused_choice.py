@@ -73,7 +73,7 @@ def test_a_device_without_room_gets_half_a_batch(monkeypatch):
 
 
 def test_where_each_trial_has_a_structure_of_its_own_nothing_is_gained(monkeypatch):
-    monkeypatch.setattr("hpo.executors.fused.executor.MANY_STRUCTURES", 2)
+    monkeypatch.setattr("hpo.executors.fused.batches.MANY_STRUCTURES", 2)
     odd = [Trial(i, {"module__slope": 0.1 * i}, i) for i in range(4)]
     executor = FusedExecutor(make_objective(), n_jobs=1, compile=False)
     assert ends(drive(executor, odd)) == set(range(4))

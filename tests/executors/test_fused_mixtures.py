@@ -93,14 +93,14 @@ def alone(objective, trials):
 
 @pytest.fixture
 def batches(monkeypatch):
-    """Return the batches that are made, by key, though the executor forgets them at its end."""
+    """Return the batches that are made, by name, though the executor forgets them at its end."""
     made = {}
     from hpo.executors.fused import executor as module
 
     class Kept(module.TrialBatch):
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
-            made[kwargs["key"]] = self
+            made[self.name] = self
             self.all = []
 
         def add(self, extracted):

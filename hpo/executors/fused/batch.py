@@ -14,7 +14,8 @@ from hpo.executors.base import Ended, Event, Reported
 from hpo.executors.fused.epoch_end import callbacks_of, end_epoch
 from hpo.executors.fused.extract import ExtractedTrial, ModelExtractor
 from hpo.executors.fused.mixing import Grouping, Mixture
-from hpo.executors.fused.proof import prove, prove_mixture
+from hpo.executors.fused.mixture_proof import why_apart
+from hpo.executors.fused.proof import prove
 from hpo.executors.fused.replayed_callbacks import BaseReplayed
 from hpo.executors.fused.scores import batch_predictions, batch_rows, scores_of_predictions
 from hpo.executors.fused.seat_state import FoldScores, SeatState
@@ -74,8 +75,6 @@ class TrialBatch:
     extractor : ModelExtractor
     first : ExtractedTrial
         Any trial of the family.
-    key : str
-        Name of the batch, for the executor.
     device : str
     n_slots : int
         Number of trials that are trained at a time.
@@ -100,7 +99,6 @@ class TrialBatch:
         extractor: ModelExtractor,
         first: ExtractedTrial,
         *,
-        key: str = "",
         device: str,
         n_slots: int,
         seed: int,
@@ -118,7 +116,9 @@ class TrialBatch:
         self.moved: list[tuple[Trial, Sequence[FoldPast]]] = []
         """Trials that are to begin in another batch, as this one is none of theirs."""
         self.name = uuid4().hex
-        self.first, self.key = first, key
+        self.first = first
+        self.key = ""
+        """Its name among the `hpo.executors.fused.batches.Batches`."""
         self.device, self._seed = device, seed
         self._mixture = Mixture(first)
         self._grouping = grouping or Grouping()
@@ -238,41 +238,15 @@ class TrialBatch:
         """Return whether a trial of the family can be added, if a proof does not refuse it."""
         return self._mixture.takes(extracted)
 
-    def prove(self, extracted: ExtractedTrial) -> list[tuple[str, str]]:
-        """Check that a trial which differs from all others is trained here as it is alone.
+    def why_apart(self, extracted: ExtractedTrial) -> tuple[str, str] | None:
+        """Return why a trial that it takes would not be trained here as it is alone.
 
         Returns
         -------
-        list of (str, str)
-            One of `ASPECTS` in which it must not differ, and why; empty if it can be added.
+        (str, str) or None
+            One of `ASPECTS` in which it must not differ, and the reason; None if it can be added.
         """
-        differs = self._mixture.new_features(extracted)
-        anchor = self._mixture.largest
-        differs = self._grouping.unproved(extracted, anchor, differs)
-        if not differs:
-            return []
-        plan = self._mixture.joint_plan(extracted)
-        try:
-            prove_mixture(self._extractor, plan, anchor, extracted, self.device)
-        except NotFusibleError as error:
-            return [(self._cause(extracted, plan, differs), str(error))]
-        self._grouping.add_proof(extracted, anchor)
-        return []
-
-    def _cause(self, extracted: ExtractedTrial, plan: Plan, differs: list[str]) -> str:
-        """Return the aspect to which it is due that two trials cannot be in one batch."""
-        others = [aspect for aspect in differs if aspect != "batch_size"]
-        if "batch_size" in differs and plan.accumulates:
-            anchor, size = self._mixture.largest, plan.batch_size
-            try:
-                prove_mixture(
-                    self._extractor, plan, anchor, extracted, self.device, batch_size=size
-                )
-            except NotFusibleError:
-                pass
-            else:
-                return "batch_size"
-        return others[0] if others else differs[0]
+        return why_apart(self._extractor, self._mixture, self._grouping, extracted, self.device)
 
     def add(self, extracted: ExtractedTrial) -> None:
         """Add a trial; it begins with the next epoch, or when a slot is free."""

@@ -3,11 +3,10 @@
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
-from itertools import count
 from typing import Any
 
 from hpo._discovery import find
@@ -16,10 +15,10 @@ from hpo._time_limits import TimeIsUp
 from hpo.executors._memory import clear_memory, clear_memory_after, oom_reason
 from hpo.executors.base import BaseExecutor, Ended, Event, Reported, Revoked
 from hpo.executors.fused.batch import ALL, FIRST, OTHERS, TrialBatch, UnlikeError
+from hpo.executors.fused.batches import Batches
 from hpo.executors.fused.benchmark import Choice, ExecutionPlan, check_choice, choose
 from hpo.executors.fused.checkpoints import BatchCheckpoints
 from hpo.executors.fused.extract import ExtractedTrial, ModelExtractor
-from hpo.executors.fused.mixing import Grouping
 from hpo.executors.fused.pool import WorkerPool
 from hpo.executors.fused.proof import prove_callbacks
 from hpo.executors.fused.told import TrainingNotes, reason_unbatched
@@ -48,15 +47,7 @@ N_LIKE_WHOLE = 4
 MAX_STRUCTURES = 4
 """Structures that may each have a full batch in training at a time."""
 
-MANY_STRUCTURES = 16
-"""Structures from which on not nearly every trial may have a new one."""
-
 LOST = "it could not go on where it was put aside: {}"
-_APART = {
-    "sizes": "trials with modules of other sizes are trained in batches of their own, because {}",
-    "batch_size": "trials with other batch sizes are trained in batches of their own, because {}",
-    "optimizer": "trials with other optimizers are trained in batches of their own, because {}",
-}
 _RESUMED = "they go on where a worker process has put them aside"
 _VOID = "the batch did not train it as its own net does"
 _FASTER = "that is faster (with the executor fused they are trained in a batch all the same)"
@@ -139,14 +130,10 @@ class FusedExecutor(BaseExecutor):
         """Slots of a batch of first folds."""
         self._n_threads = n_threads
         self._limits = ExitStack()
-        self._batches: dict[str, TrialBatch] = {}
-        self._refused: dict[str, str] = {}
         self._seconds: defaultdict[int, float] = defaultdict(float)
         """How long each trial has been in training in a batch."""
-        self._grouping = Grouping()
         self._shares: list[float] = []
         """Share of its steps that each trial has made which was ended early, or 1."""
-        self._n_placed = 0
         self._n_trials = 0
         process: Any = find("hpo.executors", "process", BaseExecutor)
         executor: BaseExecutor = process(
@@ -154,6 +141,7 @@ class FusedExecutor(BaseExecutor):
         )
         self._pool = WorkerPool(executor)
         self._notes = TrainingNotes(executor)
+        self._batches = Batches(self._notes.extra.append)
         self._events: list[Event] = []  # of trials that could not begin
         self._extractor = self._make_extractor()
         self._parts: dict[str, ModelExtractor] = {}
@@ -176,17 +164,13 @@ class FusedExecutor(BaseExecutor):
     @property
     def capacity(self) -> int:
         """The slots of a batch per structure in training; if none is, the worker processes."""
-        if not self._extractor or (self._pool.n_running and not self._live):
+        if not self._extractor or (self._pool.n_running and not self._batches.live):
             return self._pool.capacity
         if not self.objective.races:
-            return self._n_slots * min(max(len(self._live), 1), MAX_STRUCTURES)
-        first = [batch for batch in self._live if batch.kind == FIRST]
-        others = sum(len(batch.live) for batch in self._live if batch.kind != FIRST)
+            return self._n_slots * min(max(len(self._batches.live), 1), MAX_STRUCTURES)
+        first = [batch for batch in self._batches.live if batch.kind == FIRST]
+        others = sum(len(batch.live) for batch in self._batches.live if batch.kind != FIRST)
         return others + self._n_first * min(max(len(first), 1), MAX_STRUCTURES)
-
-    @property
-    def _live(self) -> list[TrialBatch]:
-        return [batch for batch in self._batches.values() if batch.live]
 
     @property
     def notes(self) -> list[str]:
@@ -248,70 +232,22 @@ class FusedExecutor(BaseExecutor):
         extractor = self._extractor_of(kind)
         extracted = replace(extractor.extract_model(trial), past=past)
         model = extracted if past else self._resumed(extracted)
-        batch = self._batch_of(extracted)
-        self._n_placed += 1
-        if batch is not None:
-            if extracted.callbacks != batch.first.callbacks:
-                prove_callbacks(extractor, extracted, self._device)
-            batch.add(model)
-            return
-        self._check_structures()
-        key = self._free_key(extracted)
-        self._batches[key] = batch = TrialBatch(
-            extractor,
-            extracted,
-            key=key,
-            device=self._device,
-            n_slots=self._n_first if kind == FIRST else self._n_slots,
-            seed=self._seed,
-            sentinel=self._sentinel,
-            objective=self._extractor.objective,
-            grouping=self._grouping,
-        )
+        batch = self._batches.find(extracted)
+        if batch is None:
+            batch = TrialBatch(
+                extractor,
+                extracted,
+                device=self._device,
+                n_slots=self._n_first if kind == FIRST else self._n_slots,
+                seed=self._seed,
+                sentinel=self._sentinel,
+                objective=self._extractor.objective,
+                grouping=self._batches.grouping,
+            )
+            self._batches.add(batch)
+        elif extracted.callbacks != batch.first.callbacks:
+            prove_callbacks(extractor, extracted, self._device)
         batch.add(model)
-
-    def _keys(self, extracted: ExtractedTrial) -> Iterator[str]:
-        """Yield the keys of the batches in which a trial may be, one after the other."""
-        key = self._grouping.key(extracted)
-        return (f"{key} {n}" for n in count())
-
-    def _free_key(self, extracted: ExtractedTrial) -> str:
-        return next(key for key in self._keys(extracted) if key not in self._batches)
-
-    def _batch_of(self, extracted: ExtractedTrial) -> TrialBatch | None:
-        """Return the batch that a trial can be added to; None if there is none yet.
-
-        Raises
-        ------
-        NotFusibleError
-            If trials like it are not trained in batches.
-        """
-        if extracted.key in self._refused:
-            raise NotFusibleError(self._refused[extracted.key])
-        for key in self._keys(extracted):
-            if key in self._refused:
-                raise NotFusibleError(self._refused[key])
-            batch = self._batches.get(key)
-            if batch is None:
-                return None
-            if not batch.takes(extracted):
-                continue
-            reasons = batch.prove(extracted)
-            if not reasons:
-                return batch
-            for aspect, why in reasons:
-                self._keep_apart(extracted, aspect)
-                self._notes.extra.append(_APART[aspect].format(why))
-            return self._batch_of(extracted)
-        return None
-
-    def _keep_apart(self, extracted: ExtractedTrial, aspect: str) -> None:
-        """From now on put trials that differ in an aspect into batches of their own."""
-        self._grouping.keep_apart(extracted, aspect)
-        batches, self._batches = self._batches, {}
-        for batch in batches.values():
-            batch.key = self._free_key(batch.first)
-            self._batches[batch.key] = batch
 
     def _kind_of(self, trial: Trial, past: Sequence[FoldPast]) -> str:
         """Return which folds of a trial are to be trained next; see `TrialBatch.kind`."""
@@ -339,20 +275,11 @@ class FusedExecutor(BaseExecutor):
             raise NotFusibleError(_RESUMED)
         return resumed
 
-    def _check_structures(self) -> None:
-        """Refuse a new structure if nearly every trial has its own, so that nothing is gained."""
-        n = len(self._batches)
-        if n >= MANY_STRUCTURES and n > self._n_placed / 2:
-            raise NotFusibleError(
-                "nearly every trial has a structure of its own, and only trials of one structure "
-                "make a batch (choose widths, depths and batch sizes from a few values)"
-            )
-
     def poll(self, timeout: float = 0.1) -> list[Event]:
         """Train the selected batches for one epoch; return the events of all trials."""
         self.errors = {}
         events, self._events = self._events, []
-        for batch in self._select_batches():
+        for batch in self._batches.selected():
             try:
                 batch_events = self._advance(batch)
                 reported = (e.number for e in batch_events if isinstance(e, Reported))
@@ -416,36 +343,31 @@ class FusedExecutor(BaseExecutor):
         steps : mapping of int to (int, int)
             What each of them has reported; see `TrialBatch.last_steps`.
         """
-        self._batches.pop(batch.key, None)
+        self._batches.remove(batch)
         if self.limits.run_is_over:
             return
-        why = self._refused[batch.key] = _TOO_SLOW.format(limit=self.limits.trial_timeout)
+        why = _TOO_SLOW.format(limit=self.limits.trial_timeout)
+        self._batches.refuse(batch, why)
         self._pool.skip_reported(steps)
         for trial in trials:
             self._give_to_worker(trial, why)
 
-    def _select_batches(self) -> list[TrialBatch]:
-        """Return the batches with few idle slots; if all have many, the fullest one."""
-        live = self._live
-        filled = [batch for batch in live if batch.is_filled]
-        return filled or sorted(live, key=lambda batch: -batch.occupancy)[:1]
-
     def stop(self, numbers: Iterable[int]) -> None:
         """End these trials and free their slots."""
         ended = set(numbers)
-        for batch in self._batches.values():
+        for batch in self._batches:
             self._shares += batch.shares(ended)
         self._drop(ended)
         self._pool.stop(ended)
 
     def _drop(self, numbers: set[int]) -> None:
-        for batch in self._batches.values():
+        for batch in self._batches:
             batch.drop(numbers)
 
     def put_aside(self, timeout: float = 5.0) -> list[Event]:
         """Put the trials in batches aside, and those in worker processes."""
         if self._checkpoints:
-            for batch in self._live:
+            for batch in self._batches.live:
                 self._checkpoints.save(batch)
         return self._pool.put_aside(timeout)
 
@@ -481,7 +403,7 @@ class FusedExecutor(BaseExecutor):
 
     def _refuse_structure(self, batch: TrialBatch, why: str) -> None:
         """Let worker processes train what is like the first trial; others get another batch."""
-        self._refused[batch.first.key] = why
+        self._batches.refuse_structure(batch.first, why)
         others = [e for e in batch.extracted_trials if e.key != batch.first.key]
         batch.drop({extracted.trial.number for extracted in others})
         batch.moved += [(extracted.trial, extracted.past) for extracted in others]
@@ -490,9 +412,9 @@ class FusedExecutor(BaseExecutor):
     def _refuse(self, batch: TrialBatch, why: str, *, later: bool = True) -> None:
         """Let worker processes train the trials of a batch, and by default those that come."""
         if later:
-            self._refused[batch.key] = why
+            self._batches.refuse(batch, why)
         else:
-            self._batches.pop(batch.key, None)
+            self._batches.remove(batch)
         self._notes.add_unbatched(batch.live, why)
         self._pool.skip_reported(batch.last_steps)
         trials = [extracted.trial for extracted in batch.extracted_trials]
@@ -564,7 +486,7 @@ class FusedExecutor(BaseExecutor):
     def _n_expected(self, batch: TrialBatch) -> float:
         """Return about how many trials a batch will train: its share of the expected ones."""
         n_trials_left = N_TO_COME if math.isinf(self.n_trials_left) else self.n_trials_left
-        return len(batch.live) * (1 + n_trials_left / max(self._n_placed, 1))
+        return len(batch.live) * (1 + n_trials_left / max(self._batches.n_placed, 1))
 
     @property
     def _share_trained(self) -> float:
@@ -573,6 +495,6 @@ class FusedExecutor(BaseExecutor):
 
     def close(self) -> None:
         """End all running trials and restore the number of threads."""
-        self._batches = {}
+        self._batches.clear()
         self._pool.close()
         self._limits.close()

@@ -29,13 +29,10 @@ from hpo.training.indexing import as_numpy
 from hpo.training.random_stream import RandomStream
 from hpo.trial import derive_seed
 
-__all__ = ["check_rows", "compare_outputs", "prove", "prove_callbacks", "prove_mixture"]
+__all__ = ["check_rows", "compare_outputs", "prove", "prove_callbacks", "some_held_out"]
 
 N_SCORED = 2048
 """Largest number of validation samples on which outputs and scores are compared."""
-
-N_ROWS_MIXED = 8
-"""Rows of the smallest minibatch in the proof of a mixture."""
 
 N_OUTPUTS = 256
 """Number of rows on whose outputs losses are compared."""
@@ -131,7 +128,7 @@ def _certify_as(
     device: str,
 ) -> None:
     arrays, plan = extractor.arrays, extracted.plan()  # each plan has a module of its own dtype
-    held_out = _some_held_out(arrays.held_out)
+    held_out = some_held_out(arrays.held_out)
     rows = arrays.train[0][:: max(1, len(arrays.train[0]) // (2 * plan.batch_size))]
     references: list[NetReference] = []
     trained: list[FusedModels] = []
@@ -165,76 +162,7 @@ def _certify_as(
             _compare_figures(callbacks.figures, reference.figures, dtype)
 
 
-def prove_mixture(
-    extractor: ModelExtractor,
-    plan: Plan,
-    anchor: ExtractedTrial,
-    added: ExtractedTrial,
-    device: str,
-    *,
-    batch_size: int | None = None,
-) -> None:
-    """Check that two trials that differ in more than numbers are trained in one batch as alone.
-
-    Both are trained for two short epochs in float64, in a batch and each by its own net. All that
-    `prove` checks beside that is the same in all trials of a family.
-
-    Parameters
-    ----------
-    extractor : ModelExtractor
-    plan : Plan
-        Of a batch of these two.
-    anchor, added : ExtractedTrial
-    device : str
-    batch_size : int or None
-        That of both in the check, to see whether it is the sizes of minibatches that matter; None
-        means their own.
-
-    Raises
-    ------
-    NotFusibleError
-        If something differs.
-    """
-    pair = [added, anchor]
-    plans = [extracted.plan() for extracted in pair]
-    if batch_size is not None:
-        plan = replace(plan, batch_size=batch_size, accumulates=False)
-        plans = [replace(own, batch_size=batch_size) for own in plans]
-    ratio = max(own.batch_size for own in plans) // plan.batch_size
-    train = extractor.arrays.train[0]
-    rows = train[:: max(1, len(train) // (2 * N_ROWS_MIXED * ratio))][: 2 * N_ROWS_MIXED * ratio]
-    held_out = _some_held_out(extractor.arrays.held_out)
-
-    def make_reference(own: Plan, member: ModelState, fold: int) -> NetReference:
-        net = extractor.unfitted(pair[fold].trial, device)
-        part = held_out.part(fold) if held_out else None
-        return NetReference(net, own, member, fold, held_out=part, dtype=torch.float64)
-
-    def after_epoch(models: FusedModels, losses: torch.Tensor) -> None:
-        nets = {i: extracted.net for i, extracted in enumerate(pair)}
-        end_epoch(models, losses, nets, held_out, added.scorings)
-
-    def check(members: list[ModelState]) -> None:
-        certify(
-            plan,
-            members,
-            reference=make_reference,
-            X=extractor.arrays.X[rows],
-            y=extractor.arrays.y[rows],
-            device=device,
-            end_epoch=after_epoch,
-            plans=plans,
-        )
-
-    members = [replace(extracted.member, progress=None) for extracted in pair]
-    with RandomStream(derive_seed("fused", "proof"), device).active():
-        try:
-            check(members)
-        except DivergedError:
-            check([replace(m, numbers={**m.numbers, "lr": LR_IF_DIVERGED}) for m in members])
-
-
-def _some_held_out(held_out: HeldOut | None) -> HeldOut | None:
+def some_held_out(held_out: HeldOut | None) -> HeldOut | None:
     """Return a validation part for two folds: at most `N_SCORED` rows of that of the first."""
     if held_out is None:
         return None
