@@ -231,7 +231,10 @@ class BaseAdapted(nn.Module, ABC):
 
     def _check_saved(self, folder: str | Path) -> None:
         base: Any = self._base
-        loaded = _lora.load_adapter(base.view(own_buffers=True), str(folder))
+        view = base.view(own_buffers=True)
+        if self.settings.bias != "none":
+            _copy_biases(view)  # which are overwritten
+        loaded = _lora.load_adapter(view, str(folder))
         theirs = {**dict(loaded.named_parameters()), **dict(loaded.named_buffers())}
         ours = {**dict(self.trained.items()), **dict(self.trained_buffers.items())}
         lost = [
@@ -321,6 +324,13 @@ def _stored_buffers(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
         for key, buffer in module.named_buffers(recurse=False):
             if key not in module._non_persistent_buffers_set:
                 yield f"{name}.{key}" if name else key, buffer
+
+
+def _copy_biases(model: nn.Module) -> None:
+    for layer in model.modules():
+        bias = layer._parameters.get("bias")
+        if bias is not None:
+            layer.register_parameter("bias", nn.Parameter(bias.detach().clone(), False))
 
 
 def _set_attention(layer: Any, weight: nn.Parameter, out_weight: nn.Parameter) -> None:
