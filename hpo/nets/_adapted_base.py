@@ -12,6 +12,14 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from hpo.nets import _lora
+from hpo.nets._adapted_parts import (
+    TrainedBuffers,
+    copy_biases,
+    same,
+    set_attention,
+    stored_buffers,
+    without_fast_path,
+)
 from hpo.nets._base_models import BaseModel, BaseSource, forget_base_model, shared_base
 from hpo.nets._lora_settings import LoraSettings
 
@@ -105,12 +113,8 @@ class BaseAdapted(nn.Module, ABC):
             {name.replace(".", "/"): p for name, p in named if p.requires_grad}
         )
         frozen = {id(value) for value in self._frozen_buffers.values()}
-        self.trained_buffers = _Buffers(
-            {
-                n: b
-                for n, b in _stored_buffers(self.adapted)
-                if id(b) not in frozen and self._owns(n)
-            }
+        self.trained_buffers = TrainedBuffers(
+            {n: b for n, b in stored_buffers(self.adapted) if id(b) not in frozen and self._owns(n)}
         )
         self._frozen_norms = [
             layer
@@ -153,18 +157,18 @@ class BaseAdapted(nn.Module, ABC):
         try:
             with (
                 torch.autocast(device.type, torch.bfloat16, enabled=autocast),
-                _without_fast_path() if self._slow_path else nullcontext(),
+                without_fast_path() if self._slow_path else nullcontext(),
             ):
                 yield
         finally:
             for layer, weight, out_weight in self._attentions:
-                _set_attention(layer, weight, out_weight)
+                set_attention(layer, weight, out_weight)
 
     def __repr__(self) -> str:
         n = sum(parameter.numel() for parameter in self.parameters())
         return f"{type(self).__name__}(method={self.method!r}, {n:,} trained parameters)"
 
-    def train(self, mode: bool = True) -> Any:
+    def train(self, mode: bool = True) -> "BaseAdapted":
         """Switch dropout on or off; statistics of frozen normalizations always stay as they are."""
         self.adapted.train(mode)
         for layer in self._frozen_norms:
@@ -233,14 +237,14 @@ class BaseAdapted(nn.Module, ABC):
         base: Any = self._base
         view = base.view(own_buffers=True)
         if self.settings.bias != "none":
-            _copy_biases(view)  # which are overwritten
+            copy_biases(view)  # which are overwritten
         loaded = _lora.load_adapter(view, str(folder))
         theirs = {**dict(loaded.named_parameters()), **dict(loaded.named_buffers())}
         ours = {**dict(self.trained.items()), **dict(self.trained_buffers.items())}
         lost = [
             name.replace("/", ".")
             for name, value in ours.items()
-            if not _same(value, theirs[name.replace("/", ".")])
+            if not same(value, theirs[name.replace("/", ".")])
         ]
         if lost:
             raise ValueError(
@@ -250,13 +254,14 @@ class BaseAdapted(nn.Module, ABC):
 
     def _converted(self) -> "BaseAdapted":
         """Return a module with a plain adapter of twice the rank that computes the same."""
+        initial: Any = self._initial
         with torch.random.fork_rng(devices=[]):
             new = _built(type(self), self.source, _lora.doubled(self.settings), "lora", self.head)
         with torch.no_grad():
             for name, parameter in self.trained.items():
                 value = parameter.detach()
                 layer = name.removeprefix("base_model/model/").partition("/lora_")[0]
-                first = (self._initial or {}).get(layer.replace("/", "."))
+                first = initial.get(layer.replace("/", "."))
                 if "/lora_A/" in name:
                     value = torch.cat([value, first[0].to(value)], dim=0)
                 elif "/lora_B/" in name:
@@ -299,61 +304,7 @@ class BaseAdapted(nn.Module, ABC):
 _NAMES = {"full": "Full fine-tuning", "head": "Training the head alone"}
 
 
-class _Buffers(nn.Module):
-    """Buffers of other modules, by their names, as a part of a state dict."""
-
-    def __init__(self, buffers: Mapping[str, torch.Tensor]) -> None:
-        super().__init__()
-        for name, buffer in buffers.items():
-            self.register_buffer(name.replace(".", "/"), buffer)
-
-    def items(self) -> list[tuple[str, torch.Tensor]]:
-        return list(self.named_buffers())
-
-    def copy_from(self, values: Mapping[str, torch.Tensor]) -> None:
-        for name, buffer in self.items():
-            buffer.copy_(values[name])
-
-
-def _same(value: torch.Tensor, other: torch.Tensor) -> bool:
-    return torch.equal(value.detach().to(other), other.detach())
-
-
-def _stored_buffers(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    for name, module in model.named_modules():
-        for key, buffer in module.named_buffers(recurse=False):
-            if key not in module._non_persistent_buffers_set:
-                yield f"{name}.{key}" if name else key, buffer
-
-
-def _copy_biases(model: nn.Module) -> None:
-    for layer in model.modules():
-        bias = layer._parameters.get("bias")
-        if bias is not None:
-            layer.register_parameter("bias", nn.Parameter(bias.detach().clone(), False))
-
-
-def _set_attention(layer: Any, weight: nn.Parameter, out_weight: nn.Parameter) -> None:
-    """Give an attention its frozen weights back: peft adds the adapter and subtracts it again."""
-    base = layer.base_layer
-    inner = base.out_proj.base_layer
-    for owner, name, value in ((base, "in_proj_weight", weight), (inner, "weight", out_weight)):
-        delattr(owner, name)
-        owner.register_parameter(name, value)
-
-
-@contextmanager
-def _without_fast_path() -> Iterator[None]:
-    """Let torch's transformer layers call their parts, which have adapters, in evaluation too."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
-
-
-def _built(kind: type[BaseAdapted], *settings: Any) -> Any:
+def _built(kind: type[BaseAdapted], *settings: Any) -> BaseAdapted:
     module = kind.__new__(kind)
     nn.Module.__init__(module)
     module._set_up(*settings)
@@ -367,7 +318,7 @@ def _restored(
     trained, buffers, changed, training = state
     device = next(iter(trained.values())).device  # the device that unpickling has chosen
     with torch.random.fork_rng(devices=[]):  # the initial weights of the adapter are replaced
-        module: BaseAdapted = _built(kind, source.moved(device), *others)
+        module = _built(kind, source.moved(device), *others)
     module._adopt(trained)
     with torch.no_grad():
         module.trained_buffers.copy_from(buffers)

@@ -201,7 +201,7 @@ def config_code(config: Any) -> str:
     """Return Python code for a `peft.LoraConfig`, with the arguments that `lora_config` sets."""
     targets = config.target_modules
     arguments = {
-        "task_type": config.task_type,
+        **({"task_type": config.task_type} if config.task_type else {}),
         "r": config.r,
         "lora_alpha": config.lora_alpha,
         "lora_dropout": config.lora_dropout,

@@ -64,7 +64,8 @@ def lora_settings(
             f"({scale!r}, {lora_alpha!r})."
         )
     rank: Any = r if r is not None else 8 if lora_r is None else lora_r
-    if not isinstance(rank, Real) or isinstance(rank, bool) or rank < 1 or rank != int(rank):
+    is_number = isinstance(rank, Real) and not isinstance(rank, bool)
+    if not is_number or rank < 1 or float(rank) != int(rank):
         raise ValueError(f"r must be at least 1. Got {rank!r} instead.")
     rank = int(rank)
     for name, value in (("scale", scale), ("lora_alpha", lora_alpha)):

@@ -202,7 +202,7 @@ class LoRAMixin:
     def __init__(
         self, module: Any = AdaptedNet, *args: Any, loraplus_lr_ratio: float = 1.0, **kwargs: Any
     ) -> None:
-        super().__init__(module, *args, **kwargs)
+        super().__init__(module, *args, **kwargs)  # type: ignore[call-arg]
         self.loraplus_lr_ratio = loraplus_lr_ratio
 
     def initialize(self) -> Any:
@@ -258,6 +258,11 @@ class LoRAMixin:
             {"params": vectors, "weight_decay": 0.0},
         ]
         return ([group for group in groups if group["params"]],), kwargs
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Record the number of trained parameters, a metric that may be one of a study's costs."""
+        super().on_epoch_end(net, **kwargs)  # type: ignore[misc]
+        net.history.record("trainable_parameters", self.n_trained())
 
     def n_trained(self) -> int:
         """Return the number of trained parameters."""

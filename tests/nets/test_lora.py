@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from hpo.exceptions import DataError
 from hpo.nets import AdaptedNet
-from tests.nets.lora_models import NAMES, LoRAClassifier, kind, mlp
+from _lora_models import NAMES, LoRAClassifier, kind, mlp
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 
@@ -277,7 +277,11 @@ CASES = [
     ("mlp", {"target_modules": []}, r"target_modules must be a word"),
     ("mlp", {"head": ["6"]}, r"head names '6', which Sequential does not have"),
     ("mlp", {"head": "5"}, r"head must be a list of names"),
-    ("mlp", {"method": "lore"}, r"method must be one of: lora, qlora, head, full\. Got 'lore', did"),
+    (
+        "mlp",
+        {"method": "lore"},
+        r"method must be one of: lora, qlora, head, full\. Got 'lore', did",
+    ),
     ("mlp", {"task": "causal-lm"}, r"task and n_outputs are for a model that is loaded"),
     ("conv", {"target_modules": "all-linear"}, r".*matches no layer of ResNet.*'all-conv' \(12"),
     ("conv", {"method": "qlora", "target_modules": "all-conv"}, r"method='qlora' stores linear"),

@@ -135,7 +135,16 @@ def _images(rng, channels=1, size=8, n=20):
     return rng.normal(size=(n, channels, size, size)).astype(np.float32)
 
 
-NAMES = ("mlp", "sequences", "tokens", "seq2seq", "vit", "conv", "conv of transformers", "torch vit")
+NAMES = (
+    "mlp",
+    "sequences",
+    "tokens",
+    "seq2seq",
+    "vit",
+    "conv",
+    "conv of transformers",
+    "torch vit",
+)
 
 
 def kind(name: str) -> Kind:
@@ -178,5 +187,8 @@ def kind(name: str) -> Kind:
             images = _images(rng, 1, 16)
             words = {"target_modules": "all-conv"}
             return Kind(_conv_of_transformers(), classifier, images, labels, usual, words)
-        usual = {"target_modules": ["self_attention", "mlp.0", "mlp.3"], "modules_to_save": ["heads"]}
+        usual = {
+            "target_modules": ["self_attention", "mlp.0", "mlp.3"],
+            "modules_to_save": ["heads"],
+        }
         return Kind(_torchvision_vit(), classifier, _images(rng, 3), labels, usual, {})
