@@ -135,60 +135,75 @@ def _images(rng, channels=1, size=8, n=20):
     return rng.normal(size=(n, channels, size, size)).astype(np.float32)
 
 
-NAMES = (
-    "mlp",
-    "sequences",
-    "tokens",
-    "seq2seq",
-    "vit",
-    "conv",
-    "conv of transformers",
-    "torch vit",
-)
-
-
 def kind(name: str) -> Kind:
     """Return one of the kinds; its weights and data are always the same."""
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 3, size=20)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        classifier = partial(LoRAClassifier, criterion=nn.CrossEntropyLoss)
-        tokens = partial(LoRANet, criterion=TokenLoss)
-        if name == "mlp":
-            X = rng.normal(size=(20, 8)).astype(np.float32)
-            usual = {"target_modules": ["0", "3"], "modules_to_save": ["5"]}
-            return Kind(mlp(), classifier, X, labels, usual, {})
-        if name == "sequences":
-            model = _bert("SequenceClassification")
-            usual = {"target_modules": ["query", "value"], "task_type": "SEQ_CLS"}
-            ours = {"target_modules": ["query", "value"]}
-            return Kind(model, classifier, _tokens(rng), labels, usual, ours)
-        if name == "tokens":
-            y = rng.integers(0, 3, size=(20, 7))
-            y[:, -1] = -100
-            usual = {"target_modules": "all-linear", "modules_to_save": ["classifier"]}
-            return Kind(_bert("TokenClassification"), tokens, _tokens(rng), y, usual, {})
-        if name == "seq2seq":
-            y = rng.integers(2, 40, size=(20, 5))
-            X = _tokens(rng)
-            X["decoder_input_ids"] = np.pad(y[:, :-1], ((0, 0), (1, 0)))
-            usual = {"target_modules": ["q", "v"], "task_type": "SEQ_2_SEQ_LM"}
-            return Kind(_t5(), tokens, X, y, usual, {"target_modules": ["q", "v"]})
-        if name == "vit":
-            usual = {"target_modules": "all-linear", "modules_to_save": ["classifier"]}
-            return Kind(_vit(), classifier, _images(rng), labels, usual, {})
-        if name == "conv":
-            usual = {"target_modules": ["conv1", "conv2"], "modules_to_save": ["fc"]}
-            ours = {"target_modules": ["conv1", "conv2"]}
-            return Kind(_conv(), classifier, _images(rng, 3, 16), labels, usual, ours)
-        if name == "conv of transformers":
-            usual = {"target_modules": ["convolution"], "modules_to_save": ["classifier"]}
-            images = _images(rng, 1, 16)
-            words = {"target_modules": "all-conv"}
-            return Kind(_conv_of_transformers(), classifier, images, labels, usual, words)
-        usual = {
-            "target_modules": ["self_attention", "mlp.0", "mlp.3"],
-            "modules_to_save": ["heads"],
-        }
-        return Kind(_torchvision_vit(), classifier, _images(rng, 3), labels, usual, {})
+        rng = np.random.default_rng(0)
+        labels = rng.integers(0, 3, size=20)
+        return _KINDS[name](rng, labels)
+
+
+CLASSIFIER = partial(LoRAClassifier, criterion=nn.CrossEntropyLoss)
+TOKENS = partial(LoRANet, criterion=TokenLoss)
+
+
+def _mlp_kind(rng, labels):
+    X = rng.normal(size=(20, 8)).astype(np.float32)
+    usual = {"target_modules": ["0", "3"], "modules_to_save": ["5"]}
+    return Kind(mlp(), CLASSIFIER, X, labels, usual, {})
+
+
+def _sequences_kind(rng, labels):
+    usual = {"target_modules": ["query", "value"], "task_type": "SEQ_CLS"}
+    ours = {"target_modules": ["query", "value"]}
+    return Kind(_bert("SequenceClassification"), CLASSIFIER, _tokens(rng), labels, usual, ours)
+
+
+def _tokens_kind(rng, labels):
+    y = rng.integers(0, 3, size=(20, 7))
+    y[:, -1] = -100
+    usual = {"target_modules": "all-linear", "modules_to_save": ["classifier"]}
+    return Kind(_bert("TokenClassification"), TOKENS, _tokens(rng), y, usual, {})
+
+
+def _seq2seq_kind(rng, labels):
+    y = rng.integers(2, 40, size=(20, 5))
+    X = {**_tokens(rng), "decoder_input_ids": np.pad(y[:, :-1], ((0, 0), (1, 0)))}
+    usual = {"target_modules": ["q", "v"], "task_type": "SEQ_2_SEQ_LM"}
+    return Kind(_t5(), TOKENS, X, y, usual, {"target_modules": ["q", "v"]})
+
+
+def _vit_kind(rng, labels):
+    usual = {"target_modules": "all-linear", "modules_to_save": ["classifier"]}
+    return Kind(_vit(), CLASSIFIER, _images(rng), labels, usual, {})
+
+
+def _conv_kind(rng, labels):
+    usual = {"target_modules": ["conv1", "conv2"], "modules_to_save": ["fc"]}
+    ours = {"target_modules": ["conv1", "conv2"]}
+    return Kind(_conv(), CLASSIFIER, _images(rng, 3, 16), labels, usual, ours)
+
+
+def _conv_of_transformers_kind(rng, labels):
+    usual = {"target_modules": ["convolution"], "modules_to_save": ["classifier"]}
+    ours = {"target_modules": "all-conv"}
+    return Kind(_conv_of_transformers(), CLASSIFIER, _images(rng, 1, 16), labels, usual, ours)
+
+
+def _torch_vit_kind(rng, labels):
+    usual = {"target_modules": ["self_attention", "mlp.0", "mlp.3"], "modules_to_save": ["heads"]}
+    return Kind(_torchvision_vit(), CLASSIFIER, _images(rng, 3), labels, usual, {})
+
+
+_KINDS = {
+    "mlp": _mlp_kind,
+    "sequences": _sequences_kind,
+    "tokens": _tokens_kind,
+    "seq2seq": _seq2seq_kind,
+    "vit": _vit_kind,
+    "conv": _conv_kind,
+    "conv of transformers": _conv_of_transformers_kind,
+    "torch vit": _torch_vit_kind,
+}
+NAMES = tuple(_KINDS)

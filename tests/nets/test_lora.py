@@ -6,15 +6,18 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from _lora_models import NAMES, LoRAClassifier, kind, mlp
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.data import DataLoader
 
 from hpo.exceptions import DataError
 from hpo.nets import AdaptedNet
-from _lora_models import NAMES, LoRAClassifier, kind, mlp
 
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),
+]
 
 STEPS = {"lr": 0.02, "batch_size": 8, "max_epochs": 3, "train_split": None, "verbose": 0}
 
