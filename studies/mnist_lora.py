@@ -3,7 +3,13 @@
 A small ViT that has learned the digits 0 to 4 (`hpo.data.pretrained_vit`) is adapted to the digits
 5 to 9, of which it gets 400 images a fold: its head alone, its head with a LoRA adapter of rank 1,
 4, 16 or 64 on all linear layers, with DoRA, or all weights, each at its own best learning rate.
-What a method costs stands beside its score: the share of its weights that is trained.
+What a method costs stands beside its score: the number of trained parameters.
+
+Found at the default size: all 113,861 weights 0.886, DoRA of rank 16 and 4 0.875 and 0.872, LoRA of
+rank 64, 16, 4 and 1 0.871, 0.857, 0.847 and 0.833, the head alone 0.727. The head alone and rank 1
+are worse; of the others none is told apart from all weights, and that one of them is worse by
+more than 8 points is excluded. They are best at the rate of all weights, 0.003, but rank 1 at 0.01
+and rank 64 at 0.001; rank 4 trains a tenth as many parameters as there are.
 """
 
 from functools import partial
