@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
 
 from hpo.nets import _lora
 from hpo.nets._adapted_parts import (
@@ -119,8 +118,7 @@ class BaseAdapted(nn.Module, ABC):
         self._frozen_norms = [
             layer
             for layer in self.adapted.modules()
-            if isinstance(layer, _NormBase)
-            and layer.running_mean is not None
+            if isinstance(getattr(layer, "running_mean", None), torch.Tensor)
             and id(layer.running_mean) in frozen
         ]
         self._attentions = self._merged_attentions() if self.method == "lora" else []
