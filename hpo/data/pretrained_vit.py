@@ -116,7 +116,7 @@ def _train(
         for first in range(0, len(X), BATCH):
             rows = order[first : first + BATCH]
             images, labels = torch.as_tensor(X[rows]), torch.as_tensor(y[rows])
-            loss = torch.nn.functional.cross_entropy(model(images).logits, labels)
+            loss: Any = torch.nn.functional.cross_entropy(model(images).logits, labels)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
