@@ -26,7 +26,7 @@ from hpo.nets._base_models import (
 from hpo.nets._lora_settings import check_choice
 from hpo.nets._lora_targets import head_of
 
-__all__ = ["TASKS", "source_of"]
+__all__ = ["TASKS", "ObjectSource", "TransformersSource", "source_of"]
 
 TASKS = {
     "sequence-classification": "AutoModelForSequenceClassification",
