@@ -137,7 +137,6 @@ def penultimate(estimator: Any, X: Any) -> np.ndarray:
     """
     from sklearn.pipeline import Pipeline
     from skorch import NeuralNet
-    from torch import nn
 
     while isinstance(estimator, Pipeline):
         if len(estimator.steps) > 1:
@@ -150,7 +149,7 @@ def penultimate(estimator: Any, X: Any) -> np.ndarray:
     def capture(module: Any, inputs: tuple[Any, ...]) -> None:
         captured["last"] = inputs[0].detach()
 
-    linear = [layer for layer in estimator.module_.modules() if isinstance(layer, nn.Linear)]
+    linear = _linear_layers(estimator.module_)
     hooks = [layer.register_forward_pre_hook(capture) for layer in linear]
     try:
         parts = []
@@ -162,6 +161,19 @@ def penultimate(estimator: Any, X: Any) -> np.ndarray:
         for hook in hooks:
             hook.remove()
     return np.concatenate(parts)
+
+
+def _linear_layers(module: Any) -> list[Any]:
+    """Return the linear layers of a module, and of the model that it adapts but for its adapter."""
+    from torch import nn
+
+    parts = [module, *([module.adapted] if hasattr(module, "adapted") else [])]
+    return [
+        layer
+        for part in parts
+        for name, layer in part.named_modules()
+        if isinstance(layer, nn.Linear) and "lora_" not in name
+    ]
 
 
 def _embed(features: np.ndarray, seed: int) -> tuple[dict[str, np.ndarray], float]:

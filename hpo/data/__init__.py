@@ -16,6 +16,7 @@ from hpo.data.faces import load_afhq, load_animal_faces, load_faces
 from hpo.data.image_folder import load_image_folder
 from hpo.data.mnist import load_fashion_mnist, load_mnist
 from hpo.data.pretrained_base import pretrained_base
+from hpo.data.pretrained_vit import pretrained_vit
 from hpo.data.resnet_cifar10 import find_resnet_cifar10
 from hpo.data.stories260k import find_stories260k
 from hpo.data.table import load_npz, load_table
@@ -47,4 +48,5 @@ __all__ = [
     "load_table",
     "load_text",
     "pretrained_base",
+    "pretrained_vit",
 ]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hpo.nets.distillation import DistillationMixin
     from hpo.nets.images import ImageClassifier
     from hpo.nets.label_noise import LabelNoiseMixin
+    from hpo.nets.lora import AdaptedNet, LoRAMixin, TokenLoss
     from hpo.nets.next_symbol import NextSymbolLoss, NextSymbolNet
     from hpo.nets.penalty import PenaltyMixin, RegularizedClassifier, RegularizedRegressor
     from hpo.nets.scaled_target import ScaledTargetMixin
@@ -27,6 +28,7 @@ else:
         __name__,
         {
             "AdaptedCausalLM": ".causal_lm",
+            "AdaptedNet": ".lora",
             "AugmentationMixin": ".augmentation",
             "BodyLRMixin": ".body_lr",
             "CastingMixin": ".casting",
@@ -37,6 +39,7 @@ else:
             "ImageClassifier": ".images",
             "LabelEncodingMixin": ".casting",
             "LabelNoiseMixin": ".label_noise",
+            "LoRAMixin": ".lora",
             "NextSymbolLoss": ".next_symbol",
             "NextSymbolNet": ".next_symbol",
             "NextTokenLoss": ".causal_lm",
@@ -45,6 +48,7 @@ else:
             "RegularizedRegressor": ".penalty",
             "ScaledTargetMixin": ".scaled_target",
             "TargetShapeMixin": ".casting",
+            "TokenLoss": ".lora",
             "causal_lm_scores": ".causal_lm",
             "neg_log_perplexity": ".causal_lm",
             "nt_xent": ".contrastive",
@@ -53,6 +57,7 @@ else:
 
 __all__ = [
     "AdaptedCausalLM",
+    "AdaptedNet",
     "AugmentationMixin",
     "BodyLRMixin",
     "CastingMixin",
@@ -63,6 +68,7 @@ __all__ = [
     "ImageClassifier",
     "LabelEncodingMixin",
     "LabelNoiseMixin",
+    "LoRAMixin",
     "NextSymbolLoss",
     "NextSymbolNet",
     "NextTokenLoss",
@@ -71,6 +77,7 @@ __all__ = [
     "RegularizedRegressor",
     "ScaledTargetMixin",
     "TargetShapeMixin",
+    "TokenLoss",
     "causal_lm_scores",
     "neg_log_perplexity",
     "nt_xent",

@@ -3,9 +3,10 @@
 import copy
 import gc
 import logging
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -15,12 +16,40 @@ import torch
 from hpo._extras import needs_extra
 from hpo.exceptions import DataError
 
-__all__ = ["BaseModel", "Source", "forget_base_model", "import_libraries", "load", "shared_base"]
+__all__ = [
+    "BaseModel",
+    "BaseSource",
+    "Source",
+    "device_of",
+    "forget_base_model",
+    "four_bits",
+    "import_libraries",
+    "load",
+    "place_of",
+    "prepare_quantized",
+    "quiet",
+    "shared_base",
+]
+
+
+class BaseSource(ABC):
+    """Where a pretrained model comes from, and how; equal sources give equal models."""
+
+    device: str
+    dtype: str
+
+    @abstractmethod
+    def load(self) -> Any:
+        """Return a new copy of the model, on its device."""
+
+    @abstractmethod
+    def moved(self, device: Any) -> "BaseSource":
+        """Return the same source for another device."""
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Where a model is loaded from, and how.
+class Source(BaseSource):
+    """A causal language model of transformers.
 
     Parameters
     ----------
@@ -43,13 +72,29 @@ class Source:
     @classmethod
     def of(cls, model: str | Path, dtype: str, quantized: bool, device: Any) -> "Source":
         """Return the source of ``model`` in normal form: absolute folder, GPU with its number."""
-        folder = Path(model).expanduser()
-        place = torch.device(device)
-        if place.type == "cuda" and place.index is None:
-            place = torch.device("cuda", torch.cuda.current_device())
-        return cls(
-            str(folder.resolve()) if folder.is_dir() else str(model), dtype, quantized, str(place)
-        )
+        return cls(place_of(model), dtype, quantized, device_of(device))
+
+    def load(self) -> Any:
+        """Return a new copy of the model, on its device."""
+        return load(self)
+
+    def moved(self, device: Any) -> "Source":
+        """Return the same source for another device."""
+        return replace(self, device=device_of(device))
+
+
+def place_of(model: str | Path) -> str:
+    """Return a folder as an absolute path, and an id on the hub as it is."""
+    folder = Path(model).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else str(model)
+
+
+def device_of(device: Any) -> str:
+    """Return the name of a torch device, that of a GPU with its number."""
+    place = torch.device(device)
+    if place.type == "cuda" and place.index is None:
+        place = torch.device("cuda", torch.cuda.current_device())
+    return str(place)
 
 
 class BaseModel:
@@ -58,26 +103,27 @@ class BaseModel:
     It is never adapted itself. An adapter is attached to a `view` instead.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: BaseSource) -> None:
         self.source = source
-        self.model: Any = load(source).requires_grad_(False).eval()
+        self.model: Any = source.load().requires_grad_(False).eval()
 
-    def view(self) -> Any:
+    def view(self, *, own_buffers: bool = False) -> Any:
         """Return a model with separate modules over the same weights.
 
-        Its modules may be wrapped, replaced and hooked. Its tensors are shared.
+        Its modules may be wrapped, replaced and hooked. Its tensors are shared, but with
+        ``own_buffers`` not those that are no parameters, which modules may change in training.
         """
         modules = list(self.model.modules())
         shared = [
             *self.model.parameters(),
-            *self.model.buffers(),
+            *(() if own_buffers else self.model.buffers()),
             # scales of the blocks of quantized layers, which are not buffers
             *(m.quant_state for m in modules if getattr(m, "quant_state", None) is not None),
         ]
         return copy.deepcopy(self.model, {id(item): item for item in shared})
 
 
-_alive: WeakValueDictionary[Source, BaseModel] = WeakValueDictionary()
+_alive: WeakValueDictionary[BaseSource, BaseModel] = WeakValueDictionary()
 _last_used: list[BaseModel] = []
 """The base model used last, which stays alive between two trials.
 
@@ -85,7 +131,7 @@ It is only one, so that the memory of a trial is that of its own model.
 """
 
 
-def shared_base(source: Source) -> BaseModel:
+def shared_base(source: BaseSource) -> BaseModel:
     """Return the base model of this process for ``source``, loaded if necessary."""
     base = _alive.get(source)
     if base is None:
@@ -131,12 +177,7 @@ def load(source: Source) -> Any:
     transformers, _ = import_libraries()
     kwargs: dict[str, Any] = {"dtype": getattr(torch, source.dtype)}
     if source.quantized:
-        kwargs["quantization_config"] = transformers.BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=kwargs["dtype"],
-        )
+        kwargs["quantization_config"] = four_bits(transformers, kwargs["dtype"])
         kwargs["device_map"] = {"": source.device}
     try:
         with _without_progress_bars(transformers), torch.random.fork_rng(devices=[]):
@@ -148,10 +189,22 @@ def load(source: Source) -> Any:
             f"The model {source.model!r} cannot be loaded. Give a folder that holds a causal "
             f"language model, or an id on the hub (which takes a network).\n{error}"
         ) from error
-    return _prepare_quantized(model) if source.quantized else model.to(source.device)
+    return prepare_quantized(model) if source.quantized else model.to(source.device)
 
 
-def _prepare_quantized(model: Any) -> Any:
+def four_bits(transformers: Any, dtype: torch.dtype, skip: Sequence[str] | None = None) -> Any:
+    """Return the config by which transformers quantizes linear layers, but those in ``skip``."""
+    return transformers.BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=list(skip) if skip else None,
+    )
+
+
+def prepare_quantized(model: Any) -> Any:
+    """Return a quantized model ready for adapters, which passes gradients on any CPU."""
     with needs_extra("lora", "Quantized models"):
         import bitsandbytes
         import peft
@@ -166,6 +219,7 @@ def _prepare_quantized(model: Any) -> Any:
 
 @contextmanager
 def _without_progress_bars(transformers: Any) -> Iterator[None]:
+    """Switch the progress bars of transformers off inside the block."""
     logging_utils = transformers.utils.logging
     was_enabled = logging_utils.is_progress_bar_enabled()
     logging_utils.disable_progress_bar()
@@ -174,3 +228,19 @@ def _without_progress_bars(transformers: Any) -> Iterator[None]:
     finally:
         if was_enabled:
             logging_utils.enable_progress_bar()
+
+
+@contextmanager
+def quiet(transformers: Any) -> Iterator[None]:
+    """Let transformers print nothing but errors inside the block.
+
+    It reports weights that a new head lacks; what else is lacking is checked by the caller.
+    """
+    logging_utils = transformers.utils.logging
+    before = logging_utils.get_verbosity()
+    logging_utils.set_verbosity_error()
+    try:
+        with _without_progress_bars(transformers):
+            yield
+    finally:
+        logging_utils.set_verbosity(before)

@@ -3,8 +3,6 @@
 import hashlib
 import math
 import time
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +12,11 @@ from skorch.dataset import get_len, unpack_data
 from skorch.utils import to_tensor
 from torch import nn
 
-from hpo.nets import _lora
 from hpo.nets._adapted import AdaptedCausalLM
 from hpo.nets._base_models import Source
 from hpo.nets._memory import PeakMemory
 from hpo.nets._optimizer_steps import OptimizerStepsMixin
+from hpo.nets.lora import LoRAMixin
 from hpo.nets.penalty import PenaltyMixin
 
 __all__ = [
@@ -42,12 +40,24 @@ class NextTokenLoss(nn.Module):
             Logits of the token after each token.
         tokens : integer tensor of shape (n_blocks, context_length)
             The blocks themselves; all tokens but the first of each block are predicted.
+
+        Raises
+        ------
+        ValueError
+            If the shapes are others.
         """
+        if logits.ndim != 3 or tokens.shape != logits.shape[:2]:
+            raise ValueError(
+                "CausalLMNet predicts each token of blocks of shape (n_blocks, context_length), "
+                f"which are X and y alike. Got logits of shape {tuple(logits.shape)} and targets "
+                f"of shape {tuple(tokens.shape)}. For labels of texts, use LoRAMixin with a "
+                "classifier."
+            )
         predicted = logits[:, :-1].flatten(0, 1).float()
         return nn.functional.cross_entropy(predicted, tokens[:, 1:].flatten().long())
 
 
-class CausalLMNet(OptimizerStepsMixin, PenaltyMixin, NeuralNet):  # type: ignore[misc]
+class CausalLMNet(LoRAMixin, OptimizerStepsMixin, PenaltyMixin, NeuralNet):  # type: ignore[misc]
     """A pretrained causal language model, fine-tuned on blocks of tokens.
 
     ``X`` and ``y`` are the same blocks, integers of shape (n_blocks, context_length); see
@@ -98,9 +108,9 @@ class CausalLMNet(OptimizerStepsMixin, PenaltyMixin, NeuralNet):  # type: ignore
             lr=lr,
             batch_size=batch_size,
             train_split=train_split,
+            loraplus_lr_ratio=loraplus_lr_ratio,
             **kwargs,
         )
-        self.loraplus_lr_ratio = loraplus_lr_ratio
 
     def initialize(self) -> "CausalLMNet":
         """Build the net; the frozen base is loaded unless this process has it already.
@@ -114,43 +124,11 @@ class CausalLMNet(OptimizerStepsMixin, PenaltyMixin, NeuralNet):  # type: ignore
         MissingExtraError
             If the ``lora`` extra is not installed.
         """
-        if not self.loraplus_lr_ratio > 0:
-            raise ValueError(
-                f"loraplus_lr_ratio must be greater than 0. Got {self.loraplus_lr_ratio!r}."
-            )
         super().initialize()
         self._peak = PeakMemory(self.device)
         self._n_tokens = 0
         self._seconds = 0.0
         return self
-
-    def initialize_module(self) -> "CausalLMNet":
-        """Build the module on this net's device."""
-        kwargs = {"device": self.device, **self.get_params_for("module")}
-        self.module_ = self.initialized_instance(self.module, kwargs)
-        return self
-
-    def get_params_for_optimizer(
-        self, prefix: str, named_parameters: Iterable[tuple[str, nn.Parameter]]
-    ) -> tuple[Any, dict[str, Any]]:
-        """Return the groups of parameters and the other arguments of the optimizer.
-
-        The matrices B have their own learning rate, and vectors have no weight decay. With
-        ``optimizer__param_groups`` only those are used.
-        """
-        named = list(named_parameters)
-        args, kwargs = super().get_params_for_optimizer(prefix, named)
-        if self.get_params_for(prefix).get("param_groups"):
-            return args, kwargs
-        matrices = [p for name, p in named if p.ndim > 1 and "lora_B" not in name]
-        matrices_b = [p for name, p in named if p.ndim > 1 and "lora_B" in name]
-        vectors = [p for _, p in named if p.ndim <= 1]
-        groups = [
-            {"params": matrices},
-            {"params": matrices_b, "lr": kwargs["lr"] * self.loraplus_lr_ratio},
-            {"params": vectors, "weight_decay": 0.0},
-        ]
-        return ([group for group in groups if group["params"]],), kwargs
 
     def get_loss(
         self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False
@@ -192,27 +170,10 @@ class CausalLMNet(OptimizerStepsMixin, PenaltyMixin, NeuralNet):  # type: ignore
             before); ``peak_memory_bytes`` (see `PeakMemory`; 0 before).
         """
         return {
-            "trainable_parameters": sum(p.numel() for p in self.module_.parameters()),
+            "trainable_parameters": self.n_trained(),
             "tokens_per_second": self._n_tokens / self._seconds if self._seconds else math.nan,
             "peak_memory_bytes": self._peak.bytes,
         }
-
-    def lora_config(self) -> Any:
-        """Return the `peft.LoraConfig` of the adapter; see `AdaptedCausalLM.lora_config`."""
-        return self.module_.lora_config()
-
-    def recommendation(self) -> str:
-        """Return the `lora_config` as a line of Python; empty after full fine-tuning."""
-        return "" if self.module_.method == "full" else _lora.config_code(self.lora_config())
-
-    def save_adapter(self, folder: str | Path) -> None:
-        """Write the adapter in peft's format; see `AdaptedCausalLM.save_adapter`."""
-        self.module_.save_adapter(folder)
-
-    def save_artifacts(self, folder: Path) -> None:
-        """Write the files that a study keeps of its winner: the adapter, below ``folder``."""
-        if self.module_.method != "full":
-            self.save_adapter(folder / "adapter")
 
 
 def neg_log_perplexity(net: CausalLMNet, X: Any, y: Any = None) -> float:

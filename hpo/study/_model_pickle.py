@@ -20,7 +20,7 @@ __all__ = ["pickled_by_value", "requirements_of"]
 
 _ROUNDS = 5
 _ALWAYS = ("mlflow", "cloudpickle", "pandas", "scikit-learn")
-_EXTRAS = {"hpo.nets._adapted": "lora"}
+_EXTRAS = {"hpo.nets._adapted_base": "lora"}
 """Modules of hpo that need an extra of it."""
 _INNER = "__cuda_dependent_attributes__"
 """Where skorch keeps the pickle of what is on a device, so that it can be loaded on another one."""
