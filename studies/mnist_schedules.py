@@ -1,6 +1,6 @@
 """Asks which learning-rate schedule learns MNIST best.
 
-Nine policies, with and without two epochs of warm-up, each at its own best of two learning rates.
+Ten policies, with and without two epochs of warm-up, each at its own best of two learning rates.
 The curves show training and validation accuracy and the rate by epoch. Tutorials answer
 such questions by a loop over three values with one fixed seed.
 
@@ -61,6 +61,6 @@ def study(full: bool = False) -> Study:
         sampler="grid",
         pruner="nop",
         n_trials=None,
-        compare=["callbacks__schedule__policy"],
+        compare=["callbacks__schedule__policy", "callbacks__schedule__cycle"],
         watch=["train_accuracy", "lr"],
     )

@@ -1,5 +1,6 @@
 """Weight initialisation, as parameters to search over."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,17 +25,21 @@ _LAYERS = (
 )
 
 _SCHEMES: Mapping[str, Callable[[torch.Tensor, Any], Any]] = {
-    "default": lambda weight, activation: weight,
-    "xavier_uniform": lambda weight, activation: init.xavier_uniform_(weight, _gain(activation)),
-    "xavier_normal": lambda weight, activation: init.xavier_normal_(weight, _gain(activation)),
-    "kaiming_uniform": lambda weight, activation: init.kaiming_uniform_(
-        weight, nonlinearity=activation or "relu"
+    "default": lambda weight, how: weight,
+    "xavier_uniform": lambda weight, how: init.xavier_uniform_(weight, _gain(how.activation)),
+    "xavier_normal": lambda weight, how: init.xavier_normal_(weight, _gain(how.activation)),
+    "kaiming_uniform": lambda weight, how: init.kaiming_uniform_(
+        weight, nonlinearity=how.activation or "relu"
     ),
-    "kaiming_normal": lambda weight, activation: init.kaiming_normal_(
-        weight, nonlinearity=activation or "relu"
+    "kaiming_normal": lambda weight, how: init.kaiming_normal_(
+        weight, nonlinearity=how.activation or "relu"
     ),
-    "orthogonal": lambda weight, activation: init.orthogonal_(weight, _gain(activation)),
+    "orthogonal": lambda weight, how: init.orthogonal_(weight, _gain(how.activation)),
+    "normal": lambda weight, how: init.normal_(weight, std=how.std),
+    "constant": lambda weight, how: init.constant_(weight, how.constant),
+    "zeros": lambda weight, how: init.zeros_(weight),
 }
+"""Functions that set a weight, given the callback."""
 
 
 def _gain(activation: Any) -> float:
@@ -54,22 +59,35 @@ class WeightInit(Callback):  # type: ignore[misc]  # skorch has no types
     scheme : str, default="default"
         One of torch.nn.init: ``xavier_uniform``, ``xavier_normal`` (Glorot and Bengio 2010),
         ``kaiming_uniform``, ``kaiming_normal`` (He et al. 2015), ``orthogonal`` (Saxe et al.
-        2014); or ``default``: the initialisation of the layers, which in torch is uniform within
-        1 / sqrt(inputs).
+        2014); ``normal``, of one ``std`` in all layers; ``constant`` and ``zeros``, with which all
+        units of a layer stay alike; or ``default``: the initialisation of the layers, which in
+        torch is uniform within 1 / sqrt(inputs).
     bias : {"default", "zero"}, default="default"
         Initialisation of the biases of these layers.
     activation : str, optional
         Activation whose gain (`torch.nn.init.calculate_gain`) multiplies the weights (``relu``,
         ``tanh``, ``linear``, …). None means torch's defaults: the gain of ``relu``, sqrt(2), for
         Kaiming, and 1 for Xavier and orthogonal.
+    std : float, default=0.01
+        Standard deviation of the weights of ``normal``, greater than 0.
+    constant : float, default=0.01
+        Value of the weights of ``constant``.
     """
 
     def __init__(
-        self, scheme: str = "default", *, bias: str = "default", activation: str | None = None
+        self,
+        scheme: str = "default",
+        *,
+        bias: str = "default",
+        activation: str | None = None,
+        std: float = 0.01,
+        constant: float = 0.01,
     ) -> None:
         self.scheme = scheme
         self.bias = bias
         self.activation = activation
+        self.std = std
+        self.constant = constant
 
     def initialize(self) -> "WeightInit":
         """Check the parameters.
@@ -87,6 +105,12 @@ class WeightInit(Callback):  # type: ignore[misc]  # skorch has no types
                     f"The {name} of WeightInit must be one of: {', '.join(choices)}. "
                     f"Got {value!r} instead{hint}"
                 )
+        if not (self.std > 0 and math.isfinite(self.std)):
+            raise ValueError(f"The std of WeightInit must be greater than 0. Got {self.std!r}.")
+        if not math.isfinite(self.constant):
+            raise ValueError(
+                f"The constant of WeightInit must be a finite number. Got {self.constant!r}."
+            )
         _gain(self.activation)
         self.done_ = False
         return self
@@ -104,11 +128,17 @@ class WeightInit(Callback):  # type: ignore[misc]  # skorch has no types
         trainable = all(parameter.requires_grad for parameter in layer.parameters())
         if self.scheme != "default" and trainable:
             weight = layer.weight.detach().clone()
-            _SCHEMES[self.scheme](weight, self.activation)
+            _SCHEMES[self.scheme](weight, self)
             with torch.no_grad():
                 if parametrize.is_parametrized(layer, "weight"):
                     layer.weight = weight
                 else:
                     layer.weight.copy_(weight)
+                if not layer.weight.isfinite().all():
+                    raise ValueError(
+                        f"WeightInit(scheme={self.scheme!r}) cannot set the weights of "
+                        f"{type(layer).__name__}, which are reparametrized: a normalized weight "
+                        "cannot be zero."
+                    )
         if self.bias == "zero" and trainable and layer.bias is not None:
             init.zeros_(layer.bias)

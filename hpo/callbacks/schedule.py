@@ -16,6 +16,25 @@ def _inverse_sqrt(epoch: int) -> float:
     return 1 / math.sqrt(epoch + 1)
 
 
+def _cyclic(callback: Any, optimizer: Optimizer, n: int) -> Any:
+    batches = n // callback.epochs
+    length = callback.cycle_epochs * batches
+    up = callback.warmup_epochs * batches or length / 2
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"] / 10  # where torch begins, whatever base_lr says
+    return lr_scheduler.CyclicLR(
+        optimizer,
+        [lr / 10 for lr in peaks],
+        peaks,
+        step_size_up=up,
+        step_size_down=length - up,
+        mode=callback.cycle,
+        gamma=callback.gamma ** (1 / batches) if callback.gamma else 0.01 ** (1 / n),
+        cycle_momentum=False,
+    )
+
+
 _POLICIES: Mapping[str, Callable[[Any, Optimizer, int], Any]] = {
     "constant": lambda callback, opt, n: lr_scheduler.ConstantLR(opt, factor=1.0),
     "linear": lambda callback, opt, n: lr_scheduler.LinearLR(
@@ -42,11 +61,17 @@ _POLICIES: Mapping[str, Callable[[Any, Optimizer, int], Any]] = {
         pct_start=callback.warmup_epochs / callback.epochs if callback.warmup_epochs else 0.3,
         cycle_momentum=False,
     ),
+    "cyclic": _cyclic,
 }
-"""Functions that make a policy's scheduler for a number of epochs, or batches for one_cycle."""
+"""Functions that make a policy's scheduler for a number of epochs, or of batches (`_BY_BATCH`)."""
+
+_BY_BATCH = {"one_cycle", "cyclic"}
+"""Policies that change the rate after each batch, and rise by themselves."""
 
 _ENDLESS = {"constant", "inverse_sqrt", "plateau"}
 """Policies that need no number of epochs."""
+
+_CYCLES = ("triangular", "triangular2", "exp_range")
 
 
 class LRSchedule(Callback):  # type: ignore[misc]  # skorch has no types
@@ -71,6 +96,9 @@ class LRSchedule(Callback):  # type: ignore[misc]  # skorch has no types
     ``one_cycle``       by batches: rises from 1 / 25 for ``warmup_epochs`` (0.3 of the schedule),
                         falls to 4e-6 (Smith and Topin 2018, *Super-convergence*); the momentum
                         stays as it is
+    ``cyclic``          by batches: rises from 1 / 10 for ``warmup_epochs`` (half of a cycle) and
+                        falls back, in cycles of ``step_epochs`` (a third of the schedule), of the
+                        kind ``cycle`` (Smith 2017, *Cyclical learning rates*)
     ==================  =========================================================================
 
     After ``epochs`` the rate stays the same as in the last of them. Each epoch's ``lr`` is recorded
@@ -88,11 +116,15 @@ class LRSchedule(Callback):  # type: ignore[misc]  # skorch has no types
     warmup_epochs : int, default=0
         Number of epochs of the warm-up, from 0 to below ``epochs``.
     gamma : float, optional
-        Factor of one decrease, from above 0 to below 1. None means the default of the policy.
+        Factor of one decrease, from above 0 to below 1; of ``exp_range``, that of an epoch. None
+        means the default of the policy.
     step_epochs : int, optional
-        Number of epochs between two decreases, or before the first restart; at least 1.
+        Number of epochs between two decreases, before the first restart, or of a cycle; at least 1.
     patience : int, default=2
         Number of epochs without progress before a decrease of ``plateau``, at least 0.
+    cycle : {"triangular", "triangular2", "exp_range"}, default="triangular"
+        Whether the peaks of ``cyclic`` stay the same, are half as high above the lowest rate after
+        each cycle, or are lower by ``gamma`` each epoch (by default 1 % is left at the end).
     """
 
     def __init__(
@@ -104,6 +136,7 @@ class LRSchedule(Callback):  # type: ignore[misc]  # skorch has no types
         gamma: float | None = None,
         step_epochs: int | None = None,
         patience: int = 2,
+        cycle: str = "triangular",
     ) -> None:
         self.policy = policy
         self.epochs = epochs
@@ -111,6 +144,17 @@ class LRSchedule(Callback):  # type: ignore[misc]  # skorch has no types
         self.gamma = gamma
         self.step_epochs = step_epochs
         self.patience = patience
+        self.cycle = cycle
+
+    @property
+    def steps_by_batch(self) -> bool:
+        """Whether the rate changes after each batch."""
+        return self.policy in _BY_BATCH
+
+    @property
+    def cycle_epochs(self) -> int:
+        """Number of epochs of a cycle of ``cyclic``."""
+        return self.step_epochs or math.ceil((self.epochs or 1) / 3)
 
     def initialize(self) -> "LRSchedule":
         """Go to the start of the schedule.
@@ -126,12 +170,14 @@ class LRSchedule(Callback):  # type: ignore[misc]  # skorch has no types
         return self
 
     def _check(self) -> None:
-        if self.policy not in _POLICIES:
-            hint = did_you_mean(str(self.policy), _POLICIES) or "."
-            raise ValueError(
-                f"The policy of LRSchedule must be one of: {', '.join(_POLICIES)}. "
-                f"Got {self.policy!r} instead{hint}"
-            )
+        for name, choices in (("policy", tuple(_POLICIES)), ("cycle", _CYCLES)):
+            value = getattr(self, name)
+            if value not in choices:
+                hint = did_you_mean(str(value), choices) or "."
+                raise ValueError(
+                    f"The {name} of LRSchedule must be one of: {', '.join(choices)}. "
+                    f"Got {value!r} instead{hint}"
+                )
         if self.epochs is None and self.policy not in _ENDLESS:
             raise ValueError(
                 f"LRSchedule(policy={self.policy!r}) needs epochs: the number of epochs over which "
@@ -145,6 +191,11 @@ class LRSchedule(Callback):  # type: ignore[misc]  # skorch has no types
             raise ValueError(
                 f"LRSchedule's warmup_epochs must be below its epochs. Got {self.warmup_epochs!r} "
                 f"of {self.epochs!r}."
+            )
+        if self.policy == "cyclic" and self.warmup_epochs >= self.cycle_epochs:
+            raise ValueError(
+                "LRSchedule's warmup_epochs, in which a cycle rises, must be below the epochs of a "
+                f"cycle. Got {self.warmup_epochs!r} of {self.cycle_epochs!r}."
             )
         if self.gamma is not None and not 0 < self.gamma < 1:
             raise ValueError(
@@ -170,9 +221,10 @@ class LRSchedule(Callback):  # type: ignore[misc]  # skorch has no types
         optimizer = net.optimizer_
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"]
-        if self.policy == "one_cycle":
+        if self.steps_by_batch:
             n_batches = len(net.get_iterator(dataset_train, training=True))
-            return _POLICIES["one_cycle"](self, optimizer, (self.epochs or 0) * n_batches)
+            self.last_batch_ = (self.epochs or 0) * n_batches - 1
+            return _POLICIES[self.policy](self, optimizer, self.last_batch_ + 1)
         if self.epochs_done_ < self.warmup_epochs:
             return lr_scheduler.LinearLR(
                 optimizer, 1 / (self.warmup_epochs + 1), total_iters=self.warmup_epochs
@@ -180,12 +232,12 @@ class LRSchedule(Callback):  # type: ignore[misc]  # skorch has no types
         return _POLICIES[self.policy](self, optimizer, (self.epochs or 0) - self.warmup_epochs)
 
     def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
-        """Step the scheduler of ``one_cycle``, which counts batches."""
+        """Step the scheduler of a policy that counts batches."""
         if not training:
             return
         self.lr_ = net.optimizer_.param_groups[0]["lr"]
         scheduler = self.scheduler_
-        if self.policy == "one_cycle" and scheduler.last_epoch < scheduler.total_steps - 1:
+        if self.steps_by_batch and scheduler.last_epoch < self.last_batch_:
             scheduler.step()
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
@@ -193,7 +245,7 @@ class LRSchedule(Callback):  # type: ignore[misc]  # skorch has no types
         net.history.record("lr", float(self.lr_))
         self.epochs_done_ += 1
         finished = self.epochs is not None and self.epochs_done_ >= self.epochs
-        if finished or self.policy == "one_cycle":
+        if finished or self.steps_by_batch:
             return
         if self.epochs_done_ == self.warmup_epochs:
             self.scheduler_ = None

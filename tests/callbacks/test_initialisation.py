@@ -69,6 +69,31 @@ def test_orthogonal_columns():
     torch.testing.assert_close(weight.T @ weight, torch.eye(128), atol=1e-5, rtol=0)
 
 
+def test_one_spread_one_value_or_none_in_all_layers():
+    normal = begun(scheme="normal", std=0.3)
+    for layer in (normal[4], normal[5]):
+        assert layer.weight.std().item() == pytest.approx(0.3, rel=0.1)
+    assert (begun(scheme="constant", constant=-2.0)[5].weight == -2).all()
+    zeros = begun(module=Plain, scheme="zeros", bias="zero")
+    assert not any(parameter.any() for parameter in zeros.parameters())
+
+
+def test_a_normalized_weight_cannot_be_zero():
+    with pytest.raises(ValueError, match="of ParametrizedLinear, which are reparametrized"):
+        begun(scheme="zeros")
+
+
+class Plain(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Linear(36, 2))
+
+
+def test_units_that_begin_alike_stay_alike():
+    module = begun(scheme="constant", bias="zero", lr=0.1)
+    assert torch.equal(module[5].weight, module[5].weight[:, :1].expand_as(module[5].weight))
+    assert not torch.equal(module[5].weight, begun(scheme="constant")[5].weight)
+
+
 def test_a_gain_multiplies():
     plain, tanh = begun(scheme="xavier_normal"), begun(scheme="xavier_normal", activation="tanh")
     torch.testing.assert_close(tanh[5].weight, plain[5].weight * 5 / 3)
@@ -129,6 +154,8 @@ def test_each_fold_draws_from_its_own_stream():
         ({"scheme": "xavier"}, "scheme of WeightInit must be one of: default, xavier_uniform"),
         ({"bias": "one"}, "bias of WeightInit must be one of: default, zero. Got 'one' instead"),
         ({"activation": "rellu"}, "rellu"),
+        ({"std": 0.0}, "The std of WeightInit must be greater than 0. Got 0.0."),
+        ({"constant": float("nan")}, "constant of WeightInit must be a finite number. Got nan."),
     ],
 )
 def test_what_cannot_be_is_refused(options, message):

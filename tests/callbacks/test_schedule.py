@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from skorch import NeuralNetClassifier
+from skorch.callbacks import Callback
 from skorch.dataset import ValidSplit
 from torch import nn, optim
 
@@ -95,6 +96,37 @@ def test_one_cycle_goes_by_batches():
     assert np.argmax(early.history[:, "lr"]) == 3
 
 
+def batch_rates(epochs=N, max_epochs=N, **options):
+    """Return the rates of all batches, three an epoch, of a net whose rate is 1."""
+    fitted = net("cyclic", epochs, max_epochs=max_epochs, schedule=options, lr=1.0)
+    fitted.callbacks.append(("each", Each()))
+    fitted.fit(X, Y)
+    return np.array(fitted.history[:, "batches", :, "rate"]).ravel()
+
+
+class Each(Callback):
+    def on_batch_begin(self, net, training=None, **kwargs):
+        net.history.record_batch("rate", net.optimizer_.param_groups[0]["lr"])
+
+
+def test_cycles_go_up_and_down_by_batches():
+    rise = [0.1, 0.4, 0.7]
+    cycle = [*rise, 1, 0.7, 0.4]  # two of six epochs
+    assert batch_rates() == pytest.approx(cycle * 3)
+    high, low = (np.array([0, 1 / 3, 2 / 3, 1, 2 / 3, 1 / 3]) * h for h in (0.9, 0.45))
+    assert batch_rates(cycle="triangular2")[:12] == pytest.approx([*(0.1 + high), *(0.1 + low)])
+    left = 0.5 ** (np.arange(6) / 3)
+    assert batch_rates(cycle="exp_range", gamma=0.5)[:6] == pytest.approx(0.1 + high * left)
+    ends = batch_rates(cycle="exp_range", step_epochs=2)
+    assert ends[15] == pytest.approx(0.1 + 0.9 * 0.01 ** (15 / 18))
+    early = batch_rates(step_epochs=3, warmup_epochs=1)[:9]
+    assert early == pytest.approx([*rise, 1, 0.85, 0.7, 0.55, 0.4, 0.25])
+
+
+def test_cycles_end_with_the_schedule():
+    assert (batch_rates(epochs=2, max_epochs=4)[6:] == batch_rates(epochs=2, max_epochs=4)[5]).all()
+
+
 @pytest.mark.parametrize("policy", ["constant", "linear", "cosine", "step", "plateau"])
 def test_a_warm_up_rises_in_equal_steps_to_where_the_policy_begins(policy):
     expected = [0.25, 0.5, 0.75, *rates(policy, N - 3, max_epochs=N - 3)]
@@ -103,7 +135,16 @@ def test_a_warm_up_rises_in_equal_steps_to_where_the_policy_begins(policy):
 
 @pytest.mark.parametrize(
     "policy",
-    ["linear", "exponential", "step", "cosine", "cosine_restarts", "one_cycle", "inverse_sqrt"],
+    [
+        "linear",
+        "exponential",
+        "step",
+        "cosine",
+        "cosine_restarts",
+        "one_cycle",
+        "cyclic",
+        "inverse_sqrt",
+    ],
 )
 def test_the_length_is_no_matter_of_how_long_is_trained(policy):
     whole = rates(policy, N, 1)
@@ -134,10 +175,17 @@ def test_a_fit_begins_anew_and_a_partial_fit_goes_on():
 
 @pytest.mark.parametrize(
     ("policy", "at", "eval_every"),
-    [("linear", 1, None), ("plateau", 2, None), ("plateau", 4, 1), ("one_cycle", 2, 1)],
+    [
+        ("linear", 1, None),
+        ("plateau", 2, None),
+        ("plateau", 4, 1),
+        ("one_cycle", 2, 1),
+        ("cyclic", 2, 1),
+    ],
 )
 def test_a_training_that_is_put_aside_goes_on_with_its_schedule(policy, at, eval_every):
-    estimator = net(policy, N, 2, iterator_train__shuffle=True)
+    warmup = 1 if policy == "cyclic" else 2
+    estimator = net(policy, N, warmup, iterator_train__shuffle=True)
     objective = Objective(estimator, X, Y, cv=2, epochs=N, eval_every=eval_every)
     trial = Trial(0, {}, seed=1)
     whole = [r.fold_values for r in objective.run(trial)]
@@ -165,6 +213,8 @@ def test_a_search_sees_the_rate_and_sets_the_policy():
         ({"epochs": 0}, "LRSchedule's epochs must be at least 1. Got 0."),
         ({"epochs": 2, "warmup_epochs": 2}, "warmup_epochs must be below its epochs. Got 2 of 2."),
         ({"gamma": 1.0}, "gamma must be from above 0 to below 1. Got 1.0."),
+        ({"cycle": "triangle"}, "cycle of LRSchedule must be .* did you mean 'triangular'"),
+        ({"policy": "cyclic", "epochs": 6, "warmup_epochs": 2}, "a cycle. Got 2 of 2."),
         ({"patience": -1}, "patience must be at least 0. Got -1."),
     ],
 )

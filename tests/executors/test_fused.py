@@ -93,6 +93,7 @@ CASES = {
     "adagrad": {"optimizer": torch.optim.Adagrad, **ADAPTIVE},
     "penalties": {"l1_lambda": 1e-3, "l2_lambda": 1e-3},
     "schedule": {"callbacks": [("schedule", LRSchedule("cosine", epochs=4, warmup_epochs=1))]},
+    "cycles": {"callbacks": [("schedule", LRSchedule("cyclic", epochs=4, cycle="triangular2"))]},
     "clipping": {"callbacks": [("clipping", GradientClipping("norm", max_norm=0.1))]},
 }
 

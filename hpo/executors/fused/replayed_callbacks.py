@@ -221,7 +221,7 @@ class _Module:
 def _steps_by_batch(callback: Any) -> bool:
     if isinstance(callback, LRScheduler):
         return bool(callback.step_every == "batch")
-    return isinstance(callback, LRSchedule) and callback.policy == "one_cycle"
+    return isinstance(callback, LRSchedule) and callback.steps_by_batch
 
 
 def _replayed(callback: Any, net: _Net) -> Any:
