@@ -32,10 +32,9 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 NORMS = ("none", "batch", "layer", "group", "instance", "rms", "weight")
 """Normalizations of a hidden layer.
 
-batch (Ioffe and Szegedy 2015), layer (Ba, Kiros and Hinton 2016), group (Wu and He 2018; with eight
-groups, or as many as divide the width), instance (Ulyanov, Vedaldi and Lempitsky 2016) and rms
-(Zhang and Sennrich 2019) normalize its outputs; weight (Salimans and Kingma 2016) normalizes its
-weights.
+batch (Ioffe and Szegedy 2015), layer (Ba, Kiros and Hinton 2016), group (Wu and He 2018), instance
+(Ulyanov, Vedaldi and Lempitsky 2016) and rms (Zhang and Sennrich 2019) normalize its outputs;
+weight (Salimans and Kingma 2016) normalizes its weights.
 """
 
 
@@ -56,14 +55,17 @@ class _ChannelRMSNorm(nn.RMSNorm):
         return super().forward(X.movedim(1, -1)).movedim(-1, 1)
 
 
-def flat_norm(kind: str, width: int) -> list[nn.Module]:
-    """Return the normalization of outputs ``(n_samples, width)``: a list of one module or none."""
+def flat_norm(kind: str, width: int, groups: int = 8) -> list[nn.Module]:
+    """Return the normalization of outputs ``(n_samples, width)``: a list of one module or none.
+
+    ``group`` has ``groups`` groups, or the greatest common divisor of that and the width.
+    """
     if kind == "batch":
         return [nn.BatchNorm1d(width)]
     if kind == "layer":
         return [nn.LayerNorm(width)]
     if kind == "group":
-        return [nn.GroupNorm(math.gcd(width, 8), width)]
+        return [nn.GroupNorm(math.gcd(width, groups), width)]
     if kind == "instance":
         return [_FlatInstanceNorm()]
     if kind == "rms":
@@ -71,18 +73,18 @@ def flat_norm(kind: str, width: int) -> list[nn.Module]:
     return []
 
 
-def conv_norm(kind: str, channels: int) -> list[nn.Module]:
+def conv_norm(kind: str, channels: int, groups: int = 8) -> list[nn.Module]:
     """Return the normalization of maps ``(n_samples, channels, height, width)``.
 
     ``layer`` normalizes over all channels and positions of a sample (a group norm of one group),
-    ``rms`` over the channels at each position.
+    ``rms`` over the channels at each position. ``groups`` as in `flat_norm`.
     """
     if kind == "batch":
         return [nn.BatchNorm2d(channels)]
     if kind == "layer":
         return [nn.GroupNorm(1, channels)]
     if kind == "group":
-        return [nn.GroupNorm(math.gcd(channels, 8), channels)]
+        return [nn.GroupNorm(math.gcd(channels, groups), channels)]
     if kind == "instance":
         return [nn.InstanceNorm2d(channels, affine=True)]
     if kind == "rms":

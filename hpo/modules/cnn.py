@@ -12,6 +12,7 @@ from hpo.modules._layers import (
     check_choice,
     check_rate,
     conv_norm,
+    flat_norm,
     with_weight_norm,
 )
 
@@ -48,7 +49,12 @@ class CNN(nn.Module):
         or a last convolution with a stride of two.
     norm : {"none", "batch", "layer", "group", "instance", "rms", "weight"}, default="none"
         ``layer`` normalizes over the whole map of a sample, ``rms`` over the channels at each
-        position. ``group`` has eight groups of channels, or as many as divide them.
+        position. ``group`` has ``groups`` groups of channels.
+    groups : int, default=8
+        Number of groups of ``norm="group"``, at least 1; the greatest common divisor of that and
+        the channels where it does not divide them.
+    head_norm : {"none", "batch", "layer", "group", "instance", "rms", "weight"}, default="none"
+        Normalization of the head's hidden layer, before its activation; see `MLP`.
     dropout : float, default=0.0
         Probability of dropout, from 0 to below 1.
     dropout_place : {"conv", "head", "both"}, default="head"
@@ -76,6 +82,8 @@ class CNN(nn.Module):
         kernel_size: int = 3,
         pooling: str = "max",
         norm: str = "none",
+        groups: int = 8,
+        head_norm: str = "none",
         dropout: float = 0.0,
         dropout_place: str = "head",
         hidden_units: int = 64,
@@ -84,9 +92,11 @@ class CNN(nn.Module):
         super().__init__()
         check_at_least(self, 1, n_classes=n_classes, in_channels=in_channels, filters=filters)
         check_at_least(self, 1, n_blocks=n_blocks, convs_per_block=convs_per_block)
+        check_at_least(self, 1, groups=groups)
         check_at_least(self, 0, hidden_units=hidden_units)
         check_choice(self, "pooling", pooling, POOLINGS)
         check_choice(self, "norm", norm, NORMS)
+        check_choice(self, "head_norm", head_norm, NORMS)
         check_choice(self, "dropout_place", dropout_place, PLACES)
         check_choice(self, "activation", activation, ACTIVATIONS)
         check_rate(self, "dropout", dropout)
@@ -102,7 +112,7 @@ class CNN(nn.Module):
                 halves = pooling == "stride" and i == convs_per_block - 1
                 stride = 2 if halves else 1
                 convolution = nn.Conv2d(channels, out, kernel_size, stride, kernel_size // 2)
-                layers += [with_weight_norm(norm, convolution), *conv_norm(norm, out)]
+                layers += [with_weight_norm(norm, convolution), *conv_norm(norm, out, groups)]
                 layers += [ACTIVATIONS[activation]()]
                 channels = out
             if pooling != "stride":
@@ -115,7 +125,12 @@ class CNN(nn.Module):
         width = channels * size * size
         hidden: list[nn.Module] = []
         if hidden_units:
-            hidden = [nn.Dropout(rate), nn.Linear(width, hidden_units), ACTIVATIONS[activation]()]
+            hidden = [
+                nn.Dropout(rate),
+                with_weight_norm(head_norm, nn.Linear(width, hidden_units)),
+                *flat_norm(head_norm, hidden_units, groups),
+                ACTIVATIONS[activation](),
+            ]
         last = nn.Linear(hidden_units or width, n_classes)
         self.head = nn.Sequential(*hidden, nn.Dropout(rate), last)
 

@@ -44,13 +44,18 @@ class MLP(nn.Module):
     activation : {"elu", "gelu", "leaky_relu", "relu", "silu", "tanh"}, default="relu"
         Activation after each hidden layer.
     norm : {"none", "batch", "layer", "group", "instance", "rms", "weight"}, default="none"
-        Normalization between a hidden layer and its activation. ``group`` has eight groups of
-        units, or as many as divide the width. ``instance`` is `torch.nn.InstanceNorm1d` with all
+        Normalization between a hidden layer and its activation. ``group`` has ``groups`` groups of
+        units. ``instance`` is `torch.nn.InstanceNorm1d` with all
         units of a sample as one channel, which is ``layer`` with a single scale and shift instead
         of one per unit. ``weight`` separates the length and the direction of each unit's weights.
         The output layer has none.
+    groups : int, default=8
+        Number of groups of ``norm="group"``, at least 1; the greatest common divisor of that and
+        the width where it does not divide the width.
     dropout_layers : {"all", "first", "last"}, default="all"
         After which hidden layers a single ``dropout`` is applied.
+    dropout_1, dropout_2, dropout_3 : float, optional
+        Probability after the first, second and third hidden layer, in the place of ``dropout``.
     dropout_input : float, default=0.0
         Probability of zeroing an input in training, from 0 to below 1.
 
@@ -70,12 +75,16 @@ class MLP(nn.Module):
         dropout: float | Sequence[float] = 0.0,
         activation: str = "relu",
         norm: str = "none",
+        groups: int = 8,
         dropout_layers: str = "all",
+        dropout_1: float | None = None,
+        dropout_2: float | None = None,
+        dropout_3: float | None = None,
         dropout_input: float = 0.0,
     ) -> None:
         super().__init__()
         check_at_least(self, 1, n_features=n_features, n_classes=n_classes)
-        check_at_least(self, 1, hidden_units=hidden_units)
+        check_at_least(self, 1, hidden_units=hidden_units, groups=groups)
         check_at_least(self, 0, n_layers=n_layers)
         check_choice(self, "activation", activation, ACTIVATIONS)
         check_choice(self, "norm", norm, NORMS)
@@ -83,10 +92,12 @@ class MLP(nn.Module):
         self.input_dropout = nn.Dropout(dropout_input)
         layers: list[nn.Module] = []
         width = n_features
-        for rate in self._rates(dropout, dropout_layers, n_layers):
+        rates = self._rates(dropout, dropout_layers, n_layers)
+        self._set_own(rates, (dropout_1, dropout_2, dropout_3))
+        for rate in rates:
             layers += [
                 with_weight_norm(norm, nn.Linear(width, hidden_units)),
-                *flat_norm(norm, hidden_units),
+                *flat_norm(norm, hidden_units, groups),
                 ACTIVATIONS[activation](),
                 nn.Dropout(rate),
             ]
@@ -110,6 +121,20 @@ class MLP(nn.Module):
         for rate in rates:
             check_rate(self, "dropout", rate)
         return rates
+
+    def _set_own(self, rates: list[float], own: Sequence[float | None]) -> None:
+        """Put the rates that single layers are given in the place of others."""
+        for place, rate in enumerate(own):
+            if rate is None:
+                continue
+            name = f"dropout_{place + 1}"
+            check_rate(self, name, rate)
+            if place >= len(rates):
+                raise ValueError(
+                    f"MLP has {len(rates)} hidden layers, and {name} is of another one. Search it "
+                    "only where n_layers is greater (when), or leave it out."
+                )
+            rates[place] = rate
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         """Return the outputs for ``X``.

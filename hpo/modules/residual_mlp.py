@@ -40,6 +40,8 @@ class ResidualMLP(nn.Module):
     activation : {"elu", "gelu", "leaky_relu", "relu", "silu", "tanh"}, default="relu"
     norm : {"none", "batch", "layer", "group", "instance", "rms", "weight"}, default="batch"
         As in `MLP`.
+    groups : int, default=8
+        As in `MLP`.
 
     Raises
     ------
@@ -57,17 +59,18 @@ class ResidualMLP(nn.Module):
         dropout: float = 0.0,
         activation: str = "relu",
         norm: str = "batch",
+        groups: int = 8,
     ) -> None:
         super().__init__()
         check_at_least(self, 1, n_features=n_features, n_classes=n_classes)
-        check_at_least(self, 1, hidden_units=hidden_units)
+        check_at_least(self, 1, hidden_units=hidden_units, groups=groups)
         check_at_least(self, 0, n_blocks=n_blocks)
         check_choice(self, "activation", activation, ACTIVATIONS)
         check_choice(self, "norm", norm, NORMS)
         check_rate(self, "dropout", dropout)
 
         def before() -> list[nn.Module]:
-            return [*flat_norm(norm, hidden_units), ACTIVATIONS[activation]()]
+            return [*flat_norm(norm, hidden_units, groups), ACTIVATIONS[activation]()]
 
         def linear() -> nn.Module:
             return with_weight_norm(norm, nn.Linear(hidden_units, hidden_units))

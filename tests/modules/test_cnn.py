@@ -22,6 +22,20 @@ def test_rows_and_images_are_the_same(pooling, norm):
     assert all(p.grad is not None for p in model.parameters())
 
 
+def test_groups_and_the_norm_of_the_head():
+    model = CNN(2, filters=12, norm="group", groups=6, head_norm="batch")
+    assert [m.num_groups for m in of(model, nn.GroupNorm)] == [6, 6]
+    assert [type(m) for m in model.head] == [
+        nn.Dropout,
+        nn.Linear,
+        nn.BatchNorm1d,
+        nn.ReLU,
+        nn.Dropout,
+        nn.Linear,
+    ]
+    assert not of(CNN(2, norm="batch", hidden_units=0, head_norm="batch"), nn.BatchNorm1d)
+
+
 def test_each_block_doubles_the_filters_and_halves_the_image():
     model = CNN(10, n_blocks=3, convs_per_block=2, filters=8, kernel_size=5)
     shapes = [(m.in_channels, m.out_channels, m.kernel_size[0]) for m in of(model, nn.Conv2d)]

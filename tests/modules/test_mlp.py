@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from hpo.modules import MLP
+from hpo.modules import MLP, ResidualMLP
 
 
 def names_and_shapes(model):
@@ -51,6 +51,21 @@ def test_each_hidden_layer_may_have_its_own_dropout():
     assert rates(dropout=[0.1, 0.2, 0.3]) == [0, 0.1, 0.2, 0.3]
     assert rates(dropout=0.4, dropout_layers="first", dropout_input=0.2) == [0.2, 0.4, 0, 0]
     assert rates(dropout=0.4, dropout_layers="last") == [0, 0, 0, 0.4]
+
+
+def test_single_layers_have_rates_of_their_own():
+    model = MLP(5, 3, n_layers=3, dropout=0.4, dropout_1=0.1, dropout_3=0.0)
+    assert [m.p for m in model.modules() if isinstance(m, nn.Dropout)] == [0, 0.1, 0.4, 0.0]
+    with pytest.raises(ValueError, match="MLP has 2 hidden layers, and dropout_3 is of another"):
+        MLP(5, 3, n_layers=2, dropout_3=0.1)
+
+
+@pytest.mark.parametrize(("groups", "made"), [(1, 1), (4, 4), (24, 8), (32, 32)])
+def test_groups_divide_the_width(groups, made):
+    for module in (MLP, ResidualMLP):
+        model = module(5, 3, hidden_units=32 if groups != 24 else 16, norm="group", groups=groups)
+        of = [m.num_groups for m in model.modules() if isinstance(m, nn.GroupNorm)]
+        assert set(of) == {made}
 
 
 def test_inputs_are_dropped_in_training_only():
@@ -132,6 +147,8 @@ def test_pickles():
     ("arguments", "message"),
     [
         ({"hidden_units": 0}, "The hidden_units of MLP must be at least 1. Got 0 instead."),
+        ({"groups": 0}, "The groups of MLP must be at least 1. Got 0 instead."),
+        ({"dropout_1": 1.0}, "The dropout_1 of MLP must be from 0 to below 1. Got 1.0 instead."),
         ({"n_layers": -1}, "The n_layers of MLP must be at least 0. Got -1 instead."),
         ({"dropout": 1.0}, "The dropout of MLP must be from 0 to below 1. Got 1.0 instead."),
         (
