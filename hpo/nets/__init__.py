@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hpo.nets.images import ImageClassifier
     from hpo.nets.label_noise import LabelNoiseMixin
     from hpo.nets.lora import AdaptedNet, LoRAMixin, TokenLoss
+    from hpo.nets.mixing import MixingMixin
     from hpo.nets.next_symbol import NextSymbolLoss, NextSymbolNet
     from hpo.nets.penalty import PenaltyMixin, RegularizedClassifier, RegularizedRegressor
     from hpo.nets.scaled_target import ScaledTargetMixin
@@ -40,6 +41,7 @@ else:
             "LabelEncodingMixin": ".casting",
             "LabelNoiseMixin": ".label_noise",
             "LoRAMixin": ".lora",
+            "MixingMixin": ".mixing",
             "NextSymbolLoss": ".next_symbol",
             "NextSymbolNet": ".next_symbol",
             "NextTokenLoss": ".causal_lm",
@@ -69,6 +71,7 @@ __all__ = [
     "LabelEncodingMixin",
     "LabelNoiseMixin",
     "LoRAMixin",
+    "MixingMixin",
     "NextSymbolLoss",
     "NextSymbolNet",
     "NextTokenLoss",

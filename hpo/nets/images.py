@@ -1,4 +1,4 @@
-"""A classifier of images with augmentation, label noise, penalties and distillation."""
+"""A classifier of images with augmentation, mixing, label noise, penalties and distillation."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from hpo.nets.augmentation import AugmentationMixin
 from hpo.nets.casting import LabelEncodingMixin
 from hpo.nets.distillation import DistillationMixin
 from hpo.nets.label_noise import LabelNoiseMixin
+from hpo.nets.mixing import MixingMixin
 from hpo.nets.penalty import PenaltyMixin
 
 __all__ = ["ImageClassifier"]
@@ -19,10 +20,11 @@ class ImageClassifier(
     LabelNoiseMixin,
     PenaltyMixin,
     DistillationMixin,
+    MixingMixin,
     LabelEncodingMixin,
     NeuralNetClassifier,  # type: ignore[misc]  # skorch has no types
 ):
-    """A skorch classifier on logits with augmentation, label noise, penalties and distillation.
+    """A classifier on logits with augmentation, MixUp, label noise, penalties and distillation.
 
     Labels may be of any kind; see `LabelEncodingMixin`.
 
@@ -32,7 +34,7 @@ class ImageClassifier(
         Must return a logit for each class, without a softmax.
     *args, **kwargs
         Arguments of `skorch.NeuralNetClassifier` and of the mixins: `AugmentationMixin`,
-        `LabelNoiseMixin`, `PenaltyMixin`, `DistillationMixin`.
+        `LabelNoiseMixin`, `PenaltyMixin`, `DistillationMixin`, `MixingMixin`.
     criterion : torch criterion (class), default=torch.nn.CrossEntropyLoss
     train_split : callable or None, default=None
         skorch's own default sets aside a fifth of the training part of every fold.
