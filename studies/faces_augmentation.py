@@ -1,8 +1,9 @@
 """Asks what changing the training images at random does for faces of animals, and what it costs.
 
 Mirrored, shifted, turned and recoloured images, and three policies of torchvision (RandAugment,
-TrivialAugment, AutoAugment), stand against none, MixUp and CutMix beside flips and shifts; some are also shown twice an epoch, which
-separates what new images give from what more steps give. The norm of the weights is recorded.
+TrivialAugment, AutoAugment), stand against none, MixUp and CutMix beside flips and shifts; some
+are also shown several times an epoch, which separates what new images give from what more steps
+give, and the table has the seconds of an epoch. The norm of the weights is recorded.
 
 The animal faces of $HPO_DATA stand in for AFHQ where that is not at hand; the score is balanced
 accuracy, because their classes are of unequal size (chance: 1/3).

@@ -60,6 +60,9 @@ class CNN(nn.Module):
     dropout_place : {"conv", "head", "both"}, default="head"
         Whether dropout applies to whole channels after each block (Tompson et al. 2015, section
         3.2), to units before each linear layer, or to both.
+    input_norm : bool, default=False
+        Whether to subtract the mean of each channel and divide by its deviation: those of the batch
+        in training, and their moving averages in prediction.
     hidden_units : int, default=64
         Width of the head's hidden layer; 0 means no hidden layer.
     activation : {"elu", "gelu", "leaky_relu", "relu", "silu", "tanh"}, default="relu"
@@ -86,6 +89,7 @@ class CNN(nn.Module):
         head_norm: str = "none",
         dropout: float = 0.0,
         dropout_place: str = "head",
+        input_norm: bool = False,
         hidden_units: int = 64,
         activation: str = "relu",
     ) -> None:
@@ -106,6 +110,8 @@ class CNN(nn.Module):
         _check_size(image_size, n_blocks, 2 if (pooling, norm) == ("stride", "instance") else 1)
         self.image = (in_channels, image_size, image_size)
         layers: list[nn.Module] = []
+        if input_norm:
+            layers += [nn.BatchNorm2d(in_channels, affine=False)]
         size, channels, out = image_size, in_channels, filters
         for _ in range(n_blocks):
             for i in range(convs_per_block):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hpo.nets.mixing import MixingMixin
     from hpo.nets.next_symbol import NextSymbolLoss, NextSymbolNet
     from hpo.nets.penalty import PenaltyMixin, RegularizedClassifier, RegularizedRegressor
+    from hpo.nets.precision import PrecisionMixin
     from hpo.nets.scaled_target import ScaledTargetMixin
 else:
     __getattr__, __dir__ = lazy(
@@ -46,6 +47,7 @@ else:
             "NextSymbolNet": ".next_symbol",
             "NextTokenLoss": ".causal_lm",
             "PenaltyMixin": ".penalty",
+            "PrecisionMixin": ".precision",
             "RegularizedClassifier": ".penalty",
             "RegularizedRegressor": ".penalty",
             "ScaledTargetMixin": ".scaled_target",
@@ -76,6 +78,7 @@ __all__ = [
     "NextSymbolNet",
     "NextTokenLoss",
     "PenaltyMixin",
+    "PrecisionMixin",
     "RegularizedClassifier",
     "RegularizedRegressor",
     "ScaledTargetMixin",

@@ -6,6 +6,7 @@ they take longer than a training step of a small net.
 
 import math
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,12 +15,14 @@ from torchvision.transforms import v2
 __all__ = [
     "CHANGES",
     "POLICIES",
+    "Ranges",
     "apply_policy",
     "colour",
     "crop",
     "flip",
     "make_policy",
     "rotation",
+    "vflip",
 ]
 
 CHUNK = 4
@@ -29,19 +32,34 @@ This takes a quarter of the time, and a batch of 32 still has 8 draws.
 """
 
 
-def flip(X: torch.Tensor, strength: float) -> torch.Tensor:
-    """Mirror each image horizontally with probability 0.5, whatever the strength."""
-    return torch.where(_uniform(X, 0.0, 1.0) < 0.5, X.flip(-1), X)
+class Ranges(NamedTuple):
+    """How much `CHANGES` may change."""
+
+    strength: float = 1.0
+    """Factor of the ranges of crop, rotation and colour."""
+
+    flip_probability: float = 0.5
+    rotation_degrees: float = 15.0
 
 
-def crop(X: torch.Tensor, strength: float) -> torch.Tensor:
+def flip(X: torch.Tensor, ranges: Ranges) -> torch.Tensor:
+    """Mirror each image horizontally with the probability, whatever the strength."""
+    return torch.where(_uniform(X, 0.0, 1.0) < ranges.flip_probability, X.flip(-1), X)
+
+
+def vflip(X: torch.Tensor, ranges: Ranges) -> torch.Tensor:
+    """Mirror each image vertically with the probability, whatever the strength."""
+    return torch.where(_uniform(X, 0.0, 1.0) < ranges.flip_probability, X.flip(-2), X)
+
+
+def crop(X: torch.Tensor, ranges: Ranges) -> torch.Tensor:
     """Shift by up to an eighth of the side (times strength), padding with zeros.
 
     That is four pixels of 32, the usual crop on CIFAR-10 (He et al. 2016, *Deep residual
     learning*, section 4.2).
     """
     n, _, height, width = X.shape
-    pad_y, pad_x = round(strength * height / 8), round(strength * width / 8)
+    pad_y, pad_x = round(ranges.strength * height / 8), round(ranges.strength * width / 8)
     padded = F.pad(X, (pad_x, pad_x, pad_y, pad_y)).flatten(2)
     rows = torch.randint(2 * pad_y + 1, (n, 1)) + torch.arange(height)
     columns = torch.randint(2 * pad_x + 1, (n, 1)) + torch.arange(width)
@@ -49,9 +67,10 @@ def crop(X: torch.Tensor, strength: float) -> torch.Tensor:
     return padded.gather(2, places.to(X.device)[:, None].expand((*X.shape[:2], -1))).view_as(X)
 
 
-def rotation(X: torch.Tensor, strength: float) -> torch.Tensor:
-    """Rotate by up to 15 degrees (times strength) either way, padding with zeros."""
-    angle = _uniform(X, -1.0, 1.0).ravel() * math.radians(15) * strength
+def rotation(X: torch.Tensor, ranges: Ranges) -> torch.Tensor:
+    """Rotate by up to the degrees (times strength) either way, padding with zeros."""
+    largest = math.radians(ranges.rotation_degrees)
+    angle = _uniform(X, -1.0, 1.0).ravel() * largest * ranges.strength
     ratio = X.shape[-2] / X.shape[-1]
     zero = torch.zeros_like(angle)
     # affine_grid measures both sides from -1 to 1, whatever their lengths.
@@ -63,14 +82,14 @@ def rotation(X: torch.Tensor, strength: float) -> torch.Tensor:
     return F.grid_sample(X, grid.to(X.dtype), align_corners=False)
 
 
-def colour(X: torch.Tensor, strength: float) -> torch.Tensor:
+def colour(X: torch.Tensor, ranges: Ranges) -> torch.Tensor:
     """Change brightness, contrast and saturation by a factor of 0.6 to 1.4 (at strength 1) each.
 
     This equals torchvision's ``ColorJitter(0.4, 0.4, 0.4)``, but always in this order. Values
     are clipped to the range of the batch.
     """
     low, high = X.amin(), X.amax()
-    spread = 0.4 * strength
+    spread = 0.4 * ranges.strength
     X = (X * _uniform(X, 1 - spread, 1 + spread)).clamp(low, high)
     mean = X.mean(dim=(1, 2, 3), keepdim=True)
     X = (mean + (X - mean) * _uniform(X, 1 - spread, 1 + spread)).clamp(low, high)
@@ -78,13 +97,14 @@ def colour(X: torch.Tensor, strength: float) -> torch.Tensor:
     return (grey + (X - grey) * _uniform(X, 1 - spread, 1 + spread)).clamp(low, high)
 
 
-CHANGES: Mapping[str, Callable[[torch.Tensor, float], torch.Tensor]] = {
+CHANGES: Mapping[str, Callable[[torch.Tensor, Ranges], torch.Tensor]] = {
     "flip": flip,
+    "vflip": vflip,
     "crop": crop,
     "rotation": rotation,
     "colour": colour,
 }
-"""Functions of a float batch (n_samples, n_channels, height, width) and a strength."""
+"""Functions of a float batch (n_samples, n_channels, height, width) and their ranges."""
 
 POLICIES = ("autoaugment", "randaugment", "trivialaugment")
 

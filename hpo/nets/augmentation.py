@@ -10,7 +10,7 @@ from skorch.dataset import unpack_data
 from skorch.utils import to_tensor
 
 from hpo._discovery import did_you_mean
-from hpo.nets._image_batches import CHANGES, POLICIES, apply_policy, make_policy
+from hpo.nets._image_batches import CHANGES, POLICIES, Ranges, apply_policy, make_policy
 
 __all__ = ["AugmentationMixin"]
 
@@ -26,8 +26,9 @@ class AugmentationMixin:
     ``"flip_crop"``), which are applied in that order, or one policy:
 
     * ``flip``: mirrored horizontally, half of the time;
+    * ``vflip``: mirrored vertically, half of the time;
     * ``crop``: shifted by up to an eighth of the side, padded with zeros;
-    * ``rotation``: rotated by up to 15 degrees;
+    * ``rotation``: rotated by up to 15 degrees either way, padded with zeros;
     * ``colour``: brightness, contrast and saturation times 0.6 to 1.4 each;
     * ``randaugment``: two changes of a list of 14 (Cubuk et al. 2020, *RandAugment*), magnitude 9
       of 30;
@@ -46,6 +47,10 @@ class AugmentationMixin:
     repeats : int, default=1
         Number of times that an epoch goes over the training samples, at least 1; each time in a
         different order.
+    flip_probability : float, default=0.5
+        Probability of ``flip`` and of ``vflip``, from 0 to 1.
+    rotation_degrees : float, default=15.0
+        Largest angle of ``rotation`` at strength 1, from 0 to 180.
     image_shape : tuple of int (n_channels, height, width), optional
         Shape of the images if X has flat rows; None if X has images.
     *args, **kwargs
@@ -58,6 +63,8 @@ class AugmentationMixin:
         augmentation: str = "none",
         augmentation_strength: float = 1.0,
         repeats: int = 1,
+        flip_probability: float = 0.5,
+        rotation_degrees: float = 15.0,
         image_shape: Sequence[int] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -65,6 +72,8 @@ class AugmentationMixin:
         self.augmentation = augmentation
         self.augmentation_strength = augmentation_strength
         self.repeats = repeats
+        self.flip_probability = flip_probability
+        self.rotation_degrees = rotation_degrees
         self.image_shape = image_shape
 
     def initialize(self) -> Any:
@@ -73,7 +82,7 @@ class AugmentationMixin:
         Raises
         ------
         ValueError
-            If one of the four parameters is out of its range.
+            If one of the parameters is out of its range.
         """
         names = _names(self.augmentation)
         if not (self.augmentation_strength >= 0 and math.isfinite(self.augmentation_strength)):
@@ -86,6 +95,11 @@ class AugmentationMixin:
                 "augmentation_strength must be at most 2.5 where colours change. "
                 f"Got {self.augmentation_strength!r} instead."
             )
+        for name, largest in (("flip_probability", 1), ("rotation_degrees", 180)):
+            if not 0 <= getattr(self, name) <= largest:
+                raise ValueError(
+                    f"{name} must be from 0 to {largest}. Got {getattr(self, name)!r} instead."
+                )
         if self.repeats < 1:
             raise ValueError(f"repeats must be at least 1. Got {self.repeats!r} instead.")
         if self.image_shape is not None and len(self.image_shape) != 3:
@@ -124,8 +138,9 @@ class AugmentationMixin:
         if self.augmentation in POLICIES:
             images = apply_policy(images, make_policy(self.augmentation, strength))
         else:
+            ranges = Ranges(strength, self.flip_probability, self.rotation_degrees)
             for name in _names(self.augmentation):
-                images = CHANGES[name](images, strength)
+                images = CHANGES[name](images, ranges)
         return images.reshape(X.shape)
 
 

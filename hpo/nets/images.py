@@ -11,6 +11,7 @@ from hpo.nets.distillation import DistillationMixin
 from hpo.nets.label_noise import LabelNoiseMixin
 from hpo.nets.mixing import MixingMixin
 from hpo.nets.penalty import PenaltyMixin
+from hpo.nets.precision import PrecisionMixin
 
 __all__ = ["ImageClassifier"]
 
@@ -21,6 +22,7 @@ class ImageClassifier(
     PenaltyMixin,
     DistillationMixin,
     MixingMixin,
+    PrecisionMixin,
     LabelEncodingMixin,
     NeuralNetClassifier,  # type: ignore[misc]  # skorch has no types
 ):
@@ -34,7 +36,7 @@ class ImageClassifier(
         Must return a logit for each class, without a softmax.
     *args, **kwargs
         Arguments of `skorch.NeuralNetClassifier` and of the mixins: `AugmentationMixin`,
-        `LabelNoiseMixin`, `PenaltyMixin`, `DistillationMixin`, `MixingMixin`.
+        `LabelNoiseMixin`, `PenaltyMixin`, `DistillationMixin`, `MixingMixin`, `PrecisionMixin`.
     criterion : torch criterion (class), default=torch.nn.CrossEntropyLoss
     train_split : callable or None, default=None
         skorch's own default sets aside a fifth of the training part of every fold.

@@ -36,6 +36,16 @@ def test_groups_and_the_norm_of_the_head():
     assert not of(CNN(2, norm="batch", hidden_units=0, head_norm="batch"), nn.BatchNorm1d)
 
 
+def test_inputs_are_normalized_by_channel():
+    torch.manual_seed(0)
+    model, plain = CNN(2, in_channels=3, image_size=8, input_norm=True), CNN(2)
+    X = torch.rand(50, 3, 8, 8) * torch.tensor([1.0, 9, 5])[:, None, None] + 3
+    normed = model.conv[0](X)
+    torch.testing.assert_close(normed.mean((0, 2, 3)), torch.zeros(3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(normed.std((0, 2, 3)), torch.ones(3), atol=1e-3, rtol=0)
+    assert not isinstance(plain.conv[0], nn.BatchNorm2d)
+
+
 def test_each_block_doubles_the_filters_and_halves_the_image():
     model = CNN(10, n_blocks=3, convs_per_block=2, filters=8, kernel_size=5)
     shapes = [(m.in_channels, m.out_channels, m.kernel_size[0]) for m in of(model, nn.Conv2d)]

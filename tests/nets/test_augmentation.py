@@ -7,7 +7,7 @@ from torch import nn
 from hpo import HPOSearchCV
 from hpo.modules import MLP
 from hpo.nets import ImageClassifier
-from hpo.nets._image_batches import CHANGES, POLICIES
+from hpo.nets._image_batches import CHANGES, POLICIES, Ranges
 
 
 class Flat(nn.Module):
@@ -62,9 +62,9 @@ def pictures(n=8, channels=3, side=8):
     return torch.rand(n, channels, side, side)
 
 
-def changed(name, X, strength=1.0, seed=1):
+def changed(name, X, strength=1.0, seed=1, **ranges):
     torch.manual_seed(seed)
-    return CHANGES[name](X, strength)
+    return CHANGES[name](X, Ranges(strength, **ranges))
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -76,10 +76,33 @@ def test_each_image_has_its_own_draw_and_keeps_its_shape(name):
     assert len({tuple(image.ravel().tolist()) for image in Y}) > 1
 
 
-@pytest.mark.parametrize("name", [name for name in CHANGES if name != "flip"])
+@pytest.mark.parametrize("name", [name for name in CHANGES if "flip" not in name])
 def test_strength_zero_changes_nothing(name):
     X = pictures()
     torch.testing.assert_close(changed(name, X, strength=0.0), X)
+
+
+@pytest.mark.parametrize(("name", "axis"), [("flip", -1), ("vflip", -2)])
+def test_images_are_mirrored_as_often_as_is_asked_for(name, axis):
+    X = pictures(400)
+    Y = changed(name, X, flip_probability=0.1)
+    mirrored = (X.flip(axis) == Y).flatten(1).all(dim=1)
+    assert 20 < mirrored.sum() < 60
+    assert torch.equal(changed(name, X, flip_probability=1.0), X.flip(axis))
+    assert torch.equal(changed(name, X, flip_probability=0.0), X)
+
+
+def test_a_rotation_has_a_largest_angle():
+    X = torch.zeros(300, 1, 33, 33)
+    X[:, :, 16, 28] = 1.0  # 12 pixels to the right of the middle
+    mass = changed("rotation", X, rotation_degrees=90.0).squeeze(1)
+    rows, columns = (torch.arange(33.0) - 16 for _ in range(2))
+    total = mass.sum(dim=(1, 2))
+    y = (mass.sum(2) @ rows) / total
+    x = (mass.sum(1) @ columns) / total
+    angles = torch.rad2deg(torch.atan2(y, x))
+    assert 80 < angles.max() < 91
+    assert -91 < angles.min() < -80
 
 
 def test_a_flipped_image_is_itself_or_its_mirror_image():
