@@ -49,6 +49,10 @@ class DistillationMixin:
         of the wrong classes matter.
     alpha : float, default=0.5
         Weight of the distillation loss, from 0 (the teacher is not even fitted) to 1.
+    unlabelled : array of shape (n_unlabelled, ...), optional
+        Further samples, like X but without labels, on which the teacher is fitted by no label. Each
+        batch is joined by as many of them, drawn with replacement, and the distillation loss is
+        the mean over both. They must be none that a score is computed on.
     *args, **kwargs
         Arguments of the skorch net.
     """
@@ -59,12 +63,14 @@ class DistillationMixin:
         teacher: Any = None,
         temperature: float = 2.0,
         alpha: float = 0.5,
+        unlabelled: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.teacher = teacher
         self.temperature = temperature
         self.alpha = alpha
+        self.unlabelled = unlabelled
 
     def initialize(self) -> Any:
         """Build the net.
@@ -79,8 +85,14 @@ class DistillationMixin:
             raise ValueError(f"temperature must be greater than 0. Got {self.temperature!r}.")
         if not 0 <= self.alpha <= 1:
             raise ValueError(f"alpha must be from 0 to 1. Got {self.alpha!r} instead.")
+        if self.unlabelled is not None and not len(self.unlabelled):
+            raise ValueError("unlabelled must hold samples, or be None. It is empty.")
         self.teacher_key_ = ""
         if self.teacher is None:
+            if self.unlabelled is not None:
+                raise ValueError(
+                    "unlabelled samples need a teacher. Set teacher, or leave both out."
+                )
             return super().initialize()  # type: ignore[misc]
         if not hasattr(self.teacher, "predict_proba"):
             raise ValueError(
@@ -117,10 +129,42 @@ class DistillationMixin:
         if not (training and self.teacher_key_):
             return hard
         T = self.temperature
-        teacher = F.log_softmax(self._log_proba(X) / T, dim=1)
-        student = F.log_softmax(y_pred / T, dim=1)
-        soft = F.kl_div(student, teacher, reduction="batchmean", log_target=True)
+        soft = self._divergence(X, y_pred)
+        if self.unlabelled is not None:
+            more = self._unlabelled_batch(len(y_pred), X)
+            output = self.infer(more)  # type: ignore[attr-defined]
+            output = output[0] if isinstance(output, tuple) else output
+            soft = (soft + self._divergence(more, output)) / 2
         return self.alpha * T**2 * soft + (1 - self.alpha) * hard
+
+    def _divergence(self, X: Any, output: torch.Tensor) -> torch.Tensor:
+        """Return the mean divergence from the teacher's probabilities to the student's."""
+        teacher = F.log_softmax(self._log_proba(X) / self.temperature, dim=1)
+        student = F.log_softmax(output / self.temperature, dim=1)
+        return F.kl_div(student, teacher, reduction="batchmean", log_target=True)
+
+    def _unlabelled_batch(self, n: int, X: Any) -> torch.Tensor:
+        """Return n unlabelled samples, drawn from the stream of the training.
+
+        Raises
+        ------
+        ValueError
+            If they have another shape or kind than the samples of a batch.
+        """
+        if not isinstance(X, torch.Tensor):
+            raise ValueError(
+                f"unlabelled needs batches that are one tensor. Got {type(X).__name__} instead."
+            )
+        samples = self.unlabelled
+        rows = torch.randint(len(samples), (n,))
+        chosen = samples[rows] if isinstance(samples, torch.Tensor) else samples[rows.numpy()]
+        batch = to_tensor(chosen, device=self.device).to(X.dtype)  # type: ignore[attr-defined]
+        if batch.shape[1:] != X.shape[1:]:
+            raise ValueError(
+                f"unlabelled must hold samples of shape {tuple(X.shape[1:])}, as X does. "
+                f"Got {tuple(batch.shape[1:])} instead."
+            )
+        return batch
 
     def _find_teacher(self, dataset: Any) -> None:
         if self.teacher_key_ in _TEACHERS:

@@ -76,6 +76,60 @@ def test_the_loss_is_hintons(data):
     torch.testing.assert_close(student.get_loss(logits, labels, X=batch, training=False), hard)
 
 
+def test_samples_without_labels_join_each_batch(data):
+    X, y = data
+    more = X[60:] + 1
+    student = fitted(
+        net(teacher=LogisticRegression(), temperature=2.0, alpha=1.0, unlabelled=more),
+        X[:60],
+        y[:60],
+    )
+    teacher = distillation._TEACHERS[student.teacher_key_]
+    batch, labels = torch.from_numpy(X[:60]), torch.from_numpy(y[:60])
+    torch.manual_seed(3)
+    loss = student.get_loss(student.infer(batch), labels, X=batch, training=True)
+    torch.manual_seed(3)
+    joined = np.concatenate([X[:60], more[torch.randint(30, (60,)).numpy()]])
+    told = torch.as_tensor(teacher.predict_proba(joined)).log() / 2
+    learned = F.log_softmax(student.infer(torch.from_numpy(joined)) / 2, dim=1)
+    told = F.log_softmax(told, dim=1)
+    torch.testing.assert_close(
+        loss, 4 * (told.exp() * (told - learned)).sum(1).mean(), atol=1e-4, rtol=1e-4
+    )
+
+
+def test_a_student_who_never_sees_a_place_learns_it_from_its_teacher():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 4)).astype(np.float32)
+    y = np.argmax(X[:, :3], axis=1)
+    few = X[:20]
+    options = dict(teacher=Fixed().fit(X, y), alpha=1.0, temperature=1.0, max_epochs=100, lr=0.3)
+    alone = fitted(net(**options), few, y[:20])
+    helped = fitted(net(unlabelled=X[20:], **options), few, y[:20])
+    assert helped.score(X, y) > alone.score(X, y) + 0.03
+
+
+class Fixed(LogisticRegression):
+    """A teacher who learned before, from more samples."""
+
+    def __sklearn_clone__(self):
+        return self
+
+    def fit(self, X, y):
+        return self if hasattr(self, "coef_") else super().fit(X, y)
+
+
+def test_samples_without_labels_are_like_those_with(data):
+    X, y = data
+    teacher = LogisticRegression()
+    with pytest.raises(ValueError, match=r"samples of shape \(4,\), as X does. Got \(3,\)"):
+        net(teacher=teacher, unlabelled=X[:, :3]).fit(X, y)
+    with pytest.raises(ValueError, match="need a teacher"):
+        net(unlabelled=X).initialize()
+    with pytest.raises(ValueError, match="It is empty"):
+        net(teacher=teacher, unlabelled=X[:0]).initialize()
+
+
 def test_without_a_teachers_weight_it_is_plain_training_and_no_teacher_is_fitted(data, counting):
     X, y = data
     plain = weights(fitted(net(), X, y))
