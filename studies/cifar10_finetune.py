@@ -5,11 +5,11 @@ cross-validated on them, any way of training it further would look far too good.
 whose images it has never seen: 19 species of animals by their faces (`hpo.data.load_animal_faces`,
 32 x 32 pixels, some 15 training images a species in a fold of the default size).
 
-The strategies: all layers at one learning rate, or the body at parts of the head's, from 0.3 to 0.001; two, three
-or all four stages before the head frozen; gradual unfreezing from the head down; and the same net
-from random weights, to see what the pretrained ones are worth. Each is shown at its own best
-learning rate, with its best accuracy and the first epoch that had 95 % of it (`epochs_to_95`, the
-mean over the folds).
+The strategies: all layers at one learning rate, or the body at parts of the head's, from 0.3 to
+0.001; two, three or all four stages before the head frozen; gradual unfreezing from the head down;
+and the same net from random weights, to see what the pretrained ones are worth. Each is shown at
+its own best learning rate, with its best accuracy and the first epoch that had 95 % of it
+(`epochs_to_95`, the mean over the folds).
 
 Found at two folds: the upper stage and the head alone (0.702 ± 0.012, 95 % of it after 5
 epochs) and gradual unfreezing (0.685, after 6.5) do best, all layers at one rate 0.675, the body

@@ -74,4 +74,5 @@ def study(full: bool = False, n_images: int = 100) -> Study:
         pruner="nop",
         n_trials=None,
         watch=["train_loss", "weight_norm", "sparsity"],
+        analyses=["confusion", "weights"],
     )

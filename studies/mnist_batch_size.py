@@ -2,7 +2,8 @@
 
 Tutorials answer such questions by a loop over three values with one fixed seed. At one
 learning rate for all sizes a large batch looks bad because it makes fewer steps of the same length:
-here each size stands at its own best of three rates, over ten folds.
+here each size stands at its own best of three rates, over ten folds. Whether small batches act as
+a regularizer is to be seen in the training accuracy beside it and in the norm of the weights.
 
 Found at the default size: 0.905 ± 0.003 with 8 images a batch at 0.78 s an epoch, 0.900 with 32 at
 0.31 s; 0.890 with 128 at 0.14 s, 0.880 with 256, and 0.712 and 0.735 with 512 and 1024 at 0.08 s
@@ -16,6 +17,7 @@ from skorch.callbacks import EpochScoring
 from torch.optim import SGD
 
 from hpo import Study
+from hpo.callbacks import WeightStats
 from hpo.data import load_mnist
 from hpo.modules import MLP
 from hpo.nets import RegularizedClassifier
@@ -44,7 +46,7 @@ def study(full: bool = False) -> Study:
             optimizer__momentum=0.9,
             max_epochs=20 if full else 6,
             iterator_train__shuffle=True,
-            callbacks=[("train_accuracy", TRAIN_ACCURACY)],
+            callbacks=[("train_accuracy", TRAIN_ACCURACY), ("weights", WeightStats())],
             train_split=None,
             verbose=0,
         ),
@@ -56,5 +58,6 @@ def study(full: bool = False) -> Study:
         pruner="nop",
         n_trials=None,
         compare=["batch_size"],
-        watch=["train_accuracy"],
+        watch=["train_accuracy", "weight_norm"],
+        analyses=["confusion", "data", "weights", "learning_curve"],
     )

@@ -130,6 +130,9 @@ class BaseAnalysis(ABC):
     title = ""
     """Heading of the report's section."""
 
+    needs_classes = True
+    """Whether it refuses a winner whose ``y`` holds no classes."""
+
     needs_test_part = False
     """Whether a study without a held-out test part is refused before it runs."""
 

@@ -146,8 +146,8 @@ class Study(pydantic.BaseModel):
         Further columns of a comparison: metrics that trials report (``train_accuracy``, or
         whatever a callback records).
     analyses : sequence of str or BaseAnalysis, or None, default=None
-        Analyses of the winner: confusion, features, calibration, ensemble_selection or ensemble,
-        with options (``"ensemble:k=7"``). None is confusion and features for a net that is a
+        Analyses of the winner: confusion, features, calibration, ensemble_selection, ensemble,
+        learning_curve, weights or data, with options (``"ensemble:k=7"``). None is confusion and features for a net that is a
         classifier, if there is a held-out test part.
 
     Raises
