@@ -158,7 +158,8 @@ class DistillationMixin:
         samples = self.unlabelled
         rows = torch.randint(len(samples), (n,))
         chosen = samples[rows] if isinstance(samples, torch.Tensor) else samples[rows.numpy()]
-        batch = to_tensor(chosen, device=self.device).to(X.dtype)  # type: ignore[attr-defined]
+        device = self.device  # type: ignore[attr-defined]
+        batch: torch.Tensor = to_tensor(chosen, device=device).to(X.dtype)
         if batch.shape[1:] != X.shape[1:]:
             raise ValueError(
                 f"unlabelled must hold samples of shape {tuple(X.shape[1:])}, as X does. "

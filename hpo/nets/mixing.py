@@ -88,20 +88,20 @@ class MixingMixin:
         loss: torch.Tensor = super().get_loss(  # type: ignore[misc]
             y_pred, y_true, X=X, training=training
         )
-        mixed = getattr(self, "_mixed", None)
-        if not training or mixed is None:
+        if not training or self._mixed is None:
             return loss
         if not isinstance(y_pred, torch.Tensor) or y_pred.ndim != 2:
             raise ValueError(
                 "mixup_alpha and cutmix_alpha need outputs of shape (n_samples, n_classes), one "
                 "class for a whole sample."
             )
-        order, share = mixed
+        order, share = self._mixed
         other: torch.Tensor = super().get_loss(  # type: ignore[misc]
             y_pred, y_true[order.to(y_true.device)], X=X, training=training
         )
         # The same labels in another order have the same weights in sum, by which both are divided.
-        return share * loss + (1 - share) * other
+        together: torch.Tensor = share * loss + (1 - share) * other
+        return together
 
     def _mix(self, Xi: Any) -> tuple[torch.Tensor, torch.Tensor, float]:
         """Return the mixed samples, the places of the others, and the first ones' share."""

@@ -90,7 +90,7 @@ class PrecisionMixin:
         Xi, yi = unpack_data(batch)
         y_pred = net.infer(Xi, **fit_params)
         loss = net.get_loss(y_pred, yi, X=Xi, training=True)
-        scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        scaler.scale(loss).backward()
         scaler.unscale_(net.optimizer_)
         net.notify(
             "on_grad_computed",

@@ -147,8 +147,8 @@ class Study(pydantic.BaseModel):
         whatever a callback records).
     analyses : sequence of str or BaseAnalysis, or None, default=None
         Analyses of the winner: confusion, features, calibration, ensemble_selection, ensemble,
-        learning_curve, weights or data, with options (``"ensemble:k=7"``). None is confusion and features for a net that is a
-        classifier, if there is a held-out test part.
+        learning_curve, weights or data, with options (``"ensemble:k=7"``). None is confusion and
+        features for a net that is a classifier, if there is a held-out test part.
 
     Raises
     ------
