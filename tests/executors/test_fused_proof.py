@@ -90,7 +90,7 @@ def test_each_call_of_a_dropout_layer_has_noise_of_its_own():
     models.put(0, batch.first.member)
     noises = []
     step = models._step
-    models._step = lambda *args: noises.append(args[7]) or step(*args)
+    models._step = lambda *args: noises.append(args[8]) or step(*args)
     models.train_epoch(1)
     assert set(noises[0]) == {"drop", "drop#1", "drop#2"}
     assert not torch.equal(noises[0]["drop#1"], noises[0]["drop#2"])
