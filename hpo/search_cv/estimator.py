@@ -149,11 +149,11 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
         greatest mean of both scores.
     folds : {"auto", "race", "all"}, default="auto"
         ``all`` trains all folds of a trial; ``race`` trains the first fold before the others, which
-        only the better half of the trials that are not pruned there get. The winner is one of
-        those with all folds; ``cv_results_`` has nan for a fold that was not trained, and their
-        number in ``n_folds``. ``auto`` is ``race`` where there are three folds or more and the
-        pruner is ``median`` or ``halving`` at rungs, unless a grid is searched, values are compared
-        or there are costs.
+        only the better half of the trials that are not pruned there get; of an estimator without
+        epochs the better quarter. The winner is one of those with all folds; ``cv_results_`` has
+        nan for a fold that was not trained, and their number in ``n_folds``. ``auto`` is ``race``
+        where there are three folds or more and the pruner is ``median`` or ``halving`` at rungs,
+        unless a grid is searched, values are compared or there are costs.
     keep : {"winner", "all"}, default="winner"
         The trials whose files, written by callbacks (``Checkpoint``, loggers), are kept. Each fold
         of each trial has its own folder for them; only the refit writes to the callbacks' paths.

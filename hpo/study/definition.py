@@ -75,10 +75,11 @@ class Study(pydantic.BaseModel):
     folds : {"auto", "race", "all"}, default="auto"
         ``all`` trains all folds of a trial in lock-step. ``race`` trains the first fold before the
         others: the pruner judges it against the same fold of the other trials, and only the better
-        half of the trials that make all their steps there get the other folds. The winner is one of
-        those with all folds. ``auto`` is ``race`` where there are three folds or more and the
-        pruner is ``median`` or ``halving`` at rungs, unless a grid is searched, values are compared
-        or there are costs: there all trials count.
+        half of the trials that make all their steps there get the other folds; of an estimator
+        without epochs the better quarter. The winner is one of those with all folds. ``auto`` is
+        ``race`` where there are three folds or more and the pruner is ``median`` or ``halving`` at
+        rungs, unless a grid is searched, values are compared or there are costs: there all trials
+        count.
     pruner : str, BasePruner or None, default="median"
         A name with options (``"median:n_warmup_steps=5"``, ``"halving:eta=3"``); None and
         ``"nop"`` stop no trial. Your own class, here and wherever a name is accepted, is

@@ -45,7 +45,7 @@ def model(name: str, data: str, seed: int) -> tuple[Any, dict[str, Any]]:
     if name == "forest":
         forest = RandomForestRegressor if regression else RandomForestClassifier
         return forest(random_state=seed), {
-            "n_estimators": randint(20, 201),
+            "n_estimators": randint(20, 101),
             "max_depth": [None, 5, 10, 20],
             "min_samples_split": randint(2, 20),
             "min_samples_leaf": randint(1, 20),
@@ -137,7 +137,7 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--repeats", type=int, default=3, help="sets of fresh folds")
+    parser.add_argument("--repeats", type=int, default=2, help="sets of fresh folds")
     parser.add_argument("--models", nargs="*", default=list(MODELS), choices=MODELS)
     parser.add_argument("--data", nargs="*", default=list(DATA), choices=DATA)
     size = parser.parse_args(argv)
