@@ -52,9 +52,10 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
         the search ends as by ``timeout``.
     backend : str or BaseBackend, default="optuna"
         The backend that runs the loop, with options.
-    sampler : str or optuna.samplers.BaseSampler, default="tpe"
+    sampler : str or optuna.samplers.BaseSampler, default="auto"
         tpe, gp, optuna_tpe, optuna_gp, random, grid, qmc, cmaes or ray, with options
-        (``"tpe:random_share=0.2"``).
+        (``"tpe:random_share=0.2"``). ``auto`` is gp for nets that are trained one at a time on a
+        space of mostly numbers, once ten trials are complete, and tpe otherwise.
     pruner : str, BasePruner or None, default="median"
         A name with options (``"median:n_warmup_steps=5"``, ``"halving:eta=3"``); ``"nop"`` or
         None stops no trial.
@@ -246,7 +247,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         trial_timeout: float | None = None,
         max_total_epochs: int | None = None,
         backend: Any = "optuna",
-        sampler: Any = "tpe",
+        sampler: Any = "auto",
         pruner: Any = "median",
         executor: Any = None,
         n_threads: int = 1,
