@@ -21,6 +21,9 @@ __all__ = ["FoldRace"]
 
 _CONTINUE = PruneDecision(stop=False)
 
+_PROMOTE_UNJUDGED = 4
+"""As ``promote``, for trials that make one step, and so are not judged on their way."""
+
 
 class FoldRace:
     """Decides on trials whose first fold is in training.
@@ -30,7 +33,8 @@ class FoldRace:
     pruner : BasePruner
         The study's; here it sees the first folds alone.
     promote : int, default=2
-        One of ``promote`` trials that made all steps on the first fold, about, gets the others.
+        One of ``promote`` trials that made all steps on the first fold, about, gets the others; of
+        those that make one step alone, one of four, at least.
     records : iterable of TrialRecord
         The trials so far.
     """
@@ -42,6 +46,7 @@ class FoldRace:
         self._promote = promote
         self._records = TrialRecords()
         self._known: dict[int, tuple[TrialState, int]] = {}
+        self._left_out: set[int] = set()  # ended their first fold and did not get the others
         for record in records:
             self.store(record)
 
@@ -49,6 +54,8 @@ class FoldRace:
         """Learn what is known of a trial now."""
         if not record.screening:
             return
+        if record.screening[-1].last and record.state is TrialState.PRUNED and not record.reports:
+            self._left_out.add(record.number)
         view = _first_fold(record)
         known = view.state, len(view.reports)
         if self._known.get(record.number) != known:
@@ -69,11 +76,12 @@ class FoldRace:
         if not math.isfinite(last.value):
             return _CONTINUE  # it fails, and is not pruned
         own = view.value
-        ended = [
-            r.value for r in peers if r.state is TrialState.COMPLETE and math.isfinite(r.value)
-        ]
-        better, n = sum(value > own for value in ended), len(ended) + 1
-        n_promoted = max(1, n // self._promote)
+        ended = [r for r in peers if r.state is TrialState.COMPLETE and math.isfinite(r.value)]
+        better, n, promote = sum(r.value > own for r in ended), len(ended) + 1, self._promote
+        if len(record.screening) == 1:
+            promote = max(promote, _PROMOTE_UNJUDGED)
+            better += sum(r.value == own and r.number not in self._left_out for r in ended)
+        n_promoted = max(1, n // promote)
         if better < n_promoted:
             return _CONTINUE
         which = "the best one gets" if n_promoted == 1 else f"the best {n_promoted} get"

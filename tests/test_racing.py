@@ -66,6 +66,35 @@ def test_promote_says_how_many(promote):
     assert falling.count(False) == 1 + sum(i < max(1, (i + 1) // promote) for i in range(1, 20))
 
 
+def whole(number, score, state=TrialState.RUNNING):
+    """A trial that makes one step, after its first fold."""
+    report = Report(number, 1, score, (score, math.nan, math.nan), screening=True, last=True)
+    return TrialRecord(Trial(number, {}, number), state=state, screening=(report,))
+
+
+def promoted(scores):
+    """Return which of some trials that make one step get the other folds."""
+    race, found = FoldRace(MedianPruner()), []
+    for i, score in enumerate(scores):
+        race.store(whole(i, score))
+        if race.decide(whole(i, score)).stop:
+            race.store(whole(i, score, TrialState.PRUNED))
+        else:
+            found.append(i)
+    return found
+
+
+def test_the_best_quarter_of_trials_that_make_one_step_goes_on():
+    scores = [0.5, 0.4, 0.6, 0.55, 0.45, 0.7, 0.3, 0.65, 0.64, 0.8]
+    best = [i for i, s in enumerate(scores) if sum(o > s for o in scores[:i]) < max(1, i + 1 >> 2)]
+    assert promoted(scores) == best == [0, 2, 5, 7, 9]
+
+
+def test_of_equal_trials_that_make_one_step_a_quarter_goes_on():
+    assert promoted([0.5] * 20) == [0, 7, 11, 15, 19]
+    assert promoted([0.5] * 8 + [0.6] + [0.5] * 4) == [0, 7, 8]
+
+
 def test_the_pruner_compares_first_folds_alone():
     race = FoldRace(MedianPruner())
     race.store(record(0, 0.6, 0.6, 0.6, 0.6, others=4, state=TrialState.COMPLETE))

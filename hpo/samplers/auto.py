@@ -55,7 +55,7 @@ def choice(
     for reason, holds in against.items():
         if holds:
             return "tpe", reason
-    return "gp", "slow trials, a space of numbers"
+    return "gp", "slow trials on a space of numbers"
 
 
 class Auto(BaseSamplerFactory):

@@ -52,9 +52,10 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
         the search ends as by ``timeout``.
     backend : str or BaseBackend, default="optuna"
         The backend that runs the loop, with options.
-    sampler : str or optuna.samplers.BaseSampler, default="tpe"
+    sampler : str or optuna.samplers.BaseSampler, default="auto"
         tpe, gp, optuna_tpe, optuna_gp, random, grid, qmc, cmaes or ray, with options
-        (``"tpe:random_share=0.2"``).
+        (``"tpe:random_share=0.2"``). ``auto`` is gp for nets that are trained one at a time on a
+        space of mostly numbers, once ten trials are complete, and tpe otherwise.
     pruner : str, BasePruner or None, default="median"
         A name with options (``"median:n_warmup_steps=5"``, ``"halving:eta=3"``); ``"nop"`` or
         None stops no trial.
@@ -149,11 +150,11 @@ class HPOSearchCV(ShownWithoutPasswords, BaseSearchCV):  # type: ignore[misc]  #
         greatest mean of both scores.
     folds : {"auto", "race", "all"}, default="auto"
         ``all`` trains all folds of a trial; ``race`` trains the first fold before the others, which
-        only the better half of the trials that are not pruned there get. The winner is one of
-        those with all folds; ``cv_results_`` has nan for a fold that was not trained, and their
-        number in ``n_folds``. ``auto`` is ``race`` where there are three folds or more and the
-        pruner is ``median`` or ``halving`` at rungs, unless a grid is searched, values are compared
-        or there are costs.
+        only the better half of the trials that are not pruned there get; of an estimator without
+        epochs the better quarter. The winner is one of those with all folds; ``cv_results_`` has
+        nan for a fold that was not trained, and their number in ``n_folds``. ``auto`` is ``race``
+        where there are three folds or more and the pruner is ``median`` or ``halving`` at rungs,
+        unless a grid is searched, values are compared or there are costs.
     keep : {"winner", "all"}, default="winner"
         The trials whose files, written by callbacks (``Checkpoint``, loggers), are kept. Each fold
         of each trial has its own folder for them; only the refit writes to the callbacks' paths.
@@ -246,7 +247,7 @@ multimetric_, classes_, n_features_in_, feature_names_in_
         trial_timeout: float | None = None,
         max_total_epochs: int | None = None,
         backend: Any = "optuna",
-        sampler: Any = "tpe",
+        sampler: Any = "auto",
         pruner: Any = "median",
         executor: Any = None,
         n_threads: int = 1,

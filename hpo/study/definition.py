@@ -75,16 +75,19 @@ class Study(pydantic.BaseModel):
     folds : {"auto", "race", "all"}, default="auto"
         ``all`` trains all folds of a trial in lock-step. ``race`` trains the first fold before the
         others: the pruner judges it against the same fold of the other trials, and only the better
-        half of the trials that make all their steps there get the other folds. The winner is one of
-        those with all folds. ``auto`` is ``race`` where there are three folds or more and the
-        pruner is ``median`` or ``halving`` at rungs, unless a grid is searched, values are compared
-        or there are costs: there all trials count.
+        half of the trials that make all their steps there get the other folds; of an estimator
+        without epochs the better quarter. The winner is one of those with all folds. ``auto`` is
+        ``race`` where there are three folds or more and the pruner is ``median`` or ``halving`` at
+        rungs, unless a grid is searched, values are compared or there are costs: there all trials
+        count.
     pruner : str, BasePruner or None, default="median"
         A name with options (``"median:n_warmup_steps=5"``, ``"halving:eta=3"``); None and
         ``"nop"`` stop no trial. Your own class, here and wherever a name is accepted, is
         ``"module:Class"`` with options, or an object.
-    sampler : str or optuna sampler, default="tpe"
-        tpe, gp, optuna_tpe, optuna_gp, random, grid, qmc, cmaes or ray, with options.
+    sampler : str or optuna sampler, default="auto"
+        tpe, gp, optuna_tpe, optuna_gp, random, grid, qmc, cmaes or ray, with options. ``auto`` is
+        gp for nets that are trained one at a time on a space of mostly numbers, once ten trials are
+        complete, and tpe otherwise; the study says which, and why.
     backend : str or BaseBackend, default="optuna"
     executor : str, BaseExecutor class, callable or None, default=None
         ``serial``, ``process``, ``fused`` (batches of trials in one loop) or ``auto`` (whichever of
@@ -180,7 +183,7 @@ class Study(pydantic.BaseModel):
     max_total_epochs: int | None = pydantic.Field(default=None, ge=1)
     folds: Literal["auto", "race", "all"] = "auto"
     pruner: Any = "median"
-    sampler: Any = "tpe"
+    sampler: Any = "auto"
     backend: Any = "optuna"
     executor: Any = None
     n_jobs: int | None = None

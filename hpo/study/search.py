@@ -116,7 +116,7 @@ class SearchConfig:
         *,
         seed: int,
         scoring: Any = None,
-        sampler: Any = "tpe",
+        sampler: Any = "auto",
         pruner: Any = "median",
         backend: Any = "optuna",
         executor: Any = None,

@@ -81,7 +81,8 @@ def configure(
         # Before `set_params`, as that initializes callbacks, which make folders.
         isolate(configured, files)
     # Values that are objects (an estimator, a list) are cloned, so that folds do not share them.
-    configured.set_params(**{name: copy_of(value) for name, value in params.items()})
+    own = {n: v if _is_number(v) or isinstance(v, str) else copy_of(v) for n, v in params.items()}
+    configured.set_params(**own)
     if files is not None and not all(map(_is_number, params.values())):
         isolate(configured, files)
     final = last_step(configured)

@@ -2,8 +2,8 @@
 
 It takes about an hour on two cores, which should have nothing else to do. Those of
 Ray Tune start machines of their own and stay apart: ``ray_*.py``, each with its own command;
-so do ``search/run.py`` and ``time_to_answer.py``, which take hours, ``honest_scores.py``, whose
-parts take many studies, and ``fused_gpu.py``, which wants a GPU.
+so do ``search/run.py``, ``sklearn_search.py`` and ``time_to_answer.py``, which take long,
+``honest_scores.py``, whose parts take many studies, and ``fused_gpu.py``, which wants a GPU.
 """
 
 import argparse

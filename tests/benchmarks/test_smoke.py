@@ -183,7 +183,8 @@ def test_all_of_them_are_run_by_one_command(load, monkeypatch, capsys):
     run_all.main(["--tiny"])
     scripts = {path.stem for path in HERE.glob("[!_]*.py") if not path.stem.startswith("ray_")}
     scripts -= {"run_all", "test_smoke", "fused_gpu", "fused_nets", "random_nets"}
-    scripts -= {"honest_scores", "time_to_answer"}  # hours; each has its own test
+    # hours; each has its own test
+    scripts -= {"honest_scores", "sklearn_search", "time_to_answer"}
     scripts -= {"published_nets", "test_published_nets"}  # test_published_nets.py runs them
     assert sorted(ran) == sorted(scripts)
     assert capsys.readouterr().out.startswith("# Benchmarks\n")
@@ -224,6 +225,15 @@ def test_random_nets(load, capsys):
     assert counts.total() == 6
     assert not counts["WRONG"]
     assert "6 random nets in" in capsys.readouterr().out
+
+
+def test_sklearn_search(load, capsys):
+    sizes = ["--seeds", "1", "--trials", "4", "--folds", "3", "--repeats", "1"]
+    (result,) = load("sklearn_search").main([*sizes, "--models", "svc", "--data", "diabetes"])
+    ours, theirs = result["hpo"], result["sklearn"]
+    assert (theirs["fits"], theirs["complete"]) == (12, 4)
+    assert 4 + 2 * ours["complete"] == ours["fits"] <= 12
+    assert "| svc, diabetes |" in capsys.readouterr().out
 
 
 def test_time_to_answer_searches_one_space_by_hand_and_with_hpo(load):

@@ -23,8 +23,8 @@ def test_a_study_runs_and_says_what_came_out(hpo_command: Run, write_study: Writ
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert lines[0] == (
-        "tiny, 6 trials: accuracy over 3 folds, raced, sampler tpe, "
-        "pruner median:n_startup_trials=2, serial"
+        "tiny, 6 trials: accuracy over 3 folds, raced, sampler auto (gp: slow trials on a space of "
+        "numbers), pruner median:n_startup_trials=2, serial"
     )
     assert [line.split()[1] for line in lines if line.startswith("trial ")] == list("012345")
     assert "Winner: trial " in out

@@ -32,8 +32,8 @@ MANY = {f"x{i}": NUMBERS["x"] for i in range(30)}
 @pytest.mark.parametrize(
     ("space", "settings", "expected"),
     [
-        (NUMBERS, {}, ("gp", "slow trials, a space of numbers")),
-        ({**NUMBERS, "kind": ["a", "b"]}, {}, ("gp", "slow trials, a space of numbers")),
+        (NUMBERS, {}, ("gp", "slow trials on a space of numbers")),
+        ({**NUMBERS, "kind": ["a", "b"]}, {}, ("gp", "slow trials on a space of numbers")),
         (NUMBERS, {"slow": False}, ("tpe", "quick trials")),
         (NUMBERS, {"parallel": True}, ("tpe", "several trials at a time")),
         (NUMBERS, {"n_objectives": 2}, ("tpe", "several objectives")),
@@ -79,7 +79,7 @@ def test_a_study_says_who_was_chosen_and_why():
 
     rate = {"lr": {"type": "float", "low": 1e-3, "high": 1.0, "log": True}}
     net = NeuralNetClassifier(nn.Linear, module__in_features=4, module__out_features=3, lr=0.1)
-    assert described(net, rate) == "auto (gp: slow trials, a space of numbers)"
+    assert described(net, rate) == "auto (gp: slow trials on a space of numbers)"
     assert described(net, rate, costs=["seconds"]) == "auto (tpe: several objectives)"
     assert described(net, rate, n_jobs=2) == "auto (tpe: several trials at a time)"
     space = {"C": {"type": "float", "low": 1e-3, "high": 1.0, "log": True}}

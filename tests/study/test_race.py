@@ -207,7 +207,7 @@ def test_estimators_without_epochs_are_raced_too():
     table = search.cv_results_
     n_folds = table["n_folds"]
     assert set(n_folds) == {1, 5}
-    assert 16 / 4 <= (n_folds == 5).sum() <= 12
+    assert 2 <= (n_folds == 5).sum() <= 8
     assert n_folds[search.best_index_] == 5
     rest = np.column_stack([table[f"split{i}_test_score"] for i in range(1, 5)])
     assert (np.isnan(rest).all(axis=1) == (n_folds == 1)).all()
