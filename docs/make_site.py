@@ -17,7 +17,7 @@ from public_names import public_names
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 TOP = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE")
-FOLDERS = ("docs", "studies", "search_spaces")
+FOLDERS = ("docs", "studies", "search_spaces", "tests/docs")
 NO_PAGES = shutil.ignore_patterns("*.py", "__pycache__")
 API = "docs/reference/api"
 
@@ -31,6 +31,61 @@ SECTIONS = {
         "docs/compare",
         "docs/project",
     ),
+    "docs/start/README": (
+        "docs/start/install",
+        "docs/start/quick_start",
+        "docs/start/tune_your_module",
+    ),
+    "docs/howto/README": (
+        "docs/howto/from_gridsearchcv",
+        "docs/howto/from_optuna",
+        "docs/howto/from_ray_tune",
+        "docs/data",
+        "docs/howto/imbalanced_classes",
+        "docs/howto/groups_and_time_series",
+        "docs/howto/own_loop_and_metric",
+        "docs/extending",
+        "docs/techniques",
+        "docs/lora",
+        "docs/howto/choose_an_executor",
+        "docs/howto/many_machines",
+        "docs/ray",
+        "docs/howto/resume_extend_fork",
+        "docs/howto/why_a_trial_failed",
+        "docs/howto/keep_it_small_on_disk",
+        "docs/howto/what_it_costs",
+        "docs/howto/read_the_report",
+        "docs/howto/publish_the_model",
+        "docs/howto/reproduce_a_study",
+    ),
+    "docs/understand/README": (
+        "docs/concepts",
+        "docs/understand/pruning_and_racing",
+        "docs/understand/honest_scores",
+        "docs/executors",
+        "docs/storage_and_tracking",
+        "docs/guarantees",
+    ),
+    "docs/reference/README": (
+        "docs/reference/python",
+        "docs/python",
+        "docs/command_line",
+        "docs/reference/cli_options",
+        "docs/search_spaces",
+        "docs/pruners_and_samplers",
+        "docs/reference/mlflow",
+        "docs/reference/errors",
+    ),
+    "docs/measured": ("docs/benchmarks", "docs/search", "studies/README"),
+    "docs/project": (
+        "docs/README",
+        "CONTRIBUTING",
+        "docs/design",
+        "CHANGELOG",
+        "docs/ten_tasks",
+        "docs/screens/README",
+        "docs/images/README",
+    ),
 }
 """The pages that stand under a page, in their order, by their paths without a suffix."""
 
@@ -42,7 +97,8 @@ def main(out: Path) -> int:
         copy_pages(source)
         for name, pages in SECTIONS.items():
             add_contents(source / f"{name}.md", pages)
-        write_api(source / API)
+        packages = write_api(source / API)
+        add_contents(source / "docs/reference/python.md", packages)
         done = subprocess.run(
             [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-q"]
             + ["-c", str(DOCS), str(source), str(out)],
@@ -69,9 +125,10 @@ def add_contents(page: Path, pages: Iterable[str]) -> None:
     page.write_text(page.read_text() + "\n".join(lines))
 
 
-def write_api(folder: Path) -> None:
-    """Write a page for each public package, which autodoc fills."""
+def write_api(folder: Path) -> list[str]:
+    """Write a page for each public package, which autodoc fills; return their names."""
     folder.mkdir(parents=True)
+    pages = []
     for package, names in public_names().items():
         title = f"``{package}``"
         lines = [title, "=" * len(title), "", f".. automodule:: {package}", "   :no-members:", ""]
@@ -80,6 +137,8 @@ def write_api(folder: Path) -> None:
             lines += ["   :members:", "   :show-inheritance:"] if kind == "class" else []
             lines += [""]
         (folder / f"{package}.rst").write_text("\n".join(lines))
+        pages.append(f"{API}/{package}")
+    return pages
 
 
 if __name__ == "__main__":
