@@ -25,11 +25,17 @@ suppress_warnings = ["myst.header"]
 default_role = "py:obj"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
+napoleon_use_param = False  # a type is text: `estimator` is no attribute of that name
 napoleon_preprocess_types = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 autodoc_class_signature = "mixed"
 autodoc_inherit_docstrings = True
+autodoc_default_options = {  # scikit-learn makes these of each estimator
+    "exclude-members": ", ".join(
+        f"set_{method}_request" for method in ("fit", "partial_fit", "score", "predict")
+    ),
+}
 add_module_names = False
 toc_object_entries_show_parents = "hide"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import typer.main
-from public_names import kind_of, public_names, summary
+from public_names import REMARKS, kind_of, public_names, summary
 
 from hpo import exceptions
 from hpo.cli import app
@@ -83,21 +83,6 @@ def names() -> str:
             told = _doc(summary(item)) or _doc(REMARKS.get(f"{package}.{name}", ""))
             lines.append(f"| `{name}` | {kind_of(item)} | {told} |")
     return "\n".join(lines) + "\n"
-
-
-REMARKS = {
-    "hpo.__version__": "The version of hpo.",
-    "hpo.analyses.CLASS": "Where what an analysis from outside hpo found keeps its ``BaseAnalysis.reference``.",
-    "hpo.cli.app": "The command line, as an application of Typer.",
-    "hpo.executors.Event": "Any of the events that an executor's ``poll`` returns.",
-    "hpo.fused.OF_CLASSES": "Criteria whose targets are class indices.",
-    "hpo.fused.OF_NUMBERS": "Criteria that compare each output with a number.",
-    "hpo.fused.REPLAYED": "Layers that replace those of torch.",
-    "hpo.fused.TOLERANCE_FLOAT32": "The tolerance of the comparison in float32.",
-    "hpo.fused.UPDATES": "The update rule of each optimizer that a batch knows.",
-    "hpo.fused.WEIGHT_NORM": "The class with which torch's ``weight_norm`` computes a weight.",
-}
-"""What constants are, which have no docstring."""
 
 
 def summary_of_module(module: Any) -> str:

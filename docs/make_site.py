@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from public_names import public_names
+from public_names import REMARKS, home, public_names
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -133,12 +133,21 @@ def write_api(folder: Path) -> list[str]:
         title = f"``{package}``"
         lines = [title, "=" * len(title), "", f".. automodule:: {package}", "   :no-members:", ""]
         for name, kind in names.items():
-            lines += [f".. auto{kind}:: {package}.{name}"]
-            lines += ["   :members:", "   :show-inheritance:"] if kind == "class" else []
-            lines += [""]
+            lines += [*entry(package, name, kind), ""]
         (folder / f"{package}.rst").write_text("\n".join(lines))
         pages.append(f"{API}/{package}")
     return pages
+
+
+def entry(package: str, name: str, kind: str) -> list[str]:
+    """Return the directive that describes a name, or leads to where it is described."""
+    full, told = f"{package}.{name}", home(package, name)
+    if told != full:
+        return [f"``{name}``", f"   The same as :py:obj:`{told}`."]
+    if kind == "data":
+        return [f".. py:data:: {full}", "", f"   {REMARKS[full]}"]
+    options = ["   :members:", "   :show-inheritance:"] if kind == "class" else []
+    return [f".. auto{kind}:: {full}", *options]
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PYPROJECT = (ROOT / "pyproject.toml").read_text()
 PROJECT = tomllib.loads(PYPROJECT)["project"]
-TOOLS = {"test"}
-"""Extras of the project's own tests: no module of hpo imports them."""
+TOOLS = {"docs", "test"}
+"""Extras of the project's own tests and pages: no module of hpo imports them."""
 
 NOT_IMPORTED = "imported by "
 """How the comment of a dependency begins that another package imports, and not hpo."""

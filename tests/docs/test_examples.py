@@ -10,6 +10,7 @@ import importlib
 import re
 import shlex
 import shutil
+import subprocess
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
@@ -140,17 +141,27 @@ def check(words, *, run):
         assert words[:4] == ["python3", "-m", "venv", ".venv"], shlex.join(words)
 
 
+def check_script(text):
+    """Check a script that a scheduler runs: its syntax, and the command of hpo in it."""
+    subprocess.run(["bash", "-n"], input=text, text=True, check=True)
+    lines = text.replace("\\\n", " ").splitlines()
+    (command,) = [line for line in lines if line.startswith("exec hpo ")]
+    understood(shlex.split(command)[2:])
+
+
 def run_python(text, names, page):
     exec(compile(text, page.name, "exec"), names)
 
 
 @pytest.mark.slow
 def test_the_examples_of_a_page_run(page, request, file_of_a_page):
-    if page.name == "docs/ray.md":
+    if page.name in {"docs/ray.md", "docs/howto/from_ray_tune.md"}:
         request.getfixturevalue("local_ray")
     names = {"__name__": "page"}
     for block in page.blocks:
-        if block.language == "python" and (path := re.match(r"# ([\w/]+\.py)\n", block.text)):
+        if block.language == "python" and block.text.startswith("# needs "):
+            compile(block.text, page.name, "exec")  # a GPU, a cluster or a network
+        elif block.language == "python" and (path := re.match(r"# ([\w/]+\.py)\n", block.text)):
             file_of_a_page(path[1], block.text)
         elif block.language == "python":
             run_python(block.text, names, page)
@@ -159,6 +170,8 @@ def test_the_examples_of_a_page_run(page, request, file_of_a_page):
         elif block.language == "bash":
             for line in block.text.splitlines():
                 check(shlex.split(line, comments=True), run=True)
+        elif block.language == "slurm":
+            check_script(block.text)
         else:
             assert block.language in {"", "diff", "text", "toml"}
     if page.name == "README.md":

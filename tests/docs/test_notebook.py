@@ -1,6 +1,7 @@
 """The notebook runs from top to bottom, and what it shows is what a notebook can show."""
 
 import ast
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -53,3 +54,13 @@ def test_its_cells_run_and_show_something(tmp_path, monkeypatch):
 @pytest.mark.parametrize("source", cells("markdown"))
 def test_its_texts_are_short(source):
     assert len(source) < 700
+
+
+def test_the_notebook_of_a_page_is_that_page(monkeypatch):
+    """If this fails: ``python docs/make_notebook.py``."""
+    monkeypatch.syspath_prepend(NOTEBOOK.parent)
+    make_notebook = importlib.import_module("make_notebook")
+    page = make_notebook.PAGE.read_text()
+    assert make_notebook.NOTEBOOK.read_text() == make_notebook.text_of(page)
+    code = [cell for cell in make_notebook.notebook(page)["cells"] if cell["cell_type"] == "code"]
+    assert len(code) == page.count("```python") + page.count("```bash")
