@@ -54,7 +54,7 @@ def patterns(page, heading, kinds):
 
 def listed(names, name):
     """Return whether a list of names has a name, as it is or by its place-holders."""
-    made = (re.escape(n).replace("<i>", r"\d+").replace("<name>", r"[\w.]+") for n in names)
+    made = (re.escape(n).replace("<i>", r"\d+").replace("<name>", r"[\w.-]+") for n in names)
     return any(re.fullmatch(pattern, name) for pattern in made)
 
 
