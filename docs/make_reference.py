@@ -1,7 +1,7 @@
 """Writes the pages of the reference that follow from the code: ``python docs/make_reference.py``.
 
-They are kept in the repository, so that they can be read there, and ``tests/docs/test_reference.py``
-compares them with the code.
+They are kept in the repository, so that they can be read there, and are compared with the code by
+``tests/docs/test_reference.py``.
 """
 
 import importlib
@@ -51,7 +51,15 @@ def options() -> str:
     lines += ["What they do is told in [the command line](../command_line.md)."]
     for name, sub in sorted(command.commands.items()):
         about = " ".join((sub.help or "").split("\n\n")[0].split())
-        lines += ["", f"## hpo {name}", "", _plain(about), "", "| option | what it sets |", "|---|---|"]
+        lines += [
+            "",
+            f"## hpo {name}",
+            "",
+            _plain(about),
+            "",
+            "| option | what it sets |",
+            "|---|---|",
+        ]
         lines += [_option(param) for param in sub.params if not getattr(param, "hidden", False)]
     return "\n".join(lines) + "\n"
 
@@ -110,23 +118,7 @@ def errors() -> str:
         also = ", ".join(f"`{b}`" for b in bases if b != "Exception")
         where, remedy = REMEDIES[name]
         lines.append(f"| `{name}` | {also} | {where} | {_doc(summary(error))} | {remedy} |")
-    return "\n".join([*lines, "", AFTER])
-
-
-AFTER = """\
-They are in `hpo.exceptions`, and `from hpo import HpoError` has their base. An exception of any other type comes from your own code, or is
-a fault of hpo.
-
-## What is no error
-
-| what you see | what it is |
-|---|---|
-| a trial that `failed` | your code raised, or its score was not finite: the study goes on ([why a trial failed](../howto/why_a_trial_failed.md)) |
-| a trial that is `pruned` | the pruner's decision, or no memory was left; the reason says which |
-| `note: …` at the end of a run | something that was done in another way than asked, and why |
-| `MissingPartWarning` | a library has changed a part that hpo used; the message says what is done instead |
-| a study that is refused as changed | its scores could not be compared with new ones ([the same study](../storage_and_tracking.md#the-same-study)) |
-"""
+    return "\n".join([*lines, "", (REFERENCE / "_no_errors.txt").read_text()])
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ TOP = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE")
 FOLDERS = ("docs", "studies", "search_spaces", "tests/docs")
 NO_PAGES = shutil.ignore_patterns("*.py", "__pycache__")
 API = "docs/reference/api"
+SPHINX = (sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-q")
 
 SECTIONS = {
     "README": (
@@ -100,8 +101,7 @@ def main(out: Path) -> int:
         packages = write_api(source / API)
         add_contents(source / "docs/reference/python.md", packages)
         done = subprocess.run(
-            [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-q"]
-            + ["-c", str(DOCS), str(source), str(out)],
+            [*SPHINX, "-c", str(DOCS), str(source), str(out)],
             check=False,
         )
     if done.returncode == 0:

@@ -6,10 +6,11 @@ import pkgutil
 
 import hpo
 
-
 REMARKS = {
     "hpo.__version__": "The version of hpo.",
-    "hpo.analyses.CLASS": "Where what an analysis from outside hpo found keeps its ``BaseAnalysis.reference``.",
+    "hpo.analyses.CLASS": (
+        "Where what an analysis from outside hpo found keeps its ``BaseAnalysis.reference``."
+    ),
     "hpo.cli.app": "The command line, as an application of Typer.",
     "hpo.executors.Event": "Any of the events that an executor's ``poll`` returns.",
     "hpo.fused.OF_CLASSES": "Criteria whose targets are class indices.",
@@ -24,7 +25,11 @@ REMARKS = {
 
 def public_packages() -> list[str]:
     """Return ``hpo`` and its packages, without the private ones."""
-    found = [m.name for m in pkgutil.iter_modules(hpo.__path__) if m.ispkg or m.name in {"exceptions", "result"}]
+    found = [
+        m.name
+        for m in pkgutil.iter_modules(hpo.__path__)
+        if m.ispkg or m.name in {"exceptions", "result"}
+    ]
     return ["hpo", *(f"hpo.{name}" for name in found if not name.startswith("_"))]
 
 

@@ -100,6 +100,11 @@ def as_it_is_run(args):
         return None
     if args[0] != "run" or {"--help", "--smoke"} & set(args):
         return args
+    return as_it_is_trained(args)
+
+
+def as_it_is_trained(args):
+    """Return the arguments with which a study is run here."""
     if args == ["run", "studies/digits_mlp.py"]:  # of which a page goes on to show something
         return [*args, "--n-trials", str(SMALL_BUDGET)]
     if is_small_study(args[1]):

@@ -1,5 +1,6 @@
 """Ten tasks are at most three clicks from the README, by links that are there."""
 
+from itertools import pairwise
 from urllib.parse import urlsplit
 
 
@@ -21,5 +22,5 @@ def test_ten_tasks_are_three_clicks_away(pages):
     for task, path in paths(pages).items():
         assert path[0] == "README.md"
         assert 1 <= len(path) - 1 <= 3, task
-        for name, following in zip(path, path[1:], strict=False):
+        for name, following in pairwise(path):
             assert pages[following].path in targets(pages[name]), f"{task}: {name} > {following}"
