@@ -145,7 +145,7 @@ def entry(package: str, name: str, kind: str) -> list[str]:
     if told != full:
         return [f"``{name}``", f"   The same as :py:obj:`{told}`."]
     if kind == "data":
-        return [f".. py:data:: {full}", "", f"   {REMARKS[full]}"]
+        return [f".. py:data:: {name}", "", f"   {REMARKS[full]}"]  # in the module above
     options = ["   :members:", "   :show-inheritance:"] if kind == "class" else []
     return [f".. auto{kind}:: {full}", *options]
 
