@@ -27,6 +27,7 @@ napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_param = False  # a type is text: `estimator` is no attribute of that name
 napoleon_preprocess_types = False
+napoleon_use_ivar = True  # an attribute may be a property too
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 autodoc_class_signature = "mixed"
