@@ -96,14 +96,10 @@ class LRSchedule(Callback):  # type: ignore[misc]  # skorch has no types
     ``one_cycle``       by batches: rises from 1 / 25 for ``warmup_epochs`` (0.3 of the schedule),
                         falls to 4e-6 (Smith and Topin 2018, *Super-convergence*); the momentum
                         stays as it is
-<<<<<<< HEAD
     ``cyclic``          by batches: rises from 1 / 10 for ``warmup_epochs`` (half of a cycle) and
                         falls back, in cycles of ``step_epochs`` (a third of the schedule), of the
                         kind ``cycle`` (Smith 2017, *Cyclical learning rates*)
-    ==================  =========================================================================
-=======
     =================== =========================================================================
->>>>>>> cd47f70 (The README and CONTRIBUTING lead to the new pages; tests of the reference, the site and ten tasks)
 
     After ``epochs`` the rate stays the same as in the last of them. Each epoch's ``lr`` is recorded
     in the history (that of the first group, at the last batch).
