@@ -10,7 +10,7 @@
 import heapq
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -165,6 +165,27 @@ class OutOfFoldFiles:
         """Forget a trial whose reports are void."""
         self._running.pop(number, None)
         self._path(number).unlink(missing_ok=True)
+
+    def copy_from(self, other: "OutOfFoldFiles", numbers: Mapping[int, int]) -> None:
+        """Copy what another study on the same data and folds has kept.
+
+        Parameters
+        ----------
+        other : OutOfFoldFiles
+        numbers : mapping of int to int
+            Number of each trial here by its number there.
+        """
+        kept = {new: stored for old, new in numbers.items() if (stored := _read(other._path(old)))}
+        if not kept or not other.exists:
+            return
+        try:
+            make_folder(self._folder, self._mode)
+            with np.load(other._folder / _ROWS) as rows:
+                self._save(self._folder / _ROWS, dict(rows.items()))
+            for number, stored in kept.items():
+                self._save(self._path(number), stored)
+        except OSError as error:
+            self.note = f"Out-of-fold predictions could not be copied to {self._folder}: {error}."
 
     def _write(self, record: TrialRecord, running: _Running) -> None:
         if not self.exists:

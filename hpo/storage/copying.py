@@ -39,10 +39,13 @@ class Copied:
         Number of trials copied.
     left : Counter of str
         Reasons why trials were not copied, with the number of trials for each.
+    numbers : dict of int to int
+        New number of each trial that was copied, by the old one.
     """
 
     kept: int = 0
     left: Counter[str] = field(default_factory=Counter)
+    numbers: dict[int, int] = field(default_factory=dict)
 
 
 def copy_trials(
@@ -65,7 +68,7 @@ def copy_trials(
     text = source.get_attr("space")  # the source may have been opened with the space of the target
     read = SearchSpace.from_storage(text, source.name).read if text else dict
     retried = {trial.user_attrs.get(RETRY) for trial in trials}
-    new = []
+    new: list[FrozenTrial] = []
     for trial in trials:
         if trial.state not in FROM_OPTUNA or trial.number in retried:
             continue
@@ -75,6 +78,7 @@ def copy_trials(
         if isinstance(params, str):
             copied.left[params] += counts
         else:
+            copied.numbers[trial.number] = len(new)
             new.append(_copy(trial, params, source, target, void))
             copied.kept += counts
     target.insert(new)

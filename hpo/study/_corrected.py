@@ -52,7 +52,7 @@ def corrected(result: StudyResult) -> CorrectedScore | str:
         rows is None or len(rows.steps) != record.last_step
         for rows, record in zip(known, chosen, strict=True)
     )
-    if n_missing == len(chosen):
+    if n_missing == len(chosen) and files.exists:
         return "the scorer's value is not known as a mean over rows"
     if n_missing:  # the winner was chosen from all
         return f"what {n_missing} of {len(chosen)} trials predicted is not kept on this machine"

@@ -3,9 +3,12 @@
 import time
 from typing import Any
 
+from hpo.out_of_fold_files import OUT_OF_FOLD, OutOfFoldFiles
 from hpo.storage.copying import Copied, copy_trials
 from hpo.storage.studies import delete_study, versioned_name
+from hpo.storage.study_facts import files_folder, mode_of_files
 from hpo.storage.trial_store import TrialStore
+from hpo.storage.unsaved import is_unsaved
 from hpo.study._fitting import Fitting
 from hpo.study.opening import EXTENDS, remember
 
@@ -40,10 +43,20 @@ def extended(
     try:
         copied = copy_trials(old, new, fitting)
         remember(new, search)
+        _copy_predictions(old, new, copied)
     except BaseException:
         delete_study(storage, new.name)
         raise
     return new, _describe_copied(copied, old.name, new.name)
+
+
+def _copy_predictions(old: TrialStore, new: TrialStore, copied: Copied) -> None:
+    """Copy the out-of-fold predictions of the trials that fit; data and folds are the same."""
+    if new.url is None or is_unsaved(new.url):
+        return
+    folder = files_folder(new) / OUT_OF_FOLD
+    kept = OutOfFoldFiles(files_folder(old) / OUT_OF_FOLD)
+    OutOfFoldFiles(folder, mode=mode_of_files(new)).copy_from(kept, copied.numbers)
 
 
 def _describe_copied(copied: Copied, old: str, new: str) -> str:

@@ -97,6 +97,19 @@ def test_a_wider_range_keeps_all_trials(study):
     assert load_result("line@1", study.storage).n_trials == 6
 
 
+def test_out_of_fold_predictions_are_taken_over(study):
+    """So an extended study's winner has a corrected score, though copied trials are chosen from."""
+    old = run_study(study)
+    wider = study.replace(search_space={"a": {**LINE["a"], "high": 2.0}}, n_trials=9)
+    result = run_study(wider, extend=True)
+    for record in old.records:
+        np.testing.assert_array_equal(
+            result.oof(record.number).predictions, old.oof(record.number).predictions
+        )
+    assert result.corrected is not None, result.uncorrected
+    assert result.corrected.n_candidates == 9
+
+
 def test_an_extended_study_goes_on_as_any_other(study):
     run_study(study)
     wider = study.replace(search_space={"a": {**LINE["a"], "high": 2.0}}, n_trials=8)
