@@ -64,6 +64,7 @@ SECTIONS = {
         "docs/understand/pruning_and_racing",
         "docs/understand/honest_scores",
         "docs/executors",
+        "docs/understand/fused_executor",
         "docs/storage_and_tracking",
         "docs/guarantees",
     ),
