@@ -32,6 +32,17 @@ class Scaled(Dense):
         return super().forward(X) ** self.power
 
 
+class Limited(Dense):
+    """Cuts its inputs off at a number that looks like a size."""
+
+    def __init__(self, width=8, limit=8):
+        super().__init__(width)
+        self.limit = limit
+
+    def forward(self, X):
+        return super().forward(X.clamp(max=self.limit / 4 - 1))
+
+
 class LayerNormed(nn.Sequential):
     def __init__(self, width=8):
         super().__init__(nn.Linear(6, width), nn.LayerNorm(width), nn.Linear(width, 2))
@@ -158,8 +169,8 @@ def test_widths_that_matter_are_kept_apart(cls, batches):
         np.testing.assert_allclose(reports[key].fold_values, report.fold_values, rtol=1e-4)
 
 
-def test_a_number_that_is_no_size_is_seen_by_the_proof(batches):
-    """A user's class may keep any number: whether it matters is shown, and not guessed."""
+def test_a_number_that_is_no_size_makes_another_batch(batches):
+    """A user's class may keep any number: only one that is a weight's length may be a size."""
     objective = without_order(objective_of(Scaled))
     trials = [
         Trial(i, {"lr": 0.05, "module__width": width, "module__power": power}, i)
@@ -167,7 +178,7 @@ def test_a_number_that_is_no_size_is_seen_by_the_proof(batches):
     ]
     reports, _ = fused(objective, trials)
     together = {n for batch in batches.values() for n in [tuple(sorted(batch.all))]}
-    assert (0, 1) in together
+    assert together == {(0, 1), (2, 3)}
     for key, report in alone(objective, trials).items():
         np.testing.assert_allclose(reports[key].fold_values, report.fold_values, rtol=1e-4)
 
@@ -255,5 +266,17 @@ def test_one_structure_that_is_refused_takes_no_other_with_it(monkeypatch, batch
         ("fused (eager)", ""),
         ("process", "it is eight wide"),
     ]
+    for key, report in alone(objective, trials).items():
+        np.testing.assert_allclose(reports[key].fold_values, report.fold_values, rtol=1e-4)
+
+
+def test_a_number_that_looks_like_a_size_is_seen_by_the_proof(batches):
+    objective = without_order(objective_of(Limited))
+    trials = [
+        Trial(i, {"lr": 0.05, "module__limit": limit}, i) for i, limit in enumerate([8, 6, 8, 2])
+    ]
+    reports, executor = fused(objective, trials)
+    assert sorted(sorted(batch.all) for batch in batches.values()) == [[0, 2], [1], [3]]
+    assert len(executor.notes) == 1
     for key, report in alone(objective, trials).items():
         np.testing.assert_allclose(reports[key].fold_values, report.fold_values, rtol=1e-4)

@@ -184,11 +184,13 @@ def test_a_random_mixture_trains_as_each_model_alone(cls, seed, by_slot, monkeyp
     torch.testing.assert_close(outputs[0, 0], expected, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("by_slot", [True, False])
-def test_the_loss_of_an_epoch_is_that_of_its_minibatches(by_slot, monkeypatch):
+def test_the_loss_of_an_epoch_is_that_of_its_minibatches(by_slot, reduction, monkeypatch):
     """Each model's mean loss over the samples, where its minibatch takes several steps."""
     monkeypatch.setattr(FusedModels, "_by_slot", by_slot)
     model, plan = model_of(Perceptron, 4, *OPTIMIZERS[0], 32, l1_lambda=1e-3)
+    plan = replace(plan, criterion=Criterion(nn.CrossEntropyLoss(reduction=reduction)))
     X, y = inputs(Perceptron), torch.randint(0, N_CLASSES, (N,))
     alone = FusedModels(plan, X, y, ROWS, n_slots=1, dtype=torch.float64)
     alone.put(0, replace(model, rates=dict.fromkeys(model.rates, 0.0)))

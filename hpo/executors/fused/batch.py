@@ -339,9 +339,10 @@ class TrialBatch:
         return self._extractor.objective
 
     @property
-    def goes_on(self) -> bool:
-        """Whether a trial in it goes on with one that was put aside in a batch."""
-        return any(extracted.resumed for extracted in self.extracted_trials)
+    def has_begun(self) -> bool:
+        """Whether it has made a step, or a trial goes on with one that was put aside in a batch."""
+        resumed = any(extracted.resumed for extracted in self.extracted_trials)
+        return resumed or bool(self.reported)
 
     def advance(self) -> list[Event]:
         """Train one epoch; return the reports, and the ends of trials that were already finished.

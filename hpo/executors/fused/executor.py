@@ -381,7 +381,7 @@ class FusedExecutor(BaseExecutor):
     def _decide(self, batch: TrialBatch) -> None:
         """Decide how a batch is trained, before its first epoch."""
         batch.decided = True
-        if not batch.goes_on and self._is_small(batch):
+        if not batch.has_begun and self._is_small(batch):
             self._refuse(batch, _TOO_FEW)
             return
         try:
@@ -465,7 +465,7 @@ class FusedExecutor(BaseExecutor):
                 work=batch.first.n_steps * self._n_expected(batch) * self._share_trained,
                 compile=self._compile,
                 precision=self._precision,
-                others=[] if batch.goes_on else self._other_plans(batch),
+                others=[] if batch.has_begun else self._other_plans(batch),
             )
         except Exception as error:
             if not oom_reason(error) or batch.n_slots == 1:

@@ -35,7 +35,7 @@ class ModuleStructure:
         The same without its sizes.
     sizes : tuple
         Shapes of its weights and buffers, and the numbers that parts of the user's own classes
-        keep, which may be sizes.
+        keep and that are among these shapes, so that they may be sizes.
     n_weights : int
     depends_on_minibatch : bool
         Whether it has batch normalization.
@@ -63,11 +63,12 @@ def module_structure(module: nn.Module) -> ModuleStructure:
     whole: list[Any] = []
     family: list[Any] = []
     sizes: list[tuple[str, tuple[int, ...]]] = []
+    lengths = {n for parameter in module.parameters() for n in parameter.shape}
     for name, layer in module.named_modules():
         kind, tensors = type_before_parametrizations(layer), _tensors(layer)
         attributes = _attributes(layer)
         whole.append((name, kind, tensors, attributes))
-        of_own, numbers = _split(kind, attributes)
+        of_own, numbers = _split(kind, attributes, lengths)
         family.append((name, kind, [(n, len(shape), *rest) for n, shape, *rest in tensors], of_own))
         sizes += [(f"{name}.{n}".lstrip("."), shape) for n, shape, *_ in tensors]
         sizes += [(f"{name}.{n}()".lstrip("."), value) for n, value in numbers]
@@ -81,20 +82,21 @@ def module_structure(module: nn.Module) -> ModuleStructure:
 
 
 def _split(
-    kind: type, attributes: list[tuple[str, Any]]
+    kind: type, attributes: list[tuple[str, Any]], lengths: set[int]
 ) -> tuple[list[tuple[str, Any]], list[tuple[str, tuple[int, ...]]]]:
     """Return the attributes that are no sizes, and numbers of a user's class, which may be."""
     if kind.__module__.split(".")[0] == "torch":
         return [(name, value) for name, value in attributes if name not in _SIZES], []
-    numbers = {name: _whole_numbers(value) for name, value in attributes}
+    numbers = {name: _whole_numbers(value, lengths) for name, value in attributes}
     others = [(name, value) for name, value in attributes if numbers[name] is None]
     return others, [(name, value) for name, value in numbers.items() if value is not None]
 
 
-def _whole_numbers(value: Any) -> tuple[int, ...] | None:
+def _whole_numbers(value: Any, lengths: set[int]) -> tuple[int, ...] | None:
+    """Return numbers that may be sizes: each is the length of some weight's axis."""
     values = value if isinstance(value, list | tuple) else (value,)
-    are_numbers = bool(values) and all(type(element) is int for element in values)
-    return tuple(values) if are_numbers else None
+    are_sizes = bool(values) and all(type(n) is int and n in lengths for n in values)
+    return tuple(values) if are_sizes else None
 
 
 def _tensors(layer: nn.Module) -> list[tuple[str, tuple[int, ...], str, bool]]:
