@@ -21,6 +21,9 @@ class AutoExecutor(FusedExecutor):
     expected, timing is not worth it and they go to worker processes. `notes` report the times.
     """
 
+    def _may_fill(self, batch: TrialBatch) -> bool:
+        return False  # that processes are faster must be known before the first epoch
+
     def _is_small(self, batch: TrialBatch) -> bool:
         return self._n_expected(batch) < MIN_TRIALS
 

@@ -390,12 +390,20 @@ class FusedExecutor(BaseExecutor):
             self._refuse_structure(batch, str(error))
             return
         self._limit_slots(batch, batch.slots_that_fit())
+        if self._may_fill(batch):
+            batch.decided = False
+            return
         choice = self._choose(batch)
         self._notes.add_choice(batch.first.trial.number, choice)
         if choice.plan.models is not None:
             batch.use(choice.plan.models)
         else:
             self._refuse(batch, _FASTER)
+
+    def _may_fill(self, batch: TrialBatch) -> bool:
+        """Return whether more trials may come, with which a program would be another one."""
+        others = len(self._batches.live) > 1
+        return others and not batch.is_filled and self._compile == "auto" and self.n_trials_left > 0
 
     def _is_small(self, batch: TrialBatch) -> bool:
         """Return whether too few trials are expected to be worth timing the plans."""
