@@ -17,7 +17,7 @@ __all__ = ["Choice", "ExecutionPlan", "check_choice", "choose", "sequential_epoc
 COMPILE = {"auto", True, False}
 PRECISIONS = {"auto", "float32", "bfloat16"}
 
-COMPILE_SECONDS, COMPILE_SECONDS_MIXED = 10.0, 40.0
+COMPILE_SECONDS, COMPILE_SECONDS_MIXED = 10.0, 100.0
 """About what compiling takes; measured from 2 (in torch's cache) to 30 (on busy cores). A program
 of a mixed batch is longer, and is compiled again when a trial with new sizes comes."""
 
