@@ -59,7 +59,7 @@ class MixingMixin:
             if not (value >= 0 and math.isfinite(value)):
                 raise ValueError(f"{name} must be a number of 0 or greater. Got {value!r} instead.")
         super().initialize()  # type: ignore[misc]
-        self._mixed: tuple[torch.Tensor, float] | None = None
+        self.mixed_: tuple[torch.Tensor, float] | None = None
         criterion = self.criterion_  # type: ignore[attr-defined]
         if (self.mixup_alpha or self.cutmix_alpha) and not isinstance(criterion, _CRITERIA):
             raise ValueError(
@@ -75,11 +75,11 @@ class MixingMixin:
             return super().train_step(batch, **fit_params)  # type: ignore[misc]
         Xi, yi = unpack_data(batch)
         X, order, share = self._mix(Xi)
-        self._mixed = order, share
+        self.mixed_ = order, share
         try:
             return super().train_step((X, yi), **fit_params)  # type: ignore[misc]
         finally:
-            self._mixed = None
+            self.mixed_ = None
 
     def get_loss(
         self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False
@@ -88,14 +88,14 @@ class MixingMixin:
         loss: torch.Tensor = super().get_loss(  # type: ignore[misc]
             y_pred, y_true, X=X, training=training
         )
-        if not training or self._mixed is None:
+        if not training or self.mixed_ is None:
             return loss
         if not isinstance(y_pred, torch.Tensor) or y_pred.ndim != 2:
             raise ValueError(
                 "mixup_alpha and cutmix_alpha need outputs of shape (n_samples, n_classes), one "
                 "class for a whole sample."
             )
-        order, share = self._mixed
+        order, share = self.mixed_
         other: torch.Tensor = super().get_loss(  # type: ignore[misc]
             y_pred, y_true[order.to(y_true.device)], X=X, training=training
         )
