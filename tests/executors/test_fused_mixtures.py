@@ -57,6 +57,30 @@ class WidthInForward(Dense):
         return super().forward(X) / self.width
 
 
+class Joined(nn.Module):
+    """Joins its inputs to a hidden layer: in front, smaller models are leading parts."""
+
+    def __init__(self, width=8, in_front=True):
+        super().__init__()
+        self.hidden, self.head = nn.Linear(6, width), nn.Linear(6 + width, 2)
+        self.in_front = in_front
+
+    def forward(self, X):
+        h = torch.sigmoid(self.hidden(X))
+        return self.head(torch.cat([X, h] if self.in_front else [h, X], 1))
+
+
+class Softmax(Dense):
+    def forward(self, X):
+        return self[3](torch.softmax(self[0](X), 1))
+
+
+class Averaged(Dense):
+    def forward(self, X):
+        h = torch.relu(self[0](X))
+        return self[3](h) + h.mean(1, keepdim=True)
+
+
 class Normed(nn.Sequential):
     def __init__(self, width=8):
         super().__init__(nn.Linear(6, width), nn.BatchNorm1d(width), nn.Linear(width, 2))
@@ -154,14 +178,24 @@ def widths(*values, **params):
     return [Trial(i, {"lr": 0.05, "module__width": n, **params}, i) for i, n in enumerate(values)]
 
 
-@pytest.mark.parametrize("cls", [LayerNormed, WidthInForward])
+@pytest.mark.parametrize(("in_front", "n_batches"), [(True, 1), (False, 3)])
+def test_what_a_layer_is_joined_to_decides_whether_widths_mix(in_front, n_batches, batches):
+    objective = without_order(objective_of(Joined, module__in_front=in_front))
+    trials = widths(8, 4, 8, 4, 6)
+    reports, _ = fused(objective, trials)
+    assert len(batches) == n_batches
+    for key, report in alone(objective, trials).items():
+        np.testing.assert_allclose(reports[key].fold_values, report.fold_values, rtol=1e-4)
+
+
+@pytest.mark.parametrize("cls", [LayerNormed, WidthInForward, Softmax, Averaged])
 def test_widths_that_matter_are_kept_apart(cls, batches):
     objective = without_order(objective_of(cls))
     trials = widths(8, 4, 8, 4, 6)
     reports, executor = fused(objective, trials)
     apart = ["trials with modules of other sizes are trained in batches of their own"]
     assert [note.partition(",")[0] for note in executor.notes] == (
-        apart if cls is WidthInForward else []
+        [] if cls is LayerNormed else apart
     )
     groups = sorted(sorted(batch.all) for batch in batches.values())
     assert groups == [[0, 2], [1, 3], [4]], batches.keys()

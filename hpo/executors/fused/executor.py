@@ -59,12 +59,13 @@ _TOO_FEW = (
 
 
 class FusedExecutor(BaseExecutor):
-    """Trains the trials of one structure in one loop over batched weights.
+    """Trains many trials in one loop over batched weights.
 
-    Trials whose modules, optimizers, batch sizes ... differ only in numbers (learning rates,
-    penalties, dropout rates ...) form a batch. Before a structure is trained, it is certified in
-    float64 against the user's own module and `torch.optim`. Trials that cannot be fused are
-    trained by worker processes (`ProcessExecutor`) within the same study, and `notes` say why.
+    The trials of a batch differ in numbers (learning rates, penalties, dropout rates ...), and in
+    optimizers, batch sizes and widths as far as a proof allows. Before a batch is trained, it is
+    certified in float64 against the user's own module and `torch.optim`; so is each trial with a
+    new optimizer, batch size or width. Trials that cannot be fused are trained by worker
+    processes (`ProcessExecutor`) within the same study, and `notes` say why.
 
     The trials of a batch share the order of the minibatches and the noise of dropout, which depend
     on the fold and on the epochs that the batch has made. Weights start as in any other executor.
@@ -73,7 +74,7 @@ class FusedExecutor(BaseExecutor):
     ----------
     objective : BaseObjective
     n_slots : int or None
-        Number of trials of one structure that are trained at a time; None means 8 on a CPU, where
+        Number of trials of a batch that are trained at a time; None means 8 on a CPU, where
         more overflow its cache, and 256 on a GPU. At most what fits into half of the free memory.
     n_jobs : int or None
         Worker processes for trials that cannot be fused; see `ProcessExecutor`.
